@@ -1,0 +1,70 @@
+# One image for every role; what runs is chosen by the command:
+#
+#   docker build -t account-risk-alerts .
+#
+#   the API on :8000 (the default)
+#     docker run -p 8000:8000 -v risk-alerts:/data --env-file risk-alerts.env account-risk-alerts
+#   the batch job, once
+#     docker run --rm --no-healthcheck -v risk-alerts:/data --env-file risk-alerts.env account-risk-alerts \
+#       python -m flows.monthly_risk_alerts --source-uri gs://bucket/file.parquet --month 2026-01-01
+#   a Prefect worker, for the deployments of prefect.yaml
+#     docker run --no-healthcheck -v risk-alerts:/data --env-file risk-alerts.env \
+#       -e PREFECT_API_URL=http://prefect.example:4200/api account-risk-alerts \
+#       prefect worker start --pool NAME
+#
+# Settings come from the environment, or from a file that is mounted and named by CONFIG_FILE. /data holds the
+# ledger and must outlive the container, on a local disk: SQLite's write-ahead log can't be shared over a network.
+#
+# A tag can be moved; a release build should give the digest of the image that it was tested with:
+#   docker build --build-arg PYTHON_IMAGE=python:3.11.14-slim-bookworm@sha256:… .
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+RUN python3 -m venv /opt/venv
+COPY requirements/runtime.txt /tmp/runtime.txt
+# pip compiles what it installs: without it each start would take some seconds longer.
+RUN /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-input \
+        --require-hashes --requirement /tmp/runtime.txt
+WORKDIR /app
+COPY prefect.yaml ./
+COPY api/ api/
+COPY core/ core/
+COPY flows/ flows/
+COPY tasks/ tasks/
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash api core flows tasks
+
+FROM ${PYTHON_IMAGE}
+# tini as process 1 passes SIGTERM on (the kernel would keep it from a Python process 1 that has no handler yet)
+# and reaps what Prefect's local server leaves. Its version is the one of the base image's Debian release.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && groupadd --gid 10001 app \
+    && useradd --uid 10001 --gid app --home-dir /home/app --create-home --shell /usr/sbin/nologin app \
+    && install --directory --owner=app --group=app /data
+COPY --from=build /opt/venv /opt/venv
+# Root owns the code; the service can only read it.
+COPY --from=build /app /app
+
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONPATH=/app \
+    DATABASE_URL=sqlite:////data/risk_alerts.db \
+    PREFECT_HOME=/data/prefect \
+    # Nothing is told to anyone outside.
+    DO_NOT_TRACK=1 \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false
+
+WORKDIR /app
+# By number, so that a cluster that only admits non-root users can see that it is one.
+USER 10001:10001
+VOLUME /data
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# For the API; the other commands listen nowhere and run with --no-healthcheck.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=90s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+ENTRYPOINT ["tini", "--"]
+CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000"]

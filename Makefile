@@ -1,0 +1,83 @@
+# Account Risk Alerts. Python 3.11 or newer, pip and make are enough; everything else goes into .venv.
+
+PYTHON ?= python3
+REQUIREMENTS ?= requirements/dev.txt
+VENV := .venv
+BIN := $(VENV)/bin
+# Named for what was installed, so that another REQUIREMENTS (such as requirements/runtime.txt) installs anew.
+STAMP := $(VENV)/.installed-$(notdir $(basename $(REQUIREMENTS)))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+.PHONY: help
+help: ## List these targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: run
+run: install ## See it work: sample source, mock Slack, one run, its report; again: the replay
+	@$(BIN)/python examples/demo.py
+
+.PHONY: test
+test: install ## Run the whole test suite
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope \
+		--no-loadscope-reorder
+
+.PHONY: install
+install: $(STAMP) ## Only the environment, in .venv, from the lock file
+
+.PHONY: serve
+serve: install ## The API on :8000 with docs, and the Prefect UI on :4200 showing its runs
+	@exec $(BIN)/python -m flows.serve
+
+# Every program of bench/, or those that are named: make bench BENCH=delivery OPTIONS='--alerts 600 --rounds 2'
+BENCH ?= $(sort $(notdir $(basename $(wildcard bench/*.py))))
+
+.PHONY: bench
+bench: install ## The benchmarks, each as a ratio against its peers measured side by side
+	@set -e; for program in $(BENCH); do $(BIN)/python -m bench.$$program $(OPTIONS); done
+
+ROUNDS ?= 200
+
+.PHONY: chaos
+chaos: install ## The long fault tests: kills, stops, hostile Slack and mail; ROUNDS=200 SEED=…
+	@$(BIN)/python -m tests.chaos.driver --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+.PHONY: check
+check: install ## Lint, format, types and floors
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: examples
+examples: install ## Make the example outputs in examples/ anew
+	@$(BIN)/python examples/make_examples.py
+
+# Versions already locked are kept; `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
+COMPILE = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
+
+.PHONY: lock
+lock: install ## Lock the dependencies of pyproject.toml anew, with hashes
+	@$(COMPILE) --output-file requirements/runtime.txt
+	@$(COMPILE) --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove the environment, caches and the demo's files
+	@rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The project itself is run from the checkout. pip compiles what it installs, which saves every start some seconds.
+$(STAMP): $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -n 1)." \
+			"Name another: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' has no venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing $(REQUIREMENTS) into $(VENV) (a minute or two, once) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes \
+		--requirement $(REQUIREMENTS)
+	@touch $@
