@@ -1,0 +1,1 @@
+"""What several rooms share: the words of the domain, settings, errors, storage, ledger and Slack."""

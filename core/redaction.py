@@ -1,0 +1,47 @@
+"""The one place that keeps secrets out of logs, rows, errors and answers."""
+
+import logging
+import re
+from collections.abc import Iterable
+
+MASK = "***"
+
+_PATTERNS = (
+    # Credentials in a URI: scheme://user:password@host.
+    (
+        re.compile(r"(?P<scheme>(?<![a-zA-Z0-9+.-])[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^\s/@]+@"),
+        rf"\g<scheme>{MASK}@",
+    ),
+    # Slack's own webhook addresses are secrets wherever they turn up.
+    (re.compile(r"(https://hooks\.slack(?:-gov)?\.com/)[^\s\"'<>]+"), rf"\g<1>{MASK}"),
+    (re.compile(r"(?i)(\bbearer\s+)[^\s\"',]+"), rf"\g<1>{MASK}"),
+)
+
+_secrets: set[str] = set()
+
+
+def protect(secrets: Iterable[str]) -> None:
+    """Have `redact` mask these values from now on, in this process."""
+    # A value as short as this turns up by chance, and masking it would make every text unreadable.
+    _secrets.update(secret for secret in secrets if len(secret) >= 4)  # noqa: PLR2004
+
+
+def redact(text: str) -> str:
+    """Mask every protected value and everything that looks like a credential in `text`."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class RedactingFilter(logging.Filter):
+    """Masks secrets in log records, their arguments and their tracebacks."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record in place; never drops one."""
+        record.msg = redact(record.getMessage())
+        record.args = None
+        if record.exc_info:
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+        return True

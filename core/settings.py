@@ -1,0 +1,302 @@
+"""Every setting of the service: its name, default, meaning and check. Nothing else reads the environment."""
+
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from core.errors import SettingsError, SlackNotConfigured
+from core.redaction import protect
+
+CONFIG_FILE = "CONFIG_FILE"
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or re.search(r"[\s\x00-\x1f]", value):
+        raise ValueError("must be an http:// or https:// URL")
+    return value.rstrip("/")
+
+
+def _base_url(value: str) -> str:
+    if "?" in value or "#" in value:
+        raise ValueError("must have no query and no fragment: a path is put behind it")
+    return _http_url(value)
+
+
+def _secret_http_url(value: SecretStr) -> SecretStr:
+    return SecretStr(_http_url(value.get_secret_value()))
+
+
+def _secret_base_url(value: SecretStr) -> SecretStr:
+    return SecretStr(_base_url(value.get_secret_value()))
+
+
+def _database_url(value: str) -> str:
+    try:
+        url = make_url(value)
+    except ArgumentError:
+        url = None
+    if (
+        url is None
+        or url.drivername.partition("+")[0] not in {"sqlite", "postgresql"}
+        or url.database in {None, "", ":memory:"}
+    ):
+        raise ValueError("must name a SQLite file, such as sqlite:///data/risk_alerts.db")
+    return value
+
+
+def _channel(value: str) -> str:
+    if value in {".", ".."} or not value.isprintable():
+        raise ValueError("is no name of a channel")
+    return value
+
+
+def _source_prefix(value: str) -> str:
+    if not re.match(r"(?i)(file:///|gs://|s3://)", value):
+        raise ValueError("each must begin with file:///, gs:// or s3://")
+    return value
+
+
+def _no_boolean(value: Any) -> Any:
+    # In a file `false` would pass for 0, which for a limit means none.
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004  # pydantic wants a ValueError
+    return value
+
+
+def _token(value: SecretStr) -> SecretStr:
+    # A header can't carry anything else, so the service would refuse everyone; an empty one would let all in.
+    if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+        raise ValueError("must be printable ASCII characters without spaces")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_base_url)]
+SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
+SecretBaseUrl = Annotated[SecretStr, AfterValidator(_secret_base_url)]
+WholeNumber = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Seconds = Annotated[Number, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class ConfigFileSource(PydanticBaseSettingsSource):
+    """The JSON or TOML file that `CONFIG_FILE` names, with the settings' names in lower case."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Unused: the file is read whole in `__call__`."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Read the file, or answer with nothing when none is named."""
+        name = os.environ.get(CONFIG_FILE, "")
+        if not name:
+            return {}
+        path = Path(name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{CONFIG_FILE}: {path} can't be read: {error}") from None
+        try:
+            values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+        except ValueError as error:
+            kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
+            raise SettingsError(f"{CONFIG_FILE}: {path} is not valid {kind}: {error}") from None
+        if not isinstance(values, dict):
+            raise SettingsError(f"{CONFIG_FILE}: {path} must hold one object of settings")
+        unknown = sorted(set(values) - set(self.settings_cls.model_fields))
+        if unknown:
+            raise SettingsError(
+                f"{CONFIG_FILE}: {path} has unknown settings: {', '.join(unknown)};"
+                " each must be a setting's name in lower case"
+            )
+        # Pydantic would merge the two `regions`; what the environment leaves out is to have no channel.
+        return {name: value for name, value in values.items() if name not in self.current_state}
+
+
+class Settings(BaseSettings):
+    """The settings of one process, from the environment and then `CONFIG_FILE`."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    regions: dict[Name, Annotated[Name, AfterValidator(_channel)]] = Field(
+        default_factory=dict, description="Region, exactly as in the data, to Slack channel: a JSON object."
+    )
+    slack_webhook_base_url: SecretBaseUrl | None = Field(
+        default=None,
+        description="Base URL mode: alerts are posted to `{base}/{channel}`. Wins over the next.",
+    )
+    slack_webhook_url: SecretHttpUrl | None = Field(
+        default=None, description="Single webhook mode: every alert is posted to this URL. A secret."
+    )
+    slack_max_attempts: WholeNumber = Field(
+        default=5, ge=1, le=100, description="Tries of one message, the first included."
+    )
+    slack_backoff_seconds: Seconds = Field(
+        default=0.5, description="First wait between tries; doubles, with jitter, up to 30 s."
+    )
+    slack_retry_after_max_seconds: Seconds = Field(
+        default=120,
+        description="The longest `Retry-After` that is waited out; a longer one ends that message as failed.",
+    )
+    slack_timeout_seconds: Number = Field(
+        default=10, gt=0, le=3600, allow_inf_nan=False, description="The longest that one request may take."
+    )
+    slack_channel_rate: Number = Field(
+        default=1,
+        ge=0,
+        le=10_000,
+        allow_inf_nan=False,
+        description="Messages a second a channel (the webhook's, in single webhook mode); 0 = no pacing.",
+    )
+    arr_threshold: WholeNumber = Field(
+        default=10_000, ge=0, description="Alert when `arr` is at least this; an unknown ARR always alerts."
+    )
+    max_alerts_per_run: WholeNumber = Field(
+        default=5000, ge=0, description="A run that would send more sends none and fails; 0 = no limit."
+    )
+    app_base_url: HttpUrl = Field(
+        default="https://app.yourcompany.com",
+        description="Details link: `{APP_BASE_URL}/accounts/{account_id}`.",
+    )
+    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+        default="sqlite:///data/risk_alerts.db",
+        repr=False,  # it may hold a password
+        description="The ledger; SQLite by default.",
+    )
+    support_email: Annotated[str, Field(pattern=r"^[^@\s,;]+@[^@\s,;]+$")] = Field(
+        default="support@quadsci.ai", description="Who gets the aggregated notification."
+    )
+    smtp_host: str | None = Field(
+        default=None, description="Mail server; without it the notification is logged and kept with the run."
+    )
+    smtp_port: WholeNumber = Field(default=587, ge=1, le=65_535, description="Port of the mail server.")
+    smtp_username: str | None = Field(default=None, description="Login at the mail server, if it wants one.")
+    smtp_password: SecretStr | None = Field(default=None, description="Password of that login. A secret.")
+    smtp_starttls: bool | None = Field(
+        default=None,
+        description="`true`: only over TLS; `false`: never; unset: when the server offers it,"
+        " and a password is never sent without it.",
+    )
+    smtp_from: str = Field(
+        default="account-risk-alerts@localhost",
+        pattern=r"^[^@\s,;]+@[^@\s,;]+$",
+        description="Sender of the notification.",
+    )
+    api_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+        default=None,
+        description="When set, every endpoint but `/health` wants `Authorization: Bearer …`. A secret.",
+    )
+    allowed_sources: list[Annotated[str, AfterValidator(_source_prefix)]] | None = Field(
+        default=None,
+        description="JSON list of URI prefixes, of whole path segments; any other source is refused.",
+    )
+    gcs_token: SecretStr | None = Field(
+        default=None,
+        description="Google credentials for `gs://`: `anon`, `cloud`, `google_default` or a key file's path;"
+        " by default Google's own chain. A secret.",
+    )
+    gcs_endpoint_url: HttpUrl | None = Field(default=None, description="Another Cloud Storage endpoint.")
+    s3_endpoint_url: HttpUrl | None = Field(default=None, description="Another S3 endpoint, such as MinIO's.")
+    s3_anon: bool = Field(default=False, description="Read `s3://` without credentials.")
+    source_timeout_seconds: Number = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="The longest that one request to the object store may take, all its retries included.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="`json`: one object a line, with `run_id`."
+    )
+
+    SECRET_FIELDS: ClassVar[tuple[str, ...]] = (
+        "slack_webhook_base_url",
+        "slack_webhook_url",
+        "smtp_password",
+        "api_token",
+        "gcs_token",
+    )
+
+    @model_validator(mode="after")
+    def _smtp_login_is_whole(self) -> "Settings":
+        if (self.smtp_username is None) != (self.smtp_password is None):
+            raise ValueError("SMTP_USERNAME and SMTP_PASSWORD go together")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, and the environment over the file."""
+        return init_settings, env_settings, ConfigFileSource(settings_cls)
+
+    @property
+    def slack_configured(self) -> bool:
+        """Whether there is anywhere to send to."""
+        return self.slack_webhook_base_url is not None or self.slack_webhook_url is not None
+
+    def require_slack(self) -> None:
+        """Raise `SlackNotConfigured` unless one of the two webhook settings is there."""
+        if not self.slack_configured:
+            raise SlackNotConfigured(
+                "No Slack webhook: set SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL, or ask for a dry run"
+            )
+
+    def secrets(self) -> list[str]:
+        """Every value that must not be shown to anyone."""
+        values = [getattr(self, name) for name in self.SECRET_FIELDS]
+        found = [value.get_secret_value() for value in values if value is not None]
+        database = make_url(self.database_url)
+        passwords = [database.password, *(database.query.get(name) for name in ("password", "sslpassword"))]
+        for password in passwords:
+            if isinstance(password, str):
+                # An error of a driver may show it as it is, or as it stands in the URL.
+                found += [password, quote(password, safe="")]
+        # The words that `gcs_token` may hold instead of a secret.
+        return [secret for secret in found if secret not in {"anon", "cloud", "google_default"}]
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process and have its secrets masked from now on.
+
+    Raises `SettingsError`, which names each bad setting and never shows its value.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
+    except PydanticSettingsError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        name = field.group(1).upper() if field else "a setting"
+        raise SettingsError(f"{name}: must be valid JSON") from None
+    protect(settings.secrets())
+    return settings
+
+
+def _describe(item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    setting = name.split(".")[0].upper()
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{setting}: {message}" if setting else message
