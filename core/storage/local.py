@@ -1,0 +1,123 @@
+"""`file://`: a file or folder of this machine."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from core.errors import (
+    SourceChanged,
+    SourceForbidden,
+    SourceInvalid,
+    SourceNotAllowed,
+    SourceNotFound,
+    SourceUnreachable,
+)
+from core.settings import Settings
+from core.storage.location import Location, is_path_allowed
+from core.storage.source import NOT_DATA, Listing, RangeReader, StoredFile, is_data
+
+
+class LocalStore:
+    """Local files, by their real paths, so that no link leads out of `ALLOWED_SOURCES`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._allowed = settings.allowed_sources
+
+    def find(self, location: Location) -> Listing:
+        """See `Store`."""
+        path = location.path
+        with _mapped(location.uri):
+            if stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116 - one stat tells every kind of file apart
+                return Listing(is_folder=True, files=tuple(self._walk(path)))
+            if location.wants_folder:
+                raise SourceNotFound(f"{location.uri}: not a folder")
+            return Listing(is_folder=False, files=(self._stored(path, os.path.basename(path)),))  # noqa: PTH119
+
+    def reader(self, file: StoredFile) -> RangeReader:
+        """See `Store`."""
+        return LocalReader(file)
+
+    def _walk(self, root: str) -> Iterator[StoredFile]:
+        """Find the data files by their names first: what is none may be a broken link or lead anywhere."""
+        seen = {os.path.realpath(root)}
+        for folder, folders, names in os.walk(root, followlinks=True, onerror=_raise):
+            folders[:] = [name for name in folders if not name.startswith(NOT_DATA)]
+            for name in list(folders):
+                real = self._real_path(os.path.join(folder, name))  # noqa: PTH118 - text paths, as os.walk's
+                if real in seen:
+                    folders.remove(name)  # A link back to where we were would go round for ever.
+                seen.add(real)
+            for name in names:
+                path = os.path.join(folder, name)  # noqa: PTH118
+                relative = os.path.relpath(path, root)
+                if is_data(relative):
+                    with _mapped(relative):
+                        stored = self._stored(path, relative)
+                    yield stored
+
+    def _stored(self, path: str, relative: str) -> StoredFile:
+        real = self._real_path(path)
+        status = os.stat(real)  # noqa: PTH116
+        if not stat.S_ISREG(status.st_mode):
+            # A FIFO would block for ever and a device never end.
+            raise SourceInvalid(f"{relative}: not a regular file")
+        return StoredFile(relative, real, status.st_size, _version(status))
+
+    def _real_path(self, path: str) -> str:
+        real = os.path.realpath(path)
+        if not is_path_allowed(real, self._allowed):
+            raise SourceNotAllowed(f"{path}: a link that leads where ALLOWED_SOURCES does not")
+        return real
+
+
+class LocalReader(RangeReader):
+    """One open file, checked to be the version that was listed; it goes through no buffer of Python's."""
+
+    def __init__(self, file: StoredFile) -> None:
+        super().__init__(file.size, self._pread)
+        self._file = file
+        with _mapped(file.path):
+            # Should the file have become a FIFO since it was listed, opening it must not wait for a writer.
+            self._descriptor = os.open(file.key, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if _version(os.fstat(self._descriptor)) != file.version:
+            self.close()
+            raise SourceChanged(f"{file.path} was replaced while the source was read")
+
+    def close(self) -> None:
+        """Close the file; twice does no harm."""
+        if not self.closed and hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+        super().close()
+
+    def _pread(self, start: int, end: int) -> bytes:
+        parts = []
+        with _mapped(self._file.path):
+            while start < end:  # One pread gives at most 2 GiB.
+                part = os.pread(self._descriptor, end - start, start)
+                if not part:
+                    raise SourceChanged(f"{self._file.path} became shorter while the source was read")
+                parts.append(part)
+                start += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _version(status: os.stat_result) -> str:
+    return f"size:{status.st_size},mtime_ns:{status.st_mtime_ns}"
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+@contextmanager
+def _mapped(what: str) -> Iterator[None]:
+    """Raise an operating system's error as the source's."""
+    try:
+        yield
+    except PermissionError:
+        raise SourceForbidden(f"{what}: this process may not read it") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise SourceNotFound(f"{what}: no such file or folder") from None
+    except OSError as error:
+        raise SourceUnreachable(f"{what}: {error.strerror or type(error).__name__}") from None

@@ -1,0 +1,126 @@
+"""What the two clouds share: requests with a deadline, and their failures under our own names."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import fsspec.asyn
+import google.auth.exceptions
+from botocore import exceptions as boto
+from fsspec.exceptions import FSTimeoutError
+from gcsfs.retry import NonRetryableError
+
+from core.errors import SourceError, SourceForbidden, SourceNotFound, SourceUnreachable
+from core.redaction import redact
+from core.settings import Settings
+from core.storage.location import Location
+from core.storage.source import Listing, StoredFile
+
+# No or bad credentials, found out on this side or at the service that issues them.
+CREDENTIAL_ERRORS = (
+    NonRetryableError,
+    PermissionError,
+    boto.CredentialRetrievalError,
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.ProfileNotFound,
+    boto.SSOError,
+    boto.TokenRetrievalError,
+    google.auth.exceptions.DefaultCredentialsError,
+    google.auth.exceptions.MalformedError,
+    google.auth.exceptions.RefreshError,
+)
+# Codes that S3 answers with 400, though they are about who is asking.
+S3_CREDENTIAL_CODES = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
+# Their texts say which host could not be reached, and nothing more.
+CONNECTION_ERRORS = (aiohttp.ClientConnectorError, boto.EndpointConnectionError)
+
+FORBIDDEN = (401, 403)
+NOT_FOUND = 404
+BAD_REQUEST = 400
+
+
+class RemoteStore(ABC):
+    """What GCS and S3 have in common, over their fsspec file systems."""
+
+    def __init__(self, file_system: Any, settings: Settings, **find_options: Any) -> None:
+        self._fs = file_system
+        self._timeout = settings.source_timeout_seconds
+        self._find_options = find_options
+
+    def find(self, location: Location) -> Listing:
+        """See `Store`."""
+        path = location.path
+        if "/" in path and not location.wants_folder:
+            info = self._call(location.uri, self._fs._info, path)  # noqa: SLF001 - the public one has no deadline
+            if info["type"] == "file":
+                return Listing(is_folder=False, files=(self._stored(info, path.rsplit("/", 1)[-1]),))
+        found = self._call(location.uri, self._fs._find, path, detail=True, **self._find_options)  # noqa: SLF001
+        root = f"{path}/"
+        objects = [info for name, info in found.items() if name.startswith(root) and info["type"] == "file"]
+        if not objects:
+            raise SourceNotFound(f"{location.uri}: nothing is there")
+        files = tuple(self._stored(info, info["name"].removeprefix(root)) for info in objects)
+        return Listing(is_folder=True, files=files)
+
+    def _call(self, what: str, function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        return call(self._fs.loop, self._timeout, what, function, *args, **kwargs)
+
+    @abstractmethod
+    def _stored(self, info: dict[str, Any], path: str) -> StoredFile:
+        """Say which version of the object this is."""
+
+
+def call(
+    loop: Any, timeout: float, what: str, function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+) -> Any:
+    """Run `function` of a cloud's library on its event `loop`, for `timeout` seconds, its retries included.
+
+    Raises one of the `SourceError`s, about `what`. The library's own error is not chained to it: its text
+    may hold a token, and every exception is kept in Prefect's database.
+    """
+    try:
+        return fsspec.asyn.sync(loop, function, *args, timeout=timeout, **kwargs)
+    except FSTimeoutError:
+        raise SourceUnreachable(f"{what}: no answer in {timeout:g} s (SOURCE_TIMEOUT_SECONDS)") from None
+    except SourceError:
+        raise
+    except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
+        raise _named(what, error) from None
+
+
+def status_of(error: BaseException) -> int | None:
+    """Find the HTTP status behind a cloud library's error, if there is one."""
+    for candidate in (error, error.__cause__):
+        response = getattr(candidate, "response", None)
+        if isinstance(response, dict):
+            return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) or None
+        code = getattr(candidate, "code", getattr(candidate, "status", None))
+        if code is not None and str(code).isdigit():
+            return int(code)
+    return None
+
+
+def _named(what: str, error: Exception) -> SourceError:
+    status = status_of(error)
+    if isinstance(error, FileNotFoundError) or status == NOT_FOUND:
+        return SourceNotFound(f"{what}: no such object, folder or bucket")
+    if isinstance(error, CREDENTIAL_ERRORS) or status in FORBIDDEN or _refused(error, status):
+        answer = f"HTTP {status}" if status else type(error).__name__
+        return SourceForbidden(f"{what}: the store refused the credentials, or there are none ({answer})")
+    reason = f"HTTP {status}" if status else type(error).__name__
+    if isinstance(error, CONNECTION_ERRORS):
+        reason = redact(str(error))
+    return SourceUnreachable(f"{what}: the store can't be reached or is in trouble ({reason})")
+
+
+def _refused(error: Exception, status: int | None) -> bool:
+    """Whether it is a refusal that the library or the store says in some other way."""
+    if isinstance(error, OSError) and str(error).startswith("Forbidden"):
+        return True  # gcsfs keeps no status for 403.
+    response = getattr(error.__cause__, "response", None)
+    if status != BAD_REQUEST or not isinstance(response, dict):
+        return False
+    # To a HEAD, which has no room for a reason, S3 says only 400 when a token is expired.
+    return response.get("Error", {}).get("Code") in {*S3_CREDENTIAL_CODES, "400"}

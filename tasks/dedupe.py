@@ -1,0 +1,45 @@
+"""The winning row of each (account_id, month), and how many rows it beat."""
+
+import logging
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from core.window import Window
+
+logger = logging.getLogger(__name__)
+
+KEY = ["account_id", "month"]
+LATEST_LAST = [
+    ("updated_seconds", "ascending", "at_start"),
+    ("updated_nanos", "ascending", "at_start"),
+    ("position", "ascending", "at_end"),
+]
+
+
+@task(name="dedupe", cache_policy=NO_CACHE, persist_result=False)
+def dedupe(window: Window) -> pa.Table:
+    """Find the winning rows of the window; see `winning_rows`."""
+    winners = winning_rows(window.rows)
+    logger.info(
+        "%d winning rows; %d rows read lost to a later one",
+        winners.num_rows,
+        window.rows.num_rows - winners.num_rows,
+    )
+    return winners
+
+
+def winning_rows(rows: pa.Table) -> pa.Table:
+    """Of each (account_id, month) the row with the latest `updated_at`, in no particular order.
+
+    Takes `core.window.ROWS` in any order. Equal: the later position wins; a null `updated_at` loses to any
+    other. The answer has one more column, `beaten` (int64): how many rows lost to this one.
+    """
+    by_time = rows.take(pc.sort_indices(rows, sort_keys=LATEST_LAST))
+    indexed = by_time.select(KEY).append_column("index", pa.arange(0, by_time.num_rows))
+    # Only with a single thread does Arrow keep the rows of a group in order, so that `last` is the latest.
+    groups = indexed.group_by(KEY, use_threads=False).aggregate([("index", "last"), ("index", "count")])
+    beaten = pc.subtract(groups["index_count"], 1)
+    return by_time.take(groups["index_last"]).append_column("beaten", beaten)

@@ -1,0 +1,217 @@
+import contextlib
+import os
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.errors import SourceChanged, SourceInvalid
+from core.settings import Settings
+from core.storage import open_uri
+from core.window import Window
+from tasks.dedupe import winning_rows
+from tasks.load_window import load_window, read_window
+from tests.reading.worlds import MONTH, Layout, back, row, table, write
+
+
+def read(path: Path, threshold: int = 10_000) -> Window:
+    return read_window(open_uri(path.as_uri(), Settings()), MONTH, threshold)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.parquet"
+    rows = [row(f"a{n}", back(MONTH, n % 3)) for n in range(600)]
+    pq.write_table(table(rows), path, row_group_size=100, compression="none", write_page_checksum=True)
+    return path
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 11, 12, 500, 5000, -1, -4, -8, -100])
+def test_a_truncated_file_is_invalid(good: Path, size: int) -> None:
+    good.write_bytes(good.read_bytes()[:size])
+    with pytest.raises(SourceInvalid, match=r"good\.parquet"):
+        read(good)
+
+
+def test_a_text_file_is_invalid(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    path.write_text("account_id,month\n" * 1000)
+    with pytest.raises(SourceInvalid, match=r"data\.parquet"):
+        read(path)
+
+
+def test_a_flipped_bit_in_a_page_is_invalid_and_never_a_wrong_answer(good: Path) -> None:
+    metadata = pq.ParquetFile(good).metadata.row_group(0)
+    names = [metadata.column(i).path_in_schema for i in range(metadata.num_columns)]
+    for name in ("account_id", "month", "status", "arr", "updated_at", "account_name"):
+        chunk = metadata.column(names.index(name))
+        content = bytearray(good.read_bytes())
+        content[chunk.dictionary_page_offset + chunk.total_compressed_size - 3] ^= 0x10
+        damaged = good.with_name(f"{name}.parquet")
+        damaged.write_bytes(content)
+        with pytest.raises(SourceInvalid, match=f"{name}.parquet"):
+            read(damaged)
+
+
+def test_a_footer_that_contradicts_itself_does_not_end_the_process(tmp_path: Path) -> None:
+    """Asked for such a column chunk or its statistics, pyarrow 26.0 calls abort()."""
+    path = tmp_path / "data.parquet"
+    pq.write_table(table([row()]), path, store_schema=False)
+    content = path.read_bytes()
+    chunk = content.rindex(b"month")
+    contradictions = 0
+    for place in range(chunk - 12, chunk + 120):
+        for bit in range(8):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+            try:
+                read(path)
+            except SourceInvalid as error:
+                contradictions += "histogram" in str(error) or "contradicts" in str(error)
+    assert contradictions
+
+
+def test_no_flipped_bit_in_a_footer_does_worse_than_an_invalid_source(good: Path) -> None:
+    content = good.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    random = Random(7)  # noqa: S311 - the same flips each time
+    for _ in range(150):
+        damaged = bytearray(content)
+        damaged[random.randrange(footer, len(content))] ^= 1 << random.randrange(8)
+        good.write_bytes(damaged)
+        with contextlib.suppress(SourceInvalid):
+            read(good)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["account_id", "account_name", "account_region", "month", "status", "renewal_date", "arr", "updated_at"],
+)
+def test_a_missing_column_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "data.parquet"
+    pq.write_table(table([row()]).drop_columns(name), path)
+    with pytest.raises(SourceInvalid, match=f"data.parquet: column {name} is missing"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "found"),
+    [
+        ("account_id", pa.array([1]), "int64"),
+        ("month", pa.array(["2026-01-01"]), "string"),
+        ("status", pa.array([True]), "bool"),
+        ("arr", pa.array(["1"]), "string"),
+        ("updated_at", pa.array([date(2026, 1, 1)]), "date32"),
+        ("account_owner", pa.array([1.5]), "double"),
+    ],
+)
+def test_a_wrong_type_is_named(tmp_path: Path, name: str, values: pa.Array, found: str) -> None:
+    path = tmp_path / "data.parquet"
+    good = table([row()])
+    pq.write_table(good.set_column(good.column_names.index(name), name, values), path)
+    with pytest.raises(SourceInvalid, match=f"column {name} must be .*{found}"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "arr",
+    [
+        pa.array([1.5]),
+        pa.array([float("inf")]),
+        pa.array([2.0**63]),
+        pa.array([2**63], pa.uint64()),
+        pa.array([Decimal("1.50")], pa.decimal128(10, 2)),
+    ],
+)
+def test_an_arr_that_is_no_whole_number_is_invalid_only_where_it_matters(
+    tmp_path: Path, arr: pa.Array
+) -> None:
+    for status, raises in (("At Risk", True), ("Healthy", False)):
+        path = tmp_path / "data.parquet"
+        good = table([row(status=status)])
+        pq.write_table(good.set_column(good.column_names.index("arr"), "arr", arr), path)
+        if raises:
+            with pytest.raises(SourceInvalid):
+                read(path)
+        else:
+            assert read(path).rows.num_rows == 1
+
+
+def test_invalid_utf8_is_invalid(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    good = table([row(account_name="QQQQ")])
+    pq.write_table(good, path, compression="none", use_dictionary=False, write_statistics=False)
+    path.write_bytes(path.read_bytes().replace(b"QQQQ", b"\xff\xfe\xfd\xfc"))
+    with pytest.raises(SourceInvalid, match=r"data\.parquet"):
+        read(path)
+
+
+def test_nanoseconds_and_files_of_different_units_are_compared_exactly(tmp_path: Path) -> None:
+    pq.write_table(table([row(arr=1)], {"updated_at": pa.timestamp("s")}), tmp_path / "1.parquet")
+    nanos = pa.array(
+        [pq.read_table(tmp_path / "1.parquet")["updated_at"].cast(pa.int64())[0].as_py() * 10**6 + 1]
+    )
+    late = table([row(arr=2)])
+    late = late.set_column(
+        late.column_names.index("updated_at"), "updated_at", nanos.cast(pa.timestamp("ns"))
+    )
+    pq.write_table(late, tmp_path / "0.parquet")
+    assert winning_rows(read(tmp_path, 0).rows)["arr"].to_pylist() == [2]
+
+
+def test_old_row_groups_are_never_opened(tmp_path: Path) -> None:
+    rows = [
+        row(f"a{n}", back(MONTH, age), "At Risk" if age < 2 else "Healthy")
+        for age in range(36)
+        for n in range(10)
+    ]
+    write(rows, tmp_path, Layout(row_group_size=10))
+    # The month, the one before it, and the one that ended every streak.
+    assert read(tmp_path).rows_scanned == 30
+
+
+def test_a_row_group_is_counted_once_however_often_it_is_read(tmp_path: Path) -> None:
+    write([row("a1", back(MONTH, age)) for age in range(12)], tmp_path, Layout())
+    assert read(tmp_path).rows_scanned == 12
+
+
+def test_files_of_other_partitions_are_not_even_opened(tmp_path: Path) -> None:
+    write([row(), row(month=back(MONTH, 1), status="Healthy")], tmp_path, Layout(hive=True))
+    old = tmp_path / "month=2020-01-01" / "part.parquet"
+    old.parent.mkdir()
+    old.write_text("not Parquet")
+    assert read(tmp_path).rows.num_rows == 2
+
+
+def test_columns_without_any_value_may_have_the_type_null(tmp_path: Path) -> None:
+    nothing: dict[str, Any] = dict.fromkeys(("account_region", "account_owner", "renewal_date", "arr"))
+    types = dict.fromkeys(nothing, pa.null())
+    pq.write_table(table([row(**nothing)], types), tmp_path / "data.parquet")
+    assert read(tmp_path).details.num_rows == 1
+
+
+def test_an_error_of_ours_comes_back_out_of_arrow_as_it_was_raised(good: Path) -> None:
+    """Here the file becomes shorter under the open reader."""
+    source = open_uri(good.as_uri(), Settings())
+    with source.open(source.files[0]) as handle, pq.ParquetFile(handle, pre_buffer=True) as parquet:
+        os.truncate(good, 4)
+        with pytest.raises(SourceChanged):
+            parquet.read()
+
+
+def test_a_file_that_is_replaced_before_it_is_read_is_changed_rather_than_invalid(good: Path) -> None:
+    source = open_uri(good.as_uri(), Settings())
+    window = read_window(source, MONTH, 0)
+    good.write_bytes(good.read_bytes()[:-1])
+    with pytest.raises(SourceChanged):
+        read_window(source, MONTH, 0)
+    assert window.rows.num_rows
+
+
+def test_the_stage_runs_without_prefect(tmp_path: Path) -> None:
+    write([row()], tmp_path, Layout())
+    assert load_window.fn(tmp_path.as_uri(), MONTH, Settings()).rows.num_rows == 1

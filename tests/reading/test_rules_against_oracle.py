@@ -1,0 +1,63 @@
+import tempfile
+from datetime import date
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.domain import Assessment
+from core.settings import Settings
+from core.storage import open_uri
+from tasks.compute_streaks import assess
+from tasks.dedupe import winning_rows
+from tasks.load_window import read_window
+from tests.reading.worlds import MONTH, Answer, Layout, Row, layouts, oracle, row, rows_of_a_world, write
+
+
+def chain(root: Path, month: date, threshold: int) -> Assessment:
+    window = read_window(open_uri(root.as_uri(), Settings()), month, threshold)
+    return assess(window, winning_rows(window.rows), threshold)
+
+
+def answer(found: Assessment) -> Answer:
+    warnings = {warning.code: warning.count for warning in found.warnings}
+    return Answer(
+        alerts=[tuple(getattr(alert, name) for name in alert.__slots__) for alert in found.alerts],
+        at_risk=found.scan.at_risk,
+        below_threshold=found.scan.below_threshold,
+        duplicates=found.scan.duplicates_found,
+        nameless=warnings.get("rows_without_account_id") or 0,
+        month_missing="month_not_in_source" in warnings,
+    )
+
+
+def ask(rows: list[Row], layout: Layout, threshold: int = 10_000) -> tuple[Answer, Answer]:
+    with tempfile.TemporaryDirectory() as folder:
+        order = write(rows, Path(folder), layout)
+        return answer(chain(Path(folder), MONTH, threshold)), oracle(order, MONTH, threshold)
+
+
+@settings(max_examples=250, deadline=None)
+@given(rows=rows_of_a_world, layout=layouts, threshold=st.sampled_from([0, 10_000, 10_001, 2**70]))
+def test_the_chain_finds_what_the_contract_says_in_every_layout(
+    rows: list[Row], layout: Layout, threshold: int
+) -> None:
+    found, expected = ask(rows, layout, threshold)
+    assert found == expected
+
+
+def test_the_example_of_the_spec_gives_one_month() -> None:
+    rows = [
+        row(month=date(2025, 10, 1)),
+        row(month=date(2025, 11, 1)),
+        row(month=date(2025, 12, 1), status="Healthy"),
+        row(month=date(2026, 1, 1)),
+    ]
+    found, _ = ask(rows, Layout())
+    assert found.alerts[0][-2:] == (1, date(2026, 1, 1))
+
+
+def test_a_streak_may_begin_in_the_first_month_of_the_calendar(tmp_path: Path) -> None:
+    write([row(month=date(1, 2, 1)), row(month=date(1, 1, 1))], tmp_path, Layout())
+    alert = chain(tmp_path, date(1, 2, 1), 0).alerts[0]
+    assert (alert.duration_months, alert.risk_start_month) == (2, date(1, 1, 1))

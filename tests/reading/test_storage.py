@@ -1,0 +1,332 @@
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from gcsfs.core import GCSFileSystem
+
+from core.errors import (
+    InvalidRequest,
+    RiskAlertsError,
+    SourceChanged,
+    SourceForbidden,
+    SourceInvalid,
+    SourceNotAllowed,
+    SourceNotFound,
+    SourceSchemeUnsupported,
+    SourceUnreachable,
+)
+from core.settings import Settings
+from core.storage import Source, check_source, open_uri
+
+
+def read_all(source: Source) -> bytes:
+    return b"".join(source.open(file).read() for file in source.files)
+
+
+@pytest.mark.parametrize(
+    ("uri", "error"),
+    [
+        ("https://host/file.parquet", SourceSchemeUnsupported),
+        ("/data/file.parquet", SourceSchemeUnsupported),
+        ("", SourceSchemeUnsupported),
+        ("gs://user:hunter22@bucket/file", InvalidRequest),
+        ("s3://bucket/file?token=hunter22", InvalidRequest),
+        ("file:///data?token=hunter22", InvalidRequest),
+        ("file://relative/path", InvalidRequest),
+        ("file://", InvalidRequest),
+        ("file:///a%00b", InvalidRequest),
+        ("gs:///no-bucket", InvalidRequest),
+        ("gs://bucket/a/../b", InvalidRequest),
+        ("s3://bucket/a/%2e%2E/b", InvalidRequest),
+        ("s3://bucket/a\nb", InvalidRequest),
+    ],
+)
+def test_a_uri_that_can_not_be_used_is_refused_and_its_secret_not_shown(
+    uri: str, error: type[RiskAlertsError]
+) -> None:
+    with pytest.raises(error) as caught:
+        check_source(uri, Settings())
+    assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "prefix", "allowed"),
+    [
+        ("gs://bucket/a/x.parquet", "gs://bucket/a", True),
+        ("gs://bucket/a/x.parquet", "gs://bucket/a/", True),
+        ("gs://bucket/a", "gs://bucket/a/", True),
+        ("gs://bucket/ab", "gs://bucket/a", False),
+        ("gs://bucket/ab", "gs://bucket/a/", False),
+        ("gs://bucket2/a", "gs://bucket", False),
+        ("s3://bucket/a", "gs://bucket", False),
+        ("gs://bucket/a/../b", "gs://bucket/a", False),
+        ("GS://bucket/a/b", "gs://bucket/a", True),
+        ("file:///etc/passwd", "gs://bucket", False),
+    ],
+)
+def test_only_allowed_prefixes_lead_to_a_source(uri: str, prefix: str, allowed: bool) -> None:  # noqa: FBT001
+    settings = Settings(allowed_sources=[prefix])
+    if allowed:
+        check_source(uri, settings)
+    else:
+        with pytest.raises(SourceNotAllowed):
+            check_source(uri, settings)
+
+
+def test_no_dots_encodings_or_links_lead_out_of_the_allowed_folder(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "x.parquet").write_bytes(b"secret")
+    (inside / "link").symlink_to(outside)
+    settings = Settings(allowed_sources=[inside.as_uri()])
+    for tail in (
+        "/../out/x.parquet",
+        "/%2e%2e/out/x.parquet",
+        "/..%2Fout/x.parquet",
+        "/link/x.parquet",
+        "/link",
+    ):
+        with pytest.raises(SourceNotAllowed):
+            open_uri(inside.as_uri() + tail, settings)
+    with pytest.raises(SourceNotAllowed):
+        open_uri(inside.as_uri(), settings)
+    (inside / "link").unlink()
+    (inside / "x.parquet").symlink_to(outside / "x.parquet")
+    with pytest.raises(SourceNotAllowed):
+        open_uri(inside.as_uri(), settings)
+
+
+def test_a_folder_gives_its_parquet_files_in_name_order_and_skips_hidden_names(tmp_path: Path) -> None:
+    for name in (
+        "b.parquet",
+        "a/z.pq",
+        "a/c.PARQ",
+        "_tmp/x.parquet",
+        ".x/y.parquet",
+        "a/_z.parquet",
+        "n.txt",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert [file.path for file in open_uri(tmp_path.as_uri(), Settings()).files] == [
+        "a/c.PARQ",
+        "a/z.pq",
+        "b.parquet",
+    ]
+
+
+def test_a_local_path_may_have_localhost_and_percent_encodings(tmp_path: Path) -> None:
+    path = tmp_path / "with space%.parquet"
+    path.write_bytes(b"data")
+    uri = path.as_uri().replace("file://", "file://localhost")
+    assert read_all(open_uri(uri, Settings())) == b"data"
+
+
+def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.parquet", tmp_path):
+        with pytest.raises(SourceNotFound):
+            open_uri(path.as_uri(), Settings())
+
+
+def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.parquet")
+    for path in (tmp_path / "pipe.parquet", tmp_path):
+        with pytest.raises(SourceInvalid):
+            open_uri(path.as_uri(), Settings())
+
+
+def test_a_partition_that_is_no_month_is_named(tmp_path: Path) -> None:
+    (tmp_path / "month=soon").mkdir()
+    (tmp_path / "month=soon" / "x.parquet").write_bytes(b"x")
+    with pytest.raises(SourceInvalid, match="month=soon"):
+        open_uri(tmp_path.as_uri(), Settings())
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_local_source_that_is_replaced_is_noticed(tmp_path: Path, folder: bool) -> None:  # noqa: FBT001
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"one")
+    source = open_uri((tmp_path if folder else path).as_uri(), Settings())
+    source.verify_unchanged()
+    path.write_bytes(b"other")
+    with pytest.raises(SourceChanged):
+        source.verify_unchanged()
+    with pytest.raises(SourceChanged):
+        source.open(source.files[0])
+    path.unlink()
+    with pytest.raises(SourceChanged):
+        source.verify_unchanged()
+
+
+@pytest.fixture(params=["gs", "s3"])
+def cloud(request: pytest.FixtureRequest, gcs_server: str, s3_server: str, aws_keys: None) -> "Cloud":
+    return Cloud(request.param, gcs_server, s3_server)
+
+
+class Cloud:
+    def __init__(self, scheme: str, gcs: str, s3: str) -> None:
+        self.scheme = scheme
+        self.settings = Settings(gcs_endpoint_url=gcs, s3_endpoint_url=s3, source_timeout_seconds=5)
+        self._gcs = GCSFileSystem(token="anon", endpoint_url=gcs, skip_instance_cache=True)
+        self._s3 = boto3.client("s3", endpoint_url=s3)
+
+    def put(self, key: str, data: bytes) -> str:
+        if self.scheme == "gs":
+            self._gcs.pipe_file(f"bucket/{key}", data)
+        else:
+            self._s3.put_object(Bucket="bucket", Key=key, Body=data)
+        return f"{self.scheme}://bucket/{key}"
+
+
+def test_an_object_is_read_by_ranges(cloud: Cloud) -> None:
+    source = open_uri(cloud.put("one/x.parquet", b"0123456789"), cloud.settings)
+    reader = source.open(source.files[0])
+    reader.seek(-4, os.SEEK_END)
+    assert (reader.read(2), reader.tell(), reader.read(), reader.read(5)) == (b"67", 8, b"89", b"")
+    assert source.version.startswith(("generation:", "etag:"))
+
+
+def test_a_prefix_is_a_folder_with_partitions(cloud: Cloud) -> None:
+    cloud.put("hive/month=2026-01-01/b.parquet", b"b")
+    cloud.put("hive/month=2025-12-01%2000%3A00%3A00/a.parquet", b"a")
+    cloud.put("hive/_SUCCESS", b"")
+    cloud.put("hive2/c.parquet", b"c")
+    source = open_uri(f"{cloud.scheme}://bucket/hive", cloud.settings)
+    assert [str(file.month) for file in source.files] == ["2025-12-01", "2026-01-01"]
+    assert read_all(source) == b"ab"
+
+
+def test_an_object_that_is_replaced_is_noticed(cloud: Cloud) -> None:
+    uri = cloud.put("changing/x.parquet", b"one")
+    source = open_uri(uri, cloud.settings)
+    source.verify_unchanged()
+    cloud.put("changing/x.parquet", b"two")
+    with pytest.raises(SourceChanged):
+        source.verify_unchanged()
+
+
+def test_a_read_never_mixes_two_versions_of_an_object(cloud: Cloud) -> None:
+    source = open_uri(cloud.put("mixing/x.parquet", b"one"), cloud.settings)
+    reader = source.open(source.files[0])
+    cloud.put("mixing/x.parquet", b"two")
+    if cloud.scheme == "gs":
+        pytest.skip("the emulator keeps no generations; verify_unchanged at the end notices all the same")
+    with pytest.raises(SourceChanged):
+        reader.read()
+
+
+def test_many_threads_may_read_the_same_source_at_once(cloud: Cloud) -> None:
+    uri = cloud.put("threads/x.parquet", bytes(range(256)) * 100)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: read_all(open_uri(uri, cloud.settings)), range(24)))
+    assert set(found) == {bytes(range(256)) * 100}
+
+
+def test_a_missing_object_bucket_or_folder_is_not_found(cloud: Cloud) -> None:
+    for path in ("bucket/none.parquet", "no-such-bucket/x.parquet", "no-such-bucket", "bucket/none/"):
+        with pytest.raises(SourceNotFound):
+            open_uri(f"{cloud.scheme}://{path}", cloud.settings)
+
+
+@pytest.fixture
+def answering(request: pytest.FixtureRequest) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(request.param)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("answering", [400], indirect=True)
+def test_an_expired_s3_token_is_forbidden(answering: str, aws_keys: None) -> None:
+    """To a HEAD, S3 answers 400 without a word about why."""
+    with pytest.raises(SourceForbidden):
+        open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=answering, source_timeout_seconds=3))
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+@pytest.mark.parametrize(
+    ("answering", "error"),
+    [
+        (401, SourceForbidden),
+        (403, SourceForbidden),
+        (404, SourceNotFound),
+        (429, SourceUnreachable),
+        (500, SourceUnreachable),
+        (503, SourceUnreachable),
+    ],
+    indirect=["answering"],
+)
+def test_each_refusal_has_its_error(
+    answering: str, scheme: str, error: type[RiskAlertsError], aws_keys: None
+) -> None:
+    settings = Settings(gcs_endpoint_url=answering, s3_endpoint_url=answering, source_timeout_seconds=1.5)
+    with pytest.raises(error):
+        open_uri(f"{scheme}://bucket/x.parquet", settings)
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_a_store_that_is_not_there_or_never_answers_is_unreachable_in_time(
+    scheme: str, aws_keys: None
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for port in (silent.getsockname()[1], 1):
+            url = f"http://127.0.0.1:{port}"
+            begun = time.monotonic()
+            settings = Settings(gcs_endpoint_url=url, s3_endpoint_url=url, source_timeout_seconds=1)
+            with pytest.raises(SourceUnreachable):
+                open_uri(f"{scheme}://bucket/x.parquet", settings)
+            assert time.monotonic() - begun < 5
+
+
+def test_s3_without_credentials_is_forbidden(
+    s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(SourceForbidden):
+        open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=s3_server))
+
+
+def test_the_emulator_variable_of_google_works(gcs_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server)
+    with pytest.raises(SourceNotFound):
+        open_uri("gs://bucket/nothing-here.parquet", Settings(source_timeout_seconds=5))
+
+
+@pytest.mark.parametrize("stray", ["latest.txt", ".git/HEAD", "_temporary/part.parquet", "notes/x.txt"])
+def test_what_is_no_data_may_be_a_broken_link_and_costs_nothing(tmp_path: Path, stray: str) -> None:
+    pq.write_table(pa.table({"account_id": ["A"]}), tmp_path / "data.parquet")
+    (tmp_path / stray).parent.mkdir(exist_ok=True)
+    (tmp_path / stray).symlink_to(tmp_path / "nowhere")
+    files = open_uri(tmp_path.as_uri(), Settings(allowed_sources=[tmp_path.as_uri()])).files
+    assert [file.path for file in files] == ["data.parquet"]
+
+
+def test_a_broken_link_that_should_be_data_is_named(tmp_path: Path) -> None:
+    (tmp_path / "month.parquet").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(SourceNotFound, match=r"month\.parquet"):
+        open_uri(tmp_path.as_uri(), Settings())

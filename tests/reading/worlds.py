@@ -1,0 +1,244 @@
+"""Worlds of account rows: what they may hold, how they are written, and a slow, obvious oracle.
+
+The oracle is written straight from the contract over lists of dicts and shares no code with the service.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+
+Row = dict[str, Any]
+
+MONTH = date(2026, 1, 1)
+STATUSES = ["At Risk", "At Risk", "At Risk", "Healthy", "at risk", "At Risk ", "Churned", None]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def back(month: date, count: int) -> date:
+    for _ in range(count):
+        month = (month - timedelta(days=1)).replace(day=1)
+    return month
+
+
+def row(
+    account_id: str | None = "a1", month: date = MONTH, status: str | None = "At Risk", **others: Any
+) -> Row:
+    return {
+        "account_id": account_id,
+        "account_name": f"Name of {account_id}",
+        "account_region": "EMEA",
+        "month": month,
+        "status": status,
+        "renewal_date": date(2026, 6, 1),
+        "account_owner": "Olga",
+        "arr": 50_000,
+        "updated_at": datetime(2026, 1, 5, 12, tzinfo=UTC),
+    } | others
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the contract says of a world."""
+
+    alerts: list[tuple[Any, ...]]
+    at_risk: int
+    below_threshold: int
+    duplicates: int
+    nameless: int
+    month_missing: bool
+
+
+def oracle(rows: list[Row], month: date, threshold: int) -> Answer:
+    named = [r for r in rows if r["account_id"]]
+    by_key: dict[tuple[str, date], list[Row]] = {}
+    for r in named:
+        by_key.setdefault((r["account_id"], r["month"]), []).append(r)
+    winner = {}
+    for key, candidates in by_key.items():
+        best = candidates[0]
+        for r in candidates[1:]:
+            if (r["updated_at"] or datetime.min.replace(tzinfo=UTC)) >= (
+                best["updated_at"] or datetime.min.replace(tzinfo=UTC)
+            ):
+                best = r
+        winner[key] = best
+    duplicates = sum(len(found) - 1 for (_, m), found in by_key.items() if m == month)
+    at_risk = sorted(a for (a, m), r in winner.items() if m == month and r["status"] == "At Risk")
+    alerts = []
+    for account in at_risk:
+        r = winner[account, month]
+        if r["arr"] is not None and r["arr"] < threshold:
+            continue
+        length = 1
+        while True:
+            key = (account, back(month, length))
+            duplicates += len(by_key.get(key, [None])) - 1
+            if key not in winner or winner[key]["status"] != "At Risk":
+                break
+            length += 1
+        name = r["account_name"] or account
+        alerts.append(
+            (
+                account,
+                name,
+                r["account_region"],
+                r["arr"],
+                r["renewal_date"],
+                r["account_owner"],
+                length,
+                back(month, length - 1),
+            )
+        )
+    return Answer(
+        alerts=alerts,
+        at_risk=len(at_risk),
+        below_threshold=len(at_risk) - len(alerts),
+        duplicates=duplicates,
+        nameless=sum(1 for r in rows if not r["account_id"] and r["month"] == month),
+        month_missing=not any(r["month"] == month for r in rows),
+    )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a world is written."""
+
+    files: int = 1
+    hive: bool = False
+    row_group_size: int = 1000
+    statistics: bool = True
+    owner: bool = True
+    types: dict[str, pa.DataType] = field(default_factory=dict)
+
+
+TYPES: dict[str, pa.DataType] = {
+    "account_id": pa.string(),
+    "account_name": pa.string(),
+    "account_region": pa.string(),
+    "month": pa.date32(),
+    "status": pa.string(),
+    "renewal_date": pa.date32(),
+    "account_owner": pa.string(),
+    "arr": pa.int64(),
+    "updated_at": pa.timestamp("us"),
+}
+
+
+def table(rows: list[Row], types: dict[str, pa.DataType] | None = None) -> pa.Table:
+    kinds = TYPES | (types or {})
+    return pa.table({name: _column([r[name] for r in rows], kind) for name, kind in kinds.items()})
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(kind):
+        return pa.array(values, pa.string()).dictionary_encode()
+    if pa.types.is_decimal(kind):
+        return pa.array([None if v is None else Decimal(v) for v in values], kind)
+    if pa.types.is_floating(kind):
+        return pa.array([float("nan") if v is None else float(v) for v in values], kind)
+    if pa.types.is_timestamp(kind):
+        if values and all(v is None or type(v) is date for v in values):
+            return pa.array(values, pa.date32()).cast(pa.timestamp(kind.unit)).cast(kind)
+        per_second = {"s": 1, "ms": 1000, "us": 10**6, "ns": 10**9}[kind.unit]
+        ticks = [
+            None if v is None else (v - EPOCH) // timedelta(microseconds=1) * per_second // 10**6
+            for v in values
+        ]
+        return pa.array(ticks, pa.int64()).cast(kind)
+    return pa.array(values, kind)
+
+
+def write(rows: list[Row], root: Path, layout: Layout) -> list[Row]:
+    """Write the world under `root`, and answer with its rows in the order of the source."""
+    order: list[Row] = []
+    for name, part in _parts(rows, layout):
+        columns = table(part, layout.types)
+        if layout.hive:
+            columns = columns.drop_columns("month")
+        if not layout.owner:
+            columns = columns.drop_columns("account_owner")
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(
+            columns, path, row_group_size=layout.row_group_size, write_statistics=layout.statistics
+        )
+        order.extend(part if layout.owner else [r | {"account_owner": None} for r in part])
+    return order
+
+
+def _parts(rows: list[Row], layout: Layout) -> Iterator[tuple[str, list[Row]]]:
+    if layout.hive:
+        for month in sorted({r["month"] for r in rows}):
+            yield f"month={month}/part-0.parquet", [r for r in rows if r["month"] == month]
+        return
+    size = -(-len(rows) // layout.files) or 1
+    for number in range(layout.files):
+        yield f"part-{number}.parquet", rows[number * size : (number + 1) * size]
+
+
+# Seconds, so that every unit can hold them; few of them, so that they tie.
+_times = st.none() | st.sampled_from([-1, 0, 1, 2, 1_700_000_000]).map(lambda s: EPOCH + timedelta(seconds=s))
+_months = st.integers(0, 14).map(lambda n: back(MONTH, n)) | st.just(date(2026, 2, 1))
+_days = st.sampled_from([date(2025, 12, 15), date(2026, 1, 2)])
+_ids = st.sampled_from(["a1", "a2", "a3", "a1", "a2", "ä", "", None])
+
+rows_of_a_world = st.lists(
+    st.builds(
+        row,
+        account_id=_ids,
+        month=st.integers(0, 3).map(lambda n: back(MONTH, n)) | _months | _days,
+        status=st.sampled_from(STATUSES),
+        account_name=st.sampled_from(["Acme", "Zoë", "<!channel>", None]),
+        account_region=st.sampled_from(["EMEA", "LATAM", "", None]),
+        renewal_date=st.none() | st.just(date(2026, 6, 1)),
+        account_owner=st.sampled_from(["Olga", "", None]),
+        arr=st.sampled_from([None, 0, 9_999, 10_000, 10_001, -5]),
+        updated_at=_times,
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+_strings = st.sampled_from(
+    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+_dates = st.sampled_from(
+    [pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("us", "UTC")]
+)
+layouts = st.builds(
+    Layout,
+    files=st.integers(1, 3),
+    hive=st.booleans(),
+    row_group_size=st.sampled_from([1, 2, 5, 1000]),
+    statistics=st.booleans(),
+    owner=st.booleans(),
+    types=st.fixed_dictionaries(
+        {
+            "account_id": _strings,
+            "status": _strings,
+            "account_region": _strings,
+            "month": _dates,
+            "renewal_date": _dates,
+            "arr": st.sampled_from(
+                [
+                    pa.int64(),
+                    pa.int32(),
+                    pa.float64(),
+                    pa.float32(),
+                    pa.decimal128(12, 2),
+                    pa.decimal128(7, 0),
+                ]
+            ),
+            "updated_at": st.sampled_from(
+                [pa.timestamp(unit, zone) for unit in ("s", "ms", "us", "ns") for zone in (None, "UTC")]
+            ),
+        }
+    ),
+)
