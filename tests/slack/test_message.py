@@ -1,0 +1,175 @@
+"""The message of an alert: its exact text, and that no data can break it or ping anyone."""
+
+import html
+import re
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.domain import Alert
+from core.message import build_message, details_url
+
+ALERT = Alert(
+    account_id="A-1",
+    account_name="Acme Corp",
+    account_region="AMER",
+    arr=1_234_567,
+    renewal_date=date(2026, 3, 31),
+    account_owner="Jane Doe",
+    duration_months=3,
+    risk_start_month=date(2025, 11, 1),
+)
+
+
+def build(alert: Alert, *, name_channel: bool = False, base: str = "https://app.yourcompany.com") -> Any:
+    """Build the message for the AMER channel."""
+    return build_message(alert, channel="amer-risk-alerts", app_base_url=base, name_channel=name_channel)
+
+
+def blank(data: str | None) -> bool:
+    """Whether nothing of a datum can be seen."""
+    return not re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", "", data or "")
+
+
+def texts(value: Any) -> list[str]:
+    """Give every text anywhere in a message."""
+    if isinstance(value, dict):
+        own = [value["text"]] if isinstance(value.get("text"), str) else []
+        return own + [text for item in value.values() for text in texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in texts(item)]
+    return []
+
+
+def test_the_text_is_the_contracts_word_for_word() -> None:
+    assert build(ALERT)["text"] == (
+        "🚩 At Risk: Acme Corp (A-1)\n"
+        "Region: AMER\n"
+        "At Risk for: 3 months (since 2025-11-01)\n"
+        "ARR: $1,234,567\n"
+        "Renewal date: 2026-03-31\n"
+        "Owner: Jane Doe\n"
+        "Details: https://app.yourcompany.com/accounts/A-1"
+    )
+
+
+def test_what_is_unknown_says_so_and_an_absent_owner_has_no_line() -> None:
+    alert = replace(ALERT, arr=None, renewal_date=None, account_owner=None, duration_months=1)
+    assert build(alert)["text"] == (
+        "🚩 At Risk: Acme Corp (A-1)\n"
+        "Region: AMER\n"
+        "At Risk for: 1 month (since 2025-11-01)\n"
+        "ARR: Unknown\n"
+        "Renewal date: Unknown\n"
+        "Details: https://app.yourcompany.com/accounts/A-1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arr", "shown"), [(0, "$0"), (-5, "-$5"), (-1_000_000, "-$1,000,000"), (999, "$999")]
+)
+def test_any_arr_reads_as_money(arr: int, shown: str) -> None:
+    assert f"\nARR: {shown}\n" in build(replace(ALERT, arr=arr))["text"]
+
+
+@pytest.mark.parametrize("owner", ["", "  ", "\n"])
+def test_a_blank_owner_is_no_owner(owner: str) -> None:
+    assert "Owner" not in str(build(replace(ALERT, account_owner=owner)))
+
+
+def test_in_single_webhook_mode_the_message_names_its_channel_in_text_and_blocks() -> None:
+    message = build(ALERT, name_channel=True)
+    assert message["text"].endswith("\nChannel: #amer-risk-alerts")
+    assert message["blocks"][-1]["type"] == "context"
+    assert message["blocks"][-1]["elements"][0]["text"] == "Channel: #amer-risk-alerts"
+    assert "Channel" not in str(build(ALERT))
+
+
+@pytest.mark.parametrize(
+    ("account_id", "segment"),
+    [("A-1", "A-1"), ("a/b?c#d", "a%2Fb%3Fc%23d"), ("ä <1>", "%C3%A4%20%3C1%3E"), ("..", "..")],
+)
+def test_an_id_is_one_segment_of_the_details_url(account_id: str, segment: str) -> None:
+    assert details_url("https://app.example.com", account_id) == f"https://app.example.com/accounts/{segment}"
+
+
+def test_a_name_that_looks_like_a_mention_pings_no_one_and_forges_no_line() -> None:
+    alert = replace(
+        ALERT, account_name="<!channel>\n& 'Owner': \u202ex", account_owner="<@U123>\u2028ARR: $1"
+    )
+    message = build(alert)
+    assert message["text"].splitlines()[0] == ("🚩 At Risk: &lt;!channel&gt; &amp; 'Owner':  x (A-1)")
+    assert "\nOwner: &lt;@U123&gt; ARR: $1\n" in message["text"]
+    assert not any("<!" in text or "<@" in text for text in texts(message))
+
+
+def test_a_long_name_is_cut_in_the_header_and_whole_in_the_text() -> None:
+    message = build(replace(ALERT, account_name="&" * 1000))
+    header = message["blocks"][0]["text"]["text"]
+    assert len(header) <= 150
+    assert re.fullmatch(r"🚩 At Risk: (&amp;)+… \(A-1\)", header)
+    assert "&amp;" * 1000 in message["text"]
+
+
+def test_a_link_too_long_for_a_block_is_left_out_of_it() -> None:
+    blocks = build(replace(ALERT, account_id="x" * 4000))["blocks"]
+    assert [block["type"] for block in blocks] == ["header", "section"]
+
+
+ANY = st.text(st.characters(), max_size=200) | st.text("&<>\n\r\u2028\x00\x85a…*", max_size=60)
+HOSTILE = st.builds(lambda text, times: text * times, ANY, st.sampled_from([1, 1, 1, 40, 2000]))
+
+
+@given(
+    alert=st.builds(
+        Alert,
+        account_id=HOSTILE,
+        account_name=HOSTILE,
+        account_region=st.none() | HOSTILE,
+        arr=st.none() | st.integers(-(2**63), 2**63 - 1),
+        renewal_date=st.none() | st.dates(),
+        account_owner=st.none() | HOSTILE,
+        duration_months=st.integers(1, 999),
+        risk_start_month=st.dates(),
+    ),
+    name_channel=st.booleans(),
+)
+def test_whatever_the_data_limits_lines_and_escapes_hold(alert: Alert, name_channel: bool) -> None:  # noqa: FBT001
+    message = build(alert, name_channel=name_channel)
+    text = message["text"]
+    assert len(text) <= 40_000
+    labels = [re.split(r": ", line, maxsplit=1)[0] for line in text.splitlines()]
+    expected = ["🚩 At Risk", "Region", "At Risk for", "ARR", "Renewal date", "Owner", "Details"]
+    expected += ["Channel"] if name_channel else []
+    if blank(alert.account_region):
+        expected.remove("Region")
+    if blank(alert.account_owner):
+        expected.remove("Owner")
+    assert labels == expected
+
+    header, fields, *rest = message["blocks"]
+    assert 0 < len(header["text"]["text"]) <= 150
+    assert len(header["text"]["text"].splitlines()) == 1
+    assert 0 < len(fields["fields"]) <= 10
+    assert all(0 < len(field["text"]) <= 2000 for field in fields["fields"])
+    assert all(len(field["text"].splitlines()) == 2 for field in fields["fields"])
+    assert all(len(block.get("text", {}).get("text", "")) <= 3000 for block in rest)
+    assert sum(len(found) for found in texts(message["blocks"])) <= 13_200
+
+    links = {block["text"]["text"] for block in rest if block["type"] == "section"}
+    for found in texts(message):
+        plain = found.removeprefix("<").replace("|Open account details>", "") if found in links else found
+        assert not re.search(r"[<>]", plain)
+        # Every ampersand begins one of the three entities: none is bare, none was cut in half.
+        assert not re.search(r"&(?!(amp|lt|gt);)", plain)
+        found.encode()
+
+
+@given(name=st.text("ab&<> '\"", max_size=50))
+def test_escaping_is_undone_to_the_very_data(name: str) -> None:
+    first = build(replace(ALERT, account_name=name))["text"].splitlines()[0]
+    assert html.unescape(first) == f"🚩 At Risk: {name} (A-1)"

@@ -1,0 +1,94 @@
+"""The mock Slack that anyone can try the service with."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from examples.mock_slack import MockSlack
+
+PROGRAM = Path(__file__).parents[2] / "examples" / "mock_slack.py"
+
+
+def client(url: str) -> httpx.Client:
+    """Give a client that goes past any proxy."""
+    return httpx.Client(base_url=url, trust_env=False)
+
+
+def test_it_takes_messages_gives_them_back_by_channel_and_forgets_them() -> None:
+    with MockSlack() as slack, client(slack.url) as http:
+        assert http.post("/amer", json={"text": "🚩 one"}).text == "ok"
+        assert http.post("/%23emea", json={"blocks": [{"type": "divider"}]}).text == "ok"
+        assert [(m["channel"], m["message"]) for m in http.get("/messages").json()] == [
+            ("amer", {"text": "🚩 one"}),
+            ("#emea", {"blocks": [{"type": "divider"}]}),
+        ]
+        assert len(http.get("/messages", params={"channel": "amer"}).json()) == 1
+        assert len(slack.messages) == 2
+        http.delete("/messages")
+        assert slack.messages == []
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ("", "invalid_payload"),
+        ("text=hello", "invalid_payload"),
+        ("[]", "invalid_payload"),
+        ("{}", "invalid_payload"),
+        ('{"text": ""}', "invalid_payload"),
+        ('{"text": 5}', "invalid_payload"),
+        ('{"text": "x", "blocks": 5}', "invalid_blocks"),
+        (json.dumps({"blocks": [{"type": "divider"}] * 51}), "invalid_blocks"),
+        (
+            json.dumps({"blocks": [{"type": "header", "text": {"type": "plain_text", "text": "x" * 151}}]}),
+            "invalid_blocks",
+        ),
+    ],
+)
+def test_it_refuses_what_slack_would_refuse(body: str, word: str) -> None:
+    with MockSlack() as slack, client(slack.url) as http:
+        answer = http.post("/amer", content=body)
+        assert (answer.status_code, answer.text) == (400, word)
+        assert slack.messages == []
+
+
+def test_a_channel_fails_as_often_as_it_is_told_to() -> None:
+    with MockSlack(retry_after=7) as slack, client(slack.url) as http:
+        slack.fail("amer", 429, times=2)
+        slack.fail("emea", 404)
+        answers = [http.post("/amer", json={"text": "x"}) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [429, 429, 200]
+        assert [answer.headers.get("Retry-After") for answer in answers] == ["7", "7", None]
+        assert {http.post("/emea", json={"text": "x"}).text for _ in range(3)} == {"channel_not_found"}
+        assert [message["channel"] for message in slack.messages] == ["amer"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_the_program_prints_its_address_shows_messages_and_stops_without_a_traceback(
+    signum: signal.Signals,
+) -> None:
+    command = [sys.executable, PROGRAM, "--port", "0", "--fail", "emea=500:1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        found = re.search(r"http://\S+", program.stdout.readline())
+        assert found is not None
+        with client(found.group()) as http:
+            assert http.post("/amer", json={"text": "one\ntwo"}).status_code == 200
+            assert http.post("/emea", json={"text": "three"}).status_code == 500
+        program.send_signal(signum)
+        out, err = program.communicate(timeout=5)
+    assert (program.returncode, err) == (0, "")
+    assert out == "#amer\n    one\n    two\n#emea  (answered 500)\n    three\n"
+
+
+@pytest.mark.parametrize("value", ["amer", "amer=200", "amer=abc", "=500", "amer=500:0"])
+def test_a_switch_that_makes_no_sense_is_a_usage_error(value: str) -> None:
+    program = subprocess.run([sys.executable, PROGRAM, "--fail", value], capture_output=True, check=False)
+    assert program.returncode == 2
+    assert b"Traceback" not in program.stderr

@@ -1,0 +1,156 @@
+"""When a message is tried again, how long is waited, and how fast a lane goes; no test here really waits."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from core.retry import BACKOFF_MAX_SECONDS, Pacer, post_with_retries
+from core.settings import Settings
+from core.slack import Answer, Verdict
+
+DELIVERED = Answer(Verdict.DELIVERED)
+BUSY = Answer(Verdict.RETRY, "server_error", "Slack answered 503")
+
+
+def limited(seconds: float | None) -> Answer:
+    """Give a 429 that asks for a wait."""
+    return Answer(Verdict.RETRY, "rate_limited", "Slack answered 429", seconds)
+
+
+def deliver(*answers: Answer, **values: Any) -> tuple[Answer, int, list[float]]:
+    """Post against scripted answers; gives the last one, the tries, and the seconds of each wait."""
+    script = list(answers)
+    waits: list[float] = []
+
+    async def post() -> Answer:
+        return script.pop(0)
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    answer, attempts = asyncio.run(post_with_retries(post, Settings(**values), sleep=sleep))
+    return answer, attempts, waits
+
+
+def test_a_message_that_is_delivered_is_posted_once() -> None:
+    assert deliver(DELIVERED, BUSY) == (DELIVERED, 1, [])
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNCONFIRMED, Verdict.REFUSED, Verdict.CHANNEL_REFUSED])
+def test_only_what_was_surely_not_delivered_and_may_be_is_tried_again(verdict: Verdict) -> None:
+    final = Answer(verdict, "why", "because")
+    assert deliver(final, DELIVERED) == (final, 1, [])
+    assert deliver(BUSY, final, DELIVERED)[:2] == (final, 2)
+
+
+def test_the_tries_end_with_the_last_answer_and_no_wait_after_it() -> None:
+    answer, attempts, waits = deliver(*[BUSY] * 9, slack_max_attempts=3)
+    assert (answer, attempts, len(waits)) == (BUSY, 3, 2)
+
+
+def test_one_attempt_means_no_retry() -> None:
+    assert deliver(BUSY, DELIVERED, slack_max_attempts=1) == (BUSY, 1, [])
+
+
+def test_waits_double_with_jitter_up_to_thirty_seconds() -> None:
+    _, _, waits = deliver(*[BUSY] * 9, slack_max_attempts=9, slack_backoff_seconds=0.5)
+    nominal = [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert len(waits) == len(nominal)
+    for wait, least in zip(waits, nominal, strict=True):
+        assert least <= wait <= min(least + 0.5, BACKOFF_MAX_SECONDS)
+
+
+def test_retry_after_is_waited_out_exactly_and_the_backoff_goes_on_after_it() -> None:
+    answer, attempts, waits = deliver(limited(90), limited(7), BUSY, DELIVERED)
+    assert (answer, attempts) == (DELIVERED, 4)
+    assert waits[:2] == [90, 7]
+    assert waits[2] >= 2
+
+
+def test_a_retry_after_beyond_the_limit_ends_the_message_at_once() -> None:
+    answer, attempts, waits = deliver(limited(86_400), DELIVERED, slack_retry_after_max_seconds=120)
+    assert (answer.verdict, answer.reason, attempts, waits) == (Verdict.RETRY, "rate_limited", 1, [])
+    assert answer.error == "Slack answered 429; asked to wait 86400 s, more than 120 s"
+
+
+def test_a_retry_after_of_just_the_limit_is_waited_out() -> None:
+    assert deliver(limited(120), DELIVERED, slack_retry_after_max_seconds=120) == (DELIVERED, 2, [120])
+
+
+def test_a_run_that_stops_ends_a_wait() -> None:
+    class Stopped(Exception):
+        pass
+
+    async def post() -> Answer:
+        return BUSY
+
+    async def sleep(seconds: float) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        asyncio.run(post_with_retries(post, Settings(), sleep=sleep))
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Let the time pass at once."""
+        self.now += seconds
+
+
+def starts(rate: float, count: int, clock: Clock, pacer: Pacer) -> list[float]:
+    """Take `count` turns; gives when each began, in seconds from the first moment of the clock."""
+
+    async def run() -> list[float]:
+        found = []
+        for _ in range(count):
+            await pacer.turn()
+            found.append(clock() - 1000)
+        return found
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(1, [0, 1, 2]), (4, [0, 0.25, 0.5]), (0, [0, 0, 0])])
+def test_a_lane_starts_evenly_spaced_and_at_once_when_it_was_idle(rate: float, expected: list[float]) -> None:
+    clock = Clock()
+    assert starts(rate, 3, clock, Pacer(rate, sleep=clock.sleep, clock=clock)) == expected
+
+
+def test_a_pause_is_no_credit_for_a_burst() -> None:
+    clock = Clock()
+    pacer = Pacer(1, sleep=clock.sleep, clock=clock)
+    starts(1, 1, clock, pacer)
+    clock.now += 60
+    assert starts(1, 2, clock, pacer) == [60, 61]
+
+
+def test_a_lane_that_is_held_lets_no_one_start_whatever_its_rate() -> None:
+    clock = Clock()
+    pacer = Pacer(0, sleep=clock.sleep, clock=clock)
+    pacer.hold(30)
+    pacer.hold(5)
+    assert starts(0, 2, clock, pacer) == [30, 30]
+
+
+def test_callers_side_by_side_get_a_turn_each() -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def run() -> None:
+        pacer = Pacer(2, sleep=sleep, clock=lambda: 0.0)
+        await asyncio.gather(*(pacer.turn() for _ in range(4)))
+
+    asyncio.run(run())
+    assert waits == [0.5, 1.0, 1.5]

@@ -1,0 +1,179 @@
+"""The table from an answer to its verdict."""
+
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from core.redaction import protect
+from core.slack import ERROR_MAX, Verdict, judge, judge_failure
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+DELIVERED, RETRY, REFUSED = Verdict.DELIVERED, Verdict.RETRY, Verdict.REFUSED
+CHANNEL_REFUSED, UNCONFIRMED = Verdict.CHANNEL_REFUSED, Verdict.UNCONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict", "reason"),
+    [
+        (200, b"ok", DELIVERED, None),
+        (200, b"", DELIVERED, None),
+        (204, b"", DELIVERED, None),
+        (200, b'{"ok": true}', DELIVERED, None),
+        (200, b'{"ok": "false"}', DELIVERED, None),
+        (200, b"[false]", DELIVERED, None),
+        (200, b"\xff\xfe garbage", DELIVERED, None),
+        (200, b'{"ok": false, "error": "invalid_blocks"}', REFUSED, "invalid_blocks"),
+        (200, b'{"ok": false, "error": "channel_not_found"}', CHANNEL_REFUSED, "channel_not_found"),
+        (200, b'{"ok": false}', REFUSED, "slack_refused"),
+        (200, b'{"ok": false, "error": ["x"]}', REFUSED, "slack_refused"),
+        (301, b"", REFUSED, "redirected"),
+        (302, b"no_service", REFUSED, "redirected"),
+        (308, b"", REFUSED, "redirected"),
+        (400, b"invalid_payload", REFUSED, "invalid_payload"),
+        (400, b"invalid_payload\n", REFUSED, "invalid_payload"),
+        (400, b"channel_not_found", CHANNEL_REFUSED, "channel_not_found"),
+        (400, b"<html>Bad Request</html>", REFUSED, "slack_refused"),
+        (400, b"", REFUSED, "slack_refused"),
+        (401, b"", CHANNEL_REFUSED, "slack_refused"),
+        (403, b"action_prohibited", CHANNEL_REFUSED, "action_prohibited"),
+        (403, b"invalid_token", CHANNEL_REFUSED, "invalid_token"),
+        (404, b"channel_not_found", CHANNEL_REFUSED, "channel_not_found"),
+        (404, b"no_service", CHANNEL_REFUSED, "no_service"),
+        (404, b"Not Found", CHANNEL_REFUSED, "slack_refused"),
+        (410, b"channel_is_archived", CHANNEL_REFUSED, "channel_is_archived"),
+        (413, b"", REFUSED, "slack_refused"),
+        (429, b'{"ok": false, "error": "rate_limited"}', RETRY, "rate_limited"),
+        (429, b"no_service", RETRY, "rate_limited"),
+        (500, b"rollup_error", RETRY, "server_error"),
+        (500, b"channel_not_found", RETRY, "server_error"),
+        (503, b"", RETRY, "server_error"),
+        (599, b"", RETRY, "server_error"),
+        (101, b"", UNCONFIRMED, "no_answer"),
+        (600, b"", UNCONFIRMED, "no_answer"),
+        (999, b"ok", UNCONFIRMED, "no_answer"),
+    ],
+)
+def test_the_status_decides_first_and_the_words_second(
+    status: int, body: bytes, verdict: Verdict, reason: str | None
+) -> None:
+    answer = judge(status, {}, body, body_complete=True, now=NOW)
+    assert (answer.verdict, answer.reason) == (verdict, reason)
+    assert (answer.error is None) == (verdict is DELIVERED)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "verdict"),
+    [
+        (b"o", {}, DELIVERED),
+        (b"", {}, DELIVERED),
+        (b'  {"ok": tr', {}, UNCONFIRMED),
+        (b"{", {}, UNCONFIRMED),
+        (b"", {"Content-Type": "application/json"}, UNCONFIRMED),
+        (b'{"ok": false, "error": "no_service"}', {}, CHANNEL_REFUSED),
+    ],
+)
+def test_a_success_that_broke_off_counts_unless_its_rest_could_have_said_no(
+    body: bytes, headers: dict[str, str], verdict: Verdict
+) -> None:
+    assert judge(200, headers, body, body_complete=False, now=NOW).verdict is verdict
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "30"}, 30),
+        ({"retry-after": " 1.5 "}, 1.5),
+        ({"Retry-After": "86400"}, 86_400),
+        ({"Retry-After": "0"}, None),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "1e400"}, None),
+        ({"Retry-After": "٣"}, None),
+        ({"Retry-After": "Thu, 01 Jan 2026 12:00:20 GMT"}, 20),
+        ({"Retry-After": "Thu, 01 Jan 2026 11:59:00 GMT"}, None),
+        ({"Retry-After": "Thu, 99 Jan 2026 12:00:20 GMT"}, None),
+        (
+            {"Retry-After": "Thu, 01 Jan 2026 17:00:07 GMT", "Date": "Thu, 01 Jan 2026 17:00:00 GMT"},
+            7,  # the server's clock is five hours ahead, and the wait is still seven seconds
+        ),
+        ({"Retry-After": "Thu, 01 Jan 2026 12:00:20 GMT", "Date": "yesterday"}, 20),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(
+    status: int, headers: dict[str, str], seconds: float | None
+) -> None:
+    # As bytes, for httpx wants ASCII of str headers and servers are not bound to that.
+    raw = httpx.Headers([(name.encode(), value.encode()) for name, value in headers.items()])
+    assert judge(status, raw, b"", body_complete=True, now=NOW).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ConnectError("[Errno 111] Connection refused"),
+        httpx.ConnectTimeout(""),
+        httpx.PoolTimeout(""),
+        httpx.ProxyError("407 Proxy Authentication Required"),
+        TimeoutError(),
+        RuntimeError("anything"),
+    ],
+)
+def test_what_fails_before_the_request_leaves_is_tried_again(error: Exception) -> None:
+    answer = judge_failure(error, request_started=False)
+    assert (answer.verdict, answer.reason) == (RETRY, "connection_failed")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ReadError(""),
+        httpx.ReadTimeout(""),
+        httpx.WriteError(""),
+        httpx.RemoteProtocolError("illegal status line"),
+        httpx.ConnectError("even this one: what counts is that the request had begun"),
+        TimeoutError(),
+        ValueError("anything"),
+    ],
+)
+def test_what_fails_after_the_request_left_may_have_been_delivered(error: Exception) -> None:
+    answer = judge_failure(error, request_started=True)
+    assert (answer.verdict, answer.reason) == (UNCONFIRMED, "no_answer")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.InvalidURL("Invalid port: 'secret'"),
+        httpx.UnsupportedProtocol("no scheme"),
+        UnicodeError("label too long"),
+    ],
+)
+def test_an_address_that_can_not_be_used_is_refused_and_not_shown(error: Exception) -> None:
+    answer = judge_failure(error, request_started=False)
+    assert (answer.verdict, answer.reason) == (REFUSED, "invalid_url")
+    assert answer.error == "The Slack webhook's address can't be used"
+
+
+def test_an_error_is_one_short_line_without_secrets() -> None:
+    protect(["https://hooks.example.com/T1/s3cret"])
+    error = httpx.ConnectError("no way to\nhttps://hooks.example.com/T1/s3cret " + "x" * 1000)
+    text = judge_failure(error, request_started=False).error
+    assert text is not None
+    assert text.startswith("No connection to Slack: no way to *** x")
+    assert len(text) <= ERROR_MAX
+    assert "\n" not in text
+
+
+def test_the_body_of_a_refusal_is_never_repeated_beyond_slacks_own_word() -> None:
+    page = b"<p>The requested URL /services/T1/B2/s3cret was not found</p>"
+    answer = judge(404, {}, page, body_complete=True, now=NOW)
+    assert answer.error == "Slack answered 404 Not Found"
+    assert (
+        judge(404, {}, b"no_service", body_complete=True, now=NOW).error
+        == "Slack answered 404 Not Found: no_service"
+    )

@@ -1,0 +1,225 @@
+"""Slack's transport against real sockets: what each fault comes to, and that the webhook is never shown."""
+
+import asyncio
+import logging
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from core.errors import SlackNotConfigured
+from core.settings import Settings
+from core.slack import Answer, SlackWebhooks, Verdict
+from tests.slack.hostile import HostileSlack, answer, raw, reset, silence, slowly, trickle
+
+SECRET = "T000-B000-s3cret"
+MESSAGE = {"text": "🚩 At Risk: Zoë & Søn", "blocks": []}
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback and names that do not exist are asked for directly, whatever proxy this machine has."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def settings(**values: Any) -> Settings:
+    """Give settings with a short timeout."""
+    return Settings(**{"slack_timeout_seconds": 0.5, **values})
+
+
+def post(base_url: str, channel: str = "amer", **values: Any) -> Answer:
+    """Post one message in base URL mode."""
+
+    async def run() -> Answer:
+        async with SlackWebhooks(settings(slack_webhook_base_url=base_url, **values)) as slack:
+            return await slack.post(channel, MESSAGE)
+
+    return asyncio.run(run())
+
+
+def test_a_message_is_posted_as_utf8_json_to_its_channel() -> None:
+    with HostileSlack() as slack:
+        assert post(slack.url) == Answer(Verdict.DELIVERED)
+        [request] = slack.requests
+    assert request.path == "/amer"
+    assert request.headers["content-type"] == "application/json; charset=utf-8"
+    assert request.message == MESSAGE
+    assert "Zoë".encode() in request.body
+
+
+@pytest.mark.parametrize(
+    ("channel", "path"),
+    [("#amer", "/%23amer"), ("a/b?c", "/a%2Fb%3Fc"), ("grün", "/gr%C3%BCn"), ("100%", "/100%25")],
+)
+def test_a_channel_is_one_path_segment_whatever_its_name(channel: str, path: str) -> None:
+    with HostileSlack() as slack:
+        post(slack.url, channel)
+        assert [request.path for request in slack.requests] == [path]
+
+
+def test_the_single_webhook_takes_every_channel_in_one_lane_and_messages_name_theirs() -> None:
+    async def run(url: str) -> None:
+        async with SlackWebhooks(settings(slack_webhook_url=f"{url}/services/{SECRET}")) as slack:
+            assert slack.names_channel
+            assert slack.lane("amer") == slack.lane("emea")
+            assert (await slack.post("amer", MESSAGE)).verdict is Verdict.DELIVERED
+
+    with HostileSlack() as slack:
+        asyncio.run(run(slack.url))
+        assert [request.path for request in slack.requests] == [f"/services/{SECRET}"]
+
+
+def test_the_base_url_wins_over_the_single_webhook() -> None:
+    async def run(base: str, single: str) -> None:
+        async with SlackWebhooks(settings(slack_webhook_base_url=base, slack_webhook_url=single)) as slack:
+            assert not slack.names_channel
+            assert slack.lane("amer") != slack.lane("emea")
+            await slack.post("amer", MESSAGE)
+
+    with HostileSlack() as base, HostileSlack() as single:
+        asyncio.run(run(base.url, single.url))
+        assert len(base.requests) == 1
+        assert single.requests == []
+
+
+def test_without_a_webhook_there_is_no_slack() -> None:
+    with pytest.raises(SlackNotConfigured):
+        SlackWebhooks(settings(slack_webhook_base_url=None, slack_webhook_url=None))
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict", "reason"),
+    [
+        pytest.param(answer(429, headers={"Retry-After": "3"}), Verdict.RETRY, "rate_limited", id="429"),
+        pytest.param(answer(503, "busy"), Verdict.RETRY, "server_error", id="503"),
+        pytest.param(
+            answer(404, "channel_not_found"), Verdict.CHANNEL_REFUSED, "channel_not_found", id="404"
+        ),
+        pytest.param(answer(400, "invalid_payload"), Verdict.REFUSED, "invalid_payload", id="400"),
+        pytest.param(
+            answer(200, '{"ok": false, "error": "invalid_blocks"}'),
+            Verdict.REFUSED,
+            "invalid_blocks",
+            id="a 200 that says no",
+        ),
+        pytest.param(reset, Verdict.UNCONFIRMED, "no_answer", id="reset after the request"),
+        pytest.param(raw(b""), Verdict.UNCONFIRMED, "no_answer", id="closed without an answer"),
+        pytest.param(raw(b"220 smtp ready\r\n\r\n"), Verdict.UNCONFIRMED, "no_answer", id="garbage"),
+        pytest.param(raw(b"HTTP/1.1 200"), Verdict.UNCONFIRMED, "no_answer", id="half a status line"),
+        pytest.param(silence, Verdict.UNCONFIRMED, "no_answer", id="no answer at all"),
+        pytest.param(
+            trickle(b"HTTP/1.1 200 OK\r\n", b"X-Drop: 1\r\n"),
+            Verdict.UNCONFIRMED,
+            "no_answer",
+            id="trickling headers",
+        ),
+        pytest.param(
+            trickle(b"HTTP/1.1 200 OK\r\n\r\nok", b" "), Verdict.DELIVERED, None, id="a body that never ends"
+        ),
+        pytest.param(
+            trickle(b'HTTP/1.1 200 OK\r\n\r\n{"ok": ', b" "),
+            Verdict.UNCONFIRMED,
+            "no_answer",
+            id="JSON that never ends",
+        ),
+        pytest.param(
+            trickle(b"HTTP/1.1 500 Oops\r\n\r\n", b"x"), Verdict.RETRY, "server_error", id="an endless 500"
+        ),
+        pytest.param(
+            trickle(b"HTTP/1.1 200 OK\r\n\r\nok", b"x" * 65536, every=0),
+            Verdict.DELIVERED,
+            None,
+            id="a flood",
+        ),
+        pytest.param(
+            raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nok"),
+            Verdict.DELIVERED,
+            None,
+            id="a body cut short",
+        ),
+    ],
+)
+def test_each_answer_of_a_bad_day_has_its_verdict_within_the_timeout(
+    reply: Any, verdict: Verdict, reason: str | None
+) -> None:
+    with HostileSlack() as slack:
+        slack.script("/amer", reply)
+        began = time.monotonic()
+        found = post(slack.url)
+        assert time.monotonic() - began < 2
+        assert len(slack.requests) == 1
+    assert (found.verdict, found.reason) == (verdict, reason)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with HostileSlack() as elsewhere, HostileSlack() as slack:
+        slack.script("/amer", answer(307, headers={"Location": f"{elsewhere.url}/amer"}))
+        assert post(slack.url).reason == "redirected"
+        assert elsewhere.requests == []
+
+
+def test_an_answer_in_time_is_waited_for() -> None:
+    with HostileSlack() as slack:
+        slack.script("/amer", slowly(0.1, answer(200, "ok")))
+        assert post(slack.url).verdict is Verdict.DELIVERED
+
+
+def closed_port() -> int:
+    """Give a port that nothing listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+def test_a_connection_that_is_never_made_may_be_tried_again(host: str) -> None:
+    found = post(f"http://{host}:{closed_port()}", slack_timeout_seconds=5)
+    assert (found.verdict, found.reason) == (Verdict.RETRY, "connection_failed")
+
+
+@pytest.mark.parametrize("greeting", [silence, raw(b"not TLS at all\r\n"), reset])
+def test_tls_that_fails_or_takes_for_ever_is_no_connection(greeting: Any) -> None:
+    with HostileSlack(greeting) as slack:
+        found = post(slack.url.replace("http:", "https:"))
+    assert (found.verdict, found.reason) == (Verdict.RETRY, "connection_failed")
+
+
+def test_a_reset_as_the_request_leaves_is_unconfirmed_for_no_one_can_know_what_was_read() -> None:
+    with HostileSlack(reset) as slack:
+        found = post(slack.url)
+    assert found.verdict in {Verdict.UNCONFIRMED, Verdict.RETRY}
+    assert found.reason in {"no_answer", "connection_failed"}
+
+
+def test_a_post_can_be_cancelled() -> None:
+    async def run(url: str) -> None:
+        async with SlackWebhooks(settings(slack_webhook_base_url=url, slack_timeout_seconds=60)) as slack:
+            task = asyncio.create_task(slack.post("amer", MESSAGE))
+            await asyncio.sleep(0.1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    with HostileSlack() as slack:
+        slack.script("/amer", silence)
+        asyncio.run(run(slack.url))
+
+
+def test_the_webhook_is_never_shown_in_an_error_or_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def run(url: str) -> list[Answer]:
+        async with SlackWebhooks(settings(slack_webhook_url=f"{url}/services/{SECRET}")) as slack:
+            return [await slack.post("amer", MESSAGE) for _ in range(4)]
+
+    logging.getLogger().setLevel(logging.DEBUG)
+    with HostileSlack() as slack, caplog.at_level(logging.DEBUG):
+        path = f"/services/{SECRET}"
+        slack.script(path, answer(404, f"no {path} here"), answer(200, "ok"), reset, raw(path.encode()))
+        answers = asyncio.run(run(slack.url))
+        port = slack.port
+    answers += asyncio.run(run(f"http://127.0.0.1:{port}"))
+    assert len(answers) == 8
+    assert SECRET not in repr(answers)
+    assert SECRET not in caplog.text
