@@ -1,0 +1,89 @@
+"""Whether the process that runs a run still lives, also when its process id means nothing here."""
+
+import os
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+HEARTBEAT_SECONDS = 10.0
+STALE_AFTER = timedelta(seconds=90)
+"""A run of another host whose heartbeat is older than this, and stays as it is when watched, is dead."""
+SILENT_AFTER = timedelta(hours=2)
+"""So is one of this host, though its process is there: stopped, hung, or unable to write. Longer than a wall
+clock jumps, for here the process itself is the better witness."""
+WATCH_SECONDS = HEARTBEAT_SECONDS + 5
+"""Long enough for a heart that beats to be seen to. Its last beat looks old when a wall clock has jumped
+since, and always when the clocks of two hosts differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process, told apart from a later one that was given the same id."""
+
+    host: str
+    """Where `pid` has a meaning: host name, boot and, in a container, its process-id namespace."""
+    pid: int
+    started: str
+
+
+def this_process() -> ProcessIdentity:
+    """Identify the current process."""
+    pid = os.getpid()
+    return ProcessIdentity(_host(), pid, _start_of(pid) or "")
+
+
+def is_dead(owner: ProcessIdentity, heartbeat_at: datetime, now: datetime) -> bool:
+    """Say whether the owner of a run is gone: by its process on this host, by its heartbeat elsewhere."""
+    silent = now - heartbeat_at
+    return _is_gone(owner) or silent > (SILENT_AFTER if owner.host == _host() else STALE_AFTER)
+
+
+def watch_hearts(owners: Iterable[ProcessIdentity]) -> None:
+    """Let so much time pass that whoever of these lives has beaten; none when all are surely gone."""
+    if not all(_is_gone(owner) for owner in owners):
+        time.sleep(WATCH_SECONDS)
+
+
+def _is_gone(owner: ProcessIdentity) -> bool:
+    """Whether the process was of this host and is no more."""
+    here = owner.host == _host()
+    return here and (not _exists(owner.pid) or (_start_of(owner.pid) or "") != owner.started)
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    boot = _read("/proc/sys/kernel/random/boot_id")
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = ""
+    return "/".join(part for part in (socket.gethostname(), boot, namespace) if part)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _start_of(pid: int) -> str | None:
+    """Ticks since boot at which the process started, where /proc tells (not on macOS)."""
+    # The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    # A zombie has ended; only its parent has not yet asked how.
+    return None if not fields or fields[0] == "Z" else fields[19]
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

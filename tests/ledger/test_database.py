@@ -1,0 +1,393 @@
+"""How the ledger's database is opened: made, migrated, durable, and never somebody else's."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from core import database
+from core.database import VERSION_TABLE, Database
+from core.errors import LedgerError
+from core.ledger import open_ledger
+from core.tables import METADATA, HealthCheckRow
+from tests.delivery.world import NOW, begin, execute, look, open_at, outcomes, query, routed
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_new_ledger_is_made_with_its_folder_and_has_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
+    path = tmp_path / "some" / "folder" / "ledger.db"
+    open_at(path).close()
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
+        )
+        assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+def test_the_database_itself_refuses_a_second_outcome_of_an_alert(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    open_at(path).close()
+    row = "('A-1', '2026-01-01', 'at_risk', 'sent', 0, 'run-1', '2026-01-01')"
+    columns = "account_id, month, alert_type, status, attempts, run_id, updated_at"
+    execute(path, f"INSERT INTO alert_outcomes ({columns}) VALUES {row}")  # noqa: S608
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        execute(path, f"INSERT INTO alert_outcomes ({columns}) VALUES {row}")  # noqa: S608
+
+
+def test_a_ledger_that_is_current_is_opened_without_a_write(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    open_at(path).close()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    opened = open_at(path)
+    assert opened.history.runs(None, None, 1, None).runs == []
+    opened.close()
+    holder.close()
+
+
+def test_every_connection_writes_ahead_and_waits_for_the_disk(tmp_path: Path) -> None:
+    """`synchronous` 2 is FULL: a claim survives a power cut before its request leaves."""
+    opened = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
+    with opened.write() as writer, opened.read() as reader:
+        for session in (writer, reader):
+            connection = session.connection()
+            for pragma, expected in (
+                ("journal_mode", "wal"),
+                ("synchronous", 2),
+                ("foreign_keys", 1),
+                ("busy_timeout", database.BUSY_TIMEOUT_SECONDS * 1000),
+            ):
+                assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == expected
+    opened.close()
+
+
+def test_readers_see_one_state_and_wait_for_no_writer(tmp_path: Path) -> None:
+    opened = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
+    with opened.write() as writer:
+        writer.add(HealthCheckRow(id=1, checked_at=NOW))
+        writer.flush()
+        with opened.read() as reader:
+            assert reader.get(HealthCheckRow, 1) is None
+    with opened.read() as reader:
+        assert reader.get(HealthCheckRow, 1) is not None
+    opened.close()
+
+
+def test_what_raises_in_a_transaction_leaves_nothing_of_it(tmp_path: Path) -> None:
+    opened = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+    def write_half() -> None:
+        with opened.write() as writer:
+            writer.add(HealthCheckRow(id=1, checked_at=NOW))
+            writer.flush()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_half()
+    with opened.write() as writer:
+        assert writer.get(HealthCheckRow, 1) is None
+    opened.close()
+
+
+def test_processes_that_open_a_new_ledger_at_once_all_get_it(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from core.database import Database;"
+        "print('ready', flush=True); sys.stdin.readline();"
+        "[Database(f'sqlite:///{folder}/ledger.db').close() for folder in sys.argv[1:]]"
+    )
+    folders = [str(tmp_path / str(number)) for number in range(5)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, *folders],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+
+
+def test_a_new_ledger_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+    """The switch to write-ahead logging is the one statement that SQLite's busy timeout does not cover."""
+    path = tmp_path / "ledger.db"
+    maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    maker.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    maker.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.2, lambda: maker.execute("ROLLBACK")).start()
+    open_at(path).close()
+    maker.close()
+
+
+def test_threads_that_open_a_new_ledger_at_once_get_the_same_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(open_ledger(url))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(map(id, found))) == 1
+
+
+def test_a_migration_that_fails_half_way_leaves_nothing_and_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.db"
+
+    def upgrade(config: Config, revision: str) -> None:
+        real_upgrade(config, revision)
+        raise OSError("the power went")
+
+    real_upgrade = command.upgrade
+    monkeypatch.setattr(command, "upgrade", upgrade)
+    with pytest.raises(LedgerError, match="the power went"):
+        open_at(path)
+    assert query(path, "SELECT name FROM sqlite_master") == []
+    monkeypatch.undo()
+    open_at(path).close()
+
+
+def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    execute(path, "CREATE TABLE runs (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO runs VALUES (1, 'x')")
+    with pytest.raises(LedgerError, match="holds tables of something else; give DATABASE_URL"):
+        open_at(path)
+    assert query(path, "SELECT name FROM sqlite_master WHERE type = 'table'") == [("runs",)]
+    assert query(path, "SELECT * FROM runs") == [(1, "x")]
+    assert query(path, "PRAGMA journal_mode") == [("delete",)]
+
+
+def test_a_ledger_put_back_from_a_copy_writes_ahead_again(tmp_path: Path) -> None:
+    """What `VACUUM INTO` copies has lost the mode."""
+    open_at(tmp_path / "ledger.db").close()
+    copy = tmp_path / "copy.db"
+    query(tmp_path / "ledger.db", "VACUUM INTO ?", str(copy))
+    assert query(copy, "PRAGMA journal_mode") == [("delete",)]
+    open_at(copy).close()
+    assert query(copy, "PRAGMA journal_mode") == [("wal",)]
+
+
+def test_tables_of_others_that_share_the_database_stay_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "shared.db"
+    execute(path, "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('x')")
+    open_at(path).close()
+    assert query(path, "SELECT * FROM alembic_version") == [("x",)]
+
+
+def test_a_text_file_is_no_ledger_and_keeps_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Buy milk.\n" * 500)
+    with pytest.raises(LedgerError, match="is not a database"):
+        open_at(path)
+    assert path.read_text() == "Buy milk.\n" * 500
+
+
+def test_a_torn_ledger_is_named_before_anything_is_sent(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    open_at(path).close()
+    path.write_bytes(path.read_bytes()[:100] + b"\xff" * 8000)
+    with pytest.raises(LedgerError, match="malformed"):
+        open_at(path)
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    open_at(path).close()
+    execute(path, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")  # noqa: S608
+    with pytest.raises(LedgerError, match=r"newer version of this service \(schema 9999\); update"):
+        open_at(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("sqlite://", "a ledger in memory forgets"),
+        ("sqlite:///:memory:", "a ledger in memory forgets"),
+        ("sqlite:///file:ledger.db?mode=ro&uri=true", "by its path, not by a file: URI"),
+        ("nosuchdatabase://host/name", "nosuchdatabase"),
+        ("postgresql+nosuchdriver://user:hunter22@host/name", "nosuchdriver"),
+    ],
+)
+def test_an_address_that_is_no_ledger_says_so_and_shows_no_password(url: str, says: str) -> None:
+    with pytest.raises(LedgerError, match=says) as caught:
+        Database(url)
+    assert "hunter22" not in str(caught.value)
+
+
+def test_a_folder_in_place_of_the_file_or_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="unable to open database file"):
+        open_at(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerError, match=r"File exists|Not a directory"):
+        open_at(tmp_path / "file" / "ledger.db")
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    """Be a user who may not write what root may; nothing changes for one who is not root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder(tmp_path: Path) -> Path:
+    """Give a folder that anyone may enter."""
+    for folder in (tmp_path, *tmp_path.parents[:4]):
+        if folder.name.startswith(("test_", "pytest-", "popen-")):
+            folder.chmod(0o755)
+    return tmp_path
+
+
+def test_a_read_only_folder_or_ledger_is_named_before_anything_is_begun(open_folder: Path) -> None:
+    open_folder.chmod(0o555)
+    with as_somebody_else(), pytest.raises(LedgerError, match="unable to open database file"):
+        open_at(open_folder / "ledger.db")
+    open_folder.chmod(0o755)
+    path = open_folder / "ledger.db"
+    open_at(path).close()
+    path.chmod(0o444)
+    open_folder.chmod(0o555)
+    with as_somebody_else(), pytest.raises(LedgerError, match=r"readonly|unable to open"):
+        open_at(path).check_writable(NOW)
+    open_folder.chmod(0o755)
+
+
+def test_a_full_database_fails_the_plan_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """`max_page_count` is SQLite's own way to have a full disk."""
+    path = tmp_path / "ledger.db"
+    ledger = open_at(path)
+    ledger.check_writable(NOW)
+    with ledger._database.write() as session:
+        pages = session.connection().exec_driver_sql("PRAGMA page_count").scalar()
+        session.connection().exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    alerts = [routed(f"A-{number:03}") for number in range(300)]
+    with pytest.raises(LedgerError, match="full"):
+        begin(ledger, "run-1", alerts)
+    assert outcomes(path) == {}
+    ledger.close()
+
+
+def test_a_lock_that_is_held_too_long_is_named_to_all_who_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
+    path = tmp_path / "ledger.db"
+    ledger = open_at(path)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    errors: list[str] = []
+
+    def check() -> None:
+        try:
+            ledger.check_writable(NOW)
+        except LedgerError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=check) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert len(errors) == 3
+    assert all("locked" in error for error in errors)
+    holder.execute("ROLLBACK")
+    holder.close()
+    ledger.check_writable(NOW)
+    ledger.close()
+
+
+def test_a_ledger_that_was_taken_away_is_made_anew_at_the_next_use(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    url = f"sqlite:///{path}"
+    first = open_ledger(url)
+    assert open_ledger(url) is first
+    path.unlink()
+    assert first.is_gone()
+    with pytest.raises(LedgerError, match="is gone, or another was put in its place"):
+        first.check_writable(NOW)
+    second = open_ledger(url)
+    assert second is not first
+    second.check_writable(NOW)
+    assert query(path, "SELECT count(*) FROM health_checks") == [(1,)]
+
+
+def test_no_claim_is_written_to_a_ledger_whose_place_another_has_taken(tmp_path: Path) -> None:
+    """As when a backup is put back under a service: its old handle leads to a file without a name."""
+    path, other = tmp_path / "ledger.db", tmp_path / "backup.db"
+    ledger = open_at(path)
+    open_at(other).close()
+    [alert] = begin(ledger, "run-1", [routed("A-1")])
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    other.rename(path)
+    with pytest.raises(LedgerError, match="another was put in its place"):
+        ledger.claim("run-1", alert, NOW)
+    ledger.close()
+
+
+def test_twenty_threads_that_claim_the_same_alerts_win_each_once_and_meet_no_lock(tmp_path: Path) -> None:
+    """Over two ledgers opened on one file, as two processes would."""
+    path = tmp_path / "ledger.db"
+    ledgers = [open_at(path), open_at(path)]
+    alerts = [routed(f"A-{number}") for number in range(15)]
+    for number in range(20):
+        begin(ledgers[number % 2], f"run-{number}", alerts)
+    won: list[str] = []
+    faults: list[BaseException] = []
+    start = threading.Barrier(20)
+
+    def claim_all(number: int) -> None:
+        start.wait()
+        try:
+            claims = [ledgers[number % 2].claim(f"run-{number}", alert, NOW) for alert in alerts]
+            won.extend(claim.account_id for claim in claims if claim.status == "sending")
+        except BaseException as fault:  # noqa: BLE001
+            faults.append(fault)
+
+    threads = [threading.Thread(target=claim_all, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert sorted(won) == sorted(alert.alert.account_id for alert in alerts)
+    for number in range(20):
+        ledgers[0].finish(f"run-{number}", None, NOW)
+    runs = [look(ledgers[0], f"run-{number}").view.counts for number in range(20)]
+    assert sum(counts.unconfirmed for counts in runs) == 15
+    assert sum(counts.skipped_replay for counts in runs) == 15 * 19
+    for ledger in ledgers:
+        ledger.close()

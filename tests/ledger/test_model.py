@@ -1,0 +1,308 @@
+"""The ledger side by side with a model of plain dicts that knows its rules and nothing of databases."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from core.domain import AlertStatus, Delivery, RunRequest
+from core.errors import InternalError, Interrupted, TooManyAlerts
+from core.liveness import ProcessIdentity
+from tests.delivery.world import MONTH, NOW, OTHER_MONTH, assessment, open_at, query, routed
+
+ACCOUNTS = ("A-1", "A-2", "A-3", "A-4")
+BELOW = 2
+
+
+@dataclass
+class ModelOutcome:
+    """What is on record of one alert."""
+
+    status: str
+    run: str
+    doubtful: bool = False
+    """Whether it may have been delivered by a try before the one that `run` made."""
+
+
+@dataclass
+class ModelRun:
+    """A run, and whether its process lives; one that lives and is closed was taken for dead."""
+
+    run_id: str
+    month: date
+    retry: bool
+    dry: bool
+    pid: int
+    status: str = "running"
+    alive: bool = True
+    planned: bool = False
+    over_limit: bool = False
+    channels: dict[str, str | None] = field(default_factory=dict)
+    alerts: dict[str, str] = field(default_factory=dict)
+    claims: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
+    """What `plan` gave to send and the process has not tried to claim."""
+
+    def owner(self) -> ProcessIdentity:
+        """Give its process."""
+        return ProcessIdentity("here", self.pid, "now")
+
+
+class LedgerBesideModel(RuleBasedStateMachine):
+    """Each rule does the same to both; after each, both must say the same."""
+
+    template: Path
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="ledger-model-"))
+        self.path = self.folder / "ledger.db"
+        shutil.copy(self.template, self.path)
+        self.ledger = open_at(self.path)
+        self.runs: dict[str, ModelRun] = {}
+        self.outcomes: dict[tuple[str, date], ModelOutcome] = {}
+        self.once_sent: set[tuple[str, date]] = set()
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        shutil.rmtree(self.folder)
+
+    # The rules of the contract, once more and as plainly as they can be said
+
+    def _may(self, run: ModelRun, account: str) -> str:
+        outcome = self.outcomes.get((account, run.month))
+        if outcome and outcome.status in {"sent", "sending"}:
+            return "skipped_replay"
+        has_channel = run.channels[account] is not None
+        if outcome and outcome.status == "unconfirmed" and not (run.retry and has_channel):
+            return "unconfirmed"
+        return "pending" if has_channel else "failed"
+
+    def _model_close(self, run: ModelRun, status: str) -> None:
+        for outcome in self.outcomes.values():
+            if outcome.run == run.run_id and outcome.status == "sending":
+                outcome.status = "unconfirmed"
+        for account, found in run.alerts.items():
+            run.alerts[account] = {"sending": "unconfirmed", "pending": "failed"}.get(found, found)
+        run.status = status
+
+    def _pick(self, data: st.DataObject, runs: list[ModelRun]) -> ModelRun:
+        return self.runs[data.draw(st.sampled_from([run.run_id for run in runs]), label="run")]
+
+    def _living(self) -> list[ModelRun]:
+        return [run for run in self.runs.values() if run.alive]
+
+    def _claimers(self) -> list[ModelRun]:
+        return [run for run in self._living() if run.pending]
+
+    def _settlers(self) -> list[ModelRun]:
+        return [run for run in self._living() if run.claims]
+
+    # What happens
+
+    @initialize()
+    def a_first_run(self) -> None:
+        self._begin(MONTH, retry=False, dry=False)
+
+    @precondition(lambda self: len(self._living()) < 4)
+    @rule(
+        month=st.sampled_from([MONTH, MONTH, OTHER_MONTH]),
+        retry=st.booleans(),
+        dry=st.sampled_from([False, False, True]),
+    )
+    def begin(self, month: date, retry: bool, dry: bool) -> None:  # noqa: FBT001
+        self._begin(month, retry=retry, dry=dry)
+
+    def _begin(self, month: date, *, retry: bool, dry: bool) -> None:
+        number = len(self.runs) + 1
+        run = ModelRun(f"run-{number}", month, retry, dry, pid=number)
+        self.runs[run.run_id] = run
+        request = RunRequest("file:///source", month, dry, retry)
+        self.ledger.begin_run(run.run_id, request, run.owner(), None, NOW)
+
+    @precondition(lambda self: any(not run.planned for run in self._living()))
+    @rule(
+        data=st.data(),
+        channels=st.dictionaries(st.sampled_from(ACCOUNTS), st.sampled_from(["amer", "emea", "amer", None])),
+        limit=st.sampled_from([0, 0, 0, 2]),
+    )
+    def plan(self, data: st.DataObject, channels: dict[str, str | None], limit: int) -> None:
+        run = self._pick(data, [run for run in self._living() if not run.planned])
+        run.planned, run.channels = True, channels
+        alerts = [routed(account, channel) for account, channel in sorted(channels.items())]
+
+        def really() -> list[str]:
+            to_send = self.ledger.plan(run.run_id, assessment(alerts, BELOW), alerts, limit, NOW)
+            return [item.alert.account_id for item in to_send]
+
+        if run.status != "running":
+            run.channels = {}
+            with pytest.raises(Interrupted):
+                really()
+            return
+        run.alerts = {account: self._may(run, account) for account in channels}
+        to_send = sorted(account for account, status in run.alerts.items() if status == "pending")
+        if 0 < limit < len(to_send):
+            run.over_limit = True
+            with pytest.raises(TooManyAlerts):
+                really()
+            return
+        if run.dry:
+            run.alerts.update(dict.fromkeys(to_send, "would_send"))
+            assert really() == []
+            return
+        for account, status in run.alerts.items():
+            if status == "failed":
+                self.outcomes[account, run.month] = ModelOutcome("failed", run.run_id)
+        run.pending = to_send
+        assert really() == to_send
+
+    @precondition(lambda self: self._claimers())
+    @rule(data=st.data())
+    def claim(self, data: st.DataObject) -> None:
+        run = self._pick(data, self._claimers())
+        account = data.draw(st.sampled_from(run.pending), label="account")
+        run.pending.remove(account)
+        alert = routed(account, run.channels[account])
+        if run.status != "running":
+            with pytest.raises(Interrupted):
+                self.ledger.claim(run.run_id, alert, NOW)
+            return
+        allowed = self._may(run, account)
+        if allowed == "pending":
+            before = self.outcomes.get((account, run.month))
+            doubtful = before is not None and before.status == "unconfirmed"
+            self.outcomes[account, run.month] = ModelOutcome("sending", run.run_id, doubtful)
+            run.claims.append(account)
+            allowed = "sending"
+        run.alerts[account] = allowed
+        assert self.ledger.claim(run.run_id, alert, NOW).status == allowed
+
+    @precondition(lambda self: self._settlers())
+    @rule(data=st.data(), answer=st.sampled_from(["sent", "sent", "failed", "unconfirmed"]))
+    def settle(self, data: st.DataObject, answer: str) -> None:
+        run = self._pick(data, self._settlers())
+        account = data.draw(st.sampled_from(run.claims), label="account")
+        run.claims.remove(account)
+        outcome = self.outcomes[account, run.month]
+        stays = answer
+        if outcome.run == run.run_id:
+            stays = "unconfirmed" if answer == "failed" and outcome.doubtful else answer
+            outcome.status = stays
+        run.alerts[account] = stays
+        delivery = Delivery(account, AlertStatus(answer), run.channels[account], "why", "because", 1)
+        assert self.ledger.settle(run.run_id, delivery, NOW).status == stays
+
+    @precondition(lambda self: self._claimers())
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        run = self._pick(data, self._claimers())
+        rest, run.pending = run.pending, []
+        alerts = [routed(account, run.channels[account]) for account in rest]
+        if run.status != "running":
+            with pytest.raises(Interrupted):
+                self.ledger.give_up(run.run_id, alerts, "channel_not_found", "why", NOW)
+            return
+        for account in rest:
+            allowed = self._may(run, account)
+            if allowed == "pending":
+                before = self.outcomes.get((account, run.month))
+                allowed = "unconfirmed" if before and before.status == "unconfirmed" else "failed"
+                self.outcomes[account, run.month] = ModelOutcome(allowed, run.run_id)
+            run.alerts[account] = allowed
+        self.ledger.give_up(run.run_id, alerts, "channel_not_found", "why", NOW)
+
+    @precondition(lambda self: self._living())
+    @rule(data=st.data(), fails=st.booleans())
+    def finish(self, data: st.DataObject, fails: bool) -> None:  # noqa: FBT001
+        run = self._pick(data, self._living())
+        self._model_close(run, "failed" if fails or run.over_limit else "succeeded")
+        run.alive = False
+        error = InternalError("broken") if run.status == "failed" else None
+        self.ledger.finish(run.run_id, error, NOW)
+
+    @precondition(lambda self: any(run.status == "running" for run in self._living()))
+    @rule(data=st.data())
+    def crash_and_be_found_dead(self, data: st.DataObject) -> None:
+        run = self._pick(data, [run for run in self._living() if run.status == "running"])
+        run.alive = False
+        self._find_dead(run)
+
+    @precondition(lambda self: any(run.status == "running" for run in self._living()))
+    @rule(data=st.data())
+    def live_and_be_taken_for_dead(self, data: st.DataObject) -> None:
+        self._find_dead(self._pick(data, [run for run in self._living() if run.status == "running"]))
+
+    def _find_dead(self, run: ModelRun) -> None:
+        self._model_close(run, "failed")
+        closed = self.ledger.close_dead_runs(lambda owner, _heartbeat, _now: owner == run.owner(), NOW)
+        assert closed == [run.run_id]
+
+    # What must hold after each step
+
+    @invariant()
+    def both_say_the_same(self) -> None:
+        rows = query(self.path, "SELECT account_id, month, status, run_id FROM alert_outcomes")
+        found = {(account, date.fromisoformat(month)): (status, run) for account, month, status, run in rows}
+        assert len(found) == len(rows)
+        assert found == {key: (outcome.status, outcome.run) for key, outcome in self.outcomes.items()}
+        alerts: dict[str, dict[str, str]] = {run_id: {} for run_id in self.runs}
+        for run_id, account, status in query(self.path, "SELECT run_id, account_id, status FROM run_alerts"):
+            alerts[run_id][account] = status
+        assert alerts == {run_id: run.alerts for run_id, run in self.runs.items()}
+        statuses = dict(query(self.path, "SELECT run_id, status FROM runs"))
+        assert statuses == {run_id: run.status for run_id, run in self.runs.items()}
+
+        sent = {key for key, (status, _) in found.items() if status == "sent"}
+        assert self.once_sent <= sent, "an outcome has left `sent`"
+        self.once_sent = sent
+        for status, run_id in found.values():
+            assert status != "sending" or statuses[run_id] == "running", "a claim that nobody looks after"
+
+    @invariant()
+    def every_closed_run_adds_up(self) -> None:
+        columns = "alerts_sent, skipped_replay, failed_deliveries, would_send, unconfirmed"
+        for run_id, at_risk, below, *counts in query(
+            self.path,
+            f"SELECT run_id, at_risk, below_threshold, {columns} FROM runs WHERE status != 'running'",  # noqa: S608
+        ):
+            statuses = list(self.runs[run_id].alerts.values())
+            unconfirmed = statuses.count("unconfirmed")
+            assert at_risk == below + sum(counts[:4])
+            assert counts == [
+                statuses.count("sent"),
+                statuses.count("skipped_replay"),
+                statuses.count("failed") + unconfirmed,
+                statuses.count("would_send"),
+                unconfirmed,
+            ]
+
+
+def test_the_ledger_does_what_the_model_does_whatever_happens_in_whatever_order(tmp_path: Path) -> None:
+    template = tmp_path / "template.db"
+    open_at(template).close()
+    machine: Any = type("Machine", (LedgerBesideModel,), {"template": template})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=20,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,286 @@
+"""A run is closed whatever happens, by itself or by whoever finds it dead."""
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from core import liveness
+from core import run as run_module
+from core.domain import AlertStatus, Delivery, RunRequest
+from core.errors import InternalError, Interrupted, LedgerError, RiskAlertsError, SourceNotFound
+from core.ledger import Ledger
+from core.liveness import SILENT_AFTER, STALE_AFTER, ProcessIdentity, is_dead, this_process
+from core.logs import current_run_id
+from core.run import Run, open_run
+from core.settings import Settings
+from tests.delivery.world import (
+    MONTH,
+    NOW,
+    assessment,
+    begin,
+    execute,
+    look,
+    outcomes,
+    query,
+    routed,
+)
+
+REQUEST = RunRequest("file:///source.parquet", MONTH)
+BREAK_RUNS = (
+    "CREATE TRIGGER broken BEFORE UPDATE ON runs WHEN NEW.status <> 'running'"
+    " BEGIN SELECT RAISE(ABORT, 'disk on fire'); END"
+)
+
+
+class Stop(BaseException):
+    """What an orchestrator raises to stop a run: no `Exception`, so that nothing takes it for a fault."""
+
+
+def raise_in_a_run(ledger: Ledger, fault: BaseException) -> None:
+    """Have a run end with a fault."""
+    with open_run("run-1", REQUEST, Settings(), ledger, None):
+        raise fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "comes_out_as"),
+    [
+        (SourceNotFound("nothing there"), "source_not_found", SourceNotFound),
+        (ZeroDivisionError("a defect"), "internal_error", InternalError),
+        (KeyboardInterrupt(), "interrupted", KeyboardInterrupt),
+        (SystemExit(143), "interrupted", SystemExit),
+        (asyncio.CancelledError(), "interrupted", asyncio.CancelledError),
+        (Stop(), "interrupted", Stop),
+        (GeneratorExit(), "interrupted", GeneratorExit),
+    ],
+)
+def test_whatever_ends_a_run_is_stored_with_it(
+    ledger: Ledger, fault: BaseException, code: str, comes_out_as: type[BaseException]
+) -> None:
+    with pytest.raises(comes_out_as) as caught:
+        raise_in_a_run(ledger, fault)
+    view = look(ledger, "run-1").view
+    assert view.status == "failed"
+    assert view.error is not None
+    assert view.error.code == code
+    if isinstance(caught.value, RiskAlertsError):
+        assert caught.value.run_id == "run-1"
+    assert current_run_id.get() is None
+
+
+def test_a_run_that_ends_well_has_succeeded_and_its_heartbeat_has_stopped(ledger: Ledger) -> None:
+    with open_run("run-1", REQUEST, Settings(), ledger, "flow-1") as run:
+        assert isinstance(run, Run)
+        assert current_run_id.get() == "run-1"
+        assert any(thread.name == "heartbeat-run-1" for thread in threading.enumerate())
+    view = look(ledger, "run-1").view
+    assert (view.status, view.error, view.flow_run_id) == ("succeeded", None, "flow-1")
+    assert not any(thread.name == "heartbeat-run-1" for thread in threading.enumerate())
+
+
+def test_a_heart_goes_on_to_beat_when_a_beat_fails(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "HEARTBEAT_SECONDS", 0.02)
+    with open_run("run-1", REQUEST, Settings(), ledger, None):
+        execute(
+            path,
+            "CREATE TRIGGER broken BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
+        )
+        time.sleep(0.1)
+        execute(path, "DROP TRIGGER broken")
+        [before] = query(path, "SELECT heartbeat_at FROM runs")
+        deadline = time.monotonic() + 20
+        while query(path, "SELECT heartbeat_at FROM runs") == [before]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_run_that_can_not_be_closed_fails_with_the_ledger_and_is_closed_once_it_can(
+    ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(path, BREAK_RUNS)
+    with (
+        pytest.raises(LedgerError, match="disk on fire") as caught,
+        open_run("run-1", REQUEST, Settings(), ledger, None),
+    ):
+        pass
+    assert caught.value.run_id == "run-1"
+    assert "can't be closed yet" in caplog.text
+    assert ledger.history.run("run-1").status == "running"
+    execute(path, "DROP TRIGGER broken")
+    ledger.check_writable(NOW)
+    view = look(ledger, "run-1").view
+    assert view.error is not None
+    assert (view.status, view.error.code) == ("failed", "ledger_unavailable")
+
+
+def test_what_ended_a_run_is_not_hidden_by_a_ledger_that_can_not_close_it(ledger: Ledger, path: Path) -> None:
+    execute(path, BREAK_RUNS)
+    with pytest.raises(SourceNotFound):
+        raise_in_a_run(ledger, SourceNotFound("nothing there"))
+    execute(path, "DROP TRIGGER broken")
+    assert ledger.close_dead_runs(is_dead, NOW) == []
+    view = look(ledger, "run-1").view
+    assert view.error is not None
+    assert view.error.code == "source_not_found"
+
+
+def test_a_run_closes_the_dead_ones_before_it_begins(
+    ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = replace(this_process(), started="long ago")
+    for alert in begin(ledger, "dead", [routed("A-1"), routed("A-2"), routed("A-3", None)], owner=gone)[:1]:
+        ledger.claim("dead", alert, NOW)
+    with open_run("run-1", REQUEST, Settings(), ledger, None):
+        found = look(ledger, "dead")
+    assert "Closed run dead: its process died" in caplog.text
+    assert found.view.error is not None
+    assert (found.view.status, found.view.error.code) == ("failed", "interrupted")
+    assert found.reasons == {"A-1": "process_died", "A-2": "interrupted", "A-3": "unknown_region"}
+    assert found.statuses == {"A-1": "unconfirmed", "A-2": "failed", "A-3": "failed"}
+    assert (found.view.counts.failed_deliveries, found.view.counts.unconfirmed) == (3, 1)
+    assert outcomes(path) == {
+        "A-1": ("unconfirmed", "process_died"),
+        "A-3": ("failed", "unknown_region"),
+    }
+
+
+def test_a_run_that_lives_is_left_alone(ledger: Ledger) -> None:
+    begin(ledger, "alive", owner=this_process())
+    assert ledger.close_dead_runs(is_dead, NOW) == []
+    assert ledger.history.run("alive").status == "running"
+
+
+def test_a_run_that_was_taken_for_dead_claims_nothing_more_but_records_the_answer_it_got(
+    ledger: Ledger, path: Path
+) -> None:
+    """As after a suspended machine wakes up: nobody would look after what it claims now."""
+    first, second = begin(ledger, "slow", [routed("A-1"), routed("A-2")])
+    ledger.claim("slow", first, NOW)
+    assert ledger.close_dead_runs(lambda *_: True, NOW) == ["slow"]
+    assert outcomes(path) == {"A-1": ("unconfirmed", "process_died")}
+    for refused in (
+        lambda: ledger.claim("slow", second, NOW),
+        lambda: ledger.give_up("slow", [second], "no_service", None, NOW),
+        lambda: ledger.plan("slow", assessment([]), [], 0, NOW),
+    ):
+        with pytest.raises(Interrupted, match="took this run for dead"):
+            refused()
+    ledger.settle("slow", Delivery("A-1", AlertStatus.SENT, "amer", attempts=1, sent_at=NOW), NOW)
+    assert outcomes(path) == {"A-1": ("sent", None)}
+    found = look(ledger, "slow")
+    assert found.statuses == {"A-1": "sent", "A-2": "failed"}
+    assert (found.view.counts.alerts_sent, found.view.counts.failed_deliveries) == (1, 1)
+
+
+def test_a_late_answer_does_not_touch_what_a_later_run_has_claimed(ledger: Ledger, path: Path) -> None:
+    [alert] = begin(ledger, "slow", [routed("A-1")])
+    ledger.claim("slow", alert, NOW)
+    ledger.close_dead_runs(lambda *_: True, NOW)
+    begin(ledger, "later", [alert], retry_unconfirmed=True)
+    ledger.claim("later", alert, NOW)
+    ledger.settle("slow", Delivery("A-1", AlertStatus.FAILED, "amer", reason="server_error"), NOW)
+    assert outcomes(path) == {"A-1": ("sending", "retry_of_unconfirmed")}
+    assert look(ledger, "slow").statuses == {"A-1": "failed"}
+    ledger.settle("later", Delivery("A-1", AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+    assert outcomes(path) == {"A-1": ("sent", None)}
+
+
+def test_a_second_try_at_a_doubtful_alert_that_fails_leaves_it_doubtful(ledger: Ledger, path: Path) -> None:
+    """Else a later run would send it unasked, though the first try may have been delivered."""
+    alert = routed("A-1")
+    begin(ledger, "first", [alert])
+    ledger.claim("first", alert, NOW)
+    ledger.finish("first", None, NOW)
+    begin(ledger, "second", [alert], retry_unconfirmed=True)
+    ledger.claim("second", alert, NOW)
+    ledger.settle(
+        "second", Delivery("A-1", AlertStatus.FAILED, "amer", "server_error", "Slack answered 500"), NOW
+    )
+    ledger.finish("second", None, NOW)
+    assert outcomes(path) == {"A-1": ("unconfirmed", "server_error")}
+    assert look(ledger, "second").view.counts.unconfirmed == 1
+    assert begin(ledger, "third", [alert]) == []
+    [again] = begin(ledger, "fourth", [alert], retry_unconfirmed=True)
+    ledger.give_up("fourth", [again], "no_service", "Not tried", NOW)
+    assert outcomes(path) == {"A-1": ("unconfirmed", "no_service")}
+
+
+def test_a_doubtful_alert_stays_doubtful_when_the_run_that_tries_again_is_taken_for_dead(
+    ledger: Ledger, path: Path
+) -> None:
+    alert = routed("A-1")
+    begin(ledger, "first", [alert])
+    ledger.claim("first", alert, NOW)
+    ledger.finish("first", None, NOW)
+    begin(ledger, "slow", [alert], retry_unconfirmed=True)
+    ledger.claim("slow", alert, NOW)
+    ledger.close_dead_runs(lambda *_: True, NOW)
+    assert outcomes(path) == {"A-1": ("unconfirmed", "retry_of_unconfirmed")}
+    ledger.settle("slow", Delivery("A-1", AlertStatus.FAILED, "amer", "server_error", "500"), NOW)
+    assert outcomes(path) == {"A-1": ("unconfirmed", "server_error")}
+    assert look(ledger, "slow").statuses == {"A-1": "unconfirmed"}
+
+
+def test_this_process_is_alive_and_a_process_that_ended_or_was_never_there_is_not() -> None:
+    me = this_process()
+    assert not is_dead(me, NOW, NOW)
+    assert is_dead(replace(me, started="another start"), NOW, NOW)
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    it = replace(me, pid=child.pid, started=liveness._start_of(child.pid) or "")
+    assert not is_dead(it, NOW, NOW)
+    child.kill()
+    deadline = time.monotonic() + 20
+    # Also as a zombie: nobody has waited for it yet.
+    while not is_dead(it, NOW, NOW):
+        assert time.monotonic() < deadline
+    child.wait()
+    assert is_dead(it, NOW, NOW)
+    assert child.stdin is not None
+    child.stdin.close()
+
+
+def test_a_process_elsewhere_lives_as_long_as_its_heart_beats() -> None:
+    elsewhere = ProcessIdentity("another-host", os.getpid(), this_process().started)
+    assert not is_dead(elsewhere, NOW, NOW + STALE_AFTER)
+    assert is_dead(elsewhere, NOW, NOW + STALE_AFTER + timedelta(seconds=1))
+    assert not is_dead(elsewhere, NOW + timedelta(hours=1), NOW)
+
+
+def test_a_process_here_is_believed_through_a_clock_that_jumps_but_not_silent_for_ever() -> None:
+    assert not is_dead(this_process(), NOW, NOW + timedelta(hours=1))
+    assert is_dead(this_process(), NOW, NOW + SILENT_AFTER + timedelta(seconds=1))
+
+
+def test_a_process_id_means_nothing_in_another_container_of_the_same_name() -> None:
+    host = this_process().host
+    assert host.startswith(socket.gethostname())
+    assert host.count("/") >= (2 if sys.platform == "linux" else 0)
+    other = ProcessIdentity(host + "1", 2**22 + 1, "0")
+    assert not is_dead(other, NOW, NOW)
+
+
+def test_the_log_says_which_run_met_a_defect(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str | None] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
+            seen.append(current_run_id.get())
+
+    handler = Handler()
+    logging.getLogger("core.run").addHandler(handler)
+    with pytest.raises(InternalError):
+        raise_in_a_run(ledger, ValueError("a defect"))
+    logging.getLogger("core.run").removeHandler(handler)
+    assert seen == ["run-1"]
