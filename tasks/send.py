@@ -1,0 +1,219 @@
+"""Claim, post with retries, record: one alert, once.
+
+An alert's row in the ledger is claimed before its request leaves and settled right after the answer, so that
+whatever dies, whenever, no replay posts it twice. Lanes (a channel each, or the one webhook) go side by side;
+within a lane alerts go one after the other, so that a `Retry-After` holds up the whole channel and no other.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from core.domain import AlertStatus, Assessment, Delivery, RoutedAlert
+from core.errors import Interrupted, LedgerError
+from core.message import build_message, one_line
+from core.retry import Pacer, post_with_retries
+from core.run import Run, utc_now
+from core.slack import Answer, SlackWebhooks, Verdict
+
+logger = logging.getLogger(__name__)
+
+
+class Stopping(Exception):
+    """The run was told to stop while a message waited for a try; it was surely not delivered."""
+
+    attempts = 0
+    """The tries that came before."""
+
+
+def delivery_of(routed: RoutedAlert, answer: Answer, attempts: int, now: datetime) -> Delivery:
+    """Say what Slack's last answer, which came at `now`, makes of an alert."""
+    status = {
+        Verdict.DELIVERED: AlertStatus.SENT,
+        Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED,
+        Verdict.RETRY: AlertStatus.FAILED,
+        Verdict.REFUSED: AlertStatus.FAILED,
+        Verdict.CHANNEL_REFUSED: AlertStatus.FAILED,
+    }[answer.verdict]
+    return Delivery(
+        account_id=routed.alert.account_id,
+        status=status,
+        channel=routed.channel,
+        reason=answer.reason,
+        error=answer.error,
+        attempts=attempts,
+        sent_at=now if status is AlertStatus.SENT else None,
+    )
+
+
+class Lane:
+    """The alerts of one destination, sent one after the other."""
+
+    def __init__(
+        self, run: Run, slack: SlackWebhooks, alerts: Sequence[RoutedAlert], stopping: asyncio.Event
+    ) -> None:
+        self._run = run
+        self._slack = slack
+        self._alerts = alerts
+        self._stopping = stopping
+        self._pacer = Pacer(run.settings.slack_channel_rate, sleep=self._sleep)
+
+    async def deliver(self) -> None:
+        """Send what can be claimed; stop the other lanes too when the ledger can't take it."""
+        try:
+            for position, routed in enumerate(self._alerts):
+                if self._stopping.is_set():
+                    return
+                answer = await self._deliver_one(routed)
+                if answer and answer.verdict is Verdict.CHANNEL_REFUSED:
+                    await self._give_up(self._alerts[position + 1 :], answer)
+                    return
+        except BaseException:
+            self._stopping.set()
+            raise
+
+    async def _deliver_one(self, routed: RoutedAlert) -> Answer | None:
+        ledger, run_id = self._run.ledger, self._run.run_id
+        # Both before the claim: a run that dies or fails here leaves nothing unconfirmed.
+        message = self._build_message(routed)
+        await self._pacer.turn()
+        # The ledger's commits wait for the disk: in a thread, so that they hold up no other lane's answer.
+        claim = await asyncio.to_thread(ledger.claim, run_id, routed, utc_now())
+        if claim.status is not AlertStatus.SENDING:
+            return None
+        try:
+            answer, attempts = await self._post(routed.channel or "", message)
+            delivery = delivery_of(routed, answer, attempts, utc_now())
+        except Stopping as stop:
+            answer = None
+            delivery = Delivery(
+                routed.alert.account_id,
+                AlertStatus.FAILED,
+                routed.channel,
+                reason=Interrupted.code,
+                error="The run was told to stop before it was delivered",
+                attempts=stop.attempts,
+            )
+        name = one_line(delivery.account_id)
+        try:
+            delivery = await asyncio.to_thread(ledger.settle, run_id, delivery, utc_now())
+        except LedgerError:
+            # The row still says `sending`, and will be unconfirmed: this line is all that knows better.
+            logger.error("%s to %s: %s, not recorded", name, routed.channel, delivery.status)  # noqa: TRY400  the ledger's error follows
+            raise
+        if delivery.status is not AlertStatus.SENT:
+            logger.warning("%s to %s: %s (%s)", name, routed.channel, delivery.status, delivery.error)
+        return answer
+
+    def _build_message(self, routed: RoutedAlert) -> dict[str, Any]:
+        if routed.channel is None:
+            raise ValueError("an alert without a channel is never planned to be sent")
+        return build_message(
+            routed.alert,
+            channel=routed.channel,
+            app_base_url=self._run.settings.app_base_url,
+            name_channel=self._slack.names_channel,
+        )
+
+    async def _post(self, channel: str, message: dict[str, Any]) -> tuple[Answer, int]:
+        longest = self._run.settings.slack_retry_after_max_seconds
+        attempts = 0
+
+        async def post() -> Answer:
+            nonlocal attempts
+            if attempts:
+                await self._pacer.turn()
+            if self._stopping.is_set():
+                # Told while the claim was written.
+                raise Stopping
+            attempts += 1
+            answer = await self._slack.post(channel, message)
+            if answer.retry_after and answer.retry_after <= longest:
+                # It is for the whole channel: after the last try, the next message waits too.
+                self._pacer.hold(answer.retry_after)
+            return answer
+
+        try:
+            return await post_with_retries(post, self._run.settings, sleep=self._sleep)
+        except Stopping as stop:
+            stop.attempts = attempts
+            raise
+
+    async def _give_up(self, rest: Sequence[RoutedAlert], answer: Answer) -> None:
+        reason = answer.reason or Verdict.CHANNEL_REFUSED
+        error = f"Not tried: the channel refuses every message ({answer.error})"
+        await asyncio.to_thread(self._run.ledger.give_up, self._run.run_id, rest, reason, error, utc_now())
+        logger.warning("%d more alerts of that channel are not tried: %s", len(rest), reason)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, unless the run is told to stop."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+        raise Stopping
+
+
+async def deliver(run: Run, alerts: Sequence[RoutedAlert]) -> None:
+    """Send the alerts, every lane at once; raises `Interrupted` when the run was told to stop before the end.
+
+    When it is, or when a lane fails, no lane claims anything new, and requests in flight get their answer.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with SlackWebhooks(run.settings) as slack:
+
+        def lane_of(routed: RoutedAlert) -> str:
+            return slack.lane(routed.channel or "")
+
+        lanes = [
+            Lane(run, slack, list(group), stopping).deliver()
+            for _, group in groupby(sorted(alerts, key=lane_of), key=lane_of)
+        ]
+        with run.stop.heard_by(lambda: loop.call_soon_threadsafe(stopping.set)):
+            results = await asyncio.gather(*lanes, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, Stopping):
+            raise result
+    if stopping.is_set():
+        run.check_stop()
+
+
+@task(name="send", cache_policy=NO_CACHE, persist_result=False)
+async def send(run: Run, assessment: Assessment, routed: Sequence[RoutedAlert]) -> None:
+    """Record every alert of the run, and send those that no run has sent yet; in a dry run only record.
+
+    Has no retries of Prefect's: they would multiply those of a message.
+    """
+    to_send = run.ledger.plan(run.run_id, assessment, routed, run.settings.max_alerts_per_run, utc_now())
+    logger.info("Sending %d of %d alerts", len(to_send), len(routed))
+    if to_send:
+        await _undisturbed(run, deliver(run, to_send))
+
+
+async def _undisturbed(run: Run, delivery: Coroutine[Any, Any, None]) -> None:
+    """Await the delivery in a loop of its own: one torn down, as by a signal, would take answers with it.
+
+    When cancelled, however often, the run is asked to stop and the delivery ends in order first; that is
+    bounded by one request's and one commit's timeout.
+    """
+    sending = asyncio.ensure_future(asyncio.to_thread(asyncio.run, delivery))
+    cancelled = False
+    while not sending.done():
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            cancelled = True
+            run.stop.set()
+        except Exception:
+            if not cancelled:
+                raise
+    if cancelled:
+        raise asyncio.CancelledError
+    sending.result()

@@ -1,0 +1,37 @@
+"""What each test of delivery starts from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.ledger import Ledger
+from tests.delivery.world import new_ledger
+from tests.slack.hostile import HostileSlack
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback is asked for directly, whatever proxy this machine has."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def slack() -> Iterator[HostileSlack]:
+    """Give a Slack that answers as a test scripts it."""
+    with HostileSlack() as server:
+        yield server
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Give a place for a ledger."""
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    """Give a new ledger."""
+    with new_ledger(path) as opened:
+        yield opened

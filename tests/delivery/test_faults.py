@@ -1,0 +1,247 @@
+"""A ledger that fails in the middle, and a run that is told to stop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from core.domain import Delivery, RoutedAlert
+from core.errors import LedgerError
+from core.ledger import Ledger
+from core.settings import Settings
+from tests.delivery.world import (
+    accounts,
+    deliver,
+    execute,
+    look,
+    outcomes,
+    query,
+    routed,
+    send_in_a_run,
+    settings,
+)
+from tests.slack.hostile import HostileSlack, answer, silence, slowly
+
+OK = answer(200, "ok")
+
+
+def seen(slack: HostileSlack) -> set[str]:
+    """Give the accounts of the requests that Slack got, each of them once."""
+    found = accounts(request.message["text"] for request in slack.requests)
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def test_what_can_not_be_claimed_is_not_sent_and_no_lane_goes_on(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    channels = ("amer", "emea", "apac")
+    for channel in channels:
+        slack.script(f"/{channel}", slowly(0.03, OK))
+    alerts = [routed(f"A-{number:02}", channels[number % 3]) for number in range(30)]
+    execute(
+        path,
+        "CREATE TRIGGER broken BEFORE INSERT ON alert_outcomes"
+        " WHEN (SELECT count(*) FROM alert_outcomes) >= 7 BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
+    )
+    with pytest.raises(LedgerError, match="disk on fire"):
+        deliver(ledger, alerts, settings(slack.url, path), "run-1")
+    assert len(slack.requests) <= 7
+    # Requests in flight got their answer, and what was claimed but not yet posted was let go of.
+    run = look(ledger, "run-1")
+    assert {account for account, (status, _) in outcomes(path).items() if status == "sent"} == seen(slack)
+    assert run.view.counts.unconfirmed == 0
+    assert run.view.counts.alerts_sent == len(slack.requests)
+    assert run.view.error is not None
+    assert run.view.error.code == "ledger_unavailable"
+    assert set(run.reasons.values()) <= {None, "interrupted", "ledger_unavailable"}
+    execute(path, "DROP TRIGGER broken")
+    replay = deliver(ledger, alerts, settings(slack.url, path))
+    assert replay.view.counts.alerts_sent + run.view.counts.alerts_sent == 30
+    assert len(seen(slack)) == 30
+
+
+def test_what_is_claimed_as_another_lane_fails_is_let_go_of_unsent(
+    slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_or_broken(run_id: str, alert: RoutedAlert, now: datetime) -> Delivery:
+        if alert.channel == "emea":
+            raise LedgerError("disk on fire")
+        claim = really(run_id, alert, now)
+        time.sleep(0.2)
+        return claim
+
+    really = ledger.claim
+    monkeypatch.setattr(ledger, "claim", slow_or_broken)
+    with pytest.raises(LedgerError, match="disk on fire"):
+        deliver(ledger, [routed("A-1"), routed("E-1", "emea")], settings(slack.url, path), "run-1")
+    assert slack.requests == []
+    assert outcomes(path) == {"A-1": ("failed", "interrupted")}
+    assert look(ledger, "run-1").reasons == {"A-1": "interrupted", "E-1": "ledger_unavailable"}
+
+
+def test_an_answer_that_can_not_be_recorded_leaves_its_alert_unconfirmed_and_is_logged(
+    slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(
+        path,
+        "CREATE TRIGGER broken BEFORE UPDATE ON alert_outcomes WHEN NEW.status = 'sent'"
+        " BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
+    )
+    chosen = settings(slack.url, path)
+    with pytest.raises(LedgerError, match="disk on fire"):
+        deliver(ledger, [routed("A-1"), routed("A-2")], chosen, "run-1")
+    assert "A-1 to amer: sent, not recorded" in caplog.text
+    run = look(ledger, "run-1")
+    assert run.statuses == {"A-1": "unconfirmed", "A-2": "failed"}
+    assert outcomes(path)["A-1"][0] == "unconfirmed"
+    execute(path, "DROP TRIGGER broken")
+    replay = deliver(ledger, [routed("A-1"), routed("A-2")], chosen)
+    assert replay.statuses == {"A-1": "unconfirmed", "A-2": "sent"}
+    assert seen(slack) == {"A-1", "A-2"}
+
+
+def test_a_ledger_that_takes_nothing_any_more_ends_the_run_and_closes_it_once_it_can(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    async def break_first(writer: asyncio.StreamWriter) -> None:
+        for table in ("alert_outcomes", "run_alerts", "runs"):
+            execute(
+                path,
+                f"CREATE TRIGGER broken_{table} BEFORE UPDATE ON {table}"
+                " BEGIN SELECT RAISE(ABORT, 'read-only'); END",
+            )
+        await OK(writer)
+
+    slack.script("/amer", break_first, OK)
+    with pytest.raises(LedgerError, match="read-only"):
+        deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path), "run-1")
+    assert query(path, "SELECT status FROM runs") == [("running",)]
+    assert outcomes(path) == {"A-1": ("sending", None)}
+    execute(
+        path, "".join(f"DROP TRIGGER broken_{table};" for table in ("alert_outcomes", "run_alerts", "runs"))
+    )
+    replay = deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path))
+    assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"}
+    assert replay.statuses == {"A-1": "unconfirmed", "A-2": "sent"}
+    assert seen(slack) == {"A-1", "A-2"}
+
+
+def test_a_ledger_that_is_taken_away_in_the_middle_stops_the_run(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    async def take_away(writer: asyncio.StreamWriter) -> None:
+        await asyncio.to_thread(path.unlink)
+        await OK(writer)
+
+    slack.script("/amer", take_away, OK)
+    with pytest.raises(LedgerError, match="is gone"):
+        deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path))
+    assert seen(slack) == {"A-1"}
+
+
+async def until(happens: Callable[[], bool]) -> None:
+    """Wait until something is true; it has no event of its own to wait for."""
+    async with asyncio.timeout(10):
+        while not happens():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+def stop_when(
+    happens: Callable[[], bool],
+    ledger: Ledger,
+    alerts: Sequence[RoutedAlert],
+    chosen: Settings,
+    *,
+    times: int = 1,
+) -> float:
+    """Cancel the run `run-1`, once or more often, as soon as something is true; gives how long it took."""
+
+    async def run() -> float:
+        task = asyncio.create_task(send_in_a_run(ledger, alerts, chosen, "run-1"))
+        await until(happens)
+        told = time.monotonic()
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0.02)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return time.monotonic() - told
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_run_that_is_told_to_stop_gets_the_answers_in_flight_and_claims_nothing_more(
+    slack: HostileSlack, ledger: Ledger, path: Path, times: int
+) -> None:
+    """However often it is told."""
+    slack.script("/amer", slowly(0.4, OK))
+    slack.script("/emea", answer(429, headers={"Retry-After": "60"}))
+    slack.script("/apac", answer(503))
+    alerts = [
+        routed(f"{channel}-{number}", channel) for channel in ("amer", "emea", "apac") for number in range(3)
+    ]
+    chosen = settings(slack.url, path, slack_backoff_seconds=60)
+    took = stop_when(lambda: len(slack.requests) == 3, ledger, alerts, chosen, times=times)
+    assert 0.2 < took < 20
+    assert seen(slack) == {"amer-0", "emea-0", "apac-0"}
+    run = look(ledger, "run-1")
+    assert run.statuses == dict.fromkeys(run.statuses, "failed") | {"amer-0": "sent"}
+    assert set(run.reasons.values()) == {None, "interrupted"}
+    assert run.view.error is not None
+    assert (run.view.status, run.view.error.code) == ("failed", "interrupted")
+    assert outcomes(path) == {
+        "amer-0": ("sent", None),
+        "emea-0": ("failed", "interrupted"),
+        "apac-0": ("failed", "interrupted"),
+    }
+    assert query(path, "SELECT attempts FROM alert_outcomes") == [(1,)] * 3
+    for channel in ("amer", "emea", "apac"):
+        slack.script(f"/{channel}", OK)
+    assert deliver(ledger, alerts, chosen).view.counts.alerts_sent == 8
+
+
+def test_a_request_in_flight_that_gets_no_answer_is_unconfirmed_within_its_timeout(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", silence)
+    chosen = settings(slack.url, path, slack_timeout_seconds=0.5)
+    took = stop_when(lambda: bool(slack.requests), ledger, [routed("A-1"), routed("A-2")], chosen)
+    assert took < 15
+    assert outcomes(path) == {"A-1": ("unconfirmed", "no_answer")}
+    assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"}
+
+
+def test_a_lane_that_waits_its_turn_when_told_to_stop_has_claimed_nothing(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    chosen = settings(slack.url, path, slack_channel_rate=0.02)
+    alerts = [routed("A-1"), routed("A-2")]
+    took = stop_when(lambda: outcomes(path) == {"A-1": ("sent", None)}, ledger, alerts, chosen)
+    assert took < 15
+    assert outcomes(path) == {"A-1": ("sent", None)}
+    assert look(ledger, "run-1").reasons == {"A-1": None, "A-2": "interrupted"}
+
+
+def test_an_event_loop_that_is_torn_down_takes_no_answer_with_it(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    """As when Prefect turns SIGTERM into an exception that ends the loop of the flow."""
+
+    async def run() -> None:
+        task = asyncio.create_task(send_in_a_run(ledger, [routed("A-1"), routed("A-2")], chosen, "run-1"))
+        await until(lambda: bool(slack.requests))
+        for other in asyncio.all_tasks() - {asyncio.current_task()}:
+            other.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    slack.script("/amer", slowly(0.4, OK))
+    chosen = settings(slack.url, path)
+    asyncio.run(run())
+    assert look(ledger, "run-1").statuses == {"A-1": "sent", "A-2": "failed"}
+    assert outcomes(path) == {"A-1": ("sent", None)}

@@ -1,0 +1,118 @@
+"""kill -9 at any moment of a run: nothing twice, nothing lost, nothing left running."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.ledger import Ledger
+from tests.delivery.world import accounts, deliver, look, open_at, outcomes, query, routed, settings
+from tests.slack.hostile import HostileSlack, answer, slowly
+
+ROUNDS = 10
+KILLS_A_ROUND = 2
+CHANNELS = ("amer", "emea", "apac")
+PLANNED = [(f"A-{number:02}", CHANNELS[number % 3]) for number in range(30)]
+ALERTS = [routed(account, channel) for account, channel in PLANNED]
+
+
+class Driver:
+    """The process that runs what is to be killed."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.delivery.driver"],
+            cwd=Path(__file__).parents[2],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def start(self, job: dict[str, object]) -> int:
+        """Start a job; gives the id of its process."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return self.line()
+
+    def line(self) -> int:
+        """Read its next word: a process id, or how the last process ended."""
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Driver]:
+    """Give a driver that has already imported everything."""
+    started = Driver()
+    yield started
+    assert started.process.stdin is not None
+    started.process.stdin.close()
+    started.process.wait(10)
+
+
+def wait_for_the_first_word(path: Path, run_id: str) -> bool:
+    """Wait until the run is in the ledger."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if query(path, "SELECT 1 FROM runs WHERE run_id = ?", run_id):
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def kill_in_the_middle(driver: Driver, job: dict[str, object], path: Path, chance: random.Random) -> None:
+    """Start a run and kill it at some moment: before its first word, in the middle, or after its end."""
+    pid = driver.start(job)
+    # One in five without a look: perhaps before anything was begun.
+    if chance.random() < 0.2:
+        time.sleep(chance.uniform(0, 0.1))
+    else:
+        assert wait_for_the_first_word(path, str(job["run_id"]))
+        time.sleep(chance.uniform(0, 0.35))
+    os.kill(pid, signal.SIGKILL)
+    assert driver.line() in {-signal.SIGKILL, 0}
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_after_kills_and_a_replay_each_alert_was_seen_at_most_once_and_none_is_missing(
+    driver: Driver, slack: HostileSlack, path: Path, ledger: Ledger, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    for channel in CHANNELS:
+        slack.script(f"/{channel}", slowly(chance.uniform(0.005, 0.03), answer(200, "ok")))
+    killed = [f"killed-{number}" for number in range(KILLS_A_ROUND)]
+    for run_id in killed:
+        kill_in_the_middle(
+            driver, {"url": slack.url, "path": str(path), "alerts": PLANNED, "run_id": run_id}, path, chance
+        )
+
+    replay = deliver(open_at(path), ALERTS, settings(slack.url, path))
+
+    seen = Counter(accounts(request.message["text"] for request in slack.requests))
+    record = {account: status for account, (status, _) in outcomes(path).items()}
+    assert max(seen.values()) == 1
+    assert sorted(record) == [account for account, _ in PLANNED]
+    assert set(record.values()) <= {"sent", "unconfirmed"}
+    assert {account for account, status in record.items() if status == "sent"} <= set(seen)
+    unconfirmed = {account for account, status in record.items() if status == "unconfirmed"}
+    assert len(unconfirmed) <= len(CHANNELS) * KILLS_A_ROUND
+    assert {account for account, status in replay.statuses.items() if status == "unconfirmed"} == unconfirmed
+    assert replay.view.counts.unconfirmed == len(unconfirmed)
+    for (run_id,) in query(path, "SELECT run_id FROM runs WHERE run_id LIKE 'killed-%'"):
+        # `look` checks that it is closed and adds up.
+        run = look(ledger, run_id)
+        if run.view.status == "failed":
+            assert run.view.error is not None
+            assert run.view.error.code == "interrupted"
+            assert run.view.counts.unconfirmed <= len(CHANNELS) * (1 + killed.index(run_id))
+        elif run.view.status == "succeeded":
+            assert run.view.finished_at is not None

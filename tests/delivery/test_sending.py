@@ -1,0 +1,365 @@
+"""Claim, post, record: each answer to its stored outcome, lanes that mind their own business, replay."""
+
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import InternalError, TooManyAlerts
+from core.ledger import Ledger
+from core.run import Run
+from examples.mock_slack import MockSlack
+from tasks import send as send_module
+from tasks.persist import persist
+from tests.delivery.world import (
+    Delivered,
+    accounts,
+    deliver,
+    look,
+    open_at,
+    outcomes,
+    query,
+    routed,
+    settings,
+)
+from tests.slack.hostile import HostileSlack, answer, raw, reset, silence, slowly
+
+OK = answer(200, "ok")
+
+
+def seen(slack: HostileSlack, path: str | None = None) -> list[str]:
+    """Give the accounts of the requests that Slack got, oldest first."""
+    requests = slack.requests if path is None else slack.received(path)
+    return accounts(request.message["text"] for request in requests)
+
+
+@pytest.mark.parametrize(
+    ("replies", "status", "reason", "attempts"),
+    [
+        pytest.param([OK], "sent", None, 1, id="200"),
+        pytest.param([answer(503), answer(429), OK], "sent", None, 3, id="at the third try"),
+        pytest.param([answer(500)], "failed", "server_error", 3, id="500 to the last try"),
+        pytest.param([answer(429)], "failed", "rate_limited", 3, id="429 to the last try"),
+        pytest.param(
+            [answer(429, headers={"Retry-After": "86400"})], "failed", "rate_limited", 1, id="a day"
+        ),
+        pytest.param([answer(400, "invalid_payload")], "failed", "invalid_payload", 1, id="400"),
+        pytest.param([answer(404, "channel_not_found")], "failed", "channel_not_found", 1, id="404"),
+        pytest.param([answer(302, headers={"Location": "/"})], "failed", "redirected", 1, id="redirect"),
+        pytest.param([answer(200, '{"ok": false, "error": "x_y_z"}')], "failed", "x_y_z", 1, id="ok: false"),
+        pytest.param([reset], "unconfirmed", "no_answer", 1, id="reset"),
+        pytest.param([silence], "unconfirmed", "no_answer", 1, id="silence"),
+        pytest.param([raw(b"\x00\x01garbage\r\n\r\n")], "unconfirmed", "no_answer", 1, id="garbage"),
+        pytest.param([answer(500), reset], "unconfirmed", "no_answer", 2, id="500, then reset"),
+    ],
+)
+def test_each_answer_has_its_outcome_on_record_and_in_the_run(
+    slack: HostileSlack,
+    ledger: Ledger,
+    path: Path,
+    replies: list[Any],
+    status: str,
+    reason: str | None,
+    attempts: int,
+) -> None:
+    slack.script("/amer", *replies)
+    run = deliver(
+        ledger,
+        [routed("A-1")],
+        settings(slack.url, path, slack_timeout_seconds=0.3 if silence in replies else 10),
+    )
+    columns = "status, reason, attempts, channel, error IS NULL, sent_at IS NULL"
+    expected = (status, reason, attempts, "amer", status == "sent", status != "sent")
+    for table in ("alert_outcomes", "run_alerts"):
+        assert query(path, f"SELECT {columns} FROM {table}") == [expected]  # noqa: S608
+    assert len(slack.requests) == attempts
+    assert run.view.status == "succeeded"
+    assert run.view.counts.alerts_sent == (status == "sent")
+    assert run.view.counts.failed_deliveries == (status != "sent")
+    assert run.view.counts.unconfirmed == (status == "unconfirmed")
+
+
+def test_a_slack_that_is_not_there_fails_every_alert_and_the_run_goes_on(ledger: Ledger, path: Path) -> None:
+    alerts = [routed("A-1"), routed("A-2", "emea"), routed("A-3", None)]
+    run = deliver(ledger, alerts, settings("http://127.0.0.1:9", path))
+    assert run.view.status == "succeeded"
+    assert run.reasons == {"A-1": "connection_failed", "A-2": "connection_failed", "A-3": "unknown_region"}
+    assert (run.view.counts.failed_deliveries, run.view.counts.unknown_region) == (3, 1)
+
+
+def test_the_claim_is_on_record_before_the_request_leaves_and_the_answer_before_the_next_claim(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    states: list[list[Any]] = []
+
+    async def look_first(writer: Any) -> None:
+        states.append(query(path, "SELECT account_id, status FROM alert_outcomes ORDER BY account_id"))
+        await OK(writer)
+
+    slack.script("/amer", look_first)
+    deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path))
+    assert states == [[("A-1", "sending")], [("A-1", "sent"), ("A-2", "sending")]]
+
+
+def test_a_message_that_can_not_be_built_is_never_claimed(
+    slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_: Any, **__: Any) -> dict[str, Any]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(send_module, "build_message", build)
+    with pytest.raises(InternalError):
+        deliver(ledger, [routed("A-1")], settings(slack.url, path), "run-1")
+    assert outcomes(path) == {}
+    assert look(ledger, "run-1").reasons == {"A-1": "internal_error"}
+    assert slack.requests == []
+
+
+def test_a_429_holds_up_its_whole_channel_and_no_other(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", answer(429, headers={"Retry-After": "1"}), OK)
+    alerts = [routed(f"{channel}-{number}", channel) for channel in ("amer", "emea") for number in range(3)]
+    run = deliver(ledger, alerts, settings(slack.url, path))
+    assert run.view.counts.alerts_sent == 6
+    amer, emea = ([request.at for request in slack.received(lane)] for lane in ("/amer", "/emea"))
+    assert amer[1] - amer[0] >= 0.95
+    assert seen(slack, "/amer") == ["amer-0", "amer-0", "amer-1", "amer-2"]
+    assert emea[-1] < amer[1]
+
+
+def test_the_next_message_waits_too_when_the_last_try_of_one_was_told_to(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", answer(429, headers={"Retry-After": "0.6"}), OK)
+    chosen = settings(slack.url, path, slack_max_attempts=1)
+    run = deliver(ledger, [routed("A-1"), routed("A-2")], chosen)
+    assert run.statuses == {"A-1": "failed", "A-2": "sent"}
+    assert slack.requests[1].at - slack.requests[0].at >= 0.55
+
+
+def test_in_single_webhook_mode_all_channels_are_one_lane(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/hook", answer(429, headers={"Retry-After": "0.6"}), slowly(0.1, OK))
+    chosen = settings("", path, slack_webhook_base_url=None, slack_webhook_url=f"{slack.url}/hook")
+    run = deliver(ledger, [routed("A-1", "amer"), routed("A-2", "emea"), routed("A-3", "apac")], chosen)
+    assert run.view.counts.alerts_sent == 3
+    times = [request.at for request in slack.requests]
+    assert times[1] - times[0] >= 0.55
+    assert all(later - earlier >= 0.095 for earlier, later in pairwise(times[1:]))
+    assert {text.splitlines()[-1] for text in (request.message["text"] for request in slack.requests)} == {
+        "Channel: #amer",
+        "Channel: #emea",
+        "Channel: #apac",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        (404, "channel_not_found"),
+        (410, "channel_is_archived"),
+        (404, "no_service"),
+        (403, "action_prohibited"),
+    ],
+)
+def test_a_channel_that_refuses_all_is_asked_once_and_its_rest_has_that_reason(
+    slack: HostileSlack, ledger: Ledger, path: Path, status: int, word: str
+) -> None:
+    slack.script("/gone", answer(status, word))
+    alerts = [routed(f"A-{number}", "gone") for number in range(5)] + [routed("B-1", "emea")]
+    run = deliver(ledger, alerts, settings(slack.url, path))
+    assert seen(slack, "/gone") == ["A-0"]
+    assert run.reasons == {f"A-{number}": word for number in range(5)} | {"B-1": None}
+    assert outcomes(path) == {f"A-{number}": ("failed", word) for number in range(5)} | {
+        "B-1": ("sent", None)
+    }
+    errors = {
+        row[0] for row in query(path, "SELECT error FROM run_alerts WHERE attempts = 0 AND status = 'failed'")
+    }
+    assert errors == {
+        f"Not tried: the channel refuses every message (Slack answered {status} {title(status)}: {word})"
+    }
+    slack.script("/gone", OK)
+    assert deliver(ledger, alerts, settings(slack.url, path)).view.counts.alerts_sent == 5
+
+
+def title(status: int) -> str:
+    """Give the words of a status."""
+    return {403: "Forbidden", 404: "Not Found", 410: "Gone"}[status]
+
+
+def test_a_payload_that_is_refused_fails_only_its_own_alert(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", answer(400, "invalid_payload"), OK)
+    run = deliver(ledger, [routed("A-1"), routed("A-2"), routed("A-3")], settings(slack.url, path))
+    assert run.statuses == {"A-1": "failed", "A-2": "sent", "A-3": "sent"}
+
+
+def test_a_channel_gets_no_more_than_its_rate_and_channels_share_no_rate(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    alerts = [routed(f"{channel}-{number}", channel) for channel in ("amer", "emea") for number in range(4)]
+    deliver(ledger, alerts, settings(slack.url, path, slack_channel_rate=5))
+    assert slack.received("/emea")[0].at < slack.received("/amer")[-1].at
+    assert slack.received("/amer")[0].at < slack.received("/emea")[-1].at
+    for lane in ("/amer", "/emea"):
+        times = [request.at for request in slack.received(lane)]
+        assert times[3] - times[0] >= 0.55
+        assert all(later - earlier >= 0.05 for earlier, later in pairwise(times))
+
+
+def test_a_replay_sends_nothing_that_was_sent_and_again_what_failed(ledger: Ledger, path: Path) -> None:
+    alerts = [routed("A-1"), routed("A-2", "emea"), routed("A-3", None)]
+    with MockSlack() as mock:
+        mock.fail("emea", 500)
+        chosen = settings(mock.url, path)
+        first = deliver(ledger, alerts, chosen)
+        assert first.statuses == {"A-1": "sent", "A-2": "failed", "A-3": "failed"}
+        mock.fail("emea", 200)
+        second = deliver(ledger, alerts, chosen)
+        assert second.statuses == {"A-1": "skipped_replay", "A-2": "sent", "A-3": "failed"}
+        third = deliver(ledger, [*alerts[:2], routed("A-3", "apac")], chosen)
+        assert third.statuses == {"A-1": "skipped_replay", "A-2": "skipped_replay", "A-3": "sent"}
+        assert sorted(accounts(item["message"]["text"] for item in mock.messages)) == ["A-1", "A-2", "A-3"]
+    assert look(ledger, first.view.run_id) == first
+
+
+def test_the_unconfirmed_are_sent_again_only_when_asked(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", reset, OK)
+    chosen = settings(slack.url, path)
+    assert deliver(ledger, [routed("A-1")], chosen).statuses == {"A-1": "unconfirmed"}
+    replay = deliver(ledger, [routed("A-1")], chosen)
+    assert replay.statuses == {"A-1": "unconfirmed"}
+    assert replay.view.counts.unconfirmed == 1
+    assert len(slack.requests) == 1
+    assert deliver(ledger, [routed("A-1")], chosen, retry_unconfirmed=True).statuses == {"A-1": "sent"}
+    assert deliver(ledger, [routed("A-1")], chosen, retry_unconfirmed=True).statuses == {
+        "A-1": "skipped_replay"
+    }
+    assert len(slack.requests) == 2
+
+
+def test_an_unconfirmed_one_that_is_refused_when_sent_again_stays_unconfirmed(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", reset, reset, answer(404, "no_service"))
+    chosen = settings(slack.url, path)
+    alerts = [routed("A-1"), routed("A-2")]
+    deliver(ledger, alerts, chosen)
+    again = deliver(ledger, alerts, chosen, retry_unconfirmed=True)
+    assert again.statuses == {"A-1": "unconfirmed", "A-2": "unconfirmed"}
+    slack.script("/amer", OK)
+    assert deliver(ledger, alerts, chosen).view.counts.alerts_sent == 0
+    assert len(slack.requests) == 3
+
+
+def test_a_dry_run_sends_nothing_and_leaves_no_outcome(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    run = deliver(ledger, [routed("A-1"), routed("A-2", None)], settings(slack.url, path), dry_run=True)
+    assert run.statuses == {"A-1": "would_send", "A-2": "failed"}
+    assert (slack.requests, outcomes(path)) == ([], {})
+
+
+def test_a_run_over_its_limit_sends_none_and_writes_no_outcome(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    alerts = [routed("A-1"), routed("A-2"), routed("A-3", None)]
+    with pytest.raises(TooManyAlerts):
+        deliver(ledger, alerts, settings(slack.url, path, max_alerts_per_run=1), "run-1")
+    run = look(ledger, "run-1")
+    assert run.reasons == {"A-1": "too_many_alerts", "A-2": "too_many_alerts", "A-3": "unknown_region"}
+    assert (run.view.counts.failed_deliveries, slack.requests, outcomes(path)) == (3, [], {})
+    assert (
+        deliver(ledger, alerts, settings(slack.url, path, max_alerts_per_run=2)).view.counts.alerts_sent == 2
+    )
+
+
+def test_without_alerts_no_slack_is_needed(ledger: Ledger, path: Path) -> None:
+    nowhere = settings("", path, slack_webhook_base_url=None)
+    run = deliver(ledger, [routed("A-1", None)], nowhere)
+    assert run.statuses == {"A-1": "failed"}
+
+
+def test_persist_reads_back_what_was_stored_of_each_alert(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    chosen = settings(slack.url, path)
+    view = deliver(ledger, [routed("A-1"), routed("A-2", None)], chosen).view
+    request: Any = None
+    found = persist.fn(Run(view.run_id, request, chosen, ledger))
+    assert {key: (item.status, item.reason) for key, item in found.items()} == {
+        "A-1": ("sent", None),
+        "A-2": ("failed", "unknown_region"),
+    }
+    assert found["A-1"].sent_at is not None
+
+
+def side_by_side(*calls: Callable[[], Delivered]) -> list[Delivered]:
+    """Run each in a thread of its own, and give what they give."""
+    found: list[Delivered] = []
+    threads = [threading.Thread(target=lambda call=call: found.append(call())) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == len(calls)
+    return found
+
+
+def test_runs_of_one_month_side_by_side_send_each_alert_once(
+    slack: HostileSlack, path: Path, ledger: Ledger
+) -> None:
+    channels = ("amer", "emea", "apac")
+    for channel in channels:
+        slack.script(f"/{channel}", slowly(0.01, OK))
+    alerts = [routed(f"A-{number:02}", channels[number % 3]) for number in range(36)]
+    chosen = settings(slack.url, path)
+    others = [open_at(path), open_at(path)]
+
+    def run_of(which: Ledger) -> Callable[[], Delivered]:
+        return lambda: deliver(which, alerts, chosen)
+
+    runs = side_by_side(*(run_of(which) for which in (ledger, *others)))
+    assert sorted(seen(slack)) == [alert.alert.account_id for alert in alerts]
+    assert sum(run.view.counts.alerts_sent for run in runs) == 36
+    assert sum(run.view.counts.skipped_replay for run in runs) == 72
+    assert {status for status, _ in outcomes(path).values()} == {"sent"}
+    for other in others:
+        other.close()
+
+
+def test_what_another_run_is_sending_right_now_is_left_to_it(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", slowly(0.5, OK))
+    chosen = settings(slack.url, path)
+
+    def second() -> Delivered:
+        while not slack.requests:
+            time.sleep(0.01)
+        return deliver(ledger, [routed("A-1")], chosen, "second")
+
+    side_by_side(lambda: deliver(ledger, [routed("A-1")], chosen, "first"), second)
+    assert look(ledger, "first").statuses == {"A-1": "sent"}
+    assert look(ledger, "second").reasons == {"A-1": "being_sent_by_another_run"}
+    assert len(slack.requests) == 1
+
+
+def test_alerts_of_a_lane_go_in_their_order_one_after_the_other(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", slowly(0.02, OK))
+    deliver(ledger, [routed(f"A-{number}") for number in (3, 1, 2)], settings(slack.url, path))
+    assert seen(slack) == ["A-3", "A-1", "A-2"]
+    times = [request.at for request in slack.requests]
+    assert all(later - earlier >= 0.02 for earlier, later in pairwise(times))

@@ -1,0 +1,170 @@
+"""What the tests of delivery and ledger share: alerts, runs and a look into the database from outside."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from core.database import Database
+from core.domain import UNKNOWN_REGION, Alert, AlertStatus, Assessment, RoutedAlert, RunRequest, Scan
+from core.ledger import Ledger
+from core.liveness import ProcessIdentity
+from core.run import new_run_id, open_run
+from core.settings import Settings
+from core.views import RunView
+from tasks.send import send
+
+MONTH = date(2026, 1, 1)
+OTHER_MONTH = date(2025, 12, 1)
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+ME = ProcessIdentity("here", 1, "now")
+
+
+def routed(account_id: str, channel: str | None = "amer") -> RoutedAlert:
+    """Give an alert that goes to a channel, or to none."""
+    alert = Alert(account_id, f"Name of {account_id}", "AMER", 50_000, None, "Zoë", 2, OTHER_MONTH)
+    return RoutedAlert(alert, channel, None if channel else UNKNOWN_REGION)
+
+
+def assessment(alerts: Sequence[RoutedAlert], below_threshold: int = 2) -> Assessment:
+    """Give what the stages before would say of these alerts."""
+    scan = Scan(100, 3, len(alerts) + below_threshold, below_threshold)
+    return Assessment("version-1", scan, (), tuple(item.alert for item in alerts))
+
+
+def open_at(path: Path) -> Ledger:
+    """Open a ledger apart from those of the process."""
+    return Ledger(Database(f"sqlite:///{path}"))
+
+
+@cache
+def _empty() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        open_at(path).close()
+        return path.read_bytes()
+
+
+@contextmanager
+def new_ledger(path: Path) -> Iterator[Ledger]:
+    """Give an empty ledger at a place; copied, for making each anew takes most of a short test."""
+    path.write_bytes(_empty())
+    opened = open_at(path)
+    yield opened
+    opened.close()
+
+
+def begin(
+    ledger: Ledger,
+    run_id: str,
+    alerts: Sequence[RoutedAlert] = (),
+    *,
+    owner: ProcessIdentity = ME,
+    month: date = MONTH,
+    dry_run: bool = False,
+    retry_unconfirmed: bool = False,
+) -> list[RoutedAlert]:
+    """Begin and plan a run; gives what it may send."""
+    request = RunRequest("file:///source.parquet", month, dry_run, retry_unconfirmed)
+    ledger.begin_run(run_id, request, owner, None, NOW)
+    return ledger.plan(run_id, assessment(alerts), alerts, 0, NOW)
+
+
+def settings(url: str, path: Path, **values: Any) -> Settings:
+    """Give settings for a mock Slack that is not to be waited for."""
+    quick: dict[str, Any] = {
+        "slack_webhook_base_url": url,
+        "database_url": f"sqlite:///{path}",
+        "slack_channel_rate": 0,
+        "slack_backoff_seconds": 0.01,
+        "slack_timeout_seconds": 20,
+        "slack_max_attempts": 3,
+    }
+    return Settings(**quick | values)
+
+
+@dataclass
+class Delivered:
+    """A run that is over: its view, and its alerts by account id."""
+
+    view: RunView
+    statuses: dict[str, AlertStatus]
+    reasons: dict[str, str | None]
+
+
+async def send_in_a_run(
+    ledger: Ledger, alerts: Sequence[RoutedAlert], chosen: Settings, run_id: str, **request: Any
+) -> None:
+    """Run the stage `send` without Prefect."""
+    asked = RunRequest("file:///source.parquet", MONTH, **request)
+    with open_run(run_id, asked, chosen, ledger, None) as run:
+        await send.fn(run, assessment(alerts), alerts)
+
+
+def deliver(
+    ledger: Ledger, alerts: Sequence[RoutedAlert], chosen: Settings, run_id: str = "", **request: Any
+) -> Delivered:
+    """Send alerts in a run of their own, to the end."""
+    run_id = run_id or new_run_id()
+    asyncio.run(send_in_a_run(ledger, alerts, chosen, run_id, **request))
+    return look(ledger, run_id)
+
+
+def look(ledger: Ledger, run_id: str) -> Delivered:
+    """Read a run that is over, and check that it adds up."""
+    view = ledger.history.run(run_id)
+    deliveries = ledger.deliveries(run_id)
+    assert_adds_up(view)
+    assert view.status != "running"
+    return Delivered(
+        view,
+        {key: found.status for key, found in deliveries.items()},
+        {key: found.reason for key, found in deliveries.items()},
+    )
+
+
+def assert_adds_up(view: RunView) -> None:
+    """Check the contract's sum."""
+    counts = view.counts
+    assert counts.at_risk == counts.below_threshold + (
+        counts.alerts_sent + counts.skipped_replay + counts.failed_deliveries + counts.would_send
+    )
+    assert counts.unconfirmed + counts.unknown_region <= counts.failed_deliveries
+
+
+def query(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """Ask the database itself, past all code of ours."""
+    connection = sqlite3.connect(path, timeout=10)
+    try:
+        return connection.execute(sql, parameters).fetchall()
+    finally:
+        connection.close()
+
+
+def execute(path: Path, script: str) -> None:
+    """Do something to the database behind the ledger's back."""
+    connection = sqlite3.connect(path, timeout=10)
+    try:
+        connection.executescript(script)
+    finally:
+        connection.close()
+
+
+def outcomes(path: Path) -> dict[str, tuple[str, str | None]]:
+    """Give status and reason on record of each account of the month."""
+    rows = query(
+        path, "SELECT account_id, status, reason FROM alert_outcomes WHERE month = ?", MONTH.isoformat()
+    )
+    assert len(rows) == len({row[0] for row in rows})
+    return {account_id: (status, reason) for account_id, status, reason in rows}
+
+
+def accounts(texts: Iterable[str]) -> list[str]:
+    """Give the account ids that messages name in their first line."""
+    return [text.splitlines()[0].rpartition("(")[2].removesuffix(")") for text in texts]
