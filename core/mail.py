@@ -1,0 +1,182 @@
+"""One mail to support, over SMTP."""
+
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate, make_msgid
+from typing import Any
+
+from core.domain import SupportMessage
+from core.message import one_line
+from core.redaction import redact
+from core.settings import Settings
+
+IDLE_SECONDS = 10.0
+"""The longest wait for one answer of the mail server."""
+TOTAL_SECONDS = 30.0
+"""The longest that a whole mail may take, from the look-up of the server's name to its last answer."""
+IMPLICIT_TLS_PORT = 465
+
+_LONGEST_REASON = 500
+
+
+class MailError(Exception):
+    """The mail was not surely handed over; the text says why and carries no secret."""
+
+
+def send_mail(settings: Settings, message: SupportMessage) -> None:
+    """Hand `message` for `SUPPORT_EMAIL` to the mail server at `SMTP_HOST`.
+
+    Comes back once the server has said that it took the mail; raises `MailError` when it did not say so.
+    """
+    session = _Session(settings, message)
+    session.start()
+    try:
+        session.taken.result(TOTAL_SECONDS)
+    except TimeoutError:
+        raise _not_sent(f"the mail server took longer than {TOTAL_SECONDS:g} s") from None
+    finally:
+        if not session.taken.done():
+            session.leave()
+
+
+class _Session(threading.Thread):
+    """A session with the mail server, in a thread of its own so that whoever waits for it can go.
+
+    A name server, several addresses, a handshake or an answer a byte at a time: some have limits of their
+    own, some none. Only going away bounds them all together.
+    """
+
+    def __init__(self, settings: Settings, message: SupportMessage) -> None:
+        super().__init__(name="support-mail", daemon=True)
+        self.taken: Future[None] = Future()
+        self._settings = settings
+        self._message = message
+        self._smtp: smtplib.SMTP | None = None
+        self._left = False
+
+    def leave(self) -> None:
+        """End the session wherever it is; what has not been sent yet is not sent any more."""
+        self._left = True
+        sock = self._smtp and self._smtp.sock
+        if sock:
+            with suppress(OSError):
+                # Not the TLS socket's own method, which would let another thread's bytes out in the clear.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def run(self) -> None:
+        """Send the mail, and take leave once it is known what became of it."""
+        try:
+            self._send()
+        except BaseException as error:  # noqa: BLE001  # it is raised where the mail is waited for
+            self.taken.set_exception(error)
+        else:
+            self.taken.set_result(None)
+            # The server has the mail: nothing that it says now changes that, and nobody waits for it.
+            with suppress(smtplib.SMTPException, OSError):
+                self._connected().quit()
+        finally:
+            if self._smtp is not None:
+                self._smtp.close()
+
+    def _send(self) -> None:
+        try:
+            mail = _mail(self._settings, self._message)
+            smtp = _connect(self._settings, self._keep)
+            _login(smtp, self._settings, encrypted=_encrypt(smtp, self._settings))
+            if self._left:
+                raise _not_sent("given up before it was")
+            smtp.send_message(mail)
+        except smtplib.SMTPAuthenticationError as error:
+            # The server's own words may repeat what was sent, encoded in a way that redaction can't see.
+            raise MailError(f"The mail server refused the login ({error.smtp_code})") from None
+        except (smtplib.SMTPException, OSError, ValueError) as error:
+            raise _not_sent(_words(error)) from None
+
+    def _keep(self, smtp: smtplib.SMTP) -> None:
+        self._smtp = smtp
+
+    def _connected(self) -> smtplib.SMTP:
+        if self._smtp is None:
+            raise smtplib.SMTPServerDisconnected
+        return self._smtp
+
+
+class _Smtp(smtplib.SMTP):
+    """A client that is known before it connects, and so can be cut off while it waits for the greeting."""
+
+    def __init__(self, known: Callable[[smtplib.SMTP], None], **options: Any) -> None:
+        known(self)
+        super().__init__(**options)
+
+
+class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
+    """The same, encrypted from the start."""
+
+
+def _connect(settings: Settings, known: Callable[[smtplib.SMTP], None]) -> smtplib.SMTP:
+    host, port = settings.smtp_host or "localhost", settings.smtp_port
+    if port == IMPLICIT_TLS_PORT:
+        context = ssl.create_default_context()
+        return _SmtpOverTls(known, host=host, port=port, timeout=IDLE_SECONDS, context=context)
+    return _Smtp(known, host=host, port=port, timeout=IDLE_SECONDS)
+
+
+def _mail(settings: Settings, message: SupportMessage) -> EmailMessage:
+    mail = EmailMessage(policy=SMTP)
+    # A subject is one line; whatever would begin a header of its own becomes a space.
+    mail["Subject"] = " ".join(message.subject.split())
+    mail["From"] = settings.smtp_from
+    mail["To"] = settings.support_email
+    mail["Date"] = formatdate()
+    mail["Message-ID"] = make_msgid(domain=settings.smtp_from.rpartition("@")[2])
+    # Keeps holiday responders from answering a machine.
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(message.body)
+    return mail
+
+
+def _encrypt(smtp: smtplib.SMTP, settings: Settings) -> bool:
+    """Encrypt the session as `SMTP_STARTTLS` says; answers whether it is encrypted."""
+    if isinstance(smtp, smtplib.SMTP_SSL):
+        return True
+    smtp.ehlo_or_helo_if_needed()
+    if settings.smtp_starttls is False:
+        return False
+    if not smtp.has_extn("starttls"):
+        if settings.smtp_starttls:
+            raise MailError("SMTP_STARTTLS is true, and the mail server offers no TLS")
+        return False
+    smtp.starttls(context=ssl.create_default_context())
+    return True
+
+
+def _login(smtp: smtplib.SMTP, settings: Settings, *, encrypted: bool) -> None:
+    if settings.smtp_username is None or settings.smtp_password is None:
+        return
+    if not encrypted and settings.smtp_starttls is not False:
+        raise MailError("The mail server offers no TLS, and the password is not sent without it")
+    smtp.login(settings.smtp_username, settings.smtp_password.get_secret_value())
+
+
+def _not_sent(why: str) -> MailError:
+    return MailError(f"The mail was not surely sent: {one_line(redact(why))[:_LONGEST_REASON]}")
+
+
+def _words(error: Exception) -> str:
+    """Say what went wrong, in the server's own words where there are some."""
+    code: int
+    words: bytes | str
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        code, words = next(iter(error.recipients.values()))
+    elif isinstance(error, smtplib.SMTPResponseException):
+        code, words = error.smtp_code, error.smtp_error
+    else:
+        return str(error) or type(error).__name__
+    return f"{code} {words.decode(errors='replace') if isinstance(words, bytes) else words}"

@@ -1,0 +1,143 @@
+"""Mail servers for tests: a real one that answers as it is told, and a socket that follows no protocol."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from core.settings import Settings
+
+ADDRESS = "support@quadsci.ai"
+
+
+class Mailbox:
+    """A handler of aiosmtpd that keeps what it gets, and answers each step as it is told."""
+
+    def __init__(self, answer: str = "250 OK", **answers: str) -> None:
+        """Answer to a mail with `answer`, and to other commands with `answers`: `RCPT="550 no such user"`."""
+        self.answer = answer
+        self.answers = answers
+        self.mails: list[EmailMessage] = []
+        self.recipients: list[str] = []
+
+    @property
+    def bodies(self) -> list[str]:
+        """What the mails say."""
+        return [mail.get_content() for mail in self.mails]
+
+    async def handle_MAIL(  # noqa: N802
+        self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        """Take or refuse a sender."""
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return self.answers.get("MAIL", "250 OK")
+
+    async def handle_RCPT(  # noqa: N802
+        self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        """Take or refuse a recipient."""
+        answer = self.answers.get("RCPT", "250 OK")
+        if answer.startswith("2"):
+            envelope.rcpt_tos.append(address)
+            envelope.rcpt_options.extend(options)
+        return answer
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        """Keep a mail."""
+        found = message_from_bytes(envelope.content, policy=default)
+        assert isinstance(found, EmailMessage)
+        self.mails.append(found)
+        self.recipients += envelope.rcpt_tos
+        return self.answer
+
+    async def handle_QUIT(self, _server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802
+        """Take leave."""
+        return self.answers.get("QUIT", "221 Bye")
+
+
+@contextmanager
+def mail_server(mailbox: Mailbox, **options: Any) -> Iterator[Settings]:
+    """Run a mail server; gives settings that point to it."""
+    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **options)
+    controller.start()
+    try:
+        yield smtp_settings(controller.port)
+    finally:
+        controller.stop()
+
+
+@contextmanager
+def socket_server(talk: Callable[[socket.socket, threading.Event], None]) -> Iterator[Settings]:
+    """Talk to one client however one likes, until it goes or the event is set; gives settings."""
+    over = threading.Event()
+
+    def serve() -> None:
+        with suppress(OSError):
+            connection, _ = server.accept()
+            with connection:
+                talk(connection, over)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield smtp_settings(server.getsockname()[1])
+        over.set()
+        thread.join()
+
+
+def free_port() -> int:
+    """Give a port that nothing listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def smtp_settings(port: int, **values: Any) -> Settings:
+    """Give settings for a mail server on this machine."""
+    return Settings(smtp_host="127.0.0.1", smtp_port=port, support_email=ADDRESS, **values)
+
+
+def self_signed(folder: Path, address: str = "127.0.0.1") -> tuple[ssl.SSLContext, Path]:
+    """Make a certificate for an address that nobody has signed; gives a server's context and the file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a mail server")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = folder / "certificate.pem", folder / "key.pem"
+    public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    return context, public

@@ -1,0 +1,365 @@
+"""A mail with a real mail server, and what a bad one, a slow one or a false one makes of it."""
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.smtp import AuthResult
+
+from core import mail
+from core.domain import NotificationStatus, SupportMessage
+from core.mail import MailError, send_mail
+from core.redaction import protect
+from tasks.notify_support import notify
+from tests.support.servers import (
+    Mailbox,
+    free_port,
+    mail_server,
+    self_signed,
+    smtp_settings,
+    socket_server,
+)
+
+MESSAGE = SupportMessage(subject="Account risk alerts 2026-01: 1 failed", body="Zo\u00eb\n.\nlast line\n")
+LOGIN = {"smtp_username": "me", "smtp_password": "right-pass"}
+
+
+class Logins:
+    """Takes the password `right-pass`, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.passwords: list[bytes] = []
+
+    def __call__(self, _server: Any, _session: Any, _envelope: Any, _mechanism: Any, data: Any) -> AuthResult:
+        self.passwords.append(data.password)
+        return AuthResult(success=data.password == b"right-pass", handled=False)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a mail take two seconds at most, and an answer half a one."""
+    monkeypatch.setattr(mail, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(mail, "TOTAL_SECONDS", 2)
+
+
+def no_mail_is_under_way() -> bool:
+    """Wait for the sessions to end."""
+    for thread in threading.enumerate():
+        if thread.name == "support-mail":
+            thread.join(5)
+    return all(thread.name != "support-mail" for thread in threading.enumerate())
+
+
+def fails(settings: Any, match: str) -> None:
+    """Check that a mail fails with these words, as an ordinary end of a notification."""
+    began = time.monotonic()
+    result = notify(MESSAGE, settings)
+    assert time.monotonic() - began < 3
+    assert result.status is NotificationStatus.FAILED
+    assert result.error is not None
+    assert match in result.error
+    assert no_mail_is_under_way()
+
+
+def test_a_subject_injects_no_header() -> None:
+    mailbox = Mailbox()
+    with mail_server(mailbox) as settings:
+        send_mail(settings, replace(MESSAGE, subject="Alerts\r\nBcc: all@example.com\r\n\r\nbody"))
+    [found] = mailbox.mails
+    assert found["Subject"] == "Alerts Bcc: all@example.com body"
+    assert found["Bcc"] is None
+    assert mailbox.recipients == ["support@quadsci.ai"]
+
+
+def test_a_mail_refused_after_its_data_has_failed() -> None:
+    with mail_server(Mailbox("552 mailbox full")) as settings:
+        result = notify(MESSAGE, settings)
+    assert result.status is NotificationStatus.FAILED
+    assert result.error is not None
+    assert "mailbox full" in result.error
+
+
+def test_a_mail_server_that_is_not_there_is_a_failed_notification() -> None:
+    result = notify(MESSAGE, smtp_settings(free_port()))
+    assert result.status is NotificationStatus.FAILED
+    assert result.error is not None
+    assert "refused" in result.error
+
+
+def test_a_mail_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail, "IDLE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        began = time.monotonic()
+        with pytest.raises(MailError, match="timed out"):
+            send_mail(smtp_settings(server.getsockname()[1]), MESSAGE)
+    assert time.monotonic() - began < 2
+
+
+def test_tls_that_is_required_and_not_offered_sends_nothing() -> None:
+    mailbox = Mailbox()
+    with mail_server(mailbox) as settings, pytest.raises(MailError, match="offers no TLS"):
+        send_mail(settings.model_copy(update={"smtp_starttls": True}), MESSAGE)
+    assert mailbox.mails == []
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_a_password_is_not_sent_without_tls_unless_that_is_wanted() -> None:
+    logins: list[bytes] = []
+
+    def authenticate(server: Any, session: Any, envelope: Any, mechanism: Any, data: Any) -> AuthResult:
+        logins.append(data.password)
+        return AuthResult(success=data.password == b"right-pass", handled=False)
+
+    protect(["right-pass", "wrong-pass"])
+    with mail_server(
+        Mailbox(), authenticator=authenticate, auth_required=True, auth_require_tls=False
+    ) as server:
+        login = {"smtp_username": "me", "smtp_password": "right-pass"}
+        with pytest.raises(MailError, match="not sent without it"):
+            send_mail(smtp_settings(server.smtp_port, **login), MESSAGE)
+        assert logins == []
+        send_mail(smtp_settings(server.smtp_port, **login, smtp_starttls=False), MESSAGE)
+        assert logins == [b"right-pass"]
+        login["smtp_password"] = "wrong-pass"
+        with pytest.raises(MailError, match=r"refused the login \(535\)"):
+            send_mail(smtp_settings(server.smtp_port, **login, smtp_starttls=False), MESSAGE)
+
+
+# Answers that say no
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ({"MAIL": "451 try later"}, "451 try later"),
+        ({"MAIL": "550 not from you"}, "550 not from you"),
+        ({"RCPT": "450 greylisted"}, "450 greylisted"),
+        ({"RCPT": "550 no such user"}, "550 no such user"),
+        ({"RCPT": "421 closing"}, "421 closing"),
+        ({"answer": "451 try later"}, "451 try later"),
+        ({"answer": "554 looks like spam"}, "554 looks like spam"),
+        ({"answer": "421 closing"}, "421 closing"),
+        ({"answer": "what?"}, "-1"),
+    ],
+)
+def test_an_answer_that_says_no_is_a_failed_notification_with_its_words(
+    answers: dict[str, str], says: str
+) -> None:
+    with mail_server(Mailbox(**answers)) as settings:
+        fails(settings, says)
+
+
+def test_a_server_that_greets_with_a_refusal_has_failed() -> None:
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(b"554-no service\r\n554 for \x1b[31myou\r\n")
+        over.wait(5)
+
+    with socket_server(talk) as settings:
+        fails(settings, "554 no service for  [31myou")
+
+
+def test_what_the_server_says_is_cut_and_shows_no_secret() -> None:
+    protect(["hush-hush-word"])
+    with mail_server(Mailbox("552 hush-hush-word " + "x" * 400), enable_SMTPUTF8=True) as settings:
+        result = notify(MESSAGE, settings)
+    assert result.error is not None
+    assert "hush" not in result.error
+    assert len(result.error) < 600
+
+
+@pytest.mark.parametrize("farewell", ["421 in a hurry", "500 what?", "nonsense"])
+def test_a_mail_that_was_taken_is_sent_whatever_the_server_says_afterwards(farewell: str) -> None:
+    """Else support would be told twice."""
+    mailbox = Mailbox(QUIT=farewell)
+    with mail_server(mailbox) as settings:
+        assert notify(MESSAGE, settings).status is NotificationStatus.SENT
+        assert no_mail_is_under_way()
+    assert len(mailbox.mails) == 1
+
+
+# Answers that come late or never
+
+
+class Silent(Mailbox):
+    """Takes the mail and never says so, or goes without a word."""
+
+    def __init__(self, *, hangs_up: bool = False) -> None:
+        super().__init__()
+        self.hangs_up = hangs_up
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        await super().handle_DATA(server, session, envelope)
+        if self.hangs_up:
+            server.transport.abort()
+        await asyncio.sleep(60)
+        raise AssertionError("the client should have gone")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_a_mail_without_an_answer_has_failed_though_it_may_have_come(*, hangs_up: bool) -> None:
+    """It is told again: a mail twice is better than none."""
+    mailbox = Silent(hangs_up=hangs_up)
+    with mail_server(mailbox) as settings:
+        fails(settings, "" if hangs_up else "timed out")
+    assert len(mailbox.mails) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_greeting_that_never_comes_is_given_up() -> None:
+    with socket_server(lambda _, over: over.wait(20)) as settings:
+        fails(settings, "timed out")
+
+
+def trickle(connection: socket.socket, over: threading.Event, text: bytes) -> None:
+    """Send a text a byte at a time, over and over: never silent long enough to be given up for it."""
+    while not over.is_set():
+        for number in text:
+            connection.sendall(bytes([number]))
+            if over.wait(0.1):
+                return
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("before", [b"", b"220 hello\r\n"], ids=["greeting", "ehlo"])
+def test_an_answer_that_trickles_is_given_up_when_the_mail_has_taken_too_long(before: bytes) -> None:
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(before)
+        trickle(connection, over, b"220-still here\r\n" if not before else b"250-x\r\n")
+
+    with socket_server(talk) as settings:
+        fails(settings, "took longer than 2 s")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_tls_that_is_promised_and_never_comes_is_given_up() -> None:
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(b"220 hello\r\n")
+        connection.recv(1000)
+        connection.sendall(b"250-me\r\n250 STARTTLS\r\n")
+        connection.recv(1000)
+        connection.sendall(b"220 go ahead\r\n")
+        over.wait(20)
+
+    with socket_server(talk) as settings:
+        fails(settings, "timed out")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_look_up_that_hangs_is_given_up_and_its_mail_is_not_sent_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing can interrupt a name server's silence; the mail must not go out when it ends."""
+    answered = threading.Event()
+    real = socket.getaddrinfo
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        answered.wait(20)
+        return real(*arguments, **options)
+
+    mailbox = Mailbox()
+    with mail_server(mailbox) as settings:
+        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        began = time.monotonic()
+        with pytest.raises(MailError, match="took longer than 2 s"):
+            send_mail(settings, MESSAGE)
+        assert time.monotonic() - began < 3
+        answered.set()
+        assert no_mail_is_under_way()
+    assert mailbox.mails == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_does_not_read_is_given_up() -> None:
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        connection.sendall(b"220 hello\r\n250 me\r\n250 sender\r\n250 recipient\r\n354 go on\r\n")
+        over.wait(20)
+
+    with socket_server(talk) as settings:
+        result = notify(replace(MESSAGE, body="line\n" * 4_000_000), settings)
+    assert result.status is NotificationStatus.FAILED
+
+
+# TLS
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    """Give a server's TLS and its certificate, which nobody trusts yet."""
+    return self_signed(tmp_path)
+
+
+def test_a_certificate_that_is_trusted_encrypts_the_login_and_the_mail(
+    tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`SSL_CERT_FILE` is how a company's own authority is trusted."""
+    context, certificate = tls
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    mailbox, logins = Mailbox(), Logins()
+    with mail_server(
+        mailbox, tls_context=context, require_starttls=True, authenticator=logins, auth_required=True
+    ) as server:
+        assert notify(MESSAGE, smtp_settings(server.smtp_port, **LOGIN)).status is NotificationStatus.SENT
+    assert (len(mailbox.mails), logins.passwords) == (1, [b"right-pass"])
+
+
+@pytest.mark.parametrize("wanted", [None, True])
+def test_a_certificate_that_nobody_signed_gets_neither_mail_nor_password(
+    tls: tuple[ssl.SSLContext, Path], *, wanted: bool | None
+) -> None:
+    """Also when TLS is only taken because it is offered: there is no going on in the clear."""
+    mailbox, logins = Mailbox(), Logins()
+    with mail_server(mailbox, tls_context=tls[0], authenticator=logins, auth_require_tls=True) as server:
+        fails(smtp_settings(server.smtp_port, smtp_starttls=wanted, **LOGIN), "certificate verify failed")
+    assert (mailbox.mails, logins.passwords) == ([], [])
+
+
+def test_a_certificate_of_another_host_gets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, certificate = self_signed(tmp_path, address="127.0.0.9")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    mailbox = Mailbox()
+    with mail_server(mailbox, tls_context=context) as settings:
+        fails(settings, "certificate is not valid for '127.0.0.1'")
+    assert mailbox.mails == []
+
+
+def test_tls_that_the_server_takes_back_is_not_done_without() -> None:
+    said = b""
+
+    def talk(connection: socket.socket, _over: threading.Event) -> None:
+        nonlocal said
+        connection.sendall(b"220 hello\r\n")
+        connection.recv(1000)
+        connection.sendall(b"250-me\r\n250 STARTTLS\r\n")
+        connection.recv(1000)
+        connection.sendall(b"454 not now\r\n")
+        while words := connection.recv(1000):
+            said += words
+
+    with socket_server(talk) as settings:
+        fails(settings, "454 not now")
+    assert b"MAIL" not in said
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_port_that_is_encrypted_from_the_start(
+    tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch, *, trusted: bool
+) -> None:
+    """The port's number says so: 465."""
+    context, certificate = tls
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    mailbox = Mailbox()
+    with mail_server(mailbox, ssl_context=context) as settings:
+        monkeypatch.setattr(mail, "IMPLICIT_TLS_PORT", settings.smtp_port)
+        if trusted:
+            assert notify(MESSAGE, settings).status is NotificationStatus.SENT
+        else:
+            fails(settings, "certificate verify failed")
+    assert len(mailbox.mails) == trusted
