@@ -1,0 +1,159 @@
+"""The batch job: one run, a report on stdout, everything else on stderr, and an exit code that tells."""
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+
+from rich.console import Console
+
+from core.domain import RunRequest, RunStatus, parse_month
+from core.errors import InvalidRequest, RiskAlertsError, RunNotFound, SettingsError
+from core.history import History
+from core.ledger import open_ledger
+from core.logs import configure_logs
+from core.run import new_run_id
+from core.settings import Settings, load_settings
+from core.stopping import process_stop, stopped_by_signals
+from flows.console_report import print_report
+from flows.orchestrator import Orchestrator
+from flows.runner import run_month
+
+logger = logging.getLogger(__name__)
+
+SUCCEEDED, FAILED, CALLED_WRONGLY = 0, 1, 2
+
+EXAMPLES = """examples:
+  python -m flows.monthly_risk_alerts --source-uri gs://bucket/status.parquet --month 2026-01-01
+  python -m flows.monthly_risk_alerts --source-uri file:///data/status.parquet --month 2026-01-01 --dry-run
+
+exit codes: 0 the run succeeded, 1 it failed, 2 called wrongly
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the month that the arguments ask for, and give the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Where the locale knows no emoji, as in a bare container, the report must not fail for one.
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command speaks on its terminal
+        return CALLED_WRONGLY
+    request = RunRequest(options.source_uri, options.month, options.dry_run, options.retry_unconfirmed)
+    # On a terminal the progress line tells the story; the report says the rest.
+    interactive = sys.stderr.isatty() and settings.log_format == "text"
+    configure_logs(settings, level=logging.WARNING if interactive else logging.INFO)
+    return _run(request, settings, as_json=options.json, interactive=interactive)
+
+
+def _run(request: RunRequest, settings: Settings, *, as_json: bool, interactive: bool) -> int:
+    run_id = new_run_id()
+    failure: RiskAlertsError | None = None
+    with (
+        stopped_by_signals(process_stop),
+        contextlib.closing(Orchestrator()) as orchestrator,
+        _progress(settings, run_id, interactive=interactive),
+        ThreadPoolExecutor(1, thread_name_prefix="run") as executor,
+    ):
+        try:
+            # Not in this thread: a signal must only ask it to stop, never break off a request.
+            executor.submit(run_month, request, run_id, settings, orchestrator).result()
+        except RiskAlertsError as error:
+            failure = error
+    try:
+        run = open_ledger(settings.database_url).history.run(run_id)
+    except RiskAlertsError as error:
+        # Nothing was begun, so there is no run to report.
+        reason = failure if isinstance(error, RunNotFound) and failure else error
+        if settings.log_format == "json":
+            logger.error("%s: %s", reason.code, reason)  # noqa: TRY400  its text says it all
+        else:
+            print(f"error: {reason.code}: {reason}", file=sys.stderr)  # noqa: T201
+        return CALLED_WRONGLY if isinstance(reason, InvalidRequest) else FAILED
+    try:
+        if as_json:
+            print(run.model_dump_json(indent=2), flush=True)  # noqa: T201
+        else:
+            print_report(run, open_ledger(settings.database_url).history, Console(emoji=False))
+    except BrokenPipeError:
+        # Whoever read the report has seen enough; at its end Python would try once more to write it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return SUCCEEDED if run.status is RunStatus.SUCCEEDED else FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.monthly_risk_alerts",
+        description="Alert each region's Slack channel on the accounts that are At Risk in a month, once.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--source-uri", required=True, metavar="URI", help="a Parquet file or folder: file://, gs:// or s3://"
+    )
+    parser.add_argument(
+        "--month", required=True, type=_month, metavar="YYYY-MM-01", help="the first day of the month"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="do all but send")
+    parser.add_argument(
+        "--retry-unconfirmed",
+        action="store_true",
+        help="also send alerts again that an earlier run may have delivered",
+    )
+    parser.add_argument("--json", action="store_true", help="print the run as GET /runs/{run_id} gives it")
+    return parser
+
+
+def _month(text: str) -> date:
+    try:
+        return parse_month(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _progress(settings: Settings, run_id: str, *, interactive: bool) -> Iterator[None]:
+    """Show on a terminal what the run is at, read from the ledger; elsewhere the log does."""
+    if not interactive:
+        yield
+        return
+    over = threading.Event()
+    console = Console(stderr=True)
+    with console.status("Starting Prefect …") as status:
+
+        def watch() -> None:
+            while not over.wait(0.5):
+                if line := _state(settings, run_id):
+                    status.update(line)
+
+        watcher = threading.Thread(target=watch, name="progress", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
+
+def _state(settings: Settings, run_id: str) -> str:
+    try:
+        history: History = open_ledger(settings.database_url).history
+        run = history.run(run_id)
+    except RiskAlertsError:
+        return ""
+    counts = run.counts
+    if not counts.at_risk:
+        return "Reading the source …"
+    done = counts.alerts_sent + counts.skipped_replay + counts.failed_deliveries + counts.would_send
+    total = counts.at_risk - counts.below_threshold
+    return f"Alerts: {done} of {total}, {counts.alerts_sent} sent, {counts.failed_deliveries} failed …"

@@ -1,0 +1,70 @@
+"""What a run of a month would do: the same stages, without Prefect, and nothing sent or stored."""
+
+from dataclasses import asdict
+
+from core.domain import AlertStatus, Delivery, RoutedAlert, RunRequest
+from core.ledger import open_ledger
+from core.message import build_message, details_url
+from core.outcomes import count, foresee, would_be
+from core.settings import Settings
+from core.views import CountsView, PreviewAlertView, PreviewView, WarningView
+from tasks.compute_streaks import compute_streaks
+from tasks.dedupe import dedupe
+from tasks.load_window import load_window
+from tasks.route import route
+
+
+def preview(request: RunRequest, settings: Settings) -> PreviewView:
+    """Read the month and say of each alert what a run would do with it, and the message that Slack would get.
+
+    Raises what a run raises for a bad source. More alerts than `MAX_ALERTS_PER_RUN` are a warning here: who
+    looks for the reason must be able to see them.
+    """
+    window = load_window.fn(request.source_uri, request.month, settings)
+    assessment = compute_streaks.fn(window, dedupe.fn(window), settings)
+    routed = route.fn(assessment.alerts, settings)
+    known = open_ledger(settings.database_url).outcomes(request.month)
+    deliveries = [
+        would_be(foresee(item, known.get(item.alert.account_id), retry_unconfirmed=request.retry_unconfirmed))
+        for item in routed
+    ]
+    counts = count(assessment.scan, ((delivery.status, delivery.reason, 1) for delivery in deliveries))
+    warnings = [WarningView.model_validate(asdict(warning)) for warning in assessment.warnings]
+    if 0 < settings.max_alerts_per_run < counts.would_send:
+        warnings.append(
+            WarningView(
+                code="too_many_alerts",
+                message=f"A run would send none of them: MAX_ALERTS_PER_RUN is {settings.max_alerts_per_run}",
+                count=counts.would_send,
+            )
+        )
+    return PreviewView(
+        month=request.month,
+        counts=CountsView.model_validate(counts, from_attributes=True),
+        warnings=warnings,
+        alerts=[
+            _preview_alert(item, delivery, settings)
+            for item, delivery in zip(routed, deliveries, strict=True)
+        ],
+    )
+
+
+def _preview_alert(routed: RoutedAlert, delivery: Delivery, settings: Settings) -> PreviewAlertView:
+    alert = routed.alert
+    message = None
+    if routed.channel is not None:
+        message = build_message(
+            alert,
+            channel=routed.channel,
+            app_base_url=settings.app_base_url,
+            name_channel=settings.slack_webhook_base_url is None and settings.slack_webhook_url is not None,
+        )
+    unconfirmed = delivery.status is AlertStatus.UNCONFIRMED
+    return PreviewAlertView(
+        **asdict(alert),
+        channel=delivery.channel,
+        details_url=details_url(settings.app_base_url, alert.account_id),
+        status=AlertStatus.FAILED if unconfirmed else delivery.status,
+        reason=AlertStatus.UNCONFIRMED if unconfirmed else delivery.reason,
+        message=message,
+    )

@@ -1,0 +1,100 @@
+"""Starts a run in this process and answers with what the ledger says of it."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from core.domain import RunRequest, RunStatus
+from core.errors import InternalError, OrchestratorUnreachable, RiskAlertsError, RunNotFound, error_of
+from core.ledger import open_ledger
+from core.liveness import this_process
+from core.run import requested_run_id, utc_now
+from core.settings import Settings
+from core.views import RunView
+from flows.flow_run import refuse_unstorable, when_begun
+from flows.monthly_risk_alerts import monthly_risk_alerts
+from flows.orchestrator import Orchestrator, PrefectFailed
+
+BEGIN_AT_ONCE = 2
+"""Runs that Prefect is asked to begin side by side; once begun, any number go on.
+
+Its server on SQLite answers a burst of new runs with 503, and a run that was asked for would not be begun.
+"""
+
+logger = logging.getLogger(__name__)
+
+_beginning = threading.BoundedSemaphore(BEGIN_AT_ONCE)
+
+
+def run_month(request: RunRequest, run_id: str, settings: Settings, orchestrator: Orchestrator) -> None:
+    """Run the flow in this thread until the run `run_id` is over.
+
+    Raises the `RiskAlertsError` that ended the run, with its `run_id` when it was begun. When Prefect fails
+    in the middle, the run goes on and the ledger, which needs no Prefect, says how it ended.
+    """
+    refuse_unstorable(request.source_uri)
+    # Before Prefect is asked for anything: without a ledger nothing can be begun.
+    history = open_ledger(settings.database_url).history
+    token = requested_run_id.set(run_id)
+    try:
+        with _turn_to_begin():
+            orchestrator.run(
+                lambda: monthly_risk_alerts(
+                    source_uri=request.source_uri,
+                    month=request.month,
+                    dry_run=request.dry_run,
+                    retry_unconfirmed=request.retry_unconfirmed,
+                )
+            )
+    except PrefectFailed as failure:
+        try:
+            run = history.run(run_id)
+        except RunNotFound:
+            raise OrchestratorUnreachable(
+                f"Prefect failed before the run was begun, and nothing was sent: {failure}"
+            ) from failure
+        if run.status is not RunStatus.SUCCEEDED:
+            raise _what_ended(run) from failure
+    finally:
+        requested_run_id.reset(token)
+
+
+def accept_run(request: RunRequest, run_id: str, settings: Settings) -> None:
+    """Record a run for which nobody will wait, so that it can be asked for from now on.
+
+    Raises what keeps it from being recorded; `run_accepted` must follow.
+    """
+    refuse_unstorable(request.source_uri)
+    open_ledger(settings.database_url).begin_run(run_id, request, this_process(), None, utc_now())
+
+
+def run_accepted(request: RunRequest, run_id: str, settings: Settings, orchestrator: Orchestrator) -> None:
+    """Run what `accept_run` recorded; an error that keeps it from beginning is stored with it."""
+    ledger = open_ledger(settings.database_url)
+    try:
+        run_month(request, run_id, settings, orchestrator)
+    except RiskAlertsError as error:
+        # One that ended the run itself was stored by then; nobody else would hear of the others.
+        if ledger.history.run(run_id).status is RunStatus.RUNNING:
+            logger.error("Run %s could not begin: %s", run_id, error)  # noqa: TRY400  its text says it all
+            ledger.finish(run_id, error, utc_now())
+
+
+@contextmanager
+def _turn_to_begin() -> Iterator[None]:
+    """Wait for a turn, and hand it on when the run has begun, or else at the end."""
+    _beginning.acquire()
+    with ExitStack() as turn:
+        turn.callback(_beginning.release)
+        token = when_begun.set(turn.close)
+        try:
+            yield
+        finally:
+            when_begun.reset(token)
+
+
+def _what_ended(run: RunView) -> RiskAlertsError:
+    error = error_of(run.error.code, run.error.message) if run.error else InternalError("The run did not end")
+    error.run_id = run.run_id
+    return error

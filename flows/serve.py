@@ -1,0 +1,132 @@
+"""`make serve`: the Prefect server with its UI, then the API whose runs it shows; stopped together.
+
+    python -m flows.serve [--api-port 8000] [--prefect-port 4200]
+
+The ports may also come from `API_PORT` and `PREFECT_PORT`.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+
+HOST = "127.0.0.1"
+START_SECONDS = 180
+STOP_SECONDS = 30
+"""The longest that a server may take to end, for the API the time that a run in progress has left."""
+
+
+class ServeFailed(Exception):
+    """The two can't be served; the message says why."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to stop (0), or until one of the two ends by itself (1)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.serve", description="Serve the API and the Prefect UI."
+    )
+    parser.add_argument("--api-port", type=int, default=os.environ.get("API_PORT") or 8000)
+    parser.add_argument("--prefect-port", type=int, default=os.environ.get("PREFECT_PORT") or 4200)
+    ports = parser.parse_args(arguments)
+    # SIGTERM is a Ctrl-C that needs no terminal.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _serve(ports.api_port, ports.prefect_port)
+    except KeyboardInterrupt:
+        return 0
+    except ServeFailed as failure:
+        sys.stderr.write(f"serve: {failure}\n")
+    return 1
+
+
+def _serve(api_port: int, prefect_port: int) -> None:
+    """Start both, in order, and watch them; on the way out both are stopped, the API first."""
+    _require_free(prefect_port, "Prefect", "PREFECT_PORT")
+    _require_free(api_port, "the API", "API_PORT")
+    prefect_url = f"http://{HOST}:{prefect_port}"
+    api_url = f"http://{HOST}:{api_port}"
+    with ExitStack() as stack:
+        # The UI in the browser is told to ask the API on this host and port.
+        prefect = stack.enter_context(
+            _uvicorn(
+                ["--factory", "prefect.server.api.server:create_app", "--log-level", "warning"],
+                prefect_port,
+                PREFECT_SERVER_API_HOST=HOST,
+                PREFECT_SERVER_API_PORT=str(prefect_port),
+                PREFECT_SERVER_UI_API_URL=f"{prefect_url}/api",
+            )
+        )
+        _say("Prefect is starting …")
+        _wait_until_up(prefect, f"{prefect_url}/api/health", "Prefect")
+        # By name, not by import: the flows know nothing of the API above them.
+        api = stack.enter_context(_uvicorn(["api.app:app"], api_port, PREFECT_API_URL=f"{prefect_url}/api"))
+        _wait_until_up(api, f"{api_url}/health", "the API")
+        _say(f"API         {api_url}/docs")
+        _say(f"Prefect UI  {prefect_url}")
+        _say("Ctrl-C stops both.")
+        while True:
+            for process, name in ((prefect, "Prefect"), (api, "the API")):
+                if process.poll() is not None:
+                    raise ServeFailed(f"{name} has ended by itself (exit code {process.returncode})")
+            time.sleep(0.5)
+
+
+@contextmanager
+def _uvicorn(app: list[str], port: int, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a server for as long as the context lasts."""
+    # A session of its own: Ctrl-C comes to us, and we decide who ends first.
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments from this file
+        [sys.executable, "-m", "uvicorn", *app, "--host", HOST, "--port", str(port)],
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            # Too slow, or Ctrl-C again: no server outlives this program.
+            process.kill()
+            process.wait()
+
+
+def _require_free(port: int, name: str, variable: str) -> None:
+    try:
+        socket.create_server((HOST, port)).close()
+    except (OSError, OverflowError) as error:
+        raise ServeFailed(
+            f"port {port} for {name} can't be used ({error}); choose another by {variable}"
+        ) from None
+
+
+def _wait_until_up(process: "subprocess.Popen[bytes]", url: str, name: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServeFailed(f"{name} did not start (exit code {process.returncode})")
+        try:
+            # Any answer will do: an API that says what is wrong with it is up.
+            httpx.get(url, timeout=5)
+        except httpx.HTTPError:
+            time.sleep(0.2)
+        else:
+            return
+    raise ServeFailed(f"{name} did not answer in {START_SECONDS} s")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""A TCP proxy in front of an HTTP server that drops, delays or fails what goes through it, as it is told."""
+
+import contextlib
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+FULL = '{"exception_message": "Internal Server Error", "detail": "database or disk is full"}'
+"""About what Prefect says when its database can't be written."""
+
+
+class Proxy:
+    """Passes everything through until told otherwise; listens for as long as the `with` block lasts."""
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "", parts.port or 0)
+        self._path = parts.path
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: set[socket.socket] = {self._listener}
+        self._lock = threading.Lock()
+        self._delay = 0.0
+        self._failure = 0
+        self._back = threading.Event()
+        self._back.set()
+        self.requests = 0
+
+    @property
+    def url(self) -> str:
+        """Where the target is found through this proxy."""
+        return f"http://127.0.0.1:{self._port}{self._path}"
+
+    def __enter__(self) -> Self:
+        self._port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._back.set()
+        self.die()
+
+    def die(self) -> None:
+        """Close every connection, and refuse new ones, for good."""
+        with self._lock:
+            sockets, self._sockets = self._sockets, set()
+        for each in sockets:
+            # Merely closed, one would go on in the thread that waits for it.
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def hang(self) -> None:
+        """Accept everything from now on, and answer nothing."""
+        self._back.clear()
+
+    def delay(self, seconds: float) -> None:
+        """Let every request wait."""
+        self._delay = seconds
+
+    def fail(self, status: int) -> None:
+        """Answer every request from now on with this status; 0: let the target answer again."""
+        self._failure = status
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client, socket.create_connection(self._target) as server:
+            with self._lock:
+                self._sockets |= {client, server}
+            threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
+            while data := client.recv(65536):
+                self.requests += 1
+                self._back.wait()
+                time.sleep(self._delay)
+                if self._failure:
+                    head = f"HTTP/1.1 {self._failure} Out of order\r\nContent-Length: {len(FULL)}\r\n"
+                    kind = "Content-Type: application/json\r\nConnection: close\r\n\r\n"
+                    client.sendall(f"{head}{kind}{FULL}".encode())
+                    return
+                server.sendall(data)
+
+    @staticmethod
+    def _pass(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)

@@ -1,0 +1,125 @@
+"""A wall clock that jumps an hour back and forth: it dates what is stored, and decides nothing else."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from core import liveness
+from core import run as run_module
+from core.liveness import is_dead, this_process
+from examples.mock_slack import MockSlack
+from tasks import send
+from tests.delivery.world import accounts, begin, deliver, open_at, query, routed, settings
+
+HOUR = timedelta(hours=1)
+
+
+def jumping() -> datetime:
+    """Read a wall clock that is an hour ahead, right, or an hour behind, in turn."""
+    return datetime.now(UTC) + next(_jumps)
+
+
+_jumps = cycle([HOUR, -HOUR, timedelta(0)])
+
+
+@pytest.fixture
+def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every reading of the wall clock jump, a heart beat often, and a watch be short."""
+    for module in (run_module, send):
+        monkeypatch.setattr(module, "utc_now", jumping)
+    monkeypatch.setattr(run_module, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(liveness, "WATCH_SECONDS", 0.5)
+
+
+def test_pace_and_waits_go_by_a_clock_that_does_not_jump(
+    jumping_clock: None, slack: MockSlack, tmp_path: Path
+) -> None:
+    """Two alerts a second, the first of which Slack asks to try again in a second."""
+    path = tmp_path / "ledger.db"
+    ledger = open_at(path)
+    slack.fail("amer", 429, times=1)
+    alerts = [routed(f"A-{number}") for number in range(3)]
+    began = time.monotonic()
+    found = deliver(ledger, alerts, settings(slack.url, path, slack_channel_rate=2))
+    assert 1.9 < time.monotonic() - began < 8
+    assert found.view.status == "succeeded"
+    assert accounts(taken["message"]["text"] for taken in slack.messages) == ["A-0", "A-1", "A-2"]
+    ledger.close()
+
+
+def test_no_run_of_this_host_is_taken_for_dead_while_the_clock_jumps(
+    jumping_clock: None, slack: MockSlack, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = open_at(path)
+    begin(ledger, "alive", [routed("A-1")], owner=this_process())
+    ledger.heartbeat("alive", datetime.now(UTC))
+    for number in range(3):
+        deliver(ledger, [routed(f"B-{number}")], settings(slack.url, path))
+    assert ledger.history.run("alive").status == "running"
+    assert len(slack.messages) == 3
+    ledger.close()
+
+
+ELSEWHERE = replace(this_process(), host="another-host")
+
+
+@contextmanager
+def beating(path: Path) -> Iterator[None]:
+    """Have the heart of a run elsewhere beat, by a clock of its own that is right."""
+    over = threading.Event()
+    ledger = open_at(path)
+
+    def beat() -> None:
+        while not over.wait(0.1):
+            ledger.heartbeat("elsewhere", datetime.now(UTC))
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+    ledger.close()
+
+
+def test_a_run_of_another_host_that_lives_is_not_closed_when_the_clock_has_jumped(
+    jumping_clock: None, slack: MockSlack, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = open_at(path)
+    begin(ledger, "elsewhere", [routed("A-1")], owner=ELSEWHERE)
+    with beating(path):
+        for number in range(3):
+            deliver(ledger, [routed(f"B-{number}")], settings(slack.url, path))
+        assert ledger.history.run("elsewhere").status == "running"
+    ledger.close()
+
+
+def test_a_run_of_another_host_that_died_is_watched_and_then_closed(
+    jumping_clock: None, tmp_path: Path
+) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = open_at(path)
+    begin(ledger, "elsewhere", [routed("A-1")], owner=ELSEWHERE)
+    [heartbeat] = query(path, "SELECT heartbeat_at FROM runs")
+    assert heartbeat
+    began = time.monotonic()
+    assert ledger.close_dead_runs(is_dead, datetime.now(UTC), liveness.watch_hearts) == ["elsewhere"]
+    assert time.monotonic() - began >= 0.5
+    ledger.close()
+
+
+def test_a_run_of_this_host_whose_process_is_gone_is_closed_at_once(tmp_path: Path) -> None:
+    ledger = open_at(tmp_path / "ledger.db")
+    begin(ledger, "gone", [routed("A-1")], owner=replace(this_process(), started="long ago"))
+    began = time.monotonic()
+    assert ledger.close_dead_runs(is_dead, datetime.now(UTC), liveness.watch_hearts) == ["gone"]
+    assert time.monotonic() - began < 5
+    ledger.close()

@@ -1,0 +1,145 @@
+"""A disk that is full or read-only: what can't be claimed isn't sent, and what was sent is not sent again.
+
+The disks are real ones of the kernel's, small and in memory, which takes root to mount.
+"""
+
+import subprocess
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import LedgerError, OrchestratorUnreachable
+from core.liveness import is_dead
+from core.run import utc_now
+from examples.mock_slack import MockSlack
+from flows import local_server
+from flows.local_server import LocalServer, LocalServerFailed
+from flows.orchestrator import Orchestrator
+from tests.delivery.world import deliver, look, open_at, outcomes, routed, settings
+from tests.faults.test_prefect import Saboteur
+
+ALERTS = [routed(f"A-{number}", channel) for number in range(20) for channel in ("amer", "emea")]
+ALERTS = [routed(f"{alert.channel}-{n}", alert.channel) for n, alert in enumerate(ALERTS)]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a disk of a few megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        reason = f"NO FULL DISK WAS TESTED: a tmpfs can't be mounted here ({mounted.stderr.strip()})"
+        warnings.warn(reason, stacklevel=1)
+        pytest.skip(reason)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave not a byte of a disk, and give the file to remove again."""
+    filler = disk / "filler"
+    with filler.open("ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return filler
+
+
+def test_a_disk_that_is_full_from_the_start_is_named_before_anything_is_sent(
+    disk: Path, slack: MockSlack
+) -> None:
+    fill(disk)
+    with pytest.raises(LedgerError, match="disk is full") as caught:
+        open_at(disk / "ledger.db")
+    assert "Check DATABASE_URL, its disk and its permissions" in caught.value.message
+    assert slack.messages == []
+
+
+def test_a_disk_that_is_full_when_a_run_begins_is_named_before_anything_is_sent(
+    disk: Path, slack: MockSlack
+) -> None:
+    path = disk / "ledger.db"
+    open_at(path).close()
+    filler = fill(disk)
+    # SQLite's own word for it depends on which of its files has no room.
+    with pytest.raises(LedgerError, match="disk"):
+        deliver(open_at(path), ALERTS, settings(slack.url, path))
+    assert slack.messages == []
+    filler.unlink()
+    ledger = open_at(path)
+    assert deliver(ledger, ALERTS, settings(slack.url, path)).view.counts.alerts_sent == len(ALERTS)
+    ledger.close()
+
+
+def test_when_the_disk_fills_up_in_the_middle_nothing_unclaimed_is_sent_and_nothing_twice_when_it_is_mended(
+    disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = disk / "ledger.db"
+    ledger = open_at(path)
+    with Saboteur() as slack:
+        slack.act = lambda: fill(disk)
+        with pytest.raises(LedgerError, match="disk is full"):
+            deliver(ledger, ALERTS, settings(slack.url, path), "run-1")
+        seen = slack.accounts
+        on_record = outcomes(path)
+        assert 2 <= len(seen) < len(ALERTS)
+        assert set(seen) <= set(on_record)
+        assert ledger.history.run("run-1").status == "running"
+        assert "Run run-1 can't be closed yet" in caplog.text
+        (disk / "filler").unlink()
+        assert ledger.close_dead_runs(is_dead, utc_now()) == []
+        first = look(ledger, "run-1")
+        assert first.view.error is not None
+        assert (first.view.status, first.view.error.code) == ("failed", "ledger_unavailable")
+        second = deliver(ledger, ALERTS, settings(slack.url, path))
+        assert second.view.status == "succeeded"
+        assert slack.accounts == sorted(alert.alert.account_id for alert in ALERTS)
+        # Taken by Slack when the answer could not be written any more: one a channel at most, for a person.
+        doubtful = [account for account, (status, _) in outcomes(path).items() if status == "unconfirmed"]
+        assert second.view.counts.unconfirmed == len(doubtful) <= 2
+        for account in doubtful:
+            assert f"{account} to {account[:4]}: sent, not recorded" in caplog.text
+    ledger.close()
+
+
+def test_a_disk_that_is_mounted_read_only_is_named_before_anything_is_sent(
+    disk: Path, slack: MockSlack
+) -> None:
+    path = disk / "ledger.db"
+    open_at(path).close()
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(LedgerError, match=r"readonly|unable to open"):
+        deliver(open_at(path), ALERTS, settings(slack.url, path))
+    assert slack.messages == []
+
+
+def test_a_prefect_home_on_a_full_disk_is_found_out_at_once(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens next is told in `tests/orchestration`: the run goes on with a temporary one."""
+    fill(disk)
+    monkeypatch.setenv("PREFECT_HOME", str(disk / "home"))
+    with pytest.raises(LocalServerFailed, match="No space left on device"):
+        LocalServer._start()
+
+
+def test_without_any_room_for_prefect_nothing_is_begun_and_one_line_says_why(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(disk)
+    monkeypatch.setenv("PREFECT_HOME", str(disk))
+    # The second try is at the same place again.
+    monkeypatch.setattr(local_server, "_TEMPORARY_HOME", "--anything-else")
+    with pytest.raises(OrchestratorUnreachable, match="No space left on device") as caught:
+        Orchestrator().start()
+    assert caught.value.message.startswith("Prefect's local server can't be started: ")
+    assert "\n" not in caught.value.message

@@ -1,0 +1,81 @@
+"""A Prefect API that is not there is found out in time, whatever answers in its place."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from core.errors import OrchestratorUnreachable
+from flows.orchestrator import probe
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers `/<status>/health` with that status, and `/trickle/health` with a byte now and then."""
+
+    def do_GET(self) -> None:
+        kind = self.path.split("/")[1]
+        body = b"true" if kind == "prefect" else b'"something else"'
+        self.send_response(int(kind) if kind.isdigit() else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        # The one who asked may have hung up.
+        with contextlib.suppress(ConnectionError):
+            for _ in range(50 if kind == "trickle" else 0):
+                self.wfile.write(b" ")
+                time.sleep(0.1)
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_a_prefect_api_that_answers_is_accepted(web: str) -> None:
+    probe(f"{web}/prefect")
+
+
+@pytest.mark.parametrize("path", ["500", "503", "404", "200", "302", "trickle"])
+def test_what_is_not_a_prefect_api_is_refused_in_time(web: str, path: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(OrchestratorUnreachable, match="No Prefect API answers at"):
+        probe(f"{web}/{path}", seconds=1)
+    assert time.monotonic() - began < 2
+
+
+def test_a_closed_port_is_refused_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(OrchestratorUnreachable):
+        probe(f"http://127.0.0.1:{port}/api")
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        began = time.monotonic()
+        with pytest.raises(OrchestratorUnreachable, match=r"no answer in 1 s|timed out"):
+            probe(f"http://127.0.0.1:{listener.getsockname()[1]}/api", seconds=1)
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("url", ["not a url", "ftp://127.0.0.1/api", "http://127.0.0.1:99999/api", ""])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(OrchestratorUnreachable):
+        probe(url)
+
+
+def test_credentials_in_the_address_are_not_shown() -> None:
+    with pytest.raises(OrchestratorUnreachable) as caught:
+        probe("http://someone:hunter2@127.0.0.1:9/api")
+    assert "hunter2" not in caught.value.message
+    assert "\n" not in caught.value.message

@@ -1,0 +1,120 @@
+"""What Prefect has of a run: its name, its tasks in order, its report; and of a failed one no secret."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.objects import FlowRun
+
+from examples.mock_slack import MockSlack
+from flows.flow_run import month_or_scheduled
+from flows.monthly_risk_alerts import monthly_risk_alerts
+from tests.conftest import services
+from tests.service import MONTH, Service, problem_of, write_source
+
+T = TypeVar("T")
+
+TASKS = ["load_window", "dedupe", "compute_streaks", "route", "send", "persist", "notify_support"]
+
+
+@pytest.fixture(scope="module")
+def service(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Serve the API once; what it runs is found at Prefect."""
+    folder = tmp_path_factory.mktemp("flow")
+    write_source(folder / "status.parquet")
+    with MockSlack() as slack, services(prefect_api, slack, folder) as serve:
+        yield serve()
+
+
+def ask(call: Coroutine[Any, Any, T]) -> T:
+    """Ask Prefect something, in a thread that shares nothing with a running loop."""
+    found: list[T] = []
+    thread = threading.Thread(target=lambda: found.append(asyncio.run(call)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+async def _flow_run(url: str, flow_run_id: str) -> FlowRun:
+    async with PrefectClient(url) as client:
+        return await client.read_flow_run(UUID(flow_run_id))
+
+
+def test_the_flow_has_the_name_and_the_parameters_of_the_contract() -> None:
+    assert monthly_risk_alerts.name == "monthly-risk-alerts"
+    assert list(monthly_risk_alerts.parameters.properties) == [
+        "source_uri",
+        "month",
+        "dry_run",
+        "retry_unconfirmed",
+    ]
+    assert monthly_risk_alerts.parameters.required == ["source_uri"]
+
+
+def test_a_run_shows_its_month_and_source_its_seven_tasks_and_its_report(
+    service: Service, prefect_api: str, tmp_path: Path
+) -> None:
+    source = write_source(tmp_path / "status.parquet")
+    run = service.run(source, dry_run=True)
+
+    async def look() -> tuple[list[str], list[tuple[str | None, str | None]]]:
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run["flow_run_id"])]))
+        async with PrefectClient(prefect_api) as client:
+            # Task runs are recorded from events, some time after the run is over.
+            for _ in range(100):
+                tasks = await client.read_task_runs(flow_run_filter=wanted)
+                if len([task for task in tasks if task.start_time]) == len(TASKS):
+                    break
+                await asyncio.sleep(0.1)
+            of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run["flow_run_id"])]))
+            artifacts = await client.read_artifacts(artifact_filter=of_run)
+        in_order = sorted(tasks, key=lambda task: task.start_time or datetime.max.replace(tzinfo=UTC))
+        return [task.name.rpartition("-")[0] for task in in_order], [(a.type, a.key) for a in artifacts]
+
+    flow_run = ask(_flow_run(prefect_api, run["flow_run_id"]))
+    assert flow_run.name == f"2026-01 {source} (dry run)"
+    assert flow_run.state_name == "Completed"
+    tasks, artifacts = ask(look())
+    assert tasks == TASKS
+    assert sorted(artifacts) == [("markdown", "risk-alerts-report"), ("table", "risk-alerts")]
+
+
+def test_a_failed_run_is_failed_at_prefect_too_without_a_secret(service: Service, prefect_api: str) -> None:
+    found = problem_of(service.post("/runs", "file:///no/such.parquet"))
+    run = service.get(f"/runs/{found['run_id']}")
+    flow_run = ask(_flow_run(prefect_api, run["flow_run_id"]))
+    assert flow_run.state is not None
+    assert flow_run.state.is_failed()
+    assert "no such file or folder" in (flow_run.state.message or "")
+    assert run["month"] == MONTH
+
+
+@pytest.mark.parametrize(
+    ("scheduled", "expected"),
+    [
+        (datetime(2026, 2, 1, 6, tzinfo=UTC), date(2026, 2, 1)),
+        (datetime(2026, 2, 28, 23, 59, tzinfo=UTC), date(2026, 2, 1)),
+        (datetime.fromisoformat("2026-03-01T00:30:00+02:00"), date(2026, 2, 1)),
+    ],
+)
+def test_without_a_month_a_run_is_of_the_month_that_it_was_scheduled_for(
+    monkeypatch: pytest.MonkeyPatch, scheduled: datetime, expected: date
+) -> None:
+    class Scheduled:
+        scheduled_start_time = scheduled
+
+    monkeypatch.setattr("flows.flow_run.flow_run", Scheduled)
+    assert month_or_scheduled(None) == expected
+    assert month_or_scheduled(date(2020, 5, 1)) == date(2020, 5, 1)
