@@ -1,0 +1,1 @@
+"""HTTP in, the flow called in-process, the ledger read back."""

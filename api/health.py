@@ -1,0 +1,59 @@
+"""Whether the service could do a run right now."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from core.errors import LedgerError
+from core.ledger import open_ledger
+from core.run import utc_now
+from core.settings import Settings
+
+CHECK_SECONDS = 2
+"""The longest that a health check waits for the ledger; container runtimes give up after a few seconds."""
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """What a health check finds."""
+
+    status: Literal["ok", "unavailable"]
+    ledger: str = Field(description="`ok`, or why it can't be written.")
+    settings: str = Field(description="`ok`, or what is missing.")
+
+
+@router.get("/health", responses={503: {"model": Health, "description": "What is wrong."}})
+def health(request: Request, response: Response) -> Health:
+    """Say whether the ledger can be written and the settings are complete; needs no token."""
+    settings: Settings = request.app.state.settings
+    found = Health(
+        status="ok", ledger=_ledger(request.app.state.checks, settings), settings=_settings(settings)
+    )
+    if not found.ledger == found.settings == "ok":
+        found.status = "unavailable"
+        response.status_code = 503
+    return found
+
+
+def _ledger(checks: ThreadPoolExecutor, settings: Settings) -> str:
+    check = checks.submit(lambda: open_ledger(settings.database_url).check_writable(utc_now()))
+    try:
+        check.result(CHECK_SECONDS)
+    except LedgerError as error:
+        return error.message
+    except TimeoutError:
+        # It goes on waiting for the write lock, and later checks wait behind it.
+        return f"The ledger takes no commit within {CHECK_SECONDS} s"
+    return "ok"
+
+
+def _settings(settings: Settings) -> str:
+    missing = []
+    if not settings.slack_configured:
+        missing.append("SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL")
+    if not settings.regions:
+        missing.append("REGIONS")
+    return f"missing: {', '.join(missing)}" if missing else "ok"

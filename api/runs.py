@@ -1,0 +1,174 @@
+"""Runs and previews over HTTP."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import date
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, StringConstraints
+
+from api.problems import responses
+from core.domain import AlertStatus, RunRequest, RunStatus, parse_month
+from core.errors import InvalidRequest
+from core.history import History
+from core.ledger import open_ledger
+from core.run import new_run_id
+from core.settings import Settings
+from core.views import AlertPage, PreviewView, RunPage, RunView
+from flows.preview import preview
+from flows.runner import accept_run, run_accepted, run_month
+
+router = APIRouter(tags=["runs"])
+
+T = TypeVar("T")
+
+
+def _month(value: Any) -> date:
+    if not isinstance(value, str):
+        raise ValueError("month must be written YYYY-MM-01")  # noqa: TRY004  # pydantic wants a ValueError
+    return parse_month(value)
+
+
+Month = Annotated[date, BeforeValidator(_month), Field(examples=["2026-01-01"])]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Cursor = Annotated[str | None, Query(max_length=200, description="The `next_cursor` of the page before.")]
+
+
+class RunBody(BaseModel):
+    """What a run is asked to do."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source_uri: Annotated[StrictStr, StringConstraints(min_length=1, max_length=4096)] = Field(
+        description="A Parquet file or a folder of them, at file://, gs:// or s3://.",
+        examples=["gs://bucket/monthly_account_status.parquet"],
+    )
+    month: Month = Field(description="The first day of the month.")
+    dry_run: StrictBool = Field(default=False, description="Do all but send.")
+    retry_unconfirmed: StrictBool = Field(
+        default=False, description="Also send alerts again that an earlier run may have delivered."
+    )
+
+    def to_request(self) -> RunRequest:
+        """Give the request in the words of the domain."""
+        return RunRequest(self.source_uri, self.month, self.dry_run, self.retry_unconfirmed)
+
+
+class RunStarted(BaseModel):
+    """The run that is over."""
+
+    run_id: str = Field(examples=["0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c"])
+
+
+SOURCE_PROBLEMS = (
+    "source_not_allowed",
+    "source_scheme_unsupported",
+    "source_not_found",
+    "source_changed",
+    "source_invalid",
+    "source_forbidden",
+    "source_unreachable",
+    "ledger_unavailable",
+)
+
+
+@router.post(
+    "/runs",
+    responses={
+        **responses(
+            *SOURCE_PROBLEMS,
+            "too_many_alerts",
+            "invalid_request",
+            "slack_not_configured",
+            "orchestrator_unreachable",
+            "interrupted",
+        ),
+        202: {
+            "model": RunStarted,
+            "description": "With `Prefer: respond-async`: the run is recorded, and goes on.",
+            "headers": {"Location": {"description": "Where the run is found.", "schema": {"type": "string"}}},
+        },
+    },
+)
+async def start_run(
+    body: RunBody,
+    request: Request,
+    response: Response,
+    prefer: Annotated[
+        list[str] | None, Header(description="`respond-async` answers at once (RFC 7240).")
+    ] = None,
+) -> RunStarted:
+    """Run the month and answer once the run is over, Slack failures or not.
+
+    A client that hangs up ends nothing: the run goes on and is found by `GET /runs`.
+    """
+    run_id = new_run_id()
+    state = request.app.state
+    asked = body.to_request()
+    if _prefers_async(prefer or []):
+        await _in_thread(request, lambda: accept_run(asked, run_id, state.settings))
+        state.executor.submit(run_accepted, asked, run_id, state.settings, state.orchestrator)
+        response.status_code = 202
+        response.headers["Location"] = f"/runs/{run_id}"
+        response.headers["Preference-Applied"] = "respond-async"
+    else:
+        await _in_thread(request, lambda: run_month(asked, run_id, state.settings, state.orchestrator))
+    return RunStarted(run_id=run_id)
+
+
+@router.post("/preview", responses=responses(*SOURCE_PROBLEMS, "invalid_request"))
+async def preview_run(body: RunBody, request: Request) -> PreviewView:
+    """Say what a run would do, with every message as Slack would get it; nothing is sent or stored."""
+    return await _in_thread(request, lambda: preview(body.to_request(), request.app.state.settings))
+
+
+@router.get("/runs", responses=responses("ledger_unavailable"))
+def list_runs(
+    request: Request,
+    month: Annotated[str | None, Query(examples=["2026-01-01"])] = None,
+    status: RunStatus | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> RunPage:
+    """List runs, newest first."""
+    try:
+        wanted = None if month is None else parse_month(month)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+    return _history(request).runs(wanted, status, limit, cursor)
+
+
+@router.get("/runs/{run_id}", responses=responses("run_not_found", "ledger_unavailable"))
+def get_run(run_id: str, request: Request) -> RunView:
+    """Give a run with its counts, and samples of its alerts and errors."""
+    return _history(request).run(run_id)
+
+
+@router.get("/runs/{run_id}/alerts", responses=responses("run_not_found", "ledger_unavailable"))
+def list_alerts(
+    run_id: str,
+    request: Request,
+    status: AlertStatus | None = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> AlertPage:
+    """List every alert that the run saw, with what became of it in that run."""
+    return _history(request).alerts(run_id, status, limit, cursor)
+
+
+def _prefers_async(prefer: list[str]) -> bool:
+    """Find `respond-async` among the preferences, each of which may have parameters."""
+    preferences = ",".join(prefer).lower().split(",")
+    return any(preference.partition(";")[0].strip() == "respond-async" for preference in preferences)
+
+
+def _history(request: Request) -> History:
+    settings: Settings = request.app.state.settings
+    return open_ledger(settings.database_url).history
+
+
+async def _in_thread(request: Request, work: Callable[[], T]) -> T:
+    """Do long work where it holds up no other request, and finish it whoever still waits for it."""
+    future = request.app.state.executor.submit(work)
+    return await asyncio.shield(asyncio.wrap_future(future))

@@ -1,0 +1,103 @@
+"""The application: what lives as long as it does, and its parts put together."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from api import health, runs
+from api.auth import OPEN_PATHS, BearerToken
+from api.problems import Problem, answer_with_problems, responses
+from core.errors import LedgerError
+from core.ledger import open_ledger
+from core.liveness import is_dead, watch_hearts
+from core.logs import configure_logs
+from core.run import utc_now
+from core.settings import Settings
+from core.stopping import process_stop, stopped_by_signals
+from flows.orchestrator import Orchestrator
+
+RUNS_AT_ONCE = 16
+"""Runs that go on side by side; further ones wait their turn, and hold up no other endpoint."""
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = """
+Finds the accounts that are At Risk in a month, for how long, and tells each region's Slack channel, once.
+Running a month again is safe: what was sent is skipped, what surely failed is tried again.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Put the API together for these settings."""
+    # Uvicorn's own lines too: in the same format, and a traceback of a defect without its secrets.
+    configure_logs(settings, taken_over=("uvicorn", "uvicorn.error", "uvicorn.access"))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        close_dead_runs(settings)
+        app.state.orchestrator = Orchestrator()
+        app.state.executor = ThreadPoolExecutor(RUNS_AT_ONCE, thread_name_prefix="run")
+        app.state.checks = ThreadPoolExecutor(1, thread_name_prefix="health")
+        # The first start of Prefect's local server takes seconds that no request should pay.
+        app.state.orchestrator.start_in_background()
+        with stopped_by_signals(process_stop):
+            yield
+        # In threads: runs still need the loop's callbacks, and Prefect's own end wants no loop around it.
+        await asyncio.to_thread(app.state.executor.shutdown)
+        await asyncio.to_thread(app.state.checks.shutdown)
+        await asyncio.to_thread(app.state.orchestrator.close)
+
+    # FastAPI's own page loads its scripts from the internet, which a customer's network may not reach.
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="Account Risk Alerts",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,  # a path that is not ours is not found, as any other
+        responses=responses("unauthorized", "invalid_request", "internal_error"),
+    )
+    app.state.settings = settings
+    app.include_router(runs.router)
+    app.include_router(health.router)
+    answer_with_problems(app)
+    if settings.api_token is not None:
+        app.add_middleware(BearerToken, token=settings.api_token.get_secret_value())
+    _complete_openapi(app, needs_token=settings.api_token is not None)
+    return app
+
+
+def close_dead_runs(settings: Settings) -> None:
+    """Close what a process that died left running; a ledger that can't be used is for `/health` to report."""
+    try:
+        ledger = open_ledger(settings.database_url)
+        for run_id in ledger.close_dead_runs(is_dead, utc_now(), watch_hearts):
+            logger.warning("Closed run %s: its process died before it was over", run_id)
+    except LedgerError as error:
+        logger.error("%s", error)  # noqa: TRY400  its text says it all
+
+
+def _complete_openapi(app: FastAPI, *, needs_token: bool) -> None:
+    """Give OpenAPI what FastAPI does not know: our problems in place of its own, and who may call."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = generate()
+        schemas = schema["components"]["schemas"]
+        schemas["Problem"] = Problem.model_json_schema()
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        if needs_token:
+            schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"token": []}]
+            for path in OPEN_PATHS:
+                schema["paths"][path]["get"]["security"] = []
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema

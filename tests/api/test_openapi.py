@@ -1,0 +1,84 @@
+"""The OpenAPI document says what the API does, and its examples are true."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.service import Service
+
+
+@pytest.fixture
+def document(service: Service) -> dict[str, Any]:
+    """Give the document, as anyone would fetch it."""
+    return service.get("/openapi.json")
+
+
+def _refs(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [ref for value in node.values() for ref in _refs(value)]
+    return [ref for value in node for ref in _refs(value)] if isinstance(node, list) else []
+
+
+def test_it_describes_every_endpoint_and_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    found = {(method, path) for path, methods in document["paths"].items() for method in methods}
+    assert found >= {
+        ("post", "/runs"),
+        ("post", "/preview"),
+        ("get", "/runs"),
+        ("get", "/runs/{run_id}"),
+        ("get", "/runs/{run_id}/alerts"),
+        ("get", "/health"),
+    }
+    assert document["openapi"].startswith("3.")
+    for ref in _refs(document):
+        node: Any = document
+        for part in ref.removeprefix("#/").split("/"):
+            node = node[part]
+        assert node
+
+
+def test_every_error_is_described_as_problem_details(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            for status, response in operation["responses"].items():
+                if status[0] in "45" and (path, status) != ("/health", "503"):
+                    assert list(response["content"]) == ["application/problem+json"], (method, path, status)
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("path", "statuses"),
+    [
+        ("/runs", {"200", "202", "400", "401", "404", "409", "422", "500", "502", "503"}),
+        ("/preview", {"200", "400", "401", "404", "409", "422", "500", "502", "503"}),
+    ],
+)
+def test_the_statuses_of_the_contract_are_all_described(
+    document: dict[str, Any], path: str, statuses: set[str]
+) -> None:
+    assert set(document["paths"][path]["post"]["responses"]) == statuses
+
+
+def test_the_examples_of_a_body_are_taken(service: Service, document: dict[str, Any], source: str) -> None:
+    properties = document["components"]["schemas"]["RunBody"]["properties"]
+    example = {name: schema["examples"][0] for name, schema in properties.items() if "examples" in schema}
+    assert set(example) == {"source_uri", "month"}
+    # Only the bucket is made up; everything else of the example must do as it stands.
+    assert service.client.post("/preview", json=example | {"source_uri": source}).status_code == 200
+    assert example["source_uri"].startswith("gs://")
+
+
+def test_the_docs_page_is_there(service: Service) -> None:
+    answer = service.client.get("/docs")
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_the_documentation_page_needs_no_other_host(service: Service) -> None:
+    page = service.client.get("/docs").text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert loaded
+    for path in loaded:
+        assert path.startswith("/")
+        assert service.client.get(path).status_code == 200

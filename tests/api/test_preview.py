@@ -1,0 +1,90 @@
+"""`POST /preview`: what a run would do, with nothing sent or stored."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.mock_slack import MockSlack
+from tests.conftest import Serve
+from tests.service import BOLT_TEXT, COUNTS, MONTH, Service, write_source
+
+ALERT_FIELDS = {
+    "account_id",
+    "account_name",
+    "account_region",
+    "arr",
+    "renewal_date",
+    "account_owner",
+    "duration_months",
+    "risk_start_month",
+    "channel",
+    "details_url",
+    "status",
+    "reason",
+    "message",
+}
+
+
+def preview(service: Service, source: str, **body: Any) -> dict[str, Any]:
+    """Preview the month, which is to succeed."""
+    answer = service.post("/preview", source, **body)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_a_preview_gives_every_alert_with_the_message_that_a_run_then_posts(
+    service: Service, source: str, slack: MockSlack, tmp_path: Path
+) -> None:
+    found = preview(service, source)
+    assert set(found) == {"month", "counts", "warnings", "alerts"}
+    assert found["month"] == MONTH
+    assert found["counts"] == COUNTS | {"alerts_sent": 0, "would_send": 2}
+    assert all(set(alert) == ALERT_FIELDS for alert in found["alerts"])
+    assert [
+        (alert["account_id"], alert["channel"], alert["status"], alert["reason"]) for alert in found["alerts"]
+    ] == [
+        ("A/1", "amer-risk-alerts", "would_send", None),
+        ("B", "emea-risk-alerts", "would_send", None),
+        ("C", None, "failed", "unknown_region"),
+    ]
+    assert found["alerts"][0]["details_url"] == "https://app.yourcompany.com/accounts/A%2F1"
+
+    assert slack.messages == []
+    assert service.runs() == []
+    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+        for table in ("runs", "alert_outcomes", "run_alerts"):
+            assert ledger.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608
+
+    service.run(source)
+    would = {alert["channel"]: alert["message"] for alert in found["alerts"] if alert["channel"]}
+    assert {item["channel"]: item["message"] for item in slack.messages} == would
+    again = preview(service, source)
+    assert [alert["status"] for alert in again["alerts"]] == ["skipped_replay", "skipped_replay", "failed"]
+
+
+def test_a_preview_needs_no_slack_and_names_the_channel_for_a_single_webhook(
+    serve: Serve, source: str
+) -> None:
+    for webhook, last_line in (("", BOLT_TEXT.splitlines()[-1]), ("http://127.0.0.1:9/x", "emea-risk")):
+        service = serve(SLACK_WEBHOOK_BASE_URL="", SLACK_WEBHOOK_URL=webhook)
+        text = preview(service, source)["alerts"][1]["message"]["text"]
+        assert last_line in text.splitlines()[-1]
+
+
+def test_a_preview_shows_all_of_too_many_alerts_and_warns(serve: Serve, source: str) -> None:
+    found = preview(serve(MAX_ALERTS_PER_RUN="1"), source)
+    assert [warning["code"] for warning in found["warnings"]] == ["too_many_alerts"]
+    assert found["counts"]["would_send"] == 2
+
+
+@pytest.mark.parametrize("body", [{"dry_run": True}, {"retry_unconfirmed": True}])
+def test_a_preview_takes_what_a_run_takes(service: Service, source: str, body: dict[str, bool]) -> None:
+    assert preview(service, source, **body)["counts"]["would_send"] == 2
+
+
+def test_a_month_without_rows_is_a_preview_with_a_warning(service: Service, tmp_path: Path) -> None:
+    found = preview(service, write_source(tmp_path / "empty.parquet", []))
+    assert (found["alerts"], found["warnings"][0]["code"]) == ([], "month_not_in_source")

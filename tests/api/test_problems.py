@@ -1,0 +1,218 @@
+"""What goes wrong is a problem with the contract's code, and the run, where one was begun, is stored so."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.mock_slack import MockSlack
+from tests.conftest import Serve
+from tests.service import MONTH, Service, adds_up, closed_port, problem_of, row, write_source
+
+BODIES: list[Any] = [
+    {},
+    {"month": MONTH},
+    {"source_uri": "file:///x"},
+    {"source_uri": "file:///x", "month": MONTH, "unknown": 1},
+    *(
+        {"source_uri": "file:///x", "month": month}
+        for month in (
+            "2026-01-15",
+            "2026-13-01",
+            "0000-01-01",
+            "2026-1-1",
+            "2026-01-01T00:00:00",
+            " 2026-01-01",
+            "January",
+            "",
+            20260101,
+            None,
+            True,
+            [MONTH],
+        )
+    ),
+    *({"source_uri": uri, "month": MONTH} for uri in ("", 1, None, ["file:///x"], "x" * 5000)),
+    *({"source_uri": "file:///x", "month": MONTH, "dry_run": flag} for flag in ("true", 1, 0, None)),
+    {"source_uri": "file:///x", "month": MONTH, "retry_unconfirmed": "yes"},
+    # URIs that name nothing.
+    {"source_uri": "file://host/x.parquet", "month": MONTH},
+    {"source_uri": "gs://", "month": MONTH},
+    {"source_uri": "s3://bucket/a\nb", "month": MONTH},
+    {"source_uri": "file:///x\x00y", "month": MONTH},
+    {"source_uri": "file:///\ud800", "month": MONTH},
+    [],
+    "text",
+    None,
+    1,
+]
+
+
+@pytest.mark.parametrize("path", ["/runs", "/preview"])
+def test_a_body_that_makes_no_sense_is_an_invalid_request_and_begins_nothing(
+    service: Service, path: str
+) -> None:
+    for body in BODIES:
+        answer = service.client.post(
+            path, content=json.dumps(body), headers={"content-type": "application/json"}
+        )
+        found = problem_of(answer)
+        assert (answer.status_code, found["code"], "run_id" in found) == (422, "invalid_request", False), body
+    assert service.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "application/json"),
+        (b"{", "application/json"),
+        (b'{"month": NaN', "application/json"),
+        (b"\xff\xfe", "application/json"),
+        (b"[" * 100_000, "application/json"),
+        (b'{"source_uri": "file:///x", "month": "2026-01-01"}', "text/plain"),
+        (b"source_uri=file:///x&month=2026-01-01", "application/x-www-form-urlencoded"),
+    ],
+)
+def test_a_body_that_is_not_json_is_an_invalid_request(service: Service, content: bytes, kind: str) -> None:
+    answer = service.client.post("/runs", content=content, headers={"content-type": kind})
+    assert (answer.status_code, problem_of(answer)["code"]) == (422, "invalid_request")
+
+
+def test_a_problem_names_the_field_and_not_its_value(service: Service) -> None:
+    detail = problem_of(service.post("/runs", "file:///x", "2026-01-15"))["detail"]
+    assert detail == "month: month must be the first day of a month: 2026-01-01, not 2026-01-15"
+    answer = service.client.post(
+        "/runs", json={"source_uri": ["hunter2"], "month": MONTH, "extra": "hunter2"}
+    )
+    assert "source_uri: " in answer.text
+    assert "extra: " in answer.text
+    assert "hunter2" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/no/such/path", 404),
+        ("GET", "/runs/", 404),
+        ("DELETE", "/runs", 405),
+        ("GET", "/preview", 405),
+        ("POST", "/health", 405),
+        ("PUT", "/runs/x", 405),
+    ],
+)
+def test_an_unknown_path_or_method_is_a_problem_too(
+    service: Service, method: str, path: str, status: int
+) -> None:
+    answer = service.client.request(method, path)
+    assert problem_of(answer)["status"] == answer.status_code == status
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def _truncated(folder: Path) -> str:
+    uri = write_source(folder / "whole.parquet")
+    whole = (folder / "whole.parquet").read_bytes()
+    (folder / "half.parquet").write_bytes(whole[: len(whole) // 2])
+    return uri.replace("whole", "half")
+
+
+def _text(folder: Path) -> str:
+    (folder / "text.parquet").write_text("account_id,month\nA,2026-01-01\n")
+    return (folder / "text.parquet").as_uri()
+
+
+SOURCES: dict[str, tuple[int, str, Callable[[Path], str]]] = {
+    "nothing is there": (404, "source_not_found", lambda folder: (folder / "no.parquet").as_uri()),
+    "an empty folder": (404, "source_not_found", lambda folder: folder.as_uri() + "/none/"),
+    "a scheme of no store": (400, "source_scheme_unsupported", lambda _: "https://host/status.parquet"),
+    "no scheme": (400, "source_scheme_unsupported", lambda _: "/data/status.parquet"),
+    "not allowed": (400, "source_not_allowed", lambda _: "file:///etc/passwd"),
+    "not allowed by dots": (400, "source_not_allowed", lambda folder: f"{folder.as_uri()}/../../x.parquet"),
+    "a text file": (422, "source_invalid", _text),
+    "half a file": (422, "source_invalid", _truncated),
+    "a column missing": (
+        422,
+        "source_invalid",
+        lambda folder: write_source(folder / "x.parquet", without="status"),
+    ),
+}
+
+
+def test_a_bad_source_is_answered_with_its_own_code_and_stored_as_a_failed_run(
+    serve: Serve, slack: MockSlack, tmp_path: Path
+) -> None:
+    service = serve(ALLOWED_SOURCES=json.dumps([tmp_path.as_uri()]))
+    for why, (status, code, make) in SOURCES.items():
+        uri = make(tmp_path)
+        preview = service.post("/preview", uri)
+        assert (preview.status_code, problem_of(preview)["code"]) == (status, code), why
+        answer = service.post("/runs", uri)
+        found = problem_of(answer)
+        assert (answer.status_code, found["code"]) == (status, code), why
+        run = service.get(f"/runs/{found['run_id']}")
+        assert (run["status"], run["source_uri"]) == ("failed", uri), why
+        assert run["error"] == {"code": code, "message": found["detail"]}, why
+        assert run["finished_at"]
+    assert len(service.get("/runs", status="failed")["runs"]) == len(SOURCES)
+    assert slack.messages == []
+
+
+def test_without_slack_a_run_is_stored_as_failed_but_a_dry_run_is_well(serve: Serve, source: str) -> None:
+    service = serve(SLACK_WEBHOOK_BASE_URL="")
+    answer = service.post("/runs", source)
+    found = problem_of(answer)
+    assert (answer.status_code, found["code"]) == (422, "slack_not_configured")
+    assert service.get(f"/runs/{found['run_id']}")["error"]["code"] == "slack_not_configured"
+    assert service.run(source, dry_run=True)["counts"]["would_send"] == 2
+    health = service.client.get("/health")
+    assert health.status_code == 503
+    assert "SLACK_WEBHOOK_BASE_URL" in health.json()["settings"]
+
+
+def test_too_many_alerts_send_none_and_all_are_accounted_for(
+    serve: Serve, slack: MockSlack, tmp_path: Path
+) -> None:
+    source = write_source(tmp_path / "many.parquet", [row("A"), row("B"), row("C", account_region=None)])
+    service = serve(MAX_ALERTS_PER_RUN="1")
+    answer = service.post("/runs", source)
+    found = problem_of(answer)
+    assert (answer.status_code, found["code"]) == (409, "too_many_alerts")
+    run = service.get(f"/runs/{found['run_id']}")
+    assert (run["status"], run["error"]["code"]) == ("failed", "too_many_alerts")
+    assert run["counts"]["at_risk"] == run["counts"]["failed_deliveries"] == 3
+    assert adds_up(run["counts"])
+    assert slack.messages == []
+    assert serve(MAX_ALERTS_PER_RUN="2").run(source)["counts"]["alerts_sent"] == 2
+
+
+def test_a_ledger_that_can_not_be_used_is_said_and_nothing_is_sent(
+    serve: Serve, source: str, slack: MockSlack, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    service = serve(DATABASE_URL=f"sqlite:///{tmp_path}/folder")
+    for answer in (
+        service.post("/runs", source),
+        service.post("/preview", source),
+        service.client.get("/runs"),
+        service.client.get("/runs/x"),
+        service.client.get("/runs/x/alerts"),
+    ):
+        assert (answer.status_code, problem_of(answer)["code"]) == (503, "ledger_unavailable")
+    assert slack.messages == []
+    health = service.client.get("/health")
+    assert (health.status_code, health.json()["status"]) == (503, "unavailable")
+    assert "folder" in health.json()["ledger"]
+    assert health.json()["settings"] == "ok"
+
+
+def test_without_a_prefect_api_nothing_is_begun_but_what_needs_none_goes_on(
+    serve: Serve, source: str, slack: MockSlack
+) -> None:
+    service = serve(PREFECT_API_URL=f"http://127.0.0.1:{closed_port()}/api")
+    answer = service.post("/runs", source)
+    found = problem_of(answer)
+    assert (answer.status_code, found["code"]) == (503, "orchestrator_unreachable")
+    assert "run_id" not in found
+    assert (service.runs(), slack.messages) == ([], [])
+    assert service.post("/preview", source).status_code == 200
+    assert service.client.get("/health").status_code == 200

@@ -1,0 +1,67 @@
+"""`Prefer: respond-async` (RFC 7240): the run goes on without anyone who waits for it."""
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import Serve
+from tests.service import COUNTS, MONTH, Service
+
+DEADLINE_SECONDS = 60
+
+
+def ended(client: httpx.Client, location: str) -> Any:
+    """Ask for a run until it is over; it must be known from the first time on."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        answer = client.get(location)
+        assert answer.status_code == 200
+        run = answer.json()
+        if run["status"] != "running":
+            return run
+        time.sleep(0.05)
+    raise AssertionError("the run did not end")
+
+
+@pytest.mark.parametrize("prefer", ["respond-async", "handling=lenient, Respond-Async; wait=10"])
+def test_the_answer_comes_at_once_and_says_where_the_run_is_found(
+    service: Service, source: str, prefer: str
+) -> None:
+    answer = service.client.post(
+        "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": prefer}
+    )
+    assert answer.status_code == 202
+    assert answer.headers["Preference-Applied"] == "respond-async"
+    assert answer.headers["Location"] == f"/runs/{answer.json()['run_id']}"
+    run = ended(service.client, answer.headers["Location"])
+    assert (run["status"], run["counts"]) == ("succeeded", COUNTS)
+    assert run["flow_run_id"]
+
+
+def test_another_preference_changes_nothing(service: Service, source: str) -> None:
+    answer = service.client.post(
+        "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": "return=minimal"}
+    )
+    assert answer.status_code == 200
+
+
+def test_a_run_that_cannot_begin_is_stored_as_failed_with_the_reason(serve: Serve, source: str) -> None:
+    client = serve(PREFECT_API_URL="http://127.0.0.1:1/api").client
+    answer = client.post(
+        "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": "respond-async"}
+    )
+    assert answer.status_code == 202
+    run = ended(client, answer.headers["Location"])
+    assert (run["status"], run["error"]["code"]) == ("failed", "orchestrator_unreachable")
+
+
+def test_what_can_never_run_is_refused_at_once(service: Service) -> None:
+    answer = service.client.post(
+        "/runs",
+        json={"source_uri": "s3://key:secret@bucket/x.parquet", "month": MONTH},
+        headers={"Prefer": "respond-async"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert service.client.get("/runs").json()["runs"] == []

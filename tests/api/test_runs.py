@@ -1,0 +1,251 @@
+"""`POST /runs`: what Slack gets, what is stored, and that runs side by side stay apart."""
+
+import json
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.mock_slack import MockSlack
+from tests.conftest import Serve, services
+from tests.service import ACME_TEXT, BOLT_TEXT, COUNTS, MONTH, Service, adds_up, row, write_source
+from tests.slack.hostile import HostileSlack, answer, slowly
+
+RUN_FIELDS = {
+    "run_id",
+    "source_uri",
+    "source_version",
+    "month",
+    "dry_run",
+    "status",
+    "started_at",
+    "finished_at",
+    "counts",
+    "warnings",
+    "error",
+    "support_notification",
+    "sample_alerts",
+    "sample_errors",
+    "flow_run_id",
+}
+
+
+def outcomes(folder: Path) -> list[tuple[Any, ...]]:
+    """Give what is on record of alerts for good, in order of account."""
+    with sqlite3.connect(folder / "ledger.db") as ledger:
+        return ledger.execute(
+            "SELECT account_id, month, alert_type, region, channel, status, reason, attempts, run_id,"
+            " sent_at IS NOT NULL FROM alert_outcomes ORDER BY account_id"
+        ).fetchall()
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """A first run of the source, and what was there right after it."""
+
+    run: dict[str, Any]
+    posted: list[tuple[str, str]]
+    outcomes: list[tuple[Any, ...]]
+    source: Path
+
+
+@pytest.fixture(scope="module")
+def first(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
+    """Run the source once for all the tests that only look."""
+    folder = tmp_path_factory.mktemp("first")
+    with MockSlack() as slack, services(prefect_api, slack, folder) as serve:
+        run = serve().run(write_source(folder / "status.parquet"))
+        posted = sorted((item["channel"], item["message"]["text"]) for item in slack.messages)
+        yield FirstRun(run, posted, outcomes(folder), folder / "status.parquet")
+
+
+def test_a_run_posts_each_alert_to_the_channel_of_its_region(first: FirstRun) -> None:
+    assert first.posted == [("amer-risk-alerts", ACME_TEXT), ("emea-risk-alerts", BOLT_TEXT)]
+
+
+def test_a_run_is_stored_with_all_that_the_contract_names(first: FirstRun) -> None:
+    run = first.run
+    assert set(run) >= RUN_FIELDS
+    assert {name: run[name] for name in ("source_uri", "month", "dry_run", "status", "counts", "error")} == {
+        "source_uri": first.source.as_uri(),
+        "month": MONTH,
+        "dry_run": False,
+        "status": "succeeded",
+        "counts": COUNTS,
+        "error": None,
+    }
+    assert str(first.source.stat().st_size) in run["source_version"]
+    assert run["started_at"] <= run["finished_at"]
+    assert run["flow_run_id"]
+    assert run["warnings"] == []
+    assert run["support_notification"] == "logged"
+    assert [alert["account_id"] for alert in run["sample_alerts"]] == ["A/1", "B", "C"]
+    assert run["sample_errors"] == [
+        {"account_id": "C", "channel": None, "reason": "unknown_region", "error": None}
+    ]
+
+
+def test_an_alert_of_a_run_says_what_was_seen_and_what_became_of_it(first: FirstRun) -> None:
+    acme, _, cargo = first.run["sample_alerts"]
+    assert acme["sent_at"]
+    assert acme | {"sent_at": None} == {
+        "account_id": "A/1",
+        "account_name": "Acme & <Co>",
+        "account_region": "AMER",
+        "arr": 1_234_567,
+        "renewal_date": "2026-06-30",
+        "account_owner": "Ana Sousa",
+        "duration_months": 3,
+        "risk_start_month": "2025-11-01",
+        "channel": "amer-risk-alerts",
+        "status": "sent",
+        "reason": None,
+        "error": None,
+        "attempts": 1,
+        "sent_at": None,
+    }
+    assert (cargo["status"], cargo["reason"], cargo["sent_at"]) == ("failed", "unknown_region", None)
+
+
+def test_the_outcomes_are_on_record_for_good(first: FirstRun) -> None:
+    run_id, key = first.run["run_id"], (MONTH, "at_risk")
+    assert first.outcomes == [
+        ("A/1", *key, "AMER", "amer-risk-alerts", "sent", None, 1, run_id, 1),
+        ("B", *key, "EMEA", "emea-risk-alerts", "sent", None, 1, run_id, 1),
+        ("C", *key, "LATAM", None, "failed", "unknown_region", 0, run_id, 0),
+    ]
+
+
+def test_a_replay_sends_nothing_twice_and_leaves_the_old_run_as_it_was(
+    service: Service, source: str, slack: MockSlack
+) -> None:
+    first = service.run(source)
+    old = service.get(f"/runs/{first['run_id']}/alerts")
+    replay = service.run(source)
+    assert len(slack.messages) == 2
+    assert replay["counts"] == COUNTS | {"alerts_sent": 0, "skipped_replay": 2}
+    assert [alert["status"] for alert in replay["sample_alerts"]] == [
+        "skipped_replay",
+        "skipped_replay",
+        "failed",
+    ]
+    assert service.get(f"/runs/{first['run_id']}") == first
+    assert service.get(f"/runs/{first['run_id']}/alerts") == old
+
+
+def test_slack_failures_end_no_run_and_a_replay_tries_them_again(
+    service: Service, source: str, slack: MockSlack
+) -> None:
+    slack.fail("amer-risk-alerts", 404)
+    run = service.run(source)
+    assert run["status"] == "succeeded"
+    assert run["counts"] == COUNTS | {"alerts_sent": 1, "failed_deliveries": 2}
+    assert run["sample_errors"][0]["channel"] == "amer-risk-alerts"
+    assert run["sample_errors"][0]["reason"]
+    slack.fail("amer-risk-alerts", 200)
+    replay = service.run(source)
+    assert replay["counts"] == COUNTS | {"alerts_sent": 1, "skipped_replay": 1}
+    assert [item["channel"] for item in slack.messages] == ["emea-risk-alerts", "amer-risk-alerts"]
+
+
+def test_a_dry_run_does_all_but_send_record_and_notify(
+    service: Service, source: str, slack: MockSlack, tmp_path: Path
+) -> None:
+    run = service.run(source, dry_run=True)
+    assert run["dry_run"] is True
+    assert run["counts"] == COUNTS | {"alerts_sent": 0, "would_send": 2}
+    assert run["support_notification"] is None
+    assert (slack.messages, outcomes(tmp_path)) == ([], [])
+    assert service.run(source)["counts"] == COUNTS
+
+
+def test_an_unconfirmed_alert_is_sent_again_only_when_asked(
+    serve: Serve, source: str, slack: MockSlack
+) -> None:
+    with HostileSlack() as mute:
+        mute.script("/amer-risk-alerts", slowly(5, answer(200, "ok")))
+        first = serve(SLACK_WEBHOOK_BASE_URL=mute.url, SLACK_TIMEOUT_SECONDS="0.3").run(source)
+    assert first["counts"] == COUNTS | {"alerts_sent": 1, "failed_deliveries": 2, "unconfirmed": 1}
+    service = serve()
+    left = service.run(source)
+    assert left["counts"] == COUNTS | {
+        "alerts_sent": 0,
+        "skipped_replay": 1,
+        "failed_deliveries": 2,
+        "unconfirmed": 1,
+    }
+    assert slack.messages == []
+    again = service.run(source, retry_unconfirmed=True)
+    assert again["counts"] == COUNTS | {"alerts_sent": 1, "skipped_replay": 1}
+    assert [item["message"]["text"] for item in slack.messages] == [ACME_TEXT]
+
+
+def test_a_month_without_rows_succeeds_with_a_warning(
+    service: Service, source: str, slack: MockSlack
+) -> None:
+    run = service.run(source, "2031-05-01")
+    assert (run["status"], run["counts"]["at_risk"]) == ("succeeded", 0)
+    assert [warning["code"] for warning in run["warnings"]] == ["month_not_in_source"]
+    assert run["support_notification"] is None
+    assert slack.messages == []
+
+
+def test_ten_runs_at_once_are_not_mixed_up_and_none_is_sent_twice(
+    service: Service, slack: MockSlack, tmp_path: Path
+) -> None:
+    """Eight months at once, one of them asked for three times."""
+    months = [date(2025, number, 1).isoformat() for number in range(1, 9)]
+    sources = {
+        month: write_source(tmp_path / f"{month}.parquet", [row(f"{month}-{n}", month) for n in range(3)])
+        for month in months
+    }
+    asked = [*months, months[0], months[0]]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        runs = list(pool.map(lambda month: service.run(sources[month], month), asked))
+    for month, run in zip(asked, runs, strict=True):
+        assert (run["month"], run["source_uri"]) == (month, sources[month])
+        assert [alert["account_id"] for alert in run["sample_alerts"]] == [f"{month}-{n}" for n in range(3)]
+        assert run["counts"]["at_risk"] == 3
+        assert adds_up(run["counts"])
+    assert len({run["flow_run_id"] for run in runs}) == len(asked)
+    assert sum(run["counts"]["alerts_sent"] for run in runs) == 24
+    assert len({item["message"]["text"] for item in slack.messages}) == len(slack.messages) == 24
+
+
+def test_a_client_that_hangs_up_ends_nothing_and_health_stays_quick_meanwhile(
+    serve: Serve, source: str
+) -> None:
+    with HostileSlack() as slow:
+        slow.script("/amer-risk-alerts", slowly(1.5, answer(200, "ok")))
+        service = serve(SLACK_WEBHOOK_BASE_URL=slow.url)
+        host, port = service.url.removeprefix("http://").split(":")
+        body = json.dumps({"source_uri": source, "month": MONTH}).encode()
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(
+                b"POST /runs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+            )
+            _wait_for(lambda: bool(slow.received("/amer-risk-alerts")))
+        began = time.monotonic()
+        assert service.get("/health")["status"] == "ok"
+        assert time.monotonic() - began < 1
+        assert [run["status"] for run in service.runs()] == ["running"]
+        assert adds_up(service.runs()[0]["counts"]) is False
+        _wait_for(lambda: service.runs()[0]["status"] != "running")
+        assert len(slow.received("/amer-risk-alerts")) == 1
+    run = service.runs()[0]
+    assert (run["status"], run["counts"]) == ("succeeded", COUNTS)
+
+
+def _wait_for(condition: Any, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,148 @@
+"""Who may call, and that no secret comes out of any answer, log line or stored byte."""
+
+import json
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from examples.mock_slack import MockSlack
+from tests.conftest import Serve
+from tests.service import MONTH, problem_of
+
+TOKEN = "canary-api-token-1"
+PATHS = [
+    ("POST", "/runs"),
+    ("POST", "/preview"),
+    ("GET", "/runs"),
+    ("GET", "/runs/x"),
+    ("GET", "/runs/x/alerts"),
+    ("GET", "/docs"),
+    ("GET", "/redoc"),
+    ("GET", "/openapi.json"),
+    ("GET", "/no/such/path"),
+    ("GET", "/health/"),
+    ("GET", "//health"),
+]
+
+
+def test_with_a_token_set_every_endpoint_but_health_wants_it(serve: Serve) -> None:
+    client = serve(API_TOKEN=TOKEN).client
+    wrong = [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": TOKEN},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Bearer {TOKEN[:-1]}"},
+        {"Authorization": "Bearer \xe9"},
+    ]
+    refused = [client.request(method, path) for method, path in PATHS]
+    refused += [client.get("/runs", headers=httpx.Headers(header, encoding="latin-1")) for header in wrong]
+    refused.append(client.get("/runs", params={"token": TOKEN, "access_token": TOKEN}))
+    for answer in refused:
+        assert (answer.status_code, problem_of(answer)["code"]) == (401, "unauthorized")
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert len({answer.content for answer in refused}) == 1
+    assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_with_the_token_everything_is_there(serve: Serve, scheme: str) -> None:
+    client = serve(API_TOKEN=TOKEN).client
+    for path in ("/runs", "/docs", "/openapi.json"):
+        assert client.get(path, headers={"Authorization": f"{scheme} {TOKEN}"}).status_code == 200
+    openapi = client.get("/openapi.json", headers={"Authorization": f"{scheme} {TOKEN}"}).json()
+    assert openapi["security"] == [{"token": []}]
+    assert openapi["paths"]["/health"]["get"]["security"] == []
+
+
+CANARIES = [
+    "canary-api-token-1",
+    "canary-webhook",
+    "canary-smtp-password",
+    "canary-source",
+    "canary-signature",
+]
+
+URIS_WITH_SECRETS = [
+    "s3://canary-source:canary-signature@bucket/x.parquet",
+    "https://canary-source:canary-signature@host/x.parquet",
+    "https://bucket.s3.amazonaws.com/x.parquet?X-Amz-Signature=canary-signature",
+    "gs://bucket/x.parquet?sig=canary-signature",
+    "canary-source:canary-signature@host",
+]
+
+
+def test_no_secret_comes_out_of_any_answer_log_or_stored_byte(
+    serve: Serve, source: str, slack: MockSlack, tmp_path: Path
+) -> None:
+    slack.fail("services/canary-webhook", 403)
+    service = serve(
+        API_TOKEN=TOKEN,
+        SLACK_WEBHOOK_BASE_URL="",
+        SLACK_WEBHOOK_URL=f"{slack.url}/services/canary-webhook",
+        SMTP_HOST="127.0.0.1",
+        SMTP_PORT="9",
+        SMTP_USERNAME="someone",
+        SMTP_PASSWORD="canary-smtp-password",
+        LOG_FORMAT="json",
+    )
+    client = service.client
+    client.headers["Authorization"] = f"Bearer {TOKEN}"
+    answers = [service.post("/runs", source), service.post("/preview", source)]
+    assert answers[0].status_code == 200
+    for uri in URIS_WITH_SECRETS:
+        for path in ("/runs", "/preview"):
+            answer = service.post(path, uri)
+            assert problem_of(answer)["code"] in {"invalid_request", "source_scheme_unsupported"}
+            assert "run_id" not in answer.json()
+            answers.append(answer)
+    answers.append(
+        client.post("/runs", json={"source_uri": {"canary-source": 1}, "month": "canary-signature"})
+    )
+    run_id = answers[0].json()["run_id"]
+    answers += [client.get(f"/runs/{run_id}"), client.get(f"/runs/{run_id}/alerts"), client.get("/runs")]
+    answers += [client.get("/health"), client.get(f"/runs/{TOKEN}"), client.get("/openapi.json")]
+    assert len(client.get("/runs").json()["runs"]) == 1
+    run = answers[-6].json()
+    assert (run["month"], run["support_notification"]) == (MONTH, "failed")
+    assert run["counts"]["failed_deliveries"] == 3
+    places = [answer.text for answer in answers] + [service.log.getvalue()]
+    places += [path.read_bytes().decode("latin-1") for path in tmp_path.glob("ledger.db*")]
+    for place in places:
+        assert [canary for canary in CANARIES if canary in place] == [], place[:2000]
+
+
+def test_the_log_is_one_object_a_line_with_the_run_and_the_servers_own_lines_too(
+    serve: Serve, source: str
+) -> None:
+    service = serve(LOG_FORMAT="json")
+    run_id = service.run(source)["run_id"]
+    lines = [json.loads(line) for line in service.log.getvalue().splitlines()]
+    assert any(line["logger"] == "uvicorn.access" and "POST /runs" in line["message"] for line in lines)
+    of_tasks = {line["run_id"] for line in lines if line["logger"].startswith("tasks.")}
+    assert of_tasks == {run_id}
+
+
+def test_a_defect_is_an_internal_error_whose_traceback_stays_in_the_log_without_secrets(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from api import runs  # noqa: PLC0415
+
+    def broken(_request: object) -> None:
+        raise KeyError(f"a defect that shows {TOKEN}")
+
+    service = serve(API_TOKEN=TOKEN)
+    monkeypatch.setattr(runs, "_history", broken)
+    answer = service.client.get("/runs", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert (answer.status_code, problem_of(answer)["code"]) == (500, "internal_error")
+    assert "KeyError" not in answer.text
+    deadline = time.monotonic() + 10
+    while "a defect that shows ***" not in service.log.getvalue():
+        assert time.monotonic() < deadline, service.log.getvalue()
+        time.sleep(0.02)
+    assert TOKEN not in service.log.getvalue()

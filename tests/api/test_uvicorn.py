@@ -1,0 +1,59 @@
+"""`uvicorn api.app:app`, as the contract has it started."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(folder: Path, **settings: str) -> "subprocess.Popen[str]":
+    """Start it on a port that it chooses itself."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": f"sqlite:///{folder}/ledger.db", "LOG_FORMAT": "json", **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_it_serves_until_it_is_told_to_stop_and_logs_one_object_a_line(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    process = start(tmp_path, PREFECT_API_URL=prefect_api)
+    lines: list[str] = []
+    try:
+        assert process.stderr is not None
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+", lines[-1] if lines else "")):
+            lines.append(process.stderr.readline())
+            assert lines[-1], lines
+        answer = httpx.get(f"{found.group()}/health")
+        assert (answer.status_code, answer.json()["ledger"]) == (503, "ok")
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    lines += err.splitlines()
+    assert out == ""
+    objects = [json.loads(line) for line in lines if line.startswith("{")]
+    assert all({"level", "message", "run_id"} <= set(line) for line in objects)
+    assert any("GET /health" in line["message"] for line in objects)
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_bad_settings_are_one_clear_line_and_no_start(tmp_path: Path) -> None:
+    process = start(tmp_path, SLACK_MAX_ATTEMPTS="many-canary")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "SLACK_MAX_ATTEMPTS" in err
+    assert "Traceback" not in err
+    assert "canary" not in out + err

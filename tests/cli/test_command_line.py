@@ -1,0 +1,173 @@
+"""The batch job as an operator starts it: its report, its exit code, and what it says on which stream."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core import redaction
+from core.ledger import open_ledger
+from examples.mock_slack import MockSlack
+from flows.command_line import main
+from tests.service import COUNTS, MONTH, closed_port, write_source
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Story:
+    """A first run with its report, a replay as JSON, and one that fails; the log of the last two is JSON."""
+
+    report: Ended
+    replay: Ended
+    failed: Ended
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def story(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """Start the command three times for all the tests that only look."""
+    folder = tmp_path_factory.mktemp("cli")
+    source = write_source(folder / "status.parquet")
+    with MockSlack() as slack:
+        environment = {
+            **os.environ,
+            "PREFECT_API_URL": prefect_api,
+            "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+            "SLACK_WEBHOOK_BASE_URL": slack.url,
+            "SLACK_CHANNEL_RATE": "0",
+            "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
+        }
+
+        def call(*arguments: str, **settings: str) -> "subprocess.Popen[str]":
+            return subprocess.Popen(
+                [sys.executable, "-m", "flows.monthly_risk_alerts", "--month", MONTH, *arguments],
+                cwd=ROOT,
+                env={**environment, **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+
+        def end(process: "subprocess.Popen[str]") -> Ended:
+            out, err = process.communicate(timeout=100)
+            return Ended(process.returncode, out, err)
+
+        first = call("--source-uri", source)
+        failed = call("--source-uri", "file:///no/such.parquet", "--json", LOG_FORMAT="json")
+        report = end(first)
+        replay = call("--source-uri", source, "--json", LOG_FORMAT="json")
+        yield Story(report, end(replay), end(failed), folder)
+
+
+def test_a_run_that_succeeds_exits_with_0_and_one_that_fails_with_1(story: Story) -> None:
+    assert (story.report.code, story.replay.code, story.failed.code) == (0, 0, 1)
+
+
+def test_the_report_is_readable_when_it_is_piped(story: Story) -> None:
+    out = story.report.out
+    assert "\x1b" not in out
+    assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith("Source: "))
+    for part in ("Risk alerts 2026-01", "succeeded", "amer-risk-alerts", "unknown_region", "Cargo (C)"):
+        assert part in out
+    assert "8 rows read, 1 duplicates; 4 at risk, 1 below the ARR threshold." in re.sub(r"\s+", " ", out)
+
+
+def test_json_is_the_stored_run_and_nothing_else_is_on_stdout(story: Story) -> None:
+    run = json.loads(story.replay.out)
+    stored = open_ledger(f"sqlite:///{story.folder}/ledger.db").history.run(run["run_id"])
+    assert run == stored.model_dump(mode="json")
+    assert run["counts"] == COUNTS | {"alerts_sent": 0, "skipped_replay": 2}
+    assert json.loads(story.failed.out)["error"]["code"] == "source_not_found"
+
+
+def test_the_log_goes_to_stderr_and_as_json_each_line_is_an_object_with_its_run(story: Story) -> None:
+    assert re.search(r"\d\d:\d\d:\d\d INFO", story.report.err)
+    lines = [json.loads(line) for line in story.replay.err.splitlines()]
+    run_id = json.loads(story.replay.out)["run_id"]
+    assert {line["run_id"] for line in lines if line["logger"].startswith("tasks.")} == {run_id}
+
+
+def test_nothing_shows_a_traceback(story: Story) -> None:
+    for ended in (story.report, story.replay, story.failed):
+        assert "Traceback" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "code", "said"),
+    [
+        ([], {}, 2, "--source-uri"),
+        (["--source-uri", "file:///x"], {}, 2, "--month"),
+        (["--source-uri", "file:///x", "--month", "2026-01-15"], {}, 2, "first day"),
+        (["--source-uri", "file:///x", "--month", "January"], {}, 2, "YYYY-MM-01"),
+        (["--source-uri", "file:///x", "--month", MONTH, "--nonsense"], {}, 2, "--nonsense"),
+        (["--source-uri", "s3://user:canary@bucket/x", "--month", MONTH], {}, 2, "credentials"),
+        (["--source-uri", "gs://bucket/x?sig=canary", "--month", MONTH], {}, 2, "query string"),
+        (["--source-uri", "file:///x\udcff", "--month", MONTH], {}, 2, "unprintable"),
+        (["--source-uri", "file:///x", "--month", MONTH], {"LOG_FORMAT": "canary"}, 2, "LOG_FORMAT"),
+        (["--source-uri", "file:///x", "--month", MONTH], {"REGIONS": "{canary"}, 2, "REGIONS"),
+        (["--source-uri", "file:///x", "--month", MONTH], {"CONFIG_FILE": "/no/such"}, 2, "CONFIG_FILE"),
+        (["--source-uri", "file:///x", "--month", MONTH], {"DATABASE_URL": "sqlite:////"}, 1, "ledger"),
+        (["--help"], {}, 0, "exit codes"),
+    ],
+)
+def test_what_can_not_be_begun_is_said_in_words(
+    arguments: list[str],
+    settings: dict[str, str],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(redaction, "_secrets", set())
+    for name, value in {"DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", **settings}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        ended = main(arguments)
+    except SystemExit as left:
+        ended = int(left.code or 0)
+    out, err = capfd.readouterr()
+    assert (ended, said in (out if code == 0 else err)) == (code, True), err
+    assert "Traceback" not in out + err
+    assert "canary@" not in err
+    assert "sig=canary" not in err
+    assert not (code and out)
+
+
+def test_without_a_prefect_api_nothing_is_begun(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "flows.monthly_risk_alerts", "--month", MONTH, "--json"),
+            *("--source-uri", write_source(tmp_path / "x.parquet")),
+        ],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PREFECT_API_URL": f"http://127.0.0.1:{closed_port()}/api",
+            "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
+            "LOG_FORMAT": "json",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "orchestrator_unreachable" in json.loads(ended.stderr.splitlines()[-1])["message"]

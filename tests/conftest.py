@@ -1,0 +1,91 @@
+"""A clean environment for every test, and one Prefect server for all that need one."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from core.settings import CONFIG_FILE, Settings
+from examples.mock_slack import MockSlack
+from tests.service import Service, served, write_source
+
+# What a developer has set for themselves must decide nothing here. At import, which comes before any test
+# module is read: Prefect takes its settings from the environment once, when it is first imported.
+_OURS = {name.upper() for name in Settings.model_fields} | {CONFIG_FILE}
+for _name in [*os.environ]:
+    if _name.upper() in _OURS or _name.startswith("PREFECT_"):
+        del os.environ[_name]
+for _name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
+    os.environ.pop(_name, None)
+
+
+LONG = ("chaos", "orchestration", "faults", "stopping")
+"""Folders whose tests mostly wait for processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long ones, so that no process is left with them alone at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a real Prefect server on a home of its own; it starts once."""
+    from flows.local_server import LocalServer  # noqa: PLC0415  # most tests need nothing of the flows
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect-home")))
+        server = LocalServer.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def slack() -> Iterator[MockSlack]:
+    """Give a mock Slack of the test's own."""
+    with MockSlack() as mock:
+        yield mock
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    """Give the URI of the source that `tests.service` describes."""
+    return write_source(tmp_path / "status.parquet")
+
+
+Serve = Callable[..., Service]
+
+
+@contextmanager
+def services(prefect_api: str, slack: MockSlack, folder: Path) -> Iterator[Serve]:
+    """Give a function that serves the API with the settings given; by default all that a run needs is set."""
+    with ExitStack() as stack:
+
+        def start(**settings: str) -> Service:
+            environment = {
+                "PREFECT_API_URL": prefect_api,
+                "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+                "SLACK_WEBHOOK_BASE_URL": slack.url,
+                "SLACK_CHANNEL_RATE": "0",
+                "SLACK_BACKOFF_SECONDS": "0",
+                "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
+                **settings,
+            }
+            return stack.enter_context(served(environment))
+
+        yield start
+
+
+@pytest.fixture
+def serve(prefect_api: str, slack: MockSlack, tmp_path: Path) -> Iterator[Serve]:
+    """Give what serves the API, on a ledger and a mock Slack of the test's own."""
+    with services(prefect_api, slack, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def service(serve: Serve) -> Service:
+    """Give the API with all that a run needs."""
+    return serve()

@@ -1,0 +1,228 @@
+"""The API as its users meet it: behind a real uvicorn, on a free port, with a small source to read."""
+
+import io
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import uvicorn
+
+MONTH = "2026-01-01"
+
+SCHEMA = pa.schema(
+    [
+        ("account_id", pa.string()),
+        ("account_name", pa.string()),
+        ("account_region", pa.string()),
+        ("month", pa.date32()),
+        ("status", pa.string()),
+        ("renewal_date", pa.date32()),
+        ("account_owner", pa.string()),
+        ("arr", pa.int64()),
+        ("updated_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+
+def row(account_id: str, month: str = MONTH, status: str = "At Risk", **other: Any) -> dict[str, Any]:
+    """Give a row of the source: an account of AMER that alerts, unless told otherwise."""
+    return {
+        "account_id": account_id,
+        "account_name": f"Name of {account_id}",
+        "account_region": "AMER",
+        "month": date.fromisoformat(month),
+        "status": status,
+        "renewal_date": None,
+        "account_owner": None,
+        "arr": 50_000,
+        "updated_at": datetime(2026, 1, 20, tzinfo=UTC),
+        **other,
+    }
+
+
+ACME: dict[str, Any] = {
+    "account_name": "Acme & <Co>",
+    "arr": 1_234_567,
+    "renewal_date": date(2026, 6, 30),
+    "account_owner": "Ana Sousa",
+}
+
+ROWS = [
+    row("A/1", "2025-11-01", **ACME),
+    row("A/1", "2025-12-01", **ACME),
+    row("A/1", status="Healthy", **{**ACME, "updated_at": datetime(2026, 1, 2, tzinfo=UTC)}),
+    row("A/1", **ACME),
+    row("B", account_name="Bolt", account_region="EMEA", arr=None),
+    row("C", account_name="Cargo", account_region="LATAM"),
+    row("D", account_name="Dent", arr=9_999),
+    row("E", account_name="Elm", status="Healthy"),
+]
+"""One alert for each region that has a channel, one for a region that has none, one below the threshold."""
+
+COUNTS = {
+    "rows_scanned": 8,
+    "duplicates_found": 1,
+    "at_risk": 4,
+    "below_threshold": 1,
+    "alerts_sent": 2,
+    "skipped_replay": 0,
+    "failed_deliveries": 1,
+    "would_send": 0,
+    "unknown_region": 1,
+    "unconfirmed": 0,
+}
+"""What a first run of `ROWS` counts."""
+
+ACME_TEXT = """\
+🚩 At Risk: Acme &amp; &lt;Co&gt; (A/1)
+Region: AMER
+At Risk for: 3 months (since 2025-11-01)
+ARR: $1,234,567
+Renewal date: 2026-06-30
+Owner: Ana Sousa
+Details: https://app.yourcompany.com/accounts/A%2F1"""
+
+BOLT_TEXT = """\
+🚩 At Risk: Bolt (B)
+Region: EMEA
+At Risk for: 1 month (since 2026-01-01)
+ARR: Unknown
+Renewal date: Unknown
+Details: https://app.yourcompany.com/accounts/B"""
+
+
+def write_source(path: Path, rows: list[dict[str, Any]] | None = None, *, without: str = "") -> str:
+    """Write a source of these rows (`ROWS`), and give its URI."""
+    table = pa.Table.from_pylist(ROWS if rows is None else rows, schema=SCHEMA)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.drop_columns([without]) if without else table, path)
+    return path.as_uri()
+
+
+def closed_port() -> int:
+    """Give a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@dataclass(frozen=True)
+class Service:
+    """The API that is up, what it logs, and a client that talks to it."""
+
+    url: str
+    client: httpx.Client
+    log: io.StringIO
+
+    def post(self, path: str, source_uri: str, month: str = MONTH, **body: Any) -> httpx.Response:
+        """Ask for a run or a preview."""
+        return self.client.post(path, json={"source_uri": source_uri, "month": month, **body})
+
+    def run(self, source_uri: str, month: str = MONTH, **body: Any) -> dict[str, Any]:
+        """Run a month, which is to succeed, and give the run as it is stored."""
+        answer = self.post("/runs", source_uri, month, **body)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"] == "application/json"
+        assert list(answer.json()) == ["run_id"]
+        return self.get(f"/runs/{answer.json()['run_id']}")
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """Get what is there."""
+        answer = self.client.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Give every run that is stored, newest first."""
+        found: list[dict[str, Any]] = self.get("/runs")["runs"]
+        return found
+
+
+def problem_of(answer: httpx.Response) -> dict[str, Any]:
+    """Give the problem that was answered, having checked that it is a proper one."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    body: dict[str, Any] = answer.json()
+    assert set(body) - {"run_id"} == {"type", "title", "status", "code", "detail"}
+    assert body["status"] == answer.status_code
+    assert body["detail"]
+    assert "\n" not in body["detail"]
+    assert "Traceback" not in body["detail"]
+    return body
+
+
+def adds_up(counts: dict[str, int]) -> bool:
+    """Whether at risk = below the threshold + what became of the others, and no part is above its whole."""
+    ends = ("alerts_sent", "skipped_replay", "failed_deliveries", "would_send")
+    parts = counts["unknown_region"] + counts["unconfirmed"]
+    return (
+        counts["at_risk"] == counts["below_threshold"] + sum(counts[end] for end in ends)
+        and parts <= counts["failed_deliveries"]
+    )
+
+
+@contextmanager
+def served(environment: dict[str, str]) -> Iterator[Service]:
+    """Serve the API from a thread, with these settings; afterwards nothing of it is left."""
+    # Here, because most tests need none of this, and it takes seconds to import.
+    from prefect.context import refresh_global_settings_context  # noqa: PLC0415
+
+    from api.service import create_app  # noqa: PLC0415
+    from core import redaction  # noqa: PLC0415
+    from core.settings import load_settings  # noqa: PLC0415
+
+    log = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, _loggers_restored():
+        patch.setattr(sys, "stderr", log)
+        patch.setattr(redaction, "_secrets", set())
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        refresh_global_settings_context()
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(load_settings()), log_config=None, log_level="info")
+        )
+        listener = socket.create_server(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            _wait_until_started(server, thread, log)
+            with httpx.Client(base_url=url, timeout=60) as client:
+                yield Service(url, client, log)
+        finally:
+            server.should_exit = True
+            thread.join()
+            listener.close()
+    refresh_global_settings_context()
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, log: io.StringIO) -> None:
+    while not server.started:
+        assert thread.is_alive(), log.getvalue()
+        time.sleep(0.01)
+
+
+@contextmanager
+def _loggers_restored() -> Iterator[None]:
+    """Leave logging as other tests expect it, whatever the service configures."""
+    names = ("", "api", "core", "flows", "tasks", "uvicorn", "uvicorn.error", "uvicorn.access")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, handlers, level, propagate in before:
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)

@@ -1,0 +1,129 @@
+"""A container's stop and Ctrl-C: what is in flight gets its answer, nothing new is begun, nothing is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from core.ledger import open_ledger
+from tests.orchestration.conftest import is_gone
+from tests.service import MONTH, row, write_source
+from tests.slack.hostile import HostileSlack, answer, slowly
+
+ROOT = Path(__file__).parents[2]
+ALERTS = 30
+START_SECONDS = 60
+
+
+def environment(slack: HostileSlack, folder: Path, prefect: dict[str, str]) -> dict[str, str]:
+    """Give what a run needs; each answer of Slack takes so long that a signal comes into the middle."""
+    slack.script("/amer", slowly(0.3, answer(200, "ok")))
+    return {
+        **os.environ,
+        "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+        "SLACK_WEBHOOK_BASE_URL": slack.url,
+        "SLACK_CHANNEL_RATE": "0",
+        "REGIONS": '{"AMER": "amer"}',
+        **prefect,
+    }
+
+
+def until(true: Callable[[], Any], seconds: float = START_SECONDS) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def source(folder: Path) -> str:
+    return write_source(folder / "status.parquet", [row(f"A-{number:02}") for number in range(ALERTS)])
+
+
+def check(run: dict[str, Any], slack: HostileSlack) -> None:
+    """See that the run is closed, adds up, and says of every request what Slack said of it."""
+    counts = run["counts"]
+    assert (run["status"], run["error"]["code"]) == ("failed", "interrupted")
+    assert counts["alerts_sent"] == len(slack.requests)
+    assert 0 < counts["alerts_sent"] < ALERTS
+    assert (counts["unconfirmed"], counts["failed_deliveries"]) == (0, ALERTS - counts["alerts_sent"])
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_batch_job_ends_in_order_and_a_later_run_sends_the_rest(
+    number: signal.Signals, prefect_api: str, tmp_path: Path
+) -> None:
+    with HostileSlack() as slack:
+        settings = environment(slack, tmp_path, {"PREFECT_API_URL": prefect_api})
+        command = [sys.executable, "-m", "flows.monthly_risk_alerts"]
+        command += ["--source-uri", source(tmp_path), "--month", MONTH, "--json"]
+        job = subprocess.Popen(
+            command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        until(lambda: len(slack.requests) > 2)
+        job.send_signal(number)
+        out, err = job.communicate(timeout=60)
+        assert job.returncode == 1
+        assert "Traceback" not in err
+        check(json.loads(out), slack)
+
+        slack.script("/amer", answer(200, "ok"))
+        again = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=True)
+        counts = json.loads(again.stdout)["counts"]
+        assert counts["alerts_sent"] + counts["skipped_replay"] == ALERTS
+        texts = [request.message["text"] for request in slack.requests]
+        assert len(set(texts)) == len(texts) == ALERTS
+
+
+def test_the_api_ends_in_order_answers_who_waits_and_leaves_no_prefect_server(tmp_path: Path) -> None:
+    with HostileSlack() as slack:
+        settings = environment(slack, tmp_path, {"PREFECT_HOME": str(tmp_path / "prefect")})
+        log = (tmp_path / "api.log").open("w+")
+        api = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"],
+            cwd=ROOT,
+            env=settings,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+        def port() -> str:
+            text = (tmp_path / "api.log").read_text()
+            return text.partition("running on http://127.0.0.1:")[2].partition(" ")[0]
+
+        until(port)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port()}", timeout=100)
+        started = client.post(
+            "/runs",
+            json={"source_uri": source(tmp_path), "month": MONTH},
+            headers={"Prefer": "respond-async"},
+        )
+        until(lambda: len(slack.requests) > 2, seconds=100)
+        servers = children_of(api.pid)
+        run_id = started.json()["run_id"]
+        api.send_signal(signal.SIGTERM)
+        # Uvicorn's own way to end on a signal: it gives itself the signal again.
+        assert api.wait(60) in {0, -signal.SIGTERM}
+        assert servers
+        assert all(is_gone(server) for server in servers)
+        assert "Traceback" not in (tmp_path / "api.log").read_text()
+        assert "Warning" not in (tmp_path / "api.log").read_text()
+
+        run = open_ledger(settings["DATABASE_URL"]).history.run(run_id)
+        check(run.model_dump(mode="json"), slack)
+        log.close()
