@@ -1,0 +1,270 @@
+"""What durable delivery costs: our `send` beside a bare httpx loop that records nothing, and its replay.
+
+    python -m bench.delivery [--alerts 5000] [--rounds 3]
+
+Alerts on three channels, a lane each, pacing off, against a Slack that answers after 50 ms. Measured in turn,
+round by round, in an order that turns with the rounds, so that a busy minute hits all alike:
+
+- `delivery`: begin, plan, each claim and answer committed (`synchronous=FULL`), close; without Prefect;
+- `replay`: the same alerts again on the same ledger;
+- `bare`: one httpx client of the same options, the same lanes, messages built before; nothing is recorded;
+- `bare, keep-alive`: the same with connections kept, which delivery does without on purpose.
+
+The ledger lies in `bench/results/`, on the disk of the checkout. Nothing fails for being slow: the ratios
+are for a reader, who sees the load of the machine beside them.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from core.domain import Alert, Assessment, RoutedAlert, RunRequest, Scan
+from core.ledger import Ledger, open_ledger
+from core.message import build_message
+from core.run import new_run_id, open_run
+from core.settings import Settings
+from tasks.send import send
+
+CHANNELS = ("amer-risk-alerts", "emea-risk-alerts", "apac-risk-alerts")
+MONTH = date(2026, 1, 1)
+PAUSE_SECONDS = 0.05
+RESULTS = Path(__file__).parent / "results"
+DELIVERY, REPLAY, BARE, KEPT = "delivery", "replay", "bare", "bare, keep-alive"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ratio that we want to stay below."""
+
+    measured: str
+    against: str
+    at_most: float | None
+
+
+TARGETS = (Target(DELIVERY, BARE, 1.25), Target(DELIVERY, KEPT, None), Target(REPLAY, DELIVERY, 0.1))
+
+
+def main() -> None:
+    """Measure, print the table and keep the numbers in `bench/results/delivery.json`."""
+    parser = argparse.ArgumentParser(prog="python -m bench.delivery", description=__doc__.splitlines()[0])
+    parser.add_argument("--alerts", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    console = Console(emoji=False)
+    load = [os.getloadavg()[0]]
+    with _slow_slack() as slack:
+        seconds = measure(slack, options.alerts, options.rounds, console)
+    load.append(os.getloadavg()[0])
+    result = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "alerts": options.alerts,
+        "channels": len(CHANNELS),
+        "pause_seconds": PAUSE_SECONDS,
+        "seconds": seconds,
+        "ratios": {f"{item.measured} / {item.against}": ratios(seconds, item) for item in TARGETS},
+        "durable_commit_ms": round(commit_seconds() * 1000, 3),
+        "cpus": os.cpu_count(),
+        "load_before_and_after": load,
+        "versions": {
+            "python": platform.python_version(),
+            "sqlite": sqlite3.sqlite_version,
+            **{name: version(name) for name in ("httpx", "sqlalchemy", "sqlmodel")},
+        },
+    }
+    (RESULTS / "delivery.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    show(console, result)
+
+
+def measure(slack: str, alerts: int, rounds: int, console: Console) -> dict[str, list[float]]:
+    """Run every program once a round; gives the seconds of each by name."""
+    routed = [_routed(number) for number in range(alerts)]
+    programs: list[Callable[[], dict[str, float]]] = [
+        lambda: deliver_and_replay(slack, routed),
+        lambda: {BARE: bare(slack, routed, kept=0)},
+        lambda: {KEPT: bare(slack, routed, kept=20)},
+    ]
+    seconds: dict[str, list[float]] = {}
+    for number in range(rounds):
+        turn = number % len(programs)
+        for program in programs[turn:] + programs[:turn]:
+            for name, taken in program().items():
+                seconds.setdefault(name, []).append(round(taken, 3))
+                console.print(f"round {number + 1} of {rounds}: {name} {taken:.2f} s", style="dim")
+    return seconds
+
+
+def deliver_and_replay(slack: str, routed: Sequence[RoutedAlert]) -> dict[str, float]:
+    """Send the alerts on a new ledger, and again on the same; checks that each was posted once."""
+    with TemporaryDirectory(dir=RESULTS) as folder:
+        settings = Settings(
+            slack_webhook_base_url=slack,
+            slack_channel_rate=0,
+            max_alerts_per_run=0,
+            database_url=f"sqlite:///{folder}/ledger.db",
+        )
+        ledger = open_ledger(settings.database_url)
+        seconds = {}
+        for name, sent in ((DELIVERY, len(routed)), (REPLAY, 0)):
+            run_id = new_run_id()
+            started = time.perf_counter()
+            asyncio.run(_run(settings, ledger, run_id, routed))
+            seconds[name] = time.perf_counter() - started
+            _expect(ledger.history.run(run_id).counts.alerts_sent, sent)
+            _expect(_posted(slack), sent)
+        ledger.close()
+    return seconds
+
+
+async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence[RoutedAlert]) -> None:
+    request = RunRequest("file:///bench.parquet", MONTH)
+    scan = Scan(len(routed), 0, len(routed), 0)
+    assessment = Assessment("bench", scan, (), tuple(item.alert for item in routed))
+    with open_run(run_id, request, settings, ledger, None) as run:
+        await send.fn(run, assessment, routed)
+
+
+def bare(slack: str, routed: Sequence[RoutedAlert], *, kept: int) -> float:
+    """Post the alerts and look at nothing but the status; keeps up to `kept` connections."""
+    bodies: dict[str, list[bytes]] = {channel: [] for channel in CHANNELS}
+    for item in routed:
+        channel = item.channel or ""
+        message = build_message(
+            item.alert, channel=channel, app_base_url="https://app.yourcompany.com", name_channel=False
+        )
+        bodies[channel].append(json.dumps(message, ensure_ascii=False).encode())
+    started = time.perf_counter()
+    asyncio.run(_post_all(slack, bodies, kept))
+    taken = time.perf_counter() - started
+    _expect(_posted(slack), len(routed))
+    return taken
+
+
+async def _post_all(slack: str, bodies: dict[str, list[bytes]], kept: int) -> None:
+    headers = {"Content-Type": "application/json; charset=utf-8", "Accept-Encoding": "identity"}
+    limits = httpx.Limits(max_keepalive_connections=kept)
+    async with httpx.AsyncClient(limits=limits, follow_redirects=False, timeout=10) as client:
+
+        async def lane(channel: str) -> None:
+            for body in bodies[channel]:
+                answer = await client.post(f"{slack}/{channel}", content=body, headers=headers)
+                answer.raise_for_status()
+
+        await asyncio.gather(*(lane(channel) for channel in bodies))
+
+
+def commit_seconds(times: int = 200) -> float:
+    """Say how long one durable commit of SQLite takes on this disk: what no ledger can do without."""
+    with TemporaryDirectory(dir=RESULTS) as folder:
+        connection = sqlite3.connect(f"{folder}/commits.db", isolation_level=None)
+        connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (n)")
+        started = time.perf_counter()
+        for number in range(times):
+            connection.execute("INSERT INTO t VALUES (?)", (number,))
+        taken = time.perf_counter() - started
+        connection.close()
+    return taken / times
+
+
+def ratios(seconds: dict[str, list[float]], target: Target) -> dict[str, float | None]:
+    """Give the ratio round by round, as median and ends, beside its target."""
+    pairs = zip(seconds[target.measured], seconds[target.against], strict=True)
+    found = [measured / against for measured, against in pairs]
+    return {
+        "median": round(statistics.median(found), 4),
+        "lowest": round(min(found), 4),
+        "highest": round(max(found), 4),
+        "target": target.at_most,
+    }
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    """Print what was measured."""
+    alerts, rounds = result["alerts"], len(result["seconds"][BARE])
+    table = Table(title=f"{alerts:,} alerts, {len(CHANNELS)} channels, 50 ms an answer, {rounds} rounds")
+    for heading in ("", "median", "lowest", "highest", "an alert"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, found in result["seconds"].items():
+        median = statistics.median(found)
+        each = f"{median / alerts * 1000:.2f} ms"
+        table.add_row(name, f"{median:.2f} s", f"{min(found):.2f} s", f"{max(found):.2f} s", each)
+    console.print(table)
+    table = Table()
+    for heading in ("ratio", "median", "lowest", "highest", "target"):
+        table.add_column(heading, justify="left" if heading == "ratio" else "right")
+    for name, ratio in result["ratios"].items():
+        wanted = "" if ratio["target"] is None else f"≤ {ratio['target']}"
+        table.add_row(name, *(f"{ratio[key]:.3f}" for key in ("median", "lowest", "highest")), wanted)
+    console.print(table)
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    before, after = result["load_before_and_after"]
+    console.print(
+        f"{versions}; {result['cpus']} CPUs, load {before:.1f} before and {after:.1f} after;"
+        f" a durable commit takes {result['durable_commit_ms']} ms",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def _slow_slack() -> Iterator[str]:
+    program = Path(__file__).parent / "support" / "slow_slack.py"
+    process = subprocess.Popen(  # noqa: S603  # our own interpreter on our own file
+        [sys.executable, str(program), "--pause", str(PAUSE_SECONDS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the mock has no pipes")
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.stdin.close()
+
+
+def _posted(slack: str) -> int:
+    return int(httpx.get(slack, trust_env=False).text)
+
+
+def _expect(found: int, expected: int) -> None:
+    if found != expected:
+        raise RuntimeError(f"{found} alerts were posted, not {expected}: this measured something else")
+
+
+def _routed(number: int) -> RoutedAlert:
+    channel = CHANNELS[number % len(CHANNELS)]
+    region = channel.split("-")[0].upper()
+    alert = Alert(
+        account_id=f"ACC-{number:05}",
+        account_name=f"Account {number} Ltd.",
+        account_region=region,
+        arr=50_000 + number,
+        renewal_date=date(2026, 10, 28),
+        account_owner="Priya Raman",
+        duration_months=1 + number % 12,
+        risk_start_month=date(2025, 1, 1),
+    )
+    return RoutedAlert(alert, channel)
+
+
+if __name__ == "__main__":
+    main()

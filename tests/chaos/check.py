@@ -1,0 +1,104 @@
+"""The promises, checked against what Slack and the mail server really saw.
+
+- No account was posted twice, counting every request whose sender can't know that it failed.
+- Every account was posted, or is on record as unconfirmed; one of an unknown region is on record as that.
+- Whatever is still failed or unconfirmed was told in a mail that the mail server took.
+- Per run that was killed or frozen at most one alert a channel is unconfirmed of which Slack kept no silence.
+- No run is left running, and every run adds up.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.chaos.slack import DELIVERED, NO_ANSWER
+from tests.chaos.tally import Tally
+
+REGIONS = {"AMER": "amer", "EMEA": "emea", "APAC": "apac"}
+UNKNOWN = ("LATAM", "", None)
+UNKNOWN_EVERY = 15
+
+
+@dataclass
+class World:
+    """A month: its accounts and what was done to its runs."""
+
+    month: str
+    regions: Mapping[str, str | None] = field(default_factory=dict)
+    """The region of each account."""
+    runs_harmed: int = 0
+
+
+def write_source(path: Path, world: int, month: str, accounts: int) -> dict[str, str | None]:
+    """Write a month's source of so many accounts; gives the region of each, which is unknown for some."""
+    known = list(REGIONS)
+    regions: dict[str, str | None] = {}
+    for number in range(accounts):
+        turn, rest = divmod(number, UNKNOWN_EVERY)
+        region = known[number % len(known)] if rest else UNKNOWN[turn % len(UNKNOWN)]
+        regions[f"A{world:04d}-{number:03d}"] = region
+    first = date.fromisoformat(month)
+    table = pa.table(
+        {
+            "account_id": list(regions),
+            "account_name": [f"Account {account_id}" for account_id in regions],
+            "account_region": pa.array(list(regions.values()), pa.string()),
+            "month": [first] * accounts,
+            "status": ["At Risk"] * accounts,
+            "renewal_date": [first] * accounts,
+            "account_owner": ["Owner"] * accounts,
+            "arr": pa.array([50_000] * accounts, pa.int64()),
+            "updated_at": pa.array([datetime(2020, 1, 1, tzinfo=UTC)] * accounts, pa.timestamp("us", "UTC")),
+        }
+    )
+    pq.write_table(table, path)
+    return regions
+
+
+def check(
+    world: World, ledger: Path, fates: Mapping[str, Counter[str]], told: set[str], tally: Tally
+) -> None:
+    """Compare the ledger with the world outside, and add what is wrong to the tally."""
+    with closing(sqlite3.connect(ledger)) as connection:
+        outcomes = {
+            account_id: (status, reason)
+            for account_id, status, reason in connection.execute(
+                "SELECT account_id, status, reason FROM alert_outcomes WHERE month = ?", (world.month,)
+            )
+        }
+        runs = connection.execute(
+            "SELECT run_id, status, at_risk - below_threshold - alerts_sent - skipped_replay"
+            " - failed_deliveries - would_send FROM runs WHERE month = ?",
+            (world.month,),
+        ).fetchall()
+    unexplained = 0
+    for account_id, region in world.regions.items():
+        fate = fates.get(account_id, Counter())
+        status, reason = outcomes.get(account_id, ("missing", None))
+        delivered = fate[DELIVERED]
+        if delivered + fate[NO_ANSWER] > 1 or (delivered and region not in REGIONS):
+            tally.duplicates.append(f"{account_id}: {dict(fate)}")
+        if status == "sent" and not delivered:
+            tally.losses.append(f"{account_id} is on record as sent, but Slack saw {dict(fate)}")
+        wanted = status in {"sent", "unconfirmed"} if region in REGIONS else reason == "unknown_region"
+        if not wanted:
+            tally.losses.append(f"{account_id} is {status} ({reason}) after the last replay")
+        if status != "sent" and account_id not in told:
+            tally.untold.append(f"{account_id} is {status} ({reason}), and no accepted mail has told")
+        tally.posted += delivered
+        tally.unconfirmed += status == "unconfirmed"
+        unexplained += status == "unconfirmed" and not fate[NO_ANSWER]
+    if unexplained > world.runs_harmed * len(REGIONS):
+        tally.broken.append(f"{world.month}: {unexplained} unconfirmed for {world.runs_harmed} runs harmed")
+    for run_id, status, difference in runs:
+        if status == "running":
+            tally.broken.append(f"run {run_id} is still running")
+        if difference:
+            tally.broken.append(f"run {run_id} does not add up: {difference}")

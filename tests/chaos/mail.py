@@ -1,0 +1,72 @@
+"""A mail server that refuses and hangs up at random, and remembers what it took."""
+
+import asyncio
+import random
+import re
+import threading
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from types import TracebackType
+from typing import Any, Self
+
+from aiosmtpd.controller import Controller
+
+from tests.service import closed_port
+
+ACCOUNT = re.compile(r"\((A\d+-\d+)\)")
+
+
+class ChaosMail:
+    """The server, in a thread, on a port of its own; `kind` makes it well-behaved."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._lock = threading.Lock()
+        self._controller = Controller(self, hostname="127.0.0.1", port=closed_port())
+        self.port = self._controller.port
+        self.kind = False
+        self.offered = 0
+        self.accepted = 0
+        self._told: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._controller.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._controller.stop()
+
+    def told(self) -> set[str]:
+        """Give the accounts of which an accepted mail has told."""
+        with self._lock:
+            return set(self._told)
+
+    async def handle_MAIL(  # noqa: N802  # aiosmtpd calls it so
+        self, _server: Any, session: Any, envelope: Any, address: str, _options: list[str]
+    ) -> str:
+        """Begin a mail, or refuse to."""
+        chance = random.Random(f"{self._seed}/{self.offered}")  # noqa: S311
+        session.choice = 1.0 if self.kind else chance.random()
+        self.offered += 1
+        if session.choice < 0.2:
+            return "451 not now"
+        envelope.mail_from = address
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        """Take the mail, refuse it, or take it and never say so."""
+        # A moment in which whoever sends it can be killed.
+        await asyncio.sleep(0.05)
+        if session.choice < 0.35:
+            return "554 no"
+        if session.choice < 0.5:
+            server.transport.abort()
+            return "250 never heard"
+        mail = message_from_bytes(envelope.content, _class=EmailMessage, policy=default)
+        with self._lock:
+            self.accepted += 1
+            self._told |= set(ACCOUNT.findall(mail.get_content()))
+        return "250 OK"

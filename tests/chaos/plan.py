@@ -1,0 +1,74 @@
+"""What is to happen in each round, drawn from the seed alone: the same seed, the same choices."""
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Harm(StrEnum):
+    """What is done to a process."""
+
+    LET = "let"
+    KILL = "kill"
+    STOP = "stop"
+    FREEZE = "freeze"
+
+
+class Clock(StrEnum):
+    """By what the moment of a harm is counted, from the start of the round."""
+
+    SECONDS = "seconds"
+    MESSAGES = "messages that Slack saw"
+    MAILS = "mails that were offered"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What is done to a process, and when."""
+
+    harm: Harm = Harm.LET
+    clock: Clock = Clock.SECONDS
+    amount: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Batch jobs and requests to the API, side by side, all for one month, and what is done to whom."""
+
+    jobs: tuple[Fate, ...]
+    posts: int
+    api: Fate
+    prefect: Fate
+    hangs_up: bool
+    """Whether the first client of the API goes away before it has its answer."""
+
+
+def plan(seed: int, number: int) -> Round:
+    """Give the round of that number."""
+    chance = random.Random(f"{seed}/{number}")  # noqa: S311  # chaos that can be had again, not a secret
+    jobs, posts = chance.choice(((1, 0), (2, 0), (0, 1), (0, 2), (1, 1), (1, 1), (2, 1)))
+    return Round(
+        jobs=tuple(_fate(chance) for _ in range(jobs)),
+        posts=posts,
+        api=_fate(chance) if posts else Fate(),
+        prefect=_outage(chance) if chance.random() < 0.15 else Fate(),
+        hangs_up=bool(posts) and chance.random() < 0.25,
+    )
+
+
+def _fate(chance: random.Random) -> Fate:
+    harm = chance.choice((Harm.KILL, Harm.KILL, Harm.KILL, Harm.STOP, Harm.FREEZE, Harm.LET))
+    clock = chance.choice((Clock.SECONDS, Clock.MESSAGES, Clock.MESSAGES, Clock.MESSAGES, Clock.MAILS))
+    amount = {
+        Clock.SECONDS: chance.uniform(0.2, 9),
+        # Mostly few, to leave something to the next round. The fraction is of a tenth of a second after the
+        # message, when it is under way, answered or recorded.
+        Clock.MESSAGES: chance.uniform(1, chance.choice((6, 20, 40))),
+        Clock.MAILS: chance.uniform(1, 2),
+    }[clock]
+    return Fate(harm, clock, amount)
+
+
+def _outage(chance: random.Random) -> Fate:
+    clock = chance.choice((Clock.SECONDS, Clock.MESSAGES))
+    return Fate(chance.choice((Harm.KILL, Harm.KILL, Harm.FREEZE)), clock, chance.uniform(1, 12))

@@ -1,0 +1,127 @@
+"""The real processes: the batch job, the API and Prefect's server; each can be harmed at a planned moment."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+
+from flows.local_server import _CHILD_ENVIRONMENT
+from tests.chaos.plan import Clock, Fate, Harm
+from tests.service import closed_port
+
+Read = Callable[[], float]
+
+UP_SECONDS = 180
+END_SECONDS = 180
+"""The longest that a process may take to come up, or to end by itself."""
+FROZEN_SECONDS = 4
+"""Longer than the runs wait for an answer from Slack."""
+
+
+class Process:
+    """One of our programs, as a process that is started again when asked for."""
+
+    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+        self._command = [sys.executable, *arguments]
+        self._environment = {**os.environ, **environment}
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, unless it is there."""
+        if not self.running:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
+
+    @property
+    def running(self) -> bool:
+        """Whether it is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def end(self) -> int:
+        """Wait until it ends by itself; gives its exit code."""
+        assert self._process is not None
+        return self._process.wait(END_SECONDS)
+
+    def terminate(self) -> None:
+        """Ask it to end, and wait."""
+        if self._process is not None and self.running:
+            self._process.terminate()
+            self._process.wait(END_SECONDS)
+
+    def kill(self) -> None:
+        """Kill it, if it is there."""
+        if self._process is not None and self.running:
+            self._process.kill()
+            self._process.wait()
+
+    def suffer(self, fate: Fate, clocks: Mapping[Clock, Read], over: Callable[[], bool]) -> Harm:
+        """Do what is planned, unless all is `over` before; gives what was done."""
+        clock = clocks[fate.clock]
+        while clock() < int(fate.amount):
+            if over():
+                return Harm.LET
+            time.sleep(0.002)
+        # What is left of the amount spreads the moment between two messages.
+        time.sleep(fate.amount % 1 * 0.1)
+        if fate.harm is Harm.LET or over() or not self.running:
+            return Harm.LET
+        assert self._process is not None
+        if fate.harm is Harm.FREEZE:
+            self._process.send_signal(signal.SIGSTOP)
+            time.sleep(FROZEN_SECONDS)
+            self._process.send_signal(signal.SIGCONT)
+        elif fate.harm is Harm.STOP:
+            self.terminate()
+        else:
+            self.kill()
+        return fate.harm
+
+
+class Server(Process):
+    """A program that answers on a port of its own, the same whenever it is started again."""
+
+    def __init__(self, app: list[str], health: str, environment: Mapping[str, str], log: Path) -> None:
+        port = closed_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._health = f"{self.url}{health}"
+        arguments = ["-m", "uvicorn", *app, "--port", str(port), "--log-level", "warning"]
+        super().__init__(arguments, environment, log)
+
+    def ensure_up(self) -> None:
+        """Start it, unless it is there, and wait until it answers."""
+        deadline = time.monotonic() + UP_SECONDS
+        self.start()
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(self._health, timeout=5).is_success:
+                    return
+            except httpx.HTTPError:
+                if not self.running:
+                    raise RuntimeError(f"{self._command} ended: {self._log.read_text()[-500:]}") from None
+            time.sleep(0.05)
+        raise RuntimeError(f"{self._command} does not answer")
+
+
+def prefect_server(home: Path, log: Path) -> Server:
+    """Give Prefect's server with the settings that runs use."""
+    app = ["--factory", "prefect.server.api.server:create_app"]
+    return Server(app, "/api/health", {**_CHILD_ENVIRONMENT, "PREFECT_HOME": str(home)}, log)
+
+
+def api_server(environment: Mapping[str, str], log: Path) -> Server:
+    """Give the API."""
+    return Server(["api.app:app"], "/health", environment, log)
+
+
+def batch_job(source_uri: str, month: str, environment: Mapping[str, str], log: Path) -> Process:
+    """Give a run of the month from the command line."""
+    arguments = ["-m", "flows.monthly_risk_alerts", "--source-uri", source_uri, "--month", month, "--json"]
+    return Process(arguments, environment, log)

@@ -1,0 +1,115 @@
+"""A Slack that answers at random, and remembers what it saw and what it said."""
+
+import json
+import random
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+DELIVERED, REFUSED, NO_ANSWER = "delivered", "refused", "no answer"
+"""What became of a request: posted; surely not posted; posted, perhaps, but the client can't know."""
+
+ACCOUNT = re.compile(r"/accounts/(\S+)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request that came in whole."""
+
+    month: str
+    account_id: str
+    fate: str
+
+
+class ChaosSlack:
+    """The server, in threads, on a free port; `kind` makes it well-behaved."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._lock = threading.Lock()
+        self.kind = False
+        self.seen: list[Seen] = []
+        slack = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                slack._answer(self, json.loads(body)["text"])
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def fates(self, month: str) -> dict[str, Counter[str]]:
+        """Give what became of each account's requests in a month's world."""
+        with self._lock:
+            found: dict[str, Counter[str]] = {}
+            for item in self.seen:
+                if item.month == month:
+                    found.setdefault(item.account_id, Counter())[item.fate] += 1
+            return found
+
+    def _answer(self, request: BaseHTTPRequestHandler, text: str) -> None:
+        found = ACCOUNT.search(text)
+        if found is None:
+            raise ValueError(f"a message without its details link: {text}")
+        account_id = found[1]
+        with self._lock:
+            # By account and try, for the order in which they come is nobody's choice.
+            nth = sum(item.account_id == account_id for item in self.seen)
+            chance = random.Random(f"{self._seed}/{account_id}/{nth}")  # noqa: S311
+            choice, pause = (0.0, 0.0) if self.kind else (chance.random(), chance.random() * 0.15)
+            fate = DELIVERED if choice < 0.80 else REFUSED if choice < 0.94 else NO_ANSWER
+            # Written down before it is answered: the client may be dead by then, and yet it was posted.
+            self.seen.append(Seen(account_id.rsplit("-", 1)[0], account_id, fate))
+        time.sleep(pause)
+        try:
+            if fate == DELIVERED:
+                self._say(request, 200, "ok")
+            elif fate == NO_ANSWER:
+                linger = struct.pack("ii", 1, 0)
+                request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                request.connection.close()
+            elif choice < 0.87:
+                self._say(request, 500, "rollup_error")
+            elif choice < 0.92:
+                self._say(request, 429, "rate_limited", {"Retry-After": "1"})
+            else:
+                self._say(request, 400, "invalid_payload")
+        except OSError:
+            pass  # The client was killed meanwhile; that is the point.
+
+    @staticmethod
+    def _say(
+        request: BaseHTTPRequestHandler, status: int, word: str, headers: dict[str, str] | None = None
+    ) -> None:
+        request.send_response(status)
+        for name, value in (headers or {}).items():
+            request.send_header(name, value)
+        request.send_header("Content-Length", str(len(word)))
+        request.end_headers()
+        request.wfile.write(word.encode())

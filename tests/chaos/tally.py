@@ -1,0 +1,44 @@
+"""What happened, added up over all worlds."""
+
+from dataclasses import dataclass, field
+
+from tests.chaos.plan import Harm
+
+
+@dataclass
+class Tally:
+    """Counts of what was done, and a line for each promise that was broken."""
+
+    rounds: int = 0
+    runs: int = 0
+    kills: int = 0
+    stops: int = 0
+    freezes: int = 0
+    outages: int = 0
+    """Of Prefect's server."""
+    posted: int = 0
+    unconfirmed: int = 0
+    duplicates: list[str] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a promise was broken."""
+        return bool(self.duplicates or self.losses or self.untold or self.broken)
+
+    def add_harm(self, harm: Harm) -> None:
+        """Count what was done to a batch job or the API."""
+        self.kills += harm is Harm.KILL
+        self.stops += harm is Harm.STOP
+        self.freezes += harm is Harm.FREEZE
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.rounds} rounds, {self.runs} runs, {self.kills} killed, {self.stops} stopped,"
+            f" {self.freezes} frozen, {self.outages} outages of Prefect: {self.posted} alerts posted,"
+            f" {self.unconfirmed} unconfirmed, {len(self.duplicates)} duplicates, {len(self.losses)} losses,"
+            f" {len(self.untold)} untold"
+        )
+        return "\n".join([head, *self.duplicates, *self.losses, *self.untold, *self.broken])
