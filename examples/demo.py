@@ -1,0 +1,199 @@
+"""`make run`: the whole service from nothing, on a sample source and against a mock Slack.
+
+Everything it makes stays in `.demo/`: the sample, the ledger, Prefect's files and the log of the last run. So
+a second `make run` is a replay of the same month, which posts nothing.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from rich.cells import cell_len
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from core.settings import CONFIG_FILE, Settings  # noqa: E402  # found once the checkout is on the path
+from examples.make_sample import write_sample  # noqa: E402
+from examples.mock_slack import MockSlack  # noqa: E402
+
+DEMO = ROOT / ".demo"
+SOURCE = DEMO / "monthly_account_status.parquet"
+LOG = DEMO / "run.log"
+MONTH = "2026-01-01"
+REGIONS = '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts", "APAC": "apac-risk-alerts"}'
+WIDTH = 80
+LOG_TAIL = 20
+
+_LOG_LINE = re.compile(r"^\d{2}:\d{2}:\d{2} [A-Z]+ +", re.MULTILINE)
+_ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
+
+
+def main() -> int:
+    """Run the demo; gives the exit code of the run."""
+    # Also where the locale knows no emoji, as in a bare container.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    DEMO.mkdir(exist_ok=True)
+    if not SOURCE.exists():
+        # Under its name only once it is whole: Ctrl-C must not leave half a sample behind.
+        unfinished = SOURCE.with_suffix(".unfinished")
+        write_sample(unfinished)
+        unfinished.rename(SOURCE)
+    print(f"Source  {SOURCE.relative_to(ROOT)}: 24 months, 400 accounts")
+    with MockSlack() as slack:
+        print(f"Slack   a mock on {slack.url}")
+        print("Run     starting; most of the wait is Prefect's local server ...", flush=True)
+        code, report = run_batch_job(slack.url)
+        messages = slack.messages
+    log = LOG.read_text(encoding="utf-8", errors="replace")
+    show_slack(messages)
+    show_report(report)
+    show_support_mail(log)
+    show_end(code, messages, report, log)
+    return code
+
+
+def run_batch_job(slack_url: str) -> tuple[int, str]:
+    """Run the month as a user would, by the command line; gives its exit code and its report."""
+    # What the user has set for the real service has no part in this, and Prefect gets a home of its own.
+    ours = {name.upper() for name in Settings.model_fields} | {CONFIG_FILE}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() not in ours and not name.startswith("PREFECT_")
+    }
+    environment |= {
+        "SLACK_WEBHOOK_BASE_URL": slack_url,
+        "REGIONS": REGIONS,
+        # From the folder that the command runs in: whatever is in the checkout's path needs no escaping.
+        "DATABASE_URL": "sqlite:///.demo/risk_alerts.db",
+        # No pacing: the mock has no limit, and nobody wants to watch one message a second.
+        "SLACK_CHANNEL_RATE": "0",
+        "PREFECT_HOME": str(DEMO / "prefect"),
+        "COLUMNS": str(WIDTH),
+        "PYTHONIOENCODING": "utf-8",
+    }
+    command = [sys.executable, "-m", "flows.monthly_risk_alerts"]
+    command += ["--source-uri", SOURCE.as_uri(), "--month", MONTH]
+    with (
+        LOG.open("w", encoding="utf-8") as log,
+        subprocess.Popen(  # noqa: S603  # our own interpreter on our own module
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
+        ) as job,
+    ):
+        try:
+            report, _ = job.communicate()
+        except KeyboardInterrupt:
+            # It was told as well, and still writes down what became of its alerts.
+            job.wait()
+            raise
+    return job.returncode, report
+
+
+def show_slack(messages: list[dict[str, Any]]) -> None:
+    """Show what landed in which channel, the first message in full."""
+    headline("WHAT THE SLACK GOT")
+    if not messages:
+        print("Nothing.")
+        return
+    by_channel: dict[str, list[str]] = defaultdict(list)
+    for item in messages:
+        by_channel[item["channel"]].append(as_slack_shows(item["message"]["text"]))
+    for number, (channel, texts) in enumerate(sorted(by_channel.items())):
+        print(f"\n#{channel}: {len(texts)} messages" if len(texts) > 1 else f"\n#{channel}: 1 message")
+        for position, text in enumerate(texts):
+            lines = text.splitlines()
+            if number == position == 0:
+                for line in lines:
+                    print(clip(f"  {line}"))
+                print("  (the others shortened)")
+                continue
+            facts = [line for line in lines if line.startswith(("At Risk for: ", "ARR: "))]
+            print(clip(f"  {lines[0]}"))
+            print(clip(f"       {', '.join(facts)}"))
+
+
+def show_report(report: str) -> None:
+    """Show what the command printed."""
+    headline("WHAT THE RUN REPORTED")
+    print("\n".join(line.rstrip() for line in report.strip().splitlines()) or "(nothing)")
+
+
+def show_support_mail(log: str) -> None:
+    """Show the mail to support as the run logged it, there being no mail server here."""
+    mail = support_mail(log)
+    if mail:
+        headline("THE MAIL TO SUPPORT (logged, as no SMTP_HOST is set)")
+        print(mail)
+
+
+def support_mail(log: str) -> str:
+    """Find the notification in a log: the record that says to whom it goes, up to the next one."""
+    records = _LOG_LINE.split(log)
+    return next((record.strip() for record in records if record.startswith("To ")), "")
+
+
+def show_end(code: int, messages: list[dict[str, Any]], report: str, log: str) -> None:
+    """Say in a sentence what happened, and what to do next."""
+    headline("IN SHORT")
+    if code:
+        print("The run failed. Why is in its report, and in its log, which ends:")
+        print("\n".join(log.splitlines()[-LOG_TAIL:]) or "(nothing)")
+        print("To start over: rm -rf .demo")
+    elif messages:
+        channels = len({item["channel"] for item in messages})
+        print(f"{len(messages)} alerts were posted to {channels} channels.")
+        print("Type `make run` again: the same month is replayed, and nothing is posted twice.")
+    else:
+        print(f"Nothing was posted: all {skipped(report)} were sent before.")
+        print("What failed is tried again by every run, and fails until its cause is mended.")
+        print("To start over: rm -rf .demo (or `make clean`, which removes .venv as well).")
+
+
+def skipped(report: str) -> int:
+    """Count what the report's table of channels says was skipped."""
+    lines = report.splitlines()
+    for start, line in enumerate(lines):
+        if line.startswith("channel ") and "skipped replay" in line:
+            end = line.index("skipped replay") + len("skipped replay")
+            rows = takewhile(str.strip, lines[start + 1 :])
+            cells = [row[:end].split()[-1] for row in rows]
+            return sum(int(cell) for cell in cells if cell.isdecimal())
+    return 0
+
+
+def headline(text: str) -> None:
+    """Print a line that parts the sections."""
+    print(f"\n{'-' * WIDTH}\n{text}")
+
+
+def as_slack_shows(text: str) -> str:
+    """Undo the three escapes, as Slack does for people."""
+    for entity, character in _ENTITIES:
+        text = text.replace(entity, character)
+    return text
+
+
+def clip(line: str) -> str:
+    """Cut a line to the width, as a terminal counts it."""
+    cut = line
+    while cell_len(cut) > WIDTH - (3 if cut != line else 0):
+        cut = cut[:-1]
+    return cut if cut == line else f"{cut}..."
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # As in `make run | head`: whoever reads has seen enough, and Python is not to say so at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

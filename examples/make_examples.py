@@ -1,0 +1,169 @@
+"""Make the example outputs anew, from the real API on a small source: `make examples`.
+
+    python examples/make_examples.py [--out FOLDER]
+
+`preview.json` is the answer of `POST /preview`, `run.json` that of `GET /runs/{run_id}` after a run against a
+Slack where one channel is archived; `slack_message.json` is a message that it got, `support_mail.txt` what
+support is told. Nothing is shortened: the source holds a dozen accounts of the sample, chosen for their
+traps. Only what differs from run to run (ids, times, where the source is) is replaced by something fixed.
+"""
+
+import argparse
+import json
+import logging
+import os
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import uvicorn
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from core.settings import CONFIG_FILE, Settings, load_settings  # noqa: E402  # found on the path from here
+from examples.make_sample import sample_table  # noqa: E402
+from examples.mock_slack import MockSlack  # noqa: E402
+
+MONTH = "2026-01-01"
+REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts", "APAC": "apac-risk-alerts"}
+ACCOUNTS = (
+    "ACC-90001",  # the specification's example
+    "ACC-90002",  # a missing month ends the streak
+    "ACC-90004",  # at risk for over a year
+    "ACC-90005",  # at risk in the whole history
+    "ACC-90011",  # a later row takes the risk back
+    "ACC-90017",  # the very same row twice
+    "ACC-90021",  # no region
+    "ACC-90023",  # a region that no channel is for
+    "ACC-90025",  # an unknown ARR
+    "ACC-90026",  # one dollar below the threshold
+    "ACC-90029",  # no owner
+    "ACC-90031",  # a name with &, < and >
+)
+ARCHIVED = "apac-risk-alerts"
+
+SOURCE_URI = "gs://bucket/monthly_account_status.parquet"
+FIXED = {
+    "run_id": "0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c",
+    "flow_run_id": "7c2b6f0e-3f0a-4f57-9a39-5d1c2a1e8b64",
+    "source_uri": SOURCE_URI,
+    "source_version": "generation:1767571200000000",
+    "started_at": "2026-02-01T08:00:00Z",
+    "finished_at": "2026-02-01T08:00:21Z",
+    "sent_at": "2026-02-01T08:00:12Z",
+}
+"""What stands in the examples for what differs from run to run."""
+
+
+def make(folder: Path) -> list[Path]:
+    """Write the examples into `folder`; gives their paths."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        scratch = Path(name)
+        source = scratch / "source.parquet"
+        _write_source(source)
+        with MockSlack() as slack:
+            slack.fail(ARCHIVED, 410)
+            _set_environment(scratch, slack.url)
+            preview, run = _ask(source.as_uri())
+            message = next(item for item in slack.messages if "ACC-90005" in item["message"]["text"])
+        actual = {run["run_id"]: FIXED["run_id"], run["source_uri"]: SOURCE_URI}
+    mail = run["support_message"]
+    texts = {
+        "preview.json": _json(preview, actual),
+        "run.json": _json(run, actual),
+        "slack_message.json": _json(message["message"], actual),
+        "support_mail.txt": _replaced(f"Subject: {mail['subject']}\n\n{mail['body']}", actual),
+    }
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    return [folder / file for file in texts]
+
+
+def _write_source(path: Path) -> None:
+    table = sample_table()
+    pq.write_table(table.filter(pc.is_in(table["account_id"], value_set=pa.array(ACCOUNTS))), path)
+
+
+def _set_environment(scratch: Path, slack_url: str) -> None:
+    """Set all that decides what the examples look like, and nothing that the user has set."""
+    for setting in (*Settings.model_fields, CONFIG_FILE):
+        os.environ.pop(setting.upper(), None)
+    os.environ |= {
+        "DATABASE_URL": f"sqlite:///{scratch}/ledger.db",
+        "SLACK_WEBHOOK_BASE_URL": slack_url,
+        "SLACK_CHANNEL_RATE": "0",  # no pacing: the mock has no limit
+        "REGIONS": json.dumps(REGIONS),
+        "PREFECT_HOME": str(scratch / "prefect"),
+    }
+
+
+def _ask(source_uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Get a preview and a run from the API."""
+    with _served() as client:
+        body = {"source_uri": source_uri, "month": MONTH}
+        preview = client.post("/preview", json=body).raise_for_status().json()
+        run_id = client.post("/runs", json=body).raise_for_status().json()["run_id"]
+        return preview, client.get(f"/runs/{run_id}").raise_for_status().json()
+
+
+@contextmanager
+def _served() -> Iterator[httpx.Client]:
+    """Serve the API on a free port; gives a client of it."""
+    # Only now: Prefect takes its settings from the environment when it is first imported.
+    from api.service import create_app  # noqa: PLC0415
+
+    server = uvicorn.Server(uvicorn.Config(create_app(load_settings()), log_config=None))
+    # What the service logs is not what this command has to say.
+    logging.disable(logging.CRITICAL)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            # Until it is up, the request waits in the listener's queue.
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with httpx.Client(base_url=url, timeout=300) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _json(value: Any, actual: dict[str, str]) -> str:
+    return _replaced(json.dumps(_fixed(value), indent=2, ensure_ascii=False) + "\n", actual)
+
+
+def _fixed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: FIXED[name] if name in FIXED and item is not None else _fixed(item)
+            for name, item in value.items()
+        }
+    return [_fixed(item) for item in value] if isinstance(value, list) else value
+
+
+def _replaced(text: str, actual: dict[str, str]) -> str:
+    for found, fixed in actual.items():
+        text = text.replace(found, fixed)
+    return text
+
+
+def main() -> None:
+    """Write the examples where the arguments say, by default where they are kept."""
+    parser = argparse.ArgumentParser(description="Make the example outputs anew.")
+    parser.add_argument("--out", type=Path, default=ROOT / "examples")
+    for path in make(parser.parse_args().out):
+        print(path.name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The tree itself: what is locked, listed, runnable, and what no file may say."""
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("api", "core", "flows", "tasks")
+LOCKS = ("requirements/runtime.txt", "requirements/dev.txt")
+
+# Put together here, so that this file does not say what it looks for.
+REGISTRY_HOSTS = tuple(
+    ".".join(parts)
+    for parts in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("npmjs", "org"),
+        ("npmjs", "com"),
+        ("docker", "io"),
+    )
+)
+UNFINISHED = ("TO" + "DO", "FIX" + "ME")
+
+
+def _tree() -> list[Path]:
+    """Give the files that git has or would take."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    names = {name for name in answer.stdout.decode().split("\0") if name}
+    return [path for path in (ROOT / name for name in sorted(names)) if path.is_file()]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _locked(name: str) -> list[str]:
+    """Give the lock's requirements, each on one line, without comments."""
+    lines = [line for line in _text(ROOT / name).splitlines() if not line.lstrip().startswith("#")]
+    return [line.strip() for line in "\n".join(lines).replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def _pins(name: str) -> dict[str, set[str]]:
+    pins: dict[str, set[str]] = {}
+    for line in _locked(name):
+        requirement = Requirement(line.split(" --hash=")[0])
+        pins.setdefault(canonicalize_name(requirement.name), set()).add(str(requirement.specifier)[2:])
+    return pins
+
+
+def test_no_file_names_a_registry() -> None:
+    """The lock works behind anyone's mirror, so no host stands anywhere."""
+    named = [(path.name, host) for path in _tree() for host in REGISTRY_HOSTS if host in _text(path).lower()]
+    assert named == []
+
+
+def test_no_file_is_another_lock() -> None:
+    """There is one lock, in requirements/."""
+    assert [path for path in _tree() if path.name == "uv" + ".lock"] == []
+
+
+def test_no_file_promises_to_be_finished_later() -> None:
+    """What is missing is an issue, not a remark."""
+    marks = re.compile(rf"\b({'|'.join(UNFINISHED)})\b")
+    assert [path for path in _tree() if marks.search(_text(path))] == []
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_each_locked_requirement_is_one_version_with_hashes(name: str) -> None:
+    """Nothing is installed but the very files that were locked."""
+    lines = _locked(name)
+    assert len(lines) > 50
+    for line in lines:
+        assert re.match(r"^[a-z0-9-]+==[^\s*]+( ;[^=]*[=<>!].*?)?(\s+--hash=sha256:[0-9a-f]{64})+$", line), (
+            line
+        )
+
+
+def test_what_is_locked_for_development_includes_what_runs() -> None:
+    """The tests run on the versions that the service runs on."""
+    development = _pins("requirements/dev.txt")
+    assert {name: development.get(name) for name in _pins("requirements/runtime.txt")} == _pins(
+        "requirements/runtime.txt"
+    )
+
+
+def test_the_locks_hold_what_pyproject_asks_for() -> None:
+    """A dependency that was added or raised has been locked again."""
+    project = tomllib.loads(_text(ROOT / "pyproject.toml"))
+    wanted = {
+        "requirements/runtime.txt": project["project"]["dependencies"],
+        "requirements/dev.txt": project["dependency-groups"]["dev"],
+    }
+    for name, dependencies in wanted.items():
+        pins = _pins(name)
+        for dependency in map(Requirement, dependencies):
+            versions = pins.get(canonicalize_name(dependency.name), set())
+            assert versions, f"{dependency} is not in {name}: make lock"
+            assert all(dependency.specifier.contains(version) for version in versions), (
+                f"{dependency}: make lock"
+            )
+
+
+def test_the_packages_are_named_one_by_one() -> None:
+    """No package folder is left out of the distribution, or named without being there."""
+    project = tomllib.loads(_text(ROOT / "pyproject.toml"))
+    folders = {
+        ".".join(path.relative_to(ROOT).parent.parts)
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+    }
+    assert sorted(project["tool"]["setuptools"]["packages"]) == sorted(folders)
+
+
+@pytest.mark.parametrize("target", ["run", "test", "install", "serve", "check", "lock"])
+def test_the_makefile_has_the_target_and_says_what_it_does(target: str) -> None:
+    """`make` alone lists every command with a line about it."""
+    assert re.search(rf"^{target}:.*## \S+", _text(ROOT / "Makefile"), re.MULTILINE)
+
+
+def test_ci_can_be_run_and_ends_with_the_tests() -> None:
+    """CI does what anyone does at home."""
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    lines = _text(script).rstrip().splitlines()
+    assert lines[0] == "#!/usr/bin/env bash"
+    assert "set -euo pipefail" in lines
+    assert lines[-1] == "make test"
+
+
+def test_the_image_is_made_of_the_runtime_lock_and_every_room() -> None:
+    """The image has all packages, nothing that is only for development, and no root."""
+    dockerfile = _text(ROOT / "Dockerfile")
+    for room in ROOMS:
+        assert f"COPY {room}/ {room}/" in dockerfile
+    assert "--require-hashes --requirement /tmp/runtime.txt" in dockerfile
+    assert "dev.txt" not in dockerfile
+    assert re.search(r"^USER \d+:\d+$", dockerfile, re.MULTILINE)

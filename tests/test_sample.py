@@ -1,0 +1,265 @@
+"""The sample source has every trap it promises, and is the same each time."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from examples.make_sample import (
+    DEFAULT_LAST_MONTH,
+    ROW_GROUP_ROWS,
+    TRAPS,
+    WHOLE_HISTORY,
+    Trap,
+    sample_table,
+    write_sample,
+)
+
+REGIONS = {"AMER", "EMEA", "APAC"}
+THRESHOLD = 10_000
+BY_ID = [trap for trap in TRAPS if trap.account_id is not None]
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    """Give the rows of the sample with its defaults."""
+    return sample_table().to_pylist()
+
+
+@pytest.fixture(scope="module")
+def winners(rows: list[Row]) -> dict[tuple[str, date], Row]:
+    """Give the winning row of each account and month, by the slow and obvious way."""
+    best: dict[tuple[str, date], Row] = {}
+    for row in rows:
+        if row["account_id"] is None:
+            continue
+        key = (row["account_id"], row["month"])
+        if key not in best or _rank(row) >= _rank(best[key]):
+            best[key] = row
+    return best
+
+
+def _rank(row: Row) -> tuple[bool, float]:
+    updated_at: datetime | None = row["updated_at"]
+    return (updated_at is not None, updated_at.timestamp() if updated_at else 0.0)
+
+
+def _order(row: Row, other: Row) -> int:
+    return (_rank(row) > _rank(other)) - (_rank(row) < _rank(other))
+
+
+def _months_at_risk(winners: dict[tuple[str, date], Row], account_id: str, month: date) -> int:
+    months = 0
+    while (account_id, month) in winners and winners[account_id, month]["status"] == "At Risk":
+        months += 1
+        year_end = month.month == 1
+        month = month.replace(month.year - year_end, 12 if year_end else month.month - 1)
+    return months
+
+
+def _alerts(winners: dict[tuple[str, date], Row]) -> list[Row]:
+    return [
+        row
+        for (_, month), row in winners.items()
+        if month == DEFAULT_LAST_MONTH
+        and row["status"] == "At Risk"
+        and (row["arr"] is None or row["arr"] >= THRESHOLD)
+    ]
+
+
+@pytest.mark.parametrize("trap", BY_ID, ids=lambda trap: trap.why)
+def test_each_trap_is_at_risk_for_as_long_as_it_says(
+    trap: Trap, winners: dict[tuple[str, date], Row], rows: list[Row]
+) -> None:
+    """A trap says truly what the last month makes of it."""
+    assert trap.account_id is not None
+    expected = trap.months or 0
+    if expected == WHOLE_HISTORY:
+        expected = len({row["month"] for row in rows})
+    assert _months_at_risk(winners, trap.account_id, DEFAULT_LAST_MONTH) == expected
+
+
+def test_duplicates_flip_the_status_both_ways_now_and_in_the_past(
+    rows: list[Row], winners: dict[tuple[str, date], Row]
+) -> None:
+    """Losing rows say the opposite of the winner, in each direction."""
+    flips = {
+        (row["status"] == "At Risk", winner["status"] == "At Risk", row["month"] == DEFAULT_LAST_MONTH)
+        for row in rows
+        if row["account_id"] is not None
+        for winner in [winners[row["account_id"], row["month"]]]
+        if _rank(row) < _rank(winner)
+    }
+    for now in (True, False):
+        assert {(True, False, now), (False, True, now)} <= flips
+
+
+def test_later_rows_stand_before_and_after_the_ones_they_replace(rows: list[Row]) -> None:
+    """Neither the first nor the last row of a month is always the winner, and some tie."""
+    previous: dict[tuple[str, date], Row] = {}
+    orders = set()
+    for row in rows:
+        key = (row["account_id"], row["month"])
+        if key in previous and row["updated_at"] and previous[key]["updated_at"]:
+            orders.add(_order(row, previous[key]))
+        previous[key] = row
+    assert orders == {-1, 0, 1}
+
+
+def test_a_null_updated_at_stands_alone_and_beside_another(rows: list[Row]) -> None:
+    """A row without `updated_at` is the only one of its month, or one of two."""
+    undated = [row for row in rows if row["updated_at"] is None]
+    beside = {
+        sum(other["account_id"] == row["account_id"] and other["month"] == row["month"] for other in rows)
+        for row in undated
+    }
+    assert beside == {1, 2}
+
+
+def test_the_specification_s_example_is_there(winners: dict[tuple[str, date], Row]) -> None:
+    """The four months of the specification are an account's last four."""
+    months = (date(2025, 10, 1), date(2025, 11, 1), date(2025, 12, 1), date(2026, 1, 1))
+    statuses = [winners["ACC-90001", month]["status"] for month in months]
+    assert statuses == ["At Risk", "At Risk", "Healthy", "At Risk"]
+
+
+def test_the_last_month_has_a_screenful_of_alerts_and_a_handful_of_unknown_regions(
+    winners: dict[tuple[str, date], Row],
+) -> None:
+    """The report of the last month fits a screen."""
+    alerts = _alerts(winners)
+    assert 20 <= len(alerts) <= 40
+    unknown = [row["account_region"] for row in alerts if row["account_region"] not in REGIONS]
+    assert {None, "", "LATAM", "amer"} == set(unknown)
+    assert len(unknown) <= 6
+    assert {row["account_region"] for row in alerts} >= REGIONS
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("arr", None),
+        ("arr", THRESHOLD),
+        ("renewal_date", None),
+        ("account_owner", None),
+        ("account_region", None),
+        ("account_region", ""),
+    ],
+)
+def test_alerts_have_the_edges_of_each_column(
+    winners: dict[tuple[str, date], Row], column: str, value: object
+) -> None:
+    """Everything nullable is null in an alert, and an ARR is exactly the threshold."""
+    assert value in [row[column] for row in _alerts(winners)]
+
+
+@pytest.mark.parametrize("text", ["&", "<", ">", "<!channel>", "\n", "🦊", "*", "`"])
+def test_alerts_have_names_that_break_a_careless_message(
+    winners: dict[tuple[str, date], Row], text: str
+) -> None:
+    """Names of alerts have markup, mentions, line breaks and emoji."""
+    assert any(text in row["account_name"] for row in _alerts(winners))
+
+
+def test_an_alert_has_an_id_that_must_be_encoded_in_a_url(winners: dict[tuple[str, date], Row]) -> None:
+    """An alert's id has the characters that mean something in a URL."""
+    assert any({"/", "?", "&", "#", "%", " "} <= set(row["account_id"]) for row in _alerts(winners))
+
+
+def test_statuses_in_the_wrong_case_are_there_in_the_last_month_and_before(rows: list[Row]) -> None:
+    """A misspelt status is in the target month, and in a history."""
+    months = {row["month"] == DEFAULT_LAST_MONTH for row in rows if row["status"] == "at risk"}
+    assert months == {True, False}
+
+
+def test_an_account_at_risk_stays_below_the_threshold(winners: dict[tuple[str, date], Row]) -> None:
+    """An account at risk is one dollar short of the threshold."""
+    row = winners["ACC-90026", DEFAULT_LAST_MONTH]
+    assert (row["status"], row["arr"]) == ("At Risk", THRESHOLD - 1)
+
+
+def test_rows_without_account_id_are_there_at_risk_too(rows: list[Row]) -> None:
+    """Rows that belong to no account are at risk and healthy."""
+    statuses = {row["status"] for row in rows if row["account_id"] is None}
+    assert {"At Risk", "Healthy"} <= statuses
+
+
+def test_every_account_of_the_cast_has_its_own_id(rows: list[Row]) -> None:
+    """No two accounts share an id."""
+    names: dict[str, set[str]] = {}
+    for row in rows:
+        if row["account_id"] is not None:
+            names.setdefault(row["account_id"], set()).add(row["account_name"])
+    assert all(len(found) == 1 for found in names.values())
+    assert {trap.account_id for trap in BY_ID} <= set(names)
+
+
+def test_the_file_is_in_month_order_in_small_row_groups_of_the_specification_s_columns(
+    tmp_path: Path,
+) -> None:
+    """The file is laid out as an export of many months is."""
+    path = tmp_path / "new" / "sample.parquet"
+    write_sample(path)
+    with pq.ParquetFile(path) as file:
+        assert file.schema_arrow.names == [
+            "account_id",
+            "account_name",
+            "account_region",
+            "month",
+            "status",
+            "renewal_date",
+            "account_owner",
+            "arr",
+            "updated_at",
+        ]
+        groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+        assert len(groups) > 3
+        assert all(group.num_rows <= ROW_GROUP_ROWS for group in groups)
+        assert {group.column(0).compression for group in groups} == {"ZSTD"}
+        months = file.read(columns=["month"]).column("month").to_pylist()
+    assert months == sorted(months)
+    assert (months[0], months[-1]) == (date(2024, 2, 1), date(2026, 1, 1))
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    """A sample can be made again."""
+    for name in ("one", "two"):
+        write_sample(tmp_path / name, seed=7)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_another_seed_gives_other_rows() -> None:
+    """The seed matters."""
+    assert not sample_table(seed=7).equals(sample_table(seed=8))
+
+
+def test_the_arguments_say_how_much_there_is() -> None:
+    """Months, accounts and the last month are as asked for."""
+    table = sample_table(months=14, accounts=60, last_month=date(2025, 6, 1))
+    months = table.column("month").to_pylist()
+    assert (min(months), max(months)) == (date(2024, 5, 1), date(2025, 6, 1))
+    # Two of the sixty have no account_id.
+    assert len(set(table.column("account_id").to_pylist()) - {None}) == 58
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"months": 13}, {"accounts": 3}, {"accounts": 10_000}, {"last_month": date(2026, 1, 2)}]
+)
+def test_arguments_that_leave_no_room_for_the_traps_are_refused(arguments: dict[str, Any]) -> None:
+    """No sample is made that would miss a trap."""
+    with pytest.raises(ValueError, match=r"account|month"):
+        sample_table(**arguments)
+
+
+def test_columns_are_of_the_specification_s_types() -> None:
+    """Dates are dates, ARR is int64."""
+    schema = sample_table().schema
+    assert pa.types.is_date(schema.field("month").type)
+    assert pa.types.is_date(schema.field("renewal_date").type)
+    assert schema.field("arr").type == pa.int64()
+    assert pa.types.is_timestamp(schema.field("updated_at").type)
