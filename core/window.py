@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 ROWS = pa.schema(
     [
-        ("account_id", pa.large_string()),
+        ("account", pa.int32()),
         ("month", pa.date32()),
         ("at_risk", pa.bool_()),
         ("arr", pa.int64()),
@@ -19,10 +19,11 @@ ROWS = pa.schema(
 )
 """One row of the source each.
 
-`arr` is filled in where it can matter: At Risk rows of the target month. `updated_seconds` (since the epoch,
-UTC, rounded down) and `updated_nanos` (of that second, 0 to 999,999,999) are `updated_at`, comparable across
-files of different units; both are null when it is. `position` orders rows as the source does: files in name
-order, rows in file order.
+`account` is the place of its id in `Window.accounts`. `arr` is filled in where it can matter: At Risk rows of
+the target month. `updated_seconds` (since the epoch, UTC, rounded down) and `updated_nanos` (of that second,
+0 to 999,999,999) are `updated_at`, comparable across files of different units; both are null when it is, and
+in earlier months also where it decides nothing, as all rows of that account and month agree on `at_risk`.
+`position` orders rows as the source does: files in name order, rows in file order.
 """
 
 DETAILS = pa.schema(
@@ -43,16 +44,23 @@ INT64_MAX = 2**63 - 1
 class Window:
     """Of a source, what one month's alerts can depend on.
 
-    `rows` (of `ROWS`) holds every row of the month, and of earlier months at least the rows that the alerts'
-    streaks and duplicates need; `details` (of `DETAILS`) at least the rows of possible alerts. Rows without
-    `account_id` are in neither; those of the month are counted.
+    `accounts` (large_string, no two alike) are those with an At Risk row in the month. `rows` (of `ROWS`)
+    holds all their rows of the month, and of earlier months at least the rows that the alerts' streaks and
+    duplicates need; `details` (of `DETAILS`) at least the rows of possible alerts.
+
+    The other accounts' rows of the month can bring no alert. They are counted, as `other_rows`, and of them
+    those that lost to a row of the same account, as `other_duplicates`. Rows without `account_id` are in none
+    of this; those of the month are counted.
     """
 
     month: date
+    accounts: pa.Array
     rows: pa.Table
     details: pa.Table
     source_version: str
     rows_scanned: int
+    other_rows: int
+    other_duplicates: int
     rows_without_account_id: int
 
 

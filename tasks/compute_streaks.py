@@ -39,10 +39,10 @@ def assess(window: Window, winners: pa.Table, arr_threshold: int) -> Assessment:
     in_month = _of_month(winners, window.month)
     at_risk = in_month.filter(in_month["at_risk"])
     alerting = at_risk.filter(passes_threshold(at_risk["arr"], arr_threshold))
-    durations, duplicates = _streaks(winners, alerting["account_id"].combine_chunks(), window.month)
+    durations, duplicates = _streaks(winners, alerting["account"].combine_chunks(), window.month)
     scan = Scan(
         rows_scanned=window.rows_scanned,
-        duplicates_found=_beaten(in_month) + duplicates,
+        duplicates_found=_beaten(in_month) + window.other_duplicates + duplicates,
         at_risk=at_risk.num_rows,
         below_threshold=at_risk.num_rows - alerting.num_rows,
     )
@@ -50,13 +50,13 @@ def assess(window: Window, winners: pa.Table, arr_threshold: int) -> Assessment:
     return Assessment(window.source_version, scan, tuple(_warnings(window, in_month)), tuple(alerts))
 
 
-def _streaks(winners: pa.Table, alive: pa.Array, month: date) -> tuple[dict[str, int], int]:
+def _streaks(winners: pa.Table, alive: pa.Array, month: date) -> tuple[dict[int, int], int]:
     """Months at risk up to `month` of each account in `alive`, and the duplicates met on the way there.
 
     Steps back month by month with the accounts whose streak still holds; the month that ends a streak,
     where it has rows, is still looked at.
     """
-    durations: dict[str, int] = {}
+    durations: dict[int, int] = {}
     duplicates, length = 0, 1
     earlier = month_before(month)
     while len(alive):
@@ -64,9 +64,9 @@ def _streaks(winners: pa.Table, alive: pa.Array, month: date) -> tuple[dict[str,
             durations.update(dict.fromkeys(alive.to_pylist(), length))
             break
         rows = _of_month(winners, earlier)
-        rows = rows.filter(pc.is_in(rows["account_id"], value_set=alive))
+        rows = rows.filter(pc.is_in(rows["account"], value_set=alive))
         duplicates += _beaten(rows)
-        holds = pc.is_in(alive, value_set=rows.filter(rows["at_risk"])["account_id"].combine_chunks())
+        holds = pc.is_in(alive, value_set=rows.filter(rows["at_risk"])["account"].combine_chunks())
         durations.update(dict.fromkeys(alive.filter(pc.invert(holds)).to_pylist(), length))
         alive = alive.filter(holds)
         length += 1
@@ -74,27 +74,37 @@ def _streaks(winners: pa.Table, alive: pa.Array, month: date) -> tuple[dict[str,
     return durations, duplicates
 
 
-def _alerts(window: Window, alerting: pa.Table, durations: dict[str, int]) -> Iterator[Alert]:
+def _alerts(window: Window, alerting: pa.Table, durations: dict[int, int]) -> Iterator[Alert]:
     found = pc.index_in(alerting["position"], value_set=window.details["position"].combine_chunks())
-    details = window.details.take(found).to_pylist()
-    for row, detail in zip(alerting.select(["account_id", "arr"]).to_pylist(), details, strict=True):
-        account_id: str = row["account_id"]
+    details = window.details.take(found)
+    columns = {name: details[name].to_pylist() for name in details.column_names}
+    start = {months: months_before(window.month, months - 1) for months in set(durations.values())}
+    for account, account_id, arr, name, region, renewal_date, owner in zip(
+        alerting["account"].to_pylist(),
+        window.accounts.take(alerting["account"]).to_pylist(),
+        alerting["arr"].to_pylist(),
+        columns["account_name"],
+        columns["account_region"],
+        columns["renewal_date"],
+        columns["account_owner"],
+        strict=True,
+    ):
         yield Alert(
             account_id=account_id,
             # The column is required, but an alert must not be lost for a hole in it.
-            account_name=detail["account_name"] or account_id,
-            account_region=detail["account_region"],
-            arr=row["arr"],
-            renewal_date=detail["renewal_date"],
-            account_owner=detail["account_owner"],
-            duration_months=durations[account_id],
-            risk_start_month=months_before(window.month, durations[account_id] - 1),
+            account_name=name or account_id,
+            account_region=region,
+            arr=arr,
+            renewal_date=renewal_date,
+            account_owner=owner,
+            duration_months=durations[account],
+            risk_start_month=start[durations[account]],
         )
 
 
 def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
     count = window.rows_without_account_id
-    if not in_month.num_rows and not count:
+    if not in_month.num_rows and not window.other_rows and not count:
         yield RunWarning("month_not_in_source", f"The source has no rows for {window.month}")
     if count:
         yield RunWarning(

@@ -11,7 +11,7 @@ from core.window import Window
 
 logger = logging.getLogger(__name__)
 
-KEY = ["account_id", "month"]
+KEY = ["account", "month"]
 LATEST_LAST = [
     ("updated_seconds", "ascending", "at_start"),
     ("updated_nanos", "ascending", "at_start"),
@@ -32,7 +32,7 @@ def dedupe(window: Window) -> pa.Table:
 
 
 def winning_rows(rows: pa.Table) -> pa.Table:
-    """Of each (account_id, month) the row with the latest `updated_at`, in no particular order.
+    """Of each (account, month) the row with the latest `updated_at`, in no particular order.
 
     Takes `core.window.ROWS` in any order. Equal: the later position wins; a null `updated_at` loses to any
     other. The answer has one more column, `beaten` (int64): how many rows lost to this one.

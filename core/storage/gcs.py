@@ -8,10 +8,10 @@ from typing import Any
 from fsspec.asyn import get_loop
 from gcsfs.core import GCSFileSystem
 
-from core.errors import SourceChanged, SourceForbidden, SourceNotFound
+from core.errors import SourceForbidden
 from core.settings import Settings
 from core.storage.remote import RemoteStore, call
-from core.storage.source import RangeReader, StoredFile
+from core.storage.source import StoredFile
 
 
 class GcsStore(RemoteStore):
@@ -20,24 +20,11 @@ class GcsStore(RemoteStore):
     def __init__(self, settings: Settings) -> None:
         super().__init__(_connect(settings), settings, update_cache=False)
 
-    def reader(self, file: StoredFile) -> RangeReader:
-        """See `Store`."""
-
-        def fetch(start: int, end: int) -> bytes:
-            try:
-                data: bytes = self._call(
-                    file.path,
-                    self._fs._cat_file,  # noqa: SLF001
-                    file.key,
-                    start=start,
-                    end=end,
-                    generation=file.pin,
-                )
-            except SourceNotFound:
-                raise SourceChanged(f"{file.path} was replaced while the source was read") from None
-            return data
-
-        return RangeReader(file.size, fetch)
+    async def _read_range(self, file: StoredFile, start: int, end: int) -> bytes:
+        data: bytes = await self._fs._cat_file(  # noqa: SLF001 - the public one has no deadline
+            file.key, start=start, end=end, generation=file.pin
+        )
+        return data
 
     def _stored(self, info: dict[str, Any], path: str) -> StoredFile:
         generation = str(info["generation"])

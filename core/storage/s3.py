@@ -5,12 +5,9 @@ from typing import Any
 # s3fs retries a broken body only inside its own `_cat_file`, which can't pin the ETag; hence its wrapper.
 from s3fs.core import S3FileSystem, _error_wrapper
 
-from core.errors import SourceChanged
 from core.settings import Settings
-from core.storage.remote import RemoteStore, status_of
-from core.storage.source import RangeReader, StoredFile
-
-REPLACED = (404, 412)
+from core.storage.remote import RemoteStore
+from core.storage.source import StoredFile
 
 
 class S3Store(RemoteStore):
@@ -25,11 +22,10 @@ class S3Store(RemoteStore):
         )
         super().__init__(file_system, settings)
 
-    def reader(self, file: StoredFile) -> RangeReader:
-        """See `Store`."""
+    async def _read_range(self, file: StoredFile, start: int, end: int) -> bytes:
         bucket, _, key = file.key.partition("/")
 
-        async def get(start: int, end: int) -> bytes:
+        async def get() -> bytes:
             response = await self._fs._call_s3(  # noqa: SLF001
                 "get_object", Bucket=bucket, Key=key, IfMatch=file.pin, Range=f"bytes={start}-{end - 1}"
             )
@@ -37,20 +33,8 @@ class S3Store(RemoteStore):
                 data: bytes = await body.read()
                 return data
 
-        async def get_pinned(start: int, end: int) -> bytes:
-            try:
-                data: bytes = await _error_wrapper(get, args=(start, end), retries=self._fs.retries)
-            except OSError as error:
-                if status_of(error) in REPLACED:
-                    raise SourceChanged(f"{file.path} was replaced while the source was read") from None
-                raise
-            return data
-
-        def fetch(start: int, end: int) -> bytes:
-            data: bytes = self._call(file.path, get_pinned, start, end)
-            return data
-
-        return RangeReader(file.size, fetch)
+        data: bytes = await _error_wrapper(get, retries=self._fs.retries)
+        return data
 
     def _stored(self, info: dict[str, Any], path: str) -> StoredFile:
         version, etag = info.get("VersionId"), info["ETag"]

@@ -1,19 +1,22 @@
 """A resolved source: which files it has, in which version, and how their bytes are read."""
 
 import hashlib
-import io
-import os
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from urllib.parse import unquote
+
+import pyarrow as pa
 
 from core.errors import SourceChanged, SourceInvalid, SourceNotFound, SourceUnreachable
 from core.storage.location import Location
 
 PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
+Range = tuple[int, int]
+"""The first byte, and the one after the last."""
+Bytes: TypeAlias = bytes | pa.Buffer
 NOT_DATA = ("_", ".")
 """How names begin that Spark and others keep for notes of their own."""
 NO_PARTITION_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -45,13 +48,18 @@ class Listing:
 
 
 class Store(Protocol):
-    """One kind of storage. Every failure is raised as one of the `SourceError`s."""
+    """One kind of storage. Every failure is raised as one of the `SourceError`s.
+
+    `requests`: how many reads more than there are processors are worth waiting for at once.
+    """
+
+    requests: int
 
     def find(self, location: Location) -> Listing:
         """List what is at `location`, always anew."""
 
-    def reader(self, file: StoredFile) -> io.RawIOBase:
-        """Open that version of `file` for random access."""
+    def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:
+        """Read these ranges of that version of `file`, each with one request, side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +84,23 @@ class Source:
         self._store = store
         self.files, self.version = self._resolve()
 
-    def open(self, file: SourceFile) -> io.RawIOBase:
-        """Open `file` for random access; a read raises `SourceChanged` if the file is no longer the same."""
-        return self._store.reader(file.stored)
+    @property
+    def requests(self) -> int:
+        """See `Store`."""
+        return self._store.requests
+
+    def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
+        """Read these ranges of `file`, as few and as large as the caller wants its requests to be.
+
+        Thread-safe. Raises `SourceChanged` if the file is no longer the same, or another `SourceError`.
+        """
+        parts = self._store.read(file.stored, ranges)
+        for (start, end), part in zip(ranges, parts, strict=True):
+            if len(part) != end - start:
+                raise SourceUnreachable(
+                    f"{file.path}: the store answered {len(part)} bytes where {end - start} were asked for"
+                )
+        return parts
 
     def verify_unchanged(self) -> None:
         """List the source again, and raise `SourceChanged` unless it is what it was."""
@@ -130,49 +152,3 @@ def _partition_month(path: str) -> date | None:
                 raise SourceInvalid(f"{path}: the partition must be month=YYYY-MM-01")
             return month
     return None
-
-
-class RangeReader(io.RawIOBase):
-    """A read-only file in which every `read` is exactly one call of `fetch(start, end)`.
-
-    There is no read-ahead: Arrow already asks for whole column chunks, and what it does not ask for must not
-    be paid for. `fetch` must answer with exactly `end - start` bytes or raise.
-    """
-
-    def __init__(self, size: int, fetch: Callable[[int, int], bytes]) -> None:
-        super().__init__()
-        self._size = size
-        self._fetch = fetch
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Answer that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Answer that it can be read anywhere."""
-        return True
-
-    def tell(self) -> int:
-        """Position in bytes from the start."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move without reading; a position past the end reads nothing."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Fetch up to `size` bytes, or all that is left, in one go."""
-        start = min(self._position, self._size)
-        end = self._size if size is None or size < 0 else min(start + size, self._size)
-        if start == end:
-            return b""
-        data = self._fetch(start, end)
-        if len(data) != end - start:
-            raise SourceUnreachable(
-                f"the store answered {len(data)} bytes where {end - start} were asked for"
-            )
-        self._position = end
-        return data

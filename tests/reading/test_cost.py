@@ -1,0 +1,141 @@
+"""What reading a month costs: which bytes are read, how often, and what stays in memory."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import core.workers
+from core.errors import Interrupted
+from core.settings import Settings
+from core.stopping import StopSignal
+from core.storage import Source, open_uri
+from core.window import Window
+from tasks.load_window import months_ahead, read_window
+from tests.reading.worlds import MONTH, Row, back, row, table
+
+ACCOUNTS, MONTHS = 400, 24
+THRESHOLD = 10_000
+
+Ranges = list[tuple[int, int]]
+
+
+class CountedSource(Source):
+    """The real source, as expensive as a remote one, and which ranges were asked of each of its files."""
+
+    requests = 8
+
+    def __init__(self, source: Source) -> None:
+        self.__dict__.update(source.__dict__)
+        self.asked: dict[str, Ranges] = {}
+
+    def read(self, file, ranges):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        self.asked.setdefault(file.path, []).extend(ranges)
+        return super().read(file, ranges)
+
+
+def rows() -> Iterator[Row]:
+    """Each account at risk for a while, the longest for eight months; one row in fifty is there twice."""
+    random = Random(3)  # noqa: S311 - the same world each time
+    for age in range(MONTHS):
+        for number in range(ACCOUNTS):
+            status = "At Risk" if age < number % 9 else "Healthy"
+            one = row(f"a{number:05d}", back(MONTH, age), status, account_name=f"Name {random.random()}")
+            yield from [one, one] if random.random() < 1 / 50 else [one]
+
+
+def write(path: Path, order: Callable[[Row], object], row_group_size: int) -> None:
+    pq.write_table(table(sorted(rows(), key=order)), path, row_group_size=row_group_size)
+
+
+def read(path: Path) -> tuple[Window, CountedSource]:
+    source = CountedSource(open_uri(path.as_uri(), Settings()))
+    return read_window(source, MONTH, THRESHOLD), source
+
+
+def by_month(one: Row) -> object:
+    return one["month"], one["account_id"]
+
+
+def by_account(one: Row) -> object:
+    return one["account_id"], one["month"]
+
+
+@pytest.mark.parametrize("order", [by_month, by_account])
+@pytest.mark.parametrize("row_group_size", [100, 408, 3000])
+def test_hardly_a_byte_is_read_twice(
+    tmp_path: Path, order: Callable[[Row], object], row_group_size: int
+) -> None:
+    path = tmp_path / "x.parquet"
+    write(path, order, row_group_size)
+    _, source = read(path)
+    for asked in source.asked.values():
+        asked.sort()
+        again = sum(max(0, end - after) for (_, end), (after, _) in pairwise(asked))
+        # Where the rows of an account go on in the next row group, the first is looked at again; and what
+        # lies in a gap that was read along may be asked for later.
+        assert again < (0.2 if order is by_account else 0.01) * sum(end - start for start, end in asked)
+
+
+def test_of_a_file_in_month_order_a_row_group_costs_two_requests_and_old_ones_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    write(path, by_month, 408)
+    window, source = read(path)
+    metadata = pq.ParquetFile(path).metadata
+    touched = [
+        group
+        for group in map(metadata.row_group, range(metadata.num_row_groups))
+        if any(
+            start <= group.column(0).dictionary_page_offset < end for start, end in source.asked["x.parquet"]
+        )
+    ]
+    assert window.rows_scanned == sum(group.num_rows for group in touched)
+    assert len(touched) <= 11
+    # The footer may take two, and the month's row groups one or two more for the details of alerts.
+    assert len(source.asked["x.parquet"]) <= 2 * len(touched) + 4
+
+
+def test_nothing_stays_in_arrows_memory_but_the_window(tmp_path: Path) -> None:
+    """Arrow keeps an error with its reader, and an error its traceback: with all that was decoded."""
+    path = tmp_path / "x.parquet"
+    write(path, by_account, 1000)
+    before = pa.total_allocated_bytes()
+    window, _ = read(path)
+    assert pa.total_allocated_bytes() > before
+    del window
+    assert pa.total_allocated_bytes() == before
+
+
+def test_reading_ends_when_the_process_is_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.parquet"
+    write(path, by_month, 100)
+    stop = StopSignal()
+    monkeypatch.setattr(core.workers, "process_stop", stop)
+    read(path)
+    stop.set()
+    with pytest.raises(Interrupted):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("survivors", "months"),
+    [
+        ([1000], 1),  # Nobody knows yet how many will be left.
+        ([1000, 700], 2),
+        ([100, 70], 1),
+        ([10, 10, 10], 1),
+        ([1000] * 13, 3),
+        ([1000] * 100, 4),
+        ([0, 0], 1),
+    ],
+)
+def test_more_months_at_once_are_read_only_where_they_will_surely_be_needed(
+    survivors: list[int], months: int
+) -> None:
+    assert months_ahead(survivors) == months

@@ -1,0 +1,53 @@
+from itertools import pairwise
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.storage.ranges import WASTE, Pieces, coalesce
+
+ranges = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 300)).map(lambda r: (r[0], r[0] + r[1])))
+
+
+def size(of: list[tuple[int, int]]) -> int:
+    return len({byte for start, end in of for byte in range(start, end)})
+
+
+@given(needed=ranges)
+def test_what_is_asked_for_covers_what_is_needed_once_in_order_and_little_more(
+    needed: list[tuple[int, int]],
+) -> None:
+    asked = coalesce(needed)
+    for start, end in needed:
+        assert start == end or any(first <= start and end <= last for first, last in asked)
+    assert all(before[1] < after[0] for before, after in pairwise(asked))
+    assert size(asked) == sum(end - start for start, end in asked) <= (1 + WASTE) * size(needed)
+
+
+@pytest.mark.parametrize(
+    ("needed", "asked"),
+    [
+        ([(0, 10), (10, 20)], [(0, 20)]),
+        ([(0, 100), (104, 200)], [(0, 200)]),
+        ([(0, 100), (150, 200)], [(0, 100), (150, 200)]),
+        ([(0, 100), (104, 200), (215, 300)], [(0, 200), (215, 300)]),
+        ([(50, 60), (0, 100)], [(0, 100)]),
+        ([], []),
+    ],
+)
+def test_small_gaps_are_read_along_and_large_ones_cost_a_request(
+    needed: list[tuple[int, int]], asked: list[tuple[int, int]]
+) -> None:
+    assert coalesce(needed) == asked
+
+
+def test_only_the_pieces_that_are_there_can_be_read() -> None:
+    file = Pieces(100, [(10, 14), (50, 52)], [b"abcd", pa.py_buffer(b"xy")])
+    assert bytes(file.read(0) if file.seek(11) != 11 else file.read(2)) == b"bc"
+    assert file.tell() == 13
+    assert (file.seek(-50, 2), bytes(file.read(2))) == (50, b"xy")
+    for start, count in ((9, 2), (13, 2), (20, 1), (50, 3)):
+        file.seek(start)
+        with pytest.raises(EOFError):
+            file.read(count)
