@@ -17,7 +17,7 @@ from core.run import Run, new_run_id, open_run, requested_run_id
 from core.settings import load_settings
 from core.storage.location import parse_source
 from flows.artifacts import publish_report
-from flows.orchestrator import forward_logs
+from flows.orchestrator import note_flow_began, show_logs_in_ui
 
 T = TypeVar("T")
 
@@ -64,7 +64,8 @@ async def recorded_run(
     """
     if begun := when_begun.get():
         begun()
-    forward_logs()
+    note_flow_began()
+    show_logs_in_ui()
     settings = load_settings()
     refuse_unstorable(source_uri)
     try:
