@@ -75,8 +75,6 @@ async def recorded_run(
     request = RunRequest(source_uri, checked, dry_run, retry_unconfirmed)
     ledger = open_ledger(settings.database_url)
     run_id = requested_run_id.get() or new_run_id()
-    # Used once: when Prefect retries the flow in this process, that is another run.
-    requested_run_id.set(None)
     try:
         with open_run(run_id, request, settings, ledger, flow_run.id) as run:
             run.check_stop()
