@@ -11,8 +11,8 @@ from pathlib import Path
 
 HEARTBEAT_SECONDS = 10.0
 STALE_AFTER = timedelta(seconds=90)
-"""A run of another host whose last heartbeat is further from now than this, and stays so when watched, is dead.
-Further either way: a beat from the future tells of a clock that was set back, not of life."""
+"""A run of another host whose last heartbeat is further from now than this, and stays so when watched, is
+dead. Further either way: a beat from the future tells of a clock that was set back, not of life."""
 SILENT_AFTER = timedelta(hours=2)
 """So is one of this host, though its process is there: stopped, hung, or unable to write. Longer than a wall
 clock jumps, for here the process itself is the better witness."""
