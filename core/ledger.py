@@ -12,7 +12,7 @@ from threading import Lock
 
 from sqlmodel import col, select, update
 
-from core.database import Database
+from core.database import Database, unit_of
 from core.domain import (
     AlertStatus,
     Assessment,
@@ -84,7 +84,7 @@ class Ledger:
         """Record that a run has begun, and who runs it; one that was accepted before is now begun."""
         with self._database.write() as session:
             if accepted := session.get(RunRow, run_id):
-                running(session, run_id)
+                running(session.connection(), run_id)
                 accepted.flow_run_id = flow_run_id
                 return
             session.add(
@@ -171,7 +171,7 @@ class Ledger:
         than `limit` (0 = no limit) would be sent.
         """
         with self._database.write() as session:
-            running(session, run_id)
+            running(session.connection(), run_id)
             run = session.get_one(RunRow, run_id)
             known = outcomes_of(session, run.month)
             deliveries = [
@@ -194,7 +194,7 @@ class Ledger:
                     for item, delivery in zip(routed, deliveries, strict=True)
                     if delivery.status is AlertStatus.FAILED
                 ]
-                write_outcomes(session, run, unroutable, now)
+                write_outcomes(session.connection(), run, unroutable, now)
         if too_many:
             raise TooManyAlerts(
                 f"{len(to_send)} alerts would be sent, more than MAX_ALERTS_PER_RUN ({limit}), so none was;"
@@ -207,14 +207,14 @@ class Ledger:
 
         Raises `Interrupted` once the run is closed: nobody would look after what it claims.
         """
-        with self._database.write() as session:
-            run = running(session, run_id)
-            outcome = outcome_of(session, routed.alert.account_id, run.month)
+        with self._database.write_plainly() as connection:
+            run = running(connection, run_id)
+            outcome = outcome_of(connection, routed.alert.account_id, run.month)
             delivery = foresee(routed, outcome, retry_unconfirmed=run.retry_unconfirmed)
             if delivery.status is AlertStatus.PENDING:
                 delivery = claimed(routed, outcome)
-                write_outcomes(session, run, [(routed, delivery)], now)
-            record_deliveries(session, run_id, [delivery])
+                write_outcomes(connection, run, [(routed, delivery)], now)
+            record_deliveries(connection, run_id, [delivery])
         return delivery
 
     def settle(self, run_id: str, delivery: Delivery, now: datetime) -> Delivery:
@@ -222,16 +222,17 @@ class Ledger:
 
         Also when another process took this run for dead meanwhile, and closed it: we have the answer.
         """
-        with self._database.write() as session:
-            run = standing(session, run_id)
-            outcome = outcome_of(session, delivery.account_id, run.month)
+        with self._database.write_plainly() as connection:
+            run = standing(connection, run_id)
+            outcome = outcome_of(connection, delivery.account_id, run.month)
             mine = outcome is not None and outcome.run_id == run_id
             if outcome and mine and outcome.status in {OutcomeStatus.SENDING, OutcomeStatus.UNCONFIRMED}:
                 delivery = concluded(delivery, again=outcome.reason == RETRIED)
-                settle_outcome(session, run.month, delivery, now)
-            record_deliveries(session, run_id, [delivery])
+                settle_outcome(connection, run.month, delivery, now)
+            record_deliveries(connection, run_id, [delivery])
             if run.status != RunStatus.RUNNING:
-                add_up(session, session.get_one(RunRow, run_id))
+                with unit_of(connection) as session:
+                    add_up(session, session.get_one(RunRow, run_id))
         return delivery
 
     def give_up(
@@ -239,7 +240,7 @@ class Ledger:
     ) -> None:
         """Record as failed, without a request, alerts whose channel refuses every message."""
         with self._database.write() as session:
-            run = running(session, run_id)
+            run = running(session.connection(), run_id)
             known = outcomes_of(session, run.month)
             deliveries, changed = [], []
             for item in routed:
@@ -254,8 +255,8 @@ class Ledger:
                     delivery = concluded(refused, again=again)
                     changed.append((item, delivery))
                 deliveries.append(delivery)
-            write_outcomes(session, run, changed, now)
-            record_deliveries(session, run_id, deliveries)
+            write_outcomes(session.connection(), run, changed, now)
+            record_deliveries(session.connection(), run_id, deliveries)
 
     def deliveries(self, run_id: str) -> dict[str, Delivery]:
         """Give what the run has made of its alerts so far, by account_id."""

@@ -9,7 +9,7 @@ from dataclasses import fields
 from datetime import date, datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Row, and_, bindparam
+from sqlalchemy import Connection, Row, and_, bindparam
 from sqlalchemy import select as core_select
 from sqlmodel import Session, select, update
 
@@ -53,15 +53,15 @@ def outcomes_of(session: Session, month: date) -> dict[str, Outcome]:
     return {row.account_id: _outcome(row) for row in rows}
 
 
-def outcome_of(session: Session, account_id: str, month: date) -> Outcome | None:
+def outcome_of(connection: Connection, account_id: str, month: date) -> Outcome | None:
     """Give what is on record of one alert."""
     key = {"of_account": account_id, "of_month": month}
-    row = session.connection().execute(_OUTCOME_OF, key).one_or_none()
+    row = connection.execute(_OUTCOME_OF, key).one_or_none()
     return _outcome(row) if row else None
 
 
 def write_outcomes(
-    session: Session, run: OfRun, found: Iterable[tuple[RoutedAlert, Delivery]], now: datetime
+    connection: Connection, run: OfRun, found: Iterable[tuple[RoutedAlert, Delivery]], now: datetime
 ) -> None:
     """Put on record what the run makes of these alerts, whatever stood there before."""
     values: list[dict[str, Any]] = [
@@ -81,14 +81,14 @@ def write_outcomes(
         }
         for routed, delivery in found
     ]
-    upsert(session, _OUTCOMES, values)
+    upsert(connection, _OUTCOMES, values)
 
 
-def settle_outcome(session: Session, month: date, delivery: Delivery, now: datetime) -> None:
+def settle_outcome(connection: Connection, month: date, delivery: Delivery, now: datetime) -> None:
     """Put the answer to a claim on record; region, channel and run stay those of the claim."""
     key = {"of_account": delivery.account_id, "of_month": month}
     values = {name: getattr(delivery, name) for name in _SETTLED}
-    session.connection().execute(_SETTLE_OUTCOME, key | values | {"updated_at": now})
+    connection.execute(_SETTLE_OUTCOME, key | values | {"updated_at": now})
 
 
 def _outcome(row: OutcomeRow | Row[*tuple[Any, ...]]) -> Outcome:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
-from sqlalchemy import bindparam
+from sqlalchemy import Connection, bindparam
 from sqlmodel import Session, insert, select, update
 
 from core.domain import AlertStatus, AlertType, Delivery, RoutedAlert
@@ -40,7 +40,7 @@ def record_alerts(
         session.execute(insert(RunAlertRow), rows)
 
 
-def record_deliveries(session: Session, run_id: str, deliveries: Sequence[Delivery]) -> None:
+def record_deliveries(connection: Connection, run_id: str, deliveries: Sequence[Delivery]) -> None:
     """Record what the run has made of alerts that it recorded before."""
     if not deliveries:
         return
@@ -49,7 +49,7 @@ def record_deliveries(session: Session, run_id: str, deliveries: Sequence[Delive
         | {name: getattr(delivery, name) for name in _CHANGED}
         for delivery in deliveries
     ]
-    session.connection().execute(_RECORD_DELIVERY, changes)
+    connection.execute(_RECORD_DELIVERY, changes)
 
 
 def deliveries_of(session: Session, run_id: str) -> dict[str, Delivery]:

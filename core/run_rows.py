@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func
+from sqlalchemy import Connection, bindparam, func
 from sqlalchemy import select as core_select
 from sqlmodel import Session, col, update
 
@@ -33,14 +33,14 @@ _STANDING = core_select(*(_RUNS.c[name] for name in Standing._fields)).where(
 )
 
 
-def standing(session: Session, run_id: str) -> Standing:
+def standing(connection: Connection, run_id: str) -> Standing:
     """Give how a run stands, which must be on record."""
-    return Standing(*session.connection().execute(_STANDING, {"of_run": run_id}).one())
+    return Standing(*connection.execute(_STANDING, {"of_run": run_id}).one())
 
 
-def running(session: Session, run_id: str) -> Standing:
+def running(connection: Connection, run_id: str) -> Standing:
     """Give how a run stands; raises `Interrupted` when it is closed."""
-    run = standing(session, run_id)
+    run = standing(connection, run_id)
     if run.status != RunStatus.RUNNING:
         raise Interrupted("Another process took this run for dead and closed it; run the month again")
     return run

@@ -42,4 +42,4 @@ def record_told(session: Session, run: RunRow, told: Told) -> None:
         "told_at": told.at,
         "run_id": run.run_id,
     }
-    upsert(session, _SUPPORT_TOLD, [common | asdict(report) for report in told.reports])
+    upsert(session.connection(), _SUPPORT_TOLD, [common | asdict(report) for report in told.reports])

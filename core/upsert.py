@@ -3,15 +3,14 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Insert, Table
+from sqlalchemy import Connection, Insert, Table
 from sqlalchemy.dialects import sqlite
-from sqlmodel import Session
 
 
-def upsert(session: Session, table: Table, values: list[dict[str, Any]]) -> None:
+def upsert(connection: Connection, table: Table, values: list[dict[str, Any]]) -> None:
     """Write rows, all with the same columns; one whose primary key is there takes the new values."""
     if values:
-        session.connection().execute(_upsert_into(table), values)
+        connection.execute(_upsert_into(table), values)
 
 
 @cache
