@@ -41,8 +41,8 @@ bench: install ## The benchmarks, each as a ratio against its peers measured sid
 ROUNDS ?= 200
 
 .PHONY: chaos
-chaos: install ## The long fault tests: kills, stops, hostile Slack and mail; ROUNDS=200 SEED=…
-	@$(BIN)/python -m tests.chaos.driver --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+chaos: install ## The long fault tests: kills, stops, hostile Slack and mail; ROUNDS=200 SEED=… LANES=2
+	@$(BIN)/python -m tests.chaos.driver --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(if $(LANES),--lanes $(LANES))
 
 .PHONY: check
 check: install ## Lint, format, types and floors

@@ -66,18 +66,20 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Hold the one write lock for a short transaction, and commit it unless something is raised."""
+        with self.write_plainly() as connection, unit_of(connection) as session:
+            yield session
+
+    @contextmanager
+    def write_plainly(self) -> Iterator[Connection]:
+        """Do as `write` does, for plain statements: a session costs as much as two of them."""
         if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
             raise LedgerError(f"The ledger {_shown(self.url)} is busy: another transaction keeps it locked")
         try:
             if self.is_gone():
                 # What is written through an old handle is seen by no one who opens the ledger by its name.
                 raise LedgerError(f"The ledger's file {self.path} is gone, or another was put in its place")
-            with (
-                translated_errors(self.url),
-                Session(self._writer, expire_on_commit=False) as session,
-                session.begin(),
-            ):
-                yield session
+            with translated_errors(self.url), self._writer.begin() as connection:
+                yield connection
         finally:
             self._turn.release()
 
@@ -93,6 +95,14 @@ class Database:
     def close(self) -> None:
         """Let go of every connection."""
         self._engine.dispose()
+
+
+@contextmanager
+def unit_of(connection: Connection) -> Iterator[Session]:
+    """Give a session whose changes are written at its end, in the transaction of the connection."""
+    with Session(connection, expire_on_commit=False) as session:
+        yield session
+        session.flush()
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from pathlib import Path
 
 HEARTBEAT_SECONDS = 10.0
 STALE_AFTER = timedelta(seconds=90)
-"""A run of another host whose heartbeat is older than this, and stays as it is when watched, is dead."""
+"""A run of another host whose last heartbeat is further from now than this, and stays so when watched, is
+dead. Further either way: a beat from the future tells of a clock that was set back, not of life."""
 SILENT_AFTER = timedelta(hours=2)
 """So is one of this host, though its process is there: stopped, hung, or unable to write. Longer than a wall
 clock jumps, for here the process itself is the better witness."""
@@ -37,8 +38,8 @@ def this_process() -> ProcessIdentity:
 
 
 def is_dead(owner: ProcessIdentity, heartbeat_at: datetime, now: datetime) -> bool:
-    """Say whether the owner of a run is gone: by its process on this host, by its heartbeat elsewhere."""
-    silent = now - heartbeat_at
+    """Say whether the owner of a run seems gone: by its process on this host, by its heartbeat elsewhere."""
+    silent = abs(now - heartbeat_at)
     return _is_gone(owner) or silent > (SILENT_AFTER if owner.host == _host() else STALE_AFTER)
 
 

@@ -17,7 +17,7 @@ from core.run import Run, new_run_id, open_run, requested_run_id
 from core.settings import load_settings
 from core.storage.location import parse_source
 from flows.artifacts import publish_report
-from flows.orchestrator import forward_logs
+from flows.orchestrator import note_flow_began, show_logs_in_ui
 
 T = TypeVar("T")
 
@@ -64,7 +64,8 @@ async def recorded_run(
     """
     if begun := when_begun.get():
         begun()
-    forward_logs()
+    note_flow_began()
+    show_logs_in_ui()
     settings = load_settings()
     refuse_unstorable(source_uri)
     try:
@@ -74,8 +75,6 @@ async def recorded_run(
     request = RunRequest(source_uri, checked, dry_run, retry_unconfirmed)
     ledger = open_ledger(settings.database_url)
     run_id = requested_run_id.get() or new_run_id()
-    # Used once: when Prefect retries the flow in this process, that is another run.
-    requested_run_id.set(None)
     try:
         with open_run(run_id, request, settings, ledger, flow_run.id) as run:
             run.check_stop()

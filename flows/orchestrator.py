@@ -335,13 +335,14 @@ class _OfAFlowRun(logging.Filter):
         return bool(FlowRunContext.get() or TaskRunContext.get())
 
 
-def forward_logs() -> None:
-    """Show what our loggers say during a flow run in the Prefect UI, with secrets masked; once a process.
-
-    Called when a flow begins, which is noted. Raises `OrchestratorUnreachable` in one that was given up.
-    """
+def note_flow_began() -> None:
+    """Tell whoever waits for it that the flow has begun; raises `OrchestratorUnreachable` in one given up."""
     if flow := _current.get():
         flow.begin()
+
+
+def show_logs_in_ui() -> None:
+    """Show what our loggers say during a flow run in the Prefect UI, with secrets masked; once a process."""
     handler = APILogHandler(level=logging.INFO)
     handler.addFilter(_OfAFlowRun())
     handler.addFilter(RedactingFilter())

@@ -34,13 +34,16 @@ def run_month(request: RunRequest, run_id: str, settings: Settings, orchestrator
     in the middle, the run goes on and the ledger, which needs no Prefect, says how it ended.
     """
     refuse_unstorable(request.source_uri)
+    # Whoever waits is answered with this run: with a retry (PREFECT_FLOW_DEFAULT_RETRIES) another one would
+    # go on behind the answer.
+    flow = monthly_risk_alerts.with_options(retries=0)
     # Before Prefect is asked for anything: without a ledger nothing can be begun.
     history = open_ledger(settings.database_url).history
     token = requested_run_id.set(run_id)
     try:
         with _turn_to_begin():
             orchestrator.run(
-                lambda: monthly_risk_alerts(
+                lambda: flow(
                     source_uri=request.source_uri,
                     month=request.month,
                     dry_run=request.dry_run,

@@ -1,219 +1,149 @@
 """`make chaos`: the real batch job and API, harmed at random, with a hostile Slack and a hostile mail server.
 
-    python -m tests.chaos.driver [--rounds 200] [--seed N]
+    python -m tests.chaos.driver [--rounds 200] [--seed N] [--lanes 2]
 
 A world is one month with accounts of its own. In each of its rounds batch jobs and requests to the API run
 the month side by side, and are killed (SIGKILL), stopped (SIGTERM), frozen for longer than Slack is waited
 for, or left to end; in some rounds Prefect's server dies or freezes too. Then Slack and the mail server turn
 kind, and a last replay closes the world. Then the promises are checked, in `check.py`.
 
+A lane plays worlds one after the other, on a ledger and servers of its own; lanes go side by side, for much
+of a round is waiting.
+
 What is random comes from the seed, round by round (`plan.py`), and account by account (`slack.py`), so that a
 seed brings the same choices again; what the machine makes of them may differ.
 """
 
 import argparse
-import json
+import multiprocessing
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from datetime import date
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Self
 
-import httpx
-
-from tests.chaos.check import REGIONS, World, check, write_source
-from tests.chaos.mail import ChaosMail
-from tests.chaos.plan import Clock, Harm, Round, plan
-from tests.chaos.processes import END_SECONDS, Process, api_server, batch_job, prefect_server
-from tests.chaos.slack import ChaosSlack
+from tests.chaos.stage import Stage
 from tests.chaos.tally import Tally
 
 ROUNDS_A_WORLD = 3
-ACCOUNTS_A_ROUND = 45
-HUNG_UP_SECONDS = 30
-ANSWERS = {200, 503}
-"""What a request to the API may be answered: the run is over, or it was interrupted or could not begin."""
+TOLD_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+INTERRUPTED = 130
+"""The exit code of a program that was told to stop."""
 
 
 def main() -> int:
-    """Run the worlds and print the tally; 1 when a promise was broken."""
+    """Play the lanes and print the tally; 1 when a promise was broken."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos.driver", description="Fault tests by a seed."
     )
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--lanes", type=int, default=2, help="how many worlds are played side by side")
     options = parser.parse_args()
-    # However it is told to stop, it leaves no process behind; in the background SIGINT is ignored otherwise.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
+    # However it is told to stop, it leaves nothing behind; in the background SIGINT is ignored otherwise.
+    for number in TOLD_TO_STOP:
+        signal.signal(number, _interrupt)
     sys.stdout.write(f"seed {options.seed}\n")
-    tally = run(options.rounds, options.seed, progress=True)
-    sys.stdout.write(f"{tally}\n")
-    return 1 if tally.failed else 0
+    total = Tally()
+    try:
+        with closing(play_side_by_side(options.rounds, options.seed, options.lanes)) as tallies:
+            for tally in tallies:
+                total.add(tally)
+                sys.stdout.write(f"{total}\n")
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stdout.write("interrupted\n")
+        return INTERRUPTED
+    return 1 if total.failed else 0
 
 
-def run(rounds: int, seed: int, *, progress: bool = False) -> Tally:
-    """Run so many rounds of chaos, all that is random by `seed`, and say what happened.
+def _interrupt(*_: object) -> None:
+    # Once: Ctrl-C reaches every lane, and then the one that waits for them ends them too.
+    for number in TOLD_TO_STOP:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def play_side_by_side(rounds: int, seed: int, lanes: int) -> Generator[Tally, None, None]:
+    """Play each lane in a process of its own; gives the tally of each world when it is over.
+
+    A lane that ends before its last world is a promise broken.
+    """
+    context = multiprocessing.get_context("fork")
+    processes = {}
+    for lane in range(lanes):
+        ours, theirs = context.Pipe(duplex=False)
+        processes[ours] = context.Process(target=_send_lane, args=(theirs, rounds, seed, lane, lanes))
+        processes[ours].start()
+        theirs.close()
+    try:
+        open_ends = set(processes)
+        while open_ends:
+            for end in wait(open_ends):
+                assert isinstance(end, Connection)
+                try:
+                    yield end.recv()
+                except EOFError:
+                    open_ends.remove(end)
+        for process in processes.values():
+            process.join()
+            if process.exitcode:
+                yield Tally(broken=[f"{process.name} ended with {process.exitcode}"])
+    finally:
+        for process in processes.values():
+            process.terminate()
+        for process in processes.values():
+            process.join()
+
+
+def _send_lane(results: Connection, rounds: int, seed: int, lane: int, lanes: int) -> None:
+    try:
+        play(rounds, seed, results.send, lane, lanes)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def play(rounds: int, seed: int, report: Callable[[Tally], None], lane: int = 0, lanes: int = 1) -> None:
+    """Play every `lanes`-th world of so many rounds, all that is random by `seed`; reports each one's tally.
 
     When a promise is broken, the folder with ledger and logs is kept, and the tally names it.
     """
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    tally = Tally()
-    with Chaos(folder, seed, tally) as chaos:
-        for number in range(-(-rounds // ROUNDS_A_WORLD)):
+    with _evidence() as keep, Stage(keep.folder, seed, lane) as stage:
+        for number in range(lane, -(-rounds // ROUNDS_A_WORLD), lanes):
             first = number * ROUNDS_A_WORLD
-            chaos.world(number, range(first, min(first + ROUNDS_A_WORLD, rounds)))
-            if progress:
-                sys.stdout.write(f"world {number}: {tally}\n")
-                sys.stdout.flush()
-    if tally.failed:
-        tally.broken.append(f"ledger and logs are in {folder}")
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    return tally
+            tally = stage.world(number, range(first, min(first + ROUNDS_A_WORLD, rounds)))
+            if tally.failed:
+                keep.wanted = True
+                tally.broken.append(f"ledger and logs are in {keep.folder}")
+            report(tally)
 
 
-class Chaos:
-    """What all worlds share: one ledger, the mock servers, the API and Prefect's server."""
+@dataclass
+class Evidence:
+    """A folder, and whether what is in it is wanted."""
 
-    def __init__(self, folder: Path, seed: int, tally: Tally) -> None:
-        self._folder, self._seed, self._tally = folder, seed, tally
-        self._ledger = folder / "ledger.db"
-        self._log = folder / "processes.log"
-        self._slack, self._mail = ChaosSlack(seed), ChaosMail(seed)
-        self._prefect = prefect_server(folder / "prefect", folder / "prefect.log")
-        self._environment = {
-            "DATABASE_URL": f"sqlite:///{self._ledger}",
-            "SLACK_WEBHOOK_BASE_URL": self._slack.url,
-            "REGIONS": json.dumps(REGIONS),
-            "SLACK_CHANNEL_RATE": "0",
-            "SLACK_BACKOFF_SECONDS": "0.05",
-            "SLACK_MAX_ATTEMPTS": "3",
-            "SLACK_TIMEOUT_SECONDS": "3",
-            "SMTP_HOST": "127.0.0.1",
-            "SMTP_PORT": str(self._mail.port),
-            "SMTP_STARTTLS": "false",
-            "PREFECT_API_URL": f"{self._prefect.url}/api",
-            # Whatever the developer's machine has set.
-            "CONFIG_FILE": "",
-            "NO_PROXY": "127.0.0.1",
-        }
-        self._api = api_server(self._environment, self._log)
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        """Start the mock servers; the others start with the first round that needs them."""
-        self._stack.enter_context(self._slack)
-        self._stack.enter_context(self._mail)
-        self._stack.callback(self._prefect.kill)
-        self._stack.callback(self._api.kill)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End all of it."""
-        self._stack.close()
-
-    def world(self, number: int, rounds: range) -> None:
-        """Play a month's rounds, close the month with a kind replay, and check the promises."""
-        month = date(2020 + number // 12, number % 12 + 1, 1).isoformat()
-        world = World(month)
-        self._slack.kind = self._mail.kind = False
-        for position, index in enumerate(rounds, start=1):
-            self._tally.rounds += 1
-            # With accounts that no round before had, so that there is something to send in each.
-            source = self._folder / f"{month}-{position}.parquet"
-            world.regions = write_source(source, number, month, position * ACCOUNTS_A_ROUND)
-            self._round(plan(self._seed, index), source.as_uri(), world)
-        self._slack.kind = self._mail.kind = True
-        self._prefect.ensure_up()
-        # Runs whose client went away may still go on in there.
-        self._api.terminate()
-        last = self._job(source.as_uri(), month)
-        last.start()
-        self._tally.runs += 1
-        if (code := last.end()) != 0:
-            self._tally.broken.append(f"{month}: the last replay ended with {code}")
-        check(world, self._ledger, self._slack.fates(f"A{number:04d}"), self._mail.told(), self._tally)
-
-    def _round(self, now: Round, source: str, world: World) -> None:
-        self._prefect.ensure_up()
-        if now.posts:
-            self._api.ensure_up()
-        clocks = self._clocks()
-        jobs = [self._job(source, world.month) for _ in now.jobs]
-        with ThreadPoolExecutor() as pool:
-            posts = [
-                pool.submit(self._post, source, world.month, hangs_up=now.hangs_up and number == 0)
-                for number in range(now.posts)
-            ]
-            harmed: list[tuple[Future[Harm], int]] = []
-            for job, fate in zip(jobs, now.jobs, strict=True):
-                job.start()
-                harmed.append((pool.submit(job.suffer, fate, clocks, _ended(job)), 1))
-            if posts:
-                # Nobody says when the run of a client that went away is over.
-                patience = HUNG_UP_SECONDS if now.hangs_up else 0
-                over = _all_done(posts, lambda: clocks[Clock.SECONDS]() > patience)
-                harmed.append((pool.submit(self._api.suffer, now.api, clocks, over), now.posts))
-            everything = _all_ended(jobs, posts)
-            prefect = pool.submit(self._prefect.suffer, now.prefect, clocks, everything)
-            if prefect.result() is not Harm.LET:
-                self._tally.outages += 1
-                self._prefect.ensure_up()
-            for job in jobs:
-                job.end()
-        self._tally.runs += len(jobs) + now.posts
-        for future, runs in harmed:
-            self._tally.add_harm(future.result())
-            if future.result() in {Harm.KILL, Harm.FREEZE}:
-                world.runs_harmed += runs
-        if posts and harmed[-1][0].result() in {Harm.LET, Harm.FREEZE}:
-            answers = [post.result() for post in posts]
-            wrong = [answer for answer in answers if answer is not None and answer not in ANSWERS]
-            self._tally.broken += [f"{world.month}: the API answered {answer}" for answer in wrong]
-
-    def _job(self, source: str, month: str) -> Process:
-        job = batch_job(source, month, self._environment, self._log)
-        self._stack.callback(job.kill)
-        return job
-
-    def _clocks(self) -> dict[Clock, Callable[[], float]]:
-        started, messages, mails = time.monotonic(), len(self._slack.seen), self._mail.offered
-        return {
-            Clock.SECONDS: lambda: time.monotonic() - started,
-            Clock.MESSAGES: lambda: len(self._slack.seen) - messages,
-            Clock.MAILS: lambda: self._mail.offered - mails,
-        }
-
-    def _post(self, source: str, month: str, *, hangs_up: bool) -> int | str | None:
-        """Ask the API for a run; gives the status, what broke, or None for a client that went away."""
-        try:
-            answer = httpx.post(
-                f"{self._api.url}/runs",
-                json={"source_uri": source, "month": month},
-                timeout=1 if hangs_up else END_SECONDS,
-            )
-        except httpx.HTTPError as error:
-            return None if hangs_up else type(error).__name__
-        return answer.status_code
+    folder: Path
+    wanted: bool = False
 
 
-def _ended(job: Process) -> Callable[[], bool]:
-    return lambda: not job.running
-
-
-def _all_done(posts: list["Future[int | str | None]"], late: Callable[[], bool]) -> Callable[[], bool]:
-    return lambda: late() and all(post.done() for post in posts)
-
-
-def _all_ended(jobs: list[Process], posts: list["Future[int | str | None]"]) -> Callable[[], bool]:
-    return lambda: not any(job.running for job in jobs) and all(post.done() for post in posts)
+@contextmanager
+def _evidence() -> Iterator[Evidence]:
+    """Give a folder that is gone at the end, unless it is wanted or what ended it is a fault."""
+    evidence = Evidence(Path(tempfile.mkdtemp(prefix="chaos-")))
+    try:
+        yield evidence
+    except Exception as fault:
+        evidence.wanted = True
+        fault.add_note(f"ledger and logs are in {evidence.folder}")
+        raise
+    finally:
+        if not evidence.wanted:
+            shutil.rmtree(evidence.folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import random
 import re
 import threading
+from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -14,13 +15,14 @@ from aiosmtpd.controller import Controller
 
 from tests.service import closed_port
 
-ACCOUNT = re.compile(r"\((A\d+-\d+)\)")
+HEADING = re.compile(r"(UNKNOWN REGION|FAILED|UNCONFIRMED) \(\d+\)")
+ACCOUNT = re.compile(r".*\((A\d+-\d+)\)")
 
 
 class ChaosMail:
     """The server, in a thread, on a port of its own; `kind` makes it well-behaved."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: str) -> None:
         self._seed = seed
         self._lock = threading.Lock()
         self._controller = Controller(self, hostname="127.0.0.1", port=closed_port())
@@ -28,7 +30,7 @@ class ChaosMail:
         self.kind = False
         self.offered = 0
         self.accepted = 0
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Self:
         self._controller.start()
@@ -39,8 +41,8 @@ class ChaosMail:
     ) -> None:
         self._controller.stop()
 
-    def told(self) -> set[str]:
-        """Give the accounts of which an accepted mail has told."""
+    def told(self) -> set[tuple[str, str]]:
+        """Give the accounts of which an accepted mail has told, each with the heading that it stood under."""
         with self._lock:
             return set(self._told)
 
@@ -68,5 +70,14 @@ class ChaosMail:
         mail = message_from_bytes(envelope.content, _class=EmailMessage, policy=default)
         with self._lock:
             self.accepted += 1
-            self._told |= set(ACCOUNT.findall(mail.get_content()))
+            self._told |= set(_entries(mail.get_content()))
         return "250 OK"
+
+
+def _entries(text: str) -> Iterator[tuple[str, str]]:
+    heading = ""
+    for line in text.splitlines():
+        if found := HEADING.fullmatch(line):
+            heading = found[1]
+        elif found := ACCOUNT.fullmatch(line):
+            yield found[1], heading

@@ -1,6 +1,6 @@
 """What happened, added up over all worlds."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from tests.chaos.plan import Harm
 
@@ -27,6 +27,11 @@ class Tally:
     def failed(self) -> bool:
         """Whether a promise was broken."""
         return bool(self.duplicates or self.losses or self.untold or self.broken)
+
+    def add(self, other: "Tally") -> None:
+        """Take in what happened elsewhere."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
     def add_harm(self, harm: Harm) -> None:
         """Count what was done to a batch job or the API."""

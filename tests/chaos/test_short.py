@@ -2,15 +2,17 @@
 
 import pytest
 
-from tests.chaos.driver import run
+from tests.chaos.driver import play
 from tests.chaos.plan import Harm, plan
+from tests.chaos.tally import Tally
 
 SEED, ROUNDS = 166, 2
 
 
 @pytest.mark.timeout(600)
 def test_nothing_is_posted_twice_and_nothing_is_lost_or_untold_whatever_is_harmed() -> None:
-    tally = run(ROUNDS, SEED)
+    tally = Tally()
+    play(ROUNDS, SEED, tally.add)
     assert not tally.failed, f"{tally}"
     assert tally.rounds == ROUNDS
     assert tally.posted

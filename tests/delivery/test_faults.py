@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from core.domain import Delivery, RoutedAlert
 from core.errors import LedgerError
 from core.ledger import Ledger
-from core.settings import Settings
 from tests.delivery.world import (
     accounts,
     deliver,
@@ -22,6 +20,8 @@ from tests.delivery.world import (
     routed,
     send_in_a_run,
     settings,
+    stop_when,
+    until,
 )
 from tests.slack.hostile import HostileSlack, answer, silence, slowly
 
@@ -141,37 +141,6 @@ def test_a_ledger_that_is_taken_away_in_the_middle_stops_the_run(
     with pytest.raises(LedgerError, match="is gone"):
         deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path))
     assert seen(slack) == {"A-1"}
-
-
-async def until(happens: Callable[[], bool]) -> None:
-    """Wait until something is true; it has no event of its own to wait for."""
-    async with asyncio.timeout(10):
-        while not happens():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
-def stop_when(
-    happens: Callable[[], bool],
-    ledger: Ledger,
-    alerts: Sequence[RoutedAlert],
-    chosen: Settings,
-    *,
-    times: int = 1,
-) -> float:
-    """Cancel the run `run-1`, once or more often, as soon as something is true; gives how long it took."""
-
-    async def run() -> float:
-        task = asyncio.create_task(send_in_a_run(ledger, alerts, chosen, "run-1"))
-        await until(happens)
-        told = time.monotonic()
-        for _ in range(times):
-            task.cancel()
-            await asyncio.sleep(0.02)
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        return time.monotonic() - told
-
-    return asyncio.run(run())
 
 
 @pytest.mark.parametrize("times", [1, 3])

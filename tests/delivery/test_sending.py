@@ -1,16 +1,18 @@
 """Claim, post, record: each answer to its stored outcome, lanes that mind their own business, replay."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from core.errors import InternalError, TooManyAlerts
 from core.ledger import Ledger
+from core.retry import Pacer, Sleep
 from core.run import Run
 from examples.mock_slack import MockSlack
 from tasks import send as send_module
@@ -25,7 +27,9 @@ from tests.delivery.world import (
     query,
     routed,
     settings,
+    stop_when,
 )
+from tests.slack.clock import Clock
 from tests.slack.hostile import HostileSlack, answer, raw, reset, silence, slowly
 
 OK = answer(200, "ok")
@@ -122,14 +126,25 @@ def test_a_message_that_can_not_be_built_is_never_claimed(
 def test_a_429_holds_up_its_whole_channel_and_no_other(
     slack: HostileSlack, ledger: Ledger, path: Path
 ) -> None:
-    slack.script("/amer", answer(429, headers={"Retry-After": "1"}), OK)
+    slack.script("/amer", answer(429, headers={"Retry-After": "110"}), OK)
     alerts = [routed(f"{channel}-{number}", channel) for channel in ("amer", "emea") for number in range(3)]
-    run = deliver(ledger, alerts, settings(slack.url, path))
-    assert run.view.counts.alerts_sent == 6
-    amer, emea = ([request.at for request in slack.received(lane)] for lane in ("/amer", "/emea"))
-    assert amer[1] - amer[0] >= 0.95
-    assert seen(slack, "/amer") == ["amer-0", "amer-0", "amer-1", "amer-2"]
-    assert emea[-1] < amer[1]
+
+    def emea_is_done() -> bool:
+        return [outcomes(path).get(f"emea-{number}") for number in range(3)] == [("sent", None)] * 3
+
+    stop_when(emea_is_done, ledger, alerts, settings(slack.url, path))
+    assert seen(slack, "/amer") == ["amer-0"]
+    assert seen(slack, "/emea") == ["emea-0", "emea-1", "emea-2"]
+
+
+def test_a_channel_goes_on_in_its_order_after_the_wait_that_slack_asked_for(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", answer(429, headers={"Retry-After": "1"}), OK)
+    run = deliver(ledger, [routed(f"A-{number}") for number in range(3)], settings(slack.url, path))
+    assert run.view.counts.alerts_sent == 3
+    assert seen(slack) == ["A-0", "A-0", "A-1", "A-2"]
+    assert slack.requests[1].at - slack.requests[0].at >= 0.95
 
 
 def test_the_next_message_waits_too_when_the_last_try_of_one_was_told_to(
@@ -202,17 +217,50 @@ def test_a_payload_that_is_refused_fails_only_its_own_alert(
     assert run.statuses == {"A-1": "failed", "A-2": "sent", "A-3": "sent"}
 
 
+class TimedPacer(Pacer):
+    """A pacer whose time passes at once; keeps when each turn began, and how much Slack had seen by then."""
+
+    made: ClassVar[list["TimedPacer"]] = []
+    slack: ClassVar[HostileSlack]
+
+    def __init__(self, rate: float, *, sleep: Sleep) -> None:  # noqa: ARG002  # its clock's instead
+        self._time = Clock()
+        super().__init__(rate, sleep=self._time.sleep, clock=self._time)
+        self.turns: list[tuple[float, int]] = []
+        self.made.append(self)
+
+    async def turn(self) -> None:
+        """Take a turn, and note it."""
+        await super().turn()
+        self.turns.append((self._time() - 1000, len(self.slack.requests)))
+
+
+@pytest.fixture
+def pacers(slack: HostileSlack, monkeypatch: pytest.MonkeyPatch) -> list[TimedPacer]:
+    """Give the pacers of the lanes, which come with the lanes."""
+    made: list[TimedPacer] = []
+    monkeypatch.setattr(TimedPacer, "made", made)
+    monkeypatch.setattr(TimedPacer, "slack", slack, raising=False)
+    monkeypatch.setattr(send_module, "Pacer", TimedPacer)
+    return made
+
+
+def test_each_message_of_a_channel_waits_for_its_turn(
+    slack: HostileSlack, ledger: Ledger, path: Path, pacers: list[TimedPacer]
+) -> None:
+    """The next try of one too. What a turn is worth, `tests/slack/test_retries.py` shows."""
+    slack.script("/amer", OK, answer(503), OK)
+    deliver(ledger, [routed("A-1"), routed("A-2"), routed("A-3")], settings(slack.url, path))
+    assert [seen_before for _, seen_before in pacers[0].turns] == [0, 1, 2, 3]
+    assert seen(slack) == ["A-1", "A-2", "A-2", "A-3"]
+
+
 def test_a_channel_gets_no_more_than_its_rate_and_channels_share_no_rate(
-    slack: HostileSlack, ledger: Ledger, path: Path
+    slack: HostileSlack, ledger: Ledger, path: Path, pacers: list[TimedPacer]
 ) -> None:
     alerts = [routed(f"{channel}-{number}", channel) for channel in ("amer", "emea") for number in range(4)]
-    deliver(ledger, alerts, settings(slack.url, path, slack_channel_rate=5))
-    assert slack.received("/emea")[0].at < slack.received("/amer")[-1].at
-    assert slack.received("/amer")[0].at < slack.received("/emea")[-1].at
-    for lane in ("/amer", "/emea"):
-        times = [request.at for request in slack.received(lane)]
-        assert times[3] - times[0] >= 0.55
-        assert all(later - earlier >= 0.05 for earlier, later in pairwise(times))
+    deliver(ledger, alerts, settings(slack.url, path, slack_channel_rate=4))
+    assert [[start for start, _ in pacer.turns] for pacer in pacers] == [[0, 0.25, 0.5, 0.75]] * 2
 
 
 def test_a_replay_sends_nothing_that_was_sent_and_again_what_failed(ledger: Ledger, path: Path) -> None:
@@ -341,13 +389,22 @@ def test_runs_of_one_month_side_by_side_send_each_alert_once(
 def test_what_another_run_is_sending_right_now_is_left_to_it(
     slack: HostileSlack, ledger: Ledger, path: Path
 ) -> None:
-    slack.script("/amer", slowly(0.5, OK))
+    second_is_over = threading.Event()
+
+    async def meanwhile(writer: Any) -> None:
+        await asyncio.to_thread(second_is_over.wait)
+        await OK(writer)
+
+    slack.script("/amer", meanwhile)
     chosen = settings(slack.url, path)
 
     def second() -> Delivered:
         while not slack.requests:
             time.sleep(0.01)
-        return deliver(ledger, [routed("A-1")], chosen, "second")
+        try:
+            return deliver(ledger, [routed("A-1")], chosen, "second")
+        finally:
+            second_is_over.set()
 
     side_by_side(lambda: deliver(ledger, [routed("A-1")], chosen, "first"), second)
     assert look(ledger, "first").statuses == {"A-1": "sent"}

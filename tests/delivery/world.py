@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -10,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import pytest
 
 from core.database import Database
 from core.domain import UNKNOWN_REGION, Alert, AlertStatus, Assessment, RoutedAlert, RunRequest, Scan
@@ -114,6 +117,37 @@ def deliver(
     run_id = run_id or new_run_id()
     asyncio.run(send_in_a_run(ledger, alerts, chosen, run_id, **request))
     return look(ledger, run_id)
+
+
+async def until(happens: Callable[[], bool]) -> None:
+    """Wait until something is true; it has no event of its own to wait for."""
+    async with asyncio.timeout(60):
+        while not happens():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+def stop_when(
+    happens: Callable[[], bool],
+    ledger: Ledger,
+    alerts: Sequence[RoutedAlert],
+    chosen: Settings,
+    *,
+    times: int = 1,
+) -> float:
+    """Cancel the run `run-1`, once or more often, as soon as something is true; gives how long it took."""
+
+    async def run() -> float:
+        task = asyncio.create_task(send_in_a_run(ledger, alerts, chosen, "run-1"))
+        await until(happens)
+        told = time.monotonic()
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0.02)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return time.monotonic() - told
+
+    return asyncio.run(run())
 
 
 def look(ledger: Ledger, run_id: str) -> Delivered:

@@ -16,7 +16,7 @@ from core import run as run_module
 from core.liveness import is_dead, this_process
 from examples.mock_slack import MockSlack
 from tasks import send
-from tests.delivery.world import accounts, begin, deliver, open_at, query, routed, settings
+from tests.delivery.world import accounts, begin, deliver, open_at, routed, settings
 
 HOUR = timedelta(hours=1)
 
@@ -102,16 +102,16 @@ def test_a_run_of_another_host_that_lives_is_not_closed_when_the_clock_has_jumpe
     ledger.close()
 
 
-def test_a_run_of_another_host_that_died_is_watched_and_then_closed(
-    jumping_clock: None, tmp_path: Path
+@pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["set forward", "set back"])
+def test_a_run_of_another_host_that_died_is_watched_and_then_closed_though_the_clock_was_set(
+    jumping_clock: None, tmp_path: Path, jump: timedelta
 ) -> None:
     path = tmp_path / "ledger.db"
     ledger = open_at(path)
     begin(ledger, "elsewhere", [routed("A-1")], owner=ELSEWHERE)
-    [heartbeat] = query(path, "SELECT heartbeat_at FROM runs")
-    assert heartbeat
+    ledger.heartbeat("elsewhere", datetime.now(UTC))
     began = time.monotonic()
-    assert ledger.close_dead_runs(is_dead, datetime.now(UTC), liveness.watch_hearts) == ["elsewhere"]
+    assert ledger.close_dead_runs(is_dead, datetime.now(UTC) + jump, liveness.watch_hearts) == ["elsewhere"]
     assert time.monotonic() - began >= 0.5
     ledger.close()
 

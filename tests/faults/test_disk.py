@@ -18,7 +18,7 @@ from flows import local_server
 from flows.local_server import LocalServer, LocalServerFailed
 from flows.orchestrator import Orchestrator
 from tests.delivery.world import deliver, look, open_at, outcomes, routed, settings
-from tests.faults.test_prefect import Saboteur
+from tests.faults.world import Saboteur
 
 ALERTS = [routed(f"A-{number}", channel) for number in range(20) for channel in ("amer", "emea")]
 ALERTS = [routed(f"{alert.channel}-{n}", alert.channel) for n, alert in enumerate(ALERTS)]

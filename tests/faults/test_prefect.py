@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,76 +20,14 @@ from prefect.settings import temporary_settings
 
 from core.domain import RunRequest, RunStatus
 from core.errors import OrchestratorUnreachable, SourceNotFound
-from core.ledger import open_ledger
 from core.run import new_run_id
 from core.settings import Settings, load_settings
-from core.views import RunView
-from examples.mock_slack import MockSlack
-from flows import artifacts, orchestrator, runner
+from flows import artifacts, orchestrator
 from flows.orchestrator import DRAIN_SECONDS, PATIENCE_SECONDS, Orchestrator, probe
 from flows.runner import run_month
-from tasks.load_window import load_window as load_window_task
 from tests.faults.proxy import Proxy
-from tests.service import MONTH, row, write_source
-
-ROOT = Path(__file__).parents[2]
-ACCOUNTS = [f"A-{number}" for number in range(6)]
-
-
-class Saboteur(MockSlack):
-    """A mock Slack that does something to others when it gets its second message."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.act: Callable[[], object] = lambda: None
-
-    def take(self, channel: str, message: dict[str, Any]) -> int:
-        status = super().take(channel, message)
-        if len(self.messages) == 2:
-            self.act()
-        return status
-
-    @property
-    def accounts(self) -> list[str]:
-        """The accounts that were alerted, each as often as it was."""
-        texts = [taken["message"]["text"] for taken in self.messages]
-        return sorted(text.splitlines()[0].rpartition("(")[2].removesuffix(")") for text in texts)
-
-
-@dataclass
-class World:
-    """A source, a ledger, a Slack, and a proxy before Prefect."""
-
-    folder: Path
-    slack: Saboteur
-    proxy: Proxy
-    source: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.source = write_source(self.folder / "x.parquet", [row(account) for account in ACCOUNTS])
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "PREFECT_API_URL": self.proxy.url,
-            "DATABASE_URL": f"sqlite:///{self.folder}/ledger.db",
-            "SLACK_WEBHOOK_BASE_URL": self.slack.url,
-            "SLACK_CHANNEL_RATE": "0",
-            "REGIONS": '{"AMER": "amer"}',
-        }
-
-    @property
-    def runs(self) -> list[RunView]:
-        """Every run that the ledger knows."""
-        ledger = open_ledger(self.environment["DATABASE_URL"])
-        return [ledger.history.run(run.run_id) for run in ledger.history.runs(None, None, 9, None).runs]
-
-
-@contextlib.contextmanager
-def new_world(folder: Path, prefect_api: str) -> Iterator[World]:
-    """Give a world in which all is well as yet."""
-    with Saboteur() as slack, Proxy(prefect_api) as proxy:
-        yield World(folder, slack, proxy)
+from tests.faults.world import ACCOUNTS, ROOT, World, new_world
+from tests.service import MONTH
 
 
 @pytest.fixture
@@ -290,28 +228,6 @@ def test_what_ended_a_run_is_told_also_when_prefect_can_not_be_told(
     assert (stored.run_id, stored.status) == (caught.value.run_id, RunStatus.FAILED)
     assert since_the_end(world) < 12
     assert len(missed(caplog)) == 1
-
-
-def test_a_flow_that_prefect_retries_in_the_same_process_is_another_run(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(orchestrator, "PATIENCE_SECONDS", 60)
-    tries = []
-
-    def load_window(*arguments: Any) -> Any:
-        tries.append(1)
-        if len(tries) == 1:
-            raise SourceNotFound("not yet")
-        return load_window_task(*arguments)
-
-    monkeypatch.setattr("flows.monthly_risk_alerts.load_window", load_window)
-    monkeypatch.setattr(runner, "monthly_risk_alerts", runner.monthly_risk_alerts.with_options(retries=1))
-    run(world)
-    second, first = world.runs
-    assert (first.status, second.status) == (RunStatus.FAILED, RunStatus.SUCCEEDED)
-    assert first.run_id != second.run_id
-    assert first.flow_run_id == second.flow_run_id
-    assert world.slack.accounts == ACCOUNTS
 
 
 @pytest.mark.parametrize("fault", ["die", "hang"])

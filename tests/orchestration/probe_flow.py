@@ -14,8 +14,9 @@ from typing import Any
 from flows.orchestrator import (
     Orchestrator,
     PrefectFailed,
-    forward_logs,
+    note_flow_began,
     run_is_over,
+    show_logs_in_ui,
 )  # before Prefect: it sets its manners
 
 from prefect import flow, task  # isort: skip
@@ -53,7 +54,8 @@ async def raising_flow(error: str) -> None:
 @flow(name="probe-signals")
 async def signalling_flow(pid: int, signum: int, back_after: float) -> str:
     """Do something to the Prefect server in the middle, and go on working."""
-    forward_logs()
+    note_flow_began()
+    show_logs_in_ui()
     number(1)
     os.kill(pid, signum)
     if back_after:
@@ -71,7 +73,7 @@ def one_run(orchestrator: Orchestrator) -> None:
 
 def scenario(orchestrator: Orchestrator) -> None:
     """Everything that one server can show in turn."""
-    forward_logs()
+    show_logs_in_ui()
     protect(["hunter2secret"])
     with ThreadPoolExecutor(10) as threads:
         results = list(threads.map(lambda n: orchestrator.run(lambda: probe_flow(n)), range(10)))

@@ -8,6 +8,7 @@ import pytest
 from core.retry import BACKOFF_MAX_SECONDS, Pacer, post_with_retries
 from core.settings import Settings
 from core.slack import Answer, Verdict
+from tests.slack.clock import Clock
 
 DELIVERED = Answer(Verdict.DELIVERED)
 BUSY = Answer(Verdict.RETRY, "server_error", "Slack answered 503")
@@ -90,21 +91,6 @@ def test_a_run_that_stops_ends_a_wait() -> None:
 
     with pytest.raises(Stopped):
         asyncio.run(post_with_retries(post, Settings(), sleep=sleep))
-
-
-class Clock:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        """Let the time pass at once."""
-        self.now += seconds
 
 
 def starts(rate: float, count: int, clock: Clock, pacer: Pacer) -> list[float]:

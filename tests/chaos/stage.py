@@ -1,0 +1,172 @@
+"""What the worlds of a lane share, and how a world is played: its rounds, its last replay, its check."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from tests.chaos.check import REGIONS, World, check, write_source
+from tests.chaos.mail import ChaosMail
+from tests.chaos.plan import Clock, Harm, Round, plan
+from tests.chaos.processes import END_SECONDS, Process, api_server, batch_job, prefect_server
+from tests.chaos.slack import ChaosSlack
+from tests.chaos.tally import Tally
+
+ACCOUNTS_A_ROUND = 45
+HUNG_UP_SECONDS = 30
+ANSWERS = {200, 503}
+"""What a request to the API may be answered: the run is over, or it was interrupted or could not begin."""
+
+
+class Stage:
+    """One ledger, the mock servers, the API and Prefect's server."""
+
+    def __init__(self, folder: Path, seed: int, lane: int) -> None:
+        self._folder, self._seed, self._tally = folder, seed, Tally()
+        self._ledger = folder / "ledger.db"
+        self._log = folder / "processes.log"
+        self._slack, self._mail = ChaosSlack(seed), ChaosMail(f"{seed}/{lane}")
+        self._prefect = prefect_server(folder / "prefect", folder / "prefect.log")
+        self._environment = {
+            "DATABASE_URL": f"sqlite:///{self._ledger}",
+            "SLACK_WEBHOOK_BASE_URL": self._slack.url,
+            "REGIONS": json.dumps(REGIONS),
+            "SLACK_CHANNEL_RATE": "0",
+            "SLACK_BACKOFF_SECONDS": "0.05",
+            "SLACK_MAX_ATTEMPTS": "3",
+            "SLACK_TIMEOUT_SECONDS": "3",
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(self._mail.port),
+            "SMTP_STARTTLS": "false",
+            "PREFECT_API_URL": f"{self._prefect.url}/api",
+            # Whatever the developer's machine has set.
+            "CONFIG_FILE": "",
+            "NO_PROXY": "127.0.0.1",
+        }
+        self._api = api_server(self._environment, self._log)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start the mock servers; the others start with the first round that needs them."""
+        self._stack.enter_context(self._slack)
+        self._stack.enter_context(self._mail)
+        self._stack.callback(self._prefect.kill)
+        self._stack.callback(self._api.kill)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End all of it."""
+        self._stack.close()
+
+    def world(self, number: int, rounds: range) -> Tally:
+        """Play a month's rounds, close the month with a kind replay, check the promises; gives the tally."""
+        self._tally = Tally()
+        month = date(2020 + number // 12, number % 12 + 1, 1).isoformat()
+        world = World(month)
+        self._slack.kind = self._mail.kind = False
+        for position, index in enumerate(rounds, start=1):
+            self._tally.rounds += 1
+            # With accounts that no round before had, so that there is something to send in each.
+            source = self._folder / f"{month}-{position}.parquet"
+            world.regions = write_source(source, number, month, position * ACCOUNTS_A_ROUND)
+            self._round(plan(self._seed, index), source.as_uri(), world)
+        self._slack.kind = self._mail.kind = True
+        self._prefect.ensure_up()
+        # Runs whose client went away may still go on in there.
+        self._api.terminate()
+        last = self._job(source.as_uri(), month)
+        last.start()
+        self._tally.runs += 1
+        if (code := last.end()) != 0:
+            self._tally.broken.append(f"{month}: the last replay ended with {code}")
+        check(world, self._ledger, self._slack.fates(f"A{number:04d}"), self._mail.told(), self._tally)
+        return self._tally
+
+    def _round(self, now: Round, source: str, world: World) -> None:
+        self._prefect.ensure_up()
+        if now.posts:
+            self._api.ensure_up()
+        clocks = self._clocks()
+        jobs = [self._job(source, world.month) for _ in now.jobs]
+        with ThreadPoolExecutor() as pool, self._ended_when_interrupted():
+            posts = [
+                pool.submit(self._post, source, world.month, hangs_up=now.hangs_up and number == 0)
+                for number in range(now.posts)
+            ]
+            harmed: list[tuple[Future[Harm], int]] = []
+            for job, fate in zip(jobs, now.jobs, strict=True):
+                job.start()
+                harmed.append((pool.submit(job.suffer, fate, clocks, _ended(job)), 1))
+            if posts:
+                # Nobody says when the run of a client that went away is over.
+                patience = HUNG_UP_SECONDS if now.hangs_up else 0
+                over = _all_done(posts, lambda: clocks[Clock.SECONDS]() > patience)
+                harmed.append((pool.submit(self._api.suffer, now.api, clocks, over), now.posts))
+            everything = _all_ended(jobs, posts)
+            prefect = pool.submit(self._prefect.suffer, now.prefect, clocks, everything)
+            if prefect.result() is not Harm.LET:
+                self._tally.outages += 1
+                self._prefect.ensure_up()
+            for job in jobs:
+                job.end()
+        self._tally.runs += len(jobs) + now.posts
+        for future, runs in harmed:
+            self._tally.add_harm(future.result())
+            if future.result() in {Harm.KILL, Harm.FREEZE}:
+                world.runs_harmed += runs
+        if posts and harmed[-1][0].result() in {Harm.LET, Harm.FREEZE}:
+            answers = [post.result() for post in posts]
+            wrong = [answer for answer in answers if answer is not None and answer not in ANSWERS]
+            self._tally.broken += [f"{world.month}: the API answered {answer}" for answer in wrong]
+
+    @contextmanager
+    def _ended_when_interrupted(self) -> Iterator[None]:
+        """End every process first when this one is told to stop: the pool's threads wait for them."""
+        try:
+            yield
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _job(self, source: str, month: str) -> Process:
+        job = batch_job(source, month, self._environment, self._log)
+        self._stack.callback(job.kill)
+        return job
+
+    def _clocks(self) -> dict[Clock, Callable[[], float]]:
+        started, messages, mails = time.monotonic(), len(self._slack.seen), self._mail.offered
+        return {
+            Clock.SECONDS: lambda: time.monotonic() - started,
+            Clock.MESSAGES: lambda: len(self._slack.seen) - messages,
+            Clock.MAILS: lambda: self._mail.offered - mails,
+        }
+
+    def _post(self, source: str, month: str, *, hangs_up: bool) -> int | str | None:
+        """Ask the API for a run; gives the status, what broke, or None for a client that went away."""
+        try:
+            answer = httpx.post(
+                f"{self._api.url}/runs",
+                json={"source_uri": source, "month": month},
+                timeout=1 if hangs_up else END_SECONDS,
+            )
+        except httpx.HTTPError as error:
+            return None if hangs_up else type(error).__name__
+        return answer.status_code
+
+
+def _ended(job: Process) -> Callable[[], bool]:
+    return lambda: not job.running
+
+
+def _all_done(posts: list["Future[int | str | None]"], late: Callable[[], bool]) -> Callable[[], bool]:
+    return lambda: late() and all(post.done() for post in posts)
+
+
+def _all_ended(jobs: list[Process], posts: list["Future[int | str | None]"]) -> Callable[[], bool]:
+    return lambda: not any(job.running for job in jobs) and all(post.done() for post in posts)

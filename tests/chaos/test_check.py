@@ -1,0 +1,140 @@
+"""The check of the chaos bites: a world that is right passes it, and each promise that is broken is named."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.domain import AlertStatus, Delivery
+from core.ledger import Ledger
+from tests.chaos.check import World, check
+from tests.chaos.slack import DELIVERED, NO_ANSWER, REFUSED
+from tests.chaos.tally import Tally
+from tests.delivery.world import MONTH, NOW, begin, execute, new_ledger, routed
+
+SENT, OPEN, HOMELESS = "A0001-001", "A0001-002", "A0001-000"
+
+
+class Played:
+    """A world that is over, and right: one alert sent, one unconfirmed, one without a channel."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.world = World(MONTH.isoformat(), {HOMELESS: "LATAM", SENT: "EMEA", OPEN: "APAC"})
+        self.fates = {SENT: Counter([REFUSED, DELIVERED]), OPEN: Counter([NO_ANSWER])}
+        self.told = {(HOMELESS, "UNKNOWN REGION"), (OPEN, "UNCONFIRMED"), (SENT, "FAILED")}
+
+    def doctor(self, sql: str) -> None:
+        """Change what is on record."""
+        execute(self.path, sql)
+
+    def found(self) -> dict[str, list[str]]:
+        """Check it; gives what was found, by the promise that it breaks."""
+        tally = Tally()
+        check(self.world, self.path, self.fates, self.told, tally)
+        every = {
+            "duplicate": tally.duplicates,
+            "loss": tally.losses,
+            "untold": tally.untold,
+            "broken": tally.broken,
+        }
+        return {promise: lines for promise, lines in every.items() if lines}
+
+
+def play(ledger: Ledger) -> None:
+    """Have one run send one alert, get no answer to another, and find no channel for a third."""
+    sent, unanswered, homeless = routed(SENT, "emea"), routed(OPEN, "apac"), routed(HOMELESS, None)
+    begin(ledger, "run-1", [homeless, sent, unanswered])
+    for alert, status in ((sent, AlertStatus.SENT), (unanswered, AlertStatus.UNCONFIRMED)):
+        ledger.claim("run-1", alert, NOW)
+        ledger.settle("run-1", Delivery(alert.alert.account_id, status, alert.channel), NOW)
+    ledger.finish("run-1", None, NOW)
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Iterator[Played]:
+    """Give a world that is right, to be doctored."""
+    path = tmp_path / "ledger.db"
+    with new_ledger(path) as ledger:
+        play(ledger)
+        yield Played(path)
+
+
+def test_a_world_that_is_right_passes(played: Played) -> None:
+    assert played.found() == {}
+
+
+@pytest.mark.parametrize(
+    "fates",
+    [
+        pytest.param([DELIVERED, DELIVERED], id="posted twice"),
+        pytest.param([NO_ANSWER, DELIVERED], id="posted after a request without an answer"),
+    ],
+)
+def test_an_alert_that_was_posted_twice_is_a_duplicate(played: Played, fates: list[str]) -> None:
+    played.fates[SENT] = Counter(fates)
+    assert list(played.found()) == ["duplicate"]
+
+
+def test_an_unconfirmed_alert_that_was_sent_again_is_a_duplicate(played: Played) -> None:
+    played.fates[OPEN] = Counter([NO_ANSWER, NO_ANSWER])
+    assert list(played.found()) == ["duplicate"]
+
+
+def test_a_post_for_an_unknown_region_is_a_duplicate(played: Played) -> None:
+    played.fates[HOMELESS] = Counter([DELIVERED])
+    assert list(played.found()) == ["duplicate"]
+
+
+@pytest.mark.parametrize(
+    "fates", [pytest.param([], id="not asked"), pytest.param([REFUSED], id="which refused")]
+)
+def test_an_alert_on_record_as_sent_that_slack_has_not_posted_is_a_loss(
+    played: Played, fates: list[str]
+) -> None:
+    played.fates[SENT] = Counter(fates)
+    assert list(played.found()) == ["loss"]
+
+
+def test_an_alert_that_is_not_on_record_is_a_loss_and_untold(played: Played) -> None:
+    played.doctor(f"DELETE FROM alert_outcomes WHERE account_id = '{SENT}'")  # noqa: S608
+    assert list(played.found()) == ["loss", "untold"]
+
+
+@pytest.mark.parametrize("status", ["failed", "sending"])
+def test_an_alert_that_is_still_to_be_sent_after_the_last_replay_is_a_loss(
+    played: Played, status: str
+) -> None:
+    played.doctor(f"UPDATE alert_outcomes SET status = '{status}' WHERE account_id = '{SENT}'")  # noqa: S608
+    played.told |= {(SENT, "FAILED"), (SENT, "UNCONFIRMED")}
+    assert "loss" in played.found()
+
+
+def test_an_open_alert_that_no_accepted_mail_names_is_untold(played: Played) -> None:
+    for entry in [(HOMELESS, "UNKNOWN REGION"), (OPEN, "UNCONFIRMED")]:
+        played.told.remove(entry)
+        found = played.found()
+        assert list(found) == ["untold"]
+        assert [line.split()[0] for line in found["untold"]] == [entry[0]]
+        played.told.add(entry)
+
+
+def test_an_alert_that_was_told_as_something_else_is_untold(played: Played) -> None:
+    played.told = {(HOMELESS, "UNKNOWN REGION"), (OPEN, "FAILED")}
+    assert list(played.found()) == ["untold"]
+
+
+def test_more_unconfirmed_than_the_harm_explains_are_a_broken_promise(played: Played) -> None:
+    played.fates[OPEN] = Counter()
+    assert list(played.found()) == ["broken"]
+    played.world.runs_harmed = 1
+    assert played.found() == {}
+
+
+@pytest.mark.parametrize("change", ["status = 'running'", "alerts_sent = alerts_sent + 1"])
+def test_a_run_that_is_still_running_or_does_not_add_up_is_a_broken_promise(
+    played: Played, change: str
+) -> None:
+    played.doctor(f"UPDATE runs SET {change}")  # noqa: S608
+    assert list(played.found()) == ["broken"]

@@ -1,0 +1,43 @@
+"""A chaos that is told to stop leaves nothing behind."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.driver import INTERRUPTED
+
+
+def _processes_that_name(folder: Path) -> list[str]:
+    """Give the command or the environment of every process that knows of the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            known = (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(folder).encode() in known:
+            found.append(process.name)
+    return found
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_chaos_leaves_no_folder_and_no_process(tmp_path: Path, how: signal.Signals) -> None:
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos.driver", "--seed", "1", "--lanes", "2"],
+        cwd=Path(__file__).parents[2],
+        env={"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+    )
+    # Both lanes are at work once each waits for a Prefect of its own, with its log in its folder.
+    while len(list(tmp_path.glob("chaos-*/prefect.log"))) < 2:
+        assert driver.poll() is None
+        time.sleep(0.02)
+    driver.send_signal(how)
+    driver.communicate()
+    assert driver.returncode == INTERRUPTED
+    assert list(tmp_path.glob("chaos-*")) == []
+    assert _processes_that_name(tmp_path) == []

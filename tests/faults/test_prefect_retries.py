@@ -1,0 +1,79 @@
+"""A flow run that Prefect itself tries again is a replay; one that somebody waits for is tried once."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.domain import AlertStatus, RunStatus
+from core.ledger import open_ledger
+from tests.delivery.world import execute
+from tests.faults.world import ACCOUNTS, ROOT, World, new_world
+from tests.service import MONTH
+
+UNRECORDED = "A-1"
+
+
+@pytest.fixture
+def world(prefect_api: str, tmp_path: Path) -> Iterator[World]:
+    """Give a world whose ledger, from the second message on, does not take the answer to one alert."""
+
+    def break_one_answer() -> None:
+        execute(
+            tmp_path / "ledger.db",
+            "CREATE TRIGGER broken BEFORE UPDATE ON alert_outcomes"
+            f" WHEN NEW.status = 'sent' AND NEW.account_id = '{UNRECORDED}'"
+            " BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
+        )
+
+    with new_world(tmp_path, prefect_api) as made:
+        made.slack.act = break_one_answer
+        yield made
+
+
+def start(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of Python's where Prefect was told to try failed flows again."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | world.environment | {"PREFECT_FLOW_DEFAULT_RETRIES": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def test_a_flow_run_that_prefect_tries_again_sends_what_is_left_in_a_run_of_its_own(world: World) -> None:
+    """As in a worker: the flow alone, and nobody who waits for a run."""
+    program = (
+        "import asyncio; from flows.monthly_risk_alerts import monthly_risk_alerts as flow;"
+        f" asyncio.run(flow(source_uri={world.source!r}, month={MONTH!r}))"
+    )
+    ended = start(world, "-c", program)
+    assert ended.returncode == 0, ended.stderr
+    second, first = world.runs
+    assert (first.status, second.status) == (RunStatus.FAILED, RunStatus.SUCCEEDED)
+    assert first.error is not None
+    assert first.error.code == "ledger_unavailable"
+    assert first.flow_run_id == second.flow_run_id
+    history = open_ledger(world.environment["DATABASE_URL"]).history
+    found = {alert.account_id: alert.status for alert in history.alerts(second.run_id, None, 9, None).alerts}
+    assert found == dict.fromkeys(ACCOUNTS, AlertStatus.SENT) | {
+        "A-0": AlertStatus.SKIPPED_REPLAY,
+        UNRECORDED: AlertStatus.UNCONFIRMED,
+    }
+    assert world.slack.accounts == ACCOUNTS
+
+
+def test_a_run_that_somebody_waits_for_is_not_tried_again_behind_its_answer(world: World) -> None:
+    command = ["-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri", world.source]
+    ended = start(world, *command)
+    [only] = world.runs
+    assert json.loads(ended.stdout)["run_id"] == only.run_id
+    assert (ended.returncode, only.status) == (1, RunStatus.FAILED)
+    assert world.slack.accounts == ["A-0", UNRECORDED]

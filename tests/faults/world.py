@@ -1,0 +1,72 @@
+"""A source, a ledger, a Slack and a Prefect behind a proxy: what a run needs, each to be harmed."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.ledger import open_ledger
+from core.views import RunView
+from examples.mock_slack import MockSlack
+from tests.faults.proxy import Proxy
+from tests.service import row, write_source
+
+ROOT = Path(__file__).parents[2]
+ACCOUNTS = [f"A-{number}" for number in range(6)]
+
+
+class Saboteur(MockSlack):
+    """A mock Slack that does something to others when it gets its second message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act: Callable[[], object] = lambda: None
+
+    def take(self, channel: str, message: dict[str, Any]) -> int:
+        status = super().take(channel, message)
+        if len(self.messages) == 2:
+            self.act()
+        return status
+
+    @property
+    def accounts(self) -> list[str]:
+        """The accounts that were alerted, each as often as it was."""
+        texts = [taken["message"]["text"] for taken in self.messages]
+        return sorted(text.splitlines()[0].rpartition("(")[2].removesuffix(")") for text in texts)
+
+
+@dataclass
+class World:
+    """A source, a ledger, a Slack, and a proxy before Prefect."""
+
+    folder: Path
+    slack: Saboteur
+    proxy: Proxy
+    source: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source = write_source(self.folder / "x.parquet", [row(account) for account in ACCOUNTS])
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "PREFECT_API_URL": self.proxy.url,
+            "DATABASE_URL": f"sqlite:///{self.folder}/ledger.db",
+            "SLACK_WEBHOOK_BASE_URL": self.slack.url,
+            "SLACK_CHANNEL_RATE": "0",
+            "REGIONS": '{"AMER": "amer"}',
+        }
+
+    @property
+    def runs(self) -> list[RunView]:
+        """Every run that the ledger knows."""
+        ledger = open_ledger(self.environment["DATABASE_URL"])
+        return [ledger.history.run(run.run_id) for run in ledger.history.runs(None, None, 9, None).runs]
+
+
+@contextlib.contextmanager
+def new_world(folder: Path, prefect_api: str) -> Iterator[World]:
+    """Give a world in which all is well as yet."""
+    with Saboteur() as slack, Proxy(prefect_api) as proxy:
+        yield World(folder, slack, proxy)

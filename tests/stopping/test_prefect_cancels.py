@@ -1,0 +1,49 @@
+"""A run that is cancelled in Prefect's UI: what its worker then does to it, done for real."""
+
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.settings import temporary_settings
+from prefect.states import Cancelling
+
+from core.ledger import open_ledger
+from flows.monthly_risk_alerts import monthly_risk_alerts
+from tests.service import MONTH
+from tests.slack.hostile import HostileSlack
+from tests.stopping.world import ROOT, check, environment, source, until
+
+
+def deploy_and_ask_for_a_run(parameters: dict[str, str]) -> UUID:
+    """Ask for a run of the flow as the UI does, of a deployment such as prefect.yaml's."""
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(
+            client.create_flow(monthly_risk_alerts),
+            name="cancelled",
+            entrypoint="flows.monthly_risk_alerts.monthly_risk_alerts",
+            path=str(ROOT),
+        )
+        return client.create_flow_run_from_deployment(deployment, parameters=parameters).id
+
+
+def test_a_run_that_is_cancelled_in_prefect_ends_in_order(prefect_api: str, tmp_path: Path) -> None:
+    with HostileSlack() as slack, temporary_settings({"api.url": prefect_api}):
+        settings = environment(slack, tmp_path, {"PREFECT_API_URL": prefect_api})
+        flow_run = deploy_and_ask_for_a_run({"source_uri": source(tmp_path), "month": MONTH})
+        # What a worker starts for each of its runs.
+        command = [sys.executable, "-m", "prefect", "flow-run", "execute", str(flow_run)]
+        worker = subprocess.Popen(
+            command, cwd=tmp_path, env=settings | {"PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+        )
+        until(lambda: len(slack.requests) > 2)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run, Cancelling())
+        worker.wait(100)
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(flow_run).state
+        assert state is not None
+        assert state.is_cancelled()
+        [run] = open_ledger(settings["DATABASE_URL"]).history.runs(None, None, 9, None).runs
+        check(run.model_dump(mode="json"), slack)

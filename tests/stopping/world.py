@@ -1,0 +1,49 @@
+"""What a run needs that is to be stopped in its middle, and what is true of it then."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.service import row, write_source
+from tests.slack.hostile import HostileSlack, answer, slowly
+
+ROOT = Path(__file__).parents[2]
+ALERTS = 30
+START_SECONDS = 60
+
+
+def environment(slack: HostileSlack, folder: Path, prefect: dict[str, str]) -> dict[str, str]:
+    """Give what a run needs; each answer of Slack takes so long that a signal comes into the middle."""
+    slack.script("/amer", slowly(0.3, answer(200, "ok")))
+    return {
+        **os.environ,
+        "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+        "SLACK_WEBHOOK_BASE_URL": slack.url,
+        "SLACK_CHANNEL_RATE": "0",
+        "REGIONS": '{"AMER": "amer"}',
+        **prefect,
+    }
+
+
+def until(true: Callable[[], Any], seconds: float = START_SECONDS) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def source(folder: Path) -> str:
+    """Write a source of so many alerts, all of one channel; gives its URI."""
+    return write_source(folder / "status.parquet", [row(f"A-{number:02}") for number in range(ALERTS)])
+
+
+def check(run: dict[str, Any], slack: HostileSlack) -> None:
+    """See that the run is closed, adds up, and says of every request what Slack said of it."""
+    counts = run["counts"]
+    assert (run["status"], run["error"]["code"]) == ("failed", "interrupted")
+    assert counts["alerts_sent"] == len(slack.requests)
+    assert 0 < counts["alerts_sent"] < ALERTS
+    assert (counts["unconfirmed"], counts["failed_deliveries"]) == (0, ALERTS - counts["alerts_sent"])
