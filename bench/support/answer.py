@@ -1,0 +1,47 @@
+"""The answer that every reader must give, and the question."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which alerts of which source; `months` is the most that any streak can reach back."""
+
+    source: Path
+    month: date
+    threshold: int
+
+    @property
+    def files(self) -> list[str]:
+        """The Parquet files, in name order."""
+        return [str(self.source)] if self.source.is_file() else sorted(map(str, self.source.glob("*.parquet")))
+
+
+Row = tuple[str, int, date, str, str | None, int | None, date | None, str | None]
+"""account_id, duration_months, risk_start_month, name, region, arr, renewal_date, owner."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Alerts in any order, and the counts; `duplicates` None where a peer does not count them."""
+
+    alerts: list[Row]
+    at_risk: int
+    below_threshold: int
+    duplicates: int | None = None
+
+    def summary(self) -> dict[str, str | int | None]:
+        """Say it in a few words that differ when an answer differs."""
+        digest = hashlib.sha256(json.dumps(sorted(self.alerts), default=str).encode()).hexdigest()
+        return {
+            "alerts": len(self.alerts),
+            "streak_months": sum(row[1] for row in self.alerts),
+            "at_risk": self.at_risk,
+            "below_threshold": self.below_threshold,
+            "duplicates": self.duplicates,
+            "digest": digest[:16],
+        }
