@@ -49,6 +49,7 @@ class DataSet:
     part: str
     thresholds: tuple[int, ...] = (MANY,)
     readers: tuple[str, ...] = READERS
+    first_look: int = 3
 
     @property
     def path(self) -> Path:
@@ -64,8 +65,16 @@ def by_month(world: World) -> Callable[[Path], None]:
 DATA_SETS = (
     DataSet("by-month.parquet", by_month(PLAIN), "layouts", (MANY, FEW)),
     DataSet("monthly-files", lambda path: accounts.write_monthly_files(PLAIN, path), "layouts", (MANY, FEW)),
-    DataSet("by-account.parquet", lambda path: accounts.write_by_account(PLAIN, path), "layouts", (MANY, FEW)),
-    DataSet("shuffled.parquet", lambda path: accounts.write_shuffled(PLAIN, path), "layouts", (MANY, FEW)),
+    DataSet(
+        "by-account.parquet", lambda path: accounts.write_by_account(PLAIN, path), "layouts", (MANY, FEW)
+    ),
+    DataSet(
+        "shuffled.parquet",
+        lambda path: accounts.write_shuffled(PLAIN, path),
+        "layouts",
+        (MANY, FEW),
+        first_look=36,
+    ),
     *(
         DataSet(f"history-{months}.parquet", by_month(World(months=months, longest=11)), "history")
         for months in (12, 36, 120)
@@ -77,7 +86,10 @@ DATA_SETS = (
         "files",
     ),
     DataSet(
-        "large", lambda path: accounts.write_monthly_files(World(accounts=3_000_000), path), "large", (MANY, FEW)
+        "large",
+        lambda path: accounts.write_monthly_files(World(accounts=3_000_000), path),
+        "large",
+        (MANY, FEW),
     ),
 )
 PARTS = ("layouts", "history", "long", "files", "remote", "limit")
@@ -92,7 +104,7 @@ def main() -> None:
     parser.add_argument("--make", action="store_true", help="only make the data")
     options = parser.parse_args()
     parts = [*options.only.split(","), *(["large"] if options.large else [])]
-    console = Console(emoji=False)
+    console = Console(emoji=False, width=150)
     RESULTS.mkdir(exist_ok=True)
     chosen = [data for data in DATA_SETS if data.part in parts]
     for data in chosen:
@@ -138,7 +150,7 @@ def measure(data: DataSet, threshold: int, rounds: int, console: Console) -> dic
         turn = number % len(data.readers)
         for reader in data.readers[turn:] + data.readers[:turn]:
             warm(data.path)
-            run = one_run(reader, str(data.path), threshold)
+            run = one_run(reader, str(data.path), threshold, data.first_look)
             runs[reader].append(run)
             console.print(
                 f"{data.name} ≥ {threshold:,} {number + 1}/{rounds} {reader}: {run['seconds']:.2f} s"
@@ -162,11 +174,13 @@ def measure(data: DataSet, threshold: int, rounds: int, console: Console) -> dic
     }
 
 
-def one_run(reader: str, source: str, threshold: int, **environment: str) -> dict[str, Any]:
+def one_run(
+    reader: str, source: str, threshold: int, first_look: int = 3, **environment: str
+) -> dict[str, Any]:
     """Run one reader in a process of its own."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "ARROW_IO_THREADS"), str(THREADS))
     done = subprocess.run(  # noqa: S603  # our own interpreter on our own module
-        [sys.executable, "-m", "bench.support.one_run", reader, source, str(threshold)],
+        [sys.executable, "-m", "bench.support.one_run", reader, source, str(threshold), str(first_look)],
         env=os.environ | threads | environment,
         stdout=subprocess.PIPE,
         text=True,
@@ -219,9 +233,54 @@ def limits(rounds: int) -> dict[str, Any]:
 
 
 def remote(console: Console) -> list[dict[str, Any]]:
-    """Measure what goes over the wire; see `bench.support.wire`."""
-    console.print("remote: not yet", style="dim")
-    return []
+    """Measure what ours moves over the wire, and what 50 ms a request cost it."""
+    from bench.support import wire as wires  # noqa: PLC0415  # the emulators take seconds to import
+
+    data = DataSet("remote.parquet", by_month(World(accounts=60_000)), "remote")
+    make(data, console)
+    needed, touched = needed_bytes(data.path)
+    warm(data.path)
+    local = one_run(OURS, str(data.path), MANY)
+    found, wire = [], wires.Wire()
+    for name, store in (("GCS", wires.gcs), ("S3", wires.s3)):
+        with store(data.path, wire) as (uri, environment):
+            for pause in (0.0, 0.05):
+                wire.reset(pause)
+                run = one_run(OURS, uri, MANY, **environment)
+                if _compared(run["answer"]) != _compared(local["answer"]):
+                    raise RuntimeError(f"{name}: another answer than the local one")
+                found.append(
+                    {
+                        "store": name,
+                        "pause_seconds": pause,
+                        "requests": wire.requests,
+                        "row_groups": touched,
+                        "bytes": wire.body_bytes,
+                        "needed_bytes": needed,
+                        "bytes_ratio": round(wire.body_bytes / needed, 3),
+                        "bytes_twice": wire.twice(),
+                        "seconds": run["seconds"],
+                        "local_seconds": local["seconds"],
+                        "time_ratio": round(run["seconds"] / local["seconds"], 2),
+                    }
+                )
+    return found
+
+
+def needed_bytes(path: Path) -> tuple[int, int]:
+    """Add up the column chunks that the answer needs (streaks go back to the oldest month), and row groups."""
+    meta, needed = accounts.pq.read_metadata(path), 0
+    always = {"account_id", "month", "status", "updated_at"}
+    for number in range(meta.num_row_groups):
+        group = meta.row_group(number)
+        chunks = [group.column(index) for index in range(meta.num_columns)]
+        newest = next(chunk.statistics.max for chunk in chunks if chunk.path_in_schema == "month")
+        needed += sum(
+            chunk.total_compressed_size
+            for chunk in chunks
+            if chunk.path_in_schema in always or newest == accounts.MONTH
+        )
+    return needed, meta.num_row_groups
 
 
 def ratio(measured: dict[str, Any], key: str, against: str) -> float | None:
@@ -235,14 +294,28 @@ def ratio(measured: dict[str, Any], key: str, against: str) -> float | None:
 def show(console: Console, result: dict[str, Any]) -> None:
     """Print what was measured."""
     table = Table(title=f"load + dedupe + streaks, medians of {result['rounds']}, {THREADS} threads")
-    for heading in ("source", "alerts", "reader", "time", "from - to", "CPU", "memory", "rows/s", "ours ÷ time", "÷ CPU",
-                    "÷ memory"):
+    for heading in (
+        "source",
+        "alerts",
+        "reader",
+        "time",
+        "from - to",
+        "CPU",
+        "memory",
+        "rows/s",
+        "ours ÷ time",
+        "÷ CPU",
+        "÷ memory",
+    ):
         table.add_column(heading, justify="left" if heading in {"source", "reader"} else "right")
     for item in result["measured"]:
         for reader, found in item["readers"].items():
             seconds = statistics.median(found["seconds"])
-            shares = ["", "", ""] if reader == OURS else [
-                f"{ratio(item, key, reader):.2f}" for key in ("seconds", "cpu_seconds", "added_mb")]
+            shares = (
+                ["", "", ""]
+                if reader == OURS
+                else [f"{ratio(item, key, reader):.2f}" for key in ("seconds", "cpu_seconds", "added_mb")]
+            )
             table.add_row(
                 item["data"] if reader == OURS else "",
                 f"{item['answer']['alerts']:,}" if reader == OURS else "",
@@ -263,11 +336,17 @@ def show(console: Console, result: dict[str, Any]) -> None:
             f" {statistics.median(limit['decode_seconds']):.3f} s"
         )
     for item in result["remote"] or []:
-        console.print(str(item))
+        console.print(
+            f"{item['store']} + {item['pause_seconds'] * 1000:.0f} ms: {item['requests']} requests for"
+            f" {item['row_groups']} row groups, {item['bytes'] / 1e6:.1f} MB, {item['bytes_ratio']:.2f} of what is"
+            f" needed, {item['bytes_twice'] / 1e6:.1f} MB twice; {item['seconds']:.2f} s, {item['time_ratio']:.1f}"
+            " times the local",
+            soft_wrap=True,
+        )
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     before, after = result["load_before_and_after"]
     console.print(
-        f"target: ≤ {TARGET} × each peer's time, ≤ {TARGET} × DuckDB's memory; {versions};"
+        f"target: ≤ {TARGET} of each peer's time, ≤ {TARGET} of DuckDB's memory; {versions};"
         f" {result['cpus']} CPUs, load {before:.1f} before and {after:.1f} after",
         style="dim",
         soft_wrap=True,

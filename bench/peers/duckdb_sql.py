@@ -12,7 +12,6 @@ import duckdb
 
 from bench.support.answer import Answer, Question
 
-FIRST_LOOK = 12
 LATEST = "row(coalesce(updated_at, '-infinity'::timestamp), filename, file_row_number)"
 DETAILS = ("status", "arr", "account_name", "account_region", "renewal_date", "account_owner")
 
@@ -35,9 +34,10 @@ def answer(question: Question) -> Answer:
     con.execute(f"""
         CREATE TEMP TABLE alerts AS
         SELECT *, 1 AS duration FROM at_risk WHERE arr IS NULL OR arr >= {question.threshold}""")
-    oldest = con.execute(f"SELECT min(stats_min_value) FROM parquet_metadata({question.files})"
-                         " WHERE path_in_schema = 'month'").fetchone()
-    reached, look = 0, FIRST_LOOK
+    oldest = con.execute(
+        f"SELECT min(stats_min_value) FROM parquet_metadata({question.files}) WHERE path_in_schema = 'month'"
+    ).fetchone()
+    reached, look = 0, question.first_look
     while True:
         further = con.execute(f"""
             WITH winners AS (

@@ -12,7 +12,7 @@ SETTINGS = Settings()
 def answer(question: Question) -> Answer:
     """Answer as a run does."""
     settings = SETTINGS.model_copy(update={"arr_threshold": question.threshold})
-    window = load_window.fn(question.source.as_uri(), question.month, settings)
+    window = load_window.fn(question.uri, question.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window), settings)
     alerts = [
         (

@@ -12,7 +12,6 @@ import polars as pl
 
 from bench.support.answer import Answer, Question
 
-FIRST_LOOK = 12
 DETAILS = ("status", "arr", "account_name", "account_region", "renewal_date", "account_owner")
 
 
@@ -37,21 +36,30 @@ def answer(question: Question) -> Answer:
         .filter(at_risk_row)
     )
     alerts = at_risk.filter(pl.col("arr").is_null() | (pl.col("arr") >= question.threshold))
-    durations = _durations(scan, month, alerts.select("account_id"))
+    durations = _durations(scan, question, alerts.select("account_id"))
     rows = (
         alerts.join(durations, on="account_id")
         .with_columns(
             start=pl.lit(month).dt.offset_by(pl.format("-{}mo", pl.col("duration") - 1)),
             name=pl.when(pl.col("account_name") != "").then("account_name").otherwise("account_id"),
         )
-        .select("account_id", "duration", "start", "name", "account_region", "arr", "renewal_date", "account_owner")
+        .select(
+            "account_id",
+            "duration",
+            "start",
+            "name",
+            "account_region",
+            "arr",
+            "renewal_date",
+            "account_owner",
+        )
         .rows()
     )
     return Answer(rows, len(at_risk), len(at_risk) - len(alerts))
 
 
-def _durations(scan: pl.LazyFrame, month: date, accounts: pl.DataFrame) -> pl.DataFrame:
-    reached, look, done = 0, FIRST_LOOK, []
+def _durations(scan: pl.LazyFrame, question: Question, accounts: pl.DataFrame) -> pl.DataFrame:
+    month, reached, look, done = question.month, 0, question.first_look, []
     alive = accounts
     while len(alive):
         newest, oldest = _back(month, reached + 1), _back(month, reached + look)

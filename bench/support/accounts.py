@@ -29,9 +29,27 @@ STATUSES = pa.array(["At Risk", "Healthy", "Churned"])
 REGIONS = pa.array(["AMER", "EMEA", "APAC", "LATAM", None])
 REGION_SHARES = (0.45, 0.30, 0.17, 0.07, 0.01)
 SUFFIXES = pa.array(["Inc.", "Ltd", "GmbH", "LLC", "S.A.", "Group", "Holdings", "AG"])
-SYLLABLES = ("ar", "bel", "cor", "dyn", "el", "fin", "gal", "hex", "in", "jo", "kin", "lum", "mer", "nor", "ol")
+SYLLABLES = (
+    "ar",
+    "bel",
+    "cor",
+    "dyn",
+    "el",
+    "fin",
+    "gal",
+    "hex",
+    "in",
+    "jo",
+    "kin",
+    "lum",
+    "mer",
+    "nor",
+    "ol",
+)
 WORDS = pa.array([f"{a}{b}{c}".title() for a in SYLLABLES for b in SYLLABLES for c in ("ia", "tech", "ix")])
-OWNERS = pa.array([f"{a.title()}a {b.title()}{c}son" for a in SYLLABLES for b in SYLLABLES for c in SYLLABLES[:2]])
+OWNERS = pa.array(
+    [f"{a.title()}a {b.title()}{c}son" for a in SYLLABLES for b in SYLLABLES for c in SYLLABLES[:2]]
+)
 
 OWNERLESS = 0.03
 AT_RISK_NOW = 0.061
@@ -82,7 +100,9 @@ class Maker:
         self.world = world
         self._seed = np.uint64(seed)
         epoch = date(1970, 1, 1)
-        self._days = np.array([(month_back(back) - epoch).days for back in range(world.months)], dtype=np.int32)
+        self._days = np.array(
+            [(month_back(back) - epoch).days for back in range(world.months)], dtype=np.int32
+        )
 
     def rows(self, account: Ints, back: Ints, again: npt.NDArray[np.bool_]) -> pa.Table:
         """Make the rows of these accounts, months back, and whether each is the later row of its month."""
@@ -131,7 +151,9 @@ class Maker:
         """Give the winning status, or now and then another for a row that will lose."""
         world, every = self.world, np.zeros_like(back) - 1
         if world.long_streaks:
-            now = account % (world.accounts // world.long_streaks) == world.accounts // world.long_streaks // 2
+            now = (
+                account % (world.accounts // world.long_streaks) == world.accounts // world.long_streaks // 2
+            )
             length = np.where(now, world.months, 0)
         else:
             now = self._share(account, every, 10) < AT_RISK_NOW
@@ -147,9 +169,9 @@ class Maker:
         loses = self.has_duplicate(account, back) & ~again
         if world.long_streaks:
             return status.astype(np.int8)
-        return np.where(loses & (self._share(account, back, 15) < OTHER_STATUS), (status + 1) % 3, status).astype(
-            np.int8
-        )
+        return np.where(
+            loses & (self._share(account, back, 15) < OTHER_STATUS), (status + 1) % 3, status
+        ).astype(np.int8)
 
     def _arr(self, account: Ints, back: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
         """Log-normal around 50,000, a little less in each year before; some unknown."""

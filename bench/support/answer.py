@@ -9,16 +9,23 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Question:
-    """Which alerts of which source; `months` is the most that any streak can reach back."""
+    """Which alerts of which source (a path, or a URI for ours); peers are told how far to look back at first."""
 
-    source: Path
+    source: str
     month: date
     threshold: int
+    first_look: int = 3
+
+    @property
+    def uri(self) -> str:
+        """The source as ours wants it."""
+        return self.source if "://" in self.source else Path(self.source).as_uri()
 
     @property
     def files(self) -> list[str]:
         """The Parquet files, in name order."""
-        return [str(self.source)] if self.source.is_file() else sorted(map(str, self.source.glob("*.parquet")))
+        path = Path(self.source)
+        return [self.source] if path.is_file() else sorted(map(str, path.glob("*.parquet")))
 
 
 Row = tuple[str, int, date, str, str | None, int | None, date | None, str | None]

@@ -1,8 +1,9 @@
 """One measured run, in a process of its own: imports first, then time and memory of the answer alone.
 
-    python -m bench.support.one_run READER SOURCE THRESHOLD
+    python -m bench.support.one_run READER SOURCE THRESHOLD FIRST_LOOK
 
-Prints a JSON object. Memory is the peak of what the process holds (VmHWM, reset before) above what it held idle.
+Prints a JSON object. Memory is the peak of what the process holds (VmHWM, reset before) above what
+it held idle.
 """
 
 import gc
@@ -17,14 +18,18 @@ from pathlib import Path
 from bench.support.accounts import MONTH
 from bench.support.answer import Question
 
-READERS = {"ours": "bench.peers.ours", "DuckDB": "bench.peers.duckdb_sql", "Polars": "bench.peers.polars_lazy"}
+READERS = {
+    "ours": "bench.peers.ours",
+    "DuckDB": "bench.peers.duckdb_sql",
+    "Polars": "bench.peers.polars_lazy",
+}
 
 
 def main() -> None:
     """Measure once."""
-    name, source, threshold = sys.argv[1:]
+    name, source, threshold, first_look = sys.argv[1:]
     reader = importlib.import_module(READERS[name])
-    question = Question(Path(source), MONTH, int(threshold))
+    question = Question(source, MONTH, int(threshold), int(first_look))
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     idle = _kib("VmRSS")
