@@ -2,9 +2,12 @@
 
     python -m bench.scan [--rounds 5] [--only layouts,history,long,files,remote,limit] [--large] [--make]
 
-Makes its data once (about 1.5 GB; `--large` another 2.5 GB of 109 million rows) in SCAN_DATA or `bench/results/data`.
-Each run is a process of its own with two threads, the file read into the page cache before, readers taking turns;
-medians are printed. It fails when two readers give different answers. What is slow fails nothing: the ratios stand
+Makes its data once (about 1.5 GB; `--large` another 2.5 GB of 109 million rows) in SCAN_DATA or
+`bench/results/data`.
+Each run is a process of its own with two threads, the file read into the page cache before, readers taking
+turns;
+medians are printed. It fails when two readers give different answers. What is slow fails nothing: the
+ratios stand
 beside their targets, and the load of the machine beside them. `duplicates_found` is counted by ours alone.
 """
 

@@ -1,10 +1,13 @@
-"""DuckDB's best hand-written SQL: the month's candidates, their rows of the month, their rows of earlier months.
+"""DuckDB's best hand-written SQL: the month's candidates, their rows of it, and of earlier months.
 
-Every pass says which months it wants, so that row groups of other months are pruned by statistics; the look back
-goes on over twice as many months while a streak still holds. Semi-joins push the candidates into the scan. The winner
+Every pass says which months it wants, so that row groups of other months are pruned by statistics; the
+look back
+goes on over twice as many months while a streak still holds. Semi-joins push the candidates into the scan.
+The winner
 of equal times is the row later in the source, by `filename` and `file_row_number`.
 
-Slower, and so not here: one GROUP BY over everything (6 s); a winner for each account of the month before filtering,
+Slower, and so not here: one GROUP BY over everything (6 s); a winner for each account of the month before
+filtering,
 which would also count the month's duplicates; `duplicates_found` is therefore left out, in DuckDB's favour.
 """
 
@@ -59,7 +62,8 @@ def answer(question: Question) -> Answer:
             break
     rows = con.execute(f"""
         SELECT account_id, duration, ({month} - INTERVAL 1 MONTH * (duration - 1))::DATE,
-               coalesce(nullif(account_name, ''), account_id), account_region, arr, renewal_date, account_owner
+               coalesce(nullif(account_name, ''), account_id), account_region, arr, renewal_date,
+               account_owner
         FROM alerts""").fetchall()
     at_risk = con.execute("SELECT count(*) FROM at_risk").fetchone()
     con.close()

@@ -1,6 +1,7 @@
 """Polars' best lazy queries on the streaming engine, in the same passes as DuckDB's.
 
-Months are filtered by literals, so that row groups are skipped by statistics; semi-joins keep candidates only. The
+Months are filtered by literals, so that row groups are skipped by statistics; semi-joins keep candidates
+only. The
 winner of equal times is the row later in the source: the scan numbers its rows.
 
 `duplicates_found` is left out, as in DuckDB's: it would take a group for each account of the month.

@@ -1,6 +1,7 @@
 """Made-up account health of any size, in any layout, from a seed, in the memory of a few row groups.
 
-Every value is a hash of (seed, account, months back, what), so that the same row is the same in every layout and a
+Every value is a hash of (seed, account, months back, what), so that the same row is the same in every
+layout and a
 row can be made on its own, wherever in a file it stands.
 """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Question:
-    """Which alerts of which source (a path, or a URI for ours); peers are told how far to look back at first."""
+    """Which alerts of which source (a path, or a URI); peers look back so far at first."""
 
     source: str
     month: date
