@@ -271,7 +271,7 @@ def remote(console: Console) -> list[dict[str, Any]]:
 
 
 def needed_bytes(path: Path) -> tuple[int, int]:
-    """Add up the column chunks that the answer needs (streaks go back to the oldest month), and row groups."""
+    """Add up the column chunks that the answer needs and count the row groups."""
     meta, needed = accounts.pq.read_metadata(path), 0
     always = {"account_id", "month", "status", "updated_at"}
     for number in range(meta.num_row_groups):
@@ -341,8 +341,8 @@ def show(console: Console, result: dict[str, Any]) -> None:
     for item in result["remote"] or []:
         console.print(
             f"{item['store']} + {item['pause_seconds'] * 1000:.0f} ms: {item['requests']} requests for"
-            f" {item['row_groups']} row groups, {item['bytes'] / 1e6:.1f} MB, {item['bytes_ratio']:.2f} of what is"
-            f" needed, {item['bytes_twice'] / 1e6:.1f} MB twice; {item['seconds']:.2f} s, {item['time_ratio']:.1f}"
+            f" {item['row_groups']} row groups, {item['bytes'] / 1e6:.1f} MB, {item['bytes_ratio']:.2f} of the"
+            f" needed, {item['bytes_twice'] / 1e6:.1f} MB twice; {item['seconds']:.2f} s, {item['time_ratio']}"
             " times the local",
             soft_wrap=True,
         )
