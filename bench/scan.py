@@ -341,8 +341,8 @@ def show(console: Console, result: dict[str, Any]) -> None:
     for item in result["remote"] or []:
         console.print(
             f"{item['store']} + {item['pause_seconds'] * 1000:.0f} ms: {item['requests']} requests for"
-            f" {item['row_groups']} row groups, {item['bytes'] / 1e6:.1f} MB, {item['bytes_ratio']:.2f} of the"
-            f" needed, {item['bytes_twice'] / 1e6:.1f} MB twice; {item['seconds']:.2f} s, {item['time_ratio']}"
+            f" {item['row_groups']} groups, {item['bytes'] / 1e6:.1f} MB, {item['bytes_ratio']:.2f} of the"
+            f" needed, {item['bytes_twice'] / 1e6:.1f} MB anew; {item['seconds']:.2f} s, {item['time_ratio']}"
             " times the local",
             soft_wrap=True,
         )
