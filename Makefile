@@ -35,7 +35,7 @@ serve: install ## The API on :8000 with docs, and the Prefect UI on :4200 showin
 BENCH ?= $(sort $(notdir $(basename $(wildcard bench/*.py))))
 
 .PHONY: bench
-bench: install ## The benchmarks, each as a ratio against its peers measured side by side
+bench: $(VENV)/.installed-bench-peers ## The benchmarks, each as a ratio against its peers measured side by side
 	@set -e; for program in $(BENCH); do $(BIN)/python -m bench.$$program $(OPTIONS); done
 
 ROUNDS ?= 200
@@ -63,6 +63,8 @@ COMPILE = $(BIN)/uv pip compile --no-config --quiet --universal --python-version
 lock: install ## Lock the dependencies of pyproject.toml anew, with hashes
 	@$(COMPILE) --output-file requirements/runtime.txt
 	@$(COMPILE) --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+	@$(COMPILE) --group dev --group bench --constraint requirements/dev.txt \
+		--output-file requirements/bench.txt
 
 .PHONY: clean
 clean: ## Remove the environment, caches and the demo's files
@@ -80,4 +82,10 @@ $(STAMP): $(REQUIREMENTS)
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes \
 		--requirement $(REQUIREMENTS)
+	@touch $@
+
+# The peers of the benchmarks come on top of what is installed; nothing else needs them.
+$(VENV)/.installed-bench-peers: requirements/bench.txt $(STAMP)
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes \
+		--requirement requirements/bench.txt
 	@touch $@

@@ -1,0 +1,99 @@
+"""Polars' best lazy queries on the streaming engine, in the same passes as DuckDB's.
+
+Months are filtered by literals, so that row groups are skipped by statistics; semi-joins keep candidates
+only. The
+winner of equal times is the row later in the source: the scan numbers its rows.
+
+`duplicates_found` is left out, as in DuckDB's: it would take a group for each account of the month.
+"""
+
+from datetime import date
+
+import polars as pl
+
+from bench.support.answer import Answer, Question
+
+DETAILS = ("status", "arr", "account_name", "account_region", "renewal_date", "account_owner")
+
+
+def answer(question: Question) -> Answer:
+    """Answer; POLARS_MAX_THREADS is set by who starts the process."""
+    scan = pl.scan_parquet(question.files, row_index_name="position")
+    month, of_month = question.month, pl.col("month") == question.month
+    at_risk_row = pl.col("status") == "At Risk"
+    candidates = (
+        scan.filter(of_month & at_risk_row & (pl.col("account_id") != ""))
+        .select("account_id")
+        .unique()
+        .collect(engine="streaming")
+    )
+    at_risk = (
+        scan.filter(of_month)
+        .select("account_id", "position", "updated_at", *DETAILS)
+        .join(candidates.lazy(), on="account_id", how="semi")
+        .collect(engine="streaming")
+        .sort("updated_at", "position", nulls_last=False)
+        .unique("account_id", keep="last", maintain_order=True)
+        .filter(at_risk_row)
+    )
+    alerts = at_risk.filter(pl.col("arr").is_null() | (pl.col("arr") >= question.threshold))
+    durations = _durations(scan, question, alerts.select("account_id"))
+    rows = (
+        alerts.join(durations, on="account_id")
+        .with_columns(
+            start=pl.lit(month).dt.offset_by(pl.format("-{}mo", pl.col("duration") - 1)),
+            name=pl.when(pl.col("account_name") != "").then("account_name").otherwise("account_id"),
+        )
+        .select(
+            "account_id",
+            "duration",
+            "start",
+            "name",
+            "account_region",
+            "arr",
+            "renewal_date",
+            "account_owner",
+        )
+        .rows()
+    )
+    return Answer(rows, len(at_risk), len(at_risk) - len(alerts))
+
+
+def _durations(scan: pl.LazyFrame, question: Question, accounts: pl.DataFrame) -> pl.DataFrame:
+    month, reached, look, done = question.month, 0, question.first_look, []
+    alive = accounts
+    while len(alive):
+        newest, oldest = _back(month, reached + 1), _back(month, reached + look)
+        back = (month.year * 12 + month.month) - (
+            pl.col("month").dt.year().cast(pl.Int32) * 12 + pl.col("month").dt.month()
+        )
+        found = (
+            scan.filter(pl.col("month").is_between(oldest, newest))
+            .select("account_id", "month", "status", "updated_at", "position")
+            .join(alive.lazy(), on="account_id", how="semi")
+            .with_columns(at_risk=pl.col("status") == "At Risk")
+            .drop("status")
+            .collect(engine="streaming")
+        )
+        winners = (
+            found.sort("updated_at", "position", nulls_last=False)
+            .unique(["account_id", "month"], keep="last")
+            .filter("at_risk")
+            .with_columns(back=back)
+            .sort("account_id", "back")
+            .with_columns(nth=pl.int_range(1, pl.len() + 1).over("account_id") + reached)
+            .filter(pl.col("back") == pl.col("nth"))
+            .group_by("account_id")
+            .agg(longer=pl.len())
+        )
+        lengths = alive.join(winners, on="account_id", how="left").with_columns(pl.col("longer").fill_null(0))
+        ended = lengths.filter(pl.col("longer") < look)
+        done.append(ended.select("account_id", duration=pl.col("longer").cast(pl.Int64) + reached + 1))
+        alive = lengths.filter(pl.col("longer") == look).select("account_id")
+        reached, look = reached + look, look * 2
+    return pl.concat(done) if done else accounts.with_columns(duration=pl.lit(1, pl.Int64))
+
+
+def _back(month: date, months: int) -> date:
+    number = month.year * 12 + month.month - 1 - months
+    return date(number // 12, number % 12 + 1, 1)

@@ -1,0 +1,54 @@
+"""The answer that every reader must give, and the question."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which alerts of which source (a path, or a URI); peers look back so far at first."""
+
+    source: str
+    month: date
+    threshold: int
+    first_look: int = 3
+
+    @property
+    def uri(self) -> str:
+        """The source as ours wants it."""
+        return self.source if "://" in self.source else Path(self.source).as_uri()
+
+    @property
+    def files(self) -> list[str]:
+        """The Parquet files, in name order."""
+        path = Path(self.source)
+        return [self.source] if path.is_file() else sorted(map(str, path.glob("*.parquet")))
+
+
+Row = tuple[str, int, date, str, str | None, int | None, date | None, str | None]
+"""account_id, duration_months, risk_start_month, name, region, arr, renewal_date, owner."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Alerts in any order, and the counts; `duplicates` None where a peer does not count them."""
+
+    alerts: list[Row]
+    at_risk: int
+    below_threshold: int
+    duplicates: int | None = None
+
+    def summary(self) -> dict[str, str | int | None]:
+        """Say it in a few words that differ when an answer differs."""
+        digest = hashlib.sha256(json.dumps(sorted(self.alerts), default=str).encode()).hexdigest()
+        return {
+            "alerts": len(self.alerts),
+            "streak_months": sum(row[1] for row in self.alerts),
+            "at_risk": self.at_risk,
+            "below_threshold": self.below_threshold,
+            "duplicates": self.duplicates,
+            "digest": digest[:16],
+        }

@@ -1,0 +1,62 @@
+"""One measured run, in a process of its own: imports first, then time and memory of the answer alone.
+
+    python -m bench.support.one_run READER SOURCE THRESHOLD FIRST_LOOK
+
+Prints a JSON object. Memory is the peak of what the process holds (VmHWM, reset before) above what
+it held idle.
+"""
+
+import gc
+import importlib
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from bench.support.accounts import MONTH
+from bench.support.answer import Question
+
+READERS = {
+    "ours": "bench.peers.ours",
+    "DuckDB": "bench.peers.duckdb_sql",
+    "Polars": "bench.peers.polars_lazy",
+}
+
+
+def main() -> None:
+    """Measure once."""
+    name, source, threshold, first_look = sys.argv[1:]
+    reader = importlib.import_module(READERS[name])
+    question = Question(source, MONTH, int(threshold), int(first_look))
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    idle = _kib("VmRSS")
+    cpu, started = time.process_time(), time.perf_counter()
+    answer = reader.answer(question)
+    seconds = time.perf_counter() - started
+    print(
+        json.dumps(
+            {
+                "seconds": round(seconds, 4),
+                "cpu_seconds": round(time.process_time() - cpu, 4),
+                "added_mb": round((_kib("VmHWM") - idle) / 1024, 1),
+                "idle_mb": round(idle / 1024, 1),
+                "answer": answer.summary(),
+            }
+        )
+    )
+    sys.stdout.flush()
+    os._exit(0)  # What a library does at its end is not part of it.
+
+
+def _kib(key: str) -> int:
+    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    if not found:
+        raise RuntimeError(f"no {key} in /proc/self/status")
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    main()
