@@ -38,7 +38,7 @@ Running a month again is safe: what was sent is skipped, what surely failed is t
 def create_app(settings: Settings) -> FastAPI:
     """Put the API together for these settings."""
     # Uvicorn's own lines too: in the same format, and a traceback of a defect without its secrets.
-    configure_logs(settings, taken_over=("uvicorn", "uvicorn.error", "uvicorn.access"))
+    configure_logs(settings, taken_over=("fastapi", "uvicorn", "uvicorn.error", "uvicorn.access"))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -89,7 +89,8 @@ def configure_logs(
 ) -> None:
     """Send our own log lines to `stream` (stderr), in the format that is set; safe to call again.
 
-    So go the lines of the loggers that are `taken_over`, in place of where they went before.
+    So go the lines of the loggers that are `taken_over`, in place of where they went before, and what
+    libraries warn of.
     """
     handler = logging.StreamHandler(stream) if stream else StderrHandler()
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
@@ -107,6 +108,16 @@ def configure_logs(
         logger.handlers = [handler]
         logger.setLevel(level)  # Prefect, when it is imported, turns uvicorn's down
         logger.propagate = False
+    # Python's own warnings are lines of a log too.
+    logging.captureWarnings(capture=True)
+    root = logging.getLogger()
+    # Prefect prints there what any library warns of: as text whatever the format, and with its secrets.
+    root.handlers = [
+        known
+        for known in root.handlers
+        if known.get_name() != handler.get_name() and not type(known).__module__.startswith("prefect.")
+    ]
+    root.addHandler(handler)
     # These print whole URLs, and a webhook's URL is a secret.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
