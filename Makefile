@@ -66,6 +66,24 @@ lock: install ## Lock the dependencies of pyproject.toml anew, with hashes
 	@$(COMPILE) --group dev --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt
 
+# Of the runtime lock: what the image holds. It is read, not installed, so that no network is needed.
+SBOM ?= dist/sbom.cdx.json
+
+.PHONY: sbom
+sbom: install ## The software bill of materials (CycloneDX JSON) of what runs, in dist/sbom.cdx.json
+	@mkdir -p $(dir $(SBOM))
+	@PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
+		--output-file $(SBOM) requirements/runtime.txt
+	@echo "$(SBOM)"
+
+# Not part of `make check`, which works offline: the answer is only as new as the database that is asked.
+.PHONY: audit
+audit: install ## Ask the advisory database for known vulnerabilities of what runs; needs the network
+	@$(BIN)/python -m pip_audit --strict --progress-spinner off --disable-pip --require-hashes \
+		--requirement requirements/runtime.txt || { \
+		echo "make audit: vulnerabilities were found (listed above), or the advisory database can't be reached:" \
+			"it needs the network, and offline it says nothing about safety." >&2; exit 1; }
+
 .PHONY: clean
 clean: ## Remove the environment, caches and the demo's files
 	@rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

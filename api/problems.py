@@ -26,6 +26,7 @@ STATUS = {
     "run_not_found": 404,
     "too_many_alerts": 409,
     "source_changed": 409,
+    "request_too_large": 413,
     "invalid_request": 422,
     "source_invalid": 422,
     "slack_not_configured": 422,
@@ -49,6 +50,7 @@ EXAMPLES = {
     "too_many_alerts": "6000 alerts would be sent, more than MAX_ALERTS_PER_RUN (5000), so none was;"
     " check the source, or raise the limit",
     "source_changed": "gs://bucket/status.parquet was replaced while it was read",
+    "request_too_large": "The body is larger than 262144 bytes",
     "invalid_request": "month: month must be the first day of a month: 2026-01-01, not 2026-01-15",
     "source_invalid": "status.parquet: column arr is missing",
     "slack_not_configured": "No Slack webhook: set SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL,"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import date
 from typing import Annotated, Any, TypeVar
 
@@ -13,6 +14,7 @@ from core.domain import AlertStatus, RunRequest, RunStatus, parse_month
 from core.errors import InvalidRequest
 from core.history import History
 from core.ledger import open_ledger
+from core.logs import current_request_id, logged_for
 from core.run import new_run_id
 from core.settings import Settings
 from core.views import AlertPage, PreviewView, RunPage, RunView
@@ -83,6 +85,7 @@ SOURCE_PROBLEMS = (
             "slack_not_configured",
             "orchestrator_unreachable",
             "interrupted",
+            "request_too_large",
         ),
         202: {
             "model": RunStarted,
@@ -108,7 +111,7 @@ async def start_run(
     asked = body.to_request()
     if _prefers_async(prefer or []):
         await _in_thread(request, lambda: accept_run(asked, run_id, state.settings))
-        state.executor.submit(run_accepted, asked, run_id, state.settings, state.orchestrator)
+        _submit(request, lambda: run_accepted(asked, run_id, state.settings, state.orchestrator))
         response.status_code = 202
         response.headers["Location"] = f"/runs/{run_id}"
         response.headers["Preference-Applied"] = "respond-async"
@@ -117,7 +120,7 @@ async def start_run(
     return RunStarted(run_id=run_id)
 
 
-@router.post("/preview", responses=responses(*SOURCE_PROBLEMS, "invalid_request"))
+@router.post("/preview", responses=responses(*SOURCE_PROBLEMS, "invalid_request", "request_too_large"))
 async def preview_run(body: RunBody, request: Request) -> PreviewView:
     """Say what a run would do, with every message as Slack would get it; nothing is sent or stored."""
     return await _in_thread(request, lambda: preview(body.to_request(), request.app.state.settings))
@@ -170,5 +173,15 @@ def _history(request: Request) -> History:
 
 async def _in_thread(request: Request, work: Callable[[], T]) -> T:
     """Do long work where it holds up no other request, and finish it whoever still waits for it."""
-    future = request.app.state.executor.submit(work)
-    return await asyncio.shield(asyncio.wrap_future(future))
+    return await asyncio.shield(asyncio.wrap_future(_submit(request, work)))
+
+
+def _submit(request: Request, work: Callable[[], T]) -> Future[T]:
+    request_id = current_request_id.get()
+
+    def logged() -> T:
+        with logged_for(request_id):
+            return work()
+
+    future: Future[T] = request.app.state.executor.submit(logged)
+    return future

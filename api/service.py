@@ -10,8 +10,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import health, runs
+from api import health, metrics, runs
+from api.answers import CompletedAnswers
 from api.auth import OPEN_PATHS, BearerToken
+from api.limits import LimitedBody
 from api.problems import Problem, answer_with_problems, responses
 from core.errors import LedgerError
 from core.ledger import open_ledger
@@ -36,7 +38,7 @@ Running a month again is safe: what was sent is skipped, what surely failed is t
 def create_app(settings: Settings) -> FastAPI:
     """Put the API together for these settings."""
     # Uvicorn's own lines too: in the same format, and a traceback of a defect without its secrets.
-    configure_logs(settings, taken_over=("uvicorn", "uvicorn.error", "uvicorn.access"))
+    configure_logs(settings, taken_over=("fastapi", "uvicorn", "uvicorn.error", "uvicorn.access"))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -44,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.orchestrator = Orchestrator()
         app.state.executor = ThreadPoolExecutor(RUNS_AT_ONCE, thread_name_prefix="run")
         app.state.checks = ThreadPoolExecutor(1, thread_name_prefix="health")
+        app.state.scrapes = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         # The first start of Prefect's local server takes seconds that no request should pay.
         app.state.orchestrator.start_in_background()
         with stopped_by_signals(process_stop):
@@ -51,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
         # In threads: runs still need the loop's callbacks, and Prefect's own end wants no loop around it.
         await asyncio.to_thread(app.state.executor.shutdown)
         await asyncio.to_thread(app.state.checks.shutdown)
+        await asyncio.to_thread(app.state.scrapes.shutdown)
         await asyncio.to_thread(app.state.orchestrator.close)
 
     # FastAPI's own page loads its scripts from the internet, which a customer's network may not reach.
@@ -66,9 +70,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.include_router(runs.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     answer_with_problems(app)
+    # The last one added is the outermost.
+    app.add_middleware(LimitedBody)
     if settings.api_token is not None:
         app.add_middleware(BearerToken, token=settings.api_token.get_secret_value())
+    _complete_answers(app)
     _complete_openapi(app, needs_token=settings.api_token is not None)
     return app
 
@@ -81,6 +89,12 @@ def close_dead_runs(settings: Settings) -> None:
             logger.warning("Closed run %s: its process died before it was over", run_id)
     except LedgerError as error:
         logger.error("%s", error)  # noqa: TRY400  its text says it all
+
+
+def _complete_answers(app: FastAPI) -> None:
+    """Put the headers of every answer around all there is: middleware would be within the one to defects."""
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: CompletedAnswers(build())  # type: ignore[method-assign]
 
 
 def _complete_openapi(app: FastAPI, *, needs_token: bool) -> None:

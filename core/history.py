@@ -11,6 +11,7 @@ from core.database import Database
 from core.domain import AlertStatus, Counts, NotificationStatus, RunStatus, Scan
 from core.errors import InvalidRequest, RunNotFound
 from core.outcomes import count
+from core.standing import Standing, read_standing
 from core.tables import RunAlertRow, RunRow
 from core.views import (
     AlertPage,
@@ -102,6 +103,11 @@ class History:
             alerts=[_alert(row) for row in rows[:limit]],
             next_cursor=_encode(str(rows[limit - 1].position)) if more else None,
         )
+
+    def standing(self) -> Standing:
+        """Give what there is of each status now; no run waits for it."""
+        with self._database.read() as session:
+            return read_standing(session)
 
 
 def count_alerts(session: Session, run: RunRow) -> Counts:

@@ -5,6 +5,7 @@ from datetime import date
 from prefect import flow
 
 from flows.flow_run import name_flow_run, recorded_run, unwalked
+from flows.steps import timed, timed_async
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
@@ -32,13 +33,13 @@ async def monthly_risk_alerts(
     Returns the run_id under which the ledger keeps the run.
     """
     async with recorded_run(source_uri, month, dry_run=dry_run, retry_unconfirmed=retry_unconfirmed) as run:
-        window = load_window(source_uri, run.request.month, run.settings)
-        winners = dedupe(window)
-        assessment = compute_streaks(window, winners, run.settings)
-        routed = route(unwalked(assessment.alerts), run.settings)
-        await send(run, unwalked(assessment), unwalked(routed))
-        deliveries = persist(run)
-        notify_support(run, unwalked(routed), unwalked(deliveries))
+        window = timed(load_window)(source_uri, run.request.month, run.settings)
+        winners = timed(dedupe)(window)
+        assessment = timed(compute_streaks)(window, winners, run.settings)
+        routed = timed(route)(unwalked(assessment.alerts), run.settings)
+        await timed_async(send)(run, unwalked(assessment), unwalked(routed))
+        deliveries = timed(persist)(run)
+        timed(notify_support)(run, unwalked(routed), unwalked(deliveries))
     return run.run_id
 
 

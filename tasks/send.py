@@ -18,6 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from core.domain import AlertStatus, Assessment, Delivery, RoutedAlert
 from core.errors import Interrupted, LedgerError
 from core.message import build_message, one_line
+from core.metrics import count_delivery, count_rows_scanned
 from core.retry import Pacer, post_with_retries
 from core.run import Run, utc_now
 from core.slack import Answer, SlackWebhooks, Verdict
@@ -134,6 +135,7 @@ class Lane:
                 raise Stopping
             attempts += 1
             answer = await self._slack.post(channel, message)
+            count_delivery(answer)
             if answer.retry_after and answer.retry_after <= longest:
                 # It is for the whole channel: after the last try, the next message waits too.
                 self._pacer.hold(answer.retry_after)
@@ -191,6 +193,7 @@ async def send(run: Run, assessment: Assessment, routed: Sequence[RoutedAlert]) 
 
     Has no retries of Prefect's: they would multiply those of a message.
     """
+    count_rows_scanned(assessment.scan.rows_scanned)
     to_send = run.ledger.plan(run.run_id, assessment, routed, run.settings.max_alerts_per_run, utc_now())
     logger.info("Sending %d of %d alerts", len(to_send), len(routed))
     if to_send:

@@ -217,7 +217,7 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, log: i
 @contextmanager
 def _loggers_restored() -> Iterator[None]:
     """Leave logging as other tests expect it, whatever the service configures."""
-    names = ("", "api", "core", "flows", "tasks", "uvicorn", "uvicorn.error", "uvicorn.access")
+    names = ("", "py.warnings", "api", "core", "flows", "tasks", "uvicorn", "uvicorn.error", "uvicorn.access")
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     try:

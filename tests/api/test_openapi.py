@@ -30,6 +30,7 @@ def test_it_describes_every_endpoint_and_every_reference_leads_somewhere(documen
         ("get", "/runs/{run_id}"),
         ("get", "/runs/{run_id}/alerts"),
         ("get", "/health"),
+        ("get", "/metrics"),
     }
     assert document["openapi"].startswith("3.")
     for ref in _refs(document):
@@ -51,8 +52,8 @@ def test_every_error_is_described_as_problem_details(document: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("path", "statuses"),
     [
-        ("/runs", {"200", "202", "400", "401", "404", "409", "422", "500", "502", "503"}),
-        ("/preview", {"200", "400", "401", "404", "409", "422", "500", "502", "503"}),
+        ("/runs", {"200", "202", "400", "401", "404", "409", "413", "422", "500", "502", "503"}),
+        ("/preview", {"200", "400", "401", "404", "409", "413", "422", "500", "502", "503"}),
     ],
 )
 def test_the_statuses_of_the_contract_are_all_described(

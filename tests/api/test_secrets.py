@@ -1,12 +1,15 @@
 """Who may call, and that no secret comes out of any answer, log line or stored byte."""
 
 import json
+import secrets
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from api import auth
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
 from tests.service import MONTH, problem_of
@@ -18,6 +21,7 @@ PATHS = [
     ("GET", "/runs"),
     ("GET", "/runs/x"),
     ("GET", "/runs/x/alerts"),
+    ("GET", "/metrics"),
     ("GET", "/docs"),
     ("GET", "/redoc"),
     ("GET", "/openapi.json"),
@@ -48,6 +52,21 @@ def test_with_a_token_set_every_endpoint_but_health_wants_it(serve: Serve) -> No
         assert answer.headers["www-authenticate"] == "Bearer"
     assert len({answer.content for answer in refused}) == 1
     assert client.get("/health").status_code == 200
+
+
+def test_the_token_is_compared_in_constant_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt goes through the comparison that takes as long whatever it finds."""
+    compared: list[bytes] = []
+
+    def compare(given: bytes, expected: bytes) -> bool:
+        compared.append(given)
+        return secrets.compare_digest(given, expected)
+
+    monkeypatch.setattr(auth, "secrets", SimpleNamespace(compare_digest=compare))
+    client = serve(API_TOKEN=TOKEN).client
+    for given, status in (("x", 401), (TOKEN[:-1], 401), (TOKEN, 200)):
+        assert client.get("/runs", headers={"Authorization": f"Bearer {given}"}).status_code == status
+    assert compared == [b"Bearer x", f"Bearer {TOKEN[:-1]}".encode(), f"Bearer {TOKEN}".encode()]
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])

@@ -1,0 +1,64 @@
+"""What this process counts and times of its runs, as Prometheus instruments.
+
+These begin at nothing with each process, as Prometheus expects. What must survive a restart, or was done by a
+batch job on the same ledger, is read from the ledger instead: `core/standing.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+
+from core.slack import Answer, Verdict
+
+PROCESS = CollectorRegistry(auto_describe=True)
+"""Our own: the library's default registry is open to whatever else a process has imported."""
+
+ProcessCollector(registry=PROCESS)
+
+_rows_scanned = Counter(
+    "risk_alerts_rows_scanned", "Rows decoded from sources by runs of this process.", registry=PROCESS
+)
+_step_seconds = Histogram(
+    "risk_alerts_step_duration_seconds",
+    "How long a stage of a run took, to its end or to its error, in runs of this process.",
+    ["step"],
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600),
+    registry=PROCESS,
+)
+_deliveries = Counter(
+    "risk_alerts_deliveries",
+    "Tries to deliver a message, by what Slack answered, in runs of this process.",
+    ["answer"],
+    registry=PROCESS,
+)
+
+STEPS = ("load_window", "dedupe", "compute_streaks", "route", "send", "persist", "notify_support")
+RETRIED = ("rate_limited", "server_error", "connection_failed")
+"""Why a try is worth another: the reasons that `core.slack` gives with `Verdict.RETRY`."""
+
+ANSWERS = (*RETRIED, *(verdict.value for verdict in Verdict if verdict is not Verdict.RETRY))
+
+# From nought on: a series that first shows up with its first count hides that count from `increase()`.
+for _step in STEPS:
+    _step_seconds.labels(_step)
+for _answer in ANSWERS:
+    _deliveries.labels(_answer)
+
+
+def count_rows_scanned(rows: int) -> None:
+    """Add what a run has decoded."""
+    _rows_scanned.inc(rows)
+
+
+def count_delivery(answer: Answer) -> None:
+    """Add one try. Words that Slack made up itself are no labels: there is no end of them."""
+    retried = answer.verdict is Verdict.RETRY and answer.reason in RETRIED
+    _deliveries.labels(answer.reason if retried else answer.verdict.value).inc()
+
+
+@contextmanager
+def timed_step(step: str) -> Iterator[None]:
+    """Note how many seconds a stage took, whether it ended well or not."""
+    with _step_seconds.labels(step).time():
+        yield

@@ -1,0 +1,133 @@
+"""What every answer carries, and how much a request may bring."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from api.limits import BODY_MAX
+from tests.conftest import Serve
+from tests.service import MONTH, Service, problem_of
+
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+
+
+def lines_of(service: Service, request_id: str, number: int) -> list[dict[str, str]]:
+    """Give the log's lines of a request, once that many are there."""
+    deadline = time.monotonic() + 10
+    while True:
+        lines = [json.loads(line) for line in service.log.getvalue().splitlines()]
+        found = [line for line in lines if line.get("request_id") == request_id]
+        if len(found) >= number:
+            return found
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("given", ["a", "req-1", "01J.X:Y_z-9", "x" * 128])
+def test_a_well_formed_request_id_is_taken_over(service: Service, given: str) -> None:
+    answer = service.client.get("/health", headers={"X-Request-ID": given})
+    assert answer.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "a b", 'a"b', "a,b", "{}", "\xe9", "a\tb", "<!channel>"])
+def test_any_other_is_replaced_by_a_new_one(service: Service, given: str) -> None:
+    headers = httpx.Headers({"X-Request-ID": given}, encoding="latin-1")
+    answers = [service.client.get("/health", headers=headers) for _ in range(2)]
+    made = {answer.headers["x-request-id"] for answer in answers}
+    assert len(made) == 2
+    assert all(re.fullmatch(UUID, request_id) for request_id in made)
+
+
+def test_each_log_line_of_a_request_names_it_the_servers_and_the_runs_too(serve: Serve, source: str) -> None:
+    service = serve(LOG_FORMAT="json")
+    body = {"source_uri": source, "month": MONTH}
+    headers = {"X-Request-ID": "req-of-the-run"}
+    run_id = service.client.post("/runs", json=body, headers=headers).json()["run_id"]
+    service.client.get("/runs")
+    lines = lines_of(service, "req-of-the-run", 3)
+    access = [line for line in lines if line["logger"] == "uvicorn.access"]
+    assert ["POST /runs" in line["message"] for line in access] == [True]
+    tasks = [line for line in lines if line["logger"].startswith("tasks.")]
+    assert {line["run_id"] for line in tasks} == {run_id}
+    assert any(line["logger"] == "tasks.send" for line in tasks)
+
+
+def test_a_run_that_nobody_waits_for_is_still_logged_for_its_request(serve: Serve, source: str) -> None:
+    service = serve(LOG_FORMAT="json")
+    body = {"source_uri": source, "month": MONTH}
+    headers = {"X-Request-ID": "req-async", "Prefer": "respond-async"}
+    assert service.client.post("/runs", json=body, headers=headers).status_code == 202
+    assert {line["logger"] for line in lines_of(service, "req-async", 6)} > {"uvicorn.access", "tasks.send"}
+
+
+def test_the_text_log_names_the_request_as_well(serve: Serve) -> None:
+    service = serve()
+    service.client.get("/runs", headers={"X-Request-ID": "req-text"})
+    deadline = time.monotonic() + 10
+    while not re.search(r'"GET /runs HTTP/1\.1" 200 \[req-text\]\n', service.log.getvalue()):
+        assert time.monotonic() < deadline, service.log.getvalue()
+        time.sleep(0.02)
+
+
+def test_every_answer_has_an_id_and_the_headers_of_safety_refusals_and_defects_too(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from api import runs  # noqa: PLC0415
+
+    def broken(_request: object) -> None:
+        raise KeyError("a defect")
+
+    service = serve(API_TOKEN="canary-token", LOG_FORMAT="json")
+    token = {"Authorization": "Bearer canary-token"}
+    answers = [
+        service.client.get("/health"),
+        service.client.get("/runs"),
+        service.client.get("/no/such/path", headers=token),
+        service.client.post("/runs", headers=token, content=b"x" * (BODY_MAX + 1)),
+    ]
+    monkeypatch.setattr(runs, "_history", broken)
+    answers.append(service.client.get("/runs", headers=token | {"X-Request-ID": "req-defect"}))
+    assert [answer.status_code for answer in answers] == [200, 401, 404, 413, 500]
+    for answer in answers:
+        assert answer.headers["x-request-id"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answers[-1].headers["x-request-id"] == "req-defect"
+    # Our word on it, the server's traceback, and the access line.
+    assert any("a defect" in line.get("exception", "") for line in lines_of(service, "req-defect", 3))
+
+
+def _chunks(size: int) -> Iterator[bytes]:
+    for start in range(0, size, 65536):
+        yield b"x" * min(65536, size - start)
+
+
+@pytest.mark.parametrize("path", ["/runs", "/preview"])
+def test_a_body_too_large_is_refused_announced_or_not_and_begins_nothing(service: Service, path: str) -> None:
+    for content in (
+        b"x" * (BODY_MAX + 1),
+        b"x" * (BODY_MAX * 8),
+        _chunks(BODY_MAX + 1),
+        _chunks(BODY_MAX * 8),
+    ):
+        answer = service.client.post(path, content=content, headers={"content-type": "application/json"})
+        found = problem_of(answer)
+        assert (answer.status_code, found["code"]) == (413, "request_too_large")
+        assert str(BODY_MAX) in found["detail"]
+    assert service.runs() == []
+
+
+def test_a_body_as_large_as_may_be_is_read_whole_in_pieces_too(service: Service, source: str) -> None:
+    body = json.dumps({"source_uri": source, "month": MONTH}).encode()
+    padded = body + b" " * (BODY_MAX - len(body))
+    pieces = (padded[start : start + 50_000] for start in range(0, BODY_MAX, 50_000))
+    for content in (padded, pieces):
+        answer = service.client.post(
+            "/preview", content=content, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 200, answer.text

@@ -1,0 +1,147 @@
+"""`GET /metrics`: what the ledger has, whoever wrote it, and what this process counted."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from examples.mock_slack import MockSlack
+from tests.conftest import Serve
+from tests.service import Service, problem_of, row, write_source
+
+Samples = dict[tuple[str, str], float]
+"""By name and by the value of the one label, if any."""
+
+
+def scrape(service: Service) -> Samples:
+    """Scrape as Prometheus does, and parse what came."""
+    answer = service.client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return {
+        (sample.name.removeprefix("risk_alerts_"), "".join(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if not sample.name.endswith("_bucket")
+    }
+
+
+def growth(before: Samples, after: Samples) -> Samples:
+    """Give what has changed; instruments of a process are shared by all its tests."""
+    return {key: value - before.get(key, 0) for key, value in after.items() if value != before.get(key, 0)}
+
+
+def test_a_run_shows_in_every_metric_that_the_contract_names(
+    serve: Serve, source: str, slack: MockSlack
+) -> None:
+    service = serve(SLACK_MAX_ATTEMPTS="2")
+    before = scrape(service)
+    slack.fail("amer-risk-alerts", 503, times=1)
+    service.run(source)
+    grown = growth(before, scrape(service))
+    assert grown["runs", "succeeded"] == 1
+    assert (grown["outcomes", "sent"], grown["outcomes", "failed"]) == (2, 1)
+    assert grown["rows_scanned_total", ""] == 8
+    assert (grown["deliveries_total", "delivered"], grown["deliveries_total", "server_error"]) == (2, 1)
+    steps = {step for name, step in grown if name == "step_duration_seconds_count"}
+    assert steps == {"load_window", "dedupe", "compute_streaks", "route", "send", "persist", "notify_support"}
+    assert grown["step_duration_seconds_sum", "send"] > 0
+
+
+def test_before_the_first_run_everything_is_there_and_nought(service: Service) -> None:
+    found = scrape(service)
+    assert {found["runs", status] for status in ("running", "succeeded", "failed")} == {0}
+    assert {found["outcomes", status] for status in ("sending", "sent", "failed", "unconfirmed")} == {0}
+    assert found["last_run_timestamp_seconds", "succeeded"] == 0
+    assert found["last_succeeded_month_timestamp_seconds", ""] == 0
+    assert found["running_since_timestamp_seconds", ""] == 0
+    assert found["ledger_up", ""] == 1
+    assert ("deliveries_total", "rate_limited") in found
+
+
+def test_what_the_ledger_has_survives_a_restart_and_dry_runs_are_no_success(
+    serve: Serve, source: str
+) -> None:
+    first = serve()
+    first.run(source, dry_run=True)
+    assert scrape(first)["last_succeeded_month_timestamp_seconds", ""] == 0
+    began = time.time()
+    first.run(source)
+    found = scrape(serve())
+    assert (found["runs", "succeeded"], found["outcomes", "sent"]) == (2, 2)
+    assert found["last_succeeded_month_timestamp_seconds", ""] == 1_767_225_600  # 2026-01-01, UTC
+    assert began <= found["last_run_timestamp_seconds", "succeeded"] <= time.time()
+
+
+def test_a_run_that_failed_is_told_apart_and_its_step_is_timed_too(serve: Serve, tmp_path: Path) -> None:
+    service = serve()
+    before = scrape(service)
+    assert service.post("/runs", (tmp_path / "no.parquet").as_uri()).status_code == 404
+    grown = growth(before, scrape(service))
+    assert grown["runs", "failed"] == 1
+    assert grown["last_run_timestamp_seconds", "failed"] > 0
+    assert grown["step_duration_seconds_count", "load_window"] == 1
+    assert ("step_duration_seconds_count", "dedupe") not in grown
+
+
+def test_a_run_under_way_shows_since_when_and_a_scrape_waits_for_no_lock(
+    serve: Serve, source: str, slack: MockSlack, tmp_path: Path
+) -> None:
+    service = serve(SLACK_CHANNEL_RATE="0.5")
+    many = write_source(tmp_path / "many.parquet", [row("A"), row("B")])
+    began = time.time()
+    answer = service.client.post(
+        "/runs", json={"source_uri": many, "month": "2026-01-01"}, headers={"Prefer": "respond-async"}
+    )
+    assert answer.status_code == 202
+    found = scrape(service)
+    assert found["runs", "running"] == 1
+    assert began - 1 <= found["running_since_timestamp_seconds", ""] <= time.time()
+    with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        assert scrape(service)["ledger_up", ""] == 1
+        assert time.monotonic() - started < 2
+        other.execute("ROLLBACK")
+
+
+def test_no_data_and_no_secret_becomes_a_label(serve: Serve, source: str, slack: MockSlack) -> None:
+    slack.fail("amer-risk-alerts", 400)
+    service = serve()
+    service.run(source)
+    text = service.client.get("/metrics").text
+    for word in ("A/1", "Acme", "LATAM", "AMER", "amer-risk-alerts", source):
+        assert word not in text
+    assert len(text.splitlines()) < 250
+
+
+def test_a_ledger_that_can_not_be_used_is_said_and_the_rest_is_there(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    found = scrape(serve(DATABASE_URL=f"sqlite:///{tmp_path}/folder"))
+    assert found["ledger_up", ""] == 0
+    assert ("runs", "succeeded") not in found
+    assert ("rows_scanned_total", "") in found
+
+
+def test_it_wants_the_token(serve: Serve) -> None:
+    client = serve(API_TOKEN="canary-token").client
+    answer = client.get("/metrics")
+    assert (answer.status_code, problem_of(answer)["code"]) == (401, "unauthorized")
+    assert client.get("/metrics", headers={"Authorization": "Bearer canary-token"}).status_code == 200
+
+
+def test_the_outcomes_are_counted_from_an_index_alone(service: Service, tmp_path: Path) -> None:
+    """Years of alerts, with their texts, are not read at each scrape."""
+    scrape(service)
+    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
+        plan = ledger.execute(
+            "EXPLAIN QUERY PLAN SELECT status, count(*) FROM alert_outcomes GROUP BY status"
+        ).fetchall()
+    assert "COVERING INDEX" in plan[0][3]
+
+
+def test_openapi_says_what_it_gives(service: Service) -> None:
+    described = service.get("/openapi.json")["paths"]["/metrics"]["get"]["responses"]
+    assert list(described["200"]["content"]) == ["text/plain; version=0.0.4; charset=utf-8"]
+    assert "401" in described

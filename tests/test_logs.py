@@ -1,0 +1,84 @@
+"""The log: one format and one place that masks, whoever writes the line."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from core import redaction
+from core.logs import OUR_LOGGERS, configure_logs, current_request_id, current_run_id, logged_for
+from core.settings import Settings
+
+SECRET = "canary-of-the-log"
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Give what is written as JSON, and put everything back afterwards."""
+    names = ("", "py.warnings", *OUR_LOGGERS)
+    before = [
+        (logger, logger.handlers[:], logger.level, logger.propagate)
+        for logger in map(logging.getLogger, names)
+    ]
+    monkeypatch.setattr(redaction, "_secrets", {SECRET})
+    written = io.StringIO()
+    configure_logs(Settings(log_format="json"), stream=written)
+    yield written
+    logging.captureWarnings(capture=False)
+    for logger, handlers, level, propagate in before:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+def lines(log: io.StringIO) -> list[dict[str, str]]:
+    """Give the lines, each of which is to be one object."""
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def test_what_a_library_warns_of_is_one_object_too_and_masked(log: io.StringIO) -> None:
+    logging.getLogger("gcsfs.retry").warning("refused: %s\nsecond line", SECRET)
+    assert [(line["logger"], line["level"]) for line in lines(log)] == [("gcsfs.retry", "warning")]
+    assert SECRET not in log.getvalue()
+
+
+def test_pythons_own_warnings_are_lines_of_the_log(log: io.StringIO) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=False)
+        logging.captureWarnings(capture=True)
+        warnings.warn(f"deprecated by {SECRET}", stacklevel=1)
+    assert [line["logger"] for line in lines(log)] == ["py.warnings"]
+    assert SECRET not in log.getvalue()
+
+
+def test_a_traceback_stays_in_its_object_and_is_masked(log: io.StringIO) -> None:
+    try:
+        {}[SECRET]
+    except KeyError:
+        logging.getLogger("tasks.send").exception("a defect")
+    (line,) = lines(log)
+    assert "KeyError" in line["exception"]
+    assert SECRET not in log.getvalue()
+
+
+def test_a_line_names_its_run_and_its_request_and_only_them(log: io.StringIO) -> None:
+    logger = logging.getLogger("core.run")
+    logger.info("before")
+    token = current_run_id.set("run-1")
+    with logged_for("req-1"):
+        logger.info("within")
+    current_run_id.reset(token)
+    logger.info("after")
+    named = [(line["run_id"], line.get("request_id")) for line in lines(log)]
+    assert named == [(None, None), ("run-1", "req-1"), (None, None)]
+    assert current_request_id.get() is None
+
+
+def test_configured_twice_each_line_is_written_once(log: io.StringIO) -> None:
+    configure_logs(Settings(log_format="json"), stream=log)
+    logging.getLogger("core").info("once")
+    logging.getLogger("botocore").warning("once")
+    assert len(lines(log)) == 2

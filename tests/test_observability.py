@@ -1,0 +1,136 @@
+"""The rules, the dashboard and the bill of materials: what is shipped for others' tools really fits."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from core.domain import OutcomeStatus, RunStatus
+from core.metrics import ANSWERS, PROCESS, STEPS
+from core.standing import Standing, StandingCollector
+
+ROOT = Path(__file__).parent.parent
+RULES = ROOT / "examples" / "alerts.yml"
+DASHBOARD = ROOT / "examples" / "grafana_dashboard.json"
+OPERATIONS = ROOT / "docs" / "operations.md"
+
+
+def rules() -> list[dict[str, Any]]:
+    """Give the alert rules."""
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    """Give the panels of the dashboard."""
+    found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    return found
+
+
+EXPRESSIONS = [rule["expr"] for rule in rules()] + [
+    target["expr"] for panel in panels() for target in panel["targets"]
+]
+
+
+@pytest.fixture(scope="module")
+def exposed() -> dict[str, set[tuple[str, str]]]:
+    """Give the samples of a scrape: by name, the labels that they come with."""
+    scrape = CollectorRegistry()
+    scrape.register(PROCESS)
+    nothing = Standing(dict.fromkeys(RunStatus, 0), dict.fromkeys(OutcomeStatus, 0), None, None, None, None)
+    scrape.register(StandingCollector(nothing))
+    found: dict[str, set[tuple[str, str]]] = {}
+    for family in text_string_to_metric_families(generate_latest(scrape).decode()):
+        assert family.documentation
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels.items())
+    return found
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_each_metric_and_label_of_a_rule_or_a_panel_is_exposed(
+    expression: str, exposed: dict[str, set[tuple[str, str]]]
+) -> None:
+    named = re.findall(r"\b((?:risk_alerts|process)_\w+)(?:\{([^}]*)\})?", expression)
+    assert named or re.search(r"\bup\{", expression)
+    for name, selector in named:
+        assert name in exposed, name
+        for label, kind, value in re.findall(r'(\w+)(=~|=)"([^"]*)"', selector):
+            if label == "job":  # Prometheus's own
+                continue
+            for wanted in value.split("|") if kind == "=~" else [value]:
+                assert (label, wanted) in exposed[name], (name, label, wanted)
+
+
+def test_each_expression_is_whole(exposed: dict[str, set[tuple[str, str]]]) -> None:
+    for expression in EXPRESSIONS:
+        for opening, closing in ("()", "[]", "{}"):
+            assert expression.count(opening) == expression.count(closing), expression
+
+
+def test_each_rule_can_be_loaded_and_says_what_is_the_matter() -> None:
+    names = [rule["alert"] for rule in rules()]
+    assert len(set(names)) == len(names)
+    for rule in rules():
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        assert re.fullmatch(r"[A-Z]\w+", rule["alert"])
+        assert re.fullmatch(r"\d+[smhd]", rule.get("for", "0s"))
+        assert rule["labels"]["severity"] in {"page", "ticket"}
+        assert rule["annotations"]["summary"]
+
+
+def test_for_each_rule_the_operations_page_says_what_to_do() -> None:
+    described = re.findall(r"^\| `(RiskAlerts\w+)` \|", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert described == [rule["alert"] for rule in rules()]
+
+
+def test_each_metric_of_ours_is_on_the_operations_page(exposed: dict[str, set[tuple[str, str]]]) -> None:
+    page = OPERATIONS.read_text(encoding="utf-8")
+    ours = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in exposed if name.startswith("risk_")}
+    assert {name for name in ours if f"`{name}" not in page} == set()
+
+
+def test_labels_are_few_and_known_beforehand(exposed: dict[str, set[tuple[str, str]]]) -> None:
+    labels = {label for name, found in exposed.items() if name.startswith("risk_") for label in found}
+    known = {("status", status) for status in (*RunStatus, *OutcomeStatus)}
+    known |= {("step", step) for step in STEPS} | {("answer", answer) for answer in ANSWERS}
+    assert {(label, value) for label, value in labels if label != "le"} == known
+
+
+def test_the_panels_lie_side_by_side_and_on_no_other() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in panels():
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+    assert len({panel["id"] for panel in panels()}) == len(panels())
+
+
+def test_make_sbom_lists_what_is_locked_each_with_its_hashes(tmp_path: Path) -> None:
+    path = tmp_path / "sbom.cdx.json"
+    done = subprocess.run(
+        # The environment is the one of the tests, and is there.
+        ["make", "--old-file=install", "sbom", f"BIN={Path(sys.executable).parent}", f"SBOM={path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document["bomFormat"] == "CycloneDX"
+    assert document["metadata"]["component"]["name"] == "account-risk-alerts"
+    lock = (ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8")
+    locked = set(re.findall(r"^([a-z0-9.-]+)==([^\s;\\]+)", lock, re.MULTILINE))
+    assert {(part["name"], part["version"]) for part in document["components"]} == locked
+    assert all(part["externalReferences"][0]["hashes"] for part in document["components"])
