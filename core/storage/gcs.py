@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any
 
+import aiohttp
+
 # On purpose not `gcsfs.GCSFileSystem`: since 2026.8 that is an extended one, which asks by gRPC what kind of
 # bucket it is and hangs for a minute a call where only HTTP gets through (emulators, many firewalls).
 from fsspec.asyn import get_loop
 from gcsfs.core import GCSFileSystem
 
-from core.errors import SourceForbidden
+from core.errors import SourceForbidden, SourceUnreachable
 from core.settings import Settings
 from core.storage.remote import RemoteStore, call
 from core.storage.source import StoredFile
@@ -31,28 +33,33 @@ class GcsStore(RemoteStore):
         return StoredFile(path, info["name"], int(info["size"]), f"generation:{generation}", pin=generation)
 
 
+async def _refuse_redirects(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Refuse what would have aiohttp send the request, with its credentials, to wherever the answer says."""
+    response = await handler(request)
+    if "Location" in response.headers:
+        raise SourceUnreachable("gs://: the store wants to send us elsewhere, which it may not")
+    return response
+
+
 def _connect(settings: Settings) -> Any:
     token = settings.gcs_token.get_secret_value() if settings.gcs_token else None
+    options = {
+        "endpoint_url": settings.gcs_endpoint_url,
+        "session_kwargs": {"middlewares": (_refuse_redirects,)},
+        "skip_instance_cache": True,
+        "use_listings_cache": False,
+    }
     # Built without credentials this costs nothing, and tells where STORAGE_EMULATOR_HOST leads.
-    anonymous = GCSFileSystem(
-        token="anon",  # noqa: S106 - the word for no token
-        endpoint_url=settings.gcs_endpoint_url,
-        skip_instance_cache=True,
-        use_listings_cache=False,
-    )
+    anonymous = GCSFileSystem(token="anon", **options)  # noqa: S106 - the word for no token
     if token == "anon" or (token is None and not anonymous.on_google):  # noqa: S105
         # Google's credentials go to no other host unless GCS_TOKEN says so.
         return anonymous
 
     async def connect() -> Any:
         # It asks for credentials, maybe over the network, and blocks meanwhile.
-        return await asyncio.to_thread(
-            GCSFileSystem,
-            token=token,
-            endpoint_url=settings.gcs_endpoint_url,
-            skip_instance_cache=True,
-            use_listings_cache=False,
-        )
+        return await asyncio.to_thread(GCSFileSystem, token=token, **options)
 
     async def connect_or_refuse() -> Any:
         try:

@@ -1,6 +1,10 @@
 """`s3://`: Amazon S3, or whatever speaks its language."""
 
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
+
+from aiobotocore.httpsession import AIOHTTPSession
 
 # s3fs retries a broken body only inside its own `_cat_file`, which can't pin the ETag; hence its wrapper.
 from s3fs.core import S3FileSystem, _error_wrapper
@@ -10,6 +14,14 @@ from core.storage.remote import RemoteStore
 from core.storage.source import StoredFile
 
 
+class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
+    """Hands a redirect to botocore, as its own session does; that knows S3's regions and nowhere else."""
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        session = await super()._get_session(proxy_url)
+        return SimpleNamespace(request=partial(session.request, allow_redirects=False))
+
+
 class S3Store(RemoteStore):
     """One connection to S3; objects are pinned by their ETag."""
 
@@ -17,6 +29,7 @@ class S3Store(RemoteStore):
         file_system = S3FileSystem(
             anon=settings.s3_anon,
             endpoint_url=settings.s3_endpoint_url,
+            config_kwargs={"http_session_cls": _Session},
             skip_instance_cache=True,
             use_listings_cache=False,
         )

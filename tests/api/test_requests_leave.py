@@ -88,7 +88,6 @@ def test_a_source_that_is_not_allowed_costs_no_request_at_all(serve: Serve, insi
     assert inside.asked == []
 
 
-@pytest.mark.xfail(reason="gcsfs and aiobotocore have aiohttp follow redirects; docs/security.md says so")
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_a_redirect_from_the_object_store_leads_nowhere_else(
