@@ -1,11 +1,21 @@
 """How the runs of a process are asked to stop: nothing new is begun, what is under way is finished."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
+
+from core.errors import Interrupted
+
+LOOK_UP_SECONDS = 0.2
+"""How long a stop may go unheard by who waits."""
+
+R = TypeVar("R")
 
 
 class StopSignal:
@@ -46,6 +56,27 @@ class StopSignal:
 
 process_stop = StopSignal()
 """Asks every run of this process to stop, for good: the process is about to end."""
+
+
+def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
+    """Wait for the answer of `future`, `seconds` at the most, and no longer than until `process_stop`.
+
+    Raises `Interrupted` or, when the time is over, `TimeoutError`, and then cancels what has not begun.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        if process_stop.is_set():
+            future.cancel()
+            raise Interrupted("The run was told to stop while it read the source; run the month again")
+        left = deadline - time.monotonic()
+        try:
+            return future.result(max(0, min(left, LOOK_UP_SECONDS)))
+        except TimeoutError:
+            if future.done():
+                raise
+            if left <= 0:
+                future.cancel()
+                raise
 
 
 @contextmanager

@@ -7,8 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
-from core.errors import Interrupted
-from core.stopping import process_stop
+from core.stopping import wait_for
 
 DECODERS = min(len(os.sched_getaffinity(0)), 4)
 """How many may be decoded at once: each needs a processor, and memory for a batch of rows."""
@@ -16,7 +15,6 @@ FETCHED_BYTES = 64 * 2**20
 """How much may be fetched and not yet decoded, unless a single part is larger."""
 KEPT_BYTES = 64 * 2**20
 """How much that was fetched may be kept for a second look, where it would have to be fetched again."""
-LOOK_UP_SECONDS = 0.2
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,9 +52,9 @@ class Workers:
         for item in items:
             ahead.append(self.submit(function, item))
             if len(ahead) > self._requests + DECODERS:
-                yield answer(ahead.pop(0))
+                yield wait_for(ahead.pop(0))
         while ahead:
-            yield answer(ahead.pop(0))
+            yield wait_for(ahead.pop(0))
 
     @contextmanager
     def fetching(self, size: int) -> Iterator[None]:
@@ -84,15 +82,3 @@ class Workers:
         """Decode, once a processor is free for it; not to be nested."""
         with self._decoders:
             yield
-
-
-def answer(future: "Future[R]") -> R:
-    """Wait for what a worker answers; raises `Interrupted` when this process is told to stop meanwhile."""
-    while True:
-        if process_stop.is_set():
-            raise Interrupted("The run was told to stop while it read the source; run the month again")
-        try:
-            return future.result(LOOK_UP_SECONDS)
-        except TimeoutError:
-            if future.done():
-                raise

@@ -14,9 +14,10 @@ from prefect.cache_policies import NO_CACHE
 
 from core.parquet import AT_RISK_ROWS, HISTORY_ROWS, TIMES, AccountFile, MonthPart, RowGroup, instant
 from core.settings import Settings
+from core.stopping import wait_for
 from core.storage import Source, open_uri
 from core.window import DETAILS, ROWS, Window, month_before, passes_threshold
-from core.workers import Workers, answer
+from core.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def read_window(source: Source, month: date, arr_threshold: int) -> Window:
         del parts
         alerting = pc.unique(rows.filter(passes_threshold(rows["arr"], arr_threshold))["account"])
         history = reader.history(month, accounts, alerting, early)
-        others, other_rows, other_duplicates = answer(rivals)
+        others, other_rows, other_duplicates = wait_for(rivals)
         return Window(
             month=month,
             accounts=accounts,
@@ -160,7 +161,7 @@ class _Reader:
             while ahead and len(begun) < months_ahead(survivors):
                 begun.append(self._begin_history(ahead, month, accounts, alive))
                 ahead = month_before(ahead)
-            rows = pa.concat_tables([rest, *map(answer, begun.popleft())])
+            rows = pa.concat_tables([rest, *map(wait_for, begun.popleft())])
             rows = rows.filter(pc.is_in(rows["account"], value_set=alive))
             kept.append(rows.filter(pc.equal(rows["month"], step)))
             rest = rows.filter(pc.less(rows["month"], step))
@@ -234,7 +235,7 @@ class _Reader:
             if number not in self._opening:
                 self._opening[number] = self._workers.submit(self._files[number].open)
         for number in numbers:
-            answer(self._opening[number])
+            wait_for(self._opening[number])
             for group in self._files[number].groups(month):
                 yield _Place(number, group)
 

@@ -6,15 +6,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
-import fsspec.asyn
 import google.auth.exceptions
 from botocore import exceptions as boto
-from fsspec.exceptions import FSTimeoutError
 from gcsfs.retry import NonRetryableError
 
-from core.errors import SourceChanged, SourceError, SourceForbidden, SourceNotFound, SourceUnreachable
+from core.errors import (
+    RiskAlertsError,
+    SourceChanged,
+    SourceError,
+    SourceForbidden,
+    SourceNotFound,
+    SourceUnreachable,
+)
 from core.redaction import redact
 from core.settings import Settings
+from core.stopping import wait_for
 from core.storage.location import Location
 from core.storage.source import Bytes, Listing, Range, StoredFile
 
@@ -98,17 +104,22 @@ def call(
 ) -> Any:
     """Run `function` of a cloud's library on its event `loop`, for `timeout` seconds, its retries included.
 
-    Raises one of the `SourceError`s, about `what`. The library's own error is not chained to it: its text
-    may hold a token, and every exception is kept in Prefect's database.
+    Raises one of the `SourceError`s, about `what`, or `Interrupted`. The library's own error is not chained
+    to it: its text may hold a token, and every exception is kept in Prefect's database.
     """
+    answer = asyncio.run_coroutine_threadsafe(_awaited(function, *args, **kwargs), loop)
     try:
-        return fsspec.asyn.sync(loop, function, *args, timeout=timeout, **kwargs)
-    except FSTimeoutError:
-        raise SourceUnreachable(f"{what}: no answer in {timeout:g} s (SOURCE_TIMEOUT_SECONDS)") from None
-    except SourceError:
+        return wait_for(answer, timeout)
+    except RiskAlertsError:
         raise
     except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
+        if answer.cancelled():
+            raise SourceUnreachable(f"{what}: no answer in {timeout:g} s (SOURCE_TIMEOUT_SECONDS)") from None
         raise _named(what, error) from None
+
+
+async def _awaited(function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+    return await function(*args, **kwargs)
 
 
 def status_of(error: BaseException) -> int | None:

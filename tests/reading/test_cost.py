@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import core.workers
+import core.stopping
 from core.errors import Interrupted
 from core.settings import Settings
 from core.stopping import StopSignal
@@ -116,7 +116,7 @@ def test_reading_ends_when_the_process_is_told_to_stop(
     path = tmp_path / "x.parquet"
     write(path, by_month, 100)
     stop = StopSignal()
-    monkeypatch.setattr(core.workers, "process_stop", stop)
+    monkeypatch.setattr(core.stopping, "process_stop", stop)
     read(path)
     stop.set()
     with pytest.raises(Interrupted):

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,25 @@ def test_the_batch_job_ends_in_order_and_a_later_run_sends_the_rest(
         assert counts["alerts_sent"] + counts["skipped_replay"] == ALERTS
         texts = [request.message["text"] for request in slack.requests]
         assert len(set(texts)) == len(texts) == ALERTS
+
+
+def test_the_batch_job_ends_while_it_waits_for_a_store_that_does_not_answer(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, HostileSlack() as slack:
+        store = {"GCS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", "GCS_TOKEN": "anon"}
+        settings = environment(slack, tmp_path, {"PREFECT_API_URL": prefect_api}) | store
+        command = [sys.executable, "-m", "flows.monthly_risk_alerts", "--json"]
+        command += ["--source-uri", "gs://bucket/status.parquet", "--month", MONTH]
+        job = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, text=True)
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        job.send_signal(signal.SIGTERM)
+        # The store may still take a minute for each request (SOURCE_TIMEOUT_SECONDS).
+        out, _ = job.communicate(timeout=45)
+        connection.close()
+        assert job.returncode == 1
+        assert json.loads(out)["error"]["code"] == "interrupted"
 
 
 def test_the_api_ends_in_order_answers_who_waits_and_leaves_no_prefect_server(tmp_path: Path) -> None:
