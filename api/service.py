@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import health, runs
 from api.auth import OPEN_PATHS, BearerToken
+from api.examples import add_examples
 from api.problems import Problem, answer_with_problems, responses
 from core.errors import LedgerError
 from core.ledger import open_ledger
@@ -84,7 +85,7 @@ def close_dead_runs(settings: Settings) -> None:
 
 
 def _complete_openapi(app: FastAPI, *, needs_token: bool) -> None:
-    """Give OpenAPI what FastAPI does not know: our problems in place of its own, and who may call."""
+    """Give OpenAPI what FastAPI does not know: our problems in place of its own, examples, who may call."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -93,6 +94,7 @@ def _complete_openapi(app: FastAPI, *, needs_token: bool) -> None:
         schemas["Problem"] = Problem.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        add_examples(schema)
         if needs_token:
             schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"token": []}]
