@@ -54,6 +54,7 @@ check: install ## Lint, format, types and floors
 .PHONY: examples
 examples: install ## Make the example outputs in examples/ anew
 	@$(BIN)/python examples/make_examples.py
+	@$(BIN)/python examples/make_openapi_examples.py
 
 # Versions already locked are kept; `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
 COMPILE = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 --generate-hashes \

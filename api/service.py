@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from api import health, metrics, runs
 from api.answers import CompletedAnswers
 from api.auth import OPEN_PATHS, BearerToken
+from api.examples import add_examples
 from api.limits import LimitedBody
 from api.problems import Problem, answer_with_problems, responses
 from core.errors import LedgerError
@@ -98,7 +99,7 @@ def _complete_answers(app: FastAPI) -> None:
 
 
 def _complete_openapi(app: FastAPI, *, needs_token: bool) -> None:
-    """Give OpenAPI what FastAPI does not know: our problems in place of its own, and who may call."""
+    """Give OpenAPI what FastAPI does not know: our problems in place of its own, examples, who may call."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -107,6 +108,7 @@ def _complete_openapi(app: FastAPI, *, needs_token: bool) -> None:
         schemas["Problem"] = Problem.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        add_examples(schema)
         if needs_token:
             schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"token": []}]
