@@ -116,6 +116,7 @@ class Layout:
     statistics: bool = True
     owner: bool = True
     types: dict[str, pa.DataType] = field(default_factory=dict)
+    writing: dict[str, Any] = field(default_factory=dict)
 
 
 TYPES: dict[str, pa.DataType] = {
@@ -167,7 +168,11 @@ def write(rows: list[Row], root: Path, layout: Layout) -> list[Row]:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(
-            columns, path, row_group_size=layout.row_group_size, write_statistics=layout.statistics
+            columns,
+            path,
+            row_group_size=layout.row_group_size,
+            write_statistics=layout.statistics,
+            **layout.writing,
         )
         order.extend(part if layout.owner else [r | {"account_owner": None} for r in part])
     return order

@@ -1,0 +1,56 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.workers import Workers
+from tests.reading.test_rules_against_oracle import ask
+from tests.reading.worlds import Layout, Row, layouts, rows_of_a_world
+
+writings = st.fixed_dictionaries(
+    {
+        "compression": st.sampled_from(["none", "snappy", "gzip", "brotli", "lz4", "zstd"]),
+        "use_dictionary": st.booleans(),
+        "data_page_version": st.sampled_from(["1.0", "2.0"]),
+        "data_page_size": st.sampled_from([1, 2**20]),
+        "write_page_checksum": st.booleans(),
+        "write_page_index": st.booleans(),
+        "version": st.sampled_from(["1.0", "2.4", "2.6"]),
+        "use_deprecated_int96_timestamps": st.booleans(),
+    }
+)
+paths = st.fixed_dictionaries(
+    {
+        "core.parquet.account_file.BATCH_ROWS": st.sampled_from([1, 2, 3, 5, 262_144]),
+        "core.parquet.footer.REPETITIVE_BYTES": st.sampled_from([0, 4, 2**20]),
+        "tasks.load_window.FEW_ACCOUNTS": st.sampled_from([0, 1000]),
+        "tasks.load_window.SURELY_MORE": st.sampled_from([0, 64]),
+    }
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=rows_of_a_world,
+    layout=layouts,
+    writing=writings,
+    path=paths,
+    requests=st.sampled_from([0, 8]),
+    threshold=st.sampled_from([0, 10_000]),
+)
+def test_every_path_of_the_reader_finds_the_same_whatever_wrote_the_file(
+    rows: list[Row],
+    layout: Layout,
+    writing: dict[str, Any],
+    path: dict[str, int],
+    requests: int,
+    threshold: int,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in path.items():
+            patch.setattr(name, value)
+        patch.setattr("tasks.load_window.Workers", lambda _: Workers(requests))
+        found, expected = ask(rows, replace(layout, writing=writing), threshold)
+    assert found == expected
