@@ -5,17 +5,18 @@ back goes on over twice as many months while a streak still holds, or takes all 
 not in month order. Semi-joins push the candidates into the scan, and the order of rows is not preserved. The
 winner of equal times is the row later in the source, by `filename` and `file_row_number`.
 
-Tried, in seconds of CPU on a busy machine with two threads, 3 to 6 % at risk, 16,000 alerts:
+Tried, in seconds of CPU (the lowest seen on a busy machine) with two threads, 16,000 alerts:
 
 | | by month | by account | shuffled |
 |---|---|---|---|
 | as here | 1.36 | 1.55 | 3.64 |
-| order preserved | 1.67 | 2.42, not all at once | 4.41 |
-| no tie-break by position | 1.34 | 2.23, not all at once | |
-| winners by `row_number()` over the candidates' rows | 1.42 | 2.46, not all at once | |
-| the month's rows kept in a table (one pass less) | 1.47 | 1.61 | 3.36, in 50 MB more |
-| all months at once | 1.97 | 1.55 | 3.64 |
-| all months at once, into a table first | 1.96 | 1.96 | 4.39 |
+| order preserved | 1.67 | | 4.41 |
+| step by step | as here | 2.44 | |
+| no tie-break by position | 1.34 | | |
+| winners by `row_number()` over the candidates' rows | 1.42 | | |
+| the month's rows kept in a table, one pass less, in 50 MB more | 1.47 | 1.61 | 3.36 |
+| all months before at once | 1.97 | as here | as here |
+| the same, into a table first | 1.96 | 1.96 | 4.39 |
 
 `duplicates_found` is left out, in DuckDB's favour: it would take a winner for each account of the month.
 """
