@@ -1,11 +1,12 @@
 """The scan beside its peers: load, dedupe and streaks against DuckDB's and Polars' best queries.
 
-    python -m bench.scan [--rounds 5] [--only layouts,history,long,files,remote,limit] [--large] [--make] [--page]
+    python -m bench.scan [--rounds 5] [--only layouts,history,long,files,remote,limit]
+                         [--large] [--make] [--page]
 
 Makes its data once (about 3.5 GB; `--large` another 2.5 GB of 109 million rows) in SCAN_DATA or
 `bench/results/data`. Each run is a process of its own with two threads, the files read into the page cache
-before, readers taking turns; medians are printed. It fails when two readers give different answers. What is slow
-fails nothing: the ratios stand beside their targets, and the load of the machine beside them.
+before, readers taking turns; medians are printed. It fails when two readers give different answers. What is
+slow fails nothing: the ratios stand beside their targets, and the load of the machine beside them.
 `duplicates_found` is counted by ours alone.
 
 Parts that are measured replace those in `bench/results/scan.json`, others stay. `--page` measures nothing: it
@@ -18,7 +19,6 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Which bytes of a source the answer can't do without, worked out with DuckDB's answer and the footers alone."""
+"""Which bytes of a source the answer can't do without, by DuckDB's answer and the footers alone."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,8 @@ class Needed:
 def needed(path: Path, threshold: int) -> Needed:
     """Add up the column chunks that the answer needs.
 
-    Of the month's row groups all columns, as an alert may be in each; of those back to the month that ends the
-    longest streak the account, month and status; `updated_at` where rows of an alert's account and month
+    Of the month's row groups all columns, as an alert may be in each; of those back to the month that ends
+    the longest streak the account, month and status; `updated_at` where rows of an alert's account and month
     disagree.
     """
     question = Question(str(path), MONTH, threshold)
