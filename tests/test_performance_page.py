@@ -34,6 +34,6 @@ def test_a_number_typed_by_hand_is_noticed() -> None:
     assert report.page(changed, RESULT) == text
 
 
-@pytest.mark.parametrize("part", ["layouts", "history", "long", "files", "remote", "limit"])
+@pytest.mark.parametrize("part", sorted(RESULT["parts"]))
 def test_every_part_is_on_the_page(part: str) -> None:
     assert f"### {report.TITLES[part]}" in report.PAGE.read_text(encoding="utf-8")
