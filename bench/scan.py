@@ -1,21 +1,24 @@
 """The scan beside its peers: load, dedupe and streaks against DuckDB's and Polars' best queries.
 
-    python -m bench.scan [--rounds 5] [--only layouts,history,long,files,remote,limit] [--large] [--make]
+    python -m bench.scan [--rounds 5] [--only layouts,history,long,files,remote,limit]
+                         [--large] [--make] [--page]
 
-Makes its data once (about 1.5 GB; `--large` another 2.5 GB of 109 million rows) in SCAN_DATA or
-`bench/results/data`.
-Each run is a process of its own with two threads, the file read into the page cache before, readers taking
-turns;
-medians are printed. It fails when two readers give different answers. What is slow fails nothing: the
-ratios stand
-beside their targets, and the load of the machine beside them. `duplicates_found` is counted by ours alone.
+Makes its data once (about 3.5 GB; `--large` another 2.5 GB of 109 million rows) in SCAN_DATA or
+`bench/results/data`. Each run is a process of its own with two threads, the files read into the page cache
+before, readers taking turns; medians are printed. It fails when two readers give different answers. What is
+slow fails nothing: the ratios stand beside their targets, and the load of the machine beside them.
+`duplicates_found` is counted by ours alone.
+
+Parts that are measured replace those in `bench/results/scan.json`, others stay. `--page` measures nothing: it
+writes docs/performance.json and .svg and the tables in docs/performance.md from there.
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
-import statistics
+import shutil
 import subprocess
 import sys
 import time
@@ -26,11 +29,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
-from rich.table import Table
+from rich.markdown import Markdown
 
-from bench.support import accounts
+from bench.support import accounts, needed, report
 from bench.support.accounts import World
+from bench.support.wire import Wire, served
 
 RESULTS = Path(__file__).parent / "results"
 DATA = Path(os.environ.get("SCAN_DATA") or RESULTS / "data")
@@ -38,9 +44,9 @@ THREADS = 2
 MANY, FEW = 10_000, 330_000
 OURS, DUCKDB, POLARS = "ours", "DuckDB", "Polars"
 READERS = (OURS, DUCKDB, POLARS)
-TARGET = 0.8
 PLAIN = World()
 CHUNK = 1 << 24
+RESULT = RESULTS / "scan.json"
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,11 @@ DATA_SETS = (
     DataSet("by-month.parquet", by_month(PLAIN), "layouts", (MANY, FEW)),
     DataSet("monthly-files", lambda path: accounts.write_monthly_files(PLAIN, path), "layouts", (MANY, FEW)),
     DataSet(
-        "by-account.parquet", lambda path: accounts.write_by_account(PLAIN, path), "layouts", (MANY, FEW)
+        "by-account.parquet",
+        lambda path: accounts.write_by_account(PLAIN, path),
+        "layouts",
+        (MANY, FEW),
+        first_look=36,
     ),
     DataSet(
         "shuffled.parquet",
@@ -82,6 +92,7 @@ DATA_SETS = (
         DataSet(f"history-{months}.parquet", by_month(World(months=months, longest=11)), "history")
         for months in (12, 36, 120)
     ),
+    DataSet("remote.parquet", by_month(World(accounts=60_000)), "remote"),
     DataSet("long-streak.parquet", by_month(World(months=120, longest=120, long_streaks=10)), "long"),
     DataSet(
         "files-500",
@@ -99,41 +110,68 @@ PARTS = ("layouts", "history", "long", "files", "remote", "limit")
 
 
 def main() -> None:
-    """Make what is missing, measure, print, and keep the numbers in `bench/results/scan.json`."""
+    """Make what is missing, measure, keep the numbers in `bench/results/scan.json` and print them."""
     parser = argparse.ArgumentParser(prog="python -m bench.scan", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
     parser.add_argument("--large", action="store_true", help="also 109 million rows")
     parser.add_argument("--make", action="store_true", help="only make the data")
+    parser.add_argument("--page", action="store_true", help="only write the page from what was measured")
     options = parser.parse_args()
-    parts = [*options.only.split(","), *(["large"] if options.large else [])]
     console = Console(emoji=False, width=150)
+    if options.page:
+        shutil.copy(RESULT, report.KEPT)
+        report.write()
+        return
+    parts = [*options.only.split(","), *(["large"] if options.large else [])]
+    if unknown := set(parts) - {*PARTS, "large"}:
+        parser.error(f"no such parts: {', '.join(unknown)}")
+    DATA.mkdir(parents=True, exist_ok=True)
     RESULTS.mkdir(exist_ok=True)
-    chosen = [data for data in DATA_SETS if data.part in parts]
-    for data in chosen:
-        make(data, console)
+    for data in DATA_SETS:
+        if data.part in parts:
+            make(data, console)
     if options.make:
         return
-    load = [os.getloadavg()[0]]
-    measured = [
-        measure(data, threshold, options.rounds, console) for data in chosen for threshold in data.thresholds
-    ]
-    result: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rounds": options.rounds,
-        "measured": measured,
-        "limit": limits(options.rounds) if "limit" in parts else None,
-        "remote": remote(console) if "remote" in parts else None,
+    result: dict[str, Any] = (
+        json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"parts": {}}
+    )
+    result |= {
         "cpus": os.cpu_count(),
         "threads": THREADS,
-        "load_before_and_after": [*load, os.getloadavg()[0]],
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("pyarrow", "duckdb", "polars")},
         },
     }
-    (RESULTS / "scan.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    show(console, result)
+    for part in parts:
+        before = os.getloadavg()[0]
+        measured = measure_part(part, options.rounds, console)
+        result["parts"][part] = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "rounds": options.rounds,
+            "load_before_and_after": [round(before, 1), round(os.getloadavg()[0], 1)],
+            "measured": measured,
+        }
+        RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    console.print(Markdown(report.tables(result)))
+
+
+def measure_part(part: str, rounds: int, console: Console) -> list[dict[str, Any]]:
+    """Measure every data set of a part."""
+    if part == "limit":
+        return [limits(rounds)]
+    found: list[dict[str, Any]] = []
+    for data in DATA_SETS:
+        if data.part != part:
+            continue
+        if part != "remote":
+            found += [measure(data, threshold, rounds, console) for threshold in data.thresholds]
+        if part == "history":
+            found[-1]["wire_bytes"] = over_the_wire(data, 1, pauses=(0.0,), stores=("S3",))[0]["bytes"]
+        if part in {"remote", "files"}:
+            found += over_the_wire(data, rounds)
+    return found
 
 
 def make(data: DataSet, console: Console) -> None:
@@ -178,13 +216,13 @@ def measure(data: DataSet, threshold: int, rounds: int, console: Console) -> dic
 
 
 def one_run(
-    reader: str, source: str, threshold: int, first_look: int = 3, **environment: str
+    reader: str, source: str, threshold: int, first_look: int, environment: dict[str, str] | None = None
 ) -> dict[str, Any]:
     """Run one reader in a process of its own."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "ARROW_IO_THREADS"), str(THREADS))
     done = subprocess.run(  # noqa: S603  # our own interpreter on our own module
         [sys.executable, "-m", "bench.support.one_run", reader, source, str(threshold), str(first_look)],
-        env=os.environ | threads | environment,
+        env=os.environ | threads | (environment or {}),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -203,17 +241,18 @@ def warm(path: Path) -> None:
 
 def rows_in(path: Path) -> int:
     """Count the rows by the footers."""
-    return sum(accounts.pq.read_metadata(file).num_rows for file in _files(path))
+    return sum(pq.read_metadata(file).num_rows for file in _files(path))
 
 
 def limits(rounds: int) -> dict[str, Any]:
     """Measure what no reader can do without, on the file in month order."""
-    path = DATA_SETS[0].path
-    make(DATA_SETS[0], Console())
+    data = DATA_SETS[0]
+    make(data, Console())
+    path = data.path
     warm(path)
     columns = ["account_id", "month", "status", "updated_at"]
-    accounts.pa.set_cpu_count(THREADS)
-    meta = accounts.pq.read_metadata(path)
+    pa.set_cpu_count(THREADS)
+    meta = pq.read_metadata(path)
     wanted = [
         (chunk.dictionary_page_offset or chunk.data_page_offset, chunk.total_compressed_size)
         for group in range(meta.num_row_groups)
@@ -228,132 +267,46 @@ def limits(rounds: int) -> dict[str, Any]:
                 os.pread(opened.fileno(), size, offset)
         reading.append(round(time.perf_counter() - started, 4))
         started = time.perf_counter()
-        file = accounts.pq.ParquetFile(path)
+        file = pq.ParquetFile(path)
         for group in range(meta.num_row_groups):
             file.read_row_group(group, columns=columns)
         decoding.append(round(time.perf_counter() - started, 4))
     return {"bytes": sum(size for _, size in wanted), "pread_seconds": reading, "decode_seconds": decoding}
 
 
-def remote(console: Console) -> list[dict[str, Any]]:
-    """Measure what ours moves over the wire, and what 50 ms a request cost it."""
-    from bench.support import wire as wires  # noqa: PLC0415  # the emulators take seconds to import
-
-    data = DataSet("remote.parquet", by_month(World(accounts=60_000)), "remote")
-    make(data, console)
-    needed, touched = needed_bytes(data.path)
+def over_the_wire(
+    data: DataSet,
+    rounds: int,
+    pauses: tuple[float, ...] = (0.0, 0.05),
+    stores: tuple[str, ...] = ("GCS", "S3"),
+) -> list[dict[str, Any]]:
+    """Measure what ours moves over the wire, and what a pause before each answer costs it."""
+    needs, wire, threshold = needed.needed(data.path, MANY), Wire(), data.thresholds[0]
+    found: dict[tuple[str, float], dict[str, Any]] = {}
     warm(data.path)
-    local = one_run(OURS, str(data.path), MANY)
-    found, wire = [], wires.Wire()
-    for name, store in (("GCS", wires.gcs), ("S3", wires.s3)):
-        with store(data.path, wire) as (uri, environment):
-            for pause in (0.0, 0.05):
+    with served(data.path, wire) as uris:
+        for _ in range(rounds):
+            local = one_run(OURS, str(data.path), threshold, data.first_look)
+            for store, pause in itertools.product(stores, pauses):
+                uri, environment = uris[store]
                 wire.reset(pause)
-                run = one_run(OURS, uri, MANY, **environment)
-                if _compared(run["answer"]) != _compared(local["answer"]):
-                    raise RuntimeError(f"{name}: another answer than the local one")
-                found.append(
-                    {
-                        "store": name,
-                        "pause_seconds": pause,
-                        "requests": wire.requests,
-                        "row_groups": touched,
-                        "bytes": wire.body_bytes,
-                        "needed_bytes": needed,
-                        "bytes_ratio": round(wire.body_bytes / needed, 3),
-                        "bytes_twice": wire.twice(),
-                        "seconds": run["seconds"],
-                        "local_seconds": local["seconds"],
-                        "time_ratio": round(run["seconds"] / local["seconds"], 2),
-                    }
+                run = one_run(OURS, uri, threshold, data.first_look, environment)
+                if run["answer"] != local["answer"]:
+                    raise RuntimeError(f"{store}: another answer than the local one")
+                item = found.setdefault(
+                    (store, pause), {"data": data.name, "store": store, "pause_seconds": pause, "ratios": []}
                 )
-    return found
-
-
-def needed_bytes(path: Path) -> tuple[int, int]:
-    """Add up the column chunks that the answer needs and count the row groups."""
-    meta, needed = accounts.pq.read_metadata(path), 0
-    always = {"account_id", "month", "status", "updated_at"}
-    for number in range(meta.num_row_groups):
-        group = meta.row_group(number)
-        chunks = [group.column(index) for index in range(meta.num_columns)]
-        newest = next(chunk.statistics.max for chunk in chunks if chunk.path_in_schema == "month")
-        needed += sum(
-            chunk.total_compressed_size
-            for chunk in chunks
-            if chunk.path_in_schema in always or newest == accounts.MONTH
-        )
-    return needed, meta.num_row_groups
-
-
-def ratio(measured: dict[str, Any], key: str, against: str) -> float | None:
-    """Give the median of ours over the median of a peer's."""
-    readers = measured["readers"]
-    if against not in readers:
-        return None
-    return float(statistics.median(readers[OURS][key]) / statistics.median(readers[against][key]))
-
-
-def show(console: Console, result: dict[str, Any]) -> None:
-    """Print what was measured."""
-    table = Table(title=f"load + dedupe + streaks, medians of {result['rounds']}, {THREADS} threads")
-    for heading in (
-        "source",
-        "alerts",
-        "reader",
-        "time",
-        "from - to",
-        "CPU",
-        "memory",
-        "rows/s",
-        "ours ÷ time",
-        "÷ CPU",
-        "÷ memory",
-    ):
-        table.add_column(heading, justify="left" if heading in {"source", "reader"} else "right")
-    for item in result["measured"]:
-        for reader, found in item["readers"].items():
-            seconds = statistics.median(found["seconds"])
-            shares = (
-                ["", "", ""]
-                if reader == OURS
-                else [f"{ratio(item, key, reader):.2f}" for key in ("seconds", "cpu_seconds", "added_mb")]
-            )
-            table.add_row(
-                item["data"] if reader == OURS else "",
-                f"{item['answer']['alerts']:,}" if reader == OURS else "",
-                reader,
-                f"{seconds:.2f} s",
-                f"{min(found['seconds']):.2f} - {max(found['seconds']):.2f}",
-                f"{statistics.median(found['cpu_seconds']):.2f} s",
-                f"{statistics.median(found['added_mb']):.0f} MB",
-                f"{item['rows'] / seconds / 1e6:.1f} M",
-                *shares,
-            )
-    console.print(table)
-    if result["limit"]:
-        limit = result["limit"]
-        console.print(
-            f"physical limit, by-month.parquet, four columns of all {limit['bytes'] / 1e6:.0f} MB: pread"
-            f" {statistics.median(limit['pread_seconds']):.3f} s, decoding with pyarrow"
-            f" {statistics.median(limit['decode_seconds']):.3f} s"
-        )
-    for item in result["remote"] or []:
-        console.print(
-            f"{item['store']} + {item['pause_seconds'] * 1000:.0f} ms: {item['requests']} requests for"
-            f" {item['row_groups']} groups, {item['bytes'] / 1e6:.1f} MB, {item['bytes_ratio']:.2f} of the"
-            f" needed, {item['bytes_twice'] / 1e6:.1f} MB anew; {item['seconds']:.2f} s, {item['time_ratio']}"
-            " times the local",
-            soft_wrap=True,
-        )
-    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
-    before, after = result["load_before_and_after"]
-    console.print(
-        f"target: ≤ {TARGET} of each peer's time, ≤ {TARGET} of DuckDB's memory; {versions};"
-        f" {result['cpus']} CPUs, load {before:.1f} before and {after:.1f} after",
-        style="dim",
-        soft_wrap=True,
-    )
+                item |= {
+                    "requests": wire.requests,
+                    "files": needs.files,
+                    "row_groups": needs.row_groups,
+                    "bytes": wire.body_bytes,
+                    "needed_bytes": needs.bytes,
+                    "footer_bytes": needs.footer_bytes,
+                    "bytes_twice": wire.twice(),
+                    "ratios": [*item["ratios"], round(run["seconds"] / local["seconds"], 3)],
+                }
+    return list(found.values())
 
 
 def _compared(answer: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-Ints = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Hashes: TypeAlias = npt.NDArray[np.uint64]
 
 MONTH = date(2026, 1, 1)
 """The newest month, whose alerts are asked for."""
@@ -140,7 +140,7 @@ class Maker:
 
     def in_month(self, back: int) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
         """List a month's rows: first each account's, then the corrections."""
-        first = np.arange(self.world.accounts, dtype=np.int64)
+        first: Ints = np.arange(self.world.accounts, dtype=np.int64)
         if not self.world.long_streaks:  # No order within a month, and each month another.
             first = first[np.argsort(self._hash(first, np.full_like(first, back), 9), kind="stable")]
         later = first[self.has_duplicate(first, np.full_like(first, back))]
@@ -227,8 +227,8 @@ def write_by_account(world: World, path: Path, at_once: int = 10_000) -> None:
 
     def parts() -> Iterator[tuple[Ints, Ints, npt.NDArray[np.bool_]]]:
         for start in range(0, world.accounts, at_once):
-            some = np.arange(start, min(start + at_once, world.accounts), dtype=np.int64)
-            account = np.repeat(some, world.months)
+            some: Ints = np.arange(start, min(start + at_once, world.accounts), dtype=np.int64)
+            account: Ints = np.repeat(some, world.months)
             back = np.tile(np.arange(world.months, dtype=np.int64)[::-1], len(some))
             times = 1 + maker.has_duplicate(account, back)
             account, back = np.repeat(account, times), np.repeat(back, times)

@@ -29,6 +29,8 @@ def main() -> None:
     """Measure once."""
     name, source, threshold, first_look = sys.argv[1:]
     reader = importlib.import_module(READERS[name])
+    if "://" in source:
+        importlib.import_module("core.storage." + {"gs": "gcs", "s3": "s3"}[source.partition(":")[0]])
     question = Question(source, MONTH, int(threshold), int(first_look))
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
