@@ -254,8 +254,13 @@ def _rivals(others: Sequence[pa.Table], accounts: pa.Array, month: date) -> tupl
 
     And of the rest how many there are, and how many of them are one too many of their account.
     """
-    rivals, strangers = [], []
+    # Together where the files agree on the type of `updated_at`, as the look-up table is made anew each time.
+    alike: dict[pa.Schema, list[pa.Table]] = {}
     for rows in others:
+        alike.setdefault(rows.schema, []).append(rows)
+    rivals, strangers = [], []
+    for tables in alike.values():
+        rows = pa.concat_tables(tables)
         account = pc.index_in(rows["account_id"], value_set=accounts)
         ours = account.is_valid()
         strangers.extend(rows["account_id"].filter(pc.invert(ours)).chunks)
