@@ -123,7 +123,8 @@ def translated_errors(url: URL) -> Iterator[None]:
 
 
 def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
+    # A driver takes passwords in the query too, and those are shown.
+    return url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
 
 
 def _refuse_if_foreign(engine: Engine) -> None:

@@ -6,8 +6,6 @@ from typing import Any
 from sqlalchemy import Connection, Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
 
 def upsert(connection: Connection, table: Table, values: list[dict[str, Any]]) -> None:
     """Write rows, all with the same columns; one whose primary key is there takes the new values."""
@@ -17,6 +15,8 @@ def upsert(connection: Connection, table: Table, values: list[dict[str, Any]]) -
 
 @cache
 def _upsert_into(table: Table, dialect: str) -> Insert:
-    statement = _INSERT[dialect](table)
+    statement: postgresql.Insert | sqlite.Insert = (
+        postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    )
     changed = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
     return statement.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
