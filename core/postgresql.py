@@ -1,9 +1,9 @@
 """What is PostgreSQL's alone: one writer at a time as on SQLite, and an end to every wait.
 
 A transaction that writes first takes an advisory lock of the database, which its end gives back, also when
-its connection or its process dies. So there is one writer at a time, whatever host it runs on, and READ COMMITTED
-is enough: each statement after the lock sees all that earlier writers committed, and no deadlock or
-serialization failure can arise among writers. One that only reads has one snapshot (REPEATABLE READ).
+its connection or its process dies. So there is one writer at a time, whatever host it runs on, and READ
+COMMITTED is enough: each statement after the lock sees all that earlier writers committed, and no deadlock
+or serialization failure can arise among writers. One that only reads has one snapshot (REPEATABLE READ).
 """
 
 from typing import Any
