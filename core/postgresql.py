@@ -41,7 +41,7 @@ def postgresql_engine(url: URL) -> Engine:
     # The URL's own options come last, and win.
     options = " ".join([ours, *([given] if isinstance(given, str) else given)]).strip()
     engine = create_engine(
-        url.set(drivername="postgresql+psycopg"),
+        url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url,
         connect_args=defaults | {"options": options},
         isolation_level="READ COMMITTED",
         pool_size=10,
