@@ -58,7 +58,7 @@ examples: install ## Make the example outputs in examples/ anew
 
 # Versions already locked are kept; `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
 COMPILE = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE) pyproject.toml
+	--no-emit-index-url --custom-compile-command 'make lock' --extra postgres $(UPGRADE) pyproject.toml
 
 .PHONY: lock
 lock: install ## Lock the dependencies of pyproject.toml anew, with hashes

@@ -2,7 +2,6 @@
 
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,21 +10,20 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
 from core.errors import LedgerError
+from core.postgresql import postgresql_engine
 from core.redaction import redact
+from core.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
 from core.tables import METADATA
 
 VERSION_TABLE = "risk_alerts_version"
 """Not Alembic's default name: the database may be shared with another service's migrations."""
-
-BUSY_TIMEOUT_SECONDS = 30.0
-"""How long a transaction waits for another one's write lock."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -36,22 +34,26 @@ class Database:
     def __init__(self, url: str) -> None:
         """Connect and bring the schema up to date; raises `LedgerError` with what to do."""
         self.url = make_url(url)
-        if self.url.drivername.partition("+")[0] != "sqlite":
-            raise LedgerError(f"{_shown(self.url)}: this version keeps its ledger in SQLite alone")
+        backend = self.url.get_backend_name()
+        if backend not in {"sqlite", "postgresql"}:
+            raise LedgerError(f"{_shown(self.url)}: the ledger is kept in SQLite or PostgreSQL")
+        self._is_file = backend == "sqlite"
         with translated_errors(self.url):
-            self._engine = _sqlite_engine(self.url)
+            self._engine = sqlite_engine(self.url) if self._is_file else postgresql_engine(self.url)
             _refuse_if_foreign(self._engine)
-            _switch_to_wal(self._engine)
+            if self._is_file:
+                switch_to_wal(self._engine)
             _migrate(self._engine)
         self._writer = self._engine.execution_options(immediate=True)
-        # Writers of one process queue here: SQLite has each sleep, longer and longer, and try again.
+        # Writers of one process queue here: SQLite has each sleep, longer and longer, and try again, and on
+        # PostgreSQL each would hold a connection while it waits.
         self._turn = threading.Lock()
         self._identity = self._identify()
 
     @property
     def path(self) -> Path | None:
         """The database's file, where it is one."""
-        return Path(self.url.database) if self.url.database else None
+        return Path(self.url.database) if self._is_file and self.url.database else None
 
     def is_gone(self) -> bool:
         """Say whether the database's file was taken away since it was opened, or another put in its place."""
@@ -121,33 +123,8 @@ def translated_errors(url: URL) -> Iterator[None]:
 
 
 def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
-
-
-def _sqlite_engine(url: URL) -> Engine:
-    if not url.database or url.database == ":memory:":
-        raise LedgerError("DATABASE_URL names no file: a ledger in memory forgets what was sent")
-    if url.database.startswith("file:"):
-        raise LedgerError("DATABASE_URL must name the SQLite file by its path, not by a file: URI")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=10, max_overflow=40)
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        # The driver would open transactions by its own rules, and only before a write.
-        connection.isolation_level = None
-        # A claim must survive a power cut, or the alert goes out a second time: WAL alone flushes later.
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A transaction that reads first and then writes gets SQLITE_BUSY at once, whatever the timeout;
-        # one that takes the write lock at its start waits for it.
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine
+    # A driver takes passwords in the query too, and those are shown.
+    return url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
 
 
 def _refuse_if_foreign(engine: Engine) -> None:
@@ -159,28 +136,6 @@ def _refuse_if_foreign(engine: Engine) -> None:
                 f"{_shown(engine.url)} holds tables of something else;"
                 " give DATABASE_URL a database of its own"
             )
-
-
-def _switch_to_wal(engine: Engine) -> None:
-    """Have readers never wait for the writer; the database itself keeps the mode, unless it is a copy.
-
-    The one statement that ignores the busy timeout while another process opens the same new ledger.
-    """
-    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    connection = engine.raw_connection()
-    try:
-        while True:
-            try:
-                connection.cursor().execute("PRAGMA journal_mode=WAL")
-            except sqlite3.OperationalError as error:
-                # The low byte is the error; the others tell its kinds apart.
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
-    finally:
-        connection.close()
 
 
 def _migrate(engine: Engine) -> None:

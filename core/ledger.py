@@ -5,6 +5,7 @@ wins the right to send one (a committed row, before the request leaves), `settle
 Whatever is still claimed when its run is over becomes `unconfirmed`: it may have been delivered.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
@@ -12,6 +13,7 @@ from threading import Lock
 
 from sqlmodel import col, select, update
 
+from core.container import warning_about
 from core.database import Database, unit_of
 from core.domain import (
     AlertStatus,
@@ -34,6 +36,8 @@ from core.run_rows import add_up, close_run, record_scan, running, standing
 from core.tables import HealthCheckRow, RunRow
 from core.told_rows import record_told, reports_told
 
+logger = logging.getLogger(__name__)
+
 _opened: dict[str, "Ledger"] = {}
 _opening = Lock()
 
@@ -46,6 +50,8 @@ def open_ledger(database_url: str) -> "Ledger":
     with _opening:
         ledger = _opened.get(database_url)
         if ledger is None or ledger.is_gone():
+            if warning := warning_about(database_url):
+                logger.warning(warning)
             opened = Ledger(Database(database_url))
             if ledger is not None:
                 ledger.close()

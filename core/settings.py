@@ -52,10 +52,13 @@ def _database_url(value: str) -> str:
         url = None
     if (
         url is None
-        or url.drivername.partition("+")[0] not in {"sqlite", "postgresql"}
+        or url.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"}
         or url.database in {None, "", ":memory:"}
     ):
-        raise ValueError("must name a SQLite file, such as sqlite:///data/risk_alerts.db")
+        raise ValueError(
+            "must name a SQLite file, such as sqlite:///data/risk_alerts.db,"
+            " or a PostgreSQL database, such as postgresql://user@host/database"
+        )
     return value
 
 

@@ -1,12 +1,41 @@
 """What each test of the ledger starts from."""
 
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
+from core.database import Database
 from core.ledger import Ledger
 from tests.delivery.world import new_ledger
+from tests.postgresql import Server, server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks a ledger, and not its file, on both databases."""
+    asked = signature(metafunc.function).parameters
+    if "ledger" in asked and "path" not in asked:
+        metafunc.parametrize("backend", ["sqlite", "postgresql"])
+
+
+@pytest.fixture
+def backend() -> str:
+    """Say which database holds the ledger."""
+    return "sqlite"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """Give a real server."""
+    with server() as running:
+        yield running
+
+
+@pytest.fixture
+def postgresql_url(postgresql: Server) -> str:
+    """Give a new, empty database on a real server."""
+    return postgresql.new_database()
 
 
 @pytest.fixture
@@ -16,7 +45,12 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ledger(path: Path) -> Iterator[Ledger]:
+def ledger(path: Path, backend: str, request: pytest.FixtureRequest) -> Iterator[Ledger]:
     """Give a new ledger."""
-    with new_ledger(path) as opened:
-        yield opened
+    if backend == "sqlite":
+        with new_ledger(path) as opened:
+            yield opened
+        return
+    opened = Ledger(Database(request.getfixturevalue("postgresql_url")))
+    yield opened
+    opened.close()

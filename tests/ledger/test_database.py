@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from core import database
+from core import database, sqlite
 from core.database import VERSION_TABLE, Database
 from core.errors import LedgerError
 from core.ledger import open_ledger
@@ -69,7 +69,7 @@ def test_every_connection_writes_ahead_and_waits_for_the_disk(tmp_path: Path) ->
                 ("journal_mode", "wal"),
                 ("synchronous", 2),
                 ("foreign_keys", 1),
-                ("busy_timeout", database.BUSY_TIMEOUT_SECONDS * 1000),
+                ("busy_timeout", sqlite.BUSY_TIMEOUT_SECONDS * 1000),
             ):
                 assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == expected
     opened.close()

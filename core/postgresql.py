@@ -1,0 +1,60 @@
+"""What is PostgreSQL's alone: one writer at a time as on SQLite, and an end to every wait.
+
+A transaction that writes first takes an advisory lock of the database, which its end gives back, also when
+its connection or its process dies. So there is one writer at a time, whatever host it runs on, and READ
+COMMITTED is enough: each statement after the lock sees all that earlier writers committed, and no deadlock
+or serialization failure can arise among writers. One that only reads has one snapshot (REPEATABLE READ).
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+WRITE_LOCK = 0x5249534B414C5254
+"""The advisory lock of writers and migrations, for all of one database: "RISKALRT" in ASCII."""
+
+_TIMEOUTS: dict[str, Any] = {
+    "connect_timeout": 10,
+    # A host that vanished without a word: the kernel gives its connections up.
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+_SESSION = {
+    "statement_timeout": "30s",
+    "lock_timeout": "30s",
+    # A writer that hangs must not keep the lock from the others for ever.
+    "idle_in_transaction_session_timeout": "60s",
+    # A claim must survive a crash of the server, or the alert goes out a second time.
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+}
+
+
+def postgresql_engine(url: URL) -> Engine:
+    """Give an engine; a transaction with the option `immediate` holds the one write lock from its start."""
+    defaults = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
+    given = url.query.get("options", "")
+    ours = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+    # The URL's own options come last, and win.
+    options = " ".join([ours, *([given] if isinstance(given, str) else given)]).strip()
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url,
+        connect_args=defaults | {"options": options},
+        isolation_level="READ COMMITTED",
+        pool_size=10,
+        max_overflow=40,
+        # A connection that a restart of the server, or a proxy, has closed is replaced before it is used.
+        pool_pre_ping=True,
+    )
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("immediate", False):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+        else:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+    return engine

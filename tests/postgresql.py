@@ -1,0 +1,85 @@
+"""A real PostgreSQL for the tests: started by them, on a socket of its own, from Debian's package."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine
+
+
+def programs() -> Path | None:
+    """Give the folder of the newest server that is installed."""
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]), reverse=True
+    )
+    return found[0].parent if found else None
+
+
+class Server:
+    """A running server, which makes databases."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._admin = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
+
+    def _url(self, name: str) -> str:
+        return f"postgresql+psycopg://postgres@/{name}?host={self.folder}"
+
+    def new_database(self) -> str:
+        """Make an empty database; gives its URL."""
+        name = f"test_{uuid4().hex}"
+        with self._admin.connect() as connection:
+            connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+        return self._url(name)
+
+    def end_connections(self, url: str) -> None:
+        """Cut every connection to a database, as a restart would."""
+        name = url.partition("@/")[2].partition("?")[0]
+        with self._admin.connect() as connection:
+            connection.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
+    def close(self) -> None:
+        """Let go of the server."""
+        self._admin.dispose()
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """Start a server for as long as it is wanted; skips, loudly, where none is installed."""
+    found = programs()
+    if found is None:
+        warnings.warn("PostgreSQL is not installed: its tests are SKIPPED", stacklevel=2)
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    # A path of a socket is short, and the server's user must reach it: not pytest's own folder.
+    folder = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir="/tmp"))
+    # The server refuses to be root's.
+    as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.getuid() == 0 else []
+    if as_user:
+        shutil.chown(folder, "nobody", "nogroup")
+    data = folder / "data"
+    subprocess.run(
+        [*as_user, found / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
+    # For tests alone: nothing here needs to outlive a crash of the machine.
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
+    control = [*as_user, found / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+    subprocess.run([*control, "-o", options, "start"], check=True, capture_output=True, cwd="/")
+    running = Server(folder)
+    try:
+        yield running
+    finally:
+        running.close()
+        subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/")
+        shutil.rmtree(folder, ignore_errors=True)
