@@ -303,7 +303,8 @@ def test_a_full_database_fails_the_plan_and_leaves_nothing_half_written(tmp_path
 def test_a_lock_that_is_held_too_long_is_named_to_all_who_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
+    for module in (database, sqlite):
+        monkeypatch.setattr(module, "BUSY_TIMEOUT_SECONDS", 0.2)
     path = tmp_path / "ledger.db"
     ledger = open_at(path)
     holder = sqlite3.connect(path, isolation_level=None)
