@@ -3,10 +3,14 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
+from functools import lru_cache
 from typing import TypeVar, cast
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from prefect.runtime import flow_run
+from prefect.client.orchestration import get_client
+from prefect.runtime import deployment, flow_run
 from prefect.utilities.annotations import quote
 
 from core.domain import RunRequest, check_month
@@ -34,11 +38,26 @@ def name_flow_run() -> str:
 
 
 def month_or_scheduled(month: date | None) -> date:
-    """Give the month asked for, or that of the scheduled start, in UTC: a late run is still of its month."""
+    """Give the month asked for, or that of the scheduled start: a late run is still of its month."""
     if month is not None:
         return month
     scheduled: datetime = flow_run.scheduled_start_time
-    return scheduled.astimezone(UTC).date().replace(day=1)
+    return scheduled.astimezone(schedule_zone(deployment.id)).date().replace(day=1)
+
+
+@lru_cache(maxsize=1)
+def schedule_zone(deployment_id: str | None) -> tzinfo:
+    """Give the time zone of the deployment's schedules, active or not; UTC without one, or with several.
+
+    A schedule at 00:30 on the 1st in Tokyo is of that month, although in UTC it is still the month before.
+    Raises what Prefect raises when it does not tell: a guess could be the wrong month.
+    """
+    if deployment_id is None:
+        return UTC
+    with get_client(sync_client=True) as client:
+        schedules = client.read_deployment(UUID(deployment_id)).schedules
+    zones = {getattr(known.schedule, "timezone", None) or "UTC" for known in schedules}
+    return ZoneInfo(zones.pop()) if len(zones) == 1 else UTC
 
 
 def refuse_unstorable(source_uri: str) -> None:

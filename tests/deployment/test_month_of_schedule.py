@@ -1,0 +1,76 @@
+"""The month of a run without one: that of its scheduled start, on the calendar of its schedule."""
+
+from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
+from typing import Self
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from flows import flow_run as module
+
+
+def scheduled(monkeypatch: pytest.MonkeyPatch, at: str, zone: str) -> None:
+    """Let the run be one that Prefect, which speaks UTC, scheduled for that time in that zone."""
+    start = datetime.fromisoformat(at).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    monkeypatch.setattr(module, "flow_run", SimpleNamespace(scheduled_start_time=start))
+    monkeypatch.setattr(module, "deployment", SimpleNamespace(id="any"))
+    monkeypatch.setattr(module, "schedule_zone", lambda _: ZoneInfo(zone))
+
+
+@pytest.mark.parametrize(
+    ("at", "zone", "month"),
+    [
+        ("2026-01-01 00:30", "UTC", "2026-01-01"),
+        ("2026-01-01 00:30", "Asia/Tokyo", "2026-01-01"),  # in UTC: 2025-12-31
+        ("2026-01-01 00:00", "Pacific/Kiritimati", "2026-01-01"),  # UTC+14
+        ("2026-01-31 23:30", "America/New_York", "2026-01-01"),  # in UTC: 2026-02-01
+        ("2026-03-01 08:00", "America/New_York", "2026-03-01"),
+        ("2026-04-01 00:30", "Europe/Berlin", "2026-04-01"),  # two days into summer time
+        ("2026-11-01 01:30", "America/New_York", "2026-11-01"),  # the hour that comes twice
+        ("2024-10-01 00:30", "Asia/Kolkata", "2024-10-01"),  # a half-hour zone
+    ],
+)
+def test_the_month_is_the_schedules_own(
+    monkeypatch: pytest.MonkeyPatch, at: str, zone: str, month: str
+) -> None:
+    # The time of the actual start is nowhere asked for, so a late run has the same month.
+    scheduled(monkeypatch, at, zone)
+    assert module.month_or_scheduled(None) == date.fromisoformat(month)
+
+
+def test_a_month_that_was_given_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduled(monkeypatch, "2026-05-01 00:30", "Asia/Tokyo")
+    assert module.month_or_scheduled(date(2025, 2, 1)) == date(2025, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("zones", "hours"),
+    [
+        ([], 0),
+        (["Asia/Tokyo"], 9),
+        (["Asia/Tokyo", "Asia/Tokyo"], 9),
+        (["Asia/Tokyo", "UTC"], 0),
+        ([None], 0),
+    ],
+)
+def test_the_zone_is_the_one_of_all_schedules(
+    monkeypatch: pytest.MonkeyPatch, zones: list[str | None], hours: int
+) -> None:
+    class Client:
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def read_deployment(self, _: object) -> SimpleNamespace:
+            return SimpleNamespace(
+                schedules=[SimpleNamespace(schedule=SimpleNamespace(timezone=zone)) for zone in zones]
+            )
+
+    monkeypatch.setattr(module, "get_client", lambda **_: Client())
+    module.schedule_zone.cache_clear()
+    zone = module.schedule_zone("00000000-0000-0000-0000-000000000001")
+    module.schedule_zone.cache_clear()
+    assert datetime(2026, 1, 1, tzinfo=zone).utcoffset() == timedelta(hours=hours)
