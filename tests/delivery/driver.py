@@ -7,17 +7,17 @@ counts here. A fork for each job spares the imports.
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
-from tests.delivery.world import deliver, open_at, routed, settings
+from core.database import Database
+from core.ledger import Ledger
+from tests.delivery.world import deliver, routed, settings
 
 
 def work(job: dict[str, Any]) -> None:
     """Send the alerts of a job, each given as account id and channel."""
-    path = Path(job["path"])
     alerts = [routed(account, channel) for account, channel in job["alerts"]]
-    deliver(open_at(path), alerts, settings(job["url"], path), job["run_id"])
+    deliver(Ledger(Database(job["ledger"])), alerts, settings(job["url"], job["ledger"]), job["run_id"])
 
 
 def main() -> None:

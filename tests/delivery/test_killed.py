@@ -92,7 +92,10 @@ def test_after_kills_and_a_replay_each_alert_was_seen_at_most_once_and_none_is_m
     killed = [f"killed-{number}" for number in range(KILLS_A_ROUND)]
     for run_id in killed:
         kill_in_the_middle(
-            driver, {"url": slack.url, "path": str(path), "alerts": PLANNED, "run_id": run_id}, path, chance
+            driver,
+            {"url": slack.url, "ledger": f"sqlite:///{path}", "alerts": PLANNED, "run_id": run_id},
+            path,
+            chance,
         )
 
     replay = deliver(open_at(path), ALERTS, settings(slack.url, path))

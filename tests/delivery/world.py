@@ -79,11 +79,11 @@ def begin(
     return ledger.plan(run_id, assessment(alerts), alerts, 0, NOW)
 
 
-def settings(url: str, path: Path, **values: Any) -> Settings:
-    """Give settings for a mock Slack that is not to be waited for."""
+def settings(url: str, ledger: Path | str, **values: Any) -> Settings:
+    """Give settings for a mock Slack that is not to be waited for; the ledger by its file or URL."""
     quick: dict[str, Any] = {
         "slack_webhook_base_url": url,
-        "database_url": f"sqlite:///{path}",
+        "database_url": ledger if isinstance(ledger, str) else f"sqlite:///{ledger}",
         "slack_channel_rate": 0,
         "slack_backoff_seconds": 0.01,
         "slack_timeout_seconds": 20,

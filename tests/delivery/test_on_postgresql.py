@@ -1,0 +1,98 @@
+"""Delivery with a ledger on PostgreSQL: the promises are the same."""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from core.database import Database
+from core.ledger import Ledger
+from tests.delivery.test_killed import ALERTS, CHANNELS, PLANNED, Driver
+from tests.delivery.world import accounts, deliver, look, send_in_a_run, settings
+from tests.postgresql import Server, server
+from tests.slack.hostile import HostileSlack, answer, slowly
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[Server]:
+    """Give a real server."""
+    with server() as running:
+        yield running
+
+
+@pytest.fixture
+def database_url(postgresql: Server) -> str:
+    """Give an empty database."""
+    return postgresql.new_database()
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    """Give a ledger with nothing in it."""
+    opened = Ledger(Database(database_url))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def drivers() -> Iterator[list[Driver]]:
+    """Give two processes that have already imported everything."""
+    started = [Driver(), Driver()]
+    yield started
+    for driver in started:
+        assert driver.process.stdin is not None
+        driver.process.stdin.close()
+        driver.process.wait(10)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_kills_side_by_side_and_a_replay_each_alert_was_seen_at_most_once(
+    drivers: list[Driver], slack: HostileSlack, database_url: str, ledger: Ledger, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    for channel in CHANNELS:
+        slack.script(f"/{channel}", slowly(0.02, answer(200, "ok")))
+    runs = [f"killed-{number}" for number in range(len(drivers))]
+    job = {"url": slack.url, "ledger": database_url, "alerts": PLANNED}
+    pids = [driver.start({**job, "run_id": run_id}) for driver, run_id in zip(drivers, runs, strict=True)]
+    deadline = time.monotonic() + 60
+    while not slack.requests and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(chance.uniform(0, 0.2))
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert {driver.line() for driver in drivers} <= {-signal.SIGKILL, 0}
+
+    replay = deliver(ledger, ALERTS, settings(slack.url, database_url))
+
+    seen = Counter(accounts(request.message["text"] for request in slack.requests))
+    unconfirmed = {account for account, status in replay.statuses.items() if status == "unconfirmed"}
+    assert max(seen.values()) == 1
+    assert sorted({*seen, *unconfirmed}) == [account for account, _ in PLANNED]
+    assert len(unconfirmed) <= len(CHANNELS) * len(runs)
+    assert replay.view.counts.alerts_sent + replay.view.counts.skipped_replay + len(unconfirmed) == len(
+        PLANNED
+    )
+
+
+def test_six_runs_side_by_side_send_each_alert_once_and_all_counts_are_true(
+    slack: HostileSlack, database_url: str, ledger: Ledger
+) -> None:
+    chosen = settings(slack.url, database_url)
+    runs = [f"run-{number}" for number in range(6)]
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(send_in_a_run(ledger, ALERTS, chosen, run_id) for run_id in runs))
+
+    asyncio.run(all_at_once())
+    assert Counter(accounts(request.message["text"] for request in slack.requests)) == Counter(
+        account for account, _ in PLANNED
+    )
+    counts = [look(ledger, run_id).view.counts for run_id in runs]
+    assert sum(found.alerts_sent for found in counts) == len(PLANNED)
+    assert all(found.alerts_sent + found.skipped_replay == len(PLANNED) for found in counts)
