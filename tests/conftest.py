@@ -9,6 +9,7 @@ import pytest
 
 from core.settings import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
+from tests.prefect_homes import NewHome, new_homes
 from tests.service import Service, served, write_source
 
 # What a developer has set for themselves must decide nothing here. At import, which comes before any test
@@ -31,12 +32,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def new_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> NewHome:
+    """Give a function that makes a `PREFECT_HOME` of its own, whose database Prefect has migrated."""
+    return new_homes(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(new_prefect_home: NewHome) -> Iterator[str]:
     """Give the URL of a real Prefect server on a home of its own; it starts once."""
     from flows.local_server import LocalServer  # noqa: PLC0415  # most tests need nothing of the flows
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect-home")))
+        patch.setenv("PREFECT_HOME", str(new_prefect_home()))
         server = LocalServer.start()
     yield server.url
     server.stop()
