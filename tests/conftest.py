@@ -1,6 +1,7 @@
 """A clean environment for every test, and one Prefect server for all that need one."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ for _name in [*os.environ]:
         del os.environ[_name]
 for _name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
     os.environ.pop(_name, None)
+# Here and in the processes that tests start, what only the development tools need is not there.
+_AS_SHIPPED = str(Path(__file__).with_name("as_shipped"))
+sys.path.insert(0, _AS_SHIPPED)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_AS_SHIPPED, os.environ.get("PYTHONPATH"))))
 
 
 LONG = ("chaos", "orchestration", "faults", "stopping")
