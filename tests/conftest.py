@@ -1,6 +1,7 @@
 """A clean environment for every test, and one Prefect server for all that need one."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from core.settings import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
+from tests.prefect_homes import NewHome, new_homes
 from tests.service import Service, served, write_source
 
 # What a developer has set for themselves must decide nothing here. At import, which comes before any test
@@ -19,6 +21,10 @@ for _name in [*os.environ]:
         del os.environ[_name]
 for _name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
     os.environ.pop(_name, None)
+# Here and in the processes that tests start, what only the development tools need is not there.
+_AS_SHIPPED = str(Path(__file__).with_name("as_shipped"))
+sys.path.insert(0, _AS_SHIPPED)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_AS_SHIPPED, os.environ.get("PYTHONPATH"))))
 
 
 LONG = ("chaos", "orchestration", "faults", "stopping")
@@ -31,12 +37,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def new_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> NewHome:
+    """Give a function that makes a `PREFECT_HOME` of its own, whose database Prefect has migrated."""
+    return new_homes(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(new_prefect_home: NewHome) -> Iterator[str]:
     """Give the URL of a real Prefect server on a home of its own; it starts once."""
     from flows.local_server import LocalServer  # noqa: PLC0415  # most tests need nothing of the flows
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect-home")))
+        patch.setenv("PREFECT_HOME", str(new_prefect_home()))
         server = LocalServer.start()
     yield server.url
     server.stop()

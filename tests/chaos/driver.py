@@ -108,12 +108,20 @@ def _send_lane(results: Connection, rounds: int, seed: int, lane: int, lanes: in
         sys.exit(INTERRUPTED)
 
 
-def play(rounds: int, seed: int, report: Callable[[Tally], None], lane: int = 0, lanes: int = 1) -> None:
+def play(
+    rounds: int,
+    seed: int,
+    report: Callable[[Tally], None],
+    lane: int = 0,
+    lanes: int = 1,
+    prefect_home: Path | None = None,
+) -> None:
     """Play every `lanes`-th world of so many rounds, all that is random by `seed`; reports each one's tally.
 
+    Prefect's server keeps its records in `prefect_home`, or else in a new home.
     When a promise is broken, the folder with ledger and logs is kept, and the tally names it.
     """
-    with _evidence() as keep, Stage(keep.folder, seed, lane) as stage:
+    with _evidence() as keep, Stage(keep.folder, seed, lane, prefect_home) as stage:
         for number in range(lane, -(-rounds // ROUNDS_A_WORLD), lanes):
             first = number * ROUNDS_A_WORLD
             tally = stage.world(number, range(first, min(first + ROUNDS_A_WORLD, rounds)))

@@ -27,12 +27,12 @@ ANSWERS = {200, 503}
 class Stage:
     """One ledger, the mock servers, the API and Prefect's server."""
 
-    def __init__(self, folder: Path, seed: int, lane: int) -> None:
+    def __init__(self, folder: Path, seed: int, lane: int, prefect_home: Path | None = None) -> None:
         self._folder, self._seed, self._tally = folder, seed, Tally()
         self._ledger = folder / "ledger.db"
         self._log = folder / "processes.log"
         self._slack, self._mail = ChaosSlack(seed), ChaosMail(f"{seed}/{lane}")
-        self._prefect = prefect_server(folder / "prefect", folder / "prefect.log")
+        self._prefect = prefect_server(prefect_home or folder / "prefect", folder / "prefect.log")
         self._environment = {
             "DATABASE_URL": f"sqlite:///{self._ledger}",
             "SLACK_WEBHOOK_BASE_URL": self._slack.url,

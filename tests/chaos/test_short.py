@@ -5,14 +5,17 @@ import pytest
 from tests.chaos.driver import play
 from tests.chaos.plan import Harm, plan
 from tests.chaos.tally import Tally
+from tests.prefect_homes import NewHome
 
 SEED, ROUNDS = 166, 2
 
 
 @pytest.mark.timeout(600)
-def test_nothing_is_posted_twice_and_nothing_is_lost_or_untold_whatever_is_harmed() -> None:
+def test_nothing_is_posted_twice_and_nothing_is_lost_or_untold_whatever_is_harmed(
+    new_prefect_home: NewHome,
+) -> None:
     tally = Tally()
-    play(ROUNDS, SEED, tally.add)
+    play(ROUNDS, SEED, tally.add, prefect_home=new_prefect_home())
     assert not tally.failed, f"{tally}"
     assert tally.rounds == ROUNDS
     assert tally.posted

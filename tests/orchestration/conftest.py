@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.prefect_homes import NewHome
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,6 +38,6 @@ def is_gone(pid: int, seconds: float = 12) -> bool:
 
 
 @pytest.fixture(scope="session")
-def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keep a `PREFECT_HOME` that no one else uses; the first server on it pays for its database."""
-    return tmp_path_factory.mktemp("prefect-home")
+def prefect_home(new_prefect_home: NewHome) -> Path:
+    """Keep a `PREFECT_HOME` that no one else uses."""
+    return new_prefect_home()

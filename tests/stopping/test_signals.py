@@ -12,6 +12,7 @@ import pytest
 
 from core.ledger import open_ledger
 from tests.orchestration.conftest import is_gone
+from tests.prefect_homes import NewHome
 from tests.service import MONTH
 from tests.slack.hostile import HostileSlack, answer
 from tests.stopping.world import ALERTS, ROOT, check, environment, source, until
@@ -69,9 +70,11 @@ def test_the_batch_job_ends_while_it_waits_for_a_store_that_does_not_answer(
         assert json.loads(out)["error"]["code"] == "interrupted"
 
 
-def test_the_api_ends_in_order_answers_who_waits_and_leaves_no_prefect_server(tmp_path: Path) -> None:
+def test_the_api_ends_in_order_answers_who_waits_and_leaves_no_prefect_server(
+    new_prefect_home: NewHome, tmp_path: Path
+) -> None:
     with HostileSlack() as slack:
-        settings = environment(slack, tmp_path, {"PREFECT_HOME": str(tmp_path / "prefect")})
+        settings = environment(slack, tmp_path, {"PREFECT_HOME": str(new_prefect_home())})
         log = (tmp_path / "api.log").open("w+")
         api = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"],
