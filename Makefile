@@ -21,7 +21,7 @@ run: install ## See it work: sample source, mock Slack, one run, its report; aga
 
 .PHONY: test
 test: install ## Run the whole test suite
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope \
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope \
 		--no-loadscope-reorder
 
 .PHONY: install

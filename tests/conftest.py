@@ -21,6 +21,8 @@ for _name in [*os.environ]:
         del os.environ[_name]
 for _name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
     os.environ.pop(_name, None)
+# Each of the many processes would compile our modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Here and in the processes that tests start, what only the development tools need is not there.
 _AS_SHIPPED = str(Path(__file__).with_name("as_shipped"))
 sys.path.insert(0, _AS_SHIPPED)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import task
 from prefect.settings import temporary_settings
 
 from core.domain import RunRequest, RunStatus
@@ -221,7 +222,7 @@ def test_what_ended_a_run_is_told_also_when_prefect_can_not_be_told(
         world.proxy.die()
         raise SourceNotFound("gone")
 
-    monkeypatch.setattr("flows.monthly_risk_alerts.load_window", fail)
+    monkeypatch.setattr("flows.monthly_risk_alerts.load_window", task(fail))
     with pytest.raises(SourceNotFound, match="gone") as caught:
         run(world)
     [stored] = world.runs

@@ -213,8 +213,8 @@ def test_the_webhook_is_never_shown_in_an_error_or_a_log_line(caplog: pytest.Log
         async with SlackWebhooks(settings(slack_webhook_url=f"{url}/services/{SECRET}")) as slack:
             return [await slack.post("amer", MESSAGE) for _ in range(4)]
 
-    logging.getLogger().setLevel(logging.DEBUG)
-    with HostileSlack() as slack, caplog.at_level(logging.DEBUG):
+    caplog.set_level(logging.DEBUG)
+    with HostileSlack() as slack:
         path = f"/services/{SECRET}"
         slack.script(path, answer(404, f"no {path} here"), answer(200, "ok"), reset, raw(path.encode()))
         answers = asyncio.run(run(slack.url))
