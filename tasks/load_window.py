@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 FEW_ACCOUNTS = 1000
 """So few that it is worth asking the statistics of each row group whether it can hold one of them."""
-SURELY_MORE = 64
+SURELY_MORE = 12
 """So many survivors to expect that one month more will surely be needed."""
 MOST_AHEAD = 4
 MONTHS_A_STEP = 12

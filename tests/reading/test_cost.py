@@ -128,7 +128,8 @@ def test_reading_ends_when_the_process_is_told_to_stop(
     [
         ([1000], 1),  # Nobody knows yet how many will be left.
         ([1000, 700], 2),
-        ([100, 70], 1),
+        ([100, 70], 2),
+        ([20, 14], 1),
         ([10, 10, 10], 1),
         ([1000] * 13, 3),
         ([1000] * 100, 4),
