@@ -86,12 +86,13 @@ def months_ahead(survivors: Sequence[int]) -> int:
     """How many months to read at once, the next included, when so many accounts survived each step so far.
 
     Further back than the streaks go nothing should be read, and several months at once are sooner there. Two
-    as long as surely some of many will survive the first; more when there were many months before, so that
-    what may be read in vain is a small part of all.
+    as long as surely some of many will survive the first; and more when there were many months before, so
+    that what may be read in vain is a small part of all.
     """
-    if len(survivors) < 2 or survivors[-1] ** 2 <= SURELY_MORE * survivors[-2]:  # noqa: PLR2004
+    if len(survivors) < 2:  # noqa: PLR2004 - nobody knows yet how fast they become fewer
         return 1
-    return min(2 + len(survivors) // MONTHS_A_STEP, MOST_AHEAD)
+    one = 2 if survivors[-1] ** 2 > SURELY_MORE * survivors[-2] else 1
+    return min(one + len(survivors) // MONTHS_A_STEP, MOST_AHEAD)
 
 
 class _Place(NamedTuple):

@@ -133,6 +133,7 @@ def test_reading_ends_when_the_process_is_told_to_stop(
         ([10, 10, 10], 1),
         ([1000] * 13, 3),
         ([1000] * 100, 4),
+        ([10] * 30, 3),
         ([0, 0], 1),
     ],
 )
