@@ -73,7 +73,7 @@ SBOM ?= dist/sbom.cdx.json
 .PHONY: sbom
 sbom: install ## The software bill of materials (CycloneDX JSON) of what runs, in dist/sbom.cdx.json
 	@mkdir -p $(dir $(SBOM))
-	@PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
+	@PYTHONWARNINGS=ignore "$(BIN)/cyclonedx-py" requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
 		--output-file $(SBOM) requirements/runtime.txt
 	@echo "$(SBOM)"
 

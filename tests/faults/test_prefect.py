@@ -218,11 +218,11 @@ def test_a_prefect_that_becomes_slow_in_the_middle_is_waited_for(
 def test_what_ended_a_run_is_told_also_when_prefect_can_not_be_told(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
+    def load_window(*_: object, **__: object) -> None:
         world.proxy.die()
         raise SourceNotFound("gone")
 
-    monkeypatch.setattr("flows.monthly_risk_alerts.load_window", task(fail))
+    monkeypatch.setattr("flows.monthly_risk_alerts.load_window", task(load_window))
     with pytest.raises(SourceNotFound, match="gone") as caught:
         run(world)
     [stored] = world.runs

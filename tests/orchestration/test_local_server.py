@@ -46,8 +46,11 @@ def test_the_server_has_ended_when_its_process_has(
 
 ENDS = ("SIGTERM", "SIGINT", "SIGKILL")
 
+# In a shell's background, where CI may run, SIGINT is ignored until somebody handles it.
 HOLD = """
+import signal
 import time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from flows.local_server import LocalServer
 print(LocalServer.start()._process.pid, flush=True)
 time.sleep(300)
