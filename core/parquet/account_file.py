@@ -201,15 +201,9 @@ class AccountFile:
         parts = [DETAILS.empty_table()]
         for batch in self._batches(pieces, group, OF_ALERTS) if len(positions) else ():
             found = _take(batch, positions)
-            columns = [
-                days(found[name])
-                if name == "renewal_date"
-                else found[name]
-                if name == "position"
-                else as_strings(found[name])
-                for name in DETAILS.names
-            ]
-            parts.append(pa.table(columns, schema=DETAILS))
+            columns = {name: as_strings(found[name]) for name in OF_ALERTS if name != "renewal_date"}
+            columns |= {"position": found["position"], "renewal_date": days(found["renewal_date"])}
+            parts.append(pa.table([columns[name] for name in DETAILS.names], schema=DETAILS))
         return pa.concat_tables(parts)
 
     def _keep(self, pieces: Pieces, group: RowGroup) -> None:
