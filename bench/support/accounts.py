@@ -1,8 +1,7 @@
 """Made-up account health of any size, in any layout, from a seed, in the memory of a few row groups.
 
 Every value is a hash of (seed, account, months back, what), so that the same row is the same in every
-layout and a
-row can be made on its own, wherever in a file it stands.
+layout and a row can be made on its own, wherever in a file it stands.
 """
 
 from collections.abc import Iterator
@@ -17,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bench.support.answer import MONTH
+
 Ints: TypeAlias = npt.NDArray[np.int64]
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 
-MONTH = date(2026, 1, 1)
-"""The newest month, whose alerts are asked for."""
 ROW_GROUP = 262_144
 SEED = 20_260_101
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+MONTH = date(2026, 1, 1)
+"""The newest month, whose alerts are asked for."""
+
 
 @dataclass(frozen=True)
 class Question:

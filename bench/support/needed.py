@@ -7,8 +7,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from bench.peers import duckdb_sql
-from bench.support.accounts import MONTH, month_back
-from bench.support.answer import Question, Row
+from bench.support.accounts import month_back
+from bench.support.answer import MONTH, Question, Row
 
 KEYS = {"account_id", "month", "status"}
 

@@ -15,8 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.support.accounts import MONTH
-from bench.support.answer import Question
+from bench.support.answer import MONTH, Question
 
 READERS = {
     "ours": "bench.peers.ours",

@@ -30,8 +30,10 @@ from core.storage.ranges import Pieces, coalesce
 from core.window import DETAILS, passes_threshold
 from core.workers import Workers
 
-BATCH_ROWS = 262_144
-"""Large enough that a look-up table of the accounts is seldom built, small enough for a few megabytes."""
+BATCH_ROWS = 65_536
+"""Small enough that a batch with names and owners takes a few megabytes."""
+LOOK_UP_BATCH_ROWS = 262_144
+"""Where accounts are looked up, which makes a table of them for each batch: larger, so that it seldom is."""
 MAX_FILE_ROWS = 2**40
 """Positions of one file's rows; 2^23 files of as many rows fit into an int64."""
 
@@ -131,7 +133,8 @@ class AccountFile:
             if not alone and not by_account:
                 self._keep(pieces, group)
             found = []
-            for batch in self._batches(pieces, group, OF_THE_MONTH):
+            rows = LOOK_UP_BATCH_ROWS if by_account else BATCH_ROWS
+            for batch in self._batches(pieces, group, OF_THE_MONTH, rows):
                 found.append(self._month_rows(batch, month))
                 if by_account:
                     kept.append(batch.select([*KEYS, "position"]))
@@ -157,14 +160,15 @@ class AccountFile:
     def history(self, group: RowGroup, before: date, accounts: pa.Array) -> pa.Table:
         """Decode the rows (of `HISTORY_ROWS`) of months before `before`, of `accounts` (large_string)."""
         with self._fetched(group, KEYS) as pieces:
-            found = [_history_rows(batch, before, accounts) for batch in self._batches(pieces, group, KEYS)]
+            batches = self._batches(pieces, group, KEYS, LOOK_UP_BATCH_ROWS)
+            found = [_history_rows(batch, before, accounts) for batch in batches]
         return pa.concat_tables([HISTORY_ROWS.empty_table(), *found])
 
     def times(self, group: RowGroup, positions: pa.Array) -> pa.Table:
         """Decode when the rows at `positions` (in order), of this row group, were updated (of `TIMES`)."""
         with self._fetched(group, ["updated_at"]) as pieces:
             parts = [TIMES.empty_table()]
-            for batch in self._batches(pieces, group, ["updated_at"]):
+            for batch in self._batches(pieces, group, ["updated_at"], BATCH_ROWS):
                 found = _take(batch, positions)
                 parts.append(pa.table([found["position"], *instant(found["updated_at"])], schema=TIMES))
             return pa.concat_tables(parts)
@@ -199,7 +203,7 @@ class AccountFile:
 
     def _details(self, pieces: Pieces, group: RowGroup, positions: pa.Array) -> pa.Table:
         parts = [DETAILS.empty_table()]
-        for batch in self._batches(pieces, group, OF_ALERTS) if len(positions) else ():
+        for batch in self._batches(pieces, group, OF_ALERTS, BATCH_ROWS) if len(positions) else ():
             found = _take(batch, positions)
             columns = {name: as_strings(found[name]) for name in OF_ALERTS if name != "renewal_date"}
             columns |= {"position": found["position"], "renewal_date": days(found["renewal_date"])}
@@ -229,8 +233,13 @@ class AccountFile:
                 with self._workers.decoding():
                     yield pieces
 
-    def _batches(self, pieces: Pieces, group: RowGroup, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Decode `columns` of a row group, and `position`; a column that the file lacks is made up."""
+    def _batches(
+        self, pieces: Pieces, group: RowGroup, columns: Sequence[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Decode `columns` of a row group, and `position`, so many `rows` at a time.
+
+        A column that the file lacks is made up.
+        """
         footer = self._opened()
         present = [name for name in columns if name in footer.columns]
         if self._file.month is not None and MONTH in present:
@@ -243,9 +252,7 @@ class AccountFile:
             pre_buffer=False,
         )
         row = self._first_position + group.first_row
-        for batch in parquet.iter_batches(
-            BATCH_ROWS, row_groups=[group.index], columns=present, use_threads=False
-        ):
+        for batch in parquet.iter_batches(rows, row_groups=[group.index], columns=present, use_threads=False):
             count = batch.num_rows
             made = {name: _without_views(batch[name]) for name in present}
             for name in columns:

@@ -1,5 +1,8 @@
 """What reading a month costs: which bytes are read, how often, and what stays in memory."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -108,6 +111,15 @@ def test_nothing_stays_in_arrows_memory_but_the_window(tmp_path: Path) -> None:
     assert pa.total_allocated_bytes() > before
     del window
     assert pa.total_allocated_bytes() == before
+
+
+def test_arrows_memory_is_of_the_allocator_that_gives_it_back() -> None:
+    program = "import flows.monthly_risk_alerts, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["jemalloc"]
 
 
 def test_reading_ends_when_the_process_is_told_to_stop(
