@@ -39,6 +39,7 @@ MAX_FILE_ROWS = 2**40
 
 KEYS = ("account_id", MONTH, "status")
 OF_THE_MONTH = (*KEYS, "arr", "updated_at")
+OF_EARLIER_MONTHS = (*KEYS, "updated_at")
 OF_ALERTS = tuple(DETAILS.names[1:])
 
 AT_RISK_ROWS = pa.schema(
@@ -211,9 +212,10 @@ class AccountFile:
         return pa.concat_tables(parts)
 
     def _keep(self, pieces: Pieces, group: RowGroup) -> None:
-        """Keep what `history` will ask of this row group, if there is room for it."""
+        """Keep what `history` and `times` will ask of this row group, if there is room for it."""
         footer = self._opened()
-        kept = pieces.only([footer.chunk(group, name) for name in KEYS])
+        names = [name for name in OF_EARLIER_MONTHS if name in footer.columns]
+        kept = pieces.only([footer.chunk(group, name) for name in names])
         if self._workers.may_keep(kept.held):
             self._kept[group.index] = kept
 
@@ -221,7 +223,7 @@ class AccountFile:
     def _fetched(self, group: RowGroup, columns: Sequence[str]) -> Iterator[Pieces]:
         """Hold the bytes of these columns of a row group, and a processor to decode them."""
         footer = self._opened()
-        kept = self._kept.pop(group.index, None) if columns == KEYS else None
+        kept = self._kept.get(group.index) if set(columns) <= set(OF_EARLIER_MONTHS) else None
         if kept is not None:
             with self._named(), self._workers.decoding():
                 yield kept

@@ -84,6 +84,23 @@ def test_hardly_a_byte_is_read_twice(
         assert again < (0.2 if order is by_account else 0.01) * sum(end - start for start, end in asked)
 
 
+def test_of_a_row_group_with_the_month_and_the_one_before_no_byte_is_read_twice_where_rows_disagree(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.parquet"
+    earlier = [
+        row(f"a{number:05d}", back(MONTH, 1), status, account_name="A" * 40)
+        for number in range(ACCOUNTS)
+        for status in ("Healthy", "At Risk")
+    ]
+    now = [row(f"a{number:05d}", MONTH, "At Risk", account_name="A" * 40) for number in range(ACCOUNTS)]
+    pq.write_table(table(earlier + now), path, use_dictionary=False, compression="none")
+    window, source = read(path)
+    assert window.rows["updated_seconds"].null_count == 0
+    asked = sorted(source.asked["x.parquet"])
+    assert all(end <= after for (_, end), (after, _) in pairwise(asked))
+
+
 def test_of_a_file_in_month_order_a_row_group_costs_two_requests_and_old_ones_none(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     write(path, by_month, 408)
