@@ -27,7 +27,7 @@ from core.parquet.columns import (
 from core.parquet.footer import Footer, RowGroup, read_footer
 from core.storage import Source, SourceFile
 from core.storage.ranges import Pieces, coalesce
-from core.window import DETAILS, passes_threshold
+from core.window import DETAILS, month_before, passes_threshold
 from core.workers import Workers
 
 BATCH_ROWS = 65_536
@@ -125,12 +125,13 @@ class AccountFile:
 
     def month_part(self, group: RowGroup, month: date, arr_threshold: int) -> MonthPart:
         """Decode what a row group holds of `month`."""
-        # A row group of this month alone has alerts as good as always: one request is enough for all of it.
         alone = self._file.month is not None or group.is_only(month)
+        # A row group of this month and the one before has alerts as good as always: one request is enough.
+        at_once = alone or group.is_since(month_before(month))
         # In one where each account has several rows, they are likely all of its rows.
         by_account = not alone and self._is_repetitive(group, "account_id")
         kept: list[pa.RecordBatch] = []
-        with self._fetched(group, [*OF_THE_MONTH, *(OF_ALERTS if alone else ())]) as pieces:
+        with self._fetched(group, [*OF_THE_MONTH, *(OF_ALERTS if at_once else ())]) as pieces:
             if not alone and not by_account:
                 self._keep(pieces, group)
             found = []
@@ -142,7 +143,7 @@ class AccountFile:
             at_risk = pa.concat_tables([AT_RISK_ROWS.empty_table(), *(rows for rows, _, _ in found)])
             possible = at_risk.filter(passes_threshold(at_risk["arr"], arr_threshold))
             positions = possible["position"].combine_chunks()
-            details = self._details(pieces, group, positions) if alone or not len(positions) else None
+            details = self._details(pieces, group, positions) if at_once or not len(positions) else None
             historic = pc.unique(possible["account_id"]) if by_account else pa.nulls(0, pa.large_string())
             history = [_history_rows(batch, month, historic) for batch in kept if len(historic)]
             del kept

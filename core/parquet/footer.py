@@ -36,6 +36,10 @@ class RowGroup:
         """Whether a row of `month` can be in it, give or take a day: statistics are in UTC, months local."""
         return self.months is None or self.months[0] - 1 <= month.toordinal() <= self.months[1] + 1
 
+    def is_since(self, month: date | None) -> bool:
+        """Whether none of its rows is of a month before `month`, as far as the statistics tell."""
+        return self.months is not None and month is not None and self.months[0] >= month.toordinal()
+
     def is_only(self, month: date) -> bool:
         """Whether all of its rows are of `month`, as far as the statistics tell."""
         return self.months == (month.toordinal(), month.toordinal())
