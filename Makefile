@@ -56,6 +56,10 @@ examples: install ## Make the example outputs in examples/ anew
 	@$(BIN)/python examples/make_examples.py
 	@$(BIN)/python examples/make_openapi_examples.py
 
+.PHONY: pictures
+pictures: install ## Draw the pictures of the docs anew, from the real thing; needs Chromium
+	@$(BIN)/python examples/make_slack_picture.py
+
 # Versions already locked are kept; `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
 COMPILE = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' --extra postgres $(UPGRADE) pyproject.toml
