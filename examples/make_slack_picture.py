@@ -3,7 +3,7 @@
     python examples/make_slack_picture.py [--out FILE] [--chromium PROGRAM]
 
 The payloads are those of `preview.json` beside this file, as `POST /preview` answered. What is drawn is a
-likeness: the blocks that this project sends, in Slack's widths on a phone, with fonts that are on this machine.
+likeness: the blocks that this project sends, as wide as on a phone, in fonts of this machine.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
             stderr=subprocess.DEVNULL,
             timeout=120,
         )
-    print(options.out)  # noqa: T201  # a script speaks on its terminal
+    print(options.out)  # a script speaks on its terminal
 
 
 def as_html(messages: list[dict[str, Any]]) -> str:
