@@ -29,7 +29,7 @@ sys.path.insert(0, _AS_SHIPPED)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_AS_SHIPPED, os.environ.get("PYTHONPATH"))))
 
 
-LONG = ("chaos", "orchestration", "faults", "stopping")
+LONG = ("deployment", "chaos", "orchestration", "faults", "stopping")
 """Folders whose tests mostly wait for processes."""
 
 
