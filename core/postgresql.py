@@ -50,6 +50,13 @@ def postgresql_engine(url: URL) -> Engine:
         pool_pre_ping=True,
     )
 
+    # Of an extra, which only this database needs; `create_engine` has just imported its driver.
+    from core.postgresql_text import hold_any_text  # noqa: PLC0415
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        hold_any_text(connection)
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         if connection.get_execution_options().get("immediate", False):
