@@ -63,6 +63,11 @@ examples: install ## Make the example outputs in examples/ anew
 pictures: install ## Draw the pictures of the docs anew, from the real thing; needs Chromium
 	@$(BIN)/python examples/make_slack_picture.py
 
+# Needs root, buildah and debootstrap, and four minutes; no Docker engine.
+.PHONY: image-test
+image-test: install ## Build the image and run it for real: read-only, as its own user, every role
+	@tests/image/run $(BIN)/python
+
 # Versions already locked are kept; `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
 COMPILE = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
