@@ -28,7 +28,7 @@ def openapi_examples() -> str:
         "GET /runs/{run_id} 200": run,
         # Of so small a run, the sample is every alert.
         "GET /runs/{run_id}/alerts 200": {"alerts": run["sample_alerts"], "next_cursor": None},
-        "GET /health 200": {"status": "ok", "ledger": "ok", "settings": "ok"},
+        "GET /health 200": {"status": "ok", "ledger": "ok", "settings": "ok", "warnings": []},
     }
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
