@@ -24,6 +24,9 @@ STATUS = {
     "unauthorized": 401,
     "source_not_found": 404,
     "run_not_found": 404,
+    "outcome_not_found": 404,
+    "already_settled": 409,
+    "not_unconfirmed": 409,
     "too_many_alerts": 409,
     "source_changed": 409,
     "request_too_large": 413,
@@ -47,6 +50,11 @@ EXAMPLES = {
     "unauthorized": "The Authorization header must carry the API_TOKEN (scheme Bearer)",
     "source_not_found": "gs://bucket/status.parquet: no such object, folder or bucket",
     "run_not_found": "No run '42' is in the ledger",
+    "outcome_not_found": "No alert of account 'ACC-1' in 2026-01-01 is in the ledger",
+    "already_settled": "The alert of account 'ACC-1' in 2026-01-01 was settled before (settled_delivered);"
+    " nothing was changed",
+    "not_unconfirmed": "The alert of account 'ACC-1' in 2026-01-01 is not unconfirmed but sent;"
+    " nothing was changed",
     "too_many_alerts": "6000 alerts would be sent, more than MAX_ALERTS_PER_RUN (5000), so none was;"
     " check the source, or raise the limit",
     "source_changed": "gs://bucket/status.parquet was replaced while it was read",

@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from datetime import date
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, StringConstraints
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, StringConstraints
 
+from api.parameters import Cursor, Limit, Month, MonthFilter
 from api.problems import responses
-from core.domain import AlertStatus, RunRequest, RunStatus, parse_month
-from core.errors import InvalidRequest
+from core.domain import AlertStatus, RunRequest, RunStatus
 from core.history import History
 from core.ledger import open_ledger
 from core.logs import current_request_id, logged_for
@@ -24,17 +23,6 @@ from flows.runner import accept_run, run_accepted, run_month
 router = APIRouter(tags=["runs"])
 
 T = TypeVar("T")
-
-
-def _month(value: Any) -> date:
-    if not isinstance(value, str):
-        raise ValueError("month must be written YYYY-MM-01")  # noqa: TRY004  # pydantic wants a ValueError
-    return parse_month(value)
-
-
-Month = Annotated[date, BeforeValidator(_month), Field(examples=["2026-01-01"])]
-Limit = Annotated[int, Query(ge=1, le=1000)]
-Cursor = Annotated[str | None, Query(max_length=200, description="The `next_cursor` of the page before.")]
 
 
 class RunBody(BaseModel):
@@ -129,17 +117,13 @@ async def preview_run(body: RunBody, request: Request) -> PreviewView:
 @router.get("/runs", responses=responses("ledger_unavailable"))
 def list_runs(
     request: Request,
-    month: Annotated[str | None, Query(examples=["2026-01-01"])] = None,
+    month: MonthFilter = None,
     status: RunStatus | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> RunPage:
     """List runs, newest first."""
-    try:
-        wanted = None if month is None else parse_month(month)
-    except ValueError as error:
-        raise InvalidRequest(str(error)) from None
-    return _history(request).runs(wanted, status, limit, cursor)
+    return _history(request).runs(month, status, limit, cursor)
 
 
 @router.get("/runs/{run_id}", responses=responses("run_not_found", "ledger_unavailable"))

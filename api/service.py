@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import health, metrics, runs
+from api import health, metrics, outcomes, runs
 from api.answers import CompletedAnswers
 from api.auth import OPEN_PATHS, BearerToken
 from api.examples import add_examples
@@ -70,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.include_router(runs.router)
+    app.include_router(outcomes.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     answer_with_problems(app)

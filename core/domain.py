@@ -48,6 +48,15 @@ class AlertStatus(StrEnum):
     WOULD_SEND = "would_send"
 
 
+class Decision(StrEnum):
+    """What a person who looked into the channel says of an unconfirmed alert."""
+
+    DELIVERED = "delivered"
+    """It is there: never sent again."""
+    SEND_AGAIN = "send_again"
+    """It is not there: the next run of the month sends it."""
+
+
 class NotificationStatus(StrEnum):
     """How the aggregated notification to support went."""
 
@@ -104,6 +113,18 @@ class Delivery:
     error: str | None = None
     attempts: int = 0
     sent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a person decided of one unconfirmed alert, who it was, and why."""
+
+    account_id: str
+    month: date
+    decision: Decision
+    by: str
+    note: str | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +192,22 @@ def check_month(month: date) -> date:
     if month.day != 1:
         raise ValueError(f"month must be the first day of a month: {month.replace(day=1)}, not {month}")
     return month
+
+
+def check_by(text: str) -> str:
+    """Give the name of whoever decides, trimmed; raises `ValueError` unless it is one short line."""
+    name = text.strip()
+    if not 0 < len(name) <= 200 or not name.isprintable():  # noqa: PLR2004  # enough for a name and an address
+        raise ValueError("by must be 1 to 200 characters on one line")
+    return name
+
+
+def check_note(text: str) -> str | None:
+    """Give a note, trimmed, or none; raises `ValueError` for one that is long or holds control characters."""
+    note = text.strip()
+    if len(note) > 2000 or not note.replace("\r\n", "").replace("\n", "").isprintable():  # noqa: PLR2004
+        raise ValueError("note must be at most 2000 characters, without control characters")
+    return note or None
 
 
 def months_before(month: date, count: int) -> date:

@@ -7,6 +7,9 @@
     ├── SlackNotConfigured         slack_not_configured
     ├── TooManyAlerts              too_many_alerts
     ├── RunNotFound                run_not_found
+    ├── OutcomeNotFound            outcome_not_found
+    ├── AlreadySettled             already_settled
+    ├── NotUnconfirmed             not_unconfirmed
     ├── Interrupted                interrupted
     ├── OrchestratorUnreachable    orchestrator_unreachable
     ├── LedgerError                ledger_unavailable
@@ -71,6 +74,24 @@ class RunNotFound(RiskAlertsError):
     """The ledger knows no run of that id."""
 
     code = "run_not_found"
+
+
+class OutcomeNotFound(RiskAlertsError):
+    """The ledger knows no outcome of that account in that month."""
+
+    code = "outcome_not_found"
+
+
+class AlreadySettled(RiskAlertsError):
+    """A person has settled the alert before; nothing was changed."""
+
+    code = "already_settled"
+
+
+class NotUnconfirmed(RiskAlertsError):
+    """What became of the alert is known, or a run is sending it right now; nothing was changed."""
+
+    code = "not_unconfirmed"
 
 
 class Interrupted(RiskAlertsError):

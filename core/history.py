@@ -1,15 +1,15 @@
 """What is asked of the ledger afterwards: runs, and their alerts, page by page."""
 
-import base64
-import binascii
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import func, tuple_
 from sqlmodel import Session, col, select
 
+from core.cursors import bad_cursor, decode_cursor, encode_cursor
 from core.database import Database
-from core.domain import AlertStatus, Counts, NotificationStatus, RunStatus, Scan
-from core.errors import InvalidRequest, RunNotFound
+from core.domain import AlertStatus, Counts, NotificationStatus, OutcomeStatus, RunStatus, Scan
+from core.errors import RunNotFound
+from core.outcome_views import read_outcome, read_outcomes
 from core.outcomes import count
 from core.standing import Standing, read_standing
 from core.tables import RunAlertRow, RunRow
@@ -19,6 +19,8 @@ from core.views import (
     CountsView,
     DeliveryErrorView,
     ErrorView,
+    OutcomePage,
+    OutcomeView,
     RunPage,
     RunSummary,
     RunView,
@@ -68,13 +70,13 @@ class History:
         if status is not None:
             query = query.where(RunRow.status == status)
         if cursor is not None:
-            instant, _, run_id = _decode(cursor).partition(" ")
+            instant, _, run_id = decode_cursor(cursor).partition(" ")
             try:
                 started_at = datetime.fromisoformat(instant)
             except ValueError:
-                raise _bad_cursor() from None
+                raise bad_cursor() from None
             if started_at.utcoffset() != timedelta(0):
-                raise _bad_cursor()
+                raise bad_cursor()
             query = query.where(tuple_(RunRow.started_at, RunRow.run_id) < tuple_(started_at, run_id))
         with self._database.read() as session:
             rows = session.exec(query.limit(limit + 1)).all()
@@ -82,7 +84,9 @@ class History:
             runs = [_summary(session, row) for row in rows[:limit]]
         return RunPage(
             runs=runs,
-            next_cursor=_encode(f"{runs[-1].started_at.isoformat()} {runs[-1].run_id}") if more else None,
+            next_cursor=encode_cursor(f"{runs[-1].started_at.isoformat()} {runs[-1].run_id}")
+            if more
+            else None,
         )
 
     def alerts(self, run_id: str, status: AlertStatus | None, limit: int, cursor: str | None) -> AlertPage:
@@ -91,9 +95,9 @@ class History:
         if status is not None:
             query = query.where(RunAlertRow.status == status)
         if cursor is not None:
-            position = _decode(cursor)
+            position = decode_cursor(cursor)
             if not position.isdecimal() or len(position) > 18:  # noqa: PLR2004  # a 64-bit integer
-                raise _bad_cursor()
+                raise bad_cursor()
             query = query.where(RunAlertRow.position > int(position))
         with self._database.read() as session:
             _get_run(session, run_id)
@@ -101,8 +105,20 @@ class History:
         more = len(rows) > limit
         return AlertPage(
             alerts=[_alert(row) for row in rows[:limit]],
-            next_cursor=_encode(str(rows[limit - 1].position)) if more else None,
+            next_cursor=encode_cursor(str(rows[limit - 1].position)) if more else None,
         )
+
+    def outcomes(
+        self, month: date | None, status: OutcomeStatus | None, limit: int, cursor: str | None
+    ) -> OutcomePage:
+        """Give a page of what became of alerts for good, newest month first; raises `InvalidRequest`."""
+        with self._database.read() as session:
+            return read_outcomes(session, month, status, limit, cursor)
+
+    def outcome(self, month: date, account_id: str) -> OutcomeView:
+        """Give what is on record of one alert for good; raises `OutcomeNotFound`."""
+        with self._database.read() as session:
+            return read_outcome(session, month, account_id)
 
     def standing(self) -> Standing:
         """Give what there is of each status now; no run waits for it."""
@@ -150,19 +166,3 @@ def _summary(session: Session, row: RunRow) -> RunSummary:
 
 def _alert(row: RunAlertRow) -> AlertView:
     return AlertView.model_validate(row, from_attributes=True)
-
-
-def _encode(position: str) -> str:
-    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str) -> str:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError, ValueError):
-        raise _bad_cursor() from None
-
-
-def _bad_cursor() -> InvalidRequest:
-    return InvalidRequest("cursor: give the next_cursor of the page before, unchanged")

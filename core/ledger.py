@@ -24,15 +24,17 @@ from core.domain import (
     RoutedAlert,
     RunRequest,
     RunStatus,
+    Settlement,
     SupportMessage,
 )
 from core.errors import Interrupted, LedgerError, RiskAlertsError, TooManyAlerts
 from core.history import History
 from core.liveness import ProcessIdentity
 from core.outcome_rows import outcome_of, outcomes_of, settle_outcome, write_outcomes
-from core.outcomes import RETRIED, Outcome, Report, Told, claimed, concluded, foresee, would_be
+from core.outcomes import RETRIED, Outcome, Report, Told, claimed, concluded, foresee, takes_answer, would_be
 from core.run_alert_rows import deliveries_of, record_alerts, record_deliveries
 from core.run_rows import add_up, close_run, record_scan, running, standing
+from core.settlement_rows import settle_by_hand
 from core.tables import HealthCheckRow, RunRow
 from core.told_rows import record_told, reports_told
 
@@ -234,8 +236,7 @@ class Ledger:
         with self._database.write_plainly() as connection:
             run = standing(connection, run_id)
             outcome = outcome_of(connection, delivery.account_id, run.month)
-            mine = outcome is not None and outcome.run_id == run_id
-            if outcome and mine and outcome.status in {OutcomeStatus.SENDING, OutcomeStatus.UNCONFIRMED}:
+            if outcome and takes_answer(outcome, run_id, delivery.status):
                 delivery = concluded(delivery, again=outcome.reason == RETRIED)
                 settle_outcome(connection, run.month, delivery, now)
             record_deliveries(connection, run_id, [delivery])
@@ -266,6 +267,14 @@ class Ledger:
                 deliveries.append(delivery)
             write_outcomes(session.connection(), run, changed, now)
             record_deliveries(session.connection(), run_id, deliveries)
+
+    def decide(self, settlement: Settlement) -> None:
+        """Settle an unconfirmed alert as a person decided, and keep who it was.
+
+        Raises `OutcomeNotFound`; `AlreadySettled` when a person was first, `NotUnconfirmed` when a run was.
+        """
+        with self._database.write_plainly() as connection:
+            settle_by_hand(connection, settlement)
 
     def deliveries(self, run_id: str) -> dict[str, Delivery]:
         """Give what the run has made of its alerts so far, by account_id."""

@@ -4,10 +4,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from core.domain import UNKNOWN_REGION, AlertStatus, Counts, Delivery, OutcomeStatus, RoutedAlert, Scan
+from core.domain import (
+    UNKNOWN_REGION,
+    AlertStatus,
+    Counts,
+    Decision,
+    Delivery,
+    OutcomeStatus,
+    RoutedAlert,
+    Scan,
+)
 
 RETRIED = "retry_of_unconfirmed"
 """The reason of an alert that is sent again, on request, though it may have been delivered before."""
+
+DECIDED = {Decision.DELIVERED: "settled_delivered", Decision.SEND_AGAIN: "settled_send_again"}
+"""The reason of an outcome that a person has settled."""
+
+STATUS_OF = {Decision.DELIVERED: OutcomeStatus.SENT, Decision.SEND_AGAIN: OutcomeStatus.FAILED}
+"""What a decision makes of an outcome: what is not in the channel is surely not delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +128,19 @@ def concluded(delivery: Delivery, *, again: bool) -> Delivery:
         return delivery
     error = f"Not delivered this time ({delivery.error}), but an earlier try may have been"
     return replace(delivery, status=AlertStatus.UNCONFIRMED, error=error)
+
+
+def takes_answer(outcome: Outcome, run_id: str, status: AlertStatus) -> bool:
+    """Say whether an answer that the run got still counts, given what is on record of the alert by now.
+
+    It may come after the run was taken for dead, and even after a person has settled the alert. A person
+    who found nothing looked too early when Slack has taken it after all: it must not be sent again.
+    """
+    if outcome.run_id != run_id:
+        return False
+    if outcome.status in {OutcomeStatus.SENDING, OutcomeStatus.UNCONFIRMED}:
+        return True
+    return status is AlertStatus.SENT and outcome.reason == DECIDED[Decision.SEND_AGAIN]
 
 
 def would_be(delivery: Delivery) -> Delivery:

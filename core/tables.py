@@ -152,6 +152,26 @@ class SupportToldRow(Table, table=True):
     run_id: str
 
 
+class SettlementRow(Table, table=True):
+    """What a person decided of an unconfirmed alert; one row a decision, none is ever changed."""
+
+    __tablename__ = "settlements"
+    __table_args__ = (Index(None, "month", "account_id"),)
+
+    settlement_id: str = Field(primary_key=True)
+    account_id: str = Field(sa_type=Text)
+    month: date
+    alert_type: str
+    decision: str
+    settled_by: str = Field(sa_type=Text)
+    settled_at: datetime = Field(sa_type=UtcDateTime)
+    note: str | None = Field(default=None, sa_type=Text)
+    run_id: str
+    """The run whose try it was that may have been delivered."""
+    reason: str | None = None
+    """Why it was unconfirmed."""
+
+
 class HealthCheckRow(Table, table=True):
     """The one row that a health check writes, to see that the ledger takes a commit."""
 

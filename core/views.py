@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from core.domain import AlertStatus, NotificationStatus, RunStatus
+from core.domain import AlertStatus, Decision, NotificationStatus, OutcomeStatus, RunStatus
 
 
 class CountsView(BaseModel):
@@ -114,6 +114,43 @@ class AlertPage(BaseModel):
     """Alerts of one run, in order of account_id."""
 
     alerts: list[AlertView]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+
+
+class SettlementView(BaseModel):
+    """What a person decided of an alert that was unconfirmed."""
+
+    decision: Decision
+    by: str = Field(description="Who decided, as they gave it.")
+    at: datetime
+    note: str | None
+    run_id: str = Field(description="The run whose try it was that may have been delivered.")
+    reason: str | None = Field(description="Why it was unconfirmed.")
+
+
+class OutcomeView(BaseModel):
+    """What became of an alert for good, over all runs of its month."""
+
+    account_id: str
+    account_name: str | None = Field(description="As the run that wrote the outcome saw it.")
+    month: date
+    alert_type: str
+    region: str | None
+    channel: str | None
+    status: OutcomeStatus
+    reason: str | None
+    error: str | None
+    attempts: int
+    run_id: str = Field(description="The run that tried it last.")
+    sent_at: datetime | None
+    updated_at: datetime
+    settlements: list[SettlementView] = Field(description="What people decided of it, oldest first.")
+
+
+class OutcomePage(BaseModel):
+    """Outcomes, newest month first, in order of account_id."""
+
+    outcomes: list[OutcomeView]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
 
 

@@ -19,6 +19,7 @@ from core.views import RunSummary  # noqa: E402  # found on the path from here
 def openapi_examples() -> str:
     """Give the text of api/examples.json."""
     preview, run = (_kept(name) for name in ("preview.json", "run.json"))
+    unconfirmed = _unconfirmed(run)
     summary = {name: run[name] for name in RunSummary.model_fields}
     found = {
         "POST /runs 200": {"run_id": run["run_id"]},
@@ -28,9 +29,52 @@ def openapi_examples() -> str:
         "GET /runs/{run_id} 200": run,
         # Of so small a run, the sample is every alert.
         "GET /runs/{run_id}/alerts 200": {"alerts": run["sample_alerts"], "next_cursor": None},
+        "GET /outcomes 200": {"outcomes": [unconfirmed], "next_cursor": None},
+        "POST /outcomes/{month}/{account_id}/settle 200": _settled(unconfirmed),
         "GET /health 200": {"status": "ok", "ledger": "ok", "settings": "ok", "warnings": []},
     }
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def _unconfirmed(run: dict[str, Any]) -> dict[str, Any]:
+    """Give what an alert of the run would be on record as, had Slack never answered; no mock is that rude."""
+    alert = next(alert for alert in run["sample_alerts"] if alert["status"] == "sent")
+    return {
+        "account_id": alert["account_id"],
+        "account_name": alert["account_name"],
+        "month": run["month"],
+        "alert_type": "at_risk",
+        "region": alert["account_region"],
+        "channel": alert["channel"],
+        "status": "unconfirmed",
+        "reason": "no_answer",
+        "error": "ReadTimeout: no answer within 10 s",
+        "attempts": 1,
+        "run_id": run["run_id"],
+        "sent_at": None,
+        "updated_at": alert["sent_at"],
+        "settlements": [],
+    }
+
+
+def _settled(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Give the same once someone has found it in its channel."""
+    settlement = {
+        "decision": "delivered",
+        "by": "Ana Sousa",
+        "at": "2026-02-01T09:30:00Z",
+        "note": f"It is in #{outcome['channel']}, 09:12",
+        "run_id": outcome["run_id"],
+        "reason": outcome["reason"],
+    }
+    return outcome | {
+        "status": "sent",
+        "reason": "settled_delivered",
+        "error": None,
+        "sent_at": outcome["updated_at"],
+        "updated_at": settlement["at"],
+        "settlements": [settlement],
+    }
 
 
 def _kept(name: str) -> dict[str, Any]:

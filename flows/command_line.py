@@ -2,33 +2,30 @@
 
 import argparse
 import contextlib
-import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from datetime import date
 from functools import partial
 
 from rich.console import Console
 
-from core.domain import RunRequest, RunStatus, parse_month
+from core.domain import RunRequest, RunStatus
 from core.errors import InvalidRequest, RiskAlertsError, RunNotFound, SettingsError
 from core.ledger import open_ledger
 from core.logs import configure_logs
 from core.run import new_run_id
 from core.settings import Settings, load_settings
 from core.stopping import process_stop, stopped_by_signals
+from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, month_argument, speak_utf8
 from flows.console_progress import shown_progress
 from flows.console_report import print_report
 from flows.orchestrator import Orchestrator
 from flows.runner import run_month
 
 logger = logging.getLogger(__name__)
-
-SUCCEEDED, FAILED, CALLED_WRONGLY = 0, 1, 2
 
 EXAMPLES = """examples:
   python -m flows.monthly_risk_alerts --source-uri gs://bucket/status.parquet --month 2026-01-01
@@ -40,10 +37,7 @@ exit codes: 0 the run succeeded, 1 it failed, 2 called wrongly
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the month that the arguments ask for, and give the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # Where the locale knows no emoji, as in a bare container, the report must not fail for one.
-            stream.reconfigure(encoding="utf-8", errors="replace")
+    speak_utf8()
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()
@@ -104,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--source-uri", required=True, metavar="URI", help="a Parquet file or folder: file://, gs:// or s3://"
     )
     parser.add_argument(
-        "--month", required=True, type=_month, metavar="YYYY-MM-01", help="the first day of the month"
+        "--month", required=True, type=month_argument, metavar="YYYY-MM-01", help="the first day of the month"
     )
     parser.add_argument("--dry-run", action="store_true", help="do all but send")
     parser.add_argument(
@@ -114,10 +108,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the run as GET /runs/{run_id} gives it")
     return parser
-
-
-def _month(text: str) -> date:
-    try:
-        return parse_month(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

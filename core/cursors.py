@@ -1,0 +1,25 @@
+"""The place where a page of a list ended, as its reader gives it back for the next page."""
+
+import base64
+import binascii
+
+from core.errors import InvalidRequest
+
+
+def encode_cursor(position: str) -> str:
+    """Make a cursor of the place where a page ended."""
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> str:
+    """Give the place back; raises `InvalidRequest` for a cursor that no page gave."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError, ValueError):
+        raise bad_cursor() from None
+
+
+def bad_cursor() -> InvalidRequest:
+    """Say that a cursor is none of ours."""
+    return InvalidRequest("cursor: give the next_cursor of the page before, unchanged")

@@ -1,0 +1,37 @@
+"""What the commands share: exit codes, arguments with a meaning, and how they speak."""
+
+import argparse
+import io
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from core.domain import parse_month
+
+SUCCEEDED, FAILED, CALLED_WRONGLY = 0, 1, 2
+"""Exit codes."""
+
+T = TypeVar("T")
+
+
+def speak_utf8() -> None:
+    """Write UTF-8 also in a bare container, whose locale knows no emoji: a report must not fail for one."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def checked_by(check: Callable[[str], T]) -> Callable[[str], T]:
+    """Have a bad argument answered with what the check says of it."""
+
+    def read(text: str) -> T:
+        try:
+            return check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+month_argument = checked_by(parse_month)
+"""Reads a month from the command line."""

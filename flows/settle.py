@@ -1,0 +1,146 @@
+"""Settle alerts that are unconfirmed: `python -m flows.settle` lists them, with an account it settles one."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from core.domain import Decision, OutcomeStatus, Settlement, check_by, check_note
+from core.errors import RiskAlertsError, SettingsError
+from core.history import History
+from core.ledger import open_ledger
+from core.message import one_line
+from core.run import utc_now
+from core.settings import load_settings
+from core.views import OutcomePage, OutcomeView
+from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, checked_by, month_argument, speak_utf8
+
+PAGE = 1000
+"""Outcomes read from the ledger at a time."""
+
+EXAMPLES = """examples:
+  python -m flows.settle
+  python -m flows.settle --month 2026-01-01 --account ACC-1 --delivered --by ana --note "seen in #amer"
+  python -m flows.settle --month 2026-01-01 --account ACC-1 --send-again --by ana
+
+Nothing is sent by this: what is to be sent again is sent by the next run of the month.
+exit codes: 0 listed or settled, 1 refused, 2 called wrongly
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """List what is unconfirmed, or settle one alert; gives the exit code."""
+    speak_utf8()
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    settling = options.account is not None
+    if settling != (options.decision is not None) or (settling and not (options.month and options.by)):
+        parser.error("to settle, give --month, --account, --by, and --delivered or --send-again")
+    try:
+        ledger = open_ledger(load_settings().database_url)
+        if not settling:
+            _show_open(_unconfirmed(ledger.history, options), as_json=options.json)
+            return SUCCEEDED
+        ledger.decide(
+            Settlement(
+                options.account,
+                options.month,
+                options.decision,
+                by=options.by,
+                note=options.note,
+                at=utc_now(),
+            )
+        )
+        _show_settled(ledger.history.outcome(options.month, options.account), as_json=options.json)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command speaks on its terminal
+        return CALLED_WRONGLY
+    except RiskAlertsError as error:
+        print(f"error: {error.code}: {error}", file=sys.stderr)  # noqa: T201
+        return FAILED
+    return SUCCEEDED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.settle",
+        description="List the alerts that may or may not be in their channel, or settle one of them.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--month", type=month_argument, metavar="YYYY-MM-01", help="the month; without, all are listed"
+    )
+    parser.add_argument("--account", metavar="ID", help="the account_id of the alert to settle")
+    decision = parser.add_mutually_exclusive_group()
+    decision.add_argument(
+        "--delivered",
+        dest="decision",
+        action="store_const",
+        const=Decision.DELIVERED,
+        help="it is in the channel: never send it again",
+    )
+    decision.add_argument(
+        "--send-again",
+        dest="decision",
+        action="store_const",
+        const=Decision.SEND_AGAIN,
+        help="it is not: the next run of the month sends it",
+    )
+    parser.add_argument("--by", type=checked_by(check_by), metavar="NAME", help="who decides")
+    parser.add_argument("--note", type=checked_by(check_note), metavar="TEXT", help="why, for later")
+    parser.add_argument("--json", action="store_true", help="print what GET /outcomes or settle would give")
+    return parser
+
+
+def _unconfirmed(history: History, options: argparse.Namespace) -> list[OutcomeView]:
+    found: list[OutcomeView] = []
+    cursor = None
+    while True:
+        page = history.outcomes(options.month, OutcomeStatus.UNCONFIRMED, PAGE, cursor)
+        found += page.outcomes
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def _show_open(found: list[OutcomeView], *, as_json: bool) -> None:
+    if as_json:
+        print(OutcomePage(outcomes=found, next_cursor=None).model_dump_json(indent=2))  # noqa: T201
+        return
+    console = Console(emoji=False)
+    if not found:
+        console.print("Nothing is unconfirmed.")
+        return
+    table = Table("month", "account", "channel", "last heard of", "why", box=None, pad_edge=False)
+    for outcome in found:
+        account = one_line(f"{outcome.account_name or '?'} ({outcome.account_id})")
+        table.add_row(
+            outcome.month.isoformat(),
+            escape(account),
+            escape(one_line(outcome.channel or "-")),
+            f"{outcome.updated_at:%Y-%m-%d %H:%M} UTC",
+            escape(outcome.reason or "-"),
+        )
+    console.print(table)
+    console.print("\nLook into each channel, then settle: --month … --account … --delivered or --send-again")
+
+
+def _show_settled(outcome: OutcomeView, *, as_json: bool) -> None:
+    if as_json:
+        print(outcome.model_dump_json(indent=2))  # noqa: T201
+        return
+    last = outcome.settlements[-1]
+    then = {
+        Decision.DELIVERED: "it is never sent again",
+        Decision.SEND_AGAIN: f"the next run of {outcome.month} sends it",
+    }[last.decision]
+    account = one_line(f"{outcome.account_name or '?'} ({outcome.account_id})")
+    print(f"{account}, {outcome.month}: settled as {last.decision} by {last.by}; {then}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""`GET /outcomes` and the settling of unconfirmed alerts over HTTP."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from core.ledger import Ledger, open_ledger
+from tests.conftest import Serve
+from tests.delivery.world import MONTH, routed
+from tests.ledger.test_settling import leave_unconfirmed
+from tests.service import Service, problem_of
+
+HOSTILE = "A/1 ?#%2F\n<b>&amp; ü🚩"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """Give the service's ledger, with three unconfirmed alerts in it."""
+    opened = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    leave_unconfirmed(opened, "first", [routed("A-1"), routed("A-2"), routed(HOSTILE)])
+    yield opened
+    opened.close()
+
+
+def settle(service: Service, account_id: str, month: object = MONTH, **body: Any) -> tuple[int, Any]:
+    """Settle an alert; gives the status and the answer, a problem's code for one."""
+    # Written as ASCII: half a surrogate pair is something that JSON can carry, and UTF-8 can not.
+    answer = service.client.post(
+        f"/outcomes/{month}/{quote(account_id, safe='')}/settle",
+        content=json.dumps(body),
+        headers={"Content-Type": "application/json"},
+    )
+    return answer.status_code, answer.json() if answer.is_success else problem_of(answer)["code"]
+
+
+@pytest.mark.parametrize("account_id", ["A-1", HOSTILE])
+def test_an_alert_is_listed_settled_and_then_listed_no_more(
+    ledger: Ledger, service: Service, account_id: str
+) -> None:
+    listed = service.get("/outcomes", status="unconfirmed", month=MONTH.isoformat())
+    assert listed["next_cursor"] is None
+    assert sorted(one["account_id"] for one in listed["outcomes"]) == sorted(["A-1", "A-2", HOSTILE])
+    before = datetime.now(UTC)
+    body = {"decision": "delivered", "by": " Ana Sousa ", "note": "seen in #amer"}
+    status, outcome = settle(service, account_id, **body)
+    assert (status, outcome["account_id"], outcome["status"]) == (200, account_id, "sent")
+    (kept,) = outcome["settlements"]
+    assert (kept["decision"], kept["by"], kept["note"]) == ("delivered", "Ana Sousa", "seen in #amer")
+    assert before <= datetime.fromisoformat(kept["at"]) <= datetime.now(UTC)
+    assert kept["at"].endswith("Z")
+    left = service.get("/outcomes", status="unconfirmed")["outcomes"]
+    assert account_id not in [one["account_id"] for one in left]
+    assert outcome in service.get("/outcomes", status="sent")["outcomes"]
+    assert settle(service, account_id, **body) == (409, "already_settled")
+
+
+def test_what_can_not_be_settled_is_refused_with_a_code(ledger: Ledger, serve: Serve) -> None:
+    service = serve()
+    good = {"decision": "send_again", "by": "ana"}
+    assert settle(service, "A-9", **good) == (404, "outcome_not_found")
+    assert settle(service, "A-1", "2025-12-01", **good) == (404, "outcome_not_found")
+    assert settle(service, "", **good) == (404, "outcome_not_found")
+    for month in ("2026-01-15", "January"):
+        assert settle(service, "A-1", month, **good) == (422, "invalid_request")
+    bad: list[dict[str, Any]] = [
+        {"decision": "sent"},
+        {"decision": None},
+        {"by": ""},
+        {"by": " "},
+        {"by": "a\nb"},
+        {"by": "a\0b"},
+        {"by": "\ud800"},
+        {"by": "x" * 201},
+        {"by": 1},
+        {"note": "x" * 2001},
+        {"note": "a\0b"},
+        {"note": 1},
+        {"more": 1},
+    ]
+    for change in bad:
+        assert settle(service, "A-1", **good | change) == (422, "invalid_request"), change
+    assert settle(service, "A-1") == (422, "invalid_request")
+    for query in ({"cursor": "x"}, {"cursor": "WzEsMl0"}, {"status": "open"}, {"month": "2026-01-02"}):
+        assert service.client.get("/outcomes", params=query).status_code == 422
+    assert "A defect" not in service.log.getvalue()
+    assert len(service.get("/outcomes", status="unconfirmed")["outcomes"]) == 3
+
+
+def test_settling_needs_the_token_as_all_else_does(ledger: Ledger, serve: Serve) -> None:
+    service = serve(API_TOKEN="right")
+    assert settle(service, "A-1", decision="delivered", by="ana") == (401, "unauthorized")
+    assert service.client.get("/outcomes").status_code == 401

@@ -1,0 +1,192 @@
+"""What a person decides of an unconfirmed alert, and what runs make of it: the same on both databases."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from threading import Barrier, Thread
+
+import pytest
+
+from core.domain import AlertStatus, Decision, Delivery, OutcomeStatus, RoutedAlert, Settlement
+from core.errors import AlreadySettled, NotUnconfirmed, OutcomeNotFound, RiskAlertsError
+from core.ledger import Ledger
+from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, look, routed
+
+LATER = NOW + timedelta(hours=1)
+A1, A2, A3 = routed("A-1"), routed("A-2"), routed("A-3", "emea")
+DELIVERED, SEND_AGAIN = Decision.DELIVERED, Decision.SEND_AGAIN
+
+
+def decide(ledger: Ledger, account_id: str, decision: Decision, by: str = "ana", note: str = "") -> None:
+    """Settle an alert of the month."""
+    ledger.decide(Settlement(account_id, MONTH, decision, by, note or None, LATER))
+
+
+def leave_unconfirmed(ledger: Ledger, run_id: str, alerts: Sequence[RoutedAlert]) -> None:
+    """Have a run die after it claimed these alerts."""
+    begin(ledger, run_id, alerts)
+    for item in alerts:
+        assert ledger.claim(run_id, item, NOW).status is AlertStatus.SENDING
+    ledger.finish(run_id, None, NOW)
+
+
+def status(ledger: Ledger, account_id: str) -> tuple[str, str | None]:
+    """Give status and reason on record."""
+    found = ledger.history.outcome(MONTH, account_id)
+    return found.status, found.reason
+
+
+def answered(account_id: str, status: AlertStatus) -> Delivery:
+    """Give what Slack's answer makes of an alert."""
+    return Delivery(account_id, status, "amer", attempts=1, sent_at=LATER if status == "sent" else None)
+
+
+def test_only_the_one_that_is_to_be_sent_again_is_sent_by_the_next_run(ledger: Ledger) -> None:
+    leave_unconfirmed(ledger, "first", [A1, A2, A3])
+    decide(ledger, "A-1", DELIVERED)
+    decide(ledger, "A-2", SEND_AGAIN)
+    assert begin(ledger, "second", [A1, A2, A3]) == [A2]
+    assert ledger.claim("second", A2, LATER).status is AlertStatus.SENDING
+    ledger.settle("second", answered("A-2", AlertStatus.SENT), LATER)
+    ledger.finish("second", None, LATER)
+    found = look(ledger, "second")
+    assert found.statuses == {"A-1": "skipped_replay", "A-2": "sent", "A-3": "unconfirmed"}
+    assert begin(ledger, "third", [A1, A2, A3]) == []
+
+
+def test_what_is_delivered_is_not_even_sent_when_all_unconfirmed_are_asked_for(ledger: Ledger) -> None:
+    leave_unconfirmed(ledger, "first", [A1, A3])
+    decide(ledger, "A-1", DELIVERED)
+    assert begin(ledger, "second", [A1, A3], retry_unconfirmed=True) == [A3]
+
+
+def test_who_decided_what_and_when_is_kept_also_after_a_later_run(ledger: Ledger) -> None:
+    leave_unconfirmed(ledger, "first", [A1])
+    decide(ledger, "A-1", SEND_AGAIN, "ana", "not in #amer")
+    leave_unconfirmed(ledger, "second", [A1])
+    decide(ledger, "A-1", DELIVERED, "zoë")
+    found = ledger.history.outcome(MONTH, "A-1")
+    assert (found.status, found.reason, found.sent_at) == ("sent", "settled_delivered", NOW)
+    assert [(one.decision, one.by, one.note, one.run_id, one.reason) for one in found.settlements] == [
+        ("send_again", "ana", "not in #amer", "first", "process_died"),
+        ("delivered", "zoë", None, "second", "process_died"),
+    ]
+    assert {one.at for one in found.settlements} == {LATER}
+    assert look(ledger, "first").statuses == {"A-1": "unconfirmed"}
+
+
+def test_an_alert_is_settled_once(ledger: Ledger) -> None:
+    leave_unconfirmed(ledger, "first", [A1, A2])
+    for account_id, first in (("A-1", DELIVERED), ("A-2", SEND_AGAIN)):
+        decide(ledger, account_id, first)
+        before = ledger.history.outcome(MONTH, account_id)
+        for second in Decision:
+            with pytest.raises(AlreadySettled, match="settled before"):
+                decide(ledger, account_id, second, "someone else")
+        assert ledger.history.outcome(MONTH, account_id) == before
+
+
+def test_what_is_not_unconfirmed_can_not_be_settled(ledger: Ledger) -> None:
+    begin(ledger, "run", [A1, A2, routed("A-4", None)])
+    for item in (A1, A2):
+        ledger.claim("run", item, NOW)
+    ledger.settle("run", answered("A-1", AlertStatus.SENT), NOW)
+    for account_id, why in (("A-1", "but sent"), ("A-2", "right now"), ("A-4", "but failed")):
+        with pytest.raises(NotUnconfirmed, match=why):
+            decide(ledger, account_id, SEND_AGAIN)
+    with pytest.raises(OutcomeNotFound):
+        decide(ledger, "A-5", SEND_AGAIN)
+    with pytest.raises(OutcomeNotFound):
+        ledger.decide(Settlement("A-1", OTHER_MONTH, DELIVERED, "ana", None, LATER))
+
+
+def test_a_person_who_decides_before_the_claim_wins(ledger: Ledger) -> None:
+    """Though the run had already planned to send it again."""
+    leave_unconfirmed(ledger, "first", [A1, A2])
+    assert begin(ledger, "second", [A1, A2], retry_unconfirmed=True) == [A1, A2]
+    decide(ledger, "A-1", DELIVERED)
+    decide(ledger, "A-2", SEND_AGAIN)
+    assert ledger.claim("second", A1, LATER).status is AlertStatus.SKIPPED_REPLAY
+    assert ledger.claim("second", A2, LATER).status is AlertStatus.SENDING
+
+
+def test_a_person_who_decides_after_the_claim_loses(ledger: Ledger) -> None:
+    leave_unconfirmed(ledger, "first", [A1])
+    begin(ledger, "second", [A1], retry_unconfirmed=True)
+    ledger.claim("second", A1, LATER)
+    for decision in Decision:
+        with pytest.raises(NotUnconfirmed):
+            decide(ledger, "A-1", decision)
+    ledger.settle("second", answered("A-1", AlertStatus.SENT), LATER)
+    assert status(ledger, "A-1") == ("sent", None)
+    assert ledger.history.outcome(MONTH, "A-1").settlements == []
+
+
+@pytest.mark.parametrize("decision", Decision)
+def test_a_person_and_a_run_at_the_same_instant_agree_on_who_was_first(
+    ledger: Ledger, decision: Decision
+) -> None:
+    alerts = [routed(f"A-{number}") for number in range(8)]
+    leave_unconfirmed(ledger, "first", alerts)
+    begin(ledger, "second", alerts, retry_unconfirmed=True)
+    for item in alerts:
+        account_id, start = item.alert.account_id, Barrier(2)
+        refused: list[RiskAlertsError] = []
+
+        def person(account_id: str = account_id, start: Barrier = start) -> None:
+            start.wait()
+            try:
+                decide(ledger, account_id, decision)
+            except RiskAlertsError as error:
+                refused.append(error)  # noqa: B023  # joined within the turn
+
+        thread = Thread(target=person)
+        thread.start()
+        start.wait()
+        claim = ledger.claim("second", item, LATER)
+        thread.join()
+        settled = len(ledger.history.outcome(MONTH, account_id).settlements)
+        assert settled + len(refused) == 1
+        if decision is DELIVERED:
+            assert claim.status == ("skipped_replay" if settled else "sending")
+        else:
+            assert claim.status == "sending"
+
+
+LATE_ANSWERS = [
+    (DELIVERED, AlertStatus.SENT, ("sent", "settled_delivered")),
+    (DELIVERED, AlertStatus.FAILED, ("sent", "settled_delivered")),
+    (DELIVERED, AlertStatus.UNCONFIRMED, ("sent", "settled_delivered")),
+    # They looked too early: the next run must not send it.
+    (SEND_AGAIN, AlertStatus.SENT, ("sent", None)),
+    (SEND_AGAIN, AlertStatus.FAILED, ("failed", "settled_send_again")),
+    (SEND_AGAIN, AlertStatus.UNCONFIRMED, ("failed", "settled_send_again")),
+]
+
+
+def test_an_answer_that_comes_after_a_person_decided_never_has_it_sent_twice(ledger: Ledger) -> None:
+    leave_unconfirmed(ledger, "frozen", [routed(f"A-{number}") for number in range(len(LATE_ANSWERS))])
+    for number, (decision, answer, stays) in enumerate(LATE_ANSWERS):
+        decide(ledger, f"A-{number}", decision)
+        ledger.settle("frozen", answered(f"A-{number}", answer), LATER)
+        assert status(ledger, f"A-{number}") == stays, (decision, answer)
+
+
+def test_what_is_unconfirmed_is_listed_by_month_page_by_page(ledger: Ledger) -> None:
+    leave_unconfirmed(ledger, "first", [A1, A2, A3, routed("A,4 'x' ü")])
+    decide(ledger, "A-2", DELIVERED)
+    begin(ledger, "other", [A1], month=OTHER_MONTH)
+    ledger.claim("other", A1, NOW)
+    ledger.finish("other", None, NOW)
+    seen, cursor = [], None
+    while True:
+        page = ledger.history.outcomes(None, OutcomeStatus.UNCONFIRMED, 1, cursor)
+        seen += [(one.month, one.account_id, one.account_name) for one in page.outcomes]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert sorted(seen[:-1]) == sorted(
+        (MONTH, name, f"Name of {name}") for name in ("A-1", "A-3", "A,4 'x' ü")
+    )
+    assert seen[-1] == (OTHER_MONTH, "A-1", "Name of A-1")
+    assert len(ledger.history.outcomes(MONTH, None, 9, None).outcomes) == 4
+    assert len(ledger.history.outcomes(None, None, 9, None).outcomes) == 5
