@@ -1,6 +1,6 @@
 """Take the pictures of the Prefect UI, docs/pictures/prefect_*.png, of a real run that `make serve` shows.
 
-    python examples/make_prefect_pictures.py [--out FOLDER] [--chromium PROGRAM]
+    python examples/make_prefect_pictures.py [--out FOLDER]
 
 Serves the API and Prefect on free ports, runs the sample against a mock Slack where one channel is archived,
 and looks at the flow run with Chromium through its DevTools.
@@ -10,7 +10,6 @@ import argparse
 import base64
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -27,7 +26,8 @@ from websockets.sync.client import connect
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from examples.make_sample import write_sample  # noqa: E402  # found on the path from here
+from examples.browser import QUIET, find_chromium  # noqa: E402  # found on the path from here
+from examples.make_sample import write_sample  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
 
 REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts", "APAC": "apac-risk-alerts"}
@@ -38,13 +38,10 @@ SETTLE_SECONDS = 6
 
 
 def main() -> None:
-    """Write the pictures; ends with an error where there is no Chromium."""
+    """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
-    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     options = parser.parse_args()
-    if options.chromium is None:
-        sys.exit("Chromium was not found: install it, or name it with --chromium")
     with tempfile.TemporaryDirectory() as folder, MockSlack() as slack:
         slack.fail("apac-risk-alerts", 410)
         source = Path(folder) / "monthly_account_status.parquet"
@@ -61,7 +58,7 @@ def main() -> None:
                 "prefect_run": f"{prefect}/runs/flow-run/{run['flow_run_id']}",
                 "prefect_report": f"{prefect}/artifacts/artifact/{report}",
             }
-            photograph(options.chromium, Path(folder), pages, options.out)
+            photograph(Path(folder), pages, options.out)
 
 
 @contextmanager
@@ -91,16 +88,12 @@ def served(folder: Path, slack: str) -> Iterator[tuple[str, str]]:
             server.wait()
 
 
-def photograph(chromium: str, folder: Path, pages: dict[str, str], out: Path) -> None:
+def photograph(folder: Path, pages: dict[str, str], out: Path) -> None:
     """Write `{name}.png` of each page, by its address."""
     browser = subprocess.Popen(  # noqa: S603  # the browser that was asked for
         [
-            chromium,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--disable-background-networking",
+            find_chromium(),
+            *QUIET,
             "--remote-debugging-port=0",
             f"--user-data-dir={folder}/profile",
             f"--window-size={WIDTH},{HEIGHT}",
