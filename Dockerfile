@@ -32,6 +32,8 @@ COPY core/ core/
 COPY flows/ flows/
 COPY tasks/ tasks/
 RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash api core flows tasks
+# Without a Prefect server each container starts one of its own, and need not migrate a new database for it.
+RUN PREFECT_HOME=/opt/prefect DO_NOT_TRACK=1 /opt/venv/bin/prefect server database upgrade --yes
 
 FROM ${PYTHON_IMAGE}
 # tini as process 1 passes SIGTERM on (the kernel would keep it from a Python process 1 that has no handler yet)
@@ -44,6 +46,7 @@ RUN apt-get update \
     && useradd --uid 10001 --gid app --home-dir /home/app --create-home --shell /usr/sbin/nologin app \
     && install --directory --owner=app --group=app /data
 COPY --from=build /opt/venv /opt/venv
+COPY --from=build --chmod=0444 /opt/prefect/prefect.db /opt/prefect.db
 # Root owns the code; the service can only read it.
 COPY --from=build /app /app
 
@@ -53,6 +56,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     DATABASE_URL=sqlite:////data/risk_alerts.db \
     PREFECT_HOME=/data/prefect \
+    MIGRATED_PREFECT_DATABASE=/opt/prefect.db \
     # Nothing is told to anyone outside.
     DO_NOT_TRACK=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false

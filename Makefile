@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Named for what was installed, so that another REQUIREMENTS (such as requirements/runtime.txt) installs anew.
 STAMP := $(VENV)/.installed-$(notdir $(basename $(REQUIREMENTS)))
+# The tools that look at the lock, apart from what they look at: what they bring along must not be there in a test.
+AUDIT := .venv-audit
+AUDIT_STAMP := $(AUDIT)/.installed-audit
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -56,52 +59,71 @@ examples: install ## Make the example outputs in examples/ anew
 	@$(BIN)/python examples/make_examples.py
 	@$(BIN)/python examples/make_openapi_examples.py
 
+.PHONY: pictures
+pictures: install ## Draw the pictures of the docs anew, from the real thing; needs Chromium
+	@$(BIN)/python examples/make_slack_picture.py
+
+# Needs root, buildah and debootstrap, and four minutes; no Docker engine.
+.PHONY: image-test
+image-test: install ## Build the image and run it for real: read-only, as its own user, every role
+	@tests/image/run $(BIN)/python
+
 # Versions already locked are kept; `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
 COMPILE = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command 'make lock' --extra postgres $(UPGRADE) pyproject.toml
+	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
+COMPILE_PROJECT = $(COMPILE) --extra postgres pyproject.toml
 
 .PHONY: lock
 lock: install ## Lock the dependencies of pyproject.toml anew, with hashes
-	@$(COMPILE) --output-file requirements/runtime.txt
-	@$(COMPILE) --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
-	@$(COMPILE) --group dev --group bench --constraint requirements/dev.txt \
+	@$(COMPILE_PROJECT) --output-file requirements/runtime.txt
+	@$(COMPILE_PROJECT) --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+	@$(COMPILE_PROJECT) --group dev --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt
+	@$(COMPILE) --group audit --output-file requirements/audit.txt
 
 # Of the runtime lock: what the image holds. It is read, not installed, so that no network is needed.
 SBOM ?= dist/sbom.cdx.json
 
 .PHONY: sbom
-sbom: install ## The software bill of materials (CycloneDX JSON) of what runs, in dist/sbom.cdx.json
+sbom: $(AUDIT_STAMP) ## The software bill of materials (CycloneDX JSON) of what runs, in dist/sbom.cdx.json
 	@mkdir -p $(dir $(SBOM))
-	@PYTHONWARNINGS=ignore "$(BIN)/cyclonedx-py" requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
+	@PYTHONWARNINGS=ignore "$(AUDIT)/bin/cyclonedx-py" requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
 		--output-file $(SBOM) requirements/runtime.txt
 	@echo "$(SBOM)"
 
 # Not part of `make check`, which works offline: the answer is only as new as the database that is asked.
 .PHONY: audit
-audit: install ## Ask the advisory database for known vulnerabilities of what runs; needs the network
-	@$(BIN)/python -m pip_audit --strict --progress-spinner off --disable-pip --require-hashes \
+audit: $(AUDIT_STAMP) ## Ask the advisory database for known vulnerabilities of what runs; needs the network
+	@$(AUDIT)/bin/python -m pip_audit --strict --progress-spinner off --disable-pip --require-hashes \
 		--requirement requirements/runtime.txt || { \
 		echo "make audit: vulnerabilities were found (listed above), or the advisory database can't be reached:" \
 			"it needs the network, and offline it says nothing about safety." >&2; exit 1; }
 
 .PHONY: clean
 clean: ## Remove the environment, caches and the demo's files
-	@rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(AUDIT) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The project itself is run from the checkout. pip compiles what it installs, which saves every start some seconds.
 $(STAMP): $(REQUIREMENTS)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	$(call environment,$(VENV),$(REQUIREMENTS))
+
+$(AUDIT_STAMP): requirements/audit.txt
+	$(call environment,$(AUDIT),requirements/audit.txt)
+
+# Makes an environment ($(1)) with exactly what a lock ($(2)) lists, and its stamp.
+define environment
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -n 1)." \
 			"Name another: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "'$(PYTHON)' has no venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@echo "Installing $(REQUIREMENTS) into $(VENV) (a minute or two, once) ..."
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes \
-		--requirement $(REQUIREMENTS)
-	@touch $@
+@echo "Installing $(2) into $(1) (a minute or two, once) ..."
+@$(PYTHON) -m venv --clear $(1)
+@$(1)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes \
+		--requirement $(2)
+@touch $@
+endef
 
 # The peers of the benchmarks come on top of what is installed; nothing else needs them.
 $(VENV)/.installed-bench-peers: requirements/bench.txt $(STAMP)

@@ -6,6 +6,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from core.container import warning_about
 from core.errors import LedgerError
 from core.ledger import open_ledger
 from core.run import utc_now
@@ -23,14 +24,19 @@ class Health(BaseModel):
     status: Literal["ok", "unavailable"]
     ledger: str = Field(description="`ok`, or why it can't be written.")
     settings: str = Field(description="`ok`, or what is missing.")
+    warnings: list[str] = Field(description="What works today and will be regretted.")
 
 
 @router.get("/health", responses={503: {"model": Health, "description": "What is wrong."}})
 def health(request: Request, response: Response) -> Health:
     """Say whether the ledger can be written and the settings are complete; needs no token."""
     settings: Settings = request.app.state.settings
+    forgotten = warning_about(settings.database_url)
     found = Health(
-        status="ok", ledger=_ledger(request.app.state.checks, settings), settings=_settings(settings)
+        status="ok",
+        ledger=_ledger(request.app.state.checks, settings),
+        settings=_settings(settings),
+        warnings=[forgotten] if forgotten else [],
     )
     if not found.ledger == found.settings == "ok":
         found.status = "unavailable"

@@ -2,9 +2,12 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -16,14 +19,20 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
-from core.errors import LedgerError
-from core.postgresql import postgresql_engine
+from core.errors import LedgerCut, LedgerError
+from core.postgresql import is_cut, postgresql_engine
 from core.redaction import redact
 from core.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
 from core.tables import METADATA
 
 VERSION_TABLE = "risk_alerts_version"
 """Not Alembic's default name: the database may be shared with another service's migrations."""
+
+RESTART_SECONDS = 20.0
+"""How long what a run under way writes waits for a server that restarts."""
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -33,7 +42,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Connect and bring the schema up to date; raises `LedgerError` with what to do."""
-        self.url = make_url(url)
+        self.url = parse_url(url)
         backend = self.url.get_backend_name()
         if backend not in {"sqlite", "postgresql"}:
             raise LedgerError(f"{_shown(self.url)}: the ledger is kept in SQLite or PostgreSQL")
@@ -80,8 +89,13 @@ class Database:
             if self.is_gone():
                 # What is written through an old handle is seen by no one who opens the ledger by its name.
                 raise LedgerError(f"The ledger's file {self.path} is gone, or another was put in its place")
+            committing = False
             with translated_errors(self.url), self._writer.begin() as connection:
                 yield connection
+                committing = True
+        except LedgerCut as cut:
+            cut.undone = not committing
+            raise
         finally:
             self._turn.release()
 
@@ -99,6 +113,13 @@ class Database:
         self._engine.dispose()
 
 
+def parse_url(url: str) -> URL:
+    """Take the ledger's URL apart; each form of a PostgreSQL one names the one driver."""
+    parsed = make_url(url)
+    is_server = parsed.drivername in {"postgres", "postgresql"}
+    return parsed.set(drivername="postgresql+psycopg") if is_server else parsed
+
+
 @contextmanager
 def unit_of(connection: Connection) -> Iterator[Session]:
     """Give a session whose changes are written at its end, in the transaction of the connection."""
@@ -113,13 +134,38 @@ def translated_errors(url: URL) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeoutError, NoSuchModuleError, ImportError, sqlite3.Error, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        raise LedgerError(
-            redact(
-                f"The ledger {_shown(url)} can't be used: {cause}."
-                " Check DATABASE_URL, its disk and its permissions"
-            )
-        ) from error
+        cause = " ".join(str(getattr(error, "orig", None) or error).split())
+        served = url.get_backend_name() == "postgresql"
+        where = "its server and the role's privileges" if served else "its disk and its permissions"
+        message = redact(f"The ledger {_shown(url)} can't be used: {cause}. Check DATABASE_URL, {where}")
+        if served and isinstance(error, DBAPIError) and is_cut(error):
+            raise LedgerCut(message) from error
+        raise LedgerError(message) from error
+
+
+def through_a_restart(
+    *, repeatable: bool
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Have a write done again for `RESTART_SECONDS` while the server is away.
+
+    One that is not `repeatable` only when nothing of it was surely written.
+    """
+
+    def decorate(write: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @wraps(write)
+        def insist(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            deadline = time.monotonic() + RESTART_SECONDS
+            while True:
+                try:
+                    return write(*args, **kwargs)
+                except LedgerCut as cut:
+                    if not (repeatable or cut.undone) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.2)
+
+        return insist
+
+    return decorate
 
 
 def _shown(url: URL) -> str:

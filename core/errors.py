@@ -13,6 +13,7 @@
     ├── Interrupted                interrupted
     ├── OrchestratorUnreachable    orchestrator_unreachable
     ├── LedgerError                ledger_unavailable
+    │   └── LedgerCut              the same
     └── SourceError
         ├── SourceSchemeUnsupported  source_scheme_unsupported
         ├── SourceNotAllowed         source_not_allowed
@@ -109,6 +110,13 @@ class LedgerError(RiskAlertsError):
     """The ledger can't be opened, read or written."""
 
     code = "ledger_unavailable"
+
+
+class LedgerCut(LedgerError):
+    """The ledger's server ended a connection or takes none; it may be back soon, as after a restart."""
+
+    undone = False
+    """Whether nothing was surely written: only a commit without an answer leaves that open."""
 
 
 class SourceError(RiskAlertsError):

@@ -14,7 +14,7 @@ from threading import Lock
 from sqlmodel import col, select, update
 
 from core.container import warning_about
-from core.database import Database, unit_of
+from core.database import Database, through_a_restart, unit_of
 from core.domain import (
     AlertStatus,
     Assessment,
@@ -142,6 +142,7 @@ class Ledger:
                     closed.append(run.run_id)
         return closed
 
+    @through_a_restart(repeatable=True)
     def finish(self, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
         """Close the run, as failed when an error ended it; what it left claimed is unconfirmed.
 
@@ -210,6 +211,7 @@ class Ledger:
             )
         return [] if run.dry_run else to_send
 
+    @through_a_restart(repeatable=False)
     def claim(self, run_id: str, routed: RoutedAlert, now: datetime) -> Delivery:
         """Win the right to send one alert: `SENDING` when won, else what another run has made of it.
 
@@ -225,6 +227,7 @@ class Ledger:
             record_deliveries(connection, run_id, [delivery])
         return delivery
 
+    @through_a_restart(repeatable=True)
     def settle(self, run_id: str, delivery: Delivery, now: datetime) -> Delivery:
         """Record what became of an alert that the run had claimed; gives what stays of it.
 

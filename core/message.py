@@ -4,8 +4,9 @@ Data is made harmless in two steps, always in this order: `one_line` (no datum f
 (cut first, then escape, so that no entity is cut in half). Everything else in a message is ours.
 """
 
+from calendar import month_name
 from datetime import date
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote
 
 from core.domain import Alert
@@ -19,6 +20,13 @@ _TEXT_SHARE = 6_000
 """What each of the six data of a too long `text` is cut to: together with the labels below TEXT_MAX."""
 _HEADER_ID_SHARE = 60
 """What the id may always take of a too long header; the name gets the rest, so that both are there."""
+
+_MONTHS_CUES = ((6, "🔴"), (2, "🟠"), (1, "🟡"))
+"""What stands before a streak of at least so many months."""
+_ARR_CUES = (1, 100_000, 1_000_000)
+"""One 💰 for each of these that the ARR, in dollars, reaches."""
+_SOON_MONTHS = 3
+"""A renewal in so many months or less has a ⏰."""
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
@@ -83,23 +91,75 @@ def _text(alert: Alert, url: str, channel: str | None, share: int) -> str:
 
 def _blocks(alert: Alert, url: str, channel: str | None) -> list[dict[str, Any]]:
     """Lay the same facts out in blocks, data in plain_text: there `*`, `_`, `~` and `:emoji:` do nothing."""
-    fields = []
-    for label, value in _facts(alert):
-        fields.append(_plain(f"{label}\n{_fit(value, FIELD_MAX - len(label) - 1)}"))
+    fields = [
+        ("Region", alert.account_region),
+        ("Owner", alert.account_owner),
+        ("Renewal date", _renewal(alert)),
+        ("At Risk since", alert.risk_start_month.isoformat()),
+    ]
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": _plain(_header(alert))},
-        {"type": "section", "fields": fields},
+        _section(_severity(alert)),
+        {
+            "type": "section",
+            "fields": [
+                _plain(f"{label}\n{_fit(value, FIELD_MAX - len(label) - 1)}")
+                for label, value in fields
+                if _is_shown(value)
+            ],
+        },
     ]
     # A link rather than a button: Slack wants an app to acknowledge clicks on buttons, also on those that
     # only open a page, and an incoming webhook has nothing that could. Half a link leads nowhere, so one that
     # is too long is left out.
     link = f"<{_escape(one_line(url).replace('|', '%7C'))}|Open account details>"
     if len(link) <= SECTION_MAX:
-        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": link}})
+        blocks.append(_section(link))
+    notes = [f"As of {_month_name(alert)}"]
     if channel is not None:
-        note = _plain(f"Channel: {_fit(channel, FIELD_MAX - len('Channel: '))}")
-        blocks.append({"type": "context", "elements": [note]})
+        notes.append(f"Channel: {_fit(channel, FIELD_MAX - len('Channel: '))}")
+    blocks.append({"type": "context", "elements": [_plain(note) for note in notes]})
     return blocks
+
+
+def _severity(alert: Alert) -> str:
+    """Write what a person weighs an alert by, each with a cue that is nothing but the number's size."""
+    months = alert.duration_months
+    cue = next(cue for least, cue in _MONTHS_CUES if months >= least)
+    streak = "*New*: first month at risk" if months == 1 else f"*{months} months* at risk"
+    if alert.arr is None:
+        return f"{cue} {streak}  ·  *ARR unknown*"
+    bags = sum(alert.arr >= least for least in _ARR_CUES) * "💰"
+    return f"{cue} {streak}  ·  {bags}{' ' if bags else ''}*{money(alert.arr)}* ARR"
+
+
+def _renewal(alert: Alert) -> str:
+    """Write the renewal date and how many calendar months it is from the alert's month.
+
+    From that month and not from today: the message of a month is the same whenever it is sent.
+    """
+    if alert.renewal_date is None:
+        return "Unknown"
+    away = _months(alert.renewal_date) - _last_month(alert)
+    near = {-1: "last month", 0: "this month", 1: "next month"}.get(away)
+    if near is None:
+        near = f"in {away} months" if away > 0 else f"{-away} months ago"
+    soon = "⏰ " if 0 <= away <= _SOON_MONTHS else ""
+    return f"{soon}{alert.renewal_date.isoformat()} ({near})"
+
+
+def _month_name(alert: Alert) -> str:
+    year, month = divmod(_last_month(alert), 12)
+    return f"{month_name[month + 1]} {year}"
+
+
+def _last_month(alert: Alert) -> int:
+    """Give the month that the alert is of, the last of its streak, in months since year 0."""
+    return _months(alert.risk_start_month) + alert.duration_months - 1
+
+
+def _months(day: date) -> int:
+    return day.year * 12 + day.month - 1
 
 
 def _header(alert: Alert) -> str:
@@ -115,14 +175,19 @@ def _header(alert: Alert) -> str:
 
 def _facts(alert: Alert) -> list[tuple[str, str]]:
     """List what is known of an alert, label and value, in the order of the contract."""
-    facts = [
+    facts: list[tuple[str, str | None]] = [
         ("Region", alert.account_region),
         ("At Risk for", at_risk_for(alert)),
         ("ARR", money(alert.arr)),
         ("Renewal date", _day(alert.renewal_date)),
         ("Owner", alert.account_owner),
     ]
-    return [(label, value) for label, value in facts if value is not None and one_line(value).strip()]
+    return [(label, value) for label, value in facts if _is_shown(value)]
+
+
+def _is_shown(value: str | None) -> TypeGuard[str]:
+    """Whether there is anything to see of it."""
+    return value is not None and bool(one_line(value).strip())
 
 
 def _day(day: date | None) -> str:
@@ -147,6 +212,10 @@ def _fit(data: str, limit: int) -> str:
 def _escape(text: str) -> str:
     """Escape Slack's three control characters and nothing else."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
 
 def _plain(text: str) -> dict[str, Any]:

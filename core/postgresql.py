@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 WRITE_LOCK = 0x5249534B414C5254
 """The advisory lock of writers and migrations, for all of one database: "RISKALRT" in ASCII."""
@@ -32,6 +33,18 @@ _SESSION = {
     "timezone": "UTC",
 }
 
+_SERVER_GOES = ("08", "57P")
+"""How the codes begin of a connection that failed, and of a server that stops, crashed or starts."""
+
+
+def is_cut(error: DBAPIError) -> bool:
+    """Say whether the server ended the connection, or takes none."""
+    # No code comes from one that could not even be asked.
+    code = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or (
+        isinstance(error, OperationalError) and (code is None or code.startswith(_SERVER_GOES))
+    )
+
 
 def postgresql_engine(url: URL) -> Engine:
     """Give an engine; a transaction with the option `immediate` holds the one write lock from its start."""
@@ -41,7 +54,7 @@ def postgresql_engine(url: URL) -> Engine:
     # The URL's own options come last, and win.
     options = " ".join([ours, *([given] if isinstance(given, str) else given)]).strip()
     engine = create_engine(
-        url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url,
+        url,
         connect_args=defaults | {"options": options},
         isolation_level="READ COMMITTED",
         pool_size=10,
@@ -49,6 +62,13 @@ def postgresql_engine(url: URL) -> Engine:
         # A connection that a restart of the server, or a proxy, has closed is replaced before it is used.
         pool_pre_ping=True,
     )
+
+    # Of an extra, which only this database needs; `create_engine` has just imported its driver.
+    from core.postgresql_text import hold_any_text  # noqa: PLC0415
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        hold_any_text(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -13,6 +13,7 @@ from core.errors import InternalError, Interrupted, LedgerError, RiskAlertsError
 from core.ledger import Ledger
 from core.liveness import HEARTBEAT_SECONDS, is_dead, this_process, watch_hearts
 from core.logs import current_run_id
+from core.progress import Progress, watched
 from core.redaction import redact
 from core.settings import Settings
 from core.stopping import StopSignal, process_stop
@@ -34,6 +35,7 @@ class Run:
         self.settings = settings
         self.ledger = ledger
         self.stop = StopSignal()
+        self.progress = watched.get() or Progress()
 
     def check_stop(self) -> None:
         """Raise `Interrupted` when the run is asked to stop; between two stages nothing is under way."""

@@ -52,7 +52,7 @@ def _database_url(value: str) -> str:
         url = None
     if (
         url is None
-        or url.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"}
+        or url.drivername not in {"sqlite", "sqlite+pysqlite", "postgres", "postgresql", "postgresql+psycopg"}
         or url.database in {None, "", ":memory:"}
     ):
         raise ValueError(

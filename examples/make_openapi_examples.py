@@ -31,7 +31,7 @@ def openapi_examples() -> str:
         "GET /runs/{run_id}/alerts 200": {"alerts": run["sample_alerts"], "next_cursor": None},
         "GET /outcomes 200": {"outcomes": [unconfirmed], "next_cursor": None},
         "POST /outcomes/{month}/{account_id}/settle 200": _settled(unconfirmed),
-        "GET /health 200": {"status": "ok", "ledger": "ok", "settings": "ok"},
+        "GET /health 200": {"status": "ok", "ledger": "ok", "settings": "ok", "warnings": []},
     }
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 

@@ -1,19 +1,40 @@
-"""What the Prefect UI shows of a run: a report and a table of its alerts."""
+"""What the Prefect UI shows of a run: its tags, its progress, a report and a table of its alerts."""
 
 import asyncio
 import logging
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import UUID
 
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
 
+from core.advice import advice
+from core.domain import AlertStatus
 from core.errors import RiskAlertsError
 from core.history import History
-from core.message import one_line
+from core.message import money, one_line
+from core.progress import Progress
+from core.run import Run
 from core.views import AlertView, RunView
 from flows.orchestrator import prefect_missed, run_is_over
 
 PUBLISH_SECONDS = 5
 """The longest that a run waits for Prefect to take its report, both parts of it."""
+
+SHOWN_OF_A_REASON = 10
+"""So many alerts of each reason are in the report; the table and the API have them all."""
+
+PROGRESS_SECONDS = 3
+"""How often a sending shows its progress; one that is over by then shows none."""
 
 TABLE_ROWS = 5000
 """As many alerts as a table shows; the ledger keeps them all."""
@@ -31,7 +52,9 @@ async def publish_report(history: History, run_id: str) -> None:
         run = history.run(run_id)
         alerts = history.alerts(run_id, None, TABLE_ROWS, None).alerts
         async with asyncio.timeout(PUBLISH_SECONDS):
-            await acreate_markdown_artifact(report(run), key="risk-alerts-report", description=title(run))
+            await acreate_markdown_artifact(
+                report(run, alerts), key="risk-alerts-report", description=title(run)
+            )
             if alerts:
                 await acreate_table_artifact(table(alerts), key="risk-alerts", description=title(run))
     except RiskAlertsError as error:
@@ -40,13 +63,69 @@ async def publish_report(history: History, run_id: str) -> None:
         prefect_missed("the report", run_id, error)
 
 
+async def tag_flow_run(run: Run) -> None:
+    """Tag the current flow run with the run's month and how many regions have a channel."""
+    regions = len(run.settings.regions)
+    tags = [f"{run.request.month:%Y-%m}", f"{regions} region{'' if regions == 1 else 's'}"]
+    try:
+        async with asyncio.timeout(PUBLISH_SECONDS), get_client() as client:
+            await client.update_flow_run(UUID(flow_run.id), tags=sorted({*flow_run.tags, *tags}))
+    except Exception as error:  # noqa: BLE001  # a run without tags is a run
+        prefect_missed("the tags", run.run_id, error)
+
+
+@asynccontextmanager
+async def published_progress(progress: Progress) -> AsyncIterator[None]:
+    """Show how far a long sending is while the context lasts; a Prefect that is gone holds up nothing."""
+    publishing = asyncio.create_task(_publish_progress(progress))
+    try:
+        yield
+    finally:
+        publishing.cancel()
+        await asyncio.wait({publishing})
+
+
+async def _publish_progress(progress: Progress) -> None:
+    artifact: UUID | None = None
+
+    async def publish() -> None:
+        nonlocal artifact
+        percent, words = progress_of(progress)
+        if artifact is None:
+            artifact = await acreate_progress_artifact(percent, "risk-alerts-progress", words)
+        else:
+            await aupdate_progress_artifact(artifact, percent, words)
+
+    with suppress(Exception):
+        try:
+            while True:
+                await asyncio.sleep(PROGRESS_SECONDS)
+                if progress.now()[1]:
+                    await publish()
+        finally:
+            if artifact:
+                async with asyncio.timeout(PROGRESS_SECONDS):
+                    await publish()
+
+
+def progress_of(progress: Progress) -> tuple[float, str]:
+    """Give the percentage of a run's alerts that are settled, and a line about them."""
+    _, channels = progress.now()
+    settled, total = (sum(getattr(one, name) for one in channels.values()) for name in ("settled", "total"))
+    words = f"{settled:,} of {total:,} alerts settled"
+    for name, one in channels.items():
+        if one.waits_until:
+            words += f"; {one_line(name)} waits for Slack until {one.waits_until:%H:%M:%S} UTC"
+    return 100 * settled / total if total else 100.0, words
+
+
 def title(run: RunView) -> str:
     """Name a run in one line."""
     return f"Risk alerts {run.month:%Y-%m}{' (dry run)' if run.dry_run else ''}"
 
 
-def report(run: RunView) -> str:
-    """Write the run as Markdown: how it ended, its counts, what needs a person."""
+def report(run: RunView, alerts: Sequence[AlertView]) -> str:
+    """Write the run as Markdown: how it ended, what went where with its `alerts`, what needs a person."""
     lines = [
         f"# {title(run)}: {run.status.value}",
         "",
@@ -57,15 +136,53 @@ def report(run: RunView) -> str:
     if run.error:
         lines += [f"**{run.error.code}**: {_cell(run.error.message)}", ""]
     lines += [f"- **{warning.code}**: {_cell(warning.message)}" for warning in run.warnings]
-    lines += ["", "| count | |", "|---|---:|"]
+    lines += _by_channel(alerts) + _open(alerts)
+    lines += ["", "## Counts", "", "| count | |", "|---|---:|"]
     lines += [f"| {name} | {number:,} |" for name, number in run.counts.model_dump().items()]
-    if run.sample_errors:
-        lines += ["", "## Not delivered", "", "| account | channel | reason | error |", "|---|---|---|---|"]
-        for item in run.sample_errors:
-            cells = (item.account_id, item.channel, item.reason, item.error)
-            lines.append(f"| {' | '.join(map(_cell, cells))} |")
-        lines += ["", f"`GET /runs/{run.run_id}/alerts?status=failed` lists them all."]
+    lines += [
+        "",
+        f"The service's API has all of it: `GET /runs/{run.run_id}` and `/runs/{run.run_id}/alerts`.",
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _by_channel(alerts: Sequence[AlertView]) -> list[str]:
+    if not alerts:
+        return []
+    found: dict[str, Counter[AlertStatus]] = defaultdict(Counter)
+    for alert in alerts:
+        found[alert.channel or "(no channel)"][alert.status] += 1
+    shown = [status for status in AlertStatus if any(counter[status] for counter in found.values())]
+    lines = ["", "## By channel", ""]
+    lines += [f"| channel | {' | '.join(status.value.replace('_', ' ') for status in shown)} |"]
+    lines += [f"|---|{'---:|' * len(shown)}"]
+    for channel, counter in sorted(found.items()):
+        lines.append(f"| {_cell(channel)} | {' | '.join(str(counter[status] or '') for status in shown)} |")
+    return lines
+
+
+def _open(alerts: Sequence[AlertView]) -> list[str]:
+    """List what was not delivered, or not surely, by reason, with what to do about it."""
+    by_reason: dict[str, list[AlertView]] = defaultdict(list)
+    for alert in alerts:
+        if alert.status in {AlertStatus.FAILED, AlertStatus.UNCONFIRMED}:
+            by_reason[alert.reason or alert.status.value].append(alert)
+    lines = ["", "## Not delivered"] if by_reason else []
+    for reason, those in sorted(by_reason.items()):
+        lines += ["", f"**{_cell(reason)}** ({len(those):,}): {advice(reason)}.", ""]
+        lines += ["| account | region | channel | ARR | error |", "|---|---|---|---:|---|"]
+        for alert in those[:SHOWN_OF_A_REASON]:
+            cells = (
+                f"{alert.account_name} ({alert.account_id})",
+                alert.account_region,
+                alert.channel,
+                money(alert.arr),
+                alert.error,
+            )
+            lines.append(f"| {' | '.join(map(_cell, cells))} |")
+        if len(those) > SHOWN_OF_A_REASON:
+            lines += ["", f"… and {len(those) - SHOWN_OF_A_REASON:,} more."]
+    return lines
 
 
 def table(alerts: list[AlertView]) -> list[dict[str, Any]]:

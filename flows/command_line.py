@@ -5,21 +5,22 @@ import contextlib
 import logging
 import os
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 
 from rich.console import Console
 
 from core.domain import RunRequest, RunStatus
 from core.errors import InvalidRequest, RiskAlertsError, RunNotFound, SettingsError
-from core.history import History
 from core.ledger import open_ledger
 from core.logs import configure_logs
 from core.run import new_run_id
 from core.settings import Settings, load_settings
 from core.stopping import process_stop, stopped_by_signals
 from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, month_argument, speak_utf8
+from flows.console_progress import shown_progress
 from flows.console_report import print_report
 from flows.orchestrator import Orchestrator
 from flows.runner import run_month
@@ -56,12 +57,13 @@ def _run(request: RunRequest, settings: Settings, *, as_json: bool, interactive:
     with (
         stopped_by_signals(process_stop),
         contextlib.closing(Orchestrator()) as orchestrator,
-        _progress(settings, run_id, interactive=interactive),
+        shown_progress(interactive=interactive),
         ThreadPoolExecutor(1, thread_name_prefix="run") as executor,
     ):
         try:
             # Not in this thread: a signal must only ask it to stop, never break off a request.
-            executor.submit(run_month, request, run_id, settings, orchestrator).result()
+            work = partial(run_month, request, run_id, settings, orchestrator)
+            executor.submit(copy_context().run, work).result()
         except RiskAlertsError as error:
             failure = error
     try:
@@ -106,41 +108,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the run as GET /runs/{run_id} gives it")
     return parser
-
-
-@contextlib.contextmanager
-def _progress(settings: Settings, run_id: str, *, interactive: bool) -> Iterator[None]:
-    """Show on a terminal what the run is at, read from the ledger; elsewhere the log does."""
-    if not interactive:
-        yield
-        return
-    over = threading.Event()
-    console = Console(stderr=True)
-    with console.status("Starting Prefect …") as status:
-
-        def watch() -> None:
-            while not over.wait(0.5):
-                if line := _state(settings, run_id):
-                    status.update(line)
-
-        watcher = threading.Thread(target=watch, name="progress", daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            over.set()
-            watcher.join()
-
-
-def _state(settings: Settings, run_id: str) -> str:
-    try:
-        history: History = open_ledger(settings.database_url).history
-        run = history.run(run_id)
-    except RiskAlertsError:
-        return ""
-    counts = run.counts
-    if not counts.at_risk:
-        return "Reading the source …"
-    done = counts.alerts_sent + counts.skipped_replay + counts.failed_deliveries + counts.would_send
-    total = counts.at_risk - counts.below_threshold
-    return f"Alerts: {done} of {total}, {counts.alerts_sent} sent, {counts.failed_deliveries} failed …"

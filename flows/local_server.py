@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,6 +32,10 @@ STOP_SECONDS = 6
 
 ROOM_BYTES = 6 * 1024 * 1024
 """What a home must have room for: about a new database and its write-ahead log."""
+
+MIGRATED_DATABASE = "MIGRATED_PREFECT_DATABASE"
+"""The variable that may name a database that Prefect has migrated, as the image does: a new home begins
+with a copy of it, as migrating a new one costs seconds that a container would pay at each start."""
 
 _TEMPORARY_HOME = "--temporary-home"
 
@@ -172,6 +177,17 @@ def _require_room(home: Path) -> None:
         file.write(bytes(ROOM_BYTES))
 
 
+def _begin_with_migrated_database(database: Path) -> None:
+    """Copy the migrated database, unless there is one; what can't be copied, Prefect makes."""
+    migrated = os.environ.get(MIGRATED_DATABASE)
+    if not migrated or database.exists():
+        return
+    unfinished = database.with_suffix(".unfinished")
+    with contextlib.suppress(OSError):
+        shutil.copyfile(migrated, unfinished)
+        unfinished.rename(database)
+
+
 def _run_server(home: Path, answer: IO[str]) -> None:
     # Imported by the child alone, and only once its home is known.
     import uvicorn  # noqa: PLC0415
@@ -181,6 +197,7 @@ def _run_server(home: Path, answer: IO[str]) -> None:
     # Two servers that migrate one database at once spoil it for each other.
     lock = (home / ".account-risk-alerts.lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
+    _begin_with_migrated_database(home / "prefect.db")
     # Bound here rather than chosen by the parent, so no one can take the port in between.
     listener = socket.create_server(("127.0.0.1", 0))
 

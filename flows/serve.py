@@ -61,6 +61,9 @@ def _serve(api_port: int, prefect_port: int) -> None:
                 PREFECT_SERVER_API_HOST=HOST,
                 PREFECT_SERVER_API_PORT=str(prefect_port),
                 PREFECT_SERVER_UI_API_URL=f"{prefect_url}/api",
+                # In files rather than in memory: a server that is started anew frees the slots of runs that
+                # died, where it would otherwise hold a deployment's only slot for ever.
+                PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
             )
         )
         _say("Prefect is starting …")

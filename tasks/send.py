@@ -8,7 +8,7 @@ within a lane alerts go one after the other, so that a `Retry-After` holds up th
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -87,6 +87,7 @@ class Lane:
         # The ledger's commits wait for the disk: in a thread, so that they hold up no other lane's answer.
         claim = await asyncio.to_thread(ledger.claim, run_id, routed, utc_now())
         if claim.status is not AlertStatus.SENDING:
+            self._run.progress.settled(routed.channel, AlertStatus.SKIPPED_REPLAY)
             return None
         try:
             answer, attempts = await self._post(routed.channel or "", message)
@@ -108,6 +109,7 @@ class Lane:
             # The row still says `sending`, and will be unconfirmed: this line is all that knows better.
             logger.error("%s to %s: %s, not recorded", name, routed.channel, delivery.status)  # noqa: TRY400  the ledger's error follows
             raise
+        self._run.progress.settled(routed.channel, delivery.status)
         if delivery.status is not AlertStatus.SENT:
             logger.warning("%s to %s: %s (%s)", name, routed.channel, delivery.status, delivery.error)
         return answer
@@ -139,6 +141,7 @@ class Lane:
             if answer.retry_after and answer.retry_after <= longest:
                 # It is for the whole channel: after the last try, the next message waits too.
                 self._pacer.hold(answer.retry_after)
+                self._run.progress.waits(channel, utc_now() + timedelta(seconds=answer.retry_after))
             return answer
 
         try:
@@ -151,6 +154,8 @@ class Lane:
         reason = answer.reason or Verdict.CHANNEL_REFUSED
         error = f"Not tried: the channel refuses every message ({answer.error})"
         await asyncio.to_thread(self._run.ledger.give_up, self._run.run_id, rest, reason, error, utc_now())
+        for routed in rest:
+            self._run.progress.settled(routed.channel, AlertStatus.FAILED)
         logger.warning("%d more alerts of that channel are not tried: %s", len(rest), reason)
 
     async def _sleep(self, seconds: float) -> None:
@@ -196,6 +201,7 @@ async def send(run: Run, assessment: Assessment, routed: Sequence[RoutedAlert]) 
     count_rows_scanned(assessment.scan.rows_scanned)
     to_send = run.ledger.plan(run.run_id, assessment, routed, run.settings.max_alerts_per_run, utc_now())
     logger.info("Sending %d of %d alerts", len(to_send), len(routed))
+    run.progress.planned(assessment.scan.rows_scanned, to_send)
     if to_send:
         await _undisturbed(run, deliver(run, to_send))
 

@@ -1,7 +1,6 @@
 """A clean environment for every test, and one Prefect server for all that need one."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,13 +22,8 @@ for _name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
     os.environ.pop(_name, None)
 # Each of the many processes would compile our modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Here and in the processes that tests start, what only the development tools need is not there.
-_AS_SHIPPED = str(Path(__file__).with_name("as_shipped"))
-sys.path.insert(0, _AS_SHIPPED)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_AS_SHIPPED, os.environ.get("PYTHONPATH"))))
 
-
-LONG = ("chaos", "orchestration", "faults", "stopping")
+LONG = ("deployment", "chaos", "orchestration", "faults", "stopping")
 """Folders whose tests mostly wait for processes."""
 
 

@@ -25,9 +25,11 @@ def programs() -> Path | None:
 class Server:
     """A running server, which makes databases."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, start: list[str | Path], stop: list[str | Path]) -> None:
         self.folder = folder
-        self._admin = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
+        self._start = start
+        self._stop = stop
+        self._admin = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT", pool_pre_ping=True)
 
     def _url(self, name: str) -> str:
         return f"postgresql+psycopg://postgres@/{name}?host={self.folder}"
@@ -46,6 +48,25 @@ class Server:
             connection.exec_driver_sql(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
             )
+
+    def stop(self) -> None:
+        """End as a restart begins: connections are cut, what was committed is kept."""
+        subprocess.run([*self._stop, "-m", "fast"], check=True, capture_output=True, cwd="/")
+
+    def start(self) -> None:
+        """Come back."""
+        subprocess.run(self._start, check=True, capture_output=True, cwd="/")
+
+    def new_login(self, url: str, password: str) -> str:
+        """Have a database ask its owner, a new role, for a password; gives its URL, but for the password."""
+        name = url.partition("@/")[2].partition("?")[0]
+        with self._admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'")
+            connection.exec_driver_sql(f'ALTER DATABASE "{name}" OWNER TO "{name}"')
+            rules = self.folder / "data" / "pg_hba.conf"
+            rules.write_text(f"local {name} {name} scram-sha-256\n{rules.read_text()}")
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
+        return f"postgresql://{name}:{{password}}@/{name}?host={self.folder}"
 
     def close(self) -> None:
         """Let go of the server."""
@@ -75,11 +96,12 @@ def server() -> Iterator[Server]:
     # For tests alone: nothing here needs to outlive a crash of the machine.
     options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
     control = [*as_user, found / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-    subprocess.run([*control, "-o", options, "start"], check=True, capture_output=True, cwd="/")
-    running = Server(folder)
+    stop = [*control, "stop"]
+    running = Server(folder, [*control, "-o", options, "start"], stop)
+    running.start()
     try:
         yield running
     finally:
         running.close()
-        subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/")
+        subprocess.run([*stop, "-m", "immediate"], check=False, capture_output=True, cwd="/")
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """What Prefect has of a run: its name, its tasks in order, its report; and of a failed one no secret."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, date, datetime
@@ -19,10 +20,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 
 from examples.mock_slack import MockSlack
+from flows import artifacts
 from flows.flow_run import month_or_scheduled
 from flows.monthly_risk_alerts import monthly_risk_alerts
 from tests.conftest import services
-from tests.service import MONTH, Service, problem_of, write_source
+from tests.service import MONTH, ROWS, Service, problem_of, write_source
 
 T = TypeVar("T")
 
@@ -30,12 +32,26 @@ TASKS = ["load_window", "dedupe", "compute_streaks", "route", "send", "persist",
 
 
 @pytest.fixture(scope="module")
-def service(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def slack() -> Iterator[MockSlack]:
+    """Give the mock Slack of the service."""
+    with MockSlack() as mock:
+        yield mock
+
+
+@pytest.fixture(scope="module")
+def service(
+    prefect_api: str, slack: MockSlack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     """Serve the API once; what it runs is found at Prefect."""
-    folder = tmp_path_factory.mktemp("flow")
-    write_source(folder / "status.parquet")
-    with MockSlack() as slack, services(prefect_api, slack, folder) as serve:
+    with services(prefect_api, slack, tmp_path_factory.mktemp("flow")) as serve:
         yield serve()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    """Give a source whose accounts no other test has: all are sent to a ledger that they share."""
+    rows = [{**one, "account_id": f"{tmp_path.name} {one['account_id']}"} for one in ROWS]
+    return write_source(tmp_path / "status.parquet", rows)
 
 
 def ask(call: Coroutine[Any, Any, T]) -> T:
@@ -86,9 +102,45 @@ def test_a_run_shows_its_month_and_source_its_seven_tasks_and_its_report(
     flow_run = ask(_flow_run(prefect_api, run["flow_run_id"]))
     assert flow_run.name == f"2026-01 {source} (dry run)"
     assert flow_run.state_name == "Completed"
+    assert flow_run.tags == ["2 regions", "2026-01"]
     tasks, artifacts = ask(look())
     assert tasks == TASKS
     assert sorted(artifacts) == [("markdown", "risk-alerts-report"), ("table", "risk-alerts")]
+
+
+async def _artifacts(prefect_api: str, run: dict[str, Any]) -> dict[str, Any]:
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run["flow_run_id"])]))
+    async with PrefectClient(prefect_api) as client:
+        return {found.key or "": found for found in await client.read_artifacts(artifact_filter=of_run)}
+
+
+def test_the_report_says_what_went_where_and_what_to_do_about_the_rest(
+    service: Service, prefect_api: str, source: str, slack: MockSlack
+) -> None:
+    slack.fail("emea-risk-alerts", 404)
+    found = ask(_artifacts(prefect_api, service.run(source)))
+    report = str(found["risk-alerts-report"].data)
+    assert "| channel | sent | failed |\n|---|---:|---:|\n| (no channel) |  | 1 |" in report
+    assert "| amer-risk-alerts | 1 |  |" in report
+    assert "**channel_not_found** (1): mend the channel or its webhook; then run the month again." in report
+    assert "**unknown_region** (1): give the region a channel in REGIONS" in report
+    assert re.search(r"\| Cargo \(.* C\) \| LATAM \|  \| \$50,000 \|", report)
+    assert "risk-alerts-progress" not in found
+
+
+def test_a_long_sending_shows_its_progress(
+    service: Service,
+    prefect_api: str,
+    source: str,
+    slack: MockSlack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(artifacts, "PROGRESS_SECONDS", 0.2)
+    slack.fail("emea-risk-alerts", 429, 1)
+    run = service.run(source)
+    progress = ask(_artifacts(prefect_api, run))["risk-alerts-progress"]
+    assert (progress.type, progress.data) == ("progress", 100.0)
+    assert progress.description == "2 of 2 alerts settled"
 
 
 def test_a_failed_run_is_failed_at_prefect_too_without_a_secret(service: Service, prefect_api: str) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +116,14 @@ def test_the_panels_lie_side_by_side_and_on_no_other() -> None:
 
 
 def test_make_sbom_lists_what_is_locked_each_with_its_hashes(tmp_path: Path) -> None:
+    stamp = ".venv-audit/.installed-audit"
+    if not (ROOT / stamp).exists():
+        warnings.warn("make sbom has not been run: its test is SKIPPED", stacklevel=2)
+        pytest.skip("the tools are not installed (make sbom)")
     path = tmp_path / "sbom.cdx.json"
     done = subprocess.run(
-        # The environment is the one of the tests, and is there.
-        ["make", "--old-file=install", "sbom", f"BIN={Path(sys.executable).parent}", f"SBOM={path}"],
+        # Nothing is installed by a test.
+        ["make", f"--old-file={stamp}", "sbom", f"SBOM={path}"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -203,6 +204,22 @@ def test_a_ledger_that_can_not_be_used_is_said_and_nothing_is_sent(
     assert (health.status_code, health.json()["status"]) == (503, "unavailable")
     assert "folder" in health.json()["ledger"]
     assert health.json()["settings"] == "ok"
+
+
+def test_a_ledger_that_its_container_will_forget_is_warned_of_in_the_log_and_by_health(
+    serve: Serve,
+) -> None:
+    if not Path("/dev/shm").is_mount():  # noqa: S108
+        pytest.skip("no disk in memory is here to be forgotten")
+    with TemporaryDirectory(dir="/dev/shm") as forgotten:
+        url = f"sqlite:///{forgotten}/ledger.db"
+        service = serve(DATABASE_URL=url, KUBERNETES_SERVICE_HOST="10.0.0.1")
+        health = service.get("/health")
+        assert health["status"] == "ok"
+        [warning] = health["warnings"]
+        assert "FORGOTTEN" in warning
+        assert "DATABASE_URL" in warning
+        assert warning in service.log.getvalue()
 
 
 def test_without_a_prefect_api_nothing_is_begun_but_what_needs_none_goes_on(

@@ -1,7 +1,9 @@
 """The batch job as an operator starts it: its report, its exit code, and what it says on which stream."""
 
+import contextlib
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -171,3 +173,48 @@ def test_without_a_prefect_api_nothing_is_begun(tmp_path: Path) -> None:
     )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "orchestrator_unreachable" in json.loads(ended.stderr.splitlines()[-1])["message"]
+
+
+def test_a_terminal_shows_how_far_the_run_is_and_which_channel_waits_for_slack(
+    prefect_api: str, tmp_path: Path
+) -> None:
+    terminal, of_the_program = pty.openpty()
+    with MockSlack(retry_after=2) as slack:
+        slack.fail("emea-risk-alerts", 429, 1)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "flows.monthly_risk_alerts", "--month", MONTH),
+                *("--source-uri", write_source(tmp_path / "x.parquet")),
+            ],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "PREFECT_API_URL": prefect_api,
+                "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
+                "SLACK_WEBHOOK_BASE_URL": slack.url,
+                "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
+                "TERM": "xterm",
+                "COLUMNS": "80",
+                "NO_COLOR": "1",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=of_the_program,
+        )
+        os.close(of_the_program)
+        shown = b""
+        # The end of a terminal is an error on Linux.
+        with contextlib.suppress(OSError):
+            while some := os.read(terminal, 65536):
+                shown += some
+        report, _ = process.communicate(timeout=60)
+    os.close(terminal)
+    assert process.returncode == 0
+    assert b"succeeded" in report
+    text = shown.decode()
+    assert "Reading the source" in text
+    assert "8 rows read; 1 of 2 alerts settled" in text
+    assert re.search(r"emea-risk-alerts .* 0/1 waits for Slack until \d\d:\d\d:\d\d", text)
+    assert not re.search(r"\x1b\[\d*(;\d+)*m[^\x1b]", text.replace("\x1b[0m", ""))
+    # What was drawn is wiped: the last thing shown is an empty line.
+    assert text.endswith("\x1b[2K") or "\x1b[2K" in text[-80:]

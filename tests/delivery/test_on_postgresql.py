@@ -4,16 +4,19 @@ import asyncio
 import os
 import random
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from core.database import Database
+from core.errors import LedgerError
 from core.ledger import Ledger
 from tests.delivery.test_killed import ALERTS, CHANNELS, PLANNED, Driver
-from tests.delivery.world import accounts, deliver, look, send_in_a_run, settings
+from tests.delivery.world import accounts, deliver, look, routed, send_in_a_run, settings
 from tests.postgresql import Server, server
 from tests.slack.hostile import HostileSlack, answer, slowly
 
@@ -96,3 +99,51 @@ def test_six_runs_side_by_side_send_each_alert_once_and_all_counts_are_true(
     counts = [look(ledger, run_id).view.counts for run_id in runs]
     assert sum(found.alerts_sent for found in counts) == len(PLANNED)
     assert all(found.alerts_sent + found.skipped_replay == len(PLANNED) for found in counts)
+
+
+def test_a_run_lives_through_a_cut_and_a_restart_while_slack_is_asked(
+    slack: HostileSlack, postgresql: Server, database_url: str, ledger: Ledger
+) -> None:
+    """Between two transactions a connection is idle, and another one does as well."""
+
+    async def cut(writer: asyncio.StreamWriter) -> None:
+        postgresql.end_connections(database_url)
+        await answer(200, "ok")(writer)
+
+    async def go(writer: asyncio.StreamWriter) -> None:
+        postgresql.stop()
+        threading.Timer(0.3, postgresql.start).start()
+        await answer(200, "ok")(writer)
+
+    slack.script("/amer", answer(200, "ok"), cut, answer(200, "ok"), go, answer(200, "ok"))
+    alerts = [routed(f"A-{number}") for number in range(6)]
+    over = deliver(ledger, alerts, settings(slack.url, database_url))
+    assert set(over.statuses.values()) == {"sent"}
+    assert len(slack.requests) == len(alerts)
+
+
+def test_a_server_that_restarts_at_any_moment_of_a_run_has_nothing_sent_twice_and_nothing_lost(
+    slack: HostileSlack, postgresql: Server, database_url: str, ledger: Ledger
+) -> None:
+    chosen = settings(slack.url, database_url)
+    for channel in CHANNELS:
+        slack.script(f"/{channel}", slowly(0.01, answer(200, "ok")))
+
+    def restart() -> None:
+        while len(slack.requests) < len(CHANNELS):
+            time.sleep(0.005)
+        postgresql.stop()
+        postgresql.start()
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+    with suppress(LedgerError):
+        deliver(ledger, ALERTS, chosen, "restarted")
+    restarting.join()
+    replay = deliver(ledger, ALERTS, chosen)
+
+    seen = Counter(accounts(request.message["text"] for request in slack.requests))
+    unconfirmed = {account for account, status in replay.statuses.items() if status == "unconfirmed"}
+    assert max(seen.values()) == 1
+    assert sorted({*seen, *unconfirmed}) == [account for account, _ in PLANNED]
+    assert look(ledger, "restarted").view.status != "running"

@@ -1,5 +1,6 @@
 """A ledger on PostgreSQL: the same promises as on SQLite, kept by a server that may be anywhere."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -10,15 +11,17 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine, event
 
 from core import postgresql as dialect
-from core.database import VERSION_TABLE, Database
-from core.domain import AlertStatus
-from core.errors import LedgerError
+from core.database import VERSION_TABLE, Database, parse_url
+from core.domain import AlertStatus, Delivery
+from core.errors import LedgerCut, LedgerError
 from core.ledger import Ledger
+from core.postgresql import postgresql_engine
+from core.settings import Settings
 from core.tables import METADATA, HealthCheckRow
-from tests.delivery.world import NOW, begin, routed
+from tests.delivery.world import NOW, begin, look, routed
 from tests.postgresql import Server
 
 ROOT = Path(__file__).parents[2]
@@ -159,9 +162,101 @@ def test_a_ledger_of_a_newer_version_and_somebody_elses_tables_are_refused(postg
             Database(url)
 
 
-def test_a_server_that_is_not_there_is_an_error_without_the_password() -> None:
+def refusal(url: str) -> str:
+    """Give the one line that says why a ledger can't be opened."""
     began = time.monotonic()
-    with pytest.raises(LedgerError, match="can't be used") as caught:
-        Database("postgresql://someone:hunter2canary@127.0.0.1:1/ledger")
-    assert "hunter2canary" not in caught.value.message
-    assert time.monotonic() - began < 30
+    with pytest.raises(LedgerError) as caught:
+        Database(url).close()
+    assert time.monotonic() - began < 15
+    assert caught.value.code == "ledger_unavailable"
+    assert "canary" not in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.message.endswith("Check DATABASE_URL, its server and the role's privileges")
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("127.0.0.1:1/ledger", "Connection refused"),
+        ("nowhere.invalid/ledger", "nowhere.invalid"),
+        ("/ledger?host=/no/such/folder", "No such file or directory"),
+    ],
+)
+def test_a_server_that_is_not_there_is_named_and_no_password(where: str, why: str) -> None:
+    assert why in refusal(f"postgresql://someone:canary%2Fhunter2@{where}")
+
+
+def test_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        assert "timeout" in refusal(f"postgresql://u:canary@127.0.0.1:{port}/ledger?connect_timeout=2")
+
+
+def test_what_the_server_refuses_is_named_and_no_password(postgresql: Server, postgresql_url: str) -> None:
+    login = postgresql.new_login(postgresql_url, "p@ss/canary")
+    assert "password authentication failed" in refusal(login.format(password="wrong-canary"))
+    missing = postgresql_url.replace("/test_", "/no_test_")
+    assert "does not exist" in refusal(missing)
+    Database(login.format(password="p%40ss%2Fcanary")).close()
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+@pytest.mark.parametrize(
+    ("query", "setting", "value"),
+    [
+        ("", "statement_timeout", "30s"),
+        ("&application_name=alerts", "application_name", "alerts"),
+        ("&options=-c%20statement_timeout%3D7s", "statement_timeout", "7s"),
+        ("&options=-c%20search_path%3Dother", "synchronous_commit", "on"),
+        ("&connect_timeout=3&sslmode=disable", "TimeZone", "UTC"),
+    ],
+)
+def test_each_form_of_url_means_the_same_and_its_own_options_win(
+    postgresql: Server, scheme: str, query: str, setting: str, value: str
+) -> None:
+    url = f"{scheme}://postgres@/postgres?host={postgresql.folder}{query}"
+    assert Settings(database_url=url).database_url == url
+    engine = postgresql_engine(parse_url(url))
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(f"SHOW {setting}").scalar() == value
+    engine.dispose()
+
+
+def test_an_answer_waits_for_a_server_that_restarts(postgresql: Server, postgresql_url: str) -> None:
+    with closing(Ledger(Database(postgresql_url))) as ledger:
+        alerts = [routed("A-1"), routed("A-2")]
+        begin(ledger, "run-1", alerts)
+        ledger.claim("run-1", alerts[0], NOW)
+        postgresql.stop()
+        with pytest.raises(LedgerError):
+            ledger.check_writable(NOW)
+        back = threading.Timer(0.2, postgresql.start)
+        back.start()
+        ledger.settle("run-1", Delivery("A-1", AlertStatus.SENT, "amer"), NOW)
+        back.join()
+        assert ledger.claim("run-1", alerts[1], NOW).status is AlertStatus.SENDING
+        ledger.finish("run-1", None, NOW)
+        assert look(ledger, "run-1").statuses == {"A-1": "sent", "A-2": "unconfirmed"}
+
+
+def test_a_commit_without_an_answer_claims_nothing_that_is_then_sent(
+    postgresql: Server, postgresql_url: str
+) -> None:
+    """Whether the claim was written, nobody can know; so it is left to the next run to find out."""
+    with closing(Ledger(Database(postgresql_url))) as ledger:
+        alert = routed("A-1")
+        begin(ledger, "run-1", [alert])
+        cuts = []
+
+        @event.listens_for(ledger._database._engine, "commit")
+        def _cut(_connection: Connection) -> None:
+            if not cuts:
+                cuts.append(True)
+                postgresql.end_connections(postgresql_url)
+
+        with pytest.raises(LedgerCut) as caught:
+            ledger.claim("run-1", alert, NOW)
+        assert not caught.value.undone
+        ledger.finish("run-1", caught.value, NOW)
+        assert begin(ledger, "run-2", [alert]) == [alert]

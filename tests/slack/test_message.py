@@ -76,6 +76,40 @@ def test_any_arr_reads_as_money(arr: int, shown: str) -> None:
     assert f"\nARR: {shown}\n" in build(replace(ALERT, arr=arr))["text"]
 
 
+@pytest.mark.parametrize(
+    ("months", "arr", "shown"),
+    [
+        (1, 99_999, "🟡 *New*: first month at risk  ·  💰 *$99,999* ARR"),
+        (2, 100_000, "🟠 *2 months* at risk  ·  💰💰 *$100,000* ARR"),
+        (5, 999_999, "🟠 *5 months* at risk  ·  💰💰 *$999,999* ARR"),
+        (6, 1_000_000, "🔴 *6 months* at risk  ·  💰💰💰 *$1,000,000* ARR"),
+        (24, None, "🔴 *24 months* at risk  ·  *ARR unknown*"),
+        (3, 0, "🟠 *3 months* at risk  ·  *$0* ARR"),
+    ],
+)
+def test_how_long_and_how_much_is_seen_at_a_glance(months: int, arr: int | None, shown: str) -> None:
+    alert = replace(ALERT, duration_months=months, arr=arr)
+    assert build(alert)["blocks"][1]["text"] == {"type": "mrkdwn", "text": shown}
+
+
+@pytest.mark.parametrize(
+    ("renewal", "shown"),
+    [
+        (date(2026, 1, 31), "⏰ 2026-01-31 (this month)"),
+        (date(2026, 2, 1), "⏰ 2026-02-01 (next month)"),
+        (date(2026, 4, 30), "⏰ 2026-04-30 (in 3 months)"),
+        (date(2026, 5, 1), "2026-05-01 (in 4 months)"),
+        (date(2025, 12, 31), "2025-12-31 (last month)"),
+        (date(2025, 1, 1), "2025-01-01 (12 months ago)"),
+        (None, "Unknown"),
+    ],
+)
+def test_a_renewal_says_how_near_it_is_to_the_month_of_the_alert(renewal: date | None, shown: str) -> None:
+    blocks = build(replace(ALERT, renewal_date=renewal))["blocks"]
+    assert f"Renewal date\n{shown}" in texts(blocks)
+    assert "As of January 2026" in texts(blocks)
+
+
 @pytest.mark.parametrize("owner", ["", "  ", "\n"])
 def test_a_blank_owner_is_no_owner(owner: str) -> None:
     assert "Owner" not in str(build(replace(ALERT, account_owner=owner)))
@@ -85,7 +119,7 @@ def test_in_single_webhook_mode_the_message_names_its_channel_in_text_and_blocks
     message = build(ALERT, name_channel=True)
     assert message["text"].endswith("\nChannel: #amer-risk-alerts")
     assert message["blocks"][-1]["type"] == "context"
-    assert message["blocks"][-1]["elements"][0]["text"] == "Channel: #amer-risk-alerts"
+    assert message["blocks"][-1]["elements"][-1]["text"] == "Channel: #amer-risk-alerts"
     assert "Channel" not in str(build(ALERT))
 
 
@@ -117,7 +151,7 @@ def test_a_long_name_is_cut_in_the_header_and_whole_in_the_text() -> None:
 
 def test_a_link_too_long_for_a_block_is_left_out_of_it() -> None:
     blocks = build(replace(ALERT, account_id="x" * 4000))["blocks"]
-    assert [block["type"] for block in blocks] == ["header", "section"]
+    assert [block["type"] for block in blocks] == ["header", "section", "section", "context"]
 
 
 ANY = st.text(st.characters(), max_size=200) | st.text("&<>\n\r\u2028\x00\x85a…*", max_size=60)
@@ -151,13 +185,16 @@ def test_whatever_the_data_limits_lines_and_escapes_hold(alert: Alert, name_chan
         expected.remove("Owner")
     assert labels == expected
 
-    header, fields, *rest = message["blocks"]
+    assert len(message["blocks"]) <= 50
+    header, severity, fields, *rest = message["blocks"]
+    assert 0 < len(severity["text"]["text"]) <= 3000
     assert 0 < len(header["text"]["text"]) <= 150
     assert len(header["text"]["text"].splitlines()) == 1
     assert 0 < len(fields["fields"]) <= 10
     assert all(0 < len(field["text"]) <= 2000 for field in fields["fields"])
     assert all(len(field["text"].splitlines()) == 2 for field in fields["fields"])
     assert all(len(block.get("text", {}).get("text", "")) <= 3000 for block in rest)
+    assert all(0 < len(block["elements"]) <= 10 for block in rest if block["type"] == "context")
     assert sum(len(found) for found in texts(message["blocks"])) <= 13_200
 
     links = {block["text"]["text"] for block in rest if block["type"] == "section"}

@@ -1,0 +1,27 @@
+"""What a person does about an alert that was not delivered, by its reason, in one line."""
+
+from core.errors import Interrupted
+from core.slack import CHANNEL_WIDE_WORDS
+
+AGAIN = "then run the month again"
+
+_BY_REASON = {
+    "unknown_region": f"give the region a channel in REGIONS, or have the source mended; {AGAIN}",
+    "redirected": f"the webhook's address is not Slack's any more: mend it; {AGAIN}",
+    "rate_limited": "Slack was busy through all tries: run the month again later",
+    "server_error": "Slack was in trouble through all tries: run the month again later",
+    "connection_failed": f"look at the network, the proxy and the address; {AGAIN}",
+    "invalid_url": f"mend the webhook's address; {AGAIN}",
+    "no_answer": "it may have been posted: look in the channel for it, then settle it",
+    "process_died": "it may have been posted: look in the channel for it, then settle it",
+    Interrupted.code: "the run was stopped before its turn: run the month again",
+}
+
+
+def advice(reason: str | None) -> str:
+    """Say what to do; for a code of ours or a word of Slack's without a line of its own, in general."""
+    if reason in _BY_REASON:
+        return _BY_REASON[reason]
+    if reason in CHANNEL_WIDE_WORDS:
+        return f"mend the channel or its webhook; {AGAIN}"
+    return f"see the error; when its cause is gone, {AGAIN.removeprefix('then ')}"

@@ -1,0 +1,107 @@
+"""Draw a message as Slack shows it, from the real payload, with Chromium: docs/pictures/slack_message.png.
+
+    python examples/make_slack_picture.py [--out FILE] [--chromium PROGRAM]
+
+The payloads are those of `preview.json` beside this file, as `POST /preview` answered. What is drawn is a
+likeness: the blocks that this project sends, as wide as on a phone, in fonts of this machine.
+"""
+
+import argparse
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+SHOWN = ("ACC-90005", "ACC-90031")
+WIDTH, HEIGHT = 920, 340
+
+STYLE = """
+body { margin: 0; padding: 14px; background: #f3f3f5; display: flex; gap: 14px; align-items: flex-start;
+  font: 15px/1.45 Lato, "Noto Sans", "DejaVu Sans", "Noto Color Emoji", sans-serif; color: #1d1c1d; }
+article { background: #fff; border: 1px solid #ddd; border-radius: 12px; padding: 12px 14px; flex: 1;
+  min-width: 0; box-sizing: border-box; }
+.from { display: flex; gap: 8px; align-items: center; margin-bottom: 4px; }
+.from i { width: 32px; height: 32px; border-radius: 6px; background: #611f69; color: #fff; font-style: normal;
+  display: grid; place-items: center; font-size: 17px; }
+.from small { background: #e8e8e8; border-radius: 3px; padding: 0 4px; color: #616061; font-size: 10px; }
+h2 { font-size: 18px; line-height: 1.3; margin: 6px 0 8px; }
+p { margin: 6px 0; }
+dl { display: grid; grid-template-columns: 1fr 1fr; gap: 8px 16px; margin: 8px 0; }
+dl div { white-space: pre-line; overflow-wrap: anywhere; }
+a { color: #1264a3; text-decoration: none; }
+footer { color: #616061; font-size: 12px; margin-top: 6px; }
+"""
+
+
+def main() -> None:
+    """Write the picture; ends with an error where there is no Chromium."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "pictures" / "slack_message.png")
+    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
+    options = parser.parse_args()
+    if options.chromium is None:
+        sys.exit("Chromium was not found: install it, or name it with --chromium")
+    alerts = json.loads((HERE / "preview.json").read_text(encoding="utf-8"))["alerts"]
+    messages = [alert["message"] for alert in alerts if alert["account_id"] in SHOWN]
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "message.html"
+        page.write_text(as_html(messages), encoding="utf-8")
+        subprocess.run(  # noqa: S603  # the browser that was asked for
+            [
+                options.chromium,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                "--disable-background-networking",
+                f"--user-data-dir={folder}/profile",
+                f"--window-size={WIDTH},{HEIGHT}",
+                f"--screenshot={options.out.resolve()}",
+                page.as_uri(),
+            ],
+            check=True,
+            stderr=subprocess.DEVNULL,
+            timeout=120,
+        )
+    print(options.out)  # a script speaks on its terminal
+
+
+def as_html(messages: list[dict[str, Any]]) -> str:
+    """Lay messages out side by side."""
+    articles = "".join(
+        '<article><div class="from"><i>🚩</i><b>Account Risk Alerts</b><small>APP</small></div>'
+        + "".join(map(_block, message["blocks"]))
+        + "</article>"
+        for message in messages
+    )
+    return f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>{articles}'
+
+
+def _block(block: dict[str, Any]) -> str:
+    if block["type"] == "header":
+        return f"<h2>{_text(block['text'])}</h2>"
+    if block["type"] == "context":
+        return f"<footer>{' &nbsp; '.join(map(_text, block['elements']))}</footer>"
+    if "fields" in block:
+        return f"<dl>{''.join(f'<div>{_text(field)}</div>' for field in block['fields'])}</dl>"
+    return f"<p>{_text(block['text'])}</p>"
+
+
+def _text(text: dict[str, Any]) -> str:
+    """Show a text object: Slack's three entities are HTML's too."""
+    shown = html.escape(html.unescape(text["text"]), quote=False)
+    if text["type"] == "mrkdwn":
+        if link := re.fullmatch(r"<([^|>]+)\|([^>]+)>", text["text"]):
+            return f'<a href="{link[1]}">{link[2]}</a>'
+        shown = re.sub(r"\*([^*]+)\*", r"<b>\1</b>", shown)
+    return shown
+
+
+if __name__ == "__main__":
+    main()

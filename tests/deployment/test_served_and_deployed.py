@@ -1,0 +1,247 @@
+"""What the README says of Prefect, for real: `make serve`, `prefect deploy --all`, a worker, its runs."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+import yaml
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.workers.base import BaseJobConfiguration
+
+from examples.mock_slack import MockSlack
+from tests.prefect_homes import NewHome
+from tests.service import row, write_source
+
+ROOT = Path(__file__).parents[2]
+FLOW = "monthly-risk-alerts"
+SECRETS = {
+    "SLACK_WEBHOOK_URL": ("risk-alerts-slack-webhook-url", "https://hooks.example/secret"),
+    "DATABASE_URL": ("risk-alerts-database-url", "postgresql://alerts:secret@db.example/alerts"),
+}
+
+
+@dataclass(frozen=True)
+class Served:
+    """The two of `make serve`, and the environment that whoever works with them has."""
+
+    api: httpx.Client
+    prefect: SyncPrefectClient
+    environment: dict[str, str]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
+    """Ask until there is an answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+    return answer
+
+
+@contextmanager
+def process(*arguments: str, environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a program of ours until the context ends; it must then end well within seconds of a SIGTERM."""
+    with log.open("wb") as file:
+        running = subprocess.Popen(
+            [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, stdout=file, stderr=file
+        )
+    try:
+        yield running
+    finally:
+        running.send_signal(signal.SIGTERM)
+        try:
+            code = running.wait(40)
+        finally:
+            running.kill()
+    assert code in {0, -signal.SIGTERM}, log.read_text(errors="replace")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    with ExitStack() as stack:
+        slack = stack.enter_context(MockSlack())
+        api, prefect = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+        environment = {
+            **os.environ,
+            "API_PORT": api.rsplit(":", 1)[1],
+            "PREFECT_PORT": prefect.rsplit(":", 1)[1],
+            "PREFECT_HOME": str(new_prefect_home()),
+            "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+            "SLACK_WEBHOOK_BASE_URL": slack.url,
+            "SLACK_CHANNEL_RATE": "0",
+            "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
+            # Prefect's own pauses, which are not what is tested.
+            "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+            "PREFECT_DEPLOYMENT_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
+            "PREFECT_API_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
+        }
+        stack.enter_context(process("flows.serve", environment=environment, log=folder / "serve.log"))
+        client = stack.enter_context(httpx.Client(base_url=api, timeout=60))
+        wait_for(lambda: "Ctrl-C stops both." in (folder / "serve.log").read_text(), 120)
+        stack.enter_context(temporary_settings({PREFECT_API_URL: f"{prefect}/api"}))
+        environment["PREFECT_API_URL"] = f"{prefect}/api"
+        yield Served(client, stack.enter_context(get_client(sync_client=True)), environment)
+
+
+@pytest.fixture(scope="module")
+def deployed(served: Served) -> Served:
+    """Make the three pools, and deploy as the README shows."""
+    for pool, template in (
+        ("risk-alerts", None),
+        ("risk-alerts-docker", "prefect-pool-docker.json"),
+        ("risk-alerts-kubernetes", "prefect-pool-kubernetes.json"),
+    ):
+        more = (
+            {"base_job_template": yaml.safe_load((ROOT / "deploy" / template).read_text())}
+            if template
+            else {}
+        )
+        kind = pool.removeprefix("risk-alerts-") if template else "process"
+        served.prefect.create_work_pool(WorkPoolCreate(name=pool, type=kind, **more))
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "deploy", "--all"],
+        cwd=ROOT,
+        env=served.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return served
+
+
+def test_a_run_of_the_api_is_seen_in_prefect(served: Served, source: str) -> None:
+    answer = served.api.post("/runs", json={"source_uri": source, "month": "2026-01-01"})
+    run = served.api.get(f"/runs/{answer.json()['run_id']}").json()
+    assert run["status"] == "succeeded"
+    flow_run = served.prefect.read_flow_run(run["flow_run_id"])
+    assert flow_run.state
+    assert flow_run.state.is_completed()
+    ui = httpx.get(served.environment["PREFECT_API_URL"].removesuffix("/api"), follow_redirects=True)
+    assert "Prefect" in ui.text
+
+
+def test_each_deployment_is_on_its_pool_and_only_one_has_an_active_schedule(deployed: Served) -> None:
+    active = {}
+    for name, pool in (("monthly", ""), ("monthly-docker", "-docker"), ("monthly-kubernetes", "-kubernetes")):
+        found = deployed.prefect.read_deployment_by_name(f"{FLOW}/{name}")
+        assert found.work_pool_name == f"risk-alerts{pool}"
+        assert found.parameters.keys() == {"source_uri", "dry_run"}
+        assert found.global_concurrency_limit
+        assert found.global_concurrency_limit.limit == 1
+        assert str(found.concurrency_options.collision_strategy.value) == "ENQUEUE"
+        (schedule,) = (one for one in found.schedules if isinstance(one.schedule, CronSchedule))
+        assert schedule.schedule.cron == "0 8 1 * *"
+        assert schedule.schedule.timezone == "America/New_York"
+        active[name] = schedule.active
+    assert active == {"monthly": True, "monthly-docker": False, "monthly-kubernetes": False}
+
+
+def configuration(name: str) -> BaseJobConfiguration:
+    """Give what the worker of the pool makes of a deployment's job variables."""
+    return asyncio.run(_configuration(name))
+
+
+async def _configuration(name: str) -> BaseJobConfiguration:
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name(f"{FLOW}/monthly-{name}")
+        pool = await client.read_work_pool(f"risk-alerts-{name}")
+        return await BaseJobConfiguration.from_template_and_values(
+            base_job_template=pool.base_job_template, values=deployment.job_variables, client=client
+        )
+
+
+def test_the_docker_workers_containers_get_the_secrets_that_prefect_keeps_nowhere_in_plain_text(
+    deployed: Served,
+) -> None:
+    for block, value in SECRETS.values():
+        Secret(value=value).save(block)
+    environment = configuration("docker").env
+    assert {name: environment[name] for name in SECRETS} == {name: v for name, (_, v) in SECRETS.items()}
+    assert "amer-risk-alerts" in (environment["REGIONS"] or "")
+    for kept in (
+        deployed.prefect.read_deployment_by_name(f"{FLOW}/monthly-docker").model_dump_json(),
+        deployed.prefect.read_work_pool("risk-alerts-docker").model_dump_json(),
+    ):
+        assert "secret@" not in kept
+        assert "example/secret" not in kept
+
+
+def test_the_kubernetes_workers_jobs_get_the_secrets_from_kubernetes(deployed: Served) -> None:
+    assert SECRETS.keys().isdisjoint(configuration("kubernetes").env)
+    template = deployed.prefect.read_work_pool("risk-alerts-kubernetes").base_job_template
+    (container,) = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "{{ secret }}"}}]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+
+
+def test_a_run_by_hand_and_a_scheduled_one_are_worked_off_one_after_the_other(
+    deployed: Served, tmp_path: Path
+) -> None:
+    this_month = datetime.now(ZoneInfo("America/New_York")).date().replace(day=1)
+    source = write_source(
+        tmp_path / "status.parquet", [row("by-hand", "2025-06-01"), row("now", str(this_month))]
+    )
+    deployment = deployed.prefect.read_deployment_by_name(f"{FLOW}/monthly")
+    by_hand = deployed.prefect.create_flow_run_from_deployment(
+        deployment.id, parameters={"source_uri": source, "month": "2025-06-01"}
+    )
+    # The deployment's own schedule waits for the first of a month; one more, of the same zone, does not.
+    soon = IntervalSchedule(
+        interval=timedelta(days=1),
+        anchor_date=datetime.now(UTC) + timedelta(seconds=3),
+        timezone="America/New_York",
+    )
+    answer = httpx.post(
+        f"{deployed.environment['PREFECT_API_URL']}/deployments/{deployment.id}/schedules",
+        json=[
+            {"active": True, "schedule": soon.model_dump(mode="json"), "parameters": {"source_uri": source}}
+        ],
+    )
+    assert answer.is_success, answer.text
+
+    def finished() -> list[dict[str, Any]]:
+        runs = deployed.api.get("/runs").json()["runs"]
+        return [run for run in runs if run["source_uri"] == source and run["finished_at"]]
+
+    log = tmp_path / "worker.log"
+    with process(
+        "prefect", "worker", "start", "--pool", "risk-alerts", environment=deployed.environment, log=log
+    ):
+        wait_for(lambda: len(finished()) == 2, 90)
+    runs = sorted(finished(), key=lambda run: run["started_at"])
+    assert [run["status"] for run in runs] == ["succeeded"] * 2
+    assert {run["month"] for run in runs} == {"2025-06-01", str(this_month)}
+    assert all(run["counts"]["alerts_sent"] == 1 for run in runs)
+    assert all(before["finished_at"] <= after["started_at"] for before, after in pairwise(runs))
+    flow_runs = {run["month"]: run["flow_run_id"] for run in runs}
+    assert flow_runs["2025-06-01"] == str(by_hand.id)
+    scheduled = deployed.prefect.read_flow_run(flow_runs[str(this_month)])
+    assert scheduled.auto_scheduled
+    assert "month" not in scheduled.parameters

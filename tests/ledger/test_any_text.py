@@ -1,0 +1,52 @@
+"""Whatever text a source holds is stored, found and given back the same, on both databases."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.domain import AlertStatus, Delivery
+from core.errors import RunNotFound
+from core.ledger import Ledger
+from tests.delivery.world import MONTH, NOW, begin, routed
+
+# What PostgreSQL can't hold, what stands for it there, and what may look like either.
+HOSTILE = st.text(st.sampled_from("\0\x1001\\%é😀"), max_size=6)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+)
+@given(ids=st.sets(HOSTILE, min_size=1, max_size=4), other=HOSTILE)
+def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[str], other: str) -> None:
+    first, second = str(uuid4()), str(uuid4())
+    alerts = [
+        replace(
+            item,
+            channel=other or "amer",
+            alert=replace(item.alert, account_name=other, account_region=other, account_owner=other),
+        )
+        for item in map(routed, sorted(ids))
+    ]
+    known = ledger.outcomes(MONTH)
+    new = [item for item in alerts if item.alert.account_id not in known]
+    assert begin(ledger, first, alerts) == new
+    for item in new:
+        assert ledger.claim(first, item, NOW).status is AlertStatus.SENDING
+        sent = Delivery(item.alert.account_id, AlertStatus.SENT, item.channel, error=other)
+        ledger.settle(first, sent, NOW)
+    ledger.finish(first, None, NOW)
+
+    assert begin(ledger, second, alerts) == []
+    assert set(ledger.deliveries(second)) == ids <= set(ledger.outcomes(MONTH))
+    for view in ledger.history.alerts(first, None, 10, None).alerts:
+        assert (view.account_name, view.account_region, view.account_owner) == (other, other, other)
+        assert view.status == "skipped_replay" or (view.channel, view.error) == (other or "amer", other)
+    ledger.finish(second, None, NOW)
+
+
+def test_a_run_that_no_ledger_can_name_is_not_found(ledger: Ledger) -> None:
+    with pytest.raises(RunNotFound):
+        ledger.history.run("\0")
