@@ -62,6 +62,7 @@ examples: install ## Make the example outputs in examples/ anew
 .PHONY: pictures
 pictures: install ## Draw the pictures of the docs anew, from the real thing; needs Chromium
 	@$(BIN)/python examples/make_slack_picture.py
+	@$(BIN)/python examples/make_prefect_pictures.py
 
 # Needs root, buildah and debootstrap, and four minutes; no Docker engine.
 .PHONY: image-test

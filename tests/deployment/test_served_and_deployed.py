@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ from tests.service import row, write_source
 
 ROOT = Path(__file__).parents[2]
 FLOW = "monthly-risk-alerts"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SECRETS = {
     "SLACK_WEBHOOK_URL": ("risk-alerts-slack-webhook-url", "https://hooks.example/secret"),
     "DATABASE_URL": ("risk-alerts-database-url", "postgresql://alerts:secret@db.example/alerts"),
@@ -136,15 +138,30 @@ def deployed(served: Served) -> Served:
     return served
 
 
-def test_a_run_of_the_api_is_seen_in_prefect(served: Served, source: str) -> None:
+def test_a_run_of_the_api_is_seen_in_prefects_ui(served: Served, source: str, tmp_path: Path) -> None:
     answer = served.api.post("/runs", json={"source_uri": source, "month": "2026-01-01"})
     run = served.api.get(f"/runs/{answer.json()['run_id']}").json()
     assert run["status"] == "succeeded"
     flow_run = served.prefect.read_flow_run(run["flow_run_id"])
     assert flow_run.state
     assert flow_run.state.is_completed()
-    ui = httpx.get(served.environment["PREFECT_API_URL"].removesuffix("/api"), follow_redirects=True)
-    assert "Prefect" in ui.text
+    ui = served.environment["PREFECT_API_URL"].removesuffix("/api")
+    assert "Prefect" in httpx.get(ui, follow_redirects=True).text
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed: NO BROWSER HAS LOOKED AT THE PREFECT UI")
+    page = subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+            *(f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=15000", "--dump-dom"),
+            f"{ui}/runs/flow-run/{run['flow_run_id']}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    for shown in ("Completed", flow_run.name, "2026-01", "2 regions", "7 Task runs"):
+        assert shown in page
 
 
 def test_each_deployment_is_on_its_pool_and_only_one_has_an_active_schedule(deployed: Served) -> None:
