@@ -7,10 +7,11 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from api.pages.rendering import page, wants_page
 from core.errors import RiskAlertsError
 from core.redaction import redact
 
@@ -135,7 +136,12 @@ def answer_with_problems(app: FastAPI) -> None:
     """Have every error leave the app as a problem: ours, FastAPI's, the router's and defects."""
 
     @app.exception_handler(RiskAlertsError)
-    def _known(_request: Request, error: RiskAlertsError) -> ProblemResponse:
+    def _known(request: Request, error: RiskAlertsError) -> Response:
+        if wants_page(request):
+            status = STATUS.get(error.code, 500)
+            return page(
+                "error.html", status, title=error.code, message=redact(error.message), logged_in=False
+            )
         return problem(error.code, error.message, run_id=error.run_id)
 
     @app.exception_handler(RequestValidationError)

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, StringConstraints
 
+from api.pages.rendering import wants_page
+from api.pages.run_pages import run_page, runs_page
 from api.parameters import Cursor, Limit, Month, MonthFilter
 from api.problems import responses
 from core.domain import AlertStatus, RunRequest, RunStatus
@@ -50,6 +52,9 @@ class RunStarted(BaseModel):
 
     run_id: str = Field(examples=["0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c"])
 
+
+PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+"""A page is another form of the same answer."""
 
 SOURCE_PROBLEMS = (
     "source_not_allowed",
@@ -114,7 +119,12 @@ async def preview_run(body: RunBody, request: Request) -> PreviewView:
     return await _in_thread(request, lambda: preview(body.to_request(), request.app.state.settings))
 
 
-@router.get("/runs", responses=responses("ledger_unavailable"))
+def _vary(response: Response) -> None:
+    """Tell caches that the same address answers with a page or with JSON."""
+    response.headers["Vary"] = "Accept"
+
+
+@router.get("/runs", dependencies=[Depends(_vary)], responses=PAGE | responses("ledger_unavailable"))
 def list_runs(
     request: Request,
     month: MonthFilter = None,
@@ -122,13 +132,24 @@ def list_runs(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> RunPage:
-    """List runs, newest first."""
+    """List runs, newest first. A browser, which asks for HTML, gets a page."""
+    if wants_page(request):
+        # FastAPI passes a response through as it is; the annotation is what programs get.
+        return runs_page(  # type: ignore[return-value]
+            _history(request), month, status, limit, cursor, logged_in=_has_login(request)
+        )
     return _history(request).runs(month, status, limit, cursor)
 
 
-@router.get("/runs/{run_id}", responses=responses("run_not_found", "ledger_unavailable"))
+@router.get(
+    "/runs/{run_id}",
+    dependencies=[Depends(_vary)],
+    responses=PAGE | responses("run_not_found", "ledger_unavailable"),
+)
 def get_run(run_id: str, request: Request) -> RunView:
-    """Give a run with its counts, and samples of its alerts and errors."""
+    """Give a run with its counts, and samples of its alerts and errors. A browser gets a page."""
+    if wants_page(request):
+        return run_page(_history(request), run_id, logged_in=_has_login(request))  # type: ignore[return-value]
     return _history(request).run(run_id)
 
 
@@ -148,6 +169,10 @@ def _prefers_async(prefer: list[str]) -> bool:
     """Find `respond-async` among the preferences, each of which may have parameters."""
     preferences = ",".join(prefer).lower().split(",")
     return any(preference.partition(";")[0].strip() == "respond-async" for preference in preferences)
+
+
+def _has_login(request: Request) -> bool:
+    return request.app.state.sessions is not None
 
 
 def _history(request: Request) -> History:

@@ -15,6 +15,8 @@ from api.answers import CompletedAnswers
 from api.auth import OPEN_PATHS, BearerToken
 from api.examples import add_examples
 from api.limits import LimitedBody
+from api.pages import routes
+from api.pages.session import Sessions
 from api.problems import Problem, answer_with_problems, responses
 from core.errors import LedgerError
 from core.ledger import open_ledger
@@ -69,15 +71,18 @@ def create_app(settings: Settings) -> FastAPI:
         responses=responses("unauthorized", "invalid_request", "internal_error"),
     )
     app.state.settings = settings
+    token = settings.api_token.get_secret_value() if settings.api_token else None
+    app.state.sessions = Sessions(token) if token else None
     app.include_router(runs.router)
     app.include_router(outcomes.router)
+    app.include_router(routes.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     answer_with_problems(app)
     # The last one added is the outermost.
     app.add_middleware(LimitedBody)
-    if settings.api_token is not None:
-        app.add_middleware(BearerToken, token=settings.api_token.get_secret_value())
+    if token and app.state.sessions:
+        app.add_middleware(BearerToken, token=token, sessions=app.state.sessions)
     _complete_answers(app)
     _complete_openapi(app, needs_token=settings.api_token is not None)
     return app

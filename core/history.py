@@ -1,5 +1,6 @@
 """What is asked of the ledger afterwards: runs, and their alerts, page by page."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from sqlalchemy import func, tuple_
@@ -9,16 +10,19 @@ from core.cursors import bad_cursor, decode_cursor, encode_cursor
 from core.database import Database
 from core.domain import AlertStatus, Counts, NotificationStatus, OutcomeStatus, RunStatus, Scan
 from core.errors import RunNotFound
-from core.outcome_views import read_outcome, read_outcomes
+from core.outcome_views import outcomes_by_account, read_outcome, read_outcomes
 from core.outcomes import count
+from core.overview import read_channels, read_months
 from core.standing import Standing, read_standing
 from core.tables import RunAlertRow, RunRow
 from core.views import (
     AlertPage,
     AlertView,
+    ChannelView,
     CountsView,
     DeliveryErrorView,
     ErrorView,
+    MonthView,
     OutcomePage,
     OutcomeView,
     RunPage,
@@ -119,6 +123,21 @@ class History:
         """Give what is on record of one alert for good; raises `OutcomeNotFound`."""
         with self._database.read() as session:
             return read_outcome(session, month, account_id)
+
+    def channels(self, run_id: str) -> list[ChannelView]:
+        """Count the run's alerts by channel and status."""
+        with self._database.read() as session:
+            return read_channels(session, run_id)
+
+    def months(self, until: date = date.max) -> list[MonthView]:
+        """Give what is known of the months up to and with `until`, oldest first."""
+        with self._database.read() as session:
+            return read_months(session, until)
+
+    def latest_outcomes(self, month: date, account_ids: Sequence[str]) -> dict[str, OutcomeView]:
+        """Give what is on record for good of these accounts' alerts, by account_id."""
+        with self._database.read() as session:
+            return outcomes_by_account(session, month, account_ids)
 
     def standing(self) -> Standing:
         """Give what there is of each status now; no run waits for it."""

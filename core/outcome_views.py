@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -45,6 +45,13 @@ def read_outcome(session: Session, month: date, account_id: str) -> OutcomeView:
     if not rows:
         raise OutcomeNotFound(f"No alert of account {account_id!r} in {month} is in the ledger")
     return _views(session, rows)[0]
+
+
+def outcomes_by_account(session: Session, month: date, account_ids: Sequence[str]) -> dict[str, OutcomeView]:
+    """Give the outcomes of these accounts in the month, by account_id; those that have none are left out."""
+    wanted = (col(OutcomeRow.month) == month, col(OutcomeRow.account_id).in_(account_ids))
+    rows = session.execute(_outcomes().where(*wanted)).all()
+    return {view.account_id: view for view in _views(session, rows)}
 
 
 def _outcomes() -> Select[Any, Any]:

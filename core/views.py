@@ -154,6 +154,22 @@ class OutcomePage(BaseModel):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
 
 
+class ChannelView(BaseModel):
+    """How many alerts of a run went to a channel, by what became of them."""
+
+    channel: str | None
+    alerts: dict[AlertStatus, int]
+
+
+class MonthView(BaseModel):
+    """What the last run that succeeded for a month found."""
+
+    month: date
+    run_id: str
+    at_risk: int
+    arr: int = Field(description="Dollars a year of the alerts whose ARR is known.")
+
+
 class PreviewAlertView(BaseModel):
     """What a run would do with an alert, and the message exactly as Slack would get it."""
 

@@ -73,7 +73,7 @@ def make(folder: Path) -> list[Path]:
         _write_source(source)
         with MockSlack() as slack:
             slack.fail(ARCHIVED, 410)
-            _set_environment(scratch, slack.url)
+            set_environment(scratch, slack.url)
             preview, run = _ask(source.as_uri())
             message = next(item for item in slack.messages if "ACC-90005" in item["message"]["text"])
         actual = {run["run_id"]: FIXED["run_id"], run["source_uri"]: SOURCE_URI}
@@ -94,7 +94,7 @@ def _write_source(path: Path) -> None:
     pq.write_table(table.filter(pc.is_in(table["account_id"], value_set=pa.array(ACCOUNTS))), path)
 
 
-def _set_environment(scratch: Path, slack_url: str) -> None:
+def set_environment(scratch: Path, slack_url: str) -> None:
     """Set all that decides what the examples look like, and nothing that the user has set."""
     for setting in (*Settings.model_fields, CONFIG_FILE):
         os.environ.pop(setting.upper(), None)
@@ -109,7 +109,7 @@ def _set_environment(scratch: Path, slack_url: str) -> None:
 
 def _ask(source_uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Get a preview and a run from the API."""
-    with _served() as client:
+    with served() as client:
         body = {"source_uri": source_uri, "month": MONTH}
         preview = client.post("/preview", json=body).raise_for_status().json()
         run_id = client.post("/runs", json=body).raise_for_status().json()["run_id"]
@@ -117,7 +117,7 @@ def _ask(source_uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @contextmanager
-def _served() -> Iterator[httpx.Client]:
+def served() -> Iterator[httpx.Client]:
     """Serve the API on a free port; gives a client of it."""
     # Only now: Prefect takes its settings from the environment when it is first imported.
     from api.service import create_app  # noqa: PLC0415

@@ -1,0 +1,1 @@
+"""Pages for a browser: rendered here, without scripts, and with nothing from anywhere else."""

@@ -1,0 +1,120 @@
+"""The page of one run, and the list of runs."""
+
+from collections import defaultdict
+from datetime import date
+from typing import Any
+
+from fastapi.responses import HTMLResponse
+
+from api.pages.chart import bars, short_money
+from api.pages.rendering import page
+from core.advice import advice
+from core.domain import AlertStatus, Decision, OutcomeStatus, RunStatus
+from core.history import History
+from core.views import AlertView, MonthView, OutcomeView, RunView
+
+SHOWN = 200
+"""So many alerts of each kind are on the page; the API has them all."""
+
+COUNTS = (
+    ("alerts_sent", "sent", "Slack took them in this run"),
+    ("would_send", "would be sent", "this was a dry run"),
+    ("skipped_replay", "sent before", "by an earlier run, or being sent by another"),
+    ("failed_deliveries", "not delivered", "or not surely; below is what to do"),
+    ("below_threshold", "below the ARR threshold", "at risk, and not alerted"),
+)
+
+
+def run_page(
+    history: History, run_id: str, *, logged_in: bool, notice: str = "", status: int = 200
+) -> HTMLResponse:
+    """Show what happened in a run, what is open of it, and how to settle it; raises `RunNotFound`."""
+    run = history.run(run_id)
+    failed = history.alerts(run_id, AlertStatus.FAILED, SHOWN, None)
+    unconfirmed = history.alerts(run_id, AlertStatus.UNCONFIRMED, SHOWN, None)
+    every = history.alerts(run_id, None, SHOWN, None)
+    ids = [alert.account_id for alert in (*failed.alerts, *unconfirmed.alerts)]
+    outcomes = {} if run.dry_run else history.latest_outcomes(run.month, ids)
+    channels = history.channels(run_id)
+    return page(
+        "run.html",
+        status,
+        title=f"Run of {run.month:%B %Y}",
+        run=run,
+        seconds=(run.finished_at - run.started_at).total_seconds() if run.finished_at else None,
+        counts=_counts(run),
+        channels=channels,
+        statuses=[one for one in AlertStatus if any(one in channel.alerts for channel in channels)],
+        failed=_by_reason(failed.alerts, outcomes),
+        more_failed=failed.next_cursor is not None,
+        unconfirmed=[(alert, outcomes.get(alert.account_id)) for alert in unconfirmed.alerts],
+        more_unconfirmed=unconfirmed.next_cursor is not None,
+        alerts=every.alerts,
+        more_alerts=every.next_cursor is not None,
+        settleable={
+            alert.account_id
+            for alert in unconfirmed.alerts
+            if (found := outcomes.get(alert.account_id)) and found.status is OutcomeStatus.UNCONFIRMED
+        },
+        charts=_charts(history.months(run.month)),
+        decisions=list(Decision),
+        notice=notice,
+        logged_in=logged_in,
+    )
+
+
+def runs_page(  # noqa: PLR0913  # what can be asked of the list
+    history: History,
+    month: date | None,
+    status: RunStatus | None,
+    limit: int,
+    cursor: str | None,
+    *,
+    logged_in: bool,
+) -> HTMLResponse:
+    """List runs, newest first, with links that narrow the list."""
+    found = history.runs(month, status, limit, cursor)
+    months = history.months()
+    return page(
+        "runs.html",
+        title="Runs",
+        runs=found.runs,
+        next_cursor=found.next_cursor,
+        limit=limit,
+        month=month,
+        months=sorted({one.month for one in months} | ({month} if month else set()), reverse=True),
+        status=status,
+        statuses=list(RunStatus),
+        charts=_charts(months),
+        logged_in=logged_in,
+    )
+
+
+def _counts(run: RunView) -> list[tuple[int, str, str]]:
+    numbers = run.counts.model_dump()
+    return [
+        (numbers[name], what, hint)
+        for name, what, hint in COUNTS
+        if numbers[name] or name in {"alerts_sent", "failed_deliveries"}
+    ]
+
+
+def _by_reason(
+    alerts: list[AlertView], outcomes: dict[str, OutcomeView]
+) -> list[tuple[str, str, list[tuple[AlertView, OutcomeView | None]]]]:
+    """Put alerts of the same reason together, each with what became of it since, and say what to do."""
+    found: dict[str, list[tuple[AlertView, OutcomeView | None]]] = defaultdict(list)
+    for alert in alerts:
+        found[alert.reason or alert.status.value].append((alert, outcomes.get(alert.account_id)))
+    return [(reason, advice(reason), those) for reason, those in sorted(found.items())]
+
+
+def _charts(months: list[MonthView]) -> list[dict[str, Any]]:
+    if not months:
+        return []
+    accounts = [(f"{one.month:%b %y}", one.at_risk, f"{one.at_risk:,}") for one in months]
+    dollars = [(f"{one.month:%b %y}", one.arr, short_money(one.arr)) for one in months]
+    return [
+        {"id": "accounts", "title": "Accounts at risk", "of": "accounts", "bars": bars(accounts)},
+        {"id": "arr", "title": "ARR of the alerts", "of": "dollars a year", "bars": bars(dollars)},
+    ]

@@ -1,0 +1,154 @@
+"""Chromium through its DevTools: looks at pages of this machine, fills in forms, takes pictures."""
+
+import base64
+import itertools
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+
+PATIENCE_SECONDS = 60
+
+
+class Tab:
+    """One page of a browser, and what it complained of."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._ids = itertools.count(1)
+        self.complaints: list[str] = []
+        """Errors of the console, of scripts, of the policy, and of what could not be loaded."""
+        self.status = 0
+        """Of the last document."""
+        for domain in ("Page", "Runtime", "Log", "Network", "Accessibility"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Give what DevTools answers."""
+        number = next(self._ids)
+        self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while True:
+            answer = json.loads(self._connection.recv(PATIENCE_SECONDS))
+            if answer.get("id") == number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+            self._hear(answer)
+
+    def open(self, url: str) -> None:
+        """Go to a page, and wait until it is there."""
+        self._loaded(lambda: self.call("Page.navigate", url=url))
+
+    def press(self, selector: str, **fields: str) -> None:
+        """Fill in the form that a button belongs to, press the button, and wait for the page that comes."""
+        script = f"""(() => {{
+            const button = document.querySelector({json.dumps(selector)});
+            for (const [name, value] of Object.entries({json.dumps(fields)}))
+                button.form.elements[name].value = value;
+            button.click();
+        }})()"""
+        self._loaded(lambda: self.evaluate(script))
+
+    def evaluate(self, script: str) -> Any:
+        """Give the value of an expression in the page."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(answer["exceptionDetails"])
+        return answer["result"].get("value")
+
+    def text(self) -> str:
+        """Give what a reader sees."""
+        found: str = self.evaluate("document.body.innerText")
+        return found
+
+    def tree(self) -> list[tuple[str, str]]:
+        """Give role and name of all that a screen reader meets, in order."""
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        return [
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in nodes
+            if not node.get("ignored")
+        ]
+
+    def size(self, width: int, height: int) -> None:
+        """Be a screen of so many pixels."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
+    def prefer(self, scheme: str) -> None:
+        """Be the browser of someone who prefers `light` or `dark`."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.call("Emulation.setEmulatedMedia", features=features)
+
+    def picture(self) -> bytes:
+        """Give the screen as a PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+    def _loaded(self, act: Callable[[], object]) -> None:
+        before = self.evaluate("performance.timeOrigin")
+        act()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        script = "document.readyState == 'complete' && performance.timeOrigin"
+        while time.monotonic() < deadline:
+            if self.evaluate(script) not in {False, before}:
+                return
+            time.sleep(0.02)
+        raise TimeoutError("the page did not come")
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        method, said = event["method"], event["params"]
+        if method == "Runtime.exceptionThrown":
+            self.complaints.append(said["exceptionDetails"]["text"])
+        elif method == "Log.entryAdded" and said["entry"]["level"] in {"error", "warning"}:
+            self.complaints.append(said["entry"]["text"])
+        elif method == "Runtime.consoleAPICalled" and said["type"] in {"error", "warning", "assert"}:
+            self.complaints.append(str(said["args"]))
+        elif method == "Network.responseReceived" and said["type"] == "Document":
+            self.status = said["response"]["status"]
+
+
+@contextmanager
+def browser(program: str) -> Iterator[Tab]:
+    """Give a tab of a headless Chromium with a profile of its own; afterwards nothing of it is left."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        process = subprocess.Popen(  # noqa: S603  # the browser that was asked for
+            [
+                program,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                "--disable-background-networking",
+                "--remote-debugging-port=0",
+                f"--user-data-dir={folder}",
+                "about:blank",
+            ],
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            told = Path(folder) / "DevToolsActivePort"
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while not (told.exists() and told.read_text(encoding="ascii").count("\n")):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("Chromium did not start")
+                time.sleep(0.05)
+            port = told.read_text(encoding="ascii").split()[0]
+            target = httpx.put(f"http://127.0.0.1:{port}/json/new?about:blank").json()
+            with connect(target["webSocketDebuggerUrl"], max_size=None) as connection:
+                yield Tab(connection)
+        finally:
+            process.terminate()
+            process.wait()

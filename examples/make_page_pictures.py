@@ -1,0 +1,58 @@
+"""Take the pictures of a run's page, docs/pictures/run_page_*.png, of a real run that the API shows.
+
+    python examples/make_page_pictures.py [--out FOLDER] [--chromium PROGRAM]
+
+Runs half a year of the sample, the last month against a mock Slack where one channel is archived and two
+messages of another are left without an answer.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from examples import make_examples  # noqa: E402  # found on the path from here
+from examples.devtools import browser  # noqa: E402
+from examples.make_sample import write_sample  # noqa: E402
+from examples.mock_slack import MockSlack  # noqa: E402
+
+MONTHS = ("2025-08-01", "2025-09-01", "2025-10-01", "2025-11-01", "2025-12-01", "2026-01-01")
+WIDTH, HEIGHT = 1080, 1500
+
+
+def main() -> None:
+    """Write the pictures; ends with an error where there is no Chromium."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
+    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
+    options = parser.parse_args()
+    if options.chromium is None:
+        sys.exit("Chromium was not found: install it, or name it with --chromium")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, MockSlack() as slack:
+        source = Path(folder) / "monthly_account_status.parquet"
+        write_sample(source)
+        make_examples.set_environment(Path(folder), slack.url)
+        with make_examples.served() as client, browser(options.chromium) as tab:
+            run_id = ""
+            for month in MONTHS:
+                if month == MONTHS[-1]:
+                    slack.fail("apac-risk-alerts", 410)
+                    # No answer that Slack would give: it says neither yes nor no.
+                    slack.fail("emea-risk-alerts", 101, times=2)
+                body = {"source_uri": source.as_uri(), "month": month}
+                run_id = client.post("/runs", json=body).raise_for_status().json()["run_id"]
+            tab.size(WIDTH, HEIGHT)
+            for scheme in ("light", "dark"):
+                tab.prefer(scheme)
+                tab.open(f"{client.base_url}/runs/{run_id}")
+                picture = options.out / f"run_page_{scheme}.png"
+                picture.write_bytes(tab.picture())
+                print(picture)
+
+
+if __name__ == "__main__":
+    main()
