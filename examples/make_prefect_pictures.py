@@ -7,7 +7,6 @@ and looks at the flow run with Chromium through its DevTools.
 """
 
 import argparse
-import base64
 import json
 import os
 import socket
@@ -18,15 +17,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
-from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from examples.browser import QUIET, find_chromium  # noqa: E402  # found on the path from here
+from examples.devtools import browser, find_chromium  # noqa: E402  # found on the path from here
 from examples.make_sample import write_sample  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
 
@@ -58,7 +55,13 @@ def main() -> None:
                 "prefect_run": f"{prefect}/runs/flow-run/{run['flow_run_id']}",
                 "prefect_report": f"{prefect}/artifacts/artifact/{report}",
             }
-            photograph(Path(folder), pages, options.out)
+            with browser(find_chromium()) as tab:
+                tab.size(WIDTH, HEIGHT)
+                for name, address in pages.items():
+                    tab.open(address)
+                    time.sleep(SETTLE_SECONDS)
+                    (options.out / f"{name}.png").write_bytes(tab.picture())
+                    print(options.out / f"{name}.png")
 
 
 @contextmanager
@@ -86,44 +89,6 @@ def served(folder: Path, slack: str) -> Iterator[tuple[str, str]]:
         finally:
             server.terminate()
             server.wait()
-
-
-def photograph(folder: Path, pages: dict[str, str], out: Path) -> None:
-    """Write `{name}.png` of each page, by its address."""
-    browser = subprocess.Popen(  # noqa: S603  # the browser that was asked for
-        [
-            find_chromium(),
-            *QUIET,
-            "--remote-debugging-port=0",
-            f"--user-data-dir={folder}/profile",
-            f"--window-size={WIDTH},{HEIGHT}",
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        told = folder / "profile" / "DevToolsActivePort"
-        while not told.exists():
-            time.sleep(0.1)
-        port = told.read_text(encoding="ascii").split()[0]
-        target = httpx.put(f"http://127.0.0.1:{port}/json/new?about:blank").json()
-        with connect(target["webSocketDebuggerUrl"], max_size=None) as page:
-            for name, address in pages.items():
-                _call(page, "Page.navigate", url=address)
-                time.sleep(SETTLE_SECONDS)
-                shot = _call(page, "Page.captureScreenshot", format="png")
-                (out / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
-                print(out / f"{name}.png")
-    finally:
-        browser.terminate()
-        browser.wait()
-
-
-def _call(page: Any, method: str, **parameters: Any) -> dict[str, Any]:
-    page.send(json.dumps({"id": 1, "method": method, "params": parameters}))
-    while "id" not in (answer := json.loads(page.recv())):
-        pass
-    result: dict[str, Any] = answer["result"]
-    return result
 
 
 def _free_port() -> int:

@@ -17,7 +17,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from examples.browser import photograph  # noqa: E402  # found on the path from here
+from examples.devtools import photograph  # noqa: E402  # found on the path from here
 
 SHOWN = ("ACC-90005", "ACC-90031")
 WIDTH, HEIGHT = 920, 340
