@@ -62,7 +62,9 @@ examples: install ## Make the example outputs in examples/ anew
 .PHONY: pictures
 pictures: install ## Draw the pictures of the docs anew, from the real thing; needs Chromium
 	@$(BIN)/python examples/make_slack_picture.py
+	@$(BIN)/python examples/make_terminal_picture.py
 	@$(BIN)/python examples/make_prefect_pictures.py
+	@$(BIN)/python examples/make_page_pictures.py
 
 # Needs root, buildah and debootstrap, and four minutes; no Docker engine.
 .PHONY: image-test

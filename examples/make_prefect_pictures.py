@@ -1,16 +1,14 @@
 """Take the pictures of the Prefect UI, docs/pictures/prefect_*.png, of a real run that `make serve` shows.
 
-    python examples/make_prefect_pictures.py [--out FOLDER] [--chromium PROGRAM]
+    python examples/make_prefect_pictures.py [--out FOLDER]
 
 Serves the API and Prefect on free ports, runs the sample against a mock Slack where one channel is archived,
 and looks at the flow run with Chromium through its DevTools.
 """
 
 import argparse
-import base64
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,15 +17,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
-from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from examples.make_sample import write_sample  # noqa: E402  # found on the path from here
+from examples.devtools import browser, find_chromium  # noqa: E402  # found on the path from here
+from examples.make_sample import write_sample  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
 
 REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts", "APAC": "apac-risk-alerts"}
@@ -38,13 +35,10 @@ SETTLE_SECONDS = 6
 
 
 def main() -> None:
-    """Write the pictures; ends with an error where there is no Chromium."""
+    """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
-    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     options = parser.parse_args()
-    if options.chromium is None:
-        sys.exit("Chromium was not found: install it, or name it with --chromium")
     with tempfile.TemporaryDirectory() as folder, MockSlack() as slack:
         slack.fail("apac-risk-alerts", 410)
         source = Path(folder) / "monthly_account_status.parquet"
@@ -61,7 +55,13 @@ def main() -> None:
                 "prefect_run": f"{prefect}/runs/flow-run/{run['flow_run_id']}",
                 "prefect_report": f"{prefect}/artifacts/artifact/{report}",
             }
-            photograph(options.chromium, Path(folder), pages, options.out)
+            with browser(find_chromium()) as tab:
+                tab.size(WIDTH, HEIGHT)
+                for name, address in pages.items():
+                    tab.open(address)
+                    time.sleep(SETTLE_SECONDS)
+                    (options.out / f"{name}.png").write_bytes(tab.picture())
+                    print(options.out / f"{name}.png")
 
 
 @contextmanager
@@ -89,48 +89,6 @@ def served(folder: Path, slack: str) -> Iterator[tuple[str, str]]:
         finally:
             server.terminate()
             server.wait()
-
-
-def photograph(chromium: str, folder: Path, pages: dict[str, str], out: Path) -> None:
-    """Write `{name}.png` of each page, by its address."""
-    browser = subprocess.Popen(  # noqa: S603  # the browser that was asked for
-        [
-            chromium,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--disable-background-networking",
-            "--remote-debugging-port=0",
-            f"--user-data-dir={folder}/profile",
-            f"--window-size={WIDTH},{HEIGHT}",
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        told = folder / "profile" / "DevToolsActivePort"
-        while not told.exists():
-            time.sleep(0.1)
-        port = told.read_text(encoding="ascii").split()[0]
-        target = httpx.put(f"http://127.0.0.1:{port}/json/new?about:blank").json()
-        with connect(target["webSocketDebuggerUrl"], max_size=None) as page:
-            for name, address in pages.items():
-                _call(page, "Page.navigate", url=address)
-                time.sleep(SETTLE_SECONDS)
-                shot = _call(page, "Page.captureScreenshot", format="png")
-                (out / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
-                print(out / f"{name}.png")
-    finally:
-        browser.terminate()
-        browser.wait()
-
-
-def _call(page: Any, method: str, **parameters: Any) -> dict[str, Any]:
-    page.send(json.dumps({"id": 1, "method": method, "params": parameters}))
-    while "id" not in (answer := json.loads(page.recv())):
-        pass
-    result: dict[str, Any] = answer["result"]
-    return result
 
 
 def _free_port() -> int:

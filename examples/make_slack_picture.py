@@ -1,6 +1,6 @@
 """Draw a message as Slack shows it, from the real payload, with Chromium: docs/pictures/slack_message.png.
 
-    python examples/make_slack_picture.py [--out FILE] [--chromium PROGRAM]
+    python examples/make_slack_picture.py [--out FILE]
 
 The payloads are those of `preview.json` beside this file, as `POST /preview` answered. What is drawn is a
 likeness: the blocks that this project sends, as wide as on a phone, in fonts of this machine.
@@ -10,14 +10,15 @@ import argparse
 import html
 import json
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from examples.devtools import photograph  # noqa: E402  # found on the path from here
+
 SHOWN = ("ACC-90005", "ACC-90031")
 WIDTH, HEIGHT = 920, 340
 
@@ -40,36 +41,13 @@ footer { color: #616061; font-size: 12px; margin-top: 6px; }
 
 
 def main() -> None:
-    """Write the picture; ends with an error where there is no Chromium."""
+    """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "pictures" / "slack_message.png")
-    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     options = parser.parse_args()
-    if options.chromium is None:
-        sys.exit("Chromium was not found: install it, or name it with --chromium")
     alerts = json.loads((HERE / "preview.json").read_text(encoding="utf-8"))["alerts"]
     messages = [alert["message"] for alert in alerts if alert["account_id"] in SHOWN]
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "message.html"
-        page.write_text(as_html(messages), encoding="utf-8")
-        subprocess.run(  # noqa: S603  # the browser that was asked for
-            [
-                options.chromium,
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--hide-scrollbars",
-                "--disable-background-networking",
-                f"--user-data-dir={folder}/profile",
-                f"--window-size={WIDTH},{HEIGHT}",
-                f"--screenshot={options.out.resolve()}",
-                page.as_uri(),
-            ],
-            check=True,
-            stderr=subprocess.DEVNULL,
-            timeout=120,
-        )
-    print(options.out)  # a script speaks on its terminal
+    photograph(as_html(messages), options.out, WIDTH, HEIGHT)
 
 
 def as_html(messages: list[dict[str, Any]]) -> str:

@@ -68,7 +68,7 @@ def draw(progress: Progress, spinner: Spinner, now: datetime) -> RenderableType:
     # Those that are under way first; what is done needs no watching.
     ordered = sorted(channels.items(), key=lambda item: (item[1].settled == item[1].total, item[0]))
     for name, one in ordered[:MOST_CHANNELS]:
-        bar = ProgressBar(total=one.total, completed=one.settled, width=BAR_WIDTH)
+        bar = ProgressBar(total=one.total, completed=one.settled, width=BAR_WIDTH, complete_style="cyan")
         table.add_row(Text(one_line(name)), bar, f"{one.settled:,}/{one.total:,}", _note(one, now))
     if len(ordered) > MOST_CHANNELS:
         table.add_row(Text(f"and {len(ordered) - MOST_CHANNELS} more channels"))

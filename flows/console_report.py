@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from core.advice import advice
 from core.domain import AlertStatus
 from core.history import History
 from core.message import money, one_line
@@ -87,3 +88,6 @@ def _print_open(alerts: list[AlertView], console: Console) -> None:
         )
     console.print()
     console.print(table)
+    console.print()
+    for reason in sorted({alert.reason or alert.status.value for alert in open_alerts}):
+        console.print(f"[bold]{escape(reason)}[/bold]: {advice(reason)}.", highlight=False)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import warnings
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_each_expression_is_whole(exposed: dict[str, set[tuple[str, str]]]) -> N
     for expression in EXPRESSIONS:
         for opening, closing in ("()", "[]", "{}"):
             assert expression.count(opening) == expression.count(closing), expression
+
+
+def test_each_rule_rings_when_the_operations_page_says_and_not_before() -> None:
+    cases = Path(__file__).with_name("alerts_test.yml")
+    tried = set(re.findall(r"alertname: (\w+)", cases.read_text(encoding="utf-8")))
+    assert tried == {rule["alert"] for rule in rules()}
+    if shutil.which("promtool") is None:
+        warnings.warn("promtool is not installed: the test of the alert rules is SKIPPED", stacklevel=2)
+        pytest.skip("promtool is not installed (apt-get install prometheus)")
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(cases)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_rule_can_be_loaded_and_says_what_is_the_matter() -> None:

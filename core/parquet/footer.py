@@ -75,6 +75,9 @@ class Footer:
         if self.metadata.schema.column(self.columns[name]).physical_type != "BYTE_ARRAY":
             return False
         chunk = self._chunk(group, name)
+        # Strings stored as differences are small too, but Arrow (26.0) makes no dictionary of them.
+        if any(encoding.startswith("DELTA_") for encoding in chunk.encodings):
+            return False
         return bool(chunk.total_uncompressed_size < REPETITIVE_BYTES * group.rows)
 
     def between(self, group: RowGroup, name: str, values: Sequence[str]) -> Sequence[str]:

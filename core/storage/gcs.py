@@ -1,6 +1,7 @@
 """`gs://`: Google Cloud Storage, or an emulator of it."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -9,9 +10,12 @@ import aiohttp
 # bucket it is and hangs for a minute a call where only HTTP gets through (emulators, many firewalls).
 from fsspec.asyn import get_loop
 from gcsfs.core import GCSFileSystem
+from gcsfs.retry import HttpError
+from google.auth.exceptions import GoogleAuthError, RefreshError
 
 from core.errors import SourceForbidden, SourceUnreachable
 from core.settings import Settings
+from core.storage.refusals import advice
 from core.storage.remote import RemoteStore, call
 from core.storage.source import StoredFile
 
@@ -33,11 +37,16 @@ class GcsStore(RemoteStore):
         return StoredFile(path, info["name"], int(info["size"]), f"generation:{generation}", pin=generation)
 
 
-async def _refuse_redirects(
+async def _refuse(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Refuse what would have aiohttp send the request, with its credentials, to wherever the answer says."""
+    """Refuse what would have aiohttp send the request, with its credentials, to wherever the answer says.
+
+    And end at once what gcsfs would try for half a minute with the same token.
+    """
     response = await handler(request)
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        raise SourceForbidden(f"gs://: {advice(SourceForbidden(''), response.status, None)}")
     if "Location" in response.headers:
         raise SourceUnreachable("gs://: the store wants to send us elsewhere, which it may not")
     return response
@@ -47,7 +56,7 @@ def _connect(settings: Settings) -> Any:
     token = settings.gcs_token.get_secret_value() if settings.gcs_token else None
     options = {
         "endpoint_url": settings.gcs_endpoint_url,
-        "session_kwargs": {"middlewares": (_refuse_redirects,)},
+        "session_kwargs": {"middlewares": (_refuse,)},
         "skip_instance_cache": True,
         "use_listings_cache": False,
     }
@@ -59,7 +68,15 @@ def _connect(settings: Settings) -> Any:
 
     async def connect() -> Any:
         # It asks for credentials, maybe over the network, and blocks meanwhile.
-        return await asyncio.to_thread(GCSFileSystem, token=token, **options)
+        file_system = await asyncio.to_thread(GCSFileSystem, token=token, **options)
+        try:
+            await asyncio.to_thread(file_system.credentials.maybe_refresh)
+        except (GoogleAuthError, HttpError) as error:
+            # What may pass is tried again with the first request; gcsfs would try the rest again too.
+            refused = error.__cause__ or error
+            if isinstance(refused, RefreshError) and not refused.retryable:
+                raise refused from None
+        return file_system
 
     async def connect_or_refuse() -> Any:
         try:

@@ -6,9 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiohttp
-import google.auth.exceptions
 from botocore import exceptions as boto
-from gcsfs.retry import NonRetryableError
 
 from core.errors import (
     RiskAlertsError,
@@ -22,31 +20,14 @@ from core.redaction import redact
 from core.settings import Settings
 from core.stopping import wait_for
 from core.storage.location import Location
+from core.storage.refusals import advice
 from core.storage.source import Bytes, Listing, Range, StoredFile
 
-# No or bad credentials, found out on this side or at the service that issues them.
-CREDENTIAL_ERRORS = (
-    NonRetryableError,
-    PermissionError,
-    boto.CredentialRetrievalError,
-    boto.NoCredentialsError,
-    boto.PartialCredentialsError,
-    boto.ProfileNotFound,
-    boto.SSOError,
-    boto.TokenRetrievalError,
-    google.auth.exceptions.DefaultCredentialsError,
-    google.auth.exceptions.MalformedError,
-    google.auth.exceptions.RefreshError,
-)
-# Codes that S3 answers with 400, though they are about who is asking.
-S3_CREDENTIAL_CODES = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 # Their texts say which host could not be reached, and nothing more.
 CONNECTION_ERRORS = (aiohttp.ClientConnectorError, boto.EndpointConnectionError)
 
-FORBIDDEN = (401, 403)
 NOT_FOUND = 404
 PRECONDITION_FAILED = 412
-BAD_REQUEST = 400
 REPLACED = "was replaced while the source was read"
 
 
@@ -134,27 +115,26 @@ def status_of(error: BaseException) -> int | None:
     return None
 
 
+def _code_of(error: BaseException) -> str | None:
+    """Find the code of S3's error document behind an error; to a HEAD it is the status."""
+    for candidate in (error, error.__cause__):
+        response = getattr(candidate, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code"))
+    return None
+
+
 def _named(what: str, error: Exception) -> SourceError:
-    status = status_of(error)
+    status, code = status_of(error), _code_of(error)
+    if code == "NoSuchBucket":
+        return SourceNotFound(f"{what}: no such bucket")
     if isinstance(error, FileNotFoundError) or status == NOT_FOUND:
         return SourceNotFound(f"{what}: no such object, folder or bucket")
     if status == PRECONDITION_FAILED:
         return SourceChanged(f"{what} {REPLACED}")
-    if isinstance(error, CREDENTIAL_ERRORS) or status in FORBIDDEN or _refused(error, status):
-        answer = f"HTTP {status}" if status else type(error).__name__
-        return SourceForbidden(f"{what}: the store refused the credentials, or there are none ({answer})")
+    if refused := advice(error, status, code):
+        return SourceForbidden(f"{what}: {refused}")
     reason = f"HTTP {status}" if status else type(error).__name__
     if isinstance(error, CONNECTION_ERRORS):
         reason = redact(str(error))
     return SourceUnreachable(f"{what}: the store can't be reached or is in trouble ({reason})")
-
-
-def _refused(error: Exception, status: int | None) -> bool:
-    """Whether it is a refusal that the library or the store says in some other way."""
-    if isinstance(error, OSError) and str(error).startswith("Forbidden"):
-        return True  # gcsfs keeps no status for 403.
-    response = getattr(error.__cause__, "response", None)
-    if status != BAD_REQUEST or not isinstance(response, dict):
-        return False
-    # To a HEAD, which has no room for a reason, S3 says only 400 when a token is expired.
-    return response.get("Error", {}).get("Code") in {*S3_CREDENTIAL_CODES, "400"}

@@ -9,9 +9,11 @@ from aiobotocore.httpsession import AIOHTTPSession
 # s3fs retries a broken body only inside its own `_cat_file`, which can't pin the ETag; hence its wrapper.
 from s3fs.core import S3FileSystem, _error_wrapper
 
+from core.errors import SourceForbidden
 from core.settings import Settings
+from core.storage.location import Location
 from core.storage.remote import RemoteStore
-from core.storage.source import StoredFile
+from core.storage.source import Listing, StoredFile
 
 
 class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
@@ -34,6 +36,22 @@ class S3Store(RemoteStore):
             use_listings_cache=False,
         )
         super().__init__(file_system, settings)
+
+    def find(self, location: Location) -> Listing:
+        """See `Store`; a refusal is asked for its reason, for which the answer to a HEAD has no room."""
+        try:
+            return super().find(location)
+        except SourceForbidden:
+            bucket, _, key = location.path.partition("/")
+            self._call(
+                location.uri,
+                self._fs._call_s3,  # noqa: SLF001
+                "list_objects_v2",
+                Bucket=bucket,
+                Prefix=key,
+                MaxKeys=1,
+            )
+            raise
 
     async def _read_range(self, file: StoredFile, start: int, end: int) -> bytes:
         bucket, _, key = file.key.partition("/")

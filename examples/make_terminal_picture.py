@@ -1,0 +1,95 @@
+"""Draw what the batch job shows on a terminal, from a real run: docs/pictures/terminal.png.
+
+    python examples/make_terminal_picture.py [--out FILE]
+
+Runs the sample on a terminal of 80 columns, against a mock Slack that asks one channel to wait and where
+another is archived. What is drawn is one frame of its progress, and the report at its end.
+"""
+
+import argparse
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from examples.devtools import photograph  # noqa: E402  # found on the path from here
+from examples.make_sample import write_sample  # noqa: E402
+from examples.mock_slack import MockSlack  # noqa: E402
+
+REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts", "APAC": "apac-risk-alerts"}
+COMMAND = ["-m", "flows.monthly_risk_alerts", "--month", "2026-01-01", "--source-uri"]
+COLUMNS = 80
+WIDTH, LINE = 760, 19.6
+PAGE = """<!doctype html><meta charset="utf-8"><style>
+body {{ margin: 0; background: #0c0c0c; color: #d9d9d9; }}
+pre {{ margin: 0; padding: 14px 16px; font: 14px/1.4 "DejaVu Sans Mono", "Noto Color Emoji", monospace; }}
+{stylesheet}</style><pre>{code}</pre>"""
+
+
+def main() -> None:
+    """Write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures" / "terminal.png")
+    options = parser.parse_args()
+    shown = run_on_a_terminal()
+    # The progress is drawn anew in place: a frame is what stands between two wipings.
+    frames = [frame.strip("\r\n") for frame in re.split(r"(?:\r?\x1b\[(?:1A|2K))+", shown) if frame.strip()]
+    waiting = [frame for frame in frames if "waits for Slack" in frame]
+    report = next(frame for frame in reversed(frames) if "Risk alerts" in frame)
+    prompt = "$ python -m flows.monthly_risk_alerts --month 2026-01-01 --source-uri file:///…"
+    text = Text.from_ansi("\n".join([prompt, waiting[0], "", report[report.index("\x1b[1mRisk") :]]))
+    console = Console(record=True, width=COLUMNS, file=Path(os.devnull).open("w"), emoji=False)  # noqa: SIM115
+    console.print(text, highlight=False)
+    html = console.export_html(code_format=PAGE, inline_styles=True, theme=MONOKAI)
+    photograph(html, options.out, WIDTH, int(LINE * (len(text.plain.splitlines()) + 1.5)))
+
+
+def run_on_a_terminal() -> str:
+    """Run the sample as a person would, and give all that the terminal was sent."""
+    terminal, of_the_program = pty.openpty()
+    with tempfile.TemporaryDirectory() as folder, MockSlack(retry_after=2) as slack:
+        slack.fail("emea-risk-alerts", 429, 1)
+        slack.fail("apac-risk-alerts", 410)
+        source = Path(folder) / "status.parquet"
+        write_sample(source)
+        process = subprocess.Popen(  # noqa: S603  # our own interpreter on our own module
+            [sys.executable, *COMMAND, source.as_uri()],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "PREFECT_HOME": f"{folder}/prefect",
+                "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+                "SLACK_WEBHOOK_BASE_URL": slack.url,
+                "SLACK_CHANNEL_RATE": "5",
+                "REGIONS": json.dumps(REGIONS),
+                "TERM": "xterm-256color",
+                "COLUMNS": str(COLUMNS),
+            },
+            stdin=of_the_program,
+            stdout=of_the_program,
+            stderr=of_the_program,
+        )
+        os.close(of_the_program)
+        sent = b""
+        with suppress(OSError):  # The end of a terminal is an error on Linux.
+            while some := os.read(terminal, 65536):
+                sent += some
+        process.wait()
+    os.close(terminal)
+    return sent.decode().replace("\r\n", "\n")
+
+
+if __name__ == "__main__":
+    main()
