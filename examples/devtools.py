@@ -82,13 +82,8 @@ class Tab:
 
     def size(self, width: int, height: int) -> None:
         """Be a screen of so many pixels."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **screen)
 
     def prefer(self, scheme: str) -> None:
         """Be the browser of someone who prefers `light` or `dark`."""

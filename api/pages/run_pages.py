@@ -17,11 +17,11 @@ SHOWN = 200
 """So many alerts of each kind are on the page; the API has them all."""
 
 COUNTS = (
-    ("alerts_sent", "sent", "Slack took them in this run"),
+    ("alerts_sent", "sent", "by this run"),
     ("would_send", "would be sent", "this was a dry run"),
     ("skipped_replay", "sent before", "by an earlier run, or being sent by another"),
-    ("failed_deliveries", "not delivered", "or not surely; below is what to do"),
-    ("below_threshold", "below the ARR threshold", "at risk, and not alerted"),
+    ("failed_deliveries", "not delivered", "below is what to do"),
+    ("below_threshold", "below threshold", "of ARR: not alerted"),
 )
 
 
@@ -92,8 +92,9 @@ def runs_page(  # noqa: PLR0913  # what can be asked of the list
 
 def _counts(run: RunView) -> list[tuple[int, str, str]]:
     numbers = run.counts.model_dump()
+    doubtful = f"{numbers['unconfirmed']:,} of them unconfirmed" if numbers["unconfirmed"] else ""
     return [
-        (numbers[name], what, hint)
+        (numbers[name], what, doubtful if doubtful and name == "failed_deliveries" else hint)
         for name, what, hint in COUNTS
         if numbers[name] or name in {"alerts_sent", "failed_deliveries"}
     ]

@@ -1,0 +1,36 @@
+"""What a page shows of channels and months, the same on both databases."""
+
+from datetime import timedelta
+
+from core.domain import AlertStatus
+from core.errors import SourceNotFound
+from core.ledger import Ledger
+from core.tables import RunRow
+from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, routed
+
+
+def test_each_month_is_what_its_last_run_that_succeeded_found(ledger: Ledger) -> None:
+    for minute, (run_id, names, failed) in enumerate(
+        [("old", ["A-1"], False), ("new", ["A-1", "A-2", "A-3"], False), ("broken", [], True)]
+    ):
+        begin(ledger, run_id, [routed(name, "amer") for name in names])
+        with ledger._database.write() as session:
+            session.get_one(RunRow, run_id).started_at = NOW + timedelta(minutes=minute)
+        ledger.finish(run_id, SourceNotFound("gone") if failed else None, NOW)
+    begin(ledger, "before", [], month=OTHER_MONTH, dry_run=True)
+    ledger.finish("before", None, NOW)
+    found = [(one.month, one.run_id, one.at_risk, one.arr) for one in ledger.history.months(MONTH)]
+    assert found == [(OTHER_MONTH, "before", 2, 0), (MONTH, "new", 5, 150_000)]
+    assert [one.run_id for one in ledger.history.months(OTHER_MONTH)] == ["before"]
+
+
+def test_channels_are_counted_by_what_became_of_their_alerts(ledger: Ledger) -> None:
+    alerts = [routed("A-1"), routed("A-2"), routed("A-3", "emea"), routed("A-4", None)]
+    begin(ledger, "run", alerts)
+    ledger.claim("run", alerts[0], NOW)
+    ledger.finish("run", None, NOW)
+    assert [(one.channel, one.alerts) for one in ledger.history.channels("run")] == [
+        ("amer", {AlertStatus.UNCONFIRMED: 1, AlertStatus.FAILED: 1}),
+        ("emea", {AlertStatus.FAILED: 1}),
+        (None, {AlertStatus.FAILED: 1}),
+    ]

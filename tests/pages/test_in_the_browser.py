@@ -1,0 +1,177 @@
+"""The pages in a real Chromium, over a real uvicorn: they show, settle, log in, and nothing complains."""
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from core.domain import AlertStatus, Delivery
+from core.ledger import Ledger, open_ledger
+from examples.devtools import Tab, browser
+from examples.mock_slack import MockSlack
+from tests.conftest import services
+from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, routed
+from tests.service import Service
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> & {{ 7 * 7 }}\n\u202e\0"
+TOKEN = "canary-browser-token"
+if CHROMIUM is None:
+    warnings.warn("NO CHROMIUM: the pages are not looked at in a browser", stacklevel=1)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Tab]:
+    """Give a tab of a browser."""
+    with browser(CHROMIUM or "") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a place for the ledger."""
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def ledger(folder: Path) -> Iterator[Ledger]:
+    """Give a ledger with two months: alerts sent, without a channel and unconfirmed; names are hostile."""
+    opened = open_ledger(f"sqlite:///{folder}/ledger.db")
+    begin(opened, "before", [routed("A-1")], month=OTHER_MONTH)
+    opened.finish("before", None, NOW)
+    alerts = [routed("A-1"), routed("A-2", "emea"), routed(HOSTILE, "emea"), routed(f"{HOSTILE}2", None)]
+    begin(opened, "run", alerts)
+    for item, status in ((alerts[0], "sent"), (alerts[1], "unconfirmed"), (alerts[2], "unconfirmed")):
+        opened.claim("run", item, NOW)
+        account_id = item.alert.account_id
+        opened.settle(
+            "run", Delivery(account_id, AlertStatus(status), item.channel, "no_answer", HOSTILE), NOW
+        )
+    opened.finish("run", None, NOW)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def service(ledger: Ledger, folder: Path) -> Iterator[Service]:
+    """Give the API, with a token; nothing here needs Prefect."""
+    del ledger
+    with MockSlack() as slack, services("http://127.0.0.1:1/api", slack, folder) as start:
+        yield start(API_TOKEN=TOKEN)
+
+
+@pytest.fixture
+def logged_in(tab: Tab, service: Service) -> Tab:
+    """Give a tab that has logged in."""
+    tab.call("Network.clearBrowserCookies")
+    tab.open(f"{service.url}/runs/run")
+    assert tab.status == 401
+    tab.press("main button", token=TOKEN)
+    assert tab.status == 200
+    tab.complaints.clear()
+    return tab
+
+
+def test_a_login_shows_the_page_that_was_asked_for_and_a_logout_ends_it(tab: Tab, service: Service) -> None:
+    tab.call("Network.clearBrowserCookies")
+    tab.open(f"{service.url}/runs/run")
+    assert (tab.status, tab.evaluate("document.title")) == (401, "Log in · Account Risk Alerts")
+    tab.press("main button", token="wrong")
+    assert tab.status == 401
+    assert "That is not the token." in tab.text()
+    tab.press("main button", token=TOKEN)
+    assert (tab.status, tab.evaluate("location.pathname")) == (200, "/runs/run")
+    assert TOKEN not in str(tab.call("Network.getCookies"))
+    assert tab.evaluate("document.cookie") == ""
+    tab.press("header button")
+    assert tab.evaluate("location.pathname") == "/pages/login"
+    tab.open(f"{service.url}/runs")
+    assert tab.status == 401
+
+
+def test_a_run_is_shown_with_hostile_names_as_text_and_nothing_complains(
+    logged_in: Tab, service: Service
+) -> None:
+    for scheme in ("light", "dark"):
+        logged_in.prefer(scheme)
+        logged_in.open(f"{service.url}/runs/run")
+        assert logged_in.status == 200
+        shown = logged_in.text()
+        assert "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> & {{ 7 * 7 }}" in shown
+        assert logged_in.evaluate("document.querySelectorAll('script, img').length") == 0
+        # Light text on dark ground, or the other way round.
+        assert logged_in.evaluate(CONTRASTS) == []
+    for width in (360, 1280):
+        logged_in.size(width, 800)
+        logged_in.open(f"{service.url}/runs/run")
+        assert logged_in.evaluate("document.documentElement.scrollWidth") <= width
+    logged_in.open(f"{service.url}/runs?month=2026-01-01&status=succeeded")
+    assert logged_in.evaluate("[...document.querySelectorAll('tbody a')].map(a => a.pathname)") == [
+        "/runs/run"
+    ]
+    assert logged_in.evaluate(CONTRASTS) == []
+    assert logged_in.complaints == []
+
+
+def test_a_screen_reader_finds_headings_names_and_labels(logged_in: Tab, service: Service) -> None:
+    logged_in.open(f"{service.url}/runs/run")
+    tree = logged_in.tree()
+    for role in ("link", "button", "textbox", "region", "table", "figure", "img", "form", "image"):
+        assert [name for found, name in tree if found == role and not name] == [], role
+    roles = [role for role, _ in tree]
+    assert {"main", "banner", "columnheader", "rowheader"} <= set(roles)
+    levels = logged_in.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert logged_in.evaluate("document.documentElement.lang") == "en"
+    ids = logged_in.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+
+
+def test_an_unconfirmed_alert_is_settled_by_its_form_once(
+    logged_in: Tab, service: Service, ledger: Ledger
+) -> None:
+    logged_in.open(f"{service.url}/runs/run")
+    for account_id, value in ((HOSTILE, "delivered"), ("A-2", "send_again")):
+        assert ledger.history.outcome(MONTH, account_id).status == "unconfirmed"
+        chosen = f"form:has(input[value={quote(account_id, safe='')!r}]) button[value={value}]"
+        logged_in.press(
+            chosen, by="Zoë", note=HOSTILE.replace("\n", " ").replace("\0", "").replace("\u202e", "")
+        )
+        assert logged_in.status == 200
+        assert f"Settled as {value.replace('_', ' ')} by Zoë" in logged_in.text()
+        assert ledger.history.outcome(MONTH, account_id).settlements[0].by == "Zoë"
+    assert logged_in.evaluate("document.querySelectorAll('main form').length") == 0
+    assert begin(ledger, "next", [routed("A-2", "emea"), routed(HOSTILE, "emea")]) == [routed("A-2", "emea")]
+    assert logged_in.complaints == []
+
+
+CONTRASTS = """(() => {
+    const light = rgb => rgb.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+    const read = text => text.match(/[\\d.]+/g).map(Number);
+    const ground = node => {
+        for (; node; node = node.parentElement) {
+            const found = read(getComputedStyle(node).backgroundColor);
+            if (found.length == 3 || found[3] == 1) return found.slice(0, 3);
+        }
+        return [255, 255, 255];
+    };
+    const bad = [];
+    for (const node of document.querySelectorAll('main *, header *')) {
+        if (![...node.childNodes].some(child => child.nodeType == 3 && child.data.trim())) continue;
+        if (['title', 'desc'].includes(node.tagName)) continue;
+        const style = getComputedStyle(node);
+        const ink = read(node instanceof SVGElement ? style.fill : style.color).slice(0, 3);
+        const [a, b] = [light(ink), light(ground(node))].sort((x, y) => y - x);
+        if ((a + .05) / (b + .05) < 4.5) bad.push(`${node.tagName} ${node.textContent.slice(0, 40)}`);
+    }
+    return bad;
+})()"""
+"""The texts whose contrast is below WCAG's AA."""
