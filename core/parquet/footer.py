@@ -51,8 +51,8 @@ class RowGroup:
 class Footer:
     """The footer of one file.
 
-    `size` is the file's, in bytes; `metadata` as Arrow read it from the bytes `thrift`; `tail` the data that came
-    along with it, from just before the footer; `month` that of the file's partition, if there is one.
+    `size` is the file's, in bytes; `metadata` as Arrow read it from the bytes `thrift`; `tail` the data that
+    came along with it, from just before the footer; `month` that of the file's partition, if there is one.
     """
 
     def __init__(
