@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.parquet.columns import MONTH
+from core.parquet.thrift import statistics_lengths
 from core.storage import Source, SourceFile
 from core.storage.source import Bytes, Range
 
@@ -19,6 +20,8 @@ TAIL = 8
 """The length of the footer, and the magic."""
 FIRST_READ = (8 * 2**10, 64 * 2**10)
 """The least and the most that is read of the end before it is known how long the footer is."""
+FIXED_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+"""Bytes of a value of each physical type that has one width."""
 REPETITIVE_BYTES = 4
 """Less than so much a value, before compression, and the chunk must be mostly a dictionary's indices."""
 
@@ -48,11 +51,13 @@ class RowGroup:
 class Footer:
     """The footer of one file.
 
-    `size` is the file's, in bytes; `metadata` as Arrow read it; `tail` the data that came along with it, from
-    just before the footer; `month` that of the file's partition, if there is one.
+    `size` is the file's, in bytes; `metadata` as Arrow read it from the bytes `thrift`; `tail` the data that
+    came along with it, from just before the footer; `month` that of the file's partition, if there is one.
     """
 
-    def __init__(self, size: int, parquet: pq.ParquetFile, tail: bytes, month: date | None) -> None:
+    def __init__(
+        self, size: int, parquet: pq.ParquetFile, thrift: bytes, tail: bytes, month: date | None
+    ) -> None:
         self.size = size
         self.metadata: pq.FileMetaData = parquet.metadata
         self.schema: pa.Schema = parquet.schema_arrow
@@ -60,7 +65,7 @@ class Footer:
         self.columns = {self.metadata.schema.column(index).path: index for index in columns}
         self._tail = (size - TAIL - self.metadata.serialized_size - len(tail), tail)
         self._checked: set[int] = set()
-        self.groups = tuple(self._row_groups(month))
+        self.groups = tuple(self._row_groups(month, thrift))
 
     def chunk(self, group: RowGroup, name: str) -> Range:
         """Where the column `name` of a row group lies."""
@@ -107,10 +112,11 @@ class Footer:
             self._checked.add(group.index)
         return self.metadata.row_group(group.index).column(self.columns[name])
 
-    def _row_groups(self, partition: date | None) -> Iterator[RowGroup]:
+    def _row_groups(self, partition: date | None, thrift: bytes) -> Iterator[RowGroup]:
         column = self.columns.get(MONTH) if partition is None else None
         if column is not None:
             _check_chunks(self.metadata, self.size, [*range(self.metadata.num_row_groups)], [MONTH])
+            _check_statistics(thrift, self.metadata.schema.column(column), column)
         first_row = 0
         for index in range(self.metadata.num_row_groups):
             group = self.metadata.row_group(index)
@@ -135,7 +141,7 @@ def read_footer(source: Source, file: SourceFile) -> Footer:
     # Arrow sees no more than the footer, and says what is wrong with it.
     parquet = pq.ParquetFile(pa.BufferReader(MAGIC + end[-footer:]))
     tail = end[: max(0, len(end) - footer)]
-    return Footer(size, parquet, tail, file.month)
+    return Footer(size, parquet, end[-footer:-TAIL], tail, file.month)
 
 
 class _WouldReadError(Exception):
@@ -179,6 +185,13 @@ def _check_chunks(metadata: pq.FileMetaData, size: int, groups: list[int], colum
         except _WouldReadError as error:
             # Arrow keeps it with the reader, which this frame keeps: with its callers' batches, for ever.
             error.__traceback__ = None
+
+
+def _check_statistics(footer: bytes, column: pq.ColumnSchema, index: int) -> None:
+    """Raise `ValueError` for statistics that pyarrow 26.0 does not survive: see `core.parquet.thrift`."""
+    width = FIXED_WIDTHS.get(column.physical_type)
+    if width is not None and not statistics_lengths(footer, index) <= {width}:
+        raise ValueError(f"the footer contradicts itself about the statistics of {column.path}")
 
 
 def _months(column: pq.ColumnSchema, chunk: pq.ColumnChunkMetaData) -> tuple[int, int] | None:

@@ -44,7 +44,8 @@ class LocalStore:
             # Should the file have become a FIFO since it was listed, opening it must not wait for a writer.
             descriptor = os.open(file.key, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                if _version(os.fstat(descriptor)) != file.version:
+                status = os.fstat(descriptor)
+                if (_version(status), _identity(status)) != (file.version, file.pin):
                     raise SourceChanged(f"{file.path} was replaced while the source was read")
                 return [_pread(file, descriptor, start, end) for start, end in ranges]
             finally:
@@ -74,7 +75,7 @@ class LocalStore:
         if not stat.S_ISREG(status.st_mode):
             # A FIFO would block for ever and a device never end.
             raise SourceInvalid(f"{relative}: not a regular file")
-        return StoredFile(relative, real, status.st_size, _version(status))
+        return StoredFile(relative, real, status.st_size, _version(status), pin=_identity(status))
 
     def _real_path(self, path: str) -> str:
         real = os.path.realpath(path)
@@ -98,6 +99,11 @@ def _pread(file: StoredFile, descriptor: int, start: int, end: int) -> pa.Buffer
 
 def _version(status: os.stat_result) -> str:
     return f"size:{status.st_size},mtime_ns:{status.st_mtime_ns}"
+
+
+def _identity(status: os.stat_result) -> str:
+    """Tell the file from another of its name, size and time: what a link that was put in later leads to."""
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def _raise(error: OSError) -> None:

@@ -69,6 +69,13 @@ def test_a_uri_that_can_not_be_used_is_refused_and_its_secret_not_shown(
         ("gs://bucket2/a", "gs://bucket", False),
         ("s3://bucket/a", "gs://bucket", False),
         ("gs://bucket/a/../b", "gs://bucket/a", False),
+        ("gs://bucket/a/%2e%2e/b", "gs://bucket/a", False),
+        ("gs://bucket/a/%2E./b", "gs://bucket/a", False),
+        ("gs://bucket/a/..%2fb", "gs://bucket/a", False),
+        ("gs://bucket/%61/x", "gs://bucket/a", False),
+        ("gs://bucket/A/x", "gs://bucket/a", False),
+        ("gs://bucket//a/x", "gs://bucket/a", False),
+        ("gs://bucket/a", "gs://", True),
         ("GS://bucket/a/b", "gs://bucket/a", True),
         ("file:///etc/passwd", "gs://bucket", False),
     ],
@@ -93,6 +100,11 @@ def test_no_dots_encodings_or_links_lead_out_of_the_allowed_folder(tmp_path: Pat
         "/../out/x.parquet",
         "/%2e%2e/out/x.parquet",
         "/..%2Fout/x.parquet",
+        "/./../out/x.parquet",
+        "//../out/x.parquet",
+        "/%2e%2e%2fout%2fx.parquet",
+        "/link/../../out/x.parquet",
+        "/link/%2e%2e/out/x.parquet",
         "/link/x.parquet",
         "/link",
     ):
@@ -104,6 +116,24 @@ def test_no_dots_encodings_or_links_lead_out_of_the_allowed_folder(tmp_path: Pat
     (inside / "x.parquet").symlink_to(outside / "x.parquet")
     with pytest.raises(SourceNotAllowed):
         open_uri(inside.as_uri(), settings)
+
+
+@pytest.mark.parametrize("swapped", ["file", "folder"])
+def test_a_link_put_in_after_the_check_leads_nowhere_either(tmp_path: Path, swapped: str) -> None:
+    """Not even to a file that was made to look the same: of the same size and time."""
+    inside, outside = tmp_path / "in" / "folder", tmp_path / "out"
+    for folder, data in ((inside, b"public"), (outside, b"secret")):
+        folder.mkdir(parents=True)
+        (folder / "x.parquet").write_bytes(data)
+        os.utime(folder / "x.parquet", (1, 1))
+    source = open_uri(inside.as_uri(), Settings(allowed_sources=[inside.parent.as_uri()]))
+    victim, target = (
+        (inside, outside) if swapped == "folder" else (inside / "x.parquet", outside / "x.parquet")
+    )
+    victim.rename(tmp_path / "old")
+    victim.symlink_to(target)
+    with pytest.raises(SourceChanged):
+        read_all(source)
 
 
 def test_a_folder_gives_its_parquet_files_in_name_order_and_skips_hidden_names(tmp_path: Path) -> None:

@@ -192,17 +192,19 @@ def _parts(rows: list[Row], layout: Layout) -> Iterator[tuple[str, list[Row]]]:
 _times = st.none() | st.sampled_from([-1, 0, 1, 2, 1_700_000_000]).map(lambda s: EPOCH + timedelta(seconds=s))
 _months = st.integers(0, 14).map(lambda n: back(MONTH, n)) | st.just(date(2026, 2, 1))
 _days = st.sampled_from([date(2025, 12, 15), date(2026, 1, 2)])
-_ids = st.sampled_from(["a1", "a2", "a3", "a1", "a2", "ä", "", None])
+_ids = st.sampled_from(["a1", "a2", "a3", "a1", "a2", "ä", "\U0001f6a9", "\u202eא\0", "a" * 70, "", None])
+_names = st.sampled_from(["Acme", "Zoë", "<!channel>", None]) | st.text(max_size=3)
 
-rows_of_a_world = st.lists(
+# All kinds of rows, most of them of accounts that are seen once or twice …
+_mixed = st.lists(
     st.builds(
         row,
         account_id=_ids,
         month=st.integers(0, 3).map(lambda n: back(MONTH, n)) | _months | _days,
         status=st.sampled_from(STATUSES),
-        account_name=st.sampled_from(["Acme", "Zoë", "<!channel>", None]),
+        account_name=_names,
         account_region=st.sampled_from(["EMEA", "LATAM", "", None]),
-        renewal_date=st.none() | st.just(date(2026, 6, 1)),
+        renewal_date=st.none() | st.just(date(2026, 6, 1)) | st.just(date(1700, 2, 28)),
         account_owner=st.sampled_from(["Olga", "", None]),
         arr=st.sampled_from([None, 0, 9_999, 10_000, 10_001, -5]),
         updated_at=_times,
@@ -210,6 +212,21 @@ rows_of_a_world = st.lists(
     min_size=1,
     max_size=40,
 )
+# … or a few accounts that are often at risk, so that there are streaks, and months whose rows disagree.
+_dense = st.integers(12, 30).flatmap(
+    lambda size: st.lists(
+        st.builds(
+            row,
+            account_id=st.sampled_from(["a1", "a2", "a3"]),
+            month=st.integers(0, 4).map(lambda n: back(MONTH, n)),
+            status=st.sampled_from(["At Risk", "At Risk", "At Risk", "Healthy"]),
+            updated_at=_times,
+        ),
+        min_size=size,
+        max_size=size,
+    )
+)
+rows_of_a_world = _mixed | _dense
 
 _strings = st.sampled_from(
     [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
