@@ -23,7 +23,7 @@ from core.errors import RiskAlertsError
 from core.history import History
 from core.message import money, one_line
 from core.progress import Progress
-from core.run import Run
+from core.settings import Settings
 from core.views import AlertView, RunView
 from flows.orchestrator import prefect_missed, run_is_over
 
@@ -42,7 +42,7 @@ TABLE_ROWS = 5000
 logger = logging.getLogger(__name__)
 
 
-async def publish_report(history: History, run_id: str) -> None:
+async def publish_report(history: History, run_id: str, settings: Settings) -> None:
     """Show the stored run, which is over, as artifacts of the current flow run.
 
     A report that Prefect does not take is logged and no more: the ledger holds what it would have shown.
@@ -52,6 +52,7 @@ async def publish_report(history: History, run_id: str) -> None:
         run = history.run(run_id)
         alerts = history.alerts(run_id, None, TABLE_ROWS, None).alerts
         async with asyncio.timeout(PUBLISH_SECONDS):
+            await _tag_flow_run(run, len(settings.regions))
             await acreate_markdown_artifact(
                 report(run, alerts), key="risk-alerts-report", description=title(run)
             )
@@ -63,15 +64,15 @@ async def publish_report(history: History, run_id: str) -> None:
         prefect_missed("the report", run_id, error)
 
 
-async def tag_flow_run(run: Run) -> None:
-    """Tag the current flow run with the run's month and how many regions have a channel."""
-    regions = len(run.settings.regions)
-    tags = [f"{run.request.month:%Y-%m}", f"{regions} region{'' if regions == 1 else 's'}"]
-    try:
-        async with asyncio.timeout(PUBLISH_SECONDS), get_client() as client:
-            await client.update_flow_run(UUID(flow_run.id), tags=sorted({*flow_run.tags, *tags}))
-    except Exception as error:  # noqa: BLE001  # a run without tags is a run
-        prefect_missed("the tags", run.run_id, error)
+async def _tag_flow_run(run: RunView, regions: int) -> None:
+    """Tag the flow run with the run's month and how many regions have a channel.
+
+    At the end, with the report: the tags of a context would be its tasks' too, each of which would then ask
+    for a place among those of its tag.
+    """
+    tags = [f"{run.month:%Y-%m}", f"{regions} region{'' if regions == 1 else 's'}"]
+    async with get_client() as client:
+        await client.update_flow_run(UUID(flow_run.id), tags=sorted({*flow_run.tags, *tags}))
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from core.redaction import redact
 from core.run import Run, new_run_id, open_run, requested_run_id
 from core.settings import load_settings
 from core.storage.location import parse_source
-from flows.artifacts import publish_report, published_progress, tag_flow_run
+from flows.artifacts import publish_report, published_progress
 from flows.orchestrator import note_flow_began, show_logs_in_ui
 
 T = TypeVar("T")
@@ -99,12 +99,11 @@ async def recorded_run(
             run.check_stop()
             if not dry_run:
                 settings.require_slack()
-            await tag_flow_run(run)
             async with published_progress(run.progress):
                 yield run
     finally:
         # After the run was closed, also when it failed: the report is what the ledger says.
-        await publish_report(ledger.history, run_id)
+        await publish_report(ledger.history, run_id, settings)
 
 
 def unwalked(value: T) -> T:
