@@ -177,7 +177,7 @@ def _require_room(home: Path) -> None:
         file.write(bytes(ROOM_BYTES))
 
 
-def _begin_with_migrated_database(database: Path) -> None:
+def begin_with_migrated_database(database: Path) -> None:
     """Copy the migrated database, unless there is one; what can't be copied, Prefect makes."""
     migrated = os.environ.get(MIGRATED_DATABASE)
     if not migrated or database.exists():
@@ -197,7 +197,7 @@ def _run_server(home: Path, answer: IO[str]) -> None:
     # Two servers that migrate one database at once spoil it for each other.
     lock = (home / ".account-risk-alerts.lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    _begin_with_migrated_database(home / "prefect.db")
+    begin_with_migrated_database(home / "prefect.db")
     # Bound here rather than chosen by the parent, so no one can take the port in between.
     listener = socket.create_server(("127.0.0.1", 0))
 

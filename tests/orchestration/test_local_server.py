@@ -3,15 +3,14 @@
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from flows.local_server import MIGRATED_DATABASE, begin_with_migrated_database
 from tests.orchestration.conftest import ROOT, is_gone, start_probe
 
 
@@ -51,7 +50,6 @@ ENDS = ("SIGTERM", "SIGINT", "SIGKILL")
 # In a shell's background, where CI may run, SIGINT is ignored until somebody handles it.
 HOLD = """
 import signal
-import sqlite3
 import time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from flows.local_server import LocalServer
@@ -103,18 +101,18 @@ def test_a_home_that_cannot_be_written_costs_the_history_and_not_the_run(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_new_home_begins_with_a_copy_of_the_database_that_is_migrated_already(
-    prefect_home: Path, tmp_path: Path
+def test_a_new_home_begins_with_the_migrated_database_that_the_image_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    migrated = tmp_path / "migrated.db"
-    migrated.write_bytes((prefect_home / "prefect.db").read_bytes())
-    with closing(sqlite3.connect(migrated)) as database:
-        database.execute("CREATE TABLE of_the_image (x)")
-        database.commit()
-    home = tmp_path / "new-home"
-    run = start_probe(home, "one_run", MIGRATED_PREFECT_DATABASE=str(migrated))
-    out, err = run.communicate(timeout=110)
-    assert (run.returncode, json.loads(out)["result"]) == (0, "7"), err
-    with closing(sqlite3.connect(home / "prefect.db")) as database:
-        assert database.execute("SELECT count(*) FROM of_the_image").fetchone() == (0,)
-        assert database.execute("SELECT count(*) FROM flow_run").fetchone() == (1,)
+    migrated, home = tmp_path / "migrated.db", tmp_path / "home"
+    migrated.write_bytes(b"of the image")
+    home.mkdir()
+    monkeypatch.setenv(MIGRATED_DATABASE, str(migrated))
+    begin_with_migrated_database(home / "prefect.db")
+    assert (home / "prefect.db").read_bytes() == b"of the image"
+    migrated.write_bytes(b"of a newer image")
+    begin_with_migrated_database(home / "prefect.db")
+    assert (home / "prefect.db").read_bytes() == b"of the image"
+    monkeypatch.setenv(MIGRATED_DATABASE, str(tmp_path / "none.db"))
+    begin_with_migrated_database(home / "other.db")
+    assert [file.name for file in home.iterdir()] == ["prefect.db"]

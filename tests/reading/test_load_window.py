@@ -65,7 +65,7 @@ def test_a_footer_that_contradicts_itself_does_not_end_the_process(tmp_path: Pat
     chunk = content.rindex(b"month")
     contradictions = 0
     for place in range(chunk - 12, chunk + 120):
-        for bit in range(8):
+        for bit in (0, 2, 5):
             path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
             try:
                 read(path)

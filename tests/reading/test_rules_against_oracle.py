@@ -37,7 +37,7 @@ def ask(rows: list[Row], layout: Layout, threshold: int = 10_000) -> tuple[Answe
         return answer(chain(Path(folder), MONTH, threshold)), oracle(order, MONTH, threshold)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(rows=rows_of_a_world, layout=layouts, threshold=st.sampled_from([0, 10_000, 10_001, 2**70]))
 def test_the_chain_finds_what_the_contract_says_in_every_layout(
     rows: list[Row], layout: Layout, threshold: int
