@@ -177,28 +177,32 @@ class _Reader:
     ) -> list["Future[pa.Table]"]:
         """Begin to read the row groups that may hold rows of `earlier` and were not read before."""
         ids = accounts.take(alive)
-        ordered = (
-            sorted(ids.to_pylist()) if len(ids) <= FEW_ACCOUNTS or any(self._historic.values()) else None
-        )
+        # Which of them a row group can hold is told by name; looking those up in all accounts for each row group
+        # would cost more than to decode it.
+        placed = None
+        if len(ids) <= FEW_ACCOUNTS or any(self._historic.values()):
+            placed = dict(sorted(zip(ids.to_pylist(), alive.to_pylist(), strict=True)))
+            ordered = list(placed)
 
-        def read(place: _Place, wanted: pa.Array) -> pa.Table:
+        def read(place: _Place, wanted: pa.Array, places: pa.Array) -> pa.Table:
             rows = self._files[place.file].history(place.group, month, wanted)
-            found = pc.index_in(wanted, value_set=accounts).take(rows["account"])
-            return rows.set_column(0, HISTORY_ROWS.field(0), found)
+            return rows.set_column(0, HISTORY_ROWS.field(0), places.take(rows["account"]))
 
         begun = []
         for place in self._places(earlier):
             if place.key in self._read:
                 continue
             self._read[place.key] = place
-            wanted = ids
-            if ordered is not None:
+            wanted, places = ids, alive
+            if placed is not None:
                 known = self._historic.get(place.key, frozenset())
                 possible = self._files[place.file].may_hold_accounts(place.group, ordered)
-                wanted = pa.array([one for one in possible if one not in known], pa.large_string())
+                names = [one for one in possible if one not in known]
+                wanted = pa.array(names, pa.large_string())
+                places = pa.array([placed[name] for name in names], pa.int32())
             if len(wanted):
                 self._decoded[place.key] = place.group.rows
-                begun.append(self._workers.submit(read, place, wanted))
+                begun.append(self._workers.submit(read, place, wanted, places))
         return begun
 
     def _with_times(self, rows: pa.Table) -> pa.Table:

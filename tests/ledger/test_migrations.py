@@ -6,10 +6,11 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from core import database
-from core.database import VERSION_TABLE
+from core.database import NEWEST_REVISION, VERSION_TABLE
+from core.migrations.upgrade import MIGRATIONS
 from tests.delivery.world import MONTH, begin, execute, look, open_at, query, routed
 
 
@@ -18,7 +19,7 @@ def migrate(path: Path, step: Callable[[Config, str], None], revision: str) -> N
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection, connection.begin():
         config = Config()
-        config.set_main_option("script_location", str(database._MIGRATIONS))
+        config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = connection
         step(config, revision)
     engine.dispose()
@@ -45,6 +46,10 @@ def test_a_ledger_from_before_support_was_remembered_keeps_its_outcomes_and_its_
         assert begin(ledger, "new", alerts) == alerts[1:]
         ledger.finish("new", None, ledger.history.run("new").started_at)
         assert look(ledger, "new").statuses == {"A-1": "skipped_replay", "A-2": "failed"}
+
+
+def test_the_newest_version_is_the_one_that_is_asked_for_without_alembic() -> None:
+    assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == NEWEST_REVISION
 
 
 def test_each_version_can_be_taken_back_and_brought_again(path: Path) -> None:
