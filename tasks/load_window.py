@@ -177,8 +177,8 @@ class _Reader:
     ) -> list["Future[pa.Table]"]:
         """Begin to read the row groups that may hold rows of `earlier` and were not read before."""
         ids = accounts.take(alive)
-        # Which of them a row group can hold is told by name; looking those up in all accounts for each row group
-        # would cost more than to decode it.
+        # Which of them a row group can hold is told by name. To look those up in all accounts, for each row
+        # group anew, would cost more than to decode it.
         placed = None
         if len(ids) <= FEW_ACCOUNTS or any(self._historic.values()):
             placed = dict(sorted(zip(ids.to_pylist(), alive.to_pylist(), strict=True)))
