@@ -27,7 +27,7 @@ import httpx
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.worker import EventsWorker
-from prefect.exceptions import Abort, Pause, PrefectException
+from prefect.exceptions import Abort, Pause, PrefectException, PrefectHTTPStatusError
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import get_current_settings, temporary_settings
 
@@ -42,7 +42,8 @@ PROBE_SECONDS = 8
 """The longest that a Prefect API may take to say that it is there."""
 
 BEGIN_SECONDS = 60
-"""The longest that Prefect may take to begin a flow; then it is refused to, and nothing was begun."""
+"""The longest that Prefect may take to begin a flow, all tries included; then it is refused to, and nothing
+was begun."""
 
 PATIENCE_SECONDS = 15
 """The longest that the answer of a run that is over waits for Prefect to take its report and its end."""
@@ -58,6 +59,9 @@ _BOUNDS = {
 }
 """What one request may cost when Prefect stops answering; the operator's settings win."""
 
+_BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE)
+"""What Prefect's API answers while it is overloaded, as its server on SQLite is by a burst of runs."""
+
 _FORWARDED = ("core", "flows", "tasks")
 
 log = logging.getLogger(__name__)
@@ -68,6 +72,10 @@ class PrefectFailed(Exception):
 
     The cause is Prefect's own error.
     """
+
+
+class _Busy(Exception):
+    """Prefect was too busy to begin a flow, and there is time to ask it again."""
 
 
 class Orchestrator:
@@ -120,8 +128,15 @@ class Orchestrator:
         url = self.start()
         # By default the events of one dead API are tried eleven times each, and follow no change of address.
         EventsWorker.set_client_override(PrefectEventsClient, api_url=url, reconnection_attempts=1)
+        begin_by = time.monotonic() + BEGIN_SECONDS
+        fault = f"no answer in {BEGIN_SECONDS:g} s"
         with temporary_settings(updates={"api.url": url}, set_defaults=_BOUNDS):
-            return _FlowThread(call).result()
+            while True:
+                try:
+                    return _FlowThread(call, begin_by, fault).result()
+                except _Busy as busy:
+                    # Not at once: Prefect's client has waited between its own tries.
+                    fault = str(busy)
 
     def close(self) -> None:
         """Hand Prefect the last events and logs, for a bounded time, and stop the local server."""
@@ -135,10 +150,13 @@ class Orchestrator:
 class _FlowThread(Generic[T]):
     """One flow in a thread of its own, and what the thread that waits for it must know."""
 
-    def __init__(self, call: Callable[[], Coroutine[Any, Any, T]]) -> None:
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, T]], begin_by: float, not_begun: str) -> None:
+        """Call the flow, which is to begin by that time of the monotonic clock, or else is not begun, why."""
         self._changed = threading.Condition()
+        self._begin_by = begin_by
+        self._not_begun = not_begun
         # Where Prefect is at work, until when; None while the run is.
-        self._deadline: float | None = time.monotonic() + BEGIN_SECONDS
+        self._deadline: float | None = begin_by
         self._begun = self._ended = self._given_up = False
         self._result: T | None = None
         self._error: BaseException | None = None
@@ -196,10 +214,12 @@ class _FlowThread(Generic[T]):
         if isinstance(error, BaseException) and not _is_prefects(error):
             self._tell()
             raise error
-        seconds = PATIENCE_SECONDS if self._begun else BEGIN_SECONDS
-        fault = _text_of(error) if error else f"no answer in {seconds:g} s"
         if not self._begun:
+            fault = _text_of(error) if error else self._not_begun
+            if _is_busy(error) and time.monotonic() < self._begin_by:
+                raise _Busy(fault)
             raise OrchestratorUnreachable(f"Prefect did not begin the run, and nothing was sent: {fault}")
+        fault = _text_of(error) if error else f"no answer in {PATIENCE_SECONDS:g} s"
         self.miss("the end")
         self._tell(fault)
         if isinstance(self._error_of_run, RiskAlertsError):
@@ -259,6 +279,12 @@ def _is_prefects(error: BaseException) -> bool:
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     # Prefect's `RuntimeError: Failed to reach API` has no type of its own.
     return bool(frames) and str(frames[-1].f_globals.get("__name__")).startswith("prefect.")
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    # Prefect's `RuntimeError: Failed to reach API` has the answer as its cause.
+    answer = error if isinstance(error, PrefectHTTPStatusError) else error and error.__cause__
+    return isinstance(answer, PrefectHTTPStatusError) and answer.response.status_code in _BUSY
 
 
 def probe(url: str, seconds: float = PROBE_SECONDS) -> None:

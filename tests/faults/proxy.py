@@ -1,6 +1,7 @@
 """A TCP proxy in front of an HTTP server that drops, delays or fails what goes through it, as it is told."""
 
 import contextlib
+import math
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._delay = 0.0
         self._failure = 0
+        self._failures = 0.0
         self._back = threading.Event()
         self._back.set()
         self.requests = 0
@@ -62,9 +64,9 @@ class Proxy:
         """Let every request wait."""
         self._delay = seconds
 
-    def fail(self, status: int) -> None:
-        """Answer every request from now on with this status; 0: let the target answer again."""
-        self._failure = status
+    def fail(self, status: int, times: float = math.inf) -> None:
+        """Answer the next requests, so many or all, with this status; 0: let the target answer again."""
+        self._failure, self._failures = status, times
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -81,7 +83,8 @@ class Proxy:
                 self.requests += 1
                 self._back.wait()
                 time.sleep(self._delay)
-                if self._failure:
+                if self._failure and self._failures > 0:
+                    self._failures -= 1
                     head = f"HTTP/1.1 {self._failure} Out of order\r\nContent-Length: {len(FULL)}\r\n"
                     kind = "Content-Type: application/json\r\nConnection: close\r\n\r\n"
                     client.sendall(f"{head}{kind}{FULL}".encode())

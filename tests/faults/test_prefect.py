@@ -168,6 +168,36 @@ def test_a_prefect_that_fails_between_its_first_answer_and_the_beginning_begins_
     assert_nothing_begun(world)
 
 
+def test_a_prefect_that_is_too_busy_to_begin_a_run_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst of runs locks its SQLite database for longer than its own client tries."""
+
+    def answer_once(url: str) -> None:
+        probe(url)
+        world.proxy.fail(503, times=2)
+
+    monkeypatch.setattr(orchestrator, "probe", answer_once)
+    with temporary_settings({"client.max_retries": 0}):
+        run(world)
+    assert_all_sent(world)
+
+
+def test_a_prefect_that_stays_too_busy_begins_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer_once(url: str) -> None:
+        probe(url)
+        world.proxy.fail(503)
+
+    monkeypatch.setattr(orchestrator, "probe", answer_once)
+    monkeypatch.setattr(orchestrator, "BEGIN_SECONDS", 3)
+    with (
+        temporary_settings({"client.max_retries": 0}),
+        pytest.raises(OrchestratorUnreachable, match=r"did not begin the run, and nothing was sent: .*API"),
+    ):
+        run(world)
+    assert_nothing_begun(world)
+
+
 def test_a_run_that_prefect_begins_when_it_was_given_up_sends_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

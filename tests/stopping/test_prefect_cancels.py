@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from uuid import UUID
 
+import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import temporary_settings
 from prefect.states import Cancelling
@@ -28,6 +30,26 @@ def deploy_and_ask_for_a_run(parameters: dict[str, str]) -> UUID:
         return client.create_flow_run_from_deployment(deployment, parameters=parameters).id
 
 
+def cancel(flow_run: UUID, worker: "subprocess.Popen[str]") -> str:
+    """Cancel the flow run as often as its worker overlooks it, and give what the worker printed.
+
+    It hears of it by an event, which a busy server may drop; whoever sees the run go on cancels it again.
+    """
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(flow_run).state
+            if state is None or not state.is_final():
+                client.set_flow_run_state(flow_run, Cancelling(), force=True)
+        try:
+            return worker.communicate(timeout=40)[0]
+        except subprocess.TimeoutExpired:
+            continue
+    worker.kill()
+    raise AssertionError(worker.communicate()[0])
+
+
+@pytest.mark.timeout(300)
 def test_a_run_that_is_cancelled_in_prefect_ends_in_order(prefect_api: str, tmp_path: Path) -> None:
     with HostileSlack() as slack, temporary_settings({"api.url": prefect_api}):
         settings = environment(slack, tmp_path, {"PREFECT_API_URL": prefect_api})
@@ -35,15 +57,18 @@ def test_a_run_that_is_cancelled_in_prefect_ends_in_order(prefect_api: str, tmp_
         # What a worker starts for each of its runs.
         command = [sys.executable, "-m", "prefect", "flow-run", "execute", str(flow_run)]
         worker = subprocess.Popen(
-            command, cwd=tmp_path, env=settings | {"PREFECT_RUNNER_POLL_FREQUENCY": "1"}
+            command,
+            cwd=tmp_path,
+            env=settings | {"PREFECT_RUNNER_POLL_FREQUENCY": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         until(lambda: len(slack.requests) > 2)
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(flow_run, Cancelling())
-        worker.wait(100)
+        said = cancel(flow_run, worker)
         with get_client(sync_client=True) as client:
             state = client.read_flow_run(flow_run).state
         assert state is not None
-        assert state.is_cancelled()
+        assert state.is_cancelled(), said
         [run] = open_ledger(settings["DATABASE_URL"]).history.runs(None, None, 9, None).runs
         check(run.model_dump(mode="json"), slack)
