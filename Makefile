@@ -65,7 +65,6 @@ pictures: install ## Draw the pictures of the docs anew, from the real thing; ne
 	@$(BIN)/python examples/make_terminal_picture.py
 	@$(BIN)/python examples/make_prefect_pictures.py
 	@$(BIN)/python examples/make_page_pictures.py
-	@$(BIN)/python examples/make_page_pictures.py
 
 # Needs root, buildah and debootstrap, and four minutes; no Docker engine.
 .PHONY: image-test

@@ -1,7 +1,12 @@
-"""What a person does about an alert that was not delivered, by its reason, in one line."""
+"""What a person does about the alerts that were not delivered, or not surely, by their reason."""
 
+from collections import defaultdict
+from collections.abc import Iterable
+
+from core.domain import AlertStatus
 from core.errors import Interrupted
 from core.slack import CHANNEL_WIDE_WORDS
+from core.views import AlertView
 
 AGAIN = "then run the month again"
 
@@ -25,3 +30,12 @@ def advice(reason: str | None) -> str:
     if reason in CHANNEL_WIDE_WORDS:
         return f"mend the channel or its webhook; {AGAIN}"
     return f"see the error; when its cause is gone, {AGAIN.removeprefix('then ')}"
+
+
+def open_by_reason(alerts: Iterable[AlertView]) -> list[tuple[str, str, list[AlertView]]]:
+    """Put what was not delivered, or not surely, together by reason, each with what to do about it."""
+    found: dict[str, list[AlertView]] = defaultdict(list)
+    for alert in alerts:
+        if alert.status in {AlertStatus.FAILED, AlertStatus.UNCONFIRMED}:
+            found[alert.reason or alert.status.value].append(alert)
+    return [(reason, advice(reason), those) for reason, those in sorted(found.items())]

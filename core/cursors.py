@@ -20,6 +20,11 @@ def decode_cursor(cursor: str) -> str:
         raise bad_cursor() from None
 
 
+def one_more_than(limit: int | None) -> int | None:
+    """Say how many to read for a page of that many: one more tells that there is a next page."""
+    return None if limit is None else limit + 1
+
+
 def bad_cursor() -> InvalidRequest:
     """Say that a cursor is none of ours."""
     return InvalidRequest("cursor: give the next_cursor of the page before, unchanged")

@@ -210,7 +210,12 @@ def check_note(text: str) -> str | None:
     return note or None
 
 
+def month_number(day: date) -> int:
+    """Count the months from January of year 0 to that of `day`."""
+    return day.year * 12 + day.month - 1
+
+
 def months_before(month: date, count: int) -> date:
     """Step back `count` months from `month`, both of them first days."""
-    index = month.year * 12 + month.month - 1 - count
+    index = month_number(month) - count
     return date(index // 12, index % 12 + 1, 1)

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import func, tuple_
 from sqlmodel import Session, col, select
 
-from core.cursors import bad_cursor, decode_cursor, encode_cursor
+from core.cursors import bad_cursor, decode_cursor, encode_cursor, one_more_than
 from core.database import Database
 from core.domain import AlertStatus, Counts, NotificationStatus, OutcomeStatus, RunStatus, Scan
 from core.errors import RunNotFound
@@ -83,7 +83,7 @@ class History:
                 raise bad_cursor()
             query = query.where(tuple_(RunRow.started_at, RunRow.run_id) < tuple_(started_at, run_id))
         with self._database.read() as session:
-            rows = session.exec(query.limit(limit + 1)).all()
+            rows = session.exec(query.limit(one_more_than(limit))).all()
             more = len(rows) > limit
             runs = [_summary(session, row) for row in rows[:limit]]
         return RunPage(
@@ -93,8 +93,13 @@ class History:
             else None,
         )
 
-    def alerts(self, run_id: str, status: AlertStatus | None, limit: int, cursor: str | None) -> AlertPage:
-        """Give a page of the run's alerts, in order of account_id; raises `RunNotFound`, `InvalidRequest`."""
+    def alerts(
+        self, run_id: str, status: AlertStatus | None, limit: int | None, cursor: str | None
+    ) -> AlertPage:
+        """Give a page of the run's alerts, in order of account_id; without a limit, all of them.
+
+        Raises `RunNotFound`, `InvalidRequest`.
+        """
         query = select(RunAlertRow).where(RunAlertRow.run_id == run_id).order_by(col(RunAlertRow.position))
         if status is not None:
             query = query.where(RunAlertRow.status == status)
@@ -105,17 +110,20 @@ class History:
             query = query.where(RunAlertRow.position > int(position))
         with self._database.read() as session:
             _get_run(session, run_id)
-            rows = session.exec(query.limit(limit + 1)).all()
-        more = len(rows) > limit
+            rows = session.exec(query.limit(one_more_than(limit))).all()
+        shown = rows[:limit]
         return AlertPage(
-            alerts=[_alert(row) for row in rows[:limit]],
-            next_cursor=encode_cursor(str(rows[limit - 1].position)) if more else None,
+            alerts=[_alert(row) for row in shown],
+            next_cursor=encode_cursor(str(shown[-1].position)) if len(rows) > len(shown) else None,
         )
 
     def outcomes(
-        self, month: date | None, status: OutcomeStatus | None, limit: int, cursor: str | None
+        self, month: date | None, status: OutcomeStatus | None, limit: int | None, cursor: str | None
     ) -> OutcomePage:
-        """Give a page of what became of alerts for good, newest month first; raises `InvalidRequest`."""
+        """Give a page of what became of alerts for good, newest month first; without a limit, all of it.
+
+        Raises `InvalidRequest`.
+        """
         with self._database.read() as session:
             return read_outcomes(session, month, status, limit, cursor)
 
@@ -125,7 +133,7 @@ class History:
             return read_outcome(session, month, account_id)
 
     def channels(self, run_id: str) -> list[ChannelView]:
-        """Count the run's alerts by channel and status."""
+        """Count the run's alerts by channel and status; those without a channel come last."""
         with self._database.read() as session:
             return read_channels(session, run_id)
 

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, TypeGuard
 from urllib.parse import quote
 
-from core.domain import Alert
+from core.domain import Alert, month_number
 
 TEXT_MAX = 40_000
 HEADER_MAX = 150
@@ -140,7 +140,7 @@ def _renewal(alert: Alert) -> str:
     """
     if alert.renewal_date is None:
         return "Unknown"
-    away = _months(alert.renewal_date) - _last_month(alert)
+    away = month_number(alert.renewal_date) - _last_month(alert)
     near = {-1: "last month", 0: "this month", 1: "next month"}.get(away)
     if near is None:
         near = f"in {away} months" if away > 0 else f"{-away} months ago"
@@ -155,11 +155,7 @@ def _month_name(alert: Alert) -> str:
 
 def _last_month(alert: Alert) -> int:
     """Give the month that the alert is of, the last of its streak, in months since year 0."""
-    return _months(alert.risk_start_month) + alert.duration_months - 1
-
-
-def _months(day: date) -> int:
-    return day.year * 12 + day.month - 1
+    return month_number(alert.risk_start_month) + alert.duration_months - 1
 
 
 def _header(alert: Alert) -> str:

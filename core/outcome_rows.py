@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Row, and_, bindparam
 from sqlalchemy import select as core_select
 from sqlmodel import Session, select, update
 
-from core.domain import AlertType, Delivery, OutcomeStatus, RoutedAlert
-from core.outcomes import Outcome
+from core.domain import AlertType, Decision, Delivery, OutcomeStatus, RoutedAlert, Settlement
+from core.errors import OutcomeNotFound
+from core.outcomes import DECIDED, STATUS_OF, Outcome
 from core.tables import METADATA, OutcomeRow
 from core.upsert import upsert
 
@@ -89,6 +90,28 @@ def settle_outcome(connection: Connection, month: date, delivery: Delivery, now:
     key = {"of_account": delivery.account_id, "of_month": month}
     values = {name: getattr(delivery, name) for name in _SETTLED}
     connection.execute(_SETTLE_OUTCOME, key | values | {"updated_at": now})
+
+
+def decide_outcome(connection: Connection, settlement: Settlement) -> bool:
+    """Compare and set: only what is unconfirmed at this instant is decided, whoever else writes."""
+    values: dict[str, Any] = {
+        "status": STATUS_OF[settlement.decision],
+        "reason": DECIDED[settlement.decision],
+        "error": None,
+        "updated_at": settlement.at,
+    }
+    if settlement.decision is Decision.DELIVERED:
+        # When it was posted, as nearly as anyone knows: when the ledger last heard of it.
+        values["sent_at"] = _OUTCOMES.c.updated_at
+    unconfirmed = _OUTCOMES.c.status == OutcomeStatus.UNCONFIRMED
+    key = {"of_account": settlement.account_id, "of_month": settlement.month}
+    changed = connection.execute(update(_OUTCOMES).where(_THIS_OUTCOME, unconfirmed).values(values), key)
+    return changed.rowcount == 1
+
+
+def not_on_record(account_id: str, month: date) -> OutcomeNotFound:
+    """Say that the ledger knows of no such alert."""
+    return OutcomeNotFound(f"No alert of account {account_id!r} in {month} is in the ledger")
 
 
 def _outcome(row: OutcomeRow | Row[*tuple[Any, ...]]) -> Outcome:

@@ -10,15 +10,15 @@ from sqlalchemy import ColumnElement, and_, or_, tuple_
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import Select
 
-from core.cursors import bad_cursor, decode_cursor, encode_cursor
+from core.cursors import bad_cursor, decode_cursor, encode_cursor, one_more_than
 from core.domain import AlertType, Decision, OutcomeStatus
-from core.errors import OutcomeNotFound
+from core.outcome_rows import not_on_record
 from core.tables import OutcomeRow, RunAlertRow, SettlementRow
 from core.views import OutcomePage, OutcomeView, SettlementView
 
 
 def read_outcomes(
-    session: Session, month: date | None, status: OutcomeStatus | None, limit: int, cursor: str | None
+    session: Session, month: date | None, status: OutcomeStatus | None, limit: int | None, cursor: str | None
 ) -> OutcomePage:
     """Give a page of outcomes, newest month first, in order of account_id; raises `InvalidRequest`."""
     query = _outcomes()
@@ -29,9 +29,9 @@ def read_outcomes(
     if cursor is not None:
         query = query.where(_after(cursor))
     query = query.order_by(col(OutcomeRow.month).desc(), col(OutcomeRow.account_id))
-    rows = session.execute(query.limit(limit + 1)).all()
+    rows = session.execute(query.limit(one_more_than(limit))).all()
     found = _views(session, rows[:limit])
-    last = found[-1] if len(rows) > limit else None
+    last = found[-1] if len(rows) > len(found) else None
     position = last and encode_cursor(
         json.dumps([last.month.isoformat(), last.account_id], ensure_ascii=False)
     )
@@ -43,7 +43,7 @@ def read_outcome(session: Session, month: date, account_id: str) -> OutcomeView:
     key = (col(OutcomeRow.month) == month, col(OutcomeRow.account_id) == account_id)
     rows = session.execute(_outcomes().where(*key)).all()
     if not rows:
-        raise OutcomeNotFound(f"No alert of account {account_id!r} in {month} is in the ledger")
+        raise not_on_record(account_id, month)
     return _views(session, rows)[0]
 
 

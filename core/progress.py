@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +26,10 @@ class ChannelProgress:
         """How many have their outcome."""
         return self.done.total()
 
+    def waits_at(self, now: datetime) -> bool:
+        """Whether the channel still waits for Slack at `now`, an aware time."""
+        return self.waits_until is not None and self.waits_until > now
+
 
 class Progress:
     """What a run tells while it sends, from the threads that do; read by any thread."""
@@ -42,11 +46,11 @@ class Progress:
             for routed in alerts:
                 self._channels.setdefault(routed.channel or "", ChannelProgress()).total += 1
 
-    def settled(self, channel: str | None, status: AlertStatus, number: int = 1) -> None:
+    def settled(self, channel: str | None, status: AlertStatus) -> None:
         """Note an outcome; the channel waits no more."""
         with self._lock:
             if (found := self._channels.get(channel or "")) is not None:
-                found.done[status] += number
+                found.done[status] += 1
                 found.waits_until = None
 
     def waits(self, channel: str | None, until: datetime) -> None:
@@ -62,3 +66,8 @@ class Progress:
                 name: ChannelProgress(found.total, Counter(found.done), found.waits_until)
                 for name, found in sorted(self._channels.items())
             }
+
+
+def settled_of_all(channels: Mapping[str, ChannelProgress]) -> tuple[int, int]:
+    """Give how many alerts of all channels are settled, and how many there are."""
+    return sum(one.settled for one in channels.values()), sum(one.total for one in channels.values())

@@ -2,46 +2,24 @@
 
 import uuid
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert
 
-from core.domain import AlertType, Decision, OutcomeStatus, Settlement
-from core.errors import AlreadySettled, NotUnconfirmed, OutcomeNotFound
-from core.outcomes import DECIDED, STATUS_OF
+from core.domain import AlertType, OutcomeStatus, Settlement
+from core.errors import AlreadySettled, NotUnconfirmed
+from core.outcome_rows import decide_outcome, not_on_record, outcome_of
+from core.outcomes import DECIDED, Outcome
 from core.tables import METADATA
 
-_OUTCOMES = METADATA.tables["alert_outcomes"]
 _SETTLEMENTS = METADATA.tables["settlements"]
 
 
 def settle_by_hand(connection: Connection, settlement: Settlement) -> None:
-    """Compare and set: only what is unconfirmed at this instant is settled, whoever else writes.
-
-    Raises `OutcomeNotFound`, `AlreadySettled` or `NotUnconfirmed`.
-    """
-    this_outcome = (
-        _OUTCOMES.c.account_id == settlement.account_id,
-        _OUTCOMES.c.month == settlement.month,
-        _OUTCOMES.c.alert_type == AlertType.AT_RISK,
-    )
-    found = connection.execute(select(_OUTCOMES).where(*this_outcome)).one_or_none()
+    """Settle what is unconfirmed; raises `OutcomeNotFound`, `AlreadySettled` or `NotUnconfirmed`."""
+    found = outcome_of(connection, settlement.account_id, settlement.month)
     if found is None:
-        raise OutcomeNotFound(
-            f"No alert of account {settlement.account_id!r} in {settlement.month} is in the ledger"
-        )
-    values = {
-        "status": STATUS_OF[settlement.decision],
-        "reason": DECIDED[settlement.decision],
-        "error": None,
-        "updated_at": settlement.at,
-    }
-    if settlement.decision is Decision.DELIVERED:
-        # When it was posted, as nearly as anyone knows: when the ledger last heard of it.
-        values["sent_at"] = found.updated_at
-    changed = connection.execute(
-        update(_OUTCOMES).where(*this_outcome, _OUTCOMES.c.status == OutcomeStatus.UNCONFIRMED).values(values)
-    )
-    if changed.rowcount != 1:
-        _refuse(settlement, found.status, found.reason)
+        raise not_on_record(settlement.account_id, settlement.month)
+    if not decide_outcome(connection, settlement):
+        _refuse(settlement, found)
     connection.execute(
         insert(_SETTLEMENTS).values(
             settlement_id=str(uuid.uuid4()),
@@ -58,10 +36,10 @@ def settle_by_hand(connection: Connection, settlement: Settlement) -> None:
     )
 
 
-def _refuse(settlement: Settlement, status: str, reason: str | None) -> None:
+def _refuse(settlement: Settlement, found: Outcome) -> None:
     who = f"The alert of account {settlement.account_id!r} in {settlement.month}"
-    if reason in DECIDED.values():
-        raise AlreadySettled(f"{who} was settled before ({reason}); nothing was changed")
-    if status == OutcomeStatus.SENDING:
+    if found.reason in DECIDED.values():
+        raise AlreadySettled(f"{who} was settled before ({found.reason}); nothing was changed")
+    if found.status is OutcomeStatus.SENDING:
         raise NotUnconfirmed(f"{who} is being sent by a run right now; look again when that is over")
-    raise NotUnconfirmed(f"{who} is not unconfirmed but {status}; nothing was changed")
+    raise NotUnconfirmed(f"{who} is not unconfirmed but {found.status}; nothing was changed")

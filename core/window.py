@@ -6,6 +6,8 @@ from datetime import date
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from core.domain import months_before
+
 ROWS = pa.schema(
     [
         ("account", pa.int32()),
@@ -73,6 +75,4 @@ def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.
 
 def month_before(month: date) -> date | None:
     """Step back to the first day of the month before, or None before year 1."""
-    if month.month > 1:
-        return date(month.year, month.month - 1, 1)
-    return date(month.year - 1, 12, 1) if month.year > 1 else None
+    return months_before(month, 1) if month > date.min else None

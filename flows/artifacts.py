@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,14 +16,15 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from core.advice import advice
+from core.advice import open_by_reason
 from core.domain import AlertStatus
 from core.errors import RiskAlertsError
 from core.history import History
 from core.message import money, one_line
-from core.progress import Progress
+from core.progress import Progress, settled_of_all
+from core.run import utc_now
 from core.settings import Settings
-from core.views import AlertView, RunView
+from core.views import AlertView, ChannelView, RunView
 from flows.orchestrator import prefect_missed, run_is_over
 
 PUBLISH_SECONDS = 5
@@ -51,10 +51,16 @@ async def publish_report(history: History, run_id: str, settings: Settings) -> N
     try:
         run = history.run(run_id)
         alerts = history.alerts(run_id, None, TABLE_ROWS, None).alerts
+        channels = history.channels(run_id)
+        not_delivered = [
+            alert
+            for status in (AlertStatus.FAILED, AlertStatus.UNCONFIRMED)
+            for alert in history.alerts(run_id, status, TABLE_ROWS, None).alerts
+        ]
         async with asyncio.timeout(PUBLISH_SECONDS):
             await _tag_flow_run(run, len(settings.regions))
             await acreate_markdown_artifact(
-                report(run, alerts), key="risk-alerts-report", description=title(run)
+                report(run, channels, not_delivered), key="risk-alerts-report", description=title(run)
             )
             if alerts:
                 await acreate_table_artifact(table(alerts), key="risk-alerts", description=title(run))
@@ -112,10 +118,10 @@ async def _publish_progress(progress: Progress) -> None:
 def progress_of(progress: Progress) -> tuple[float, str]:
     """Give the percentage of a run's alerts that are settled, and a line about them."""
     _, channels = progress.now()
-    settled, total = (sum(getattr(one, name) for one in channels.values()) for name in ("settled", "total"))
+    settled, total = settled_of_all(channels)
     words = f"{settled:,} of {total:,} alerts settled"
     for name, one in channels.items():
-        if one.waits_until:
+        if one.waits_until and one.waits_at(utc_now()):
             words += f"; {one_line(name)} waits for Slack until {one.waits_until:%H:%M:%S} UTC"
     return 100 * settled / total if total else 100.0, words
 
@@ -125,8 +131,8 @@ def title(run: RunView) -> str:
     return f"Risk alerts {run.month:%Y-%m}{' (dry run)' if run.dry_run else ''}"
 
 
-def report(run: RunView, alerts: Sequence[AlertView]) -> str:
-    """Write the run as Markdown: how it ended, what went where with its `alerts`, what needs a person."""
+def report(run: RunView, channels: Sequence[ChannelView], not_delivered: Sequence[AlertView]) -> str:
+    """Write the run as Markdown: how it ended, what went where, and which alerts need a person."""
     lines = [
         f"# {title(run)}: {run.status.value}",
         "",
@@ -137,7 +143,7 @@ def report(run: RunView, alerts: Sequence[AlertView]) -> str:
     if run.error:
         lines += [f"**{run.error.code}**: {_cell(run.error.message)}", ""]
     lines += [f"- **{warning.code}**: {_cell(warning.message)}" for warning in run.warnings]
-    lines += _by_channel(alerts) + _open(alerts)
+    lines += _by_channel(channels) + _open(not_delivered)
     lines += ["", "## Counts", "", "| count | |", "|---|---:|"]
     lines += [f"| {name} | {number:,} |" for name, number in run.counts.model_dump().items()]
     lines += [
@@ -147,30 +153,24 @@ def report(run: RunView, alerts: Sequence[AlertView]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _by_channel(alerts: Sequence[AlertView]) -> list[str]:
-    if not alerts:
+def _by_channel(channels: Sequence[ChannelView]) -> list[str]:
+    if not channels:
         return []
-    found: dict[str, Counter[AlertStatus]] = defaultdict(Counter)
-    for alert in alerts:
-        found[alert.channel or "(no channel)"][alert.status] += 1
-    shown = [status for status in AlertStatus if any(counter[status] for counter in found.values())]
+    shown = [status for status in AlertStatus if any(one.alerts.get(status) for one in channels)]
     lines = ["", "## By channel", ""]
     lines += [f"| channel | {' | '.join(status.value.replace('_', ' ') for status in shown)} |"]
     lines += [f"|---|{'---:|' * len(shown)}"]
-    for channel, counter in sorted(found.items()):
-        lines.append(f"| {_cell(channel)} | {' | '.join(str(counter[status] or '') for status in shown)} |")
+    for one in channels:
+        numbers = " | ".join(str(one.alerts.get(status, "")) for status in shown)
+        lines.append(f"| {_cell(one.channel or '(no channel)')} | {numbers} |")
     return lines
 
 
 def _open(alerts: Sequence[AlertView]) -> list[str]:
     """List what was not delivered, or not surely, by reason, with what to do about it."""
-    by_reason: dict[str, list[AlertView]] = defaultdict(list)
-    for alert in alerts:
-        if alert.status in {AlertStatus.FAILED, AlertStatus.UNCONFIRMED}:
-            by_reason[alert.reason or alert.status.value].append(alert)
-    lines = ["", "## Not delivered"] if by_reason else []
-    for reason, those in sorted(by_reason.items()):
-        lines += ["", f"**{_cell(reason)}** ({len(those):,}): {advice(reason)}.", ""]
+    lines = ["", "## Not delivered"] if alerts else []
+    for reason, advice, those in open_by_reason(alerts):
+        lines += ["", f"**{_cell(reason)}** ({len(those):,}): {advice}.", ""]
         lines += ["| account | region | channel | ARR | error |", "|---|---|---|---:|---|"]
         for alert in those[:SHOWN_OF_A_REASON]:
             cells = (

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from core.domain import AlertStatus
 from core.message import one_line
-from core.progress import ChannelProgress, Progress, watched
+from core.progress import ChannelProgress, Progress, settled_of_all, watched
 
 SECONDS = 0.25
 MOST_CHANNELS = 12
@@ -58,7 +58,7 @@ def draw(progress: Progress, spinner: Spinner, now: datetime) -> RenderableType:
     if rows is None:
         spinner.update(text="Reading the source …")
         return spinner
-    settled, total = (sum(getattr(one, name) for one in channels.values()) for name in ("settled", "total"))
+    settled, total = settled_of_all(channels)
     spinner.update(text=f"{rows:,} rows read; {settled:,} of {total:,} alerts settled")
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=CHANNEL_WIDTH)
@@ -76,7 +76,7 @@ def draw(progress: Progress, spinner: Spinner, now: datetime) -> RenderableType:
 
 
 def _note(channel: ChannelProgress, now: datetime) -> Text:
-    if channel.waits_until and channel.waits_until > now:
+    if channel.waits_until and channel.waits_at(now):
         return Text(f"waits for Slack until {channel.waits_until.astimezone():%H:%M:%S}", style="yellow")
     troubles = (AlertStatus.FAILED, AlertStatus.UNCONFIRMED)
     words = [f"{channel.done[status]:,} {status.value}" for status in troubles if channel.done[status]]

@@ -1,19 +1,14 @@
 """A stored run as a person reads it on a terminal."""
 
-from collections import Counter, defaultdict
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from core.advice import advice
+from core.advice import open_by_reason
 from core.domain import AlertStatus
 from core.history import History
 from core.message import money, one_line
-from core.views import AlertView, RunView
-
-PAGE = 1000
-"""Alerts read from the ledger at a time."""
+from core.views import AlertView, ChannelView, RunView
 
 
 def print_report(run: RunView, history: History, console: Console) -> None:
@@ -29,9 +24,8 @@ def print_report(run: RunView, history: History, console: Console) -> None:
         console.print(f"[red]{run.error.code}[/red]: {escape(run.error.message)}", highlight=False)
     for warning in run.warnings:
         console.print(f"[yellow]{warning.code}[/yellow]: {escape(warning.message)}", highlight=False)
-    alerts = _alerts(history, run.run_id)
-    _print_channels(alerts, console)
-    _print_open(alerts, console)
+    _print_channels(history.channels(run.run_id), console)
+    _print_open(history.alerts(run.run_id, None, None, None).alerts, console)
     counts = run.counts
     console.print(
         f"\n{counts.rows_scanned:,} rows read, {counts.duplicates_found:,} duplicates;"
@@ -43,51 +37,39 @@ def print_report(run: RunView, history: History, console: Console) -> None:
         console.print(f"Support notification: {run.support_notification.value}{error}.", highlight=False)
 
 
-def _alerts(history: History, run_id: str) -> list[AlertView]:
-    alerts: list[AlertView] = []
-    cursor = None
-    while True:
-        page = history.alerts(run_id, None, PAGE, cursor)
-        alerts += page.alerts
-        cursor = page.next_cursor
-        if cursor is None:
-            return alerts
-
-
-def _print_channels(alerts: list[AlertView], console: Console) -> None:
-    if not alerts:
+def _print_channels(channels: list[ChannelView], console: Console) -> None:
+    if not channels:
         return
-    by_channel: dict[str, Counter[AlertStatus]] = defaultdict(Counter)
-    for alert in alerts:
-        by_channel[alert.channel or "(no channel)"][alert.status] += 1
-    shown = [status for status in AlertStatus if any(counter[status] for counter in by_channel.values())]
+    shown = [status for status in AlertStatus if any(one.alerts.get(status) for one in channels)]
     table = Table("channel", *(status.value.replace("_", " ") for status in shown), box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for channel, counter in sorted(by_channel.items()):
-        table.add_row(escape(channel), *(str(counter[status] or "") for status in shown))
+    for one in channels:
+        table.add_row(
+            escape(one.channel or "(no channel)"), *(str(one.alerts.get(status, "")) for status in shown)
+        )
     console.print()
     console.print(table)
 
 
 def _print_open(alerts: list[AlertView], console: Console) -> None:
     """List what was not delivered, or not surely, one by one."""
-    open_alerts = [a for a in alerts if a.status in {AlertStatus.FAILED, AlertStatus.UNCONFIRMED}]
-    if not open_alerts:
+    by_reason = open_by_reason(alerts)
+    if not by_reason:
         return
     table = Table("not delivered", "region", "ARR", "at risk", "why", box=None, pad_edge=False)
     table.columns[2].justify = "right"
-    for alert in open_alerts:
-        why = alert.reason or alert.status.value
-        table.add_row(
-            escape(one_line(f"{alert.account_name} ({alert.account_id})")),
-            escape(one_line(alert.account_region)) if alert.account_region else "-",
-            money(alert.arr),
-            f"{alert.duration_months} mo",
-            escape(why),
-        )
+    for reason, _, those in by_reason:
+        for alert in those:
+            table.add_row(
+                escape(one_line(f"{alert.account_name} ({alert.account_id})")),
+                escape(one_line(alert.account_region)) if alert.account_region else "-",
+                money(alert.arr),
+                f"{alert.duration_months} mo",
+                escape(reason),
+            )
     console.print()
     console.print(table)
     console.print()
-    for reason in sorted({alert.reason or alert.status.value for alert in open_alerts}):
-        console.print(f"[bold]{escape(reason)}[/bold]: {advice(reason)}.", highlight=False)
+    for reason, advice, _ in by_reason:
+        console.print(f"[bold]{escape(reason)}[/bold]: {advice}.", highlight=False)

@@ -10,16 +10,12 @@ from rich.table import Table
 
 from core.domain import Decision, OutcomeStatus, Settlement, check_by, check_note
 from core.errors import RiskAlertsError, SettingsError
-from core.history import History
 from core.ledger import open_ledger
 from core.message import one_line
 from core.run import utc_now
 from core.settings import load_settings
 from core.views import OutcomePage, OutcomeView
 from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, checked_by, month_argument, speak_utf8
-
-PAGE = 1000
-"""Outcomes read from the ledger at a time."""
 
 EXAMPLES = """examples:
   python -m flows.settle
@@ -42,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         ledger = open_ledger(load_settings().database_url)
         if not settling:
-            _show_open(_unconfirmed(ledger.history, options), as_json=options.json)
+            found = ledger.history.outcomes(options.month, OutcomeStatus.UNCONFIRMED, None, None)
+            _show_open(found, as_json=options.json)
             return SUCCEEDED
         ledger.decide(
             Settlement(
@@ -96,27 +93,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _unconfirmed(history: History, options: argparse.Namespace) -> list[OutcomeView]:
-    found: list[OutcomeView] = []
-    cursor = None
-    while True:
-        page = history.outcomes(options.month, OutcomeStatus.UNCONFIRMED, PAGE, cursor)
-        found += page.outcomes
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
-
-
-def _show_open(found: list[OutcomeView], *, as_json: bool) -> None:
+def _show_open(found: OutcomePage, *, as_json: bool) -> None:
     if as_json:
-        print(OutcomePage(outcomes=found, next_cursor=None).model_dump_json(indent=2))  # noqa: T201
+        print(found.model_dump_json(indent=2))  # noqa: T201
         return
     console = Console(emoji=False)
-    if not found:
+    if not found.outcomes:
         console.print("Nothing is unconfirmed.")
         return
     table = Table("month", "account", "channel", "last heard of", "why", box=None, pad_edge=False)
-    for outcome in found:
+    for outcome in found.outcomes:
         account = one_line(f"{outcome.account_name or '?'} ({outcome.account_id})")
         table.add_row(
             outcome.month.isoformat(),

@@ -89,9 +89,9 @@ def test_the_demo_counts_what_was_skipped(demo: ModuleType) -> None:
 Risk alerts 2026-01  succeeded
 
 channel           skipped replay  failed
-(no channel)                           4
 amer-risk-alerts              18
 emea-risk-alerts              10       1
+(no channel)                           4
 
 not delivered  region
 """

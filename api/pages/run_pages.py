@@ -1,6 +1,5 @@
 """The page of one run, and the list of runs."""
 
-from collections import defaultdict
 from datetime import date
 from typing import Any
 
@@ -8,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from api.pages.chart import bars, short_money
 from api.pages.rendering import page
-from core.advice import advice
+from core.advice import open_by_reason
 from core.domain import AlertStatus, Decision, OutcomeStatus, RunStatus
 from core.history import History
 from core.views import AlertView, MonthView, OutcomeView, RunView
@@ -104,10 +103,10 @@ def _by_reason(
     alerts: list[AlertView], outcomes: dict[str, OutcomeView]
 ) -> list[tuple[str, str, list[tuple[AlertView, OutcomeView | None]]]]:
     """Put alerts of the same reason together, each with what became of it since, and say what to do."""
-    found: dict[str, list[tuple[AlertView, OutcomeView | None]]] = defaultdict(list)
-    for alert in alerts:
-        found[alert.reason or alert.status.value].append((alert, outcomes.get(alert.account_id)))
-    return [(reason, advice(reason), those) for reason, those in sorted(found.items())]
+    return [
+        (reason, advice, [(alert, outcomes.get(alert.account_id)) for alert in those])
+        for reason, advice, those in open_by_reason(alerts)
+    ]
 
 
 def _charts(months: list[MonthView]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from google.auth.exceptions import GoogleAuthError, RefreshError
 
 from core.errors import SourceForbidden, SourceUnreachable
 from core.settings import Settings
-from core.storage.refusals import advice
+from core.storage.refusals import explain
 from core.storage.remote import RemoteStore, call
 from core.storage.source import StoredFile
 
@@ -46,7 +46,7 @@ async def _refuse(
     """
     response = await handler(request)
     if response.status == HTTPStatus.UNAUTHORIZED:
-        raise SourceForbidden(f"gs://: {advice(SourceForbidden(''), response.status, None)}")
+        raise SourceForbidden(f"gs://: {explain(SourceForbidden(''), response.status, None)}")
     if "Location" in response.headers:
         raise SourceUnreachable("gs://: the store wants to send us elsewhere, which it may not")
     return response

@@ -45,7 +45,7 @@ _KINDS: dict[type[BaseException], str] = {
 """No or bad credentials, found out on this side or at the service that issues them."""
 
 
-def advice(error: Exception, status: int | None, code: str | None) -> str | None:
+def explain(error: Exception, status: int | None, code: str | None) -> str | None:
     """Say what a refusal means and what to do, and by what it is known; None when it is no refusal.
 
     `status` and `code` are those of the answer, where there was one. Only words that are known are repeated:

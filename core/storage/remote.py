@@ -20,7 +20,7 @@ from core.redaction import redact
 from core.settings import Settings
 from core.stopping import wait_for
 from core.storage.location import Location
-from core.storage.refusals import advice
+from core.storage.refusals import explain
 from core.storage.source import Bytes, Listing, Range, StoredFile
 
 # Their texts say which host could not be reached, and nothing more.
@@ -132,7 +132,7 @@ def _named(what: str, error: Exception) -> SourceError:
         return SourceNotFound(f"{what}: no such object, folder or bucket")
     if status == PRECONDITION_FAILED:
         return SourceChanged(f"{what} {REPLACED}")
-    if refused := advice(error, status, code):
+    if refused := explain(error, status, code):
         return SourceForbidden(f"{what}: {refused}")
     reason = f"HTTP {status}" if status else type(error).__name__
     if isinstance(error, CONNECTION_ERRORS):

@@ -33,12 +33,6 @@ def tab() -> Iterator[Tab]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a place for the ledger."""
-    return tmp_path_factory.mktemp("pages")
-
-
-@pytest.fixture(scope="module")
 def ledger(folder: Path) -> Iterator[Ledger]:
     """Give a ledger with two months: alerts sent, without a channel and unconfirmed; names are hostile."""
     opened = open_ledger(f"sqlite:///{folder}/ledger.db")

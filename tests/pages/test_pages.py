@@ -24,12 +24,6 @@ OWN = {"Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a place for the ledger."""
-    return tmp_path_factory.mktemp("pages")
-
-
-@pytest.fixture(scope="module")
 def ledger(folder: Path) -> Iterator[Ledger]:
     """Give a ledger with a run that left an alert unconfirmed."""
     opened = open_ledger(f"sqlite:///{folder}/ledger.db")

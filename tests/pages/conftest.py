@@ -1,0 +1,11 @@
+"""A place for the ledger that the pages of a module show."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a place for the ledger."""
+    return tmp_path_factory.mktemp("pages")
