@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
 from core.errors import LedgerCut, LedgerError
-from core.postgresql import is_cut, postgresql_engine
+from core.postgresql import LONGEST_KEY, is_cut, postgresql_engine
 from core.redaction import redact
 from core.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
 from core.tables import METADATA
@@ -60,6 +60,11 @@ class Database:
     def path(self) -> Path | None:
         """The database's file, where it is one."""
         return Path(self.url.database) if self._is_file and self.url.database else None
+
+    @property
+    def longest_key(self) -> int | None:
+        """How many bytes of UTF-8 a text may have that rows are found by; None for any number."""
+        return None if self._is_file else LONGEST_KEY
 
     def is_gone(self) -> bool:
         """Say whether the database's file was taken away since it was opened, or another put in its place."""

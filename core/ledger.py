@@ -27,7 +27,7 @@ from core.domain import (
     Settlement,
     SupportMessage,
 )
-from core.errors import Interrupted, LedgerError, RiskAlertsError, TooManyAlerts
+from core.errors import Interrupted, LedgerError, RiskAlertsError, SourceInvalid, TooManyAlerts
 from core.history import History
 from core.liveness import ProcessIdentity
 from core.outcome_rows import outcome_of, outcomes_of, settle_outcome, write_outcomes
@@ -171,14 +171,25 @@ class Ledger:
         with self._database.read() as session:
             return outcomes_of(session, month)
 
+    def _refuse_longer_ids(self, routed: Sequence[RoutedAlert]) -> None:
+        longest = self._database.longest_key
+        for item in routed:
+            size = len(item.alert.account_id.encode())
+            if longest is not None and size > longest:
+                raise SourceInvalid(
+                    f"column account_id holds an id of {size} bytes, {item.alert.account_id[:40]}…;"
+                    f" a ledger on PostgreSQL keeps {longest} at the most"
+                )
+
     def plan(
         self, run_id: str, assessment: Assessment, routed: Sequence[RoutedAlert], limit: int, now: datetime
     ) -> list[RoutedAlert]:
         """Record every alert that the run saw and what it will do with it; gives those that it may send.
 
         Alerts without a channel are settled here. Raises `TooManyAlerts`, with no outcome written, when more
-        than `limit` (0 = no limit) would be sent.
+        than `limit` (0 = no limit) would be sent; `SourceInvalid` for an id that this database can't keep.
         """
+        self._refuse_longer_ids(routed)
         with self._database.write() as session:
             running(session.connection(), run_id)
             run = session.get_one(RunRow, run_id)

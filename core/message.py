@@ -192,7 +192,8 @@ def _day(day: date | None) -> str:
 
 def _fit(data: str, limit: int) -> str:
     """Make `data` one line of at most `limit` characters as Slack gets them, cut with `…`, then escaped."""
-    line = one_line(data)
+    # One more than fits says that it must be cut; a name of a gigabyte is not worth a look at the rest.
+    line = one_line(data[: limit + 1])
     escaped = _escape(line)
     if len(escaped) <= limit:
         return escaped

@@ -39,6 +39,8 @@ DETAILS = pa.schema(
 )
 """What only alerts need, found by the row's `position`."""
 
+LONGEST_TEXT = 40_000
+"""Characters of a name, a region or an owner that are kept, as Slack takes no longer message."""
 INT64_MAX = 2**63 - 1
 
 

@@ -104,7 +104,7 @@ class _Place(NamedTuple):
     @property
     def key(self) -> tuple[int, int]:
         """Tells it from all others."""
-        return self.file, self.group.index
+        return self.file, self.group.indices.start
 
 
 class _Reader:

@@ -17,7 +17,9 @@ from core.parquet.columns import (
     MONTH,
     as_strings,
     by_value,
+    check_ids,
     check_schema,
+    cut,
     days,
     index_in,
     instant,
@@ -34,6 +36,10 @@ BATCH_ROWS = 65_536
 """Small enough that a batch with names and owners takes a few megabytes."""
 LOOK_UP_BATCH_ROWS = 262_144
 """Where accounts are looked up, which makes a table of them for each batch: larger, so that it seldom is."""
+BATCH_BYTES = 64 * 2**20
+"""About how much a batch may take once it is decoded: one of values of a megabyte has few rows."""
+MAX_ROW_BYTES = 64 * 2**20
+"""How much a row may take on average, as nobody's do: a few kilobytes of file may unpack to gigabytes."""
 MAX_FILE_ROWS = 2**40
 """Positions of one file's rows; 2^23 files of as many rows fit into an int64."""
 
@@ -191,7 +197,7 @@ class AccountFile:
         at_risk = is_at_risk(rows["status"])
         risky, others = rows.filter(at_risk), rows.filter(pc.invert(at_risk))
         columns = [
-            as_strings(risky["account_id"]),
+            check_ids(as_strings(risky["account_id"])),
             whole_numbers(risky["arr"]),
             *instant(risky["updated_at"]),
             risky["position"],
@@ -207,7 +213,8 @@ class AccountFile:
         parts = [DETAILS.empty_table()]
         for batch in self._batches(pieces, group, OF_ALERTS, BATCH_ROWS) if len(positions) else ():
             found = _take(batch, positions)
-            columns = {name: as_strings(found[name]) for name in OF_ALERTS if name != "renewal_date"}
+            texts = [name for name in OF_ALERTS if name != "renewal_date"]
+            columns = {name: by_value(found[name], lambda text: cut(as_strings(text))) for name in texts}
             columns |= {"position": found["position"], "renewal_date": days(found["renewal_date"])}
             parts.append(pa.table([columns[name] for name in DETAILS.names], schema=DETAILS))
         return pa.concat_tables(parts)
@@ -216,21 +223,22 @@ class AccountFile:
         """Keep what `history` and `times` will ask of this row group, if there is room for it."""
         footer = self._opened()
         names = [name for name in OF_EARLIER_MONTHS if name in footer.columns]
-        kept = pieces.only([footer.chunk(group, name) for name in names])
+        kept = pieces.only([chunk for name in names for chunk in footer.chunks(group, name)])
         if self._workers.may_keep(kept.held):
-            self._kept[group.index] = kept
+            self._kept[group.indices.start] = kept
 
     @contextmanager
     def _fetched(self, group: RowGroup, columns: Sequence[str]) -> Iterator[Pieces]:
         """Hold the bytes of these columns of a row group, and a processor to decode them."""
         footer = self._opened()
-        kept = self._kept.get(group.index) if set(columns) <= set(OF_EARLIER_MONTHS) else None
+        kept = self._kept.get(group.indices.start) if set(columns) <= set(OF_EARLIER_MONTHS) else None
         if kept is not None:
             with self._named(), self._workers.decoding():
                 yield kept
             return
         with self._named():
-            ranges = coalesce(footer.chunk(group, name) for name in columns if name in footer.columns)
+            present = [name for name in columns if name in footer.columns]
+            ranges = coalesce(chunk for name in present for chunk in footer.chunks(group, name))
             with self._workers.fetching(sum(end - start for start, end in ranges)):
                 pieces = Pieces(footer.size, ranges, footer.read(self._source, self._file, ranges))
                 with self._workers.decoding():
@@ -239,7 +247,7 @@ class AccountFile:
     def _batches(
         self, pieces: Pieces, group: RowGroup, columns: Sequence[str], rows: int
     ) -> Iterator[pa.RecordBatch]:
-        """Decode `columns` of a row group, and `position`, so many `rows` at a time.
+        """Decode `columns` of a row group, and `position`, so many `rows` at a time or fewer.
 
         A column that the file lacks is made up.
         """
@@ -250,12 +258,21 @@ class AccountFile:
         parquet = pq.ParquetFile(
             pieces,
             metadata=footer.metadata,
-            read_dictionary=[name for name in present if self._is_repetitive(group, name)],
+            # Of several row groups each has its own, and Arrow would give their rows one by one.
+            read_dictionary=[
+                name for name in present if len(group.indices) == 1 and self._is_repetitive(group, name)
+            ],
             page_checksum_verification=True,
             pre_buffer=False,
         )
         row = self._first_position + group.first_row
-        for batch in parquet.iter_batches(rows, row_groups=[group.index], columns=present, use_threads=False):
+        a_row = sum(footer.bytes_a_row(group, name, pieces) for name in present)
+        if a_row > MAX_ROW_BYTES:
+            raise pa.ArrowInvalid(f"its rows of {a_row:,.0f} bytes each would take all memory")
+        rows = max(1, min(rows, int(BATCH_BYTES // max(a_row, 1))))
+        for batch in parquet.iter_batches(
+            rows, row_groups=[*group.indices], columns=present, use_threads=False
+        ):
             count = batch.num_rows
             made = {name: _without_views(batch[name]) for name in present}
             for name in columns:

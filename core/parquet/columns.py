@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from core.domain import AT_RISK
 from core.errors import SourceInvalid
+from core.window import LONGEST_TEXT
 
 OWNER = "account_owner"
 MONTH = "month"
@@ -72,6 +73,23 @@ def as_strings(column: pa.Array) -> pa.Array:
     strings = column.cast(pa.large_string())
     strings.validate(full=True)  # Arrow takes any bytes for UTF-8 until it is asked.
     return strings
+
+
+def cut(strings: pa.Array) -> pa.Array:
+    """Cut strings (large_string) to `LONGEST_TEXT` characters, the last of them then `…`."""
+    if not pc.any(pc.greater(pc.binary_length(strings), LONGEST_TEXT)).as_py():
+        return strings
+    shorter = pc.utf8_slice_codeunits(strings, 0, LONGEST_TEXT - 1)
+    ended = pc.binary_join_element_wise(shorter, *(pa.scalar(text, pa.large_string()) for text in ("…", "")))
+    return pc.if_else(pc.greater(pc.utf8_length(strings), LONGEST_TEXT), ended, strings)
+
+
+def check_ids(ids: pa.Array) -> pa.Array:
+    """Give the ids (large_string) back; raises `ArrowInvalid` for one that nobody can have meant."""
+    longest = pc.max(pc.binary_length(ids)).as_py() or 0
+    if longest > LONGEST_TEXT:
+        raise pa.ArrowInvalid(f"column account_id holds an id of {longest} bytes, more than {LONGEST_TEXT}")
+    return ids
 
 
 def index_in(column: pa.Array, values: pa.Array) -> pa.Array:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.parquet.columns import MONTH
-from core.parquet.thrift import statistics_lengths
+from core.parquet.thrift import dictionary_size, statistics_lengths
 from core.storage import Source, SourceFile
 from core.storage.source import Bytes, Range
 
@@ -20,6 +20,13 @@ TAIL = 8
 """The length of the footer, and the magic."""
 FIRST_READ = (8 * 2**10, 64 * 2**10)
 """The least and the most that is read of the end before it is known how long the footer is."""
+TOGETHER_ROWS = 1_024
+TOGETHER_BYTES = 2**20
+"""How much small row groups that are read as one may hold together."""
+WORTH_A_LOOK = 16 * 2**20
+"""Bytes that the values of a chunk may take, at the very most, before it matters what they really take."""
+PAGE_HEADER = 256
+"""Bytes in which the header of a page surely ends, when it is that of a dictionary."""
 FIXED_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 """Bytes of a value of each physical type that has one width."""
 REPETITIVE_BYTES = 4
@@ -28,9 +35,12 @@ REPETITIVE_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """A part of a file, and the months that it may hold by its statistics; None when they say nothing."""
+    """A part of a file, and the months that it may hold by its statistics; None when they say nothing.
 
-    index: int
+    `indices` are those of the file's own row groups: one, or small neighbours that are read as one.
+    """
+
+    indices: range
     first_row: int
     rows: int
     months: tuple[int, int] | None
@@ -67,32 +77,45 @@ class Footer:
         self._checked: set[int] = set()
         self.groups = tuple(self._row_groups(month, thrift))
 
-    def chunk(self, group: RowGroup, name: str) -> Range:
+    def chunks(self, group: RowGroup, name: str) -> list[Range]:
         """Where the column `name` of a row group lies."""
-        chunk = self._chunk(group, name)
-        start = chunk.data_page_offset
-        if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-            start = chunk.dictionary_page_offset
-        return start, start + chunk.total_compressed_size
+        return [_range(chunk) for chunk in self._chunks(group, name)]
 
     def is_repetitive(self, group: RowGroup, name: str) -> bool:
         """Whether the strings in `name` repeat so much that looking at each once pays."""
         if self.metadata.schema.column(self.columns[name]).physical_type != "BYTE_ARRAY":
             return False
-        chunk = self._chunk(group, name)
+        chunks = self._chunks(group, name)
         # Strings stored as differences are small too, but Arrow (26.0) makes no dictionary of them.
-        if any(encoding.startswith("DELTA_") for encoding in chunk.encodings):
+        if any(encoding.startswith("DELTA_") for chunk in chunks for encoding in chunk.encodings):
             return False
-        return bool(chunk.total_uncompressed_size < REPETITIVE_BYTES * group.rows)
+        return bool(sum(chunk.total_uncompressed_size for chunk in chunks) < REPETITIVE_BYTES * group.rows)
+
+    def bytes_a_row(self, group: RowGroup, name: str, file: io.RawIOBase) -> float:
+        """About how many bytes a decoded value of `name` takes at most; `file` holds the chunk's bytes."""
+        found: list[float] = []
+        for chunk in self._chunks(group, name):
+            found.append(chunk.total_uncompressed_size / max(chunk.num_values, 1))
+            # The footer alone does not tell: a dictionary's one value of a megabyte may be that of every row.
+            if chunk.total_uncompressed_size * chunk.num_values > WORTH_A_LOOK:
+                start, end = _range(chunk)
+                file.seek(start)
+                size, values = dictionary_size(bytes(file.read(min(end - start, PAGE_HEADER)) or b""))
+                found.append(size / max(values, 1))
+        return max(found)
 
     def between(self, group: RowGroup, name: str, values: Sequence[str]) -> Sequence[str]:
         """Which of `values`, in order, lie between what the statistics of `name` call least and greatest."""
         column = self.metadata.schema.column(self.columns[name])
-        found = _least_and_greatest(column, self._chunk(group, name))
-        least, greatest = found or (None, None)
-        if not isinstance(least, str) or not isinstance(greatest, str):
-            return values
-        return values[bisect_left(values, least) : bisect_right(values, greatest)]
+        least, greatest = [], []
+        for chunk in self._chunks(group, name):
+            match _least_and_greatest(column, chunk):
+                case (str(first), str(last)):
+                    least.append(first)
+                    greatest.append(last)
+                case _:
+                    return values
+        return values[bisect_left(values, min(least)) : bisect_right(values, max(greatest))]
 
     def read(self, source: Source, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read these ranges, in order and apart from each other, but not what came with the footer."""
@@ -106,11 +129,12 @@ class Footer:
                     parts[index] = bytes(parts[index]) + tail[max(start - first, 0) : end - first]
         return parts
 
-    def _chunk(self, group: RowGroup, name: str) -> pq.ColumnChunkMetaData:
-        if group.index not in self._checked:
-            _check_chunks(self.metadata, self.size, [group.index], [*self.columns])
-            self._checked.add(group.index)
-        return self.metadata.row_group(group.index).column(self.columns[name])
+    def _chunks(self, group: RowGroup, name: str) -> list[pq.ColumnChunkMetaData]:
+        if group.indices.start not in self._checked:
+            _check_chunks(self.metadata, self.size, [*group.indices], [*self.columns])
+            self._checked.add(group.indices.start)
+        column = self.columns[name]
+        return [self.metadata.row_group(index).column(column) for index in group.indices]
 
     def _row_groups(self, partition: date | None, thrift: bytes) -> Iterator[RowGroup]:
         column = self.columns.get(MONTH) if partition is None else None
@@ -118,14 +142,36 @@ class Footer:
             _check_chunks(self.metadata, self.size, [*range(self.metadata.num_row_groups)], [MONTH])
             _check_statistics(thrift, self.metadata.schema.column(column), column)
         first_row = 0
+        last, size = None, 0
         for index in range(self.metadata.num_row_groups):
             group = self.metadata.row_group(index)
             months = (
                 None if column is None else _months(self.metadata.schema.column(column), group.column(column))
             )
             if group.num_rows:
-                yield RowGroup(index, first_row, group.num_rows, months)
+                found = RowGroup(range(index, index + 1), first_row, group.num_rows, months)
+                size += group.total_byte_size
+                joined = _join(last, found) if size <= TOGETHER_BYTES else None
+                if last is not None and joined is None:
+                    yield last
+                    size = group.total_byte_size
+                last = joined or found
             first_row += group.num_rows
+        if last is not None:
+            yield last
+
+
+def _join(first: RowGroup | None, second: RowGroup) -> RowGroup | None:
+    """Make one of two small row groups that hold the same months, if they are neighbours.
+
+    Each costs a few milliseconds, whatever it holds; some writers make one of a few rows at a time.
+    """
+    if first is None or first.indices.stop != second.indices.start or first.months != second.months:
+        return None
+    rows = first.rows + second.rows
+    if rows > TOGETHER_ROWS:
+        return None
+    return RowGroup(range(first.indices.start, second.indices.stop), first.first_row, rows, first.months)
 
 
 def read_footer(source: Source, file: SourceFile) -> Footer:
@@ -169,6 +215,14 @@ class _Nothing(io.RawIOBase):
 
     def read(self, _size: int | None = -1, /) -> bytes:
         raise _WouldReadError
+
+
+def _range(chunk: pq.ColumnChunkMetaData) -> Range:
+    """Where a column chunk lies."""
+    start = chunk.data_page_offset
+    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+        start = chunk.dictionary_page_offset
+    return start, start + chunk.total_compressed_size
 
 
 def _check_chunks(metadata: pq.FileMetaData, size: int, groups: list[int], columns: list[str]) -> None:

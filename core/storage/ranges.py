@@ -2,6 +2,7 @@
 
 import io
 import os
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from core.storage.source import Bytes, Range
@@ -54,7 +55,8 @@ class Pieces(io.RawIOBase):
 
     def only(self, needed: Sequence[Range]) -> "Pieces":
         """Make a file of just the pieces that hold one of the ranges `needed`."""
-        pieces = [piece for piece in self._pieces if any(piece[0] <= start < piece[1] for start, _ in needed)]
+        wanted = {bisect_right(self._pieces, start, key=lambda piece: piece[0]) - 1 for start, _ in needed}
+        pieces = [self._pieces[place] for place in sorted(wanted)]
         return Pieces(self._size, [piece[:2] for piece in pieces], [piece[2] for piece in pieces])
 
     @property
@@ -85,7 +87,9 @@ class Pieces(io.RawIOBase):
         """Give `size` bytes without copying them; raises `EOFError` unless one piece holds them all."""
         start = self._position
         self._position = self._size if size is None or size < 0 else start + size
-        for first, last, part in self._pieces:
-            if first <= start and self._position <= last:
+        place = bisect_right(self._pieces, start, key=lambda piece: piece[0]) - 1
+        if place >= 0:
+            first, last, part = self._pieces[place]
+            if self._position <= last:
                 return part[start - first : self._position - first]
         raise EOFError(f"bytes {start} to {self._position} lie outside of what the footer promised")

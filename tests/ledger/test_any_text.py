@@ -1,6 +1,7 @@
 """Whatever text a source holds is stored, found and given back the same, on both databases."""
 
 from dataclasses import replace
+from random import Random
 from uuid import uuid4
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.domain import AlertStatus, Delivery
-from core.errors import RunNotFound
+from core.errors import RunNotFound, SourceInvalid
 from core.ledger import Ledger
 from tests.delivery.world import MONTH, NOW, begin, routed
 
@@ -45,6 +46,24 @@ def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[st
         assert (view.account_name, view.account_region, view.account_owner) == (other, other, other)
         assert view.status == "skipped_replay" or (view.channel, view.error) == (other or "amer", other)
     ledger.finish(second, None, NOW)
+
+
+@pytest.mark.parametrize("size", [2_500, 2_501])
+def test_an_id_is_kept_however_long_it_is_or_refused_with_the_reason(
+    ledger: Ledger, backend: str, size: int
+) -> None:
+    # Of no pattern, or PostgreSQL would make it shorter.
+    account_id = Random(1).randbytes(size).hex()[:size]  # noqa: S311
+    item = routed(account_id)
+    if (backend, size) == ("postgresql", 2_501):
+        with pytest.raises(SourceInvalid, match="an id of 2501 bytes, f5b165"):
+            begin(ledger, "run-1", [item])
+        return
+    assert begin(ledger, "run-1", [item]) == [item]
+    assert ledger.claim("run-1", item, NOW).status is AlertStatus.SENDING
+    ledger.settle("run-1", Delivery(account_id, AlertStatus.SENT, item.channel), NOW)
+    ledger.finish("run-1", None, NOW)
+    assert set(ledger.outcomes(MONTH)) == {account_id}
 
 
 def test_a_run_that_no_ledger_can_name_is_not_found(ledger: Ledger) -> None:

@@ -37,6 +37,9 @@ paths = st.fixed_dictionaries(
     {
         "core.parquet.account_file.BATCH_ROWS": st.sampled_from([1, 2, 3, 5, 262_144]),
         "core.parquet.account_file.LOOK_UP_BATCH_ROWS": st.sampled_from([1, 2, 3, 5, 262_144]),
+        "core.parquet.account_file.BATCH_BYTES": st.sampled_from([1, 2**26]),
+        "core.parquet.footer.TOGETHER_ROWS": st.sampled_from([0, 0, 3, 1_024]),
+        "core.parquet.footer.WORTH_A_LOOK": st.sampled_from([0, 2**24]),
         "core.parquet.footer.REPETITIVE_BYTES": st.sampled_from([0, 4, 2**20]),
         "tasks.load_window.FEW_ACCOUNTS": st.sampled_from([0, 1000]),
         "tasks.load_window.SURELY_MORE": st.sampled_from([0, 64]),

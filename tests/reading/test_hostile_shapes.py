@@ -1,0 +1,146 @@
+"""Files that are sound Parquet, and of a shape that nobody's data has."""
+
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.domain import Alert, Assessment
+from core.errors import SourceInvalid
+from core.message import build_message
+from core.settings import Settings
+from core.storage import open_uri
+from core.window import LONGEST_TEXT
+from tasks.compute_streaks import assess
+from tasks.dedupe import winning_rows
+from tasks.load_window import read_window
+from tests.reading.worlds import MONTH, row, table
+
+MEGABYTE = 2**20
+MEMORY = 256 * MEGABYTE
+"""What Arrow may hold beside a few copies of the texts as they are kept; unpacked they take far more."""
+
+
+def find(path: Path, month: date = MONTH) -> Assessment:
+    window = read_window(open_uri(path.as_uri(), Settings()), month, 10_000)
+    return assess(window, winning_rows(window.rows), 10_000)
+
+
+def at_risk(rows: int, **columns: Any) -> pa.Table:
+    """Make a table of so many accounts at risk, with some columns of another making."""
+    made = table([row("a", MONTH, "At Risk")]).take(pa.array([0] * rows))
+    ids = pa.array([f"a{number:07d}" for number in range(rows)])
+    for name, column in ({"account_id": ids} | columns).items():
+        made = made.set_column(made.column_names.index(name), name, column)
+    return made
+
+
+def repeated(value: str, rows: int) -> pa.Array:
+    """Make a column of one value, which is there once."""
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), rows), pa.array([value]))
+
+
+LARGE = {
+    "each its own": (at_risk(500, account_name=repeated("N" * MEGABYTE, 500)), False),
+    # Of which the footer tells no more than a few bytes a row.
+    "one in a dictionary": (at_risk(3_000, account_name=repeated("N" * MEGABYTE, 3_000)), True),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_names_of_a_megabyte_are_read_in_bounded_memory(tmp_path: Path, name: str) -> None:
+    made, dictionary = LARGE[name]
+    path = tmp_path / "x.parquet"
+    pq.write_table(
+        made,
+        path,
+        compression="zstd",
+        use_dictionary=dictionary,
+        dictionary_pagesize_limit=2 * MEGABYTE,
+        write_batch_size=16,  # for pages of this size, which the decoder can only take as a whole
+        write_statistics=False,
+    )
+    assert path.stat().st_size < MEGABYTE
+    program = (
+        "import sys; from pathlib import Path; import pyarrow as pa;"
+        "from tests.reading.test_hostile_shapes import find;"
+        "print(find(Path(sys.argv[1])).scan.rows_scanned, pa.default_memory_pool().max_memory())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows, memory = map(int, done.stdout.split())
+    assert rows == made.num_rows
+    assert memory < MEMORY + 4 * rows * LONGEST_TEXT
+
+
+def test_a_name_of_a_megabyte_is_cut_to_what_slack_could_show(tmp_path: Path) -> None:
+    pq.write_table(at_risk(1, account_name=pa.array(["é" * MEGABYTE])), tmp_path / "x.parquet")
+    [alert] = find(tmp_path / "x.parquet").alerts
+    assert alert.account_name == "é" * (LONGEST_TEXT - 1) + "…"
+    message = build_message(alert, channel="amer", app_base_url="https://app", name_channel=False)
+    assert len(message["text"]) <= LONGEST_TEXT
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        (
+            at_risk(1, account_id=pa.array(["a" * (LONGEST_TEXT + 1)])),
+            "column account_id holds an id of 40001",
+        ),
+        (at_risk(1, account_name=pa.array(["N" * 100 * MEGABYTE])), "its rows of 104,857,[0-9]+ bytes each"),
+    ],
+)
+def test_what_nobody_can_have_meant_is_refused_with_its_reason(
+    tmp_path: Path, made: pa.Table, what: str
+) -> None:
+    pq.write_table(made, tmp_path / "x.parquet", compression="zstd", use_dictionary=False)
+    with pytest.raises(SourceInvalid, match=what):
+        find(tmp_path / "x.parquet")
+
+
+def test_ten_thousand_columns_beside_ours_are_left_alone(tmp_path: Path) -> None:
+    made = at_risk(5)
+    more = {f"x{number}": pa.nulls(5, pa.int32()) for number in range(10_000)}
+    wide = pa.table({name: made[name] for name in made.column_names} | more)
+    pq.write_table(wide, tmp_path / "x.parquet")
+    assert len(find(tmp_path / "x.parquet").alerts) == 5
+
+
+def test_many_rows_of_one_account_are_one_alert(tmp_path: Path) -> None:
+    pq.write_table(at_risk(300_000, account_id=repeated("a", 300_000)), tmp_path / "x.parquet")
+    found = find(tmp_path / "x.parquet")
+    assert (len(found.alerts), found.scan.duplicates_found) == (1, 299_999)
+
+
+@pytest.mark.parametrize("month", [date(1, 1, 1), date(9999, 12, 1)])
+def test_the_first_and_the_last_month_of_the_calendar_are_months(tmp_path: Path, month: date) -> None:
+    rows = [row("a", date(1, 1, 1), "At Risk"), row("a", date(9999, 12, 1), "At Risk")]
+    pq.write_table(table(rows), tmp_path / "x.parquet")
+    [alert] = find(tmp_path / "x.parquet", month).alerts
+    assert isinstance(alert, Alert)
+    assert (alert.risk_start_month, alert.duration_months) == (month, 1)
+
+
+def test_every_plane_of_unicode_and_every_control_character_reaches_the_message(tmp_path: Path) -> None:
+    strange = [chr(plane * 0x10000 + place) for plane in range(17) for place in (0x41, 0xD7FF, 0xFFFD)]
+    strange += [*map(chr, range(0x20)), "\u202e", "\u200f", "\u2028", "\x7f", "\ufeff"]
+    ids = [f"id {character}" for character in strange]
+    names = pa.array([f"<{character}>" for character in strange])
+    pq.write_table(at_risk(len(ids), account_id=pa.array(ids), account_name=names), tmp_path / "x.parquet")
+    alerts = find(tmp_path / "x.parquet").alerts
+    assert {alert.account_id for alert in alerts} == set(ids)
+    for alert in alerts:
+        message = build_message(alert, channel="amer", app_base_url="https://app", name_channel=False)
+        assert message["text"].splitlines()[0].startswith("🚩 At Risk: &lt;")
+        assert len(message["text"].splitlines()) >= 6
