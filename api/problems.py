@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from api.pages.rendering import page, wants_page
 from core.errors import RiskAlertsError
@@ -34,6 +35,7 @@ STATUS = {
     "invalid_request": 422,
     "source_invalid": 422,
     "slack_not_configured": 422,
+    "too_many_runs": 429,
     "internal_error": 500,
     "settings_invalid": 500,
     "source_forbidden": 502,
@@ -44,6 +46,8 @@ STATUS = {
 }
 """The HTTP status of each code."""
 
+AGAIN_SECONDS = 10
+"""After so long another request has a chance: a run takes seconds, or a second for each alert."""
 
 EXAMPLES = {
     "source_not_allowed": "s3://other/status.parquet: ALLOWED_SOURCES does not lead here",
@@ -64,6 +68,7 @@ EXAMPLES = {
     "source_invalid": "status.parquet: column arr is missing",
     "slack_not_configured": "No Slack webhook: set SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL,"
     " or ask for a dry run",
+    "too_many_runs": "As many runs are under way and waiting as this service takes; ask again soon",
     "internal_error": "A defect of this service; its log says more",
     "source_forbidden": "gs://bucket/status.parquet: the store refused the credentials, or there are none",
     "source_unreachable": "gs://bucket/status.parquet: no answer in 60 s (SOURCE_TIMEOUT_SECONDS)",
@@ -97,7 +102,10 @@ def problem(
 ) -> ProblemResponse:
     """Answer with a problem; its status is that of its code unless another is given."""
     body = _describe_problem(code, detail, status, run_id)
-    headers = {"WWW-Authenticate": "Bearer"} if body["status"] == HTTPStatus.UNAUTHORIZED else None
+    headers = {
+        HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+        HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": str(AGAIN_SECONDS)},
+    }.get(body["status"])
     return ProblemResponse(body, status_code=body["status"], headers=headers)
 
 
@@ -149,13 +157,16 @@ def answer_with_problems(app: FastAPI) -> None:
         return problem("invalid_request", "; ".join(_describe(error.errors())))
 
     @app.exception_handler(HTTPException)
-    def _http(_request: Request, error: HTTPException) -> ProblemResponse:
+    def _http(request: Request, error: HTTPException) -> ProblemResponse:
         if error.status_code == HTTPStatus.BAD_REQUEST:
             # A body that FastAPI can't even begin to read, such as JSON nested without end.
             return problem("invalid_request", "the body: can't be read as JSON")
         code = HTTPStatus(error.status_code).name.lower()
         answer = problem(code, str(error.detail), status=error.status_code)
         answer.headers.update(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # Starlette names the methods of the first route with this path, and each of ours has one.
+            answer.headers["Allow"] = ", ".join(_methods(app, request))
         return answer
 
     @app.exception_handler(Exception)
@@ -163,6 +174,13 @@ def answer_with_problems(app: FastAPI) -> None:
         # Its traceback is the server's to log: Starlette raises it again once this has answered.
         logger.error("A defect: %s", type(error).__name__)
         return problem("internal_error", "A defect of this service; its log says more")
+
+
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """List the methods that the path of a request takes."""
+    asked = [{**request.scope, "method": method} for method in HTTPMethod]
+    taken = [scope for scope in asked if any(route.matches(scope)[0] is Match.FULL for route in app.routes)]
+    return sorted(scope["method"] for scope in taken)
 
 
 def _describe(errors: Sequence[Any]) -> list[str]:

@@ -1,7 +1,6 @@
 """Runs and previews over HTTP."""
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Annotated, Any, TypeVar
 
@@ -15,12 +14,11 @@ from api.problems import responses
 from core.domain import AlertStatus, RunRequest, RunStatus
 from core.history import History
 from core.ledger import open_ledger
-from core.logs import current_request_id, logged_for
 from core.run import new_run_id
 from core.settings import Settings
 from core.views import AlertPage, PreviewView, RunPage, RunView
 from flows.preview import preview
-from flows.runner import accept_run, run_accepted, run_month
+from flows.runner import AcceptedRun, run_month
 
 router = APIRouter(tags=["runs"])
 
@@ -45,6 +43,13 @@ class RunBody(BaseModel):
     def to_request(self) -> RunRequest:
         """Give the request in the words of the domain."""
         return RunRequest(self.source_uri, self.month, self.dry_run, self.retry_unconfirmed)
+
+
+LINKS: dict[str, Any] = {
+    name: {"operationId": operation, "parameters": {"run_id": "$response.body#/run_id"}}
+    for name, operation in (("run", "get_run"), ("alerts", "list_alerts"))
+}
+"""Where an answer's `run_id` leads, for whoever reads the OpenAPI document."""
 
 
 class RunStarted(BaseModel):
@@ -79,8 +84,11 @@ SOURCE_PROBLEMS = (
             "orchestrator_unreachable",
             "interrupted",
             "request_too_large",
+            "too_many_runs",
         ),
+        200: {"links": LINKS},
         202: {
+            "links": LINKS,
             "model": RunStarted,
             "description": "With `Prefer: respond-async`: the run is recorded, and goes on.",
             "headers": {"Location": {"description": "Where the run is found.", "schema": {"type": "string"}}},
@@ -103,20 +111,29 @@ async def start_run(
     state = request.app.state
     asked = body.to_request()
     if _prefers_async(prefer or []):
-        await _in_thread(request, lambda: accept_run(asked, run_id, state.settings))
-        _submit(request, lambda: run_accepted(asked, run_id, state.settings, state.orchestrator))
+        accepted = AcceptedRun(asked, run_id, state.settings)
+        # Recorded in a thread that no run takes, so that the answer waits for none.
+        await asyncio.to_thread(
+            state.runs.submit, lambda: accepted.run(state.orchestrator), first=accepted.record
+        )
         response.status_code = 202
         response.headers["Location"] = f"/runs/{run_id}"
         response.headers["Preference-Applied"] = "respond-async"
     else:
-        await _in_thread(request, lambda: run_month(asked, run_id, state.settings, state.orchestrator))
+        await _done(state.runs.submit(lambda: run_month(asked, run_id, state.settings, state.orchestrator)))
     return RunStarted(run_id=run_id)
 
 
-@router.post("/preview", responses=responses(*SOURCE_PROBLEMS, "invalid_request", "request_too_large"))
+@router.post(
+    "/preview",
+    responses=responses(
+        *SOURCE_PROBLEMS, "invalid_request", "request_too_large", "too_many_runs", "interrupted"
+    ),
+)
 async def preview_run(body: RunBody, request: Request) -> PreviewView:
     """Say what a run would do, with every message as Slack would get it; nothing is sent or stored."""
-    return await _in_thread(request, lambda: preview(body.to_request(), request.app.state.settings))
+    state = request.app.state
+    return await _done(state.previews.submit(lambda: preview(body.to_request(), state.settings)))
 
 
 def _vary(response: Response) -> None:
@@ -180,17 +197,6 @@ def _history(request: Request) -> History:
     return open_ledger(settings.database_url).history
 
 
-async def _in_thread(request: Request, work: Callable[[], T]) -> T:
-    """Do long work where it holds up no other request, and finish it whoever still waits for it."""
-    return await asyncio.shield(asyncio.wrap_future(_submit(request, work)))
-
-
-def _submit(request: Request, work: Callable[[], T]) -> Future[T]:
-    request_id = current_request_id.get()
-
-    def logged() -> T:
-        with logged_for(request_id):
-            return work()
-
-    future: Future[T] = request.app.state.executor.submit(logged)
-    return future
+async def _done(work: "Future[T]") -> T:
+    """Wait for work that holds up no other request, and is finished whoever still waits for it."""
+    return await asyncio.shield(asyncio.wrap_future(work))

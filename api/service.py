@@ -18,6 +18,7 @@ from api.limits import LimitedBody
 from api.pages import routes
 from api.pages.session import Sessions
 from api.problems import Problem, answer_with_problems, responses
+from api.turns import Turns
 from core.errors import LedgerError
 from core.ledger import open_ledger
 from core.liveness import is_dead, watch_hearts
@@ -27,8 +28,10 @@ from core.settings import Settings
 from core.stopping import process_stop, stopped_by_signals
 from flows.orchestrator import Orchestrator
 
-RUNS_AT_ONCE = 16
-"""Runs that go on side by side; further ones wait their turn, and hold up no other endpoint."""
+WAITING_FOR_EACH = 3
+"""How many runs may wait for each that is worked on: one may take an hour, and its turn should come."""
+PREVIEWS_AT_ONCE, PREVIEWS_WAITING = 4, 252
+"""Previews mostly decode, so that more of them at once would hardly be sooner, and each has its turn soon."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +50,9 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         close_dead_runs(settings)
         app.state.orchestrator = Orchestrator()
-        app.state.executor = ThreadPoolExecutor(RUNS_AT_ONCE, thread_name_prefix="run")
+        runs_at_once = settings.api_runs_at_once
+        app.state.runs = Turns("run", runs_at_once, WAITING_FOR_EACH * runs_at_once)
+        app.state.previews = Turns("preview", PREVIEWS_AT_ONCE, PREVIEWS_WAITING)
         app.state.checks = ThreadPoolExecutor(1, thread_name_prefix="health")
         app.state.scrapes = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         # The first start of Prefect's local server takes seconds that no request should pay.
@@ -55,7 +60,8 @@ def create_app(settings: Settings) -> FastAPI:
         with stopped_by_signals(process_stop):
             yield
         # In threads: runs still need the loop's callbacks, and Prefect's own end wants no loop around it.
-        await asyncio.to_thread(app.state.executor.shutdown)
+        await asyncio.to_thread(app.state.runs.shutdown)
+        await asyncio.to_thread(app.state.previews.shutdown)
         await asyncio.to_thread(app.state.checks.shutdown)
         await asyncio.to_thread(app.state.scrapes.shutdown)
         await asyncio.to_thread(app.state.orchestrator.close)
@@ -67,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,  # an operation is called as its function is
         redirect_slashes=False,  # a path that is not ours is not found, as any other
         responses=responses("unauthorized", "invalid_request", "internal_error"),
     )

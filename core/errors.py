@@ -11,6 +11,7 @@
     ├── AlreadySettled             already_settled
     ├── NotUnconfirmed             not_unconfirmed
     ├── Interrupted                interrupted
+    ├── TooManyRuns                too_many_runs
     ├── OrchestratorUnreachable    orchestrator_unreachable
     ├── LedgerError                ledger_unavailable
     │   └── LedgerCut              the same
@@ -98,6 +99,12 @@ class Interrupted(RiskAlertsError):
     """The run was told to stop, or its process died, before it was over."""
 
     code = "interrupted"
+
+
+class TooManyRuns(RiskAlertsError):
+    """The API has as many runs in hand as it takes; nothing was begun, and another try will do."""
+
+    code = "too_many_runs"
 
 
 class OrchestratorUnreachable(RiskAlertsError):

@@ -5,7 +5,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime
 
 from core.domain import RunRequest
@@ -69,7 +69,7 @@ def open_run(
     error: RiskAlertsError | None = None
     with _logged_as(run_id):
         try:
-            with _heartbeat(run), process_stop.heard_by(run.stop.set):
+            with kept_alive(ledger, run_id), process_stop.heard_by(run.stop.set):
                 yield run
         except RiskAlertsError as known:
             known.run_id = run_id
@@ -109,18 +109,20 @@ def _logged_as(run_id: str) -> Iterator[None]:
 
 
 @contextmanager
-def _heartbeat(run: Run) -> Iterator[None]:
+def kept_alive(ledger: Ledger, run_id: str) -> Iterator[None]:
+    """Keep the heartbeat of a run that was begun."""
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(HEARTBEAT_SECONDS):
             try:
-                run.ledger.heartbeat(run.run_id, utc_now())
+                ledger.heartbeat(run_id, utc_now())
             except LedgerError as error:
                 # The stage that needs the ledger next says so; a heartbeat alone must not end a run.
                 logger.warning("No heartbeat: %s", error)
 
-    thread = threading.Thread(target=beat, name=f"heartbeat-{run.run_id}", daemon=True)
+    # With the ids of run and request, for its log.
+    thread = threading.Thread(target=copy_context().run, args=[beat], name=f"heartbeat-{run_id}", daemon=True)
     thread.start()
     try:
         yield

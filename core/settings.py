@@ -206,6 +206,12 @@ class Settings(BaseSettings):
         default=None,
         description="When set, every endpoint but `/health` wants `Authorization: Bearer …`. A secret.",
     )
+    api_runs_at_once: WholeNumber = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="Runs that the API works on side by side; three times as many wait, others get a 429.",
+    )
     allowed_sources: list[Annotated[str, AfterValidator(_source_prefix)]] | None = Field(
         default=None,
         description="JSON list of URI prefixes, of whole path segments; any other source is refused.",

@@ -9,7 +9,7 @@ from core.domain import RunRequest, RunStatus
 from core.errors import InternalError, OrchestratorUnreachable, RiskAlertsError, RunNotFound, error_of
 from core.ledger import open_ledger
 from core.liveness import this_process
-from core.run import requested_run_id, utc_now
+from core.run import kept_alive, requested_run_id, utc_now
 from core.settings import Settings
 from core.views import RunView
 from flows.flow_run import refuse_unstorable, when_begun
@@ -63,25 +63,37 @@ def run_month(request: RunRequest, run_id: str, settings: Settings, orchestrator
         requested_run_id.reset(token)
 
 
-def accept_run(request: RunRequest, run_id: str, settings: Settings) -> None:
-    """Record a run for which nobody will wait, so that it can be asked for from now on.
+class AcceptedRun:
+    """A run for which nobody waits: recorded at once, begun in its turn, and alive in between."""
 
-    Raises what keeps it from being recorded; `run_accepted` must follow.
-    """
-    refuse_unstorable(request.source_uri)
-    open_ledger(settings.database_url).begin_run(run_id, request, this_process(), None, utc_now())
+    def __init__(self, request: RunRequest, run_id: str, settings: Settings) -> None:
+        self._request = request
+        self._run_id = run_id
+        self._settings = settings
+        self._alive = ExitStack()
 
+    def record(self) -> None:
+        """Record the run, so that it can be asked for from now on; raises what keeps it from being recorded.
 
-def run_accepted(request: RunRequest, run_id: str, settings: Settings, orchestrator: Orchestrator) -> None:
-    """Run what `accept_run` recorded; an error that keeps it from beginning is stored with it."""
-    ledger = open_ledger(settings.database_url)
-    try:
-        run_month(request, run_id, settings, orchestrator)
-    except RiskAlertsError as error:
-        # One that ended the run itself was stored by then; nobody else would hear of the others.
-        if ledger.history.run(run_id).status is RunStatus.RUNNING:
-            logger.error("Run %s could not begin: %s", run_id, error)  # noqa: TRY400  its text says it all
-            ledger.finish(run_id, error, utc_now())
+        `run` must follow.
+        """
+        refuse_unstorable(self._request.source_uri)
+        ledger = open_ledger(self._settings.database_url)
+        ledger.begin_run(self._run_id, self._request, this_process(), None, utc_now())
+        # Or another host would take a run that waits long for one whose process died.
+        self._alive.enter_context(kept_alive(ledger, self._run_id))
+
+    def run(self, orchestrator: Orchestrator) -> None:
+        """Run what was recorded; an error that keeps it from beginning is stored with it."""
+        ledger = open_ledger(self._settings.database_url)
+        with self._alive:
+            try:
+                run_month(self._request, self._run_id, self._settings, orchestrator)
+            except RiskAlertsError as error:
+                # One that ended the run itself was stored by then; nobody else would hear of the others.
+                if ledger.history.run(self._run_id).status is RunStatus.RUNNING:
+                    logger.error("Run %s could not begin: %s", self._run_id, error)  # noqa: TRY400
+                    ledger.finish(self._run_id, error, utc_now())
 
 
 @contextmanager

@@ -52,14 +52,27 @@ def test_every_error_is_described_as_problem_details(document: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("path", "statuses"),
     [
-        ("/runs", {"200", "202", "400", "401", "404", "409", "413", "422", "500", "502", "503"}),
-        ("/preview", {"200", "400", "401", "404", "409", "413", "422", "500", "502", "503"}),
+        ("/runs", {"200", "202", "400", "401", "404", "409", "413", "422", "429", "500", "502", "503"}),
+        ("/preview", {"200", "400", "401", "404", "409", "413", "422", "429", "500", "502", "503"}),
     ],
 )
 def test_the_statuses_of_the_contract_are_all_described(
     document: dict[str, Any], path: str, statuses: set[str]
 ) -> None:
     assert set(document["paths"][path]["post"]["responses"]) == statuses
+
+
+def test_an_answer_with_a_run_id_says_where_it_leads(document: dict[str, Any]) -> None:
+    operations = {
+        operation["operationId"]: path
+        for path, methods in document["paths"].items()
+        for operation in methods.values()
+    }
+    for status in ("200", "202"):
+        links = document["paths"]["/runs"]["post"]["responses"][status]["links"]
+        leads = {operations[link["operationId"]] for link in links.values()}
+        assert leads == {"/runs/{run_id}", "/runs/{run_id}/alerts"}
+        assert all(link["parameters"] == {"run_id": "$response.body#/run_id"} for link in links.values())
 
 
 def test_the_examples_of_a_body_are_taken(service: Service, document: dict[str, Any], source: str) -> None:

@@ -110,6 +110,17 @@ def test_an_unknown_path_or_method_is_a_problem_too(
     assert ("allow" in answer.headers) == (status == 405)
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/runs", "GET, POST"), ("/runs/x", "GET"), ("/preview", "POST"), ("/outcomes", "GET")],
+)
+def test_a_method_that_a_path_does_not_take_is_answered_with_those_that_it_does(
+    service: Service, path: str, methods: str
+) -> None:
+    answer = service.client.request("OPTIONS", path)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, methods)
+
+
 def _truncated(folder: Path) -> str:
     uri = write_source(folder / "whole.parquet")
     whole = (folder / "whole.parquet").read_bytes()

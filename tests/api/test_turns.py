@@ -1,0 +1,96 @@
+"""More than can be worked on at once: a few wait, others are told to come again, and nothing is held up."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api import service as api_service
+from core import run as core_run
+from tests.conftest import Serve
+from tests.service import MONTH, Service, row, write_source
+from tests.slack.hostile import HostileSlack, answer, slowly
+
+
+@pytest.fixture
+def slow_slack() -> Iterator[HostileSlack]:
+    """Give a Slack that takes its time with the first message."""
+    with HostileSlack() as slack:
+        slack.script("/amer-risk-alerts", slowly(4, answer(200, "ok")))
+        yield slack
+
+
+def ask(service: Service, source: str, month: str = MONTH, **headers: str) -> httpx.Response:
+    return service.client.post("/runs", json={"source_uri": source, "month": month}, headers=headers)
+
+
+def under_way(slack: HostileSlack) -> None:
+    """Wait until the first run is at Slack."""
+    for _ in range(600):
+        if slack.received("/amer-risk-alerts"):
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("no run began")
+
+
+def test_a_run_too_many_is_told_when_to_come_again_and_the_others_have_their_turn(
+    serve: Serve, slow_slack: HostileSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_service, "WAITING_FOR_EACH", 2)
+    service = serve(API_RUNS_AT_ONCE="1", SLACK_WEBHOOK_BASE_URL=slow_slack.url)
+    months = ["2025-01-01", "2025-02-01", "2025-03-01"]
+    source = write_source(tmp_path / "status.parquet", [row(f"of {month}", month) for month in months])
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(ask, service, source, months[0])]
+        under_way(slow_slack)
+        waiting += [pool.submit(ask, service, source, month, Prefer="respond-async") for month in months[1:]]
+        # Recorded and answered, though no thread is free for them.
+        accepted = [answered.result(timeout=3) for answered in waiting[1:]]
+        assert [answered.status_code for answered in accepted] == [202, 202]
+
+        refused = ask(service, source)
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_runs")
+        assert refused.headers["Retry-After"] == "10"
+        assert len(service.runs()) == 3
+
+        body = {"source_uri": source, "month": MONTH}
+        assert service.client.post("/preview", json=body, timeout=3).status_code == 200
+        assert service.get("/health")["status"] == "ok"
+        assert not waiting[0].done()
+        assert waiting[0].result().status_code == 200
+    found: list[Any] = []
+    for _ in range(600):
+        found = service.runs()
+        if all(run["finished_at"] for run in found):
+            break
+        threading.Event().wait(0.1)
+    assert [(run["status"], run["counts"]["alerts_sent"]) for run in found] == [("succeeded", 1)] * 3
+    # And there is room again.
+    assert ask(service, source).status_code == 200
+
+
+def test_a_run_that_waits_for_its_turn_has_a_heartbeat(
+    serve: Serve, slow_slack: HostileSlack, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_run, "HEARTBEAT_SECONDS", 0.1)
+    service = serve(API_RUNS_AT_ONCE="1", SLACK_WEBHOOK_BASE_URL=slow_slack.url)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, service, source)
+        under_way(slow_slack)
+        run_id = ask(service, source, Prefer="respond-async").json()["run_id"]
+        before = heartbeat(tmp_path / "ledger.db", run_id)
+        threading.Event().wait(0.5)
+        assert heartbeat(tmp_path / "ledger.db", run_id) > before
+        assert first.result().status_code == 200
+
+
+def heartbeat(ledger: Path, run_id: str) -> str:
+    with closing(sqlite3.connect(ledger)) as database:
+        [[at]] = database.execute("SELECT heartbeat_at FROM runs WHERE run_id = ?", [run_id])
+    return str(at)
