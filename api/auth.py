@@ -14,7 +14,9 @@ OPEN_PATHS = frozenset({"/health"})
 
 
 class BearerToken:
-    """Lets only requests through that carry the token, but for health checks.
+    """Lets only requests through that carry the token, or where a browser may ask the cookie of its login.
+
+    Open to all are health checks and the login.
 
     Plain ASGI, in front of the router: also an unknown path and the documentation tell a stranger nothing.
     """

@@ -27,6 +27,8 @@ STATUS = {
     "source_not_found": 404,
     "run_not_found": 404,
     "outcome_not_found": 404,
+    "not_found": 404,
+    "method_not_allowed": 405,
     "already_settled": 409,
     "not_unconfirmed": 409,
     "too_many_alerts": 409,

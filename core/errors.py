@@ -54,7 +54,7 @@ class InvalidRequest(RiskAlertsError):
 
 
 class SettingsError(RiskAlertsError):
-    """A setting is missing, unknown or has a bad value."""
+    """A setting is unknown or has a bad value."""
 
     code = "settings_invalid"
 

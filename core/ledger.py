@@ -62,7 +62,10 @@ def open_ledger(database_url: str) -> "Ledger":
 
 
 class Ledger:
-    """The ledger's words; each method is one short transaction. Safe to use from many threads."""
+    """The ledger's words, in short transactions. Safe to use from many threads.
+
+    What writes for a run raises `Interrupted` when that run was closed meanwhile, as of a dead process.
+    """
 
     def __init__(self, database: Database) -> None:
         """Work on an opened database."""
@@ -146,8 +149,8 @@ class Ledger:
     def finish(self, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
         """Close the run, as failed when an error ended it; what it left claimed is unconfirmed.
 
-        A run that can't be closed now is closed once the ledger can be written again, by whatever next looks
-        for dead runs or at the ledger's health; a `LedgerError` is then what ended it.
+        A run that can't be closed now is closed once the ledger can be written again, by whatever in this
+        process next looks for dead runs or at the ledger's health; without an error, as ended by a `LedgerError`.
         """
         try:
             with self._database.write() as session:

@@ -1,4 +1,4 @@
-"""When to try Slack again, and how fast to go: the only place that retries anything."""
+"""When to try Slack again, and how fast to go: the only place that retries a message."""
 
 import time
 from collections.abc import Awaitable, Callable

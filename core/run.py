@@ -38,7 +38,7 @@ class Run:
         self.progress = watched.get() or Progress()
 
     def check_stop(self) -> None:
-        """Raise `Interrupted` when the run is asked to stop; between two stages nothing is under way."""
+        """Raise `Interrupted` when the run is asked to stop; for where nothing is under way."""
         if self.stop.is_set():
             raise Interrupted(TOLD_TO_STOP)
 

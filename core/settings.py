@@ -1,4 +1,4 @@
-"""Every setting of the service: its name, default, meaning and check. Nothing else reads the environment."""
+"""Every setting of the service: its name, default, meaning and check. Nothing else reads them."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """Slack's incoming webhooks: one try to post one message, and what its answer means.
 
-The verdicts are a table in two pure functions, `judge` and `judge_failure`; nothing else in the project looks
-at a status code. Slack has no idempotency key, so what counts is whether a message can have been posted.
+The verdicts are a table in two pure functions, `judge` and `judge_failure`; nothing else looks at a
+status code of Slack's. It has no idempotency key, so what counts is whether a message can have been posted.
 """
 
 import asyncio

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class Workers:
-    """A few threads: one for each processor, and one for each of so many `requests` that only wait.
+    """A few threads: `DECODERS`, and one for each of so many `requests` that only wait.
 
     Leaving the context waits for what they are doing and drops what they have not begun.
     """

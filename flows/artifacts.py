@@ -31,7 +31,7 @@ PUBLISH_SECONDS = 5
 """The longest that a run waits for Prefect to take its report, both parts of it."""
 
 SHOWN_OF_A_REASON = 10
-"""So many alerts of each reason are in the report; the table and the API have them all."""
+"""So many alerts of each reason are in the report; the API has them all."""
 
 PROGRESS_SECONDS = 3
 """How often a sending shows its progress; one that is over by then shows none."""
@@ -83,7 +83,7 @@ async def _tag_flow_run(run: RunView, regions: int) -> None:
 
 @asynccontextmanager
 async def published_progress(progress: Progress) -> AsyncIterator[None]:
-    """Show how far a long sending is while the context lasts; a Prefect that is gone holds up nothing."""
+    """Show how far a long sending is while the context lasts; a Prefect that is gone costs three seconds."""
     publishing = asyncio.create_task(_publish_progress(progress))
     try:
         yield

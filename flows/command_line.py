@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
     except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command speaks on its terminal
+        print(f"error: {error.code}: {error}", file=sys.stderr)  # noqa: T201  # a command speaks on its terminal
         return CALLED_WRONGLY
     request = RunRequest(options.source_uri, options.month, options.dry_run, options.retry_unconfirmed)
     # On a terminal the progress line tells the story; the report says the rest.

@@ -78,8 +78,9 @@ async def recorded_run(
 ) -> AsyncIterator[Run]:
     """Check the flow's parameters, record the run from its beginning to its end, and show it in the UI.
 
-    Raises before anything is begun: `InvalidRequest`, `SourceSchemeUnsupported`, `SettingsError` or
-    `LedgerError`. Afterwards every error closes the run in the ledger as failed and goes on to Prefect.
+    Raises before anything is begun: `InvalidRequest`, `SourceSchemeUnsupported`, `SettingsError`,
+    `LedgerError`, or `OrchestratorUnreachable` when Prefect began it too late. Afterwards every error closes
+    the run in the ledger as failed and goes on to Prefect.
     """
     if begun := when_begun.get():
         begun()

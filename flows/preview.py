@@ -17,8 +17,8 @@ from tasks.route import route
 def preview(request: RunRequest, settings: Settings) -> PreviewView:
     """Read the month and say of each alert what a run would do with it, and the message that Slack would get.
 
-    Raises what a run raises for a bad source. More alerts than `MAX_ALERTS_PER_RUN` are a warning here: who
-    looks for the reason must be able to see them.
+    Raises what a run raises for a bad source, a `LedgerError`, or `Interrupted`. More alerts than
+    `MAX_ALERTS_PER_RUN` are a warning here: who looks for the reason must be able to see them.
     """
     window = load_window.fn(request.source_uri, request.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window), settings)

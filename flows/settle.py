@@ -52,12 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         )
         _show_settled(ledger.history.outcome(options.month, options.account), as_json=options.json)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201  # a command speaks on its terminal
-        return CALLED_WRONGLY
     except RiskAlertsError as error:
-        print(f"error: {error.code}: {error}", file=sys.stderr)  # noqa: T201
-        return FAILED
+        print(f"error: {error.code}: {error}", file=sys.stderr)  # noqa: T201  # a command speaks on its terminal
+        return CALLED_WRONGLY if isinstance(error, SettingsError) else FAILED
     return SUCCEEDED
 
 

@@ -210,7 +210,7 @@ async def _undisturbed(run: Run, delivery: Coroutine[Any, Any, None]) -> None:
     """Await the delivery in a loop of its own: one torn down, as by a signal, would take answers with it.
 
     When cancelled, however often, the run is asked to stop and the delivery ends in order first; that is
-    bounded by one request's and one commit's timeout.
+    bounded by the timeout of a request and of the commits around it.
     """
     sending = asyncio.ensure_future(asyncio.to_thread(asyncio.run, delivery))
     cancelled = False

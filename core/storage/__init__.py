@@ -13,7 +13,7 @@ def open_uri(source_uri: str, settings: Settings) -> Source:
     Every instance is new, with its own connections and no cache, so that many threads may each open what
     they like and a later run sees what changed. No request leaves before `check_source` has agreed.
 
-    Raises `InvalidRequest` or any `SourceError` but `SourceInvalid` of a file's content.
+    Raises `InvalidRequest`, any `SourceError` but `SourceInvalid` of a file's content, or `Interrupted`.
     """
     check_source(source_uri, settings)
     location = parse_source(source_uri)

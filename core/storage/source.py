@@ -92,7 +92,8 @@ class Source:
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read these ranges of `file`, as few and as large as the caller wants its requests to be.
 
-        Thread-safe. Raises `SourceChanged` if the file is no longer the same, or another `SourceError`.
+        Thread-safe. Raises `SourceChanged` if the file is no longer the same, another
+        `SourceError`, or `Interrupted` when the process is told to stop.
         """
         parts = self._store.read(file.stored, ranges)
         for (start, end), part in zip(ranges, parts, strict=True):
