@@ -150,7 +150,7 @@ class Ledger:
         """Close the run, as failed when an error ended it; what it left claimed is unconfirmed.
 
         A run that can't be closed now is closed once the ledger can be written again, by whatever in this
-        process next looks for dead runs or at the ledger's health; without an error, as ended by a `LedgerError`.
+        process next looks for dead runs or at the ledger's health; without an error, as ended by that fault.
         """
         try:
             with self._database.write() as session:

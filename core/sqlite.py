@@ -26,7 +26,7 @@ def sqlite_engine(url: URL) -> Engine:
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         # The driver would open transactions by its own rules, and only before a write.
         connection.isolation_level = None
-        # A claim must survive a power cut, or the alert goes out a second time: a build may have less by default.
+        # A claim must survive a power cut, or the alert goes out a second time; a build may have less.
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 

@@ -1,4 +1,4 @@
-"""The ledger's tables. A change needs a migration in `core/migrations/versions`, named in `core/database.py`."""
+"""The ledger's tables. A change needs a migration in `core/migrations/versions`, named in `core.database`."""
 
 from datetime import UTC, date, datetime
 from typing import Any
