@@ -2,6 +2,7 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,15 @@ def test_the_chain_finds_what_the_contract_says_in_every_layout(
     rows: list[Row], layout: Layout, threshold: int
 ) -> None:
     found, expected = ask(rows, layout, threshold)
+    assert found == expected
+
+
+@pytest.mark.parametrize("threshold", [10_000, 2**63 - 1, 2**63])
+def test_an_arr_of_just_the_threshold_alerts_also_where_no_arr_is_greater(threshold: int) -> None:
+    arrs = (None, min(threshold, 2**63 - 1), threshold - 1)
+    found, expected = ask(
+        [row(f"a{number}", arr=arr) for number, arr in enumerate(arrs)], Layout(), threshold
+    )
     assert found == expected
 
 
