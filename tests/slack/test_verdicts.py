@@ -147,6 +147,7 @@ def test_a_success_that_broke_off_counts_unless_its_rest_could_have_said_no(
         ({"Retry-After": "Thu, 01 Jan 2026 12:00:00 GMT"}, None),
         ({"Retry-After": "Thu, 01 Jan 2026 11:59:00 GMT"}, None),
         ({"Retry-After": "Thu, 99 Jan 2026 12:00:20 GMT"}, None),
+        ({"Retry-After": "Thu, 01 Jan 99999999999999999999 12:00:20 GMT"}, None),
         (
             {"Retry-After": "Thu, 01 Jan 2026 17:00:07 GMT", "Date": "Thu, 01 Jan 2026 17:00:00 GMT"},
             7,  # the server's clock is five hours ahead, and the wait is still seven seconds
