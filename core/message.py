@@ -161,12 +161,9 @@ def _last_month(alert: Alert) -> int:
 def _header(alert: Alert) -> str:
     """Write the first line within a header's limit, the name cut before the id is."""
     free = HEADER_MAX - len("🚩 At Risk:  ()")
-    account_id = _fit(alert.account_id, free)
     name = _fit(alert.account_name, free)
-    if len(name) + len(account_id) > free:
-        account_id = _fit(alert.account_id, max(_HEADER_ID_SHARE, free - len(name)))
-        name = _fit(alert.account_name, free - len(account_id))
-    return f"🚩 At Risk: {name} ({account_id})"
+    account_id = _fit(alert.account_id, max(_HEADER_ID_SHARE, free - len(name)))
+    return f"🚩 At Risk: {_fit(alert.account_name, free - len(account_id))} ({account_id})"
 
 
 def _facts(alert: Alert) -> list[tuple[str, str]]:

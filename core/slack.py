@@ -115,7 +115,7 @@ def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: F
     """Say what a try without an answer means; `request_started` is whether a byte of it can have left."""
     if request_started:
         text = f"No answer from Slack after the request had gone out ({_describe(error)})"
-        return Answer(Verdict.UNCONFIRMED, "no_answer", _tidy(text))
+        return Answer(Verdict.UNCONFIRMED, "no_answer", text)
     if isinstance(
         error,
         (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError),
@@ -270,7 +270,7 @@ def _retry_after(headers: httpx.Headers, now: datetime) -> float | None:
 def _http_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
 

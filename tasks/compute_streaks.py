@@ -39,7 +39,7 @@ def assess(window: Window, winners: pa.Table, arr_threshold: int) -> Assessment:
     in_month = _of_month(winners, window.month)
     at_risk = in_month.filter(in_month["at_risk"])
     alerting = at_risk.filter(passes_threshold(at_risk["arr"], arr_threshold))
-    durations, duplicates = _streaks(winners, alerting["account"].combine_chunks(), window.month)
+    durations, duplicates = _streaks(winners, alerting["account"], window.month)
     scan = Scan(
         rows_scanned=window.rows_scanned,
         duplicates_found=_beaten(in_month) + window.other_duplicates + duplicates,
@@ -50,7 +50,7 @@ def assess(window: Window, winners: pa.Table, arr_threshold: int) -> Assessment:
     return Assessment(window.source_version, scan, tuple(_warnings(window, in_month)), tuple(alerts))
 
 
-def _streaks(winners: pa.Table, alive: pa.Array, month: date) -> tuple[dict[int, int], int]:
+def _streaks(winners: pa.Table, alive: pa.ChunkedArray, month: date) -> tuple[dict[int, int], int]:
     """Months at risk up to `month` of each account in `alive`, and the duplicates met on the way there.
 
     Steps back month by month with the accounts whose streak still holds; the month that ends a streak,
@@ -66,7 +66,7 @@ def _streaks(winners: pa.Table, alive: pa.Array, month: date) -> tuple[dict[int,
         rows = _of_month(winners, earlier)
         rows = rows.filter(pc.is_in(rows["account"], value_set=alive))
         duplicates += _beaten(rows)
-        holds = pc.is_in(alive, value_set=rows.filter(rows["at_risk"])["account"].combine_chunks())
+        holds = pc.is_in(alive, value_set=rows.filter(rows["at_risk"])["account"])
         durations.update(dict.fromkeys(alive.filter(pc.invert(holds)).to_pylist(), length))
         alive = alive.filter(holds)
         length += 1
@@ -75,7 +75,7 @@ def _streaks(winners: pa.Table, alive: pa.Array, month: date) -> tuple[dict[int,
 
 
 def _alerts(window: Window, alerting: pa.Table, durations: dict[int, int]) -> Iterator[Alert]:
-    found = pc.index_in(alerting["position"], value_set=window.details["position"].combine_chunks())
+    found = pc.index_in(alerting["position"], value_set=window.details["position"])
     details = window.details.take(found)
     columns = {name: details[name].to_pylist() for name in details.column_names}
     start = {months: months_before(window.month, months - 1) for months in set(durations.values())}

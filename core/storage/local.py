@@ -34,8 +34,6 @@ class LocalStore:
         with _mapped(location.uri):
             if stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116 - one stat tells every kind of file apart
                 return Listing(is_folder=True, files=tuple(self._walk(path)))
-            if location.wants_folder:
-                raise SourceNotFound(f"{location.uri}: not a folder")
             return Listing(is_folder=False, files=(self._stored(path, os.path.basename(path)),))  # noqa: PTH119
 
     def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:

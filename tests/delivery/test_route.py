@@ -28,8 +28,10 @@ def test_there_is_no_default_channel_and_names_match_exactly(region: str | None)
     assert routed.alert.account_region == region
 
 
-def test_alerts_are_routed_in_their_order() -> None:
+def test_alerts_are_routed_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
     alerts = [alert("EMEA"), alert(None), alert("AMER")]
-    found = route.fn(alerts, Settings(regions=REGIONS))
+    with caplog.at_level("INFO"):
+        found = route.fn(alerts, Settings(regions=REGIONS))
     assert [item.alert for item in found] == alerts
     assert [item.channel for item in found] == ["emea-risk-alerts", None, "amer-risk-alerts"]
+    assert "Routed 3 alerts to 2 channels; 1 have an unknown region" in caplog.messages

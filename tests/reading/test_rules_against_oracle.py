@@ -2,7 +2,8 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.domain import Assessment
@@ -11,7 +12,31 @@ from core.storage import open_uri
 from tasks.compute_streaks import assess
 from tasks.dedupe import winning_rows
 from tasks.load_window import read_window
-from tests.reading.worlds import MONTH, Answer, Layout, Row, layouts, oracle, row, rows_of_a_world, write
+from tests.reading.worlds import (
+    MONTH,
+    Answer,
+    Layout,
+    Row,
+    back,
+    layouts,
+    oracle,
+    row,
+    rows_of_a_world,
+    write,
+)
+
+EACH_RULE = [
+    *(row("streak", back(MONTH, age)) for age in range(3)),
+    *(row("streak", back(MONTH, 3), "Healthy") for _ in range(2)),
+    *(row("other", status="Healthy") for _ in range(3)),
+    *(row("twice", arr=arr) for arr in (1, None)),
+    *(row("edge", arr=arr) for arr in (9_999, 10_000)),
+    row("below", arr=9_999),
+    row("nameless", account_name=None, account_region=None, renewal_date=None, account_owner=None),
+    row(None),
+    row(""),
+]
+"""A world in which each rule decides something."""
 
 
 def chain(root: Path, month: date, threshold: int) -> Assessment:
@@ -21,6 +46,7 @@ def chain(root: Path, month: date, threshold: int) -> Assessment:
 
 def answer(found: Assessment) -> Answer:
     warnings = {warning.code: warning.count for warning in found.warnings}
+    assert 0 not in warnings.values()
     return Answer(
         alerts=[tuple(getattr(alert, name) for name in alert.__slots__) for alert in found.alerts],
         at_risk=found.scan.at_risk,
@@ -39,10 +65,23 @@ def ask(rows: list[Row], layout: Layout, threshold: int = 10_000) -> tuple[Answe
 
 @settings(max_examples=120, deadline=None)
 @given(rows=rows_of_a_world, layout=layouts, threshold=st.sampled_from([0, 10_000, 10_001, 2**70]))
+@example(EACH_RULE, Layout(), 10_000)
+@example(EACH_RULE, Layout(hive=True), 10_000)
+@example([row(None)], Layout(), 10_000)
+@example([row("old", back(MONTH, 1))], Layout(), 10_000)
 def test_the_chain_finds_what_the_contract_says_in_every_layout(
     rows: list[Row], layout: Layout, threshold: int
 ) -> None:
     found, expected = ask(rows, layout, threshold)
+    assert found == expected
+
+
+@pytest.mark.parametrize("threshold", [10_000, 2**63 - 1, 2**63])
+def test_an_arr_of_just_the_threshold_alerts_also_where_no_arr_is_greater(threshold: int) -> None:
+    arrs = (None, min(threshold, 2**63 - 1), threshold - 1)
+    found, expected = ask(
+        [row(f"a{number}", arr=arr) for number, arr in enumerate(arrs)], Layout(), threshold
+    )
     assert found == expected
 
 

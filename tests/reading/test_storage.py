@@ -33,27 +33,31 @@ def read_all(source: Source) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("uri", "error"),
+    ("uri", "error", "said"),
     [
-        ("https://host/file.parquet", SourceSchemeUnsupported),
-        ("/data/file.parquet", SourceSchemeUnsupported),
-        ("", SourceSchemeUnsupported),
-        ("gs://user:hunter22@bucket/file", InvalidRequest),
-        ("s3://bucket/file?token=hunter22", InvalidRequest),
-        ("file:///data?token=hunter22", InvalidRequest),
-        ("file://relative/path", InvalidRequest),
-        ("file://", InvalidRequest),
-        ("file:///a%00b", InvalidRequest),
-        ("gs:///no-bucket", InvalidRequest),
-        ("gs://bucket/a/../b", InvalidRequest),
-        ("s3://bucket/a/%2e%2E/b", InvalidRequest),
-        ("s3://bucket/a\nb", InvalidRequest),
+        ("https://host/file.parquet", SourceSchemeUnsupported, "scheme 'https' is not"),
+        ("/data/file.parquet", SourceSchemeUnsupported, "without a scheme"),
+        ("", SourceSchemeUnsupported, "without a scheme"),
+        ("s3", SourceSchemeUnsupported, "without a scheme"),
+        ("token=hunter22://bucket/file", SourceSchemeUnsupported, "without a scheme"),
+        ("gs://user:hunter22@bucket/file", InvalidRequest, "credentials"),
+        ("s3://bucket/file?token=hunter22", InvalidRequest, "query string"),
+        ("file:///data?token=hunter22", InvalidRequest, "query string"),
+        ("file://relative/path", InvalidRequest, "absolute path"),
+        ("file://", InvalidRequest, "absolute path"),
+        ("file:///a%00b", InvalidRequest, "null byte"),
+        ("GS:///no-bucket", InvalidRequest, "gs://bucket/path"),
+        ("s3://no bucket/file", InvalidRequest, "s3://bucket/path"),
+        ("gs://bucket/a/../b", InvalidRequest, "segments"),
+        ("gs://bucket/./b", InvalidRequest, "segments"),
+        ("s3://bucket/a/%2e%2E/b", InvalidRequest, "segments"),
+        ("s3://bucket/a\nb", InvalidRequest, "unprintable"),
     ],
 )
 def test_a_uri_that_can_not_be_used_is_refused_and_its_secret_not_shown(
-    uri: str, error: type[RiskAlertsError]
+    uri: str, error: type[RiskAlertsError], said: str
 ) -> None:
-    with pytest.raises(error) as caught:
+    with pytest.raises(error, match=said) as caught:
         check_source(uri, Settings())
     assert "hunter22" not in str(caught.value)
 
@@ -77,11 +81,13 @@ def test_a_uri_that_can_not_be_used_is_refused_and_its_secret_not_shown(
         ("gs://bucket//a/x", "gs://bucket/a", False),
         ("gs://bucket/a", "gs://", True),
         ("GS://bucket/a/b", "gs://bucket/a", True),
+        ("gs://bucket/a/b", "GS://bucket/a", True),
         ("file:///etc/passwd", "gs://bucket", False),
+        (Path("bucket/x").absolute().as_uri(), "gs://bucket", False),
     ],
 )
 def test_only_allowed_prefixes_lead_to_a_source(uri: str, prefix: str, allowed: bool) -> None:  # noqa: FBT001
-    settings = Settings(allowed_sources=[prefix])
+    settings = Settings(allowed_sources=["s3://elsewhere", prefix, "file:///else/where"])
     if allowed:
         check_source(uri, settings)
     else:
@@ -95,7 +101,7 @@ def test_no_dots_encodings_or_links_lead_out_of_the_allowed_folder(tmp_path: Pat
     outside.mkdir()
     (outside / "x.parquet").write_bytes(b"secret")
     (inside / "link").symlink_to(outside)
-    settings = Settings(allowed_sources=[inside.as_uri()])
+    settings = Settings(allowed_sources=["file:///no%00path", inside.as_uri()])
     for tail in (
         "/../out/x.parquet",
         "/%2e%2e/out/x.parquet",
@@ -116,6 +122,16 @@ def test_no_dots_encodings_or_links_lead_out_of_the_allowed_folder(tmp_path: Pat
     (inside / "x.parquet").symlink_to(outside / "x.parquet")
     with pytest.raises(SourceNotAllowed):
         open_uri(inside.as_uri(), settings)
+
+
+def test_dots_and_links_that_stay_in_the_allowed_folder_are_no_matter(tmp_path: Path) -> None:
+    inside = tmp_path / "in"
+    inside.mkdir()
+    (inside / "x.parquet").write_bytes(b"data")
+    (tmp_path / "link").symlink_to(inside)
+    settings = Settings(allowed_sources=["gs://bucket", inside.as_uri()])
+    for uri in (f"{inside.as_uri()}/./../in/x.parquet", f"{tmp_path.as_uri()}/link/x.parquet"):
+        assert read_all(open_uri(uri, settings)) == b"data"
 
 
 @pytest.mark.parametrize("swapped", ["file", "folder"])
@@ -155,10 +171,11 @@ def test_a_folder_gives_its_parquet_files_in_name_order_and_skips_hidden_names(t
     ]
 
 
-def test_a_local_path_may_have_localhost_and_percent_encodings(tmp_path: Path) -> None:
-    path = tmp_path / "with space%.parquet"
+@pytest.mark.parametrize("beginning", ["file://localhost/", "FILE://LocalHost/", "file:///"])
+def test_a_local_path_may_have_localhost_and_percent_encodings(tmp_path: Path, beginning: str) -> None:
+    path = tmp_path / "with space%\udcff.parquet"
     path.write_bytes(b"data")
-    uri = path.as_uri().replace("file://", "file://localhost")
+    uri = path.as_uri().replace("file:///", beginning)
     assert read_all(open_uri(uri, Settings())) == b"data"
 
 
@@ -166,6 +183,9 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
     for path in (tmp_path / "none.parquet", tmp_path):
         with pytest.raises(SourceNotFound):
             open_uri(path.as_uri(), Settings())
+    (tmp_path / "x.parquet").write_bytes(b"data")
+    with pytest.raises(SourceNotFound):
+        open_uri(f"{(tmp_path / 'x.parquet').as_uri()}/", Settings())
 
 
 def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
@@ -230,9 +250,10 @@ def test_a_prefix_is_a_folder_with_partitions(cloud: Cloud) -> None:
     cloud.put("hive/month=2025-12-01%2000%3A00%3A00/a.parquet", b"a")
     cloud.put("hive/_SUCCESS", b"")
     cloud.put("hive2/c.parquet", b"c")
-    source = open_uri(f"{cloud.scheme}://bucket/hive", cloud.settings)
-    assert [str(file.month) for file in source.files] == ["2025-12-01", "2026-01-01"]
-    assert read_all(source) == b"ab"
+    for name in ("hive", "hive/"):
+        source = open_uri(f"{cloud.scheme}://bucket/{name}", cloud.settings)
+        assert [str(file.month) for file in source.files] == ["2025-12-01", "2026-01-01"]
+        assert read_all(source) == b"ab"
 
 
 def test_an_object_that_is_replaced_is_noticed(cloud: Cloud) -> None:
@@ -261,7 +282,9 @@ def test_many_threads_may_read_the_same_source_at_once(cloud: Cloud) -> None:
 
 
 def test_a_missing_object_bucket_or_folder_is_not_found(cloud: Cloud) -> None:
-    for path in ("bucket/none.parquet", "no-such-bucket/x.parquet", "no-such-bucket", "bucket/none/"):
+    cloud.put("missing/x.parquet", b"no folder")
+    paths = ("bucket/none.parquet", "no-such-bucket/x.parquet", "no-such-bucket", "bucket/none/")
+    for path in (*paths, "bucket/missing/x.parquet/"):
         with pytest.raises(SourceNotFound):
             open_uri(f"{cloud.scheme}://{path}", cloud.settings)
 

@@ -2,6 +2,7 @@
 
 import html
 import re
+import unicodedata
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain import Alert
-from core.message import build_message, details_url
+from core.message import build_message, details_url, one_line
 
 ALERT = Alert(
     account_id="A-1",
@@ -25,9 +26,20 @@ ALERT = Alert(
 )
 
 
-def build(alert: Alert, *, name_channel: bool = False, base: str = "https://app.yourcompany.com") -> Any:
-    """Build the message for the AMER channel."""
-    return build_message(alert, channel="amer-risk-alerts", app_base_url=base, name_channel=name_channel)
+def build(
+    alert: Alert,
+    *,
+    name_channel: bool = False,
+    channel: str = "amer-risk-alerts",
+    base: str = "https://app.yourcompany.com",
+) -> Any:
+    """Build the message for the AMER channel, unless told of another."""
+    return build_message(alert, channel=channel, app_base_url=base, name_channel=name_channel)
+
+
+def plain(text: str) -> dict[str, Any]:
+    """Give the object that shows a text as it is."""
+    return {"type": "plain_text", "text": text, "emoji": False}
 
 
 def blank(data: str | None) -> bool:
@@ -57,6 +69,26 @@ def test_the_text_is_the_contracts_word_for_word() -> None:
     )
 
 
+def test_the_blocks_say_the_same_and_lead_to_the_account() -> None:
+    severity = "🟠 *3 months* at risk  ·  💰💰💰 *$1,234,567* ARR"
+    link = "<https://app.yourcompany.com/accounts/A-1|Open account details>"
+    assert build(ALERT)["blocks"] == [
+        {"type": "header", "text": plain("🚩 At Risk: Acme Corp (A-1)")},
+        {"type": "section", "text": {"type": "mrkdwn", "text": severity}},
+        {
+            "type": "section",
+            "fields": [
+                plain("Region\nAMER"),
+                plain("Owner\nJane Doe"),
+                plain("Renewal date\n⏰ 2026-03-31 (in 2 months)"),
+                plain("At Risk since\n2025-11-01"),
+            ],
+        },
+        {"type": "section", "text": {"type": "mrkdwn", "text": link}},
+        {"type": "context", "elements": [plain("As of January 2026")]},
+    ]
+
+
 def test_what_is_unknown_says_so_and_an_absent_owner_has_no_line() -> None:
     alert = replace(ALERT, arr=None, renewal_date=None, account_owner=None, duration_months=1)
     assert build(alert)["text"] == (
@@ -70,7 +102,7 @@ def test_what_is_unknown_says_so_and_an_absent_owner_has_no_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arr", "shown"), [(0, "$0"), (-5, "-$5"), (-1_000_000, "-$1,000,000"), (999, "$999")]
+    ("arr", "shown"), [(0, "$0"), (-1, "-$1"), (-1_000_000, "-$1,000,000"), (999, "$999")]
 )
 def test_any_arr_reads_as_money(arr: int, shown: str) -> None:
     assert f"\nARR: {shown}\n" in build(replace(ALERT, arr=arr))["text"]
@@ -85,6 +117,7 @@ def test_any_arr_reads_as_money(arr: int, shown: str) -> None:
         (6, 1_000_000, "🔴 *6 months* at risk  ·  💰💰💰 *$1,000,000* ARR"),
         (24, None, "🔴 *24 months* at risk  ·  *ARR unknown*"),
         (3, 0, "🟠 *3 months* at risk  ·  *$0* ARR"),
+        (3, 1, "🟠 *3 months* at risk  ·  💰 *$1* ARR"),
     ],
 )
 def test_how_long_and_how_much_is_seen_at_a_glance(months: int, arr: int | None, shown: str) -> None:
@@ -110,7 +143,7 @@ def test_a_renewal_says_how_near_it_is_to_the_month_of_the_alert(renewal: date |
     assert "As of January 2026" in texts(blocks)
 
 
-@pytest.mark.parametrize("owner", ["", "  ", "\n"])
+@pytest.mark.parametrize("owner", ["", "  ", "\n", "\x00 \u202e"])
 def test_a_blank_owner_is_no_owner(owner: str) -> None:
     assert "Owner" not in str(build(replace(ALERT, account_owner=owner)))
 
@@ -123,9 +156,23 @@ def test_in_single_webhook_mode_the_message_names_its_channel_in_text_and_blocks
     assert "Channel" not in str(build(ALERT))
 
 
+def test_a_channel_has_one_hash_and_is_escaped_and_cut_like_all_else() -> None:
+    message = build(ALERT, name_channel=True, channel="#r&d")
+    assert message["text"].endswith("\nChannel: #r&amp;d")
+    assert message["blocks"][-1]["elements"][-1] == plain("Channel: #r&amp;d")
+    long = build(ALERT, name_channel=True, channel="x" * 3000)
+    assert long["blocks"][-1]["elements"][-1] == plain("Channel: #" + "x" * 1989 + "…")
+
+
 @pytest.mark.parametrize(
     ("account_id", "segment"),
-    [("A-1", "A-1"), ("a/b?c#d", "a%2Fb%3Fc%23d"), ("ä <1>", "%C3%A4%20%3C1%3E"), ("..", "..")],
+    [
+        ("A-1", "A-1"),
+        ("a/b?c#d", "a%2Fb%3Fc%23d"),
+        ("ä <1>", "%C3%A4%20%3C1%3E"),
+        ("..", ".."),
+        ("\ud800", "%ED%A0%80"),
+    ],
 )
 def test_an_id_is_one_segment_of_the_details_url(account_id: str, segment: str) -> None:
     assert details_url("https://app.example.com", account_id) == f"https://app.example.com/accounts/{segment}"
@@ -141,17 +188,60 @@ def test_a_name_that_looks_like_a_mention_pings_no_one_and_forges_no_line() -> N
     assert not any("<!" in text or "<@" in text for text in texts(message))
 
 
-def test_a_long_name_is_cut_in_the_header_and_whole_in_the_text() -> None:
-    message = build(replace(ALERT, account_name="&" * 1000))
-    header = message["blocks"][0]["text"]["text"]
-    assert len(header) <= 150
-    assert re.fullmatch(r"🚩 At Risk: (&amp;)+… \(A-1\)", header)
-    assert "&amp;" * 1000 in message["text"]
+def test_only_what_breaks_hides_or_reorders_a_line_becomes_a_space() -> None:
+    embedding = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+    for character in map(chr, range(0x10000)):
+        harmful = unicodedata.category(character) in {"Cc", "Zl", "Zp", "Cs"}
+        harmful |= unicodedata.bidirectional(character) in embedding
+        assert one_line(character) == (" " if harmful else character), ascii(character)
+
+
+def test_a_long_name_is_whole_in_the_text() -> None:
+    assert "&amp;" * 1000 in build(replace(ALERT, account_name="&" * 1000))["text"]
+
+
+@given(name=st.text("a&<>", min_size=20, max_size=160))
+def test_a_header_has_as_much_of_a_name_as_there_is_room_for(name: str) -> None:
+    header = build(replace(ALERT, account_name=name))["blocks"][0]["text"]["text"]
+    whole = f"🚩 At Risk: {html.escape(name)} (A-1)"
+    if len(whole) <= 150:
+        assert header == whole
+        return
+    shown = html.unescape(header.removeprefix("🚩 At Risk: ").removesuffix("… (A-1)"))
+    assert name.startswith(shown)
+    assert len(header) <= 150 < len(header) + len(html.escape(name[len(shown)]))
+
+
+def test_a_header_has_room_for_both_a_long_name_and_a_long_id() -> None:
+    header = build(replace(ALERT, account_name="y" * 200, account_id="x" * 200))["blocks"][0]["text"]["text"]
+    assert header == f"🚩 At Risk: {'y' * 75}… ({'x' * 59}…)"
+
+
+def test_a_text_of_forty_thousand_characters_is_whole_and_in_a_longer_one_each_datum_is_cut() -> None:
+    room = 40_000 - len(build(replace(ALERT, account_name=""))["text"])
+    whole = build(replace(ALERT, account_name="x" * room))["text"]
+    assert (len(whole), "…" in whole) == (40_000, False)
+    cut = build(replace(ALERT, account_name="x" * (room + 1)))["text"]
+    assert cut.splitlines()[0] == f"🚩 At Risk: {'x' * 5999}… (A-1)"
+
+
+def test_a_field_of_two_thousand_characters_is_whole_and_a_longer_one_is_cut() -> None:
+    for size, shown in ((1994, "x" * 1994), (1995, "x" * 1993 + "…")):
+        fields = build(replace(ALERT, account_owner="x" * size))["blocks"][2]["fields"]
+        assert fields[1] == plain(f"Owner\n{shown}")
 
 
 def test_a_link_too_long_for_a_block_is_left_out_of_it() -> None:
-    blocks = build(replace(ALERT, account_id="x" * 4000))["blocks"]
-    assert [block["type"] for block in blocks] == ["header", "section", "section", "context"]
+    room = 3000 - len("<https://app.yourcompany.com/accounts/|Open account details>")
+    for size, links in ((room, 1), (room + 1, 0)):
+        blocks = build(replace(ALERT, account_id="x" * size))["blocks"]
+        assert [block["type"] for block in blocks] == ["header", *["section"] * (2 + links), "context"]
+
+
+def test_no_base_url_ends_a_link_early() -> None:
+    message = build(ALERT, base="https://app.example.com/a|b>&<c\u202e")
+    link = "<https://app.example.com/a%7Cb&gt;&amp;&lt;c /accounts/A-1|Open account details>"
+    assert message["blocks"][3]["text"]["text"] == link
 
 
 ANY = st.text(st.characters(), max_size=200) | st.text("&<>\n\r\u2028\x00\x85a…*", max_size=60)

@@ -128,15 +128,19 @@ def test_a_lane_that_is_held_lets_no_one_start_whatever_its_rate() -> None:
     assert starts(0, 2, clock, pacer) == [30, 30]
 
 
-def test_callers_side_by_side_get_a_turn_each() -> None:
+@pytest.mark.parametrize(
+    ("rate", "held", "expected"), [(2, 0, [0.5, 1.0, 1.5]), (2, 3, [3, 3.5, 4, 4.5]), (0, 3, [3, 3, 3, 3])]
+)
+def test_callers_side_by_side_get_a_turn_each(rate: float, held: float, expected: list[float]) -> None:
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
     async def run() -> None:
-        pacer = Pacer(2, sleep=sleep, clock=lambda: 0.0)
+        pacer = Pacer(rate, sleep=sleep, clock=lambda: 0.0)
+        pacer.hold(held)
         await asyncio.gather(*(pacer.turn() for _ in range(4)))
 
     asyncio.run(run())
-    assert waits == [0.5, 1.0, 1.5]
+    assert waits == expected

@@ -1,10 +1,12 @@
 """The table from an answer to its verdict."""
 
+import json
 from datetime import UTC, datetime
 
 import httpx
 import pytest
 
+from core import redaction
 from core.redaction import protect
 from core.slack import ERROR_MAX, Verdict, judge, judge_failure
 
@@ -24,26 +26,32 @@ CHANNEL_REFUSED, UNCONFIRMED = Verdict.CHANNEL_REFUSED, Verdict.UNCONFIRMED
         (200, b'{"ok": "false"}', DELIVERED, None),
         (200, b"[false]", DELIVERED, None),
         (200, b"\xff\xfe garbage", DELIVERED, None),
+        (200, b"[" * 60_000, DELIVERED, None),
+        (299, b"", DELIVERED, None),
         (200, b'{"ok": false, "error": "invalid_blocks"}', REFUSED, "invalid_blocks"),
         (200, b'{"ok": false, "error": "channel_not_found"}', CHANNEL_REFUSED, "channel_not_found"),
         (200, b'{"ok": false}', REFUSED, "slack_refused"),
         (200, b'{"ok": false, "error": ["x"]}', REFUSED, "slack_refused"),
-        (301, b"", REFUSED, "redirected"),
+        (300, b"", REFUSED, "redirected"),
         (302, b"no_service", REFUSED, "redirected"),
-        (308, b"", REFUSED, "redirected"),
+        (399, b"", REFUSED, "redirected"),
         (400, b"invalid_payload", REFUSED, "invalid_payload"),
         (400, b"invalid_payload\n", REFUSED, "invalid_payload"),
         (400, b"channel_not_found", CHANNEL_REFUSED, "channel_not_found"),
         (400, b"<html>Bad Request</html>", REFUSED, "slack_refused"),
+        (400, b"no_service here", REFUSED, "slack_refused"),
         (400, b"", REFUSED, "slack_refused"),
         (401, b"", CHANNEL_REFUSED, "slack_refused"),
+        (403, b"", CHANNEL_REFUSED, "slack_refused"),
         (403, b"action_prohibited", CHANNEL_REFUSED, "action_prohibited"),
         (403, b"invalid_token", CHANNEL_REFUSED, "invalid_token"),
         (404, b"channel_not_found", CHANNEL_REFUSED, "channel_not_found"),
         (404, b"no_service", CHANNEL_REFUSED, "no_service"),
         (404, b"Not Found", CHANNEL_REFUSED, "slack_refused"),
+        (410, b"", CHANNEL_REFUSED, "slack_refused"),
         (410, b"channel_is_archived", CHANNEL_REFUSED, "channel_is_archived"),
         (413, b"", REFUSED, "slack_refused"),
+        (499, b"", REFUSED, "slack_refused"),
         (429, b'{"ok": false, "error": "rate_limited"}', RETRY, "rate_limited"),
         (429, b"no_service", RETRY, "rate_limited"),
         (500, b"rollup_error", RETRY, "server_error"),
@@ -51,6 +59,7 @@ CHANNEL_REFUSED, UNCONFIRMED = Verdict.CHANNEL_REFUSED, Verdict.UNCONFIRMED
         (503, b"", RETRY, "server_error"),
         (599, b"", RETRY, "server_error"),
         (101, b"", UNCONFIRMED, "no_answer"),
+        (199, b"ok", UNCONFIRMED, "no_answer"),
         (600, b"", UNCONFIRMED, "no_answer"),
         (999, b"ok", UNCONFIRMED, "no_answer"),
     ],
@@ -64,9 +73,46 @@ def test_the_status_decides_first_and_the_words_second(
 
 
 @pytest.mark.parametrize(
+    "word",
+    [
+        *("account_inactive", "action_prohibited", "channel_is_archived", "channel_not_found"),
+        *("invalid_auth", "invalid_token", "is_archived", "no_active_hooks", "no_service", "no_service_id"),
+        *("no_team", "not_in_channel", "posting_to_general_channel_denied", "team_disabled"),
+        *("token_revoked", "user_not_found"),
+    ],
+)
+def test_a_word_that_is_about_the_channel_refuses_all_of_it(word: str) -> None:
+    for status, body in ((400, word), (200, json.dumps({"ok": False, "error": word}))):
+        answer = judge(status, {}, body.encode(), body_complete=True, now=NOW)
+        assert (answer.verdict, answer.reason) == (CHANNEL_REFUSED, word)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "complete", "error"),
+    [
+        (302, b"", True, "302 Found; redirects are not followed"),
+        (400, b"invalid_payload", True, "400 Bad Request: invalid_payload"),
+        (503, b"<html>", True, "503 Service Unavailable"),
+        (999, b"", True, "999, which is no answer to a message"),
+        (200, b'{"ok": false, "error": "no_text"}', True, "200 OK: no_text (ok: false)"),
+        (200, b"{", False, "200 OK, but its JSON broke off"),
+    ],
+)
+def test_what_slack_answered_is_said_in_a_line(
+    status: int,
+    body: bytes,
+    complete: bool,  # noqa: FBT001
+    error: str,
+) -> None:
+    found = judge(status, {}, body, body_complete=complete, now=NOW)
+    assert found.error == f"Slack answered {error}"
+
+
+@pytest.mark.parametrize(
     ("body", "headers", "verdict"),
     [
         (b"o", {}, DELIVERED),
+        (b"o", {"Content-Type": "application/json"}, DELIVERED),
         (b"", {}, DELIVERED),
         (b'  {"ok": tr', {}, UNCONFIRMED),
         (b"{", {}, UNCONFIRMED),
@@ -95,8 +141,13 @@ def test_a_success_that_broke_off_counts_unless_its_rest_could_have_said_no(
         ({"Retry-After": "1e400"}, None),
         ({"Retry-After": "٣"}, None),
         ({"Retry-After": "Thu, 01 Jan 2026 12:00:20 GMT"}, 20),
+        ({"Retry-After": "Thu, 01 Jan 2026 12:00:20 -0000"}, 20),
+        ({"Retry-After": "Thu, 01 Jan 2026 14:00:20 +0200"}, 20),
+        ({"Retry-After": "Thu, 01 Jan 2026 12:00:01 GMT"}, 1),
+        ({"Retry-After": "Thu, 01 Jan 2026 12:00:00 GMT"}, None),
         ({"Retry-After": "Thu, 01 Jan 2026 11:59:00 GMT"}, None),
         ({"Retry-After": "Thu, 99 Jan 2026 12:00:20 GMT"}, None),
+        ({"Retry-After": "Thu, 01 Jan 99999999999999999999 12:00:20 GMT"}, None),
         (
             {"Retry-After": "Thu, 01 Jan 2026 17:00:07 GMT", "Date": "Thu, 01 Jan 2026 17:00:00 GMT"},
             7,  # the server's clock is five hours ahead, and the wait is still seven seconds
@@ -113,36 +164,38 @@ def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "said"),
     [
-        httpx.ConnectError("[Errno 111] Connection refused"),
-        httpx.ConnectTimeout(""),
-        httpx.PoolTimeout(""),
-        httpx.ProxyError("407 Proxy Authentication Required"),
-        TimeoutError(),
-        RuntimeError("anything"),
+        (httpx.ConnectError("[Errno 111] Connection refused"), "[Errno 111] Connection refused"),
+        (httpx.ConnectTimeout(""), "ConnectTimeout"),
+        (httpx.PoolTimeout(""), "PoolTimeout"),
+        (httpx.ProxyError("407 Proxy Authentication Required"), "407 Proxy Authentication Required"),
+        (TimeoutError(), "timed out"),
+        (RuntimeError("anything"), "anything"),
     ],
 )
-def test_what_fails_before_the_request_leaves_is_tried_again(error: Exception) -> None:
+def test_what_fails_before_the_request_leaves_is_tried_again(error: Exception, said: str) -> None:
     answer = judge_failure(error, request_started=False)
     assert (answer.verdict, answer.reason) == (RETRY, "connection_failed")
+    assert answer.error == f"No connection to Slack: {said}"
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "said"),
     [
-        httpx.ReadError(""),
-        httpx.ReadTimeout(""),
-        httpx.WriteError(""),
-        httpx.RemoteProtocolError("illegal status line"),
-        httpx.ConnectError("even this one: what counts is that the request had begun"),
-        TimeoutError(),
-        ValueError("anything"),
+        (httpx.ReadError(""), "ReadError"),
+        (httpx.ReadTimeout(""), "ReadTimeout"),
+        (httpx.WriteError(""), "WriteError"),
+        (httpx.RemoteProtocolError("illegal status line"), "RemoteProtocolError"),
+        (httpx.ConnectError("even this one: what counts is that the request had begun"), "ConnectError"),
+        (TimeoutError(), "timed out"),
+        (ValueError("anything"), "ValueError"),
     ],
 )
-def test_what_fails_after_the_request_left_may_have_been_delivered(error: Exception) -> None:
+def test_what_fails_after_the_request_left_may_have_been_delivered(error: Exception, said: str) -> None:
     answer = judge_failure(error, request_started=True)
     assert (answer.verdict, answer.reason) == (UNCONFIRMED, "no_answer")
+    assert answer.error == f"No answer from Slack after the request had gone out ({said})"
 
 
 @pytest.mark.parametrize(
@@ -150,6 +203,7 @@ def test_what_fails_after_the_request_left_may_have_been_delivered(error: Except
     [
         httpx.InvalidURL("Invalid port: 'secret'"),
         httpx.UnsupportedProtocol("no scheme"),
+        httpx.LocalProtocolError("illegal target characters"),
         UnicodeError("label too long"),
     ],
 )
@@ -165,8 +219,15 @@ def test_an_error_is_one_short_line_without_secrets() -> None:
     text = judge_failure(error, request_started=False).error
     assert text is not None
     assert text.startswith("No connection to Slack: no way to *** x")
-    assert len(text) <= ERROR_MAX
+    assert len(text) == ERROR_MAX
     assert "\n" not in text
+
+
+def test_a_word_that_holds_a_secret_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_secrets", set())
+    protect(["open_sesame"])
+    answer = judge(400, {}, b"open_sesame_please", body_complete=True, now=NOW)
+    assert (answer.reason, answer.error) == ("slack_refused", "Slack answered 400 Bad Request")
 
 
 def test_the_body_of_a_refusal_is_never_repeated_beyond_slacks_own_word() -> None:

@@ -11,10 +11,11 @@ import pytest
 from core.errors import SlackNotConfigured
 from core.settings import Settings
 from core.slack import Answer, SlackWebhooks, Verdict
-from tests.slack.hostile import HostileSlack, answer, raw, reset, silence, slowly, trickle
+from tests.slack.hostile import HostileSlack, Reply, answer, raw, reset, silence, slowly, trickle
 
 SECRET = "T000-B000-s3cret"
 MESSAGE = {"text": "🚩 At Risk: Zoë & Søn", "blocks": []}
+FLOOD = trickle(b"HTTP/1.1 200 OK\r\n\r\nok", b"x" * 65536, every=0)
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,7 @@ def test_a_message_is_posted_as_utf8_json_to_its_channel() -> None:
         [request] = slack.requests
     assert request.path == "/amer"
     assert request.headers["content-type"] == "application/json; charset=utf-8"
+    assert request.headers["accept-encoding"] == "identity"
     assert request.message == MESSAGE
     assert "Zoë".encode() in request.body
 
@@ -127,12 +129,8 @@ def test_without_a_webhook_there_is_no_slack() -> None:
         pytest.param(
             trickle(b"HTTP/1.1 500 Oops\r\n\r\n", b"x"), Verdict.RETRY, "server_error", id="an endless 500"
         ),
-        pytest.param(
-            trickle(b"HTTP/1.1 200 OK\r\n\r\nok", b"x" * 65536, every=0),
-            Verdict.DELIVERED,
-            None,
-            id="a flood",
-        ),
+        pytest.param(FLOOD, Verdict.DELIVERED, None, id="a flood"),
+        pytest.param(answer(200, '{"ok": true}'), Verdict.DELIVERED, None, id="JSON that says yes"),
         pytest.param(
             raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nok"),
             Verdict.DELIVERED,
@@ -160,6 +158,28 @@ def test_a_redirect_is_not_followed() -> None:
         assert elsewhere.requests == []
 
 
+@pytest.mark.parametrize(("size", "verdict"), [(65_536, Verdict.DELIVERED), (65_537, Verdict.UNCONFIRMED)])
+def test_no_more_than_64_kib_of_an_answer_are_read(size: int, verdict: Verdict) -> None:
+    body = '{"ok": true}'.ljust(size)
+    with HostileSlack() as slack:
+        slack.script("/amer", answer(200, body))
+        assert post(slack.url).verdict is verdict
+
+
+@pytest.mark.parametrize("reply", [answer(200, "ok"), FLOOD, silence])
+def test_no_connection_outlives_its_try_and_none_is_made_after_the_end(reply: Reply) -> None:
+    async def run(url: str) -> Answer:
+        async with SlackWebhooks(settings(slack_webhook_base_url=url)) as slack:
+            await slack.post("amer", MESSAGE)
+            assert slack._client._transport._pool.connections == []
+        return await slack.post("amer", MESSAGE)
+
+    with HostileSlack() as slack:
+        slack.script("/amer", reply)
+        assert asyncio.run(run(slack.url)).verdict is Verdict.RETRY
+        assert len(slack.requests) == 1
+
+
 def test_an_answer_in_time_is_waited_for() -> None:
     with HostileSlack() as slack:
         slack.script("/amer", slowly(0.1, answer(200, "ok")))
@@ -177,6 +197,18 @@ def closed_port() -> int:
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
 def test_a_connection_that_is_never_made_may_be_tried_again(host: str) -> None:
     found = post(f"http://{host}:{closed_port()}", slack_timeout_seconds=5)
+    assert (found.verdict, found.reason) == (Verdict.RETRY, "connection_failed")
+
+
+@pytest.mark.parametrize("reply", [answer(200), answer(407), reset, silence])
+def test_what_fails_on_the_way_through_a_proxy_is_no_connection(
+    reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HostileSlack() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        proxy.script("slack.invalid:443", reply)
+        found = post("https://slack.invalid")
+        assert [request.path for request in proxy.requests] == ["slack.invalid:443"]
     assert (found.verdict, found.reason) == (Verdict.RETRY, "connection_failed")
 
 
@@ -211,15 +243,17 @@ def test_a_post_can_be_cancelled() -> None:
 def test_the_webhook_is_never_shown_in_an_error_or_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
     async def run(url: str) -> list[Answer]:
         async with SlackWebhooks(settings(slack_webhook_url=f"{url}/services/{SECRET}")) as slack:
-            return [await slack.post("amer", MESSAGE) for _ in range(4)]
+            return [await slack.post("amer", MESSAGE) for _ in range(5)]
 
     caplog.set_level(logging.DEBUG)
     with HostileSlack() as slack:
         path = f"/services/{SECRET}"
-        slack.script(path, answer(404, f"no {path} here"), answer(200, "ok"), reset, raw(path.encode()))
+        moved = answer(301, headers={"Location": path})
+        here = answer(404, f"no {path} here")
+        slack.script(path, moved, here, answer(200, "ok"), reset, raw(path.encode()))
         answers = asyncio.run(run(slack.url))
         port = slack.port
     answers += asyncio.run(run(f"http://127.0.0.1:{port}"))
-    assert len(answers) == 8
+    assert len(answers) == 10
     assert SECRET not in repr(answers)
     assert SECRET not in caplog.text
