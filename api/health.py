@@ -1,5 +1,6 @@
 """Whether the service could do a run right now."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -28,13 +29,13 @@ class Health(BaseModel):
 
 
 @router.get("/health", responses={503: {"model": Health, "description": "What is wrong."}})
-def health(request: Request, response: Response) -> Health:
+async def health(request: Request, response: Response) -> Health:
     """Say whether the ledger can be written and the settings are complete; needs no token."""
     settings: Settings = request.app.state.settings
     forgotten = warning_about(settings.database_url)
     found = Health(
         status="ok",
-        ledger=_ledger(request.app.state.checks, settings),
+        ledger=await _ledger(request.app.state.checks, settings),
         settings=_settings(settings),
         warnings=[forgotten] if forgotten else [],
     )
@@ -44,15 +45,20 @@ def health(request: Request, response: Response) -> Health:
     return found
 
 
-def _ledger(checks: ThreadPoolExecutor, settings: Settings) -> str:
-    check = checks.submit(lambda: open_ledger(settings.database_url).check_writable(utc_now()))
+async def _ledger(checks: ThreadPoolExecutor, settings: Settings) -> str:
+    """Try the ledger in a thread of its own: those of other requests may all be busy."""
+    check = asyncio.wrap_future(
+        checks.submit(lambda: open_ledger(settings.database_url).check_writable(utc_now()))
+    )
+    # One that is given up goes on waiting for the write lock, and later checks wait behind it.
+    await asyncio.wait({check}, timeout=CHECK_SECONDS)
+    if not check.done():
+        check.add_done_callback(asyncio.Future.exception)
+        return f"The ledger takes no commit within {CHECK_SECONDS} s"
     try:
-        check.result(CHECK_SECONDS)
+        check.result()
     except LedgerError as error:
         return error.message
-    except TimeoutError:
-        # It goes on waiting for the write lock, and later checks wait behind it.
-        return f"The ledger takes no commit within {CHECK_SECONDS} s"
     return "ok"
 
 

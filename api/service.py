@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
@@ -32,6 +33,8 @@ WAITING_FOR_EACH = 3
 """How many runs may wait for each that is worked on: one may take an hour, and its turn should come."""
 PREVIEWS_AT_ONCE, PREVIEWS_WAITING = 4, 252
 """Previews mostly decode, so that more of them at once would hardly be sooner, and each has its turn soon."""
+READERS_AT_ONCE = 8
+"""Threads that read the ledger for an answer; more would wait for the interpreter, and hold others up."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.previews = Turns("preview", PREVIEWS_AT_ONCE, PREVIEWS_WAITING)
         app.state.checks = ThreadPoolExecutor(1, thread_name_prefix="health")
         app.state.scrapes = ThreadPoolExecutor(1, thread_name_prefix="metrics")
+        to_thread.current_default_thread_limiter().total_tokens = READERS_AT_ONCE
         # The first start of Prefect's local server takes seconds that no request should pay.
         app.state.orchestrator.start_in_background()
         with stopped_by_signals(process_stop):

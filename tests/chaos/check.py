@@ -5,11 +5,12 @@
 - Whatever is still failed or unconfirmed was told as just that, in a mail that the mail server took.
 - Per run that was killed or frozen at most one alert a channel is unconfirmed of which Slack kept no silence.
 - No run is left running, and every run adds up.
+- No secret is in any file that was written: logs, ledger, Prefect's database.
 """
 
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -105,3 +106,10 @@ def check(
             tally.broken.append(f"run {run_id} is still running")
         if difference:
             tally.broken.append(f"run {run_id} does not add up: {difference}")
+
+
+def check_secrets(folders: Iterable[Path], secrets: Iterable[str], tally: Tally) -> None:
+    """Look for the secrets in every file in there."""
+    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        tally.broken += [f"{secret} is in {path}" for secret in secrets if secret.encode() in content]

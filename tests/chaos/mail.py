@@ -1,6 +1,7 @@
 """A mail server that refuses and hangs up at random, and remembers what it took."""
 
 import asyncio
+import logging
 import random
 import re
 import threading
@@ -12,8 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 from tests.service import closed_port
+
+# It warns of something that it does itself.
+logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 HEADING = re.compile(r"(UNKNOWN REGION|FAILED|UNCONFIRMED) \(\d+\)")
 ACCOUNT = re.compile(r".*\((A\d+-\d+)\)")
@@ -25,7 +30,13 @@ class ChaosMail:
     def __init__(self, seed: str) -> None:
         self._seed = seed
         self._lock = threading.Lock()
-        self._controller = Controller(self, hostname="127.0.0.1", port=closed_port())
+        self._controller = Controller(
+            self,
+            hostname="127.0.0.1",
+            port=closed_port(),
+            authenticator=lambda *_: AuthResult(success=True),
+            auth_require_tls=False,
+        )
         self.port = self._controller.port
         self.kind = False
         self.offered = 0

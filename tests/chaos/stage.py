@@ -11,7 +11,7 @@ from typing import Self
 
 import httpx
 
-from tests.chaos.check import REGIONS, World, check, write_source
+from tests.chaos.check import REGIONS, World, check, check_secrets, write_source
 from tests.chaos.mail import ChaosMail
 from tests.chaos.plan import Clock, Harm, Round, plan
 from tests.chaos.processes import END_SECONDS, Process, api_server, batch_job, prefect_server
@@ -20,6 +20,8 @@ from tests.chaos.tally import Tally
 
 ACCOUNTS_A_ROUND = 45
 HUNG_UP_SECONDS = 30
+CANARIES = {name: f"canary-{name}-7c1e" for name in ("webhook", "token", "password", "credentials")}
+"""The secrets of a lane, by their kind, in a form that nothing else has."""
 ANSWERS = {200, 503}
 """What a request to the API may be answered: the run is over, or it was interrupted or could not begin."""
 
@@ -32,10 +34,11 @@ class Stage:
         self._ledger = folder / "ledger.db"
         self._log = folder / "processes.log"
         self._slack, self._mail = ChaosSlack(seed), ChaosMail(f"{seed}/{lane}")
-        self._prefect = prefect_server(prefect_home or folder / "prefect", folder / "prefect.log")
+        self._prefect_home = prefect_home or folder / "prefect"
+        self._prefect = prefect_server(self._prefect_home, folder / "prefect.log")
         self._environment = {
             "DATABASE_URL": f"sqlite:///{self._ledger}",
-            "SLACK_WEBHOOK_BASE_URL": self._slack.url,
+            "SLACK_WEBHOOK_BASE_URL": f"{self._slack.url}/services/{CANARIES['webhook']}",
             "REGIONS": json.dumps(REGIONS),
             "SLACK_CHANNEL_RATE": "0",
             "SLACK_BACKOFF_SECONDS": "0.05",
@@ -44,6 +47,15 @@ class Stage:
             "SMTP_HOST": "127.0.0.1",
             "SMTP_PORT": str(self._mail.port),
             "SMTP_STARTTLS": "false",
+            "SMTP_USERNAME": "chaos",
+            "SMTP_PASSWORD": CANARIES["password"],
+            "API_TOKEN": CANARIES["token"],
+            "GCS_TOKEN": CANARIES["credentials"],
+            # As much as there is to be said, so that a secret had every occasion to slip out.
+            "PREFECT_LOGGING_LEVEL": "DEBUG",
+            "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
+            "PREFECT_LOGGING_INTERNAL_LEVEL": "DEBUG",
+            "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "DEBUG",
             "PREFECT_API_URL": f"{self._prefect.url}/api",
             # Whatever the developer's machine has set.
             "CONFIG_FILE": "",
@@ -86,6 +98,7 @@ class Stage:
         if (code := last.end()) != 0:
             self._tally.broken.append(f"{month}: the last replay ended with {code}")
         check(world, self._ledger, self._slack.fates(f"A{number:04d}"), self._mail.told(), self._tally)
+        check_secrets([self._folder, self._prefect_home], CANARIES.values(), self._tally)
         return self._tally
 
     def _round(self, now: Round, source: str, world: World) -> None:
@@ -153,6 +166,7 @@ class Stage:
             answer = httpx.post(
                 f"{self._api.url}/runs",
                 json={"source_uri": source, "month": month},
+                headers={"Authorization": f"Bearer {CANARIES['token']}"},
                 timeout=1 if hangs_up else END_SECONDS,
             )
         except httpx.HTTPError as error:

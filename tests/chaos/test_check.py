@@ -8,7 +8,7 @@ import pytest
 
 from core.domain import AlertStatus, Delivery
 from core.ledger import Ledger
-from tests.chaos.check import World, check
+from tests.chaos.check import World, check, check_secrets
 from tests.chaos.slack import DELIVERED, NO_ANSWER, REFUSED
 from tests.chaos.tally import Tally
 from tests.delivery.world import MONTH, NOW, begin, execute, new_ledger, routed
@@ -138,3 +138,12 @@ def test_a_run_that_is_still_running_or_does_not_add_up_is_a_broken_promise(
 ) -> None:
     played.doctor(f"UPDATE runs SET {change}")  # noqa: S608
     assert list(played.found()) == ["broken"]
+
+
+def test_a_secret_in_any_file_that_was_written_is_a_broken_promise(tmp_path: Path) -> None:
+    (tmp_path / "prefect").mkdir()
+    (tmp_path / "prefect" / "prefect.db").write_bytes(b"\0\1 canary \2")
+    (tmp_path / "log").write_text("nothing")
+    tally = Tally()
+    check_secrets([tmp_path], ["canary", "another"], tally)
+    assert tally.broken == [f"canary is in {tmp_path}/prefect/prefect.db"]

@@ -213,6 +213,22 @@ def test_an_address_that_can_not_be_used_is_refused_and_not_shown(error: Excepti
     assert answer.error == "The Slack webhook's address can't be used"
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind
+        for kind in vars(httpx).values()
+        if isinstance(kind, type) and issubclass(kind, httpx.RequestError)
+    ],
+)
+def test_each_error_that_httpx_has_is_judged_by_whether_the_request_had_begun(
+    kind: type[httpx.RequestError],
+) -> None:
+    assert judge_failure(kind("x"), request_started=True).verdict is UNCONFIRMED
+    answer = judge_failure(kind("x"), request_started=False)
+    assert (answer.verdict, answer.reason) in {(RETRY, "connection_failed"), (REFUSED, "invalid_url")}
+
+
 def test_an_error_is_one_short_line_without_secrets() -> None:
     protect(["https://hooks.example.com/T1/s3cret"])
     error = httpx.ConnectError("no way to\nhttps://hooks.example.com/T1/s3cret " + "x" * 1000)

@@ -1,0 +1,259 @@
+"""How the service bears many callers, and many runs: the real API in a process of its own, asked over HTTP.
+
+    python -m bench.service [--part load] [--seconds 8] [--runs 200]
+
+- `load`: previews and reading calls from more and more clients at once, while a run sends: how many calls a
+  second, which statuses, the process's memory, and `/health` at the 99th percentile, as a ratio to what it
+  takes when only the run goes on;
+- `soak`: so many runs, each of a month of its own, one after the other: memory, threads, open files and child
+  processes, which must not grow with the runs.
+
+Nothing fails for being slow; an answer that is not 200 is counted and shown.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from examples.mock_slack import MockSlack
+
+RESULTS = Path(__file__).parent / "results"
+CLIENTS = (1, 4, 16, 64)
+MONTH = date(2026, 1, 1)
+ACCOUNTS, ALERTS = 50_000, 500
+SOAK_ACCOUNTS, SOAK_ALERTS = 200, 20
+PROBE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Served:
+    """The API that is up."""
+
+    url: str
+    pid: int
+    folder: Path
+
+    @property
+    def megabytes(self) -> float:
+        """Resident memory of the process."""
+        lines = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines()
+        [resident] = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
+        return int(resident) / 1024
+
+    def holds(self) -> dict[str, int]:
+        """Count what a process must not pile up."""
+        process = Path(f"/proc/{self.pid}")
+        children = (process / f"task/{self.pid}/children").read_text(encoding="utf-8").split()
+        return {
+            "MB": round(self.megabytes),
+            "threads": len([*(process / "task").iterdir()]),
+            "files": len([*(process / "fd").iterdir()]),
+            "children": len(children),
+        }
+
+
+def main() -> None:
+    """Measure, print the tables and keep the numbers in `bench/results/service.json`."""
+    parser = argparse.ArgumentParser(prog="python -m bench.service", description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=["load", "soak"])
+    parser.add_argument("--seconds", type=float, default=8, help="of each number of clients")
+    parser.add_argument("--runs", type=int, default=200)
+    options = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    console = Console(emoji=False)
+    result: dict[str, object] = {"at": datetime.now(UTC).isoformat(timespec="seconds")}
+    if options.part != "soak":
+        with served(SLACK_CHANNEL_RATE="2") as service:
+            result["load"] = asyncio.run(load(service, options.seconds, console))
+    if options.part != "load":
+        with served(SLACK_CHANNEL_RATE="0") as service:
+            result["soak"] = soak(service, options.runs, console)
+    (RESULTS / "service.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def served(**settings: str) -> Iterator[Served]:
+    """Serve the API, with a ledger, a Prefect and a Slack of its own."""
+    with TemporaryDirectory() as folder, MockSlack() as slack:
+        environment = os.environ | {
+            "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+            "PREFECT_HOME": f"{folder}/prefect",
+            "REGIONS": '{"AMER": "amer-risk-alerts"}',
+            "SLACK_WEBHOOK_BASE_URL": slack.url,
+            **settings,
+        }
+        with (Path(folder) / "log").open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            yield Served(_address(Path(folder) / "log", process), process.pid, Path(folder))
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _address(log: Path, process: "subprocess.Popen[bytes]") -> str:
+    """Wait until uvicorn says where it listens."""
+    while process.poll() is None:
+        _, found, rest = log.read_text(encoding="utf-8").partition("Uvicorn running on ")
+        if found and " " in rest:
+            return rest.split()[0]
+        time.sleep(0.1)
+    raise SystemExit(log.read_text(encoding="utf-8"))
+
+
+def source(folder: Path, months: list[date], accounts: int, alerts: int) -> str:
+    """Write a source of so many accounts in each month, of which so many alert."""
+    path = folder / "status.parquet"
+    with pq.ParquetWriter(path, _month(months[0], 1, 1).schema) as writer:
+        for month in months:
+            writer.write_table(_month(month, accounts, alerts))
+    return path.as_uri()
+
+
+def _month(month: date, accounts: int, alerts: int) -> pa.Table:
+    ids = [f"ACC-{number:06d}" for number in range(accounts)]
+    return pa.table(
+        {
+            "account_id": ids,
+            "account_name": ids,
+            "account_region": ["AMER"] * accounts,
+            "month": pa.repeat(pa.scalar(month), accounts),
+            "status": ["At Risk"] * alerts + ["Healthy"] * (accounts - alerts),
+            "renewal_date": pa.nulls(accounts, pa.date32()),
+            "account_owner": pa.nulls(accounts, pa.string()),
+            "arr": pa.repeat(pa.scalar(50_000), accounts),
+            "updated_at": pa.repeat(pa.scalar(datetime(2026, 1, 20, tzinfo=UTC)), accounts),
+        }
+    )
+
+
+async def load(service: Served, seconds: float, console: Console) -> dict[str, object]:
+    """Ask from more and more clients, while a run goes on."""
+    uri = source(service.folder, [MONTH], ACCOUNTS, ALERTS)
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
+        asked = {"source_uri": uri, "month": str(MONTH)}
+        started = await client.post("/runs", json=asked, headers={"Prefer": "respond-async"})
+        run_id = started.json()["run_id"]
+        callers = Callers(client, asked, run_id, seconds)
+        await callers.first_alert()
+        idle = await callers.health()
+        table = Table("clients", "calls/s", "statuses", "/health p99", "of idle", "MB", title="Under load")
+        rows = []
+        for clients in CLIENTS:
+            statuses: Counter[int] = Counter()
+            probing = asyncio.create_task(callers.health())
+            await asyncio.gather(*(callers.call(statuses, first) for first in range(clients)))
+            slow = await probing
+            row = {
+                "clients": clients,
+                "calls_a_second": statuses.total() / seconds,
+                "statuses": {str(status): number for status, number in sorted(statuses.items())},
+                "health_p99_ms": slow * 1000,
+                "ratio_to_idle": slow / idle,
+                "megabytes": service.megabytes,
+            }
+            rows.append(row)
+            table.add_row(
+                str(clients),
+                f"{statuses.total() / seconds:.0f}",
+                ", ".join(f"{status}: {number}" for status, number in sorted(statuses.items())),
+                f"{slow * 1000:.0f} ms",
+                f"{slow / idle:.1f}",
+                f"{service.megabytes:.0f}",
+            )
+        status = (await client.get(f"/runs/{run_id}")).json()["status"]
+    console.print(table)
+    console.print(
+        f"/health with nothing but the run: {idle * 1000:.1f} ms at the 99th percentile; run: {status}"
+    )
+    return {"idle_p99_ms": idle * 1000, "clients": rows}
+
+
+@dataclass(frozen=True)
+class Callers:
+    """Who asks the service, for so many `seconds` each time, while the run `run_id` goes on."""
+
+    client: httpx.AsyncClient
+    asked: dict[str, str]
+    run_id: str
+    seconds: float
+
+    async def first_alert(self) -> None:
+        """Wait until the run has sent an alert."""
+        sent: list[object] = []
+        while not sent:
+            await asyncio.sleep(PROBE_SECONDS)
+            answer = await self.client.get(f"/runs/{self.run_id}/alerts", params={"status": "sent"})
+            sent = answer.json()["alerts"]
+
+    async def health(self) -> float:
+        """Ask for the service's health again and again; gives the 99th percentile in seconds."""
+        took: list[float] = []
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            began = time.monotonic()
+            (await self.client.get("/health")).raise_for_status()
+            took.append(time.monotonic() - began)
+            await asyncio.sleep(PROBE_SECONDS)
+        return statistics.quantiles(took, n=100)[98]
+
+    async def call(self, statuses: Counter[int], first: int) -> None:
+        """Call one endpoint after the other, each client beginning with another, and count the answers."""
+        run = f"/runs/{self.run_id}"
+        paths = ["/runs", run, f"{run}/alerts", "/outcomes", "/metrics", None]
+        end = time.monotonic() + self.seconds
+        for number in count(first):
+            if time.monotonic() > end:
+                return
+            path = paths[number % len(paths)]
+            answer = await (self.client.get(path) if path else self.client.post("/preview", json=self.asked))
+            statuses[answer.status_code] += 1
+
+
+def soak(service: Served, runs: int, console: Console) -> list[dict[str, int]]:
+    """Run one month after the other, and count now and then what the process holds."""
+    months = [date(2000 + number // 12, number % 12 + 1, 1) for number in range(runs)]
+    uri = source(service.folder, months, SOAK_ACCOUNTS, SOAK_ALERTS)
+    table = Table("runs", "MB", "threads", "files", "children", title="One run after the other")
+    rows = []
+    with httpx.Client(base_url=service.url, timeout=120) as client:
+        for number, month in enumerate(months, 1):
+            answer = client.post("/runs", json={"source_uri": uri, "month": str(month)})
+            answer.raise_for_status()
+            counts = client.get(f"/runs/{answer.json()['run_id']}").json()["counts"]
+            if counts["alerts_sent"] != SOAK_ALERTS:
+                raise SystemExit(f"{month}: {counts}")
+            if number in {1, 10} or number % 50 == 0:
+                rows.append({"runs": number} | service.holds())
+                table.add_row(*map(str, rows[-1].values()))
+    console.print(table)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
