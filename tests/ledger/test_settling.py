@@ -69,6 +69,11 @@ def test_what_is_on_record_is_the_claim_and_what_was_answered_to_it(ledger: Ledg
     found = ledger.history.outcome(MONTH, "A-3")
     assert (found.run_id, found.status, found.reason) == ("again", "unconfirmed", "no_service")
     assert (found.attempts, found.sent_at, found.updated_at) == (0, None, NOW)
+    assert found.error is not None
+    decide(ledger, "A-3", DELIVERED)
+    found = ledger.history.outcome(MONTH, "A-3")
+    assert (found.run_id, found.status, found.reason) == ("again", "sent", "settled_delivered")
+    assert (found.error, found.sent_at, found.updated_at) == (None, NOW, LATER)
 
 
 def test_only_the_one_that_is_to_be_sent_again_is_sent_by_the_next_run(ledger: Ledger) -> None:
