@@ -27,11 +27,7 @@ _THIS_OUTCOME = and_(
 )
 _OUTCOME_OF = core_select(_OUTCOMES).where(_THIS_OUTCOME)
 _SETTLED = [field.name for field in fields(Delivery) if field.name not in {"account_id", "channel"}]
-_SETTLE_OUTCOME = (
-    update(_OUTCOMES)
-    .where(_THIS_OUTCOME)
-    .values({name: bindparam(name) for name in (*_SETTLED, "updated_at")})
-)
+_SETTLE_OUTCOME = update(_OUTCOMES).where(_THIS_OUTCOME)
 
 
 class OfRun(Protocol):

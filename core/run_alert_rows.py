@@ -11,14 +11,10 @@ from core.tables import METADATA, RunAlertRow
 
 _RUN_ALERTS = METADATA.tables["run_alerts"]
 _CHANGED = [field.name for field in fields(Delivery) if field.name != "account_id"]
-_RECORD_DELIVERY = (
-    update(_RUN_ALERTS)
-    .where(
-        _RUN_ALERTS.c.run_id == bindparam("of_run"),
-        _RUN_ALERTS.c.account_id == bindparam("of_account"),
-        _RUN_ALERTS.c.alert_type == AlertType.AT_RISK,
-    )
-    .values({name: bindparam(name) for name in _CHANGED})
+_RECORD_DELIVERY = update(_RUN_ALERTS).where(
+    _RUN_ALERTS.c.run_id == bindparam("of_run"),
+    _RUN_ALERTS.c.account_id == bindparam("of_account"),
+    _RUN_ALERTS.c.alert_type == AlertType.AT_RISK,
 )
 
 

@@ -40,6 +40,42 @@ def answered(account_id: str, status: AlertStatus) -> Delivery:
     return Delivery(account_id, status, "amer", attempts=1, sent_at=LATER if status == "sent" else None)
 
 
+def test_what_is_on_record_is_the_claim_and_what_was_answered_to_it(ledger: Ledger) -> None:
+    begin(ledger, "run", [A3])
+    ledger.claim("run", A3, NOW)
+    claimed = ledger.history.outcome(MONTH, "A-3").model_dump()
+    assert claimed == {
+        "account_id": "A-3",
+        "account_name": "Name of A-3",
+        "month": MONTH,
+        "alert_type": "at_risk",
+        "region": "AMER",
+        "channel": "emea",
+        "status": "sending",
+        "reason": None,
+        "error": None,
+        "attempts": 0,
+        "run_id": "run",
+        "sent_at": None,
+        "updated_at": NOW,
+        "settlements": [],
+    }
+    said = {"status": "unconfirmed", "reason": "why", "error": "because", "attempts": 2, "sent_at": LATER}
+    ledger.settle("run", Delivery("A-3", channel="elsewhere", **said), LATER)
+    assert ledger.history.outcome(MONTH, "A-3").model_dump() == claimed | said | {"updated_at": LATER}
+    # A later run that gives the alert up keeps in mind that it may have been delivered.
+    begin(ledger, "again", [A3], retry_unconfirmed=True)
+    ledger.give_up("again", [A3], "no_service", "gone", NOW)
+    found = ledger.history.outcome(MONTH, "A-3")
+    assert (found.run_id, found.status, found.reason) == ("again", "unconfirmed", "no_service")
+    assert (found.attempts, found.sent_at, found.updated_at) == (0, None, NOW)
+    assert found.error is not None
+    decide(ledger, "A-3", DELIVERED)
+    found = ledger.history.outcome(MONTH, "A-3")
+    assert (found.run_id, found.status, found.reason) == ("again", "sent", "settled_delivered")
+    assert (found.error, found.sent_at, found.updated_at) == (None, NOW, LATER)
+
+
 def test_only_the_one_that_is_to_be_sent_again_is_sent_by_the_next_run(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "first", [A1, A2, A3])
     decide(ledger, "A-1", DELIVERED)
@@ -80,7 +116,9 @@ def test_an_alert_is_settled_once(ledger: Ledger) -> None:
         decide(ledger, account_id, first)
         before = ledger.history.outcome(MONTH, account_id)
         for second in Decision:
-            with pytest.raises(AlreadySettled, match="settled before"):
+            said = rf"^The alert of account '{account_id}' in 2026-01-01 was settled before "
+            said += rf"\(settled_{first}\); nothing was changed$"
+            with pytest.raises(AlreadySettled, match=said):
                 decide(ledger, account_id, second, "someone else")
         assert ledger.history.outcome(MONTH, account_id) == before
 
@@ -90,10 +128,16 @@ def test_what_is_not_unconfirmed_can_not_be_settled(ledger: Ledger) -> None:
     for item in (A1, A2):
         ledger.claim("run", item, NOW)
     ledger.settle("run", answered("A-1", AlertStatus.SENT), NOW)
-    for account_id, why in (("A-1", "but sent"), ("A-2", "right now"), ("A-4", "but failed")):
-        with pytest.raises(NotUnconfirmed, match=why):
+    for account_id, why in (
+        ("A-1", "not unconfirmed but sent; nothing was changed"),
+        ("A-2", "being sent by a run right now; look again when that is over"),
+        ("A-4", "not unconfirmed but failed; nothing was changed"),
+    ):
+        with pytest.raises(
+            NotUnconfirmed, match=f"^The alert of account '{account_id}' in 2026-01-01 is {why}$"
+        ):
             decide(ledger, account_id, SEND_AGAIN)
-    with pytest.raises(OutcomeNotFound):
+    with pytest.raises(OutcomeNotFound, match=r"^No alert of account 'A-5' in 2026-01-01 is in the ledger$"):
         decide(ledger, "A-5", SEND_AGAIN)
     with pytest.raises(OutcomeNotFound):
         ledger.decide(Settlement("A-1", OTHER_MONTH, DELIVERED, "ana", None, LATER))

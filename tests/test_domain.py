@@ -1,0 +1,67 @@
+"""The words of the outside as they are checked, and the arithmetic of months."""
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.domain import check_by, check_note, month_number, months_before, parse_month
+from core.window import month_before
+
+
+@given(st.dates(date(2, 1, 1)).map(lambda day: day.replace(day=1)), st.integers(0, 11))
+def test_months_are_stepped_back_one_by_one_or_at_once(month: date, count: int) -> None:
+    at_once = months_before(month, count)
+    assert at_once.day == 1
+    assert month_number(month) - month_number(at_once) == count
+    one_by_one: date | None = month
+    for _ in range(count):
+        assert one_by_one is not None
+        one_by_one = month_before(one_by_one)
+    assert one_by_one == at_once
+
+
+def test_the_months_before_a_january_are_of_the_year_before() -> None:
+    january = date(2026, 1, 1)
+    assert [months_before(january, count) for count in (0, 1, 12, 13)] == [
+        january,
+        date(2025, 12, 1),
+        date(2025, 1, 1),
+        date(2024, 12, 1),
+    ]
+    assert month_before(date(1, 2, 1)) == date(1, 1, 1)
+    assert month_before(date(1, 1, 1)) is None
+
+
+def test_a_month_is_written_as_its_first_day() -> None:
+    assert parse_month("2026-01-01") == date(2026, 1, 1)
+    with pytest.raises(ValueError, match=r"first day of a month: 2026-02-01, not 2026-02-02$"):
+        parse_month("2026-02-02")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "January", "2026-1-01", "20260101", "2026-W01-1", "2026-01-01 ", "٢026-01-01"]
+)
+def test_a_month_in_any_other_spelling_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^month must be written YYYY-MM-01$"):
+        parse_month(text)
+
+
+def test_whoever_decides_has_a_name_of_one_short_line() -> None:
+    assert check_by(" Zoë <zoe@example.com>\n") == "Zoë <zoe@example.com>"
+    assert check_by("x" * 200) == "x" * 200
+    for name in ("", " ", "x" * 201, "a\nb", "a\0"):
+        with pytest.raises(ValueError, match=r"^by must be 1 to 200 characters on one line$"):
+            check_by(name)
+
+
+def test_a_note_may_be_blank_or_of_several_lines_but_is_no_place_for_control_characters() -> None:
+    assert check_note(" not in\r\n#amer,\nnor in #emea ") == "not in\r\n#amer,\nnor in #emea"
+    assert check_note(" \n") is None
+    assert check_note("x" * 2000) == "x" * 2000
+    for note in ("x" * 2001, "a\0b", "a\rb", "a\x1b[2J"):
+        with pytest.raises(
+            ValueError, match=r"^note must be at most 2000 characters, without control characters$"
+        ):
+            check_note(note)
