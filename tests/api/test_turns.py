@@ -1,5 +1,6 @@
 """More than can be worked on at once: a few wait, others are told to come again, and nothing is held up."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,15 +16,30 @@ from api import service as api_service
 from core import run as core_run
 from tests.conftest import Serve
 from tests.service import MONTH, Service, row, write_source
-from tests.slack.hostile import HostileSlack, answer, slowly
+from tests.slack.hostile import HostileSlack, answer
+
+
+class HeldSlack(HostileSlack):
+    """A Slack that keeps the first message without an answer until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+        self.script("/amer-risk-alerts", self._held)
+
+    async def _held(self, writer: asyncio.StreamWriter) -> None:
+        await asyncio.to_thread(self.let_go.wait)
+        await answer(200, "ok")(writer)
 
 
 @pytest.fixture
-def slow_slack() -> Iterator[HostileSlack]:
-    """Give a Slack that takes its time with the first message."""
-    with HostileSlack() as slack:
-        slack.script("/amer-risk-alerts", slowly(4, answer(200, "ok")))
-        yield slack
+def held_slack() -> Iterator[HeldSlack]:
+    """Give such a Slack; at the end no run waits for it."""
+    with HeldSlack() as slack:
+        try:
+            yield slack
+        finally:
+            slack.let_go.set()
 
 
 def ask(service: Service, source: str, month: str = MONTH, **headers: str) -> httpx.Response:
@@ -40,18 +56,18 @@ def under_way(slack: HostileSlack) -> None:
 
 
 def test_a_run_too_many_is_told_when_to_come_again_and_the_others_have_their_turn(
-    serve: Serve, slow_slack: HostileSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, held_slack: HeldSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_service, "WAITING_FOR_EACH", 2)
-    service = serve(API_RUNS_AT_ONCE="1", SLACK_WEBHOOK_BASE_URL=slow_slack.url)
+    service = serve(API_RUNS_AT_ONCE="1", SLACK_WEBHOOK_BASE_URL=held_slack.url, SLACK_TIMEOUT_SECONDS="60")
     months = ["2025-01-01", "2025-02-01", "2025-03-01"]
     source = write_source(tmp_path / "status.parquet", [row(f"of {month}", month) for month in months])
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(ask, service, source, months[0])]
-        under_way(slow_slack)
+        under_way(held_slack)
         waiting += [pool.submit(ask, service, source, month, Prefer="respond-async") for month in months[1:]]
         # Recorded and answered, though no thread is free for them.
-        accepted = [answered.result(timeout=3) for answered in waiting[1:]]
+        accepted = [answered.result(timeout=20) for answered in waiting[1:]]
         assert [answered.status_code for answered in accepted] == [202, 202]
 
         refused = ask(service, source)
@@ -60,9 +76,10 @@ def test_a_run_too_many_is_told_when_to_come_again_and_the_others_have_their_tur
         assert len(service.runs()) == 3
 
         body = {"source_uri": source, "month": MONTH}
-        assert service.client.post("/preview", json=body, timeout=3).status_code == 200
+        assert service.client.post("/preview", json=body, timeout=20).status_code == 200
         assert service.get("/health")["status"] == "ok"
         assert not waiting[0].done()
+        held_slack.let_go.set()
         assert waiting[0].result().status_code == 200
     found: list[Any] = []
     for _ in range(600):
@@ -76,17 +93,18 @@ def test_a_run_too_many_is_told_when_to_come_again_and_the_others_have_their_tur
 
 
 def test_a_run_that_waits_for_its_turn_has_a_heartbeat(
-    serve: Serve, slow_slack: HostileSlack, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, held_slack: HeldSlack, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(core_run, "HEARTBEAT_SECONDS", 0.1)
-    service = serve(API_RUNS_AT_ONCE="1", SLACK_WEBHOOK_BASE_URL=slow_slack.url)
+    service = serve(API_RUNS_AT_ONCE="1", SLACK_WEBHOOK_BASE_URL=held_slack.url, SLACK_TIMEOUT_SECONDS="60")
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask, service, source)
-        under_way(slow_slack)
+        under_way(held_slack)
         run_id = ask(service, source, Prefer="respond-async").json()["run_id"]
         before = heartbeat(tmp_path / "ledger.db", run_id)
         threading.Event().wait(0.5)
         assert heartbeat(tmp_path / "ledger.db", run_id) > before
+        held_slack.let_go.set()
         assert first.result().status_code == 200
 
 

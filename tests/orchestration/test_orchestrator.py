@@ -9,20 +9,24 @@ import pytest
 from flows.orchestrator import PATIENCE_SECONDS
 from tests.orchestration.conftest import start_probe
 
+STORY_SECONDS = 300
+"""The longest that it may take on a busy machine; on a quiet one it takes forty."""
+pytestmark = pytest.mark.timeout(STORY_SECONDS + 10)
+
 
 @pytest.fixture(scope="module")
 def story(prefect_home: Path) -> dict[str, dict[str, Any]]:
     process = start_probe(prefect_home, "scenario")
-    out, err = process.communicate(timeout=115)
+    out, err = process.communicate(timeout=STORY_SECONDS)
     lines = [json.loads(line) for line in out.splitlines()]
     assert process.returncode == 0, err
     steps = {line["step"]: line for line in lines if "step" in line}
     return {**steps, "effects": {"count": sum("effect" in line for line in lines)}, "stderr": {"text": err}}
 
 
-def test_ten_threads_share_one_server_and_mix_no_runs(story: dict[str, dict[str, Any]]) -> None:
-    assert story["ten"]["values"] == [str(n) for n in range(10)]
-    assert story["ten"]["ids"] == 10
+def test_six_threads_share_one_server_and_mix_no_runs(story: dict[str, dict[str, Any]]) -> None:
+    assert story["six"]["values"] == [str(n) for n in range(6)]
+    assert story["six"]["ids"] == 6
 
 
 def test_what_the_flow_raises_comes_out_as_itself(story: dict[str, dict[str, Any]]) -> None:
