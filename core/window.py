@@ -41,6 +41,8 @@ DETAILS = pa.schema(
 
 LONGEST_TEXT = 40_000
 """Characters of a name, a region or an owner that are kept, as Slack takes no longer message."""
+LONGEST_ID = 6_000
+"""Bytes of an account's id: what stands for it in an address, such as a list's cursor, must be taken back."""
 INT64_MAX = 2**63 - 1
 
 

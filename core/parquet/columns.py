@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from core.domain import AT_RISK
 from core.errors import SourceInvalid
-from core.window import LONGEST_TEXT
+from core.window import LONGEST_ID, LONGEST_TEXT
 
 OWNER = "account_owner"
 MONTH = "month"
@@ -87,8 +87,8 @@ def cut(strings: pa.Array) -> pa.Array:
 def check_ids(ids: pa.Array) -> pa.Array:
     """Give the ids (large_string) back; raises `ArrowInvalid` for one that nobody can have meant."""
     longest = pc.max(pc.binary_length(ids)).as_py() or 0
-    if longest > LONGEST_TEXT:
-        raise pa.ArrowInvalid(f"column account_id holds an id of {longest} bytes, more than {LONGEST_TEXT}")
+    if longest > LONGEST_ID:
+        raise pa.ArrowInvalid(f"column account_id holds an id of {longest} bytes, more than {LONGEST_ID}")
     return ids
 
 

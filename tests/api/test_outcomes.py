@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from core.ledger import Ledger, open_ledger
+from core.window import LONGEST_ID
 from tests.conftest import Serve
 from tests.delivery.world import MONTH, routed
 from tests.ledger.test_settling import leave_unconfirmed
@@ -57,6 +58,17 @@ def test_an_alert_is_listed_settled_and_then_listed_no_more(
     assert account_id not in [one["account_id"] for one in left]
     assert outcome in service.get("/outcomes", status="sent")["outcomes"]
     assert settle(service, account_id, **body) == (409, "already_settled")
+
+
+def test_the_longest_id_that_a_source_may_have_is_listed_paged_over_and_settled(
+    ledger: Ledger, service: Service
+) -> None:
+    account_id = "\x01" * LONGEST_ID
+    leave_unconfirmed(ledger, "second", [routed(account_id)])
+    first = service.get("/outcomes", limit=1)
+    assert [one["account_id"] for one in first["outcomes"]] == [account_id]
+    assert len(service.get("/outcomes", cursor=first["next_cursor"])["outcomes"]) == 3
+    assert settle(service, account_id, decision="delivered", by="Ana Sousa")[0] == 200
 
 
 def test_what_can_not_be_settled_is_refused_with_a_code(ledger: Ledger, serve: Serve) -> None:

@@ -15,7 +15,7 @@ from core.errors import SourceInvalid
 from core.message import build_message
 from core.settings import Settings
 from core.storage import open_uri
-from core.window import LONGEST_TEXT
+from core.window import LONGEST_ID, LONGEST_TEXT
 from tasks.compute_streaks import assess
 from tasks.dedupe import winning_rows
 from tasks.load_window import read_window
@@ -95,8 +95,8 @@ def test_a_name_of_a_megabyte_is_cut_to_what_slack_could_show(tmp_path: Path) ->
     ("made", "what"),
     [
         (
-            at_risk(1, account_id=pa.array(["a" * (LONGEST_TEXT + 1)])),
-            "column account_id holds an id of 40001",
+            at_risk(1, account_id=pa.array(["a" * (LONGEST_ID + 1)])),
+            "column account_id holds an id of 6001",
         ),
         (at_risk(1, account_name=pa.array(["N" * 100 * MEGABYTE])), "its rows of 104,857,[0-9]+ bytes each"),
     ],
