@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from core.errors import SourceInvalid
 from core.parquet import AT_RISK_ROWS, HISTORY_ROWS, TIMES, AccountFile, MonthPart, RowGroup, instant
 from core.settings import Settings
 from core.stopping import wait_for
@@ -25,6 +26,8 @@ FEW_ACCOUNTS = 1000
 """So few that it is worth asking the statistics of each row group whether it can hold one of them."""
 SURELY_MORE = 12
 """So many survivors to expect that one month more will surely be needed."""
+MAX_MONTH_ROWS = 50_000_000
+"""More rows of one month than anybody has accounts; a few megabytes of file can unpack to billions."""
 MOST_AHEAD = 4
 MONTHS_A_STEP = 12
 
@@ -131,9 +134,13 @@ class _Reader:
 
         places = list(self._places(month))
         self._decoded.update({place.key: place.group.rows for place in places})
-        parts = list(self._workers.each(read, places))
-        for place, part in zip(places, parts, strict=True):
+        parts, rows = [], 0
+        for place, part in zip(places, self._workers.each(read, places), strict=True):
             self._historic[place.key] = frozenset(part.historic.to_pylist())
+            parts.append(part)
+            rows += part.at_risk.num_rows + part.others.num_rows
+            if rows > MAX_MONTH_ROWS:
+                raise SourceInvalid(f"more than {MAX_MONTH_ROWS:,} rows of {month}, as nobody has accounts")
         return parts
 
     def early_history(self, parts: Sequence[MonthPart], accounts: pa.Array) -> pa.Table:

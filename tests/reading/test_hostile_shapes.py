@@ -109,6 +109,17 @@ def test_what_nobody_can_have_meant_is_refused_with_its_reason(
         find(tmp_path / "x.parquet")
 
 
+def test_more_rows_of_a_month_than_anybody_has_accounts_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(at_risk(20), tmp_path / "x.parquet")
+    monkeypatch.setattr("tasks.load_window.MAX_MONTH_ROWS", 20)
+    assert len(find(tmp_path / "x.parquet").alerts) == 20
+    monkeypatch.setattr("tasks.load_window.MAX_MONTH_ROWS", 19)
+    with pytest.raises(SourceInvalid, match="more than 19 rows of 2026-01-01"):
+        find(tmp_path / "x.parquet")
+
+
 def test_ten_thousand_columns_beside_ours_are_left_alone(tmp_path: Path) -> None:
     made = at_risk(5)
     more = {f"x{number}": pa.nulls(5, pa.int32()) for number in range(10_000)}
