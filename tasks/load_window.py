@@ -134,13 +134,19 @@ class _Reader:
 
         places = list(self._places(month))
         self._decoded.update({place.key: place.group.rows for place in places})
+        # A file may say it before anything of it is decoded.
+        _refuse_too_many(
+            sum(
+                place.group.rows for place in places if self._files[place.file].holds_only(place.group, month)
+            ),
+            month,
+        )
         parts, rows = [], 0
         for place, part in zip(places, self._workers.each(read, places), strict=True):
             self._historic[place.key] = frozenset(part.historic.to_pylist())
             parts.append(part)
             rows += part.at_risk.num_rows + part.others.num_rows
-            if rows > MAX_MONTH_ROWS:
-                raise SourceInvalid(f"more than {MAX_MONTH_ROWS:,} rows of {month}, as nobody has accounts")
+            _refuse_too_many(rows, month)
         return parts
 
     def early_history(self, parts: Sequence[MonthPart], accounts: pa.Array) -> pa.Table:
@@ -250,6 +256,11 @@ class _Reader:
             wait_for(self._opening[number])
             for group in self._files[number].groups(month):
                 yield _Place(number, group)
+
+
+def _refuse_too_many(rows: int, month: date) -> None:
+    if rows > MAX_MONTH_ROWS:
+        raise SourceInvalid(f"more than {MAX_MONTH_ROWS:,} rows of {month}, as nobody has accounts")
 
 
 def _at_risk_rows(rows: pa.Table, accounts: pa.Array, month: date) -> pa.Table:

@@ -124,6 +124,10 @@ class AccountFile:
         """List the row groups that may hold rows of `month`, in file order; the file was opened before."""
         return [group for group in self._opened().groups if group.may_hold(month)]
 
+    def holds_only(self, group: RowGroup, month: date) -> bool:
+        """Whether all rows of a row group are of `month`, by its partition or statistics."""
+        return self._file.month is not None or group.is_only(month)
+
     def may_hold_accounts(self, group: RowGroup, account_ids: Sequence[str]) -> Sequence[str]:
         """Which of `account_ids`, in order, can be in this row group, by its statistics."""
         with self._named():
@@ -131,7 +135,7 @@ class AccountFile:
 
     def month_part(self, group: RowGroup, month: date, arr_threshold: int) -> MonthPart:
         """Decode what a row group holds of `month`."""
-        alone = self._file.month is not None or group.is_only(month)
+        alone = self.holds_only(group, month)
         # A row group of this month and the one before has alerts as good as always: one request is enough.
         at_once = alone or group.is_since(month_before(month))
         # In one where each account has several rows, they are likely all of its rows.

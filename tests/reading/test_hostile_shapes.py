@@ -109,10 +109,11 @@ def test_what_nobody_can_have_meant_is_refused_with_its_reason(
         find(tmp_path / "x.parquet")
 
 
+@pytest.mark.parametrize("written", [{}, {"write_statistics": False}])
 def test_more_rows_of_a_month_than_anybody_has_accounts_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: dict[str, Any]
 ) -> None:
-    pq.write_table(at_risk(20), tmp_path / "x.parquet")
+    pq.write_table(at_risk(20), tmp_path / "x.parquet", **written)
     monkeypatch.setattr("tasks.load_window.MAX_MONTH_ROWS", 20)
     assert len(find(tmp_path / "x.parquet").alerts) == 20
     monkeypatch.setattr("tasks.load_window.MAX_MONTH_ROWS", 19)
