@@ -2,7 +2,7 @@
 
 import io
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -43,7 +43,19 @@ class RowGroup:
     indices: range
     first_row: int
     rows: int
+    size: int
+    """In bytes, before compression."""
     months: tuple[int, int] | None
+
+    def joined(self, after: "RowGroup") -> "RowGroup | None":
+        """Make one of this and the one after it, if that is small and holds the same months."""
+        rows, size = self.rows + after.rows, self.size + after.size
+        apart = self.indices.stop != after.indices.start or self.months != after.months
+        if apart or rows > TOGETHER_ROWS or size > TOGETHER_BYTES:
+            return None
+        return RowGroup(
+            range(self.indices.start, after.indices.stop), self.first_row, rows, size, self.months
+        )
 
     def may_hold(self, month: date) -> bool:
         """Whether a row of `month` can be in it, give or take a day: statistics are in UTC, months local."""
@@ -75,7 +87,7 @@ class Footer:
         self.columns = {self.metadata.schema.column(index).path: index for index in columns}
         self._tail = (size - TAIL - self.metadata.serialized_size - len(tail), tail)
         self._checked: set[int] = set()
-        self.groups = tuple(self._row_groups(month, thrift))
+        self.groups = tuple(_together(self._row_groups(month, thrift)))
 
     def chunks(self, group: RowGroup, name: str) -> list[Range]:
         """Where the column `name` of a row group lies."""
@@ -142,36 +154,31 @@ class Footer:
             _check_chunks(self.metadata, self.size, [*range(self.metadata.num_row_groups)], [MONTH])
             _check_statistics(thrift, self.metadata.schema.column(column), column)
         first_row = 0
-        last, size = None, 0
         for index in range(self.metadata.num_row_groups):
             group = self.metadata.row_group(index)
             months = (
                 None if column is None else _months(self.metadata.schema.column(column), group.column(column))
             )
             if group.num_rows:
-                found = RowGroup(range(index, index + 1), first_row, group.num_rows, months)
-                size += group.total_byte_size
-                joined = _join(last, found) if size <= TOGETHER_BYTES else None
-                if last is not None and joined is None:
-                    yield last
-                    size = group.total_byte_size
-                last = joined or found
+                yield RowGroup(
+                    range(index, index + 1), first_row, group.num_rows, group.total_byte_size, months
+                )
             first_row += group.num_rows
-        if last is not None:
-            yield last
 
 
-def _join(first: RowGroup | None, second: RowGroup) -> RowGroup | None:
-    """Make one of two small row groups that hold the same months, if they are neighbours.
+def _together(groups: Iterable[RowGroup]) -> Iterator[RowGroup]:
+    """Make one of small neighbours that hold the same months.
 
-    Each costs a few milliseconds, whatever it holds; some writers make one of a few rows at a time.
+    Each costs a few milliseconds, whatever it holds, and some writers make one of a few rows at a time.
     """
-    if first is None or first.indices.stop != second.indices.start or first.months != second.months:
-        return None
-    rows = first.rows + second.rows
-    if rows > TOGETHER_ROWS:
-        return None
-    return RowGroup(range(first.indices.start, second.indices.stop), first.first_row, rows, first.months)
+    last: RowGroup | None = None
+    for group in groups:
+        joined = last.joined(group) if last else None
+        if last and not joined:
+            yield last
+        last = joined or group
+    if last:
+        yield last
 
 
 def read_footer(source: Source, file: SourceFile) -> Footer:
