@@ -368,18 +368,22 @@ def note_flow_began() -> None:
 
 
 def show_logs_in_ui() -> None:
-    """Show what our loggers say during a flow run in the Prefect UI, with secrets masked; once a process."""
-    handler = APILogHandler(level=logging.INFO)
-    handler.addFilter(_OfAFlowRun())
-    handler.addFilter(RedactingFilter())
-    for name in _FORWARDED:
-        logger = logging.getLogger(name)
-        if any(isinstance(known, APILogHandler) for known in logger.handlers):
-            continue
-        logger.addHandler(handler)
-        if logger.level == logging.NOTSET:
-            logger.setLevel(logging.INFO)
-    # The text of an exception passes through Prefect's own loggers.
+    """Show what our loggers say during a flow run in the Prefect UI, with secrets masked; repeatable."""
+    silent = [
+        logger
+        for logger in map(logging.getLogger, _FORWARDED)
+        if not any(isinstance(known, APILogHandler) for known in logger.handlers)
+    ]
+    if silent:
+        handler = APILogHandler(level=logging.INFO)
+        handler.addFilter(_OfAFlowRun())
+        handler.addFilter(RedactingFilter())
+        for logger in silent:
+            logger.addHandler(handler)
+            if logger.level == logging.NOTSET:
+                logger.setLevel(logging.INFO)
+    # The text of an exception passes through Prefect's own loggers, whose handlers a new set-up replaces.
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         for known in logging.getLogger(name).handlers:
-            known.addFilter(RedactingFilter())
+            if not any(isinstance(mask, RedactingFilter) for mask in known.filters):
+                known.addFilter(RedactingFilter())

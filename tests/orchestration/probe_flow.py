@@ -43,6 +43,7 @@ def number(value: int) -> int:
 
 @flow(name="probe")
 async def probe_flow(value: int) -> list[str]:
+    show_logs_in_ui()
     return [str(number(value)), str(flow_run.id)]
 
 
@@ -75,9 +76,13 @@ def scenario(orchestrator: Orchestrator) -> None:
     """Everything that one server can show in turn."""
     show_logs_in_ui()
     protect(["hunter2secret"])
+    orchestrator.run(lambda: probe_flow(0))
+    first = _log_furniture()
     with ThreadPoolExecutor(6) as threads:
         results = list(threads.map(lambda n: orchestrator.run(lambda: probe_flow(n)), range(6)))
     say(step="six", values=[value for value, _ in results], ids=len({run for _, run in results}))
+    show_logs_in_ui()
+    say(step="filters", **{"after one run": first, "after eight": _log_furniture()})
     for kind in ("domain", "bug"):
         try:
             orchestrator.run(lambda kind=kind: raising_flow(kind))
@@ -96,6 +101,13 @@ def scenario(orchestrator: Orchestrator) -> None:
     began = time.monotonic()
     orchestrator.close()
     say(step="closed", seconds=time.monotonic() - began)
+
+
+def _log_furniture() -> list[int]:
+    """Count the handlers, and their filters, through which the log of a run goes."""
+    names = ("tasks", "flows", "prefect.flow_runs", "prefect.task_runs")
+    handlers = [handler for name in names for handler in logging.getLogger(name).handlers]
+    return [len(handlers), sum(len(handler.filters) for handler in handlers)]
 
 
 def _server_pid(orchestrator: Orchestrator) -> int:

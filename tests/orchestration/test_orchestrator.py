@@ -39,6 +39,10 @@ def test_our_logs_show_under_the_flow_run_with_secrets_masked(story: dict[str, d
     assert "hunter2secret" not in json.dumps(story)
 
 
+def test_no_run_leaves_another_filter_or_handler_behind(story: dict[str, dict[str, Any]]) -> None:
+    assert story["filters"]["after one run"] == story["filters"]["after eight"]
+
+
 def test_a_short_outage_is_waited_out(story: dict[str, dict[str, Any]]) -> None:
     assert story["short"]["result"] == "ok"
 
