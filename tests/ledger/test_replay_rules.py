@@ -79,7 +79,7 @@ def test_a_dry_run_would_send_what_a_run_may_and_says_the_same_of_all_else() -> 
 
 
 def test_a_claim_keeps_in_mind_that_the_alert_may_have_been_delivered_before() -> None:
-    assert claimed(routed("A-1"), UNCONFIRMED).reason == RETRIED
+    assert claimed(routed("A-1"), UNCONFIRMED).reason == RETRIED == "retry_of_unconfirmed"
     assert claimed(routed("A-1"), FAILED).reason is None
     assert claimed(routed("A-1"), None) == Delivery("A-1", AlertStatus.SENDING, "amer")
 
@@ -134,7 +134,8 @@ def test_a_run_adds_up_from_its_alerts_by_status_and_reason() -> None:
         (AlertStatus.SENT, RETRIED, 2),
         (AlertStatus.SKIPPED_REPLAY, "already_sent", 4),
         (AlertStatus.FAILED, "server_error", 8),
-        (AlertStatus.FAILED, "unknown_region", 16),
+        (AlertStatus.FAILED, "unknown_region", 5),
+        (AlertStatus.FAILED, "unknown_region", 11),
         (AlertStatus.UNCONFIRMED, "no_answer", 32),
         (AlertStatus.UNCONFIRMED, "unknown_region", 64),
         (AlertStatus.WOULD_SEND, None, 128),

@@ -80,6 +80,7 @@ def test_only_the_one_that_is_to_be_sent_again_is_sent_by_the_next_run(ledger: L
     leave_unconfirmed(ledger, "first", [A1, A2, A3])
     decide(ledger, "A-1", DELIVERED)
     decide(ledger, "A-2", SEND_AGAIN)
+    assert ledger.history.outcome(MONTH, "A-2").sent_at is None
     assert begin(ledger, "second", [A1, A2, A3]) == [A2]
     assert ledger.claim("second", A2, LATER).status is AlertStatus.SENDING
     ledger.settle("second", answered("A-2", AlertStatus.SENT), LATER)

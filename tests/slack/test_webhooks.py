@@ -166,7 +166,13 @@ def test_no_more_than_64_kib_of_an_answer_are_read(size: int, verdict: Verdict) 
         assert post(slack.url).verdict is verdict
 
 
-@pytest.mark.parametrize("reply", [answer(200, "ok"), FLOOD, silence])
+async def stay(writer: asyncio.StreamWriter) -> None:
+    """Answer, and keep the connection for the next request."""
+    await answer(200, "ok")(writer)
+    await silence(writer)
+
+
+@pytest.mark.parametrize("reply", [stay, FLOOD, silence])
 def test_no_connection_outlives_its_try_and_none_is_made_after_the_end(reply: Reply) -> None:
     async def run(url: str) -> Answer:
         async with SlackWebhooks(settings(slack_webhook_base_url=url)) as slack:
