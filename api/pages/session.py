@@ -4,9 +4,9 @@ import hashlib
 import hmac
 import secrets
 import time
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 
 COOKIE = "risk_alerts_session"
 LASTS_SECONDS = 12 * 3600
@@ -31,11 +31,8 @@ class Sessions:
 
     def is_open(self, headers: Headers) -> bool:
         """Say whether a request carries a good cookie."""
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        until, _, signature = (morsel.value if morsel else "").partition(".")
+        # Python's own reader gives up on all cookies for one of another program's with a strange name.
+        until, _, signature = cookie_parser(headers.get("cookie", "")).get(COOKIE, "").partition(".")
         signed = secrets.compare_digest(signature.encode("utf-8", "replace"), self._sign(until).encode())
         return signed and until.isdecimal() and time.time() < int(until)
 

@@ -186,6 +186,13 @@ def test_files_of_other_partitions_are_not_even_opened(tmp_path: Path) -> None:
     assert read(tmp_path).rows.num_rows == 2
 
 
+def test_a_partition_decides_the_month_of_its_rows_also_where_they_say_another(tmp_path: Path) -> None:
+    part = tmp_path / f"month={MONTH}" / "part.parquet"
+    part.parent.mkdir()
+    pq.write_table(table([row(month=back(MONTH, 1))]), part)
+    assert read(tmp_path).rows["month"].to_pylist() == [MONTH]
+
+
 def test_columns_without_any_value_may_have_the_type_null(tmp_path: Path) -> None:
     nothing: dict[str, Any] = dict.fromkeys(("account_region", "account_owner", "renewal_date", "arr"))
     types = dict.fromkeys(nothing, pa.null())
