@@ -3,11 +3,11 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -46,13 +46,17 @@ def ask(service: Service, source: str, month: str = MONTH, **headers: str) -> ht
     return service.client.post("/runs", json={"source_uri": source, "month": month}, headers=headers)
 
 
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until it is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def under_way(slack: HostileSlack) -> None:
     """Wait until the first run is at Slack."""
-    for _ in range(600):
-        if slack.received("/amer-risk-alerts"):
-            return
-        threading.Event().wait(0.05)
-    raise AssertionError("no run began")
+    wait_for(lambda: slack.received("/amer-risk-alerts"))
 
 
 def test_a_run_too_many_is_told_when_to_come_again_and_the_others_have_their_turn(
@@ -81,13 +85,8 @@ def test_a_run_too_many_is_told_when_to_come_again_and_the_others_have_their_tur
         assert not waiting[0].done()
         held_slack.let_go.set()
         assert waiting[0].result().status_code == 200
-    found: list[Any] = []
-    for _ in range(600):
-        found = service.runs()
-        if all(run["finished_at"] for run in found):
-            break
-        threading.Event().wait(0.1)
-    assert [(run["status"], run["counts"]["alerts_sent"]) for run in found] == [("succeeded", 1)] * 3
+    wait_for(lambda: all(run["finished_at"] for run in service.runs()))
+    assert [(run["status"], run["counts"]["alerts_sent"]) for run in service.runs()] == [("succeeded", 1)] * 3
     # And there is room again.
     assert ask(service, source).status_code == 200
 
@@ -102,8 +101,7 @@ def test_a_run_that_waits_for_its_turn_has_a_heartbeat(
         under_way(held_slack)
         run_id = ask(service, source, Prefer="respond-async").json()["run_id"]
         before = heartbeat(tmp_path / "ledger.db", run_id)
-        threading.Event().wait(0.5)
-        assert heartbeat(tmp_path / "ledger.db", run_id) > before
+        wait_for(lambda: heartbeat(tmp_path / "ledger.db", run_id) > before)
         held_slack.let_go.set()
         assert first.result().status_code == 200
 

@@ -262,7 +262,7 @@ def test_what_ended_a_run_is_told_also_when_prefect_can_not_be_told(
 
 
 @pytest.mark.parametrize("fault", ["die", "hang"])
-def test_a_batch_job_whose_prefect_fails_for_good_ends_well_within_half_a_minute(
+def test_a_batch_job_whose_prefect_fails_for_good_ends_when_its_patience_does(
     jobs: dict[str, Job], fault: str
 ) -> None:
     job = jobs[fault]
@@ -272,8 +272,9 @@ def test_a_batch_job_whose_prefect_fails_for_good_ends_well_within_half_a_minute
     assert json.loads(out)["status"] == "succeeded"
     assert_all_sent(job.world)
     assert finished
-    # The rest is for the machine: 24 s were measured on an idle one, of which 20 s are these two.
-    assert (when - finished).total_seconds() < PATIENCE_SECONDS + DRAIN_SECONDS + 10
+    # The rest is for the machine: 24 s were measured on an idle one, of which 20 s are these two, and 32 s on
+    # one with four times as much to do as it can. Without an end Prefect is waited for much longer than that.
+    assert (when - finished).total_seconds() < PATIENCE_SECONDS + DRAIN_SECONDS + 25
     lines = [line for line in err.splitlines() if "Prefect" in line]
     assert len(lines) == 1, err
     assert "Prefect missed the report and the end of run" in lines[0]
