@@ -61,7 +61,7 @@ def statistics_lengths(footer: bytes, column: int) -> set[int]:
 def dictionary_size(page_header: bytes) -> tuple[int, int]:
     """How many bytes, before compression, the dictionary takes whose page begins so, and of how many values.
 
-    Both are 0 for a page of another kind. Raises `IndexError` for bytes that end too early.
+    Both are 0 for a page of another kind, also one whose header, with long statistics, ends after the bytes.
     """
     size = values = 0
 
@@ -78,8 +78,11 @@ def dictionary_size(page_header: bytes) -> tuple[int, int]:
     def dictionary(at: int) -> int:
         return _struct(page_header, at, (DICTIONARY_VALUES,), count)
 
-    _struct(page_header, 0, (UNCOMPRESSED_SIZE,), bytes_of_page)
-    _struct(page_header, 0, (DICTIONARY_HEADER,), dictionary)
+    try:
+        _struct(page_header, 0, (UNCOMPRESSED_SIZE,), bytes_of_page)
+        _struct(page_header, 0, (DICTIONARY_HEADER,), dictionary)
+    except IndexError:
+        return 0, 0
     return (size, values) if values > 0 else (0, 0)
 
 

@@ -83,6 +83,21 @@ def test_names_of_a_megabyte_are_read_in_bounded_memory(tmp_path: Path, name: st
     assert memory < MEMORY + 4 * rows * LONGEST_TEXT
 
 
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_long_statistics_in_the_header_of_a_page_are_no_fault_of_the_file(
+    tmp_path: Path, version: str
+) -> None:
+    """Their header is longer than that of any dictionary."""
+    names = pa.array([f"{number:06d}" + "N" * 1000 for number in range(3_000)])
+    pq.write_table(
+        at_risk(3_000, account_name=names),
+        tmp_path / "x.parquet",
+        use_dictionary=False,
+        data_page_version=version,
+    )
+    assert len(find(tmp_path / "x.parquet").alerts) == 3_000
+
+
 def test_a_name_of_a_megabyte_is_cut_to_what_slack_could_show(tmp_path: Path) -> None:
     pq.write_table(at_risk(1, account_name=pa.array(["é" * MEGABYTE])), tmp_path / "x.parquet")
     [alert] = find(tmp_path / "x.parquet").alerts
