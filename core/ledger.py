@@ -176,9 +176,11 @@ class Ledger:
 
     def _refuse_longer_ids(self, routed: Sequence[RoutedAlert]) -> None:
         longest = self._database.longest_key
+        if longest is None:
+            return
         for item in routed:
             size = len(item.alert.account_id.encode())
-            if longest is not None and size > longest:
+            if size > longest:
                 raise SourceInvalid(
                     f"column account_id holds an id of {size} bytes, {item.alert.account_id[:40]}…;"
                     f" a ledger on PostgreSQL keeps {longest} at the most"
