@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -184,12 +185,21 @@ def test_a_prefect_that_is_too_busy_to_begin_a_run_is_asked_again(
 
 
 def test_a_prefect_that_stays_too_busy_begins_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = 0
+
     def answer_once(url: str) -> None:
+        nonlocal answered
         probe(url)
+        answered = world.proxy.requests
         world.proxy.fail(503)
 
+    def clock() -> float:
+        """Let the time be over with the second refusal, however long a busy machine takes to get there."""
+        asked_again = answered and world.proxy.requests >= answered + 2
+        return time.monotonic() + (orchestrator.BEGIN_SECONDS if asked_again else 0)
+
     monkeypatch.setattr(orchestrator, "probe", answer_once)
-    monkeypatch.setattr(orchestrator, "BEGIN_SECONDS", 3)
+    monkeypatch.setattr(orchestrator, "time", SimpleNamespace(monotonic=clock))
     with (
         temporary_settings({"client.max_retries": 0}),
         pytest.raises(OrchestratorUnreachable, match=r"did not begin the run, and nothing was sent: .*API"),
