@@ -7,7 +7,7 @@ Whatever is still claimed when its run is over becomes `unconfirmed`: it may hav
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, datetime
 from threading import Lock
 
@@ -270,13 +270,10 @@ class Ledger:
             known = outcomes_of(session, run.month)
             deliveries, changed = [], []
             for item in routed:
-                account_id = item.alert.account_id
-                outcome = known.get(account_id)
+                outcome = known.get(item.alert.account_id)
                 delivery = foresee(item, outcome, retry_unconfirmed=run.retry_unconfirmed)
                 if delivery.status is AlertStatus.PENDING:
-                    refused = Delivery(
-                        account_id, AlertStatus.FAILED, item.channel, reason=reason, error=error
-                    )
+                    refused = replace(delivery, status=AlertStatus.FAILED, reason=reason, error=error)
                     again = outcome is not None and outcome.status is OutcomeStatus.UNCONFIRMED
                     delivery = concluded(refused, again=again)
                     changed.append((item, delivery))

@@ -147,7 +147,7 @@ def would_be(delivery: Delivery) -> Delivery:
     """Turn what a run would do into what a dry run says of it."""
     if delivery.status is not AlertStatus.PENDING:
         return delivery
-    return Delivery(delivery.account_id, AlertStatus.WOULD_SEND, delivery.channel)
+    return replace(delivery, status=AlertStatus.WOULD_SEND)
 
 
 def count(scan: Scan, alerts: Iterable[tuple[AlertStatus, str | None, int]]) -> Counts:
