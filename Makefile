@@ -6,9 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Named for what was installed, so that another REQUIREMENTS (such as requirements/runtime.txt) installs anew.
 STAMP := $(VENV)/.installed-$(notdir $(basename $(REQUIREMENTS)))
-# The tools that look at the lock, apart from what they look at: what they bring along must not be there in a test.
+# Tools apart from what they look at: what they bring along must not be there in a test.
 AUDIT := .venv-audit
 AUDIT_STAMP := $(AUDIT)/.installed-audit
+FUZZ := .venv-fuzz
+FUZZ_STAMP := $(FUZZ)/.installed-fuzz
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -47,6 +49,13 @@ ROUNDS ?= 200
 chaos: install ## The long fault tests: kills, stops, hostile Slack and mail; ROUNDS=200 SEED=… LANES=2
 	@$(BIN)/python -m tests.chaos.driver --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(if $(LANES),--lanes $(LANES))
 
+EXAMPLES ?= 300
+
+.PHONY: fuzz
+fuzz: install $(FUZZ_STAMP) ## Hostile input: damaged Parquet for the reader, schemathesis for the API; ROUNDS=200 EXAMPLES=300
+	@$(BIN)/python -m tests.reading.fuzz --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.api.fuzz $(FUZZ)/bin/schemathesis --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED))
+
 .PHONY: check
 check: install ## Lint, format, types and floors
 	@$(BIN)/ruff check .
@@ -83,6 +92,7 @@ lock: install ## Lock the dependencies of pyproject.toml anew, with hashes
 	@$(COMPILE_PROJECT) --group dev --group bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt
 	@$(COMPILE) --group audit --output-file requirements/audit.txt
+	@$(COMPILE) --group fuzz --output-file requirements/fuzz.txt
 
 # Of the runtime lock: what the image holds. It is read, not installed, so that no network is needed.
 SBOM ?= dist/sbom.cdx.json
@@ -104,7 +114,7 @@ audit: $(AUDIT_STAMP) ## Ask the advisory database for known vulnerabilities of 
 
 .PHONY: clean
 clean: ## Remove the environment, caches and the demo's files
-	@rm -rf $(VENV) $(AUDIT) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(AUDIT) $(FUZZ) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The project itself is run from the checkout. pip compiles what it installs, which saves every start some seconds.
@@ -113,6 +123,9 @@ $(STAMP): $(REQUIREMENTS)
 
 $(AUDIT_STAMP): requirements/audit.txt
 	$(call environment,$(AUDIT),requirements/audit.txt)
+
+$(FUZZ_STAMP): requirements/fuzz.txt
+	$(call environment,$(FUZZ),requirements/fuzz.txt)
 
 # Makes an environment ($(1)) with exactly what a lock ($(2)) lists, and its stamp.
 define environment

@@ -245,6 +245,7 @@ def main() -> None:
     for outcome, count in outcomes.most_common():
         print(f"{count:8} {outcome[:200]}")  # noqa: T201
     print(f"{time.monotonic() - begun:.0f} s")  # noqa: T201
+    sys.exit(bool(set(outcomes) - set(ALLOWED)))
 
 
 if __name__ == "__main__":

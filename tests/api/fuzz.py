@@ -1,0 +1,51 @@
+"""Ask the real API whatever its OpenAPI schema allows, and what it does not, with all checks of schemathesis.
+
+    python -m tests.api.fuzz PROGRAM [--examples 300] [--seed 1]
+
+PROGRAM is schemathesis, which has an environment of its own (`make fuzz`). The API is a process of its own,
+with a source that it may read, a mock Slack, a ledger with a run in it and a local Prefect server. The exit
+code is schemathesis' own: 1 when an answer is a 5xx, or breaks the schema or a rule of HTTP.
+
+One check is left out, that whatever fits the schema is taken: no schema can say that a month begins on its
+first day, that a cursor was given out before, or which sources an operator allows.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+
+from bench.service import served
+from tests.service import MONTH, write_source
+
+
+def main() -> int:
+    """Serve, have it asked, and answer with what schemathesis found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.api.fuzz", description=__doc__.splitlines()[0])
+    parser.add_argument("program", help="schemathesis")
+    parser.add_argument("--examples", type=int, default=300, help="of each operation")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        source = write_source(Path(folder) / "status.parquet")
+        with served(SLACK_CHANNEL_RATE="0", ALLOWED_SOURCES=json.dumps([Path(folder).as_uri()])) as service:
+            asked = {"source_uri": source, "month": MONTH}
+            httpx.post(f"{service.url}/runs", json=asked, timeout=60).raise_for_status()
+            return subprocess.run(
+                [
+                    *(options.program, "run", f"{service.url}/openapi.json", "--checks", "all"),
+                    *("--exclude-checks", "positive_data_acceptance"),
+                    *("--max-examples", str(options.examples), "--seed", str(options.seed)),
+                    *("--request-timeout", "60", "--continue-on-failure"),
+                ],
+                check=False,
+            ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
