@@ -192,6 +192,12 @@ def test_an_answer_in_time_is_waited_for() -> None:
         assert post(slack.url).verdict is Verdict.DELIVERED
 
 
+def test_httpxs_own_five_seconds_cut_no_longer_timeout_short() -> None:
+    with HostileSlack() as slack:
+        slack.script("/amer", slowly(5.2, answer(200, "ok")))
+        assert post(slack.url, slack_timeout_seconds=30).verdict is Verdict.DELIVERED
+
+
 def closed_port() -> int:
     """Give a port that nothing listens on."""
     with socket.socket() as sock:
