@@ -1,0 +1,18 @@
+"""Files that DuckDB and Polars wrote, each in several of their own ways, are read as those of Arrow are."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.reading.foreign import FOLDER, rows
+from tests.reading.test_rules_against_oracle import answer, chain
+from tests.reading.worlds import MONTH, oracle
+
+
+@pytest.mark.parametrize("threshold", [0, 10_000])
+@pytest.mark.parametrize("source", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+def test_it_finds_the_same_whoever_wrote_the_file(source: Path, threshold: int) -> None:
+    expected = oracle(rows(), MONTH, threshold)
+    assert max(alert[-2] for alert in expected.alerts) > 4
+    assert expected.duplicates > 10
+    assert answer(chain(source, MONTH, threshold)) == expected
