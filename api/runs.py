@@ -100,8 +100,8 @@ async def start_run(
     request: Request,
     response: Response,
     prefer: Annotated[
-        list[str] | None, Header(description="`respond-async` answers at once (RFC 7240).")
-    ] = None,
+        list[str], Header(default_factory=list, description="`respond-async` answers at once (RFC 7240).")
+    ],
 ) -> RunStarted:
     """Run the month and answer once the run is over, Slack failures or not.
 
@@ -110,7 +110,7 @@ async def start_run(
     run_id = new_run_id()
     state = request.app.state
     asked = body.to_request()
-    if _prefers_async(prefer or []):
+    if _prefers_async(prefer):
         accepted = AcceptedRun(asked, run_id, state.settings)
         # Recorded in a thread that no run takes, so that the answer waits for none.
         await asyncio.to_thread(
