@@ -57,6 +57,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     DATABASE_URL=sqlite:////data/risk_alerts.db \
     PREFECT_HOME=/data/prefect \
     MIGRATED_PREFECT_DATABASE=/opt/prefect.db \
+    # Each run has threads of its own, and by default each thread an arena of memory that is kept.
+    MALLOC_ARENA_MAX=2 \
     # Nothing is told to anyone outside.
     DO_NOT_TRACK=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false

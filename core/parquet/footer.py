@@ -221,6 +221,8 @@ class _Nothing(io.RawIOBase):
         return self._size if whence else offset
 
     def read(self, _size: int | None = -1, /) -> bytes:
+        # Arrow (26.0) keeps the text of the exception, a quarter of a kilobyte, for ever. To give no bytes
+        # instead would be worse: it reads beyond them.
         raise _WouldReadError
 
 
