@@ -189,6 +189,9 @@ class _Reader:
         self, earlier: date, month: date, accounts: pa.Array, alive: pa.Array
     ) -> list["Future[pa.Table]"]:
         """Begin to read the row groups that may hold rows of `earlier` and were not read before."""
+        unread = [place for place in self._places(earlier) if place.key not in self._read]
+        if not unread:
+            return []
         ids = accounts.take(alive)
         # Which of them a row group can hold is told by name. To look those up in all accounts, for each row
         # group anew, would cost more than to decode it.
@@ -202,9 +205,7 @@ class _Reader:
             return rows.set_column(0, HISTORY_ROWS.field(0), places.take(rows["account"]))
 
         begun = []
-        for place in self._places(earlier):
-            if place.key in self._read:
-                continue
+        for place in unread:
             self._read[place.key] = place
             wanted, places = ids, alive
             if placed is not None:
