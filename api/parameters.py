@@ -18,12 +18,11 @@ def _month(value: Any) -> date:
 Month = Annotated[date, BeforeValidator(_month), Field(examples=["2026-01-01"])]
 MonthFilter = Annotated[Month | None, Query()]
 Limit = Annotated[int, Query(ge=1, le=1000)]
-
-_CURSOR: dict[str, Any] = {
-    "description": "The `next_cursor` of the page before.",
-    # For who reads the schema: one of another alphabet is refused as what no page gave.
-    "json_schema_extra": {"pattern": "^[A-Za-z0-9_-]*$"},
-}
-Cursor = Annotated[str | None, Query(max_length=200, **_CURSOR)]
-# It holds an account's id, of which JSON may make six characters a byte, and base64 eight.
-LongCursor = Annotated[str | None, Query(max_length=50_000, **_CURSOR)]
+Cursor = Annotated[
+    str | None,
+    Query(
+        description="The `next_cursor` of the page before.",
+        # For who reads the schema: one of another alphabet is refused as what no page gave.
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]*$"},
+    ),
+]

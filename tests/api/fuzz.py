@@ -33,7 +33,13 @@ def main() -> int:
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         source = write_source(Path(folder) / "status.parquet")
-        with served(SLACK_CHANNEL_RATE="0", ALLOWED_SOURCES=json.dumps([Path(folder).as_uri()])) as service:
+        settings = {
+            "ALLOWED_SOURCES": json.dumps([Path(folder).as_uri()]),
+            "SLACK_CHANNEL_RATE": "0",
+            # uvicorn itself refuses an address of more than 64 KiB, in words of its own.
+            "UVICORN_H11_MAX_INCOMPLETE_EVENT_SIZE": "1000000",
+        }
+        with served(**settings) as service:
             asked = {"source_uri": source, "month": MONTH}
             httpx.post(f"{service.url}/runs", json=asked, timeout=60).raise_for_status()
             return subprocess.run(
