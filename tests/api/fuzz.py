@@ -27,7 +27,7 @@ from tests.service import MONTH, write_source
 def main() -> int:
     """Serve, have it asked, and answer with what schemathesis found."""
     parser = argparse.ArgumentParser(prog="python -m tests.api.fuzz", description=__doc__.splitlines()[0])
-    parser.add_argument("program", help="schemathesis")
+    parser.add_argument("program", type=Path, help="schemathesis")
     parser.add_argument("--examples", type=int, default=300, help="of each operation")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
@@ -44,11 +44,13 @@ def main() -> int:
             httpx.post(f"{service.url}/runs", json=asked, timeout=60).raise_for_status()
             return subprocess.run(
                 [
-                    *(options.program, "run", f"{service.url}/openapi.json", "--checks", "all"),
+                    *(options.program.absolute(), "run", f"{service.url}/openapi.json", "--checks", "all"),
                     *("--exclude-checks", "positive_data_acceptance"),
                     *("--max-examples", str(options.examples), "--seed", str(options.seed)),
                     *("--request-timeout", "60", "--continue-on-failure"),
                 ],
+                # It keeps what it found beside it.
+                cwd=folder,
                 check=False,
             ).returncode
 
