@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr
 from starlette.convertors import Convertor, register_url_convertor
 
-from api.parameters import Cursor, Limit, Month, MonthFilter
+from api.parameters import Limit, LongCursor, Month, MonthFilter
 from api.problems import responses
 from core.domain import Decision, OutcomeStatus, Settlement, check_by, check_note
 from core.ledger import Ledger, open_ledger
@@ -39,7 +39,7 @@ def list_outcomes(
     month: MonthFilter = None,
     status: Annotated[OutcomeStatus | None, Query(examples=["unconfirmed"])] = None,
     limit: Limit = 100,
-    cursor: Cursor = None,
+    cursor: LongCursor = None,
 ) -> OutcomePage:
     """List what became of alerts for good, newest month first; `status=unconfirmed` is what to settle."""
     return _ledger(request).history.outcomes(month, status, limit, cursor)
