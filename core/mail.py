@@ -27,7 +27,7 @@ _LONGEST_REASON = 500
 
 
 class MailError(Exception):
-    """The mail was not surely handed over; the text says why and carries no secret."""
+    """The mail server did not take the mail, or did not say so; the text says why and carries no secret."""
 
 
 def send_mail(settings: Settings, message: SupportMessage) -> None:
@@ -40,7 +40,7 @@ def send_mail(settings: Settings, message: SupportMessage) -> None:
     try:
         session.taken.result(TOTAL_SECONDS)
     except TimeoutError:
-        raise _not_sent(f"the mail server took longer than {TOTAL_SECONDS:g} s") from None
+        raise _unconfirmed(f"it took longer than {TOTAL_SECONDS:g} s") from None
     finally:
         if not session.taken.done():
             session.leave()
@@ -91,13 +91,15 @@ class _Session(threading.Thread):
             smtp = _connect(self._settings, self._keep)
             _login(smtp, self._settings, encrypted=_encrypt(smtp, self._settings))
             if self._left:
-                raise _not_sent("given up before it was")
+                raise MailError("The mail was not sent: the session was given up")
             smtp.send_message(mail)
-        except smtplib.SMTPAuthenticationError as error:
-            # The server's own words may repeat what was sent, encoded in a way that redaction can't see.
-            raise MailError(f"The mail server refused the login ({error.smtp_code})") from None
+        except smtplib.SMTPNotSupportedError:
+            raise MailError(
+                "The mail was not sent: an address outside of ASCII needs SMTPUTF8, which the mail server"
+                " does not offer; change SUPPORT_EMAIL or SMTP_FROM"
+            ) from None
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            raise _not_sent(_words(error)) from None
+            raise _unconfirmed(_words(error)) from None
 
     def _keep(self, smtp: smtplib.SMTP) -> None:
         self._smtp = smtp
@@ -129,17 +131,32 @@ def _connect(settings: Settings, known: Callable[[smtplib.SMTP], None]) -> smtpl
 
 
 def _mail(settings: Settings, message: SupportMessage) -> EmailMessage:
-    mail = EmailMessage(policy=SMTP)
+    # 7bit: not every mail server takes 8BITMIME, and every one takes quoted-printable and base64.
+    mail = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
     # A subject is one line; whatever would begin a header of its own becomes a space.
     mail["Subject"] = " ".join(message.subject.split())
-    mail["From"] = settings.smtp_from
-    mail["To"] = settings.support_email
+    sender = _with_ascii_domain(settings.smtp_from)
+    mail["From"] = sender
+    mail["To"] = _with_ascii_domain(settings.support_email)
     mail["Date"] = formatdate()
-    mail["Message-ID"] = make_msgid(domain=settings.smtp_from.rpartition("@")[2])
+    mail["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     # Keeps holiday responders from answering a machine.
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(message.body)
     return mail
+
+
+def _with_ascii_domain(address: str) -> str:
+    """Return the address with its domain in ASCII (IDNA), which needs no SMTPUTF8."""
+    local, _, domain = address.rpartition("@")
+    if domain.isascii():
+        return address
+    try:
+        return f"{local}@{domain.encode('idna').decode()}"
+    except UnicodeError:
+        raise MailError(
+            f"The mail was not sent: {domain} is not a domain; change SUPPORT_EMAIL or SMTP_FROM"
+        ) from None
 
 
 def _encrypt(smtp: smtplib.SMTP, settings: Settings) -> bool:
@@ -162,11 +179,27 @@ def _login(smtp: smtplib.SMTP, settings: Settings, *, encrypted: bool) -> None:
         return
     if not encrypted and settings.smtp_starttls is not False:
         raise MailError("The mail server offers no TLS, and the password is not sent without it")
-    smtp.login(settings.smtp_username, settings.smtp_password.get_secret_value())
+    username, password = settings.smtp_username, settings.smtp_password.get_secret_value()
+    if not (username + password).isascii():
+        raise MailError("The mail was not sent: SMTP_USERNAME and SMTP_PASSWORD must be ASCII; change them")
+    try:
+        smtp.login(username, password)
+    except smtplib.SMTPServerDisconnected:
+        raise
+    except smtplib.SMTPNotSupportedError:
+        why = "the mail server offers no login; unset SMTP_USERNAME and SMTP_PASSWORD, or change SMTP_PORT"
+        raise MailError(f"The mail was not sent: {why}") from None
+    # The server's words are left out: they may repeat the password, encoded in a way that no mask finds.
+    except smtplib.SMTPAuthenticationError as error:
+        why = f"the mail server refused the login ({error.smtp_code}); check SMTP_USERNAME and SMTP_PASSWORD"
+        raise MailError(f"The mail was not sent: {why}") from None
+    except (smtplib.SMTPException, ValueError):
+        why = "the login failed; the mail server must offer PLAIN, LOGIN or CRAM-MD5"
+        raise MailError(f"The mail was not sent: {why}") from None
 
 
-def _not_sent(why: str) -> MailError:
-    return MailError(f"The mail was not surely sent: {one_line(redact(why))[:_LONGEST_REASON]}")
+def _unconfirmed(why: str) -> MailError:
+    return MailError(f"The mail server did not confirm the mail: {one_line(redact(why))[:_LONGEST_REASON]}")
 
 
 def _words(error: Exception) -> str:
@@ -178,5 +211,5 @@ def _words(error: Exception) -> str:
     elif isinstance(error, smtplib.SMTPResponseException):
         code, words = error.smtp_code, error.smtp_error
     else:
-        return str(error) or type(error).__name__
+        return str(error) or "no reason given"
     return f"{code} {words.decode(errors='replace') if isinstance(words, bytes) else words}"

@@ -32,6 +32,7 @@ class Mailbox:
         self.answer = answer
         self.answers = answers
         self.mails: list[EmailMessage] = []
+        self.raw: list[bytes] = []
         self.recipients: list[str] = []
 
     @property
@@ -59,9 +60,10 @@ class Mailbox:
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         """Keep a mail."""
-        found = message_from_bytes(envelope.content, policy=default)
+        found = message_from_bytes(envelope.original_content, policy=default)
         assert isinstance(found, EmailMessage)
         self.mails.append(found)
+        self.raw.append(envelope.original_content)
         self.recipients += envelope.rcpt_tos
         return self.answer
 

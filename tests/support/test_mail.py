@@ -131,6 +131,111 @@ def test_a_password_is_not_sent_without_tls_unless_that_is_wanted() -> None:
             send_mail(smtp_settings(server.smtp_port, **login, smtp_starttls=False), MESSAGE)
 
 
+# A server that takes ASCII alone, and no login but in ASCII
+
+HOSTILE_BODY = "Zo\u00eb \U0001f6a9\n" + "long \u00eb" * 500 + "\n" + "x" * 5000 + "\nbare\rreturn\n.\n.dot\n"
+
+
+@pytest.mark.parametrize("smtputf8", [False, True])
+def test_mail_to_a_server_without_8bitmime_is_ascii(*, smtputf8: bool) -> None:
+    subject = "Alerts \U0001f6a9 Zo\u00eb " + "w\u00f6rd " * 200
+    mailbox = Mailbox()
+    with mail_server(mailbox, decode_data=True, enable_SMTPUTF8=smtputf8) as settings:
+        send_mail(settings, replace(MESSAGE, subject=subject, body=HOSTILE_BODY))
+    [found], [raw] = mailbox.mails, mailbox.raw
+    assert raw.isascii()
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
+    assert b"\r" not in raw.replace(b"\r\n", b"")
+    assert found["Subject"] == subject.strip()
+    assert found.get_content().splitlines() == HOSTILE_BODY.splitlines()
+
+
+def test_domains_of_addresses_are_sent_in_ascii() -> None:
+    """A server without SMTPUTF8 takes no other, and every domain has an ASCII form."""
+    mailbox = Mailbox()
+    with mail_server(mailbox, decode_data=True) as server:
+        addresses = {
+            "support_email": "support@b\u00fccher.example",
+            "smtp_from": "alerts@z\u00fcrich.example",
+        }
+        send_mail(server.model_copy(update=addresses), MESSAGE)
+    [found] = mailbox.mails
+    assert mailbox.recipients == ["support@xn--bcher-kva.example"]
+    assert (found["To"], found["From"]) == ("support@xn--bcher-kva.example", "alerts@xn--zrich-kva.example")
+    assert found["Message-ID"].endswith("@xn--zrich-kva.example>")
+
+
+@pytest.mark.parametrize("name", ["support_email", "smtp_from"])
+def test_an_address_that_needs_smtputf8_is_named_when_the_server_lacks_it(name: str) -> None:
+    mailbox = Mailbox()
+    with (
+        mail_server(mailbox, enable_SMTPUTF8=False) as server,
+        pytest.raises(MailError, match=name.upper()) as caught,
+    ):
+        send_mail(server.model_copy(update={name: "zo\u00eb@example.com"}), MESSAGE)
+    assert "SMTPUTF8" in str(caught.value)
+    assert mailbox.mails == []
+
+
+@pytest.mark.parametrize("name", ["support_email", "smtp_from"])
+def test_an_address_outside_of_ascii_is_used_with_smtputf8(name: str) -> None:
+    mailbox = Mailbox()
+    with mail_server(mailbox, enable_SMTPUTF8=True) as server:
+        send_mail(server.model_copy(update={name: "zo\u00eb@example.com"}), MESSAGE)
+    assert len(mailbox.mails) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
+@pytest.mark.parametrize(
+    ("username", "password"), [("me", "right-\u00df-pass"), ("m\u00eb", "right-pass"), ("me", "\udcff-pass")]
+)
+def test_a_login_outside_of_ascii_fails_without_showing_any_of_it(
+    mechanism: str, username: str, password: str
+) -> None:
+    def talk(connection: socket.socket, _over: threading.Event) -> None:
+        connection.sendall(b"220 hello\r\n")
+        connection.recv(1000)
+        connection.sendall(b"250-me\r\n250 AUTH " + mechanism.encode() + b"\r\n")
+        while connection.recv(1000):
+            connection.sendall(b"334 \r\n")
+
+    login = {"smtp_username": username, "smtp_password": password, "smtp_starttls": False}
+    with socket_server(talk) as server:
+        result = notify(MESSAGE, smtp_settings(server.smtp_port, **login))
+    assert result.error is not None
+    assert "SMTP_USERNAME and SMTP_PASSWORD" in result.error
+    assert "ASCII" in result.error
+    for part in ("\u00df", "xdf", "udcff", "\u00eb", "xeb", "codec", "position"):
+        assert part not in result.error
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_a_login_that_goes_wrong_shows_nothing_that_the_server_said() -> None:
+    """The server may repeat the password, in a form that no mask recognizes."""
+
+    def talk(connection: socket.socket, _over: threading.Event) -> None:
+        connection.sendall(b"220 hello\r\n")
+        connection.recv(1000)
+        connection.sendall(b"250-me\r\n250 AUTH LOGIN\r\n")
+        while given := connection.recv(1000):
+            connection.sendall(b"334 " + given.split()[-1] + b"\r\n")
+
+    login = {"smtp_username": "me", "smtp_password": "right-pass", "smtp_starttls": False}
+    with socket_server(talk) as server:
+        result = notify(MESSAGE, smtp_settings(server.smtp_port, **login))
+    assert result.error == (
+        "The mail was not sent: the login failed; the mail server must offer PLAIN, LOGIN or CRAM-MD5"
+    )
+
+
+def test_a_server_without_login_is_named_as_such() -> None:
+    with mail_server(Mailbox()) as server:
+        fails(
+            smtp_settings(server.smtp_port, smtp_starttls=False, **LOGIN), "the mail server offers no login"
+        )
+
+
 # Answers that say no
 
 
