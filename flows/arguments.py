@@ -1,8 +1,6 @@
-"""What the commands share: exit codes, arguments with a meaning, and how they speak."""
+"""What the commands share: exit codes, and arguments with a meaning."""
 
 import argparse
-import io
-import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,13 +10,6 @@ SUCCEEDED, FAILED, CALLED_WRONGLY = 0, 1, 2
 """Exit codes."""
 
 T = TypeVar("T")
-
-
-def speak_utf8() -> None:
-    """Write UTF-8 also in a bare container, whose locale knows no emoji: a report must not fail for one."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="replace")
 
 
 def checked_by(check: Callable[[str], T]) -> Callable[[str], T]:

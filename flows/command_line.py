@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +18,12 @@ from core.logs import configure_logs
 from core.run import new_run_id
 from core.settings import Settings, load_settings
 from core.stopping import process_stop, stopped_by_signals
-from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, month_argument, speak_utf8
+from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, month_argument
 from flows.console_progress import shown_progress
 from flows.console_report import print_report
 from flows.orchestrator import Orchestrator
 from flows.runner import run_month
+from flows.streams import protect_streams
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ exit codes: 0 the run succeeded, 1 it failed, 2 called wrongly
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the month that the arguments ask for, and give the exit code."""
-    speak_utf8()
+    protect_streams()
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()
@@ -76,14 +76,10 @@ def _run(request: RunRequest, settings: Settings, *, as_json: bool, interactive:
         else:
             print(f"error: {reason.code}: {reason}", file=sys.stderr)  # noqa: T201
         return CALLED_WRONGLY if isinstance(reason, InvalidRequest) else FAILED
-    try:
-        if as_json:
-            print(run.model_dump_json(indent=2), flush=True)  # noqa: T201
-        else:
-            print_report(run, open_ledger(settings.database_url).history, Console(emoji=False))
-    except BrokenPipeError:
-        # Whoever read the report has seen enough; at its end Python would try once more to write it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if as_json:
+        print(run.model_dump_json(indent=2), flush=True)  # noqa: T201
+    else:
+        print_report(run, open_ledger(settings.database_url).history, Console(emoji=False))
     return SUCCEEDED if run.status is RunStatus.SUCCEEDED else FAILED
 
 

@@ -17,6 +17,8 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 
+from flows.streams import protect_streams
+
 HOST = "127.0.0.1"
 START_SECONDS = 180
 STOP_SECONDS = 30
@@ -29,6 +31,7 @@ class ServeFailed(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop (0), or until one of the two ends by itself (1)."""
+    protect_streams()
     parser = argparse.ArgumentParser(
         prog="python -m flows.serve", description="Serve the API and the Prefect UI."
     )

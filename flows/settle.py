@@ -15,7 +15,8 @@ from core.message import one_line
 from core.run import utc_now
 from core.settings import load_settings
 from core.views import OutcomePage, OutcomeView
-from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, checked_by, month_argument, speak_utf8
+from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, checked_by, month_argument
+from flows.streams import protect_streams
 
 EXAMPLES = """examples:
   python -m flows.settle
@@ -29,7 +30,7 @@ exit codes: 0 listed or settled, 1 refused, 2 called wrongly
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """List what is unconfirmed, or settle one alert; gives the exit code."""
-    speak_utf8()
+    protect_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
     settling = options.account is not None

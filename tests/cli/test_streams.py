@@ -1,0 +1,144 @@
+"""Standard streams that are full, closed or cut: the work is done, and the exit code is the work's."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core.ledger import open_ledger
+from examples.mock_slack import MockSlack
+from tests.delivery.world import MONTH as LEDGER_MONTH
+from tests.delivery.world import routed
+from tests.ledger.test_settling import leave_unconfirmed
+from tests.service import MONTH, write_source
+
+ROOT = Path(__file__).parents[2]
+BROKEN = [
+    "| head -c 1",
+    "| true",
+    "> /dev/full",
+    ">&-",
+    "2> /dev/full",
+    "2>&-",
+    "2> >(true)",
+    "> /dev/full 2> /dev/full",
+    "<&- >&- 2>&-",
+]
+"""How a shell can leave a command without a stream."""
+
+
+@dataclass
+class Shell:
+    """Runs commands in bash, with an environment of its own."""
+
+    environment: dict[str, str]
+
+    def run(self, command: str, redirection: str) -> tuple[int, str, str]:
+        """Return exit code, stdout and stderr of a command with its streams redirected."""
+        ended = subprocess.run(
+            ["bash", "-c", f"{{ {command}; }} {redirection}; exit ${{PIPESTATUS[0]}}"],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def shell() -> Shell:
+    """Give a shell in which `python` is ours."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return Shell({**os.environ, "PATH": path})
+
+
+TALK = """
+import logging, os, sys
+from flows.streams import protect_streams
+protect_streams()
+logging.warning("a log line")
+print("a report of 🚩\\n" * 20_000)
+print("an error", file=sys.stderr, flush=True)
+assert os.open("/dev/null", os.O_RDONLY) > 2
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("redirection", ["", *BROKEN])
+def test_broken_streams_leave_the_exit_code_alone(shell: Shell, redirection: str) -> None:
+    code, _, err = shell.run(f"python -c '{TALK}'", redirection)
+    assert code == 7, err
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+
+
+def test_a_full_disk_below_stdout_is_one_warning(shell: Shell) -> None:
+    _, _, err = shell.run(f"python -c '{TALK}'", "> /dev/full")
+    warning = "warning: stdout cannot be written (No space left on device); the rest of the output is lost\n"
+    assert err.count("warning:") == 1
+    assert warning in err
+
+
+def test_a_reader_that_has_seen_enough_is_no_warning(shell: Shell) -> None:
+    _, out, err = shell.run(f"python -c '{TALK}'", "| head -c 8")
+    assert (out, "warning:" in err) == ("a report", False)
+
+
+def test_ascii_locale_writes_utf8(shell: Shell) -> None:
+    plain = Shell({**shell.environment, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    code, out, _ = plain.run(f"python -c '{TALK}'", "")
+    assert (code, out[:14]) == (7, "a report of 🚩\n")
+
+
+def test_a_pipe_that_does_not_block_gets_everything(shell: Shell) -> None:
+    """Some parents, such as Node.js, leave such a pipe to their children."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    process = subprocess.Popen(
+        ["python", "-c", TALK], stdout=writing, stderr=subprocess.DEVNULL, cwd=ROOT, env=shell.environment
+    )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        out = pipe.read().decode()
+    assert (process.wait(60), out.count("\n")) == (7, 20_001)
+
+
+@pytest.mark.parametrize(
+    ("option", "redirection"),
+    [("", "| head -c 1"), ("--json", "> /dev/full"), ("", "2> /dev/full"), ("--json", "<&- >&- 2>&-")],
+)
+def test_batch_job_exits_as_the_run_ended_whatever_the_streams(
+    shell: Shell, slack: MockSlack, prefect_api: str, tmp_path: Path, redirection: str, option: str
+) -> None:
+    job = Shell(
+        {
+            **shell.environment,
+            "PREFECT_API_URL": prefect_api,
+            "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
+            "SLACK_WEBHOOK_BASE_URL": slack.url,
+            "SLACK_CHANNEL_RATE": "0",
+            "REGIONS": '{"AMER": "amer", "EMEA": "emea"}',
+        }
+    )
+    source = write_source(tmp_path / "x.parquet")
+    command = f"python -m flows.monthly_risk_alerts --month {MONTH} {option} --source-uri {source}"
+    code, _, err = job.run(command, redirection)
+    assert (code, len(slack.messages)) == (0, 2), err
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+
+
+@pytest.mark.parametrize("redirection", ["| true", "> /dev/full", "2>&-", "<&- >&- 2>&-"])
+def test_a_decision_is_recorded_whatever_the_streams(shell: Shell, tmp_path: Path, redirection: str) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    ledger = open_ledger(url)
+    leave_unconfirmed(ledger, "first", [routed("A-1")])
+    settle = Shell({**shell.environment, "DATABASE_URL": url})
+    one = f"--month {LEDGER_MONTH} --account A-1 --delivered --by ana"
+    assert settle.run(f"python -m flows.settle {one}", redirection)[0] == 0
+    assert ledger.history.outcome(LEDGER_MONTH, "A-1").status == "sent"
+    ledger.close()
