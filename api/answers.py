@@ -1,4 +1,4 @@
-"""What every answer carries: the request's id, and headers that keep a browser from making more of it."""
+"""The outermost layer: one form for every request, an id and safe headers for every answer."""
 
 import re
 import uuid
@@ -25,6 +25,8 @@ _SAFETY = {
 class CompletedAnswers:
     """Gives each request an id, the caller's own where it is well-formed, and each answer its headers.
 
+    Inside of it, HEAD is GET, and the path begins with the prefix of a proxy exactly once.
+
     Plain ASGI around all the rest, so that 401s and answers to defects have them too.
     """
 
@@ -48,7 +50,28 @@ class CompletedAnswers:
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, send_completed)
+        await self._app(_normalized(scope), receive, send_completed)
+
+
+def path_below_root(scope: Scope) -> str:
+    """Return the path of a request without the prefix under which a proxy serves the API."""
+    path: str = scope["path"]
+    return path.removeprefix(scope["root_path"])
+
+
+def _normalized(scope: Scope) -> Scope:
+    """Return the scope with GET for HEAD and with the prefix once.
+
+    The server leaves out the body by the scope of its own. It puts the prefix (`uvicorn --root-path`) before
+    every path, and a proxy that does not strip the prefix sends it as well.
+    """
+    given = scope.get("root_path", "")
+    path = scope["path"].removeprefix(given)
+    root = f"/{given.strip('/')}".rstrip("/")
+    if f"{path}/".startswith(f"{root}/"):
+        path = path.removeprefix(root)
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    return {**scope, "method": method, "root_path": root, "path": root + (path or "/")}
 
 
 def _request_id(headers: Headers) -> str:

@@ -14,7 +14,7 @@ DRAINED_MAX = 32 * BODY_MAX
 class LimitedBody:
     """Answers 413 for a body that is larger than `BODY_MAX`, announced or not, before anything reads it.
 
-    Plain ASGI, behind the token: of a stranger's bodies only a login's is read.
+    Plain ASGI, behind the token: no body of a stranger's is read.
     """
 
     def __init__(self, app: ASGIApp) -> None:

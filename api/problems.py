@@ -82,6 +82,10 @@ EXAMPLES = {
 """What a detail looks like, for OpenAPI."""
 
 
+_NOT_JSON = "the body: must be JSON, sent with the header Content-Type: application/json"
+_NOT_FOUND = "No such path; GET /docs describes those that there are, GET /runs lists the runs"
+
+
 class Problem(BaseModel):
     """Problem details (RFC 9457)."""
 
@@ -109,6 +113,13 @@ def problem(
         HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": str(AGAIN_SECONDS)},
     }.get(body["status"])
     return ProblemResponse(body, status_code=body["status"], headers=headers)
+
+
+def problem_or_page(request: Request, code: str, detail: str, *, run_id: str | None = None) -> Response:
+    """Return the problem to a program, and as a page to a browser."""
+    if wants_page(request):
+        return page(request, "error.html", STATUS.get(code, 500), title=code, message=redact(detail))
+    return problem(code, detail, run_id=run_id)
 
 
 def _describe_problem(
@@ -147,29 +158,29 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RiskAlertsError)
     def _known(request: Request, error: RiskAlertsError) -> Response:
-        if wants_page(request):
-            status = STATUS.get(error.code, 500)
-            return page(
-                "error.html", status, title=error.code, message=redact(error.message), logged_in=False
-            )
-        return problem(error.code, error.message, run_id=error.run_id)
+        return problem_or_page(request, error.code, error.message, run_id=error.run_id)
 
     @app.exception_handler(RequestValidationError)
-    def _invalid(_request: Request, error: RequestValidationError) -> ProblemResponse:
-        return problem("invalid_request", "; ".join(_describe(error.errors())))
+    def _invalid(request: Request, error: RequestValidationError) -> ProblemResponse:
+        errors = error.errors()
+        if any(item["loc"] == ("body",) for item in errors) and not _is_json(request):
+            return problem("invalid_request", _NOT_JSON)
+        return problem("invalid_request", "; ".join(_describe(errors)))
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> ProblemResponse:
         if error.status_code == HTTPStatus.BAD_REQUEST:
-            # A body that FastAPI can't even begin to read, such as JSON nested without end.
-            return problem("invalid_request", "the body: can't be read as JSON")
-        code = HTTPStatus(error.status_code).name.lower()
-        answer = problem(code, str(error.detail), status=error.status_code)
-        answer.headers.update(error.headers or {})
+            # A body that FastAPI cannot even begin to read: not UTF-8, or JSON nested without end.
+            return problem("invalid_request", "the body: cannot be read as JSON in UTF-8")
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             # Starlette names the methods of the first route with this path, and each of ours has one.
-            answer.headers["Allow"] = ", ".join(_methods(app, request))
-        return answer
+            allowed = ", ".join(_methods(app, request))
+            answer = problem("method_not_allowed", f"This path does not take {request.method}; use {allowed}")
+            answer.headers["Allow"] = allowed
+            return answer
+        code = HTTPStatus(error.status_code).name.lower()
+        detail = _NOT_FOUND if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail)
+        return problem(code, detail, status=error.status_code)
 
     @app.exception_handler(Exception)
     def _defect(_request: Request, error: Exception) -> ProblemResponse:
@@ -182,7 +193,13 @@ def _methods(app: FastAPI, request: Request) -> list[str]:
     """List the methods that the path of a request takes."""
     asked = [{**request.scope, "method": method} for method in HTTPMethod]
     taken = [scope for scope in asked if any(route.matches(scope)[0] is Match.FULL for route in app.routes)]
-    return sorted(scope["method"] for scope in taken)
+    methods = {scope["method"] for scope in taken}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _describe(errors: Sequence[Any]) -> list[str]:

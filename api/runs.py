@@ -117,7 +117,7 @@ async def start_run(
             state.runs.submit, lambda: accepted.run(state.orchestrator), first=accepted.record
         )
         response.status_code = 202
-        response.headers["Location"] = f"/runs/{run_id}"
+        response.headers["Location"] = f"{request.scope['root_path']}/runs/{run_id}"
         response.headers["Preference-Applied"] = "respond-async"
     else:
         await _done(state.runs.submit(lambda: run_month(asked, run_id, state.settings, state.orchestrator)))
@@ -158,9 +158,7 @@ def list_runs(
     """List runs, newest first. A browser, which asks for HTML, gets a page."""
     if wants_page(request):
         # FastAPI passes a response through as it is; the annotation is what programs get.
-        return runs_page(  # type: ignore[return-value]
-            _history(request), month, status, limit, cursor, logged_in=_has_login(request)
-        )
+        return runs_page(request, _history(request), month, status, limit=limit, cursor=cursor)  # type: ignore[return-value]
     return _history(request).runs(month, status, limit, cursor)
 
 
@@ -172,7 +170,7 @@ def list_runs(
 def get_run(run_id: str, request: Request) -> RunView:
     """Give a run with its counts, and samples of its alerts and errors. A browser gets a page."""
     if wants_page(request):
-        return run_page(_history(request), run_id, logged_in=_has_login(request))  # type: ignore[return-value]
+        return run_page(request, _history(request), run_id)  # type: ignore[return-value]
     return _history(request).run(run_id)
 
 
@@ -192,10 +190,6 @@ def _prefers_async(prefer: list[str]) -> bool:
     """Find `respond-async` among the preferences, each of which may have parameters."""
     preferences = ",".join(prefer).lower().split(",")
     return any(preference.partition(";")[0].strip() == "respond-async" for preference in preferences)
-
-
-def _has_login(request: Request) -> bool:
-    return request.app.state.sessions is not None
 
 
 def _history(request: Request) -> History:

@@ -11,13 +11,12 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import health, metrics, outcomes, runs
+from api import health, index, metrics, outcomes, runs
 from api.answers import CompletedAnswers
-from api.auth import OPEN_PATHS, BearerToken
+from api.auth import OPEN_PATHS, Guard
 from api.examples import add_examples
 from api.limits import LimitedBody
 from api.pages import routes
-from api.pages.session import Sessions
 from api.problems import Problem, answer_with_problems, responses
 from api.turns import Turns
 from core.errors import LedgerError
@@ -83,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     token = settings.api_token.get_secret_value() if settings.api_token else None
-    app.state.sessions = Sessions(token) if token else None
+    app.include_router(index.router)
     app.include_router(runs.router)
     app.include_router(outcomes.router)
     app.include_router(routes.router)
@@ -92,8 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     answer_with_problems(app)
     # The last one added is the outermost.
     app.add_middleware(LimitedBody)
-    if token and app.state.sessions:
-        app.add_middleware(BearerToken, token=token, sessions=app.state.sessions)
+    app.add_middleware(Guard, token=token)
     _complete_answers(app)
     _complete_openapi(app, needs_token=settings.api_token is not None)
     return app

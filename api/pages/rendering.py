@@ -24,7 +24,7 @@ HEADERS = {
     ),
     # Not "no-referrer": with that a form's Origin would be null, and forms go by it.
     "Referrer-Policy": "same-origin",
-    "Vary": "Accept, Cookie",
+    "Vary": "Accept",
 }
 
 _templates = Environment(
@@ -36,9 +36,9 @@ _templates = Environment(
 )
 
 
-def page(name: str, http_status: int = 200, **values: Any) -> HTMLResponse:
-    """Answer with a page made of a template."""
-    text = _templates.get_template(name).render(style=STYLE, **values)
+def page(request: Request, name: str, http_status: int = 200, **values: Any) -> HTMLResponse:
+    """Return the page that a template makes of these values, with links below the root of the request."""
+    text = _templates.get_template(name).render(style=STYLE, root=request.scope["root_path"], **values)
     return HTMLResponse(text, status_code=http_status, headers=HEADERS)
 
 

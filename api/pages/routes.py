@@ -1,17 +1,13 @@
-"""What a browser posts: logging in and out, and settling an alert."""
+"""What a browser posts: settling an alert."""
 
-from typing import Annotated
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from pydantic import Field, TypeAdapter, ValidationError
+from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.pages.forms import read_form
-from api.pages.rendering import page
 from api.pages.run_pages import run_page
-from api.pages.session import COOKIE, LASTS_SECONDS, Sessions
 from api.problems import STATUS
 from core.domain import Decision, Settlement, check_by, check_note, parse_month
 from core.errors import InvalidRequest, RiskAlertsError
@@ -20,54 +16,7 @@ from core.run import utc_now
 
 router = APIRouter(prefix="/pages", include_in_schema=False)
 
-LOGIN = "/pages/login"
 SEE_OTHER = 303
-
-_local = TypeAdapter(Annotated[str, Field(pattern=r"^/runs(?:[/?][^\\\s]*)?$", max_length=2000)])
-"""Where someone may be sent after logging in: a page of ours."""
-
-
-def login_page(after: str, *, wrong: bool = False, status: int = 401) -> HTMLResponse:
-    """Ask for the token, and go on to the page `after` with it."""
-    answer = page("login.html", status, title="Log in", after=_checked(after), wrong=wrong, logged_in=False)
-    answer.headers["WWW-Authenticate"] = "Bearer"
-    return answer
-
-
-@router.get("/login")
-def show_login() -> HTMLResponse:
-    """Show the form."""
-    return login_page("/runs", status=200)
-
-
-@router.post("/login")
-async def log_in(request: Request) -> Response:
-    """Give a cookie for the token."""
-    form = await read_form(request)
-    after = _checked(form.get("after", ""))
-    sessions: Sessions | None = request.app.state.sessions
-    if sessions is not None and not sessions.is_token(form.get("token", "")):
-        return login_page(after, wrong=True)
-    answer = RedirectResponse(after, SEE_OTHER)
-    if sessions is not None:
-        answer.set_cookie(
-            COOKIE,
-            sessions.new_cookie(),
-            max_age=LASTS_SECONDS,
-            secure=request.url.scheme == "https",
-            httponly=True,
-            samesite="strict",
-        )
-    return answer
-
-
-@router.post("/logout")
-async def log_out(request: Request) -> Response:
-    """Take the cookie back."""
-    await read_form(request)
-    answer = RedirectResponse(LOGIN, SEE_OTHER)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-    return answer
 
 
 @router.post("/settle")
@@ -85,14 +34,8 @@ def _settle(request: Request, run_id: str, form: dict[str, str]) -> Response:
     try:
         ledger.decide(_settlement(form))
     except RiskAlertsError as error:
-        return run_page(
-            ledger.history,
-            run_id,
-            logged_in=request.app.state.sessions is not None,
-            notice=error.message,
-            status=STATUS[error.code],
-        )
-    return RedirectResponse(f"/runs/{run_id}#unconfirmed", SEE_OTHER)
+        return run_page(request, ledger.history, run_id, notice=error.message, status=STATUS[error.code])
+    return RedirectResponse(f"{request.scope['root_path']}/runs/{run_id}#unconfirmed", SEE_OTHER)
 
 
 def _settlement(form: dict[str, str]) -> Settlement:
@@ -109,10 +52,3 @@ def _settlement(form: dict[str, str]) -> Settlement:
         raise InvalidRequest(f"the form: {missing.args[0]} is missing") from None
     except ValueError as error:
         raise InvalidRequest(str(error)) from None
-
-
-def _checked(after: str) -> str:
-    try:
-        return _local.validate_python(after)
-    except ValidationError:
-        return "/runs"

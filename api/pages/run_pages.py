@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any
 
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from api.pages.chart import bars, short_money
@@ -25,7 +26,7 @@ COUNTS = (
 
 
 def run_page(
-    history: History, run_id: str, *, logged_in: bool, notice: str = "", status: int = 200
+    request: Request, history: History, run_id: str, *, notice: str = "", status: int = 200
 ) -> HTMLResponse:
     """Show what happened in a run, what is open of it, and how to settle it; raises `RunNotFound`."""
     run = history.run(run_id)
@@ -36,6 +37,7 @@ def run_page(
     outcomes = {} if run.dry_run else history.latest_outcomes(run.month, ids)
     channels = history.channels(run_id)
     return page(
+        request,
         "run.html",
         status,
         title=f"Run of {run.month:%B %Y}",
@@ -58,23 +60,23 @@ def run_page(
         charts=_charts(history.months(run.month)),
         decisions=list(Decision),
         notice=notice,
-        logged_in=logged_in,
     )
 
 
 def runs_page(  # noqa: PLR0913  # what can be asked of the list
+    request: Request,
     history: History,
     month: date | None,
     status: RunStatus | None,
+    *,
     limit: int,
     cursor: str | None,
-    *,
-    logged_in: bool,
 ) -> HTMLResponse:
     """List runs, newest first, with links that narrow the list."""
     found = history.runs(month, status, limit, cursor)
     months = history.months()
     return page(
+        request,
         "runs.html",
         title="Runs",
         runs=found.runs,
@@ -85,7 +87,6 @@ def runs_page(  # noqa: PLR0913  # what can be asked of the list
         status=status,
         statuses=list(RunStatus),
         charts=_charts(months),
-        logged_in=logged_in,
     )
 
 

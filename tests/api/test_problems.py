@@ -112,7 +112,13 @@ def test_an_unknown_path_or_method_is_a_problem_too(
 
 @pytest.mark.parametrize(
     ("path", "methods"),
-    [("/runs", "GET, POST"), ("/runs/x", "GET"), ("/preview", "POST"), ("/outcomes", "GET")],
+    [
+        ("/runs", "GET, HEAD, POST"),
+        ("/runs/x", "GET, HEAD"),
+        ("/preview", "POST"),
+        ("/outcomes", "GET, HEAD"),
+        ("/health", "GET, HEAD"),
+    ],
 )
 def test_a_method_that_a_path_does_not_take_is_answered_with_those_that_it_does(
     service: Service, path: str, methods: str

@@ -13,10 +13,10 @@ import httpx
 ROOT = Path(__file__).parents[2]
 
 
-def start(folder: Path, **settings: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *options: str, **settings: str) -> "subprocess.Popen[str]":
     """Start it on a port that it chooses itself."""
     return subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"],
+        [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0", *options],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": f"sqlite:///{folder}/ledger.db", "LOG_FORMAT": "json", **settings},
         stdout=subprocess.PIPE,
@@ -25,17 +25,23 @@ def start(folder: Path, **settings: str) -> "subprocess.Popen[str]":
     )
 
 
+def wait_until_up(process: "subprocess.Popen[str]", lines: list[str] | None = None) -> str:
+    """Return where the API is served; what it has logged by then is added to `lines`."""
+    lines = [] if lines is None else lines
+    assert process.stderr is not None
+    while not (found := re.search(r"http://127\.0\.0\.1:\d+", lines[-1] if lines else "")):
+        lines.append(process.stderr.readline())
+        assert lines[-1], lines
+    return found.group()
+
+
 def test_it_serves_until_it_is_told_to_stop_and_logs_one_object_a_line(
     prefect_api: str, tmp_path: Path
 ) -> None:
     process = start(tmp_path, PREFECT_API_URL=prefect_api)
     lines: list[str] = []
     try:
-        assert process.stderr is not None
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+", lines[-1] if lines else "")):
-            lines.append(process.stderr.readline())
-            assert lines[-1], lines
-        answer = httpx.get(f"{found.group()}/health")
+        answer = httpx.get(f"{wait_until_up(process, lines)}/health")
         assert (answer.status_code, answer.json()["ledger"]) == (503, "ok")
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)

@@ -1,16 +1,13 @@
 """Which form of a run an address gives, who gets it, and which forms are taken."""
 
-import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from starlette.datastructures import Headers
 
 from api.pages.chart import bars, short_money
-from api.pages.session import COOKIE, Sessions
 from core.ledger import Ledger, open_ledger
 from examples.mock_slack import MockSlack
 from tests.conftest import services
@@ -106,13 +103,12 @@ def test_what_is_not_there_is_a_page_too_with_the_same_status(open_service: Serv
         {"Sec-Fetch-Site": "cross-site", "Origin": "own"},
     ],
 )
-def test_a_form_of_another_site_settles_nothing_and_logs_nobody_in(
+def test_a_form_of_another_site_settles_nothing(
     open_service: Service, ledger: Ledger, headers: dict[str, str]
 ) -> None:
     given = {name: open_service.url if value == "own" else value for name, value in headers.items()}
-    for path in ("/pages/settle", "/pages/login", "/pages/logout"):
-        answer = open_service.client.post(path, data=form(), headers=given)
-        assert (answer.status_code, problem_of(answer)["code"]) == (422, "invalid_request")
+    answer = open_service.client.post("/pages/settle", data=form(), headers=given)
+    assert (answer.status_code, problem_of(answer)["code"]) == (422, "invalid_request")
     assert ledger.history.outcome(MONTH, "A-1").status == "unconfirmed"
 
 
@@ -141,59 +137,105 @@ def test_what_a_form_gets_wrong_is_said_on_the_page_and_changes_nothing(
     assert "A defect" not in open_service.log.getvalue()
 
 
-def log_in(service: Service, token: str, after: str = "/runs/run") -> httpx.Response:
-    """Send the login form."""
-    return httpx.post(f"{service.url}/pages/login", data={"token": token, "after": after}, headers=OWN)
+def basic(token: str, user: str = "any") -> dict[str, str]:
+    """Return the header by which a browser sends a password."""
+    return {"Authorization": "Basic " + b64encode(f"{user}:{token}".encode()).decode()}
 
 
-def test_a_browser_logs_in_with_the_token_and_gets_a_cookie_that_is_not_it(closed_service: Service) -> None:
-    url = closed_service.url
-    asked = httpx.get(f"{url}/runs/run", headers={"Accept": BROWSER})
-    assert (asked.status_code, asked.headers["www-authenticate"]) == (401, "Bearer")
-    assert 'name="token"' in asked.text
-    assert httpx.get(f"{url}/runs/run").headers["content-type"] == "application/problem+json"
-    assert log_in(closed_service, "wrong").status_code == 401
-    answer = log_in(closed_service, TOKEN)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/runs/run")
-    kept = answer.headers["set-cookie"]
-    assert TOKEN not in kept
-    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(kept.split("; "))
-    cookie = {"Cookie": kept.split(";")[0]}
-    assert httpx.get(f"{url}/runs/run", headers=cookie | {"Accept": BROWSER}).status_code == 200
-    # A cookie looks and settles; it starts no run.
-    assert httpx.post(f"{url}/runs", headers=cookie, json={}).status_code == 401
-    assert httpx.post(f"{url}/outcomes/{MONTH}/A-1/settle", headers=cookie, json={}).status_code == 401
-    assert httpx.post(f"{url}/pages/settle", data=form(), headers=OWN).status_code == 401
+@pytest.mark.parametrize("path", ["/", "/runs", "/runs/run", "/docs", "/no/such/path"])
+def test_a_browser_without_the_token_is_asked_to_sign_in(closed_service: Service, path: str) -> None:
+    answer = closed_service.client.get(path, headers={"Accept": BROWSER})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == 'Basic realm="Account Risk Alerts", charset="UTF-8"'
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "API_TOKEN" in answer.text
+    assert "set-cookie" not in answer.headers
+    program = closed_service.client.get(path)
+    assert (program.headers["www-authenticate"], problem_of(program)["code"]) == ("Bearer", "unauthorized")
+
+
+@pytest.mark.parametrize("user", ["", "any", "zo\u00eb"])
+def test_the_token_as_password_opens_what_can_be_looked_at(closed_service: Service, user: str) -> None:
+    headers = basic(TOKEN, user) | {"Accept": BROWSER}
+    for path in ("/runs", "/runs/run", "/docs", "/openapi.json"):
+        assert closed_service.client.get(path, headers=headers).status_code == 200
     assert TOKEN not in closed_service.log.getvalue()
 
 
+def test_the_token_as_password_starts_no_run_and_calls_no_api(closed_service: Service) -> None:
+    for path in ("/runs", "/preview", f"/outcomes/{MONTH}/A-1/settle"):
+        answer = closed_service.client.post(path, json={}, headers=basic(TOKEN) | OWN)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
 @pytest.mark.parametrize(
-    "after", ["https://evil.example", "//evil.example", "/\\evil.example", "/runs\\..", "javascript:x", ""]
+    "value",
+    [
+        basic("wrong")["Authorization"],
+        basic(f"{TOKEN}x")["Authorization"],
+        basic("", TOKEN)["Authorization"],
+        f"Basic {TOKEN}",
+        f"Basic :{TOKEN}",
+        "Basic",
+        "Basic !!!",
+        "Basic \xe9",
+        f"Digest {TOKEN}",
+    ],
 )
-def test_a_login_leads_to_no_other_place(closed_service: Service, after: str) -> None:
-    assert log_in(closed_service, TOKEN, after).headers["location"] == "/runs"
+def test_a_wrong_password_opens_nothing(closed_service: Service, value: str) -> None:
+    headers = httpx.Headers({"Authorization": value}, encoding="latin-1")
+    assert closed_service.client.get("/runs", headers=headers).status_code == 401
 
 
-def test_only_a_cookie_of_ours_and_of_today_opens() -> None:
-    sessions = Sessions(TOKEN)
-    good = sessions.new_cookie()
-    until, _, signature = good.partition(".")
-    bad: list[Any] = [
-        "",
-        ".",
-        until,
-        signature,
-        f"{int(until) + 1}.{signature}",
-        f"{until}.{signature[:-1]}",
-        f"{until}.ü",
-        Sessions("another token").new_cookie(),
-        sessions.new_cookie(time.time() - 13 * 3600),
-    ]
-    # Beside those of other programs of this host, whatever they are called.
-    for others in ("a=b", "a/b=1", "{}=1; ,", '"'):
-        assert sessions.is_open(Headers({"cookie": f"{others}; {COOKIE}={good}"})), others
-    assert [one for one in bad if sessions.is_open(Headers({"cookie": f"{COOKIE}={one}"}))] == []
-    assert not sessions.is_open(Headers())
+def test_two_authorizations_open_nothing(closed_service: Service) -> None:
+    headers = [("Authorization", f"Bearer {TOKEN}"), *basic(TOKEN).items()]
+    assert closed_service.client.get("/runs", headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (OWN, 404),
+        ({"Origin": "own"}, 404),
+        ({}, 422),
+        ({"Sec-Fetch-Site": "cross-site"}, 422),
+        ({"Sec-Fetch-Site": "same-site"}, 422),
+        ({"Origin": "http://evil.example"}, 422),
+    ],
+)
+def test_a_password_sends_forms_of_this_site_alone(
+    closed_service: Service, headers: dict[str, str], status: int
+) -> None:
+    """A browser adds the password to what another site has it send."""
+    given = {name: closed_service.url if value == "own" else value for name, value in headers.items()}
+    sent = form(run_id="no-such-run")
+    answer = closed_service.client.post("/pages/settle", data=sent, headers=basic(TOKEN) | given)
+    assert answer.status_code == status
+
+
+def test_a_program_with_the_token_sends_a_form_from_anywhere(closed_service: Service) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = closed_service.client.post("/pages/settle", data=form(run_id="no-such-run"), headers=headers)
+    assert (answer.status_code, problem_of(answer)["code"]) == (404, "run_not_found")
+
+
+def test_without_a_token_another_site_starts_no_run(open_service: Service) -> None:
+    body = {"source_uri": "file:///x", "month": str(MONTH)}
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}, {"Origin": "null"}):
+        for path in ("/runs", "/preview"):
+            answer = open_service.client.post(path, json=body, headers=headers)
+            assert (answer.status_code, problem_of(answer)["code"]) == (422, "invalid_request")
+    assert open_service.client.post("/preview", json=body).status_code == 404
+
+
+def test_the_address_of_the_service_leads_a_browser_to_the_runs(open_service: Service) -> None:
+    answer = open_service.client.get("/", headers={"Accept": BROWSER})
+    assert (answer.status_code, answer.headers["location"], answer.headers["vary"]) == (
+        303,
+        "/runs",
+        "Accept",
+    )
+    assert open_service.get("/") == {"docs": "/docs", "health": "/health", "runs": "/runs"}
 
 
 def test_bars_stand_on_their_floor_within_the_drawing_whatever_they_show() -> None:

@@ -1,0 +1,90 @@
+"""`uvicorn --root-path /alerts` behind a proxy that serves the API below a prefix, stripped or not."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from core.ledger import open_ledger
+from tests.api.test_uvicorn import start, wait_until_up
+from tests.delivery.world import MONTH, routed
+from tests.ledger.test_settling import leave_unconfirmed
+
+TOKEN = "canary-proxy-token"
+BROWSER = {"Accept": "text/html,*/*;q=0.8"}
+
+
+@pytest.fixture(scope="module", params=["/alerts", "alerts/"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of the API with a token, a run and a prefix, however an operator writes it."""
+    folder = tmp_path_factory.mktemp("proxy")
+    ledger = open_ledger(f"sqlite:///{folder}/ledger.db")
+    leave_unconfirmed(ledger, "run", [routed("A-1")])
+    ledger.close()
+    process = start(
+        folder, "--root-path", request.param, API_TOKEN=TOKEN, PREFECT_API_URL="http://127.0.0.1:1/api"
+    )
+    try:
+        yield wait_until_up(process)
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture(params=["", "/alerts"], ids=["stripped", "not-stripped"])
+def client(request: pytest.FixtureRequest, url: str) -> Iterator[httpx.Client]:
+    """Give a client that asks as such a proxy does."""
+    with httpx.Client(base_url=url + request.param, auth=("any", TOKEN), timeout=30) as opened:
+        yield opened
+
+
+def test_health_is_open_and_nothing_else(client: httpx.Client) -> None:
+    assert client.get("/health", auth=None).status_code == 503
+    for path in ("/", "/runs", "/docs", "/health/", "/runs/health", "/no/such/path"):
+        assert httpx.get(f"{client.base_url}".rstrip("/") + path).status_code == 401, path
+
+
+@pytest.mark.parametrize("path", ["/runs", "/runs/run", "/runs/no-such-run"])
+def test_links_and_forms_of_pages_carry_the_prefix(client: httpx.Client, path: str) -> None:
+    page = client.get(path, headers=BROWSER).text
+    links = re.findall(r'(?:href|action)="(?!data:|#)([^"]+)"', page)
+    assert links
+    assert [link for link in links if not link.startswith("/alerts/")] == []
+
+
+def test_places_that_answers_name_carry_the_prefix(client: httpx.Client) -> None:
+    assert client.get("/").json() == {
+        "docs": "/alerts/docs",
+        "health": "/alerts/health",
+        "runs": "/alerts/runs",
+    }
+    assert client.get("/", headers=BROWSER).headers["location"] == "/alerts/runs"
+    accepted = client.post(
+        "/runs",
+        json={"source_uri": "file:///x", "month": str(MONTH)},
+        headers={"Prefer": "respond-async", "Authorization": f"Bearer {TOKEN}"},
+        auth=lambda request: request,
+    )
+    assert accepted.headers["location"] == f"/alerts/runs/{accepted.json()['run_id']}"
+    form = {"run_id": "run", "month": str(MONTH), "account_id": "A-1", "decision": "delivered", "by": "ana"}
+    settled = client.post("/pages/settle", data=form, headers={"Sec-Fetch-Site": "same-origin"})
+    assert (settled.status_code, settled.headers.get("location")) in {
+        (303, "/alerts/runs/run#unconfirmed"),
+        (409, None),
+    }
+
+
+def test_the_documentation_finds_its_parts_and_the_api(client: httpx.Client, url: str) -> None:
+    page = client.get("/docs").text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page) + re.findall(r"url: '([^']+)'", page)
+    assert len(loaded) == 4
+    for path in loaded:
+        assert path.startswith("/alerts/")
+        assert httpx.get(url + path, auth=("any", TOKEN)).status_code == 200
+    assert client.get("/openapi.json").json()["servers"] == [{"url": "/alerts"}]
