@@ -181,7 +181,8 @@ def _login(smtp: smtplib.SMTP, settings: Settings, *, encrypted: bool) -> None:
         raise MailError("The mail server offers no TLS, and the password is not sent without it")
     username, password = settings.smtp_username, settings.smtp_password.get_secret_value()
     if not (username + password).isascii():
-        raise MailError("The mail was not sent: SMTP_USERNAME and SMTP_PASSWORD must be ASCII; change them")
+        why = "SMTP_USERNAME or SMTP_PASSWORD has a character that is not ASCII, which the login cannot carry"
+        raise MailError(f"The mail was not sent: {why}; change it")
     try:
         smtp.login(username, password)
     except smtplib.SMTPServerDisconnected:

@@ -204,8 +204,7 @@ def test_a_login_outside_of_ascii_fails_without_showing_any_of_it(
     with socket_server(talk) as server:
         result = notify(MESSAGE, smtp_settings(server.smtp_port, **login))
     assert result.error is not None
-    assert "SMTP_USERNAME and SMTP_PASSWORD" in result.error
-    assert "ASCII" in result.error
+    assert "SMTP_USERNAME or SMTP_PASSWORD has a character that is not ASCII" in result.error
     for part in ("\u00df", "xdf", "udcff", "\u00eb", "xeb", "codec", "position"):
         assert part not in result.error
 
