@@ -1,6 +1,7 @@
 """Standard streams that are full, closed or cut: the work is done, and the exit code is the work's."""
 
 import os
+import pty
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -107,14 +108,10 @@ def test_a_pipe_that_does_not_block_gets_everything(shell: Shell) -> None:
     assert (process.wait(60), out.count("\n")) == (7, 20_001)
 
 
-@pytest.mark.parametrize(
-    ("option", "redirection"),
-    [("", "| head -c 1"), ("--json", "> /dev/full"), ("", "2> /dev/full"), ("--json", "<&- >&- 2>&-")],
-)
-def test_batch_job_exits_as_the_run_ended_whatever_the_streams(
-    shell: Shell, slack: MockSlack, prefect_api: str, tmp_path: Path, redirection: str, option: str
-) -> None:
-    job = Shell(
+@pytest.fixture
+def job(shell: Shell, slack: MockSlack, prefect_api: str, tmp_path: Path) -> Shell:
+    """Give a shell with all that the batch job needs."""
+    return Shell(
         {
             **shell.environment,
             "PREFECT_API_URL": prefect_api,
@@ -124,12 +121,43 @@ def test_batch_job_exits_as_the_run_ended_whatever_the_streams(
             "REGIONS": '{"AMER": "amer", "EMEA": "emea"}',
         }
     )
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> str:
+    """Give the batch job's command."""
     source = write_source(tmp_path / "x.parquet")
-    command = f"python -m flows.monthly_risk_alerts --month {MONTH} {option} --source-uri {source}"
-    code, _, err = job.run(command, redirection)
+    return f"python -m flows.monthly_risk_alerts --month {MONTH} --source-uri {source}"
+
+
+@pytest.mark.parametrize(
+    ("option", "redirection"),
+    [("", "| head -c 1"), ("--json", "> /dev/full"), ("", "2> /dev/full"), ("--json", "<&- >&- 2>&-")],
+)
+def test_batch_job_exits_as_the_run_ended_whatever_the_streams(
+    job: Shell, slack: MockSlack, command: str, redirection: str, option: str
+) -> None:
+    code, _, err = job.run(f"{command} {option}", redirection)
     assert (code, len(slack.messages)) == (0, 2), err
     assert "Traceback" not in err
     assert "Exception ignored" not in err
+
+
+def test_a_terminal_that_goes_away_ends_no_run(job: Shell, slack: MockSlack, command: str) -> None:
+    terminal, of_the_program = pty.openpty()
+    process = subprocess.Popen(
+        command.split(),
+        cwd=ROOT,
+        env=job.environment | {"TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=of_the_program,
+    )
+    os.close(of_the_program)
+    assert os.read(terminal, 100)
+    os.close(terminal)
+    report, _ = process.communicate(timeout=60)
+    assert (process.returncode, len(slack.messages)) == (0, 2)
+    assert b"succeeded" in report
 
 
 @pytest.mark.parametrize("redirection", ["| true", "> /dev/full", "2>&-", "<&- >&- 2>&-"])
