@@ -18,7 +18,7 @@ BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
 @pytest.fixture(scope="module", params=["/alerts", "alerts/"])
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of the API with a token, a run and a prefix, however an operator writes it."""
+    """Yield the address of the API with a token, a run and a prefix, however an operator writes it."""
     folder = tmp_path_factory.mktemp("proxy")
     ledger = open_ledger(f"sqlite:///{folder}/ledger.db")
     leave_unconfirmed(ledger, "run", [routed("A-1")])
@@ -39,7 +39,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(params=["", "/alerts"], ids=["stripped", "not-stripped"])
 def client(request: pytest.FixtureRequest, url: str) -> Iterator[httpx.Client]:
-    """Give a client that asks as such a proxy does."""
+    """Yield a client that asks as such a proxy does."""
     with httpx.Client(base_url=url + request.param, auth=("any", TOKEN), timeout=30) as opened:
         yield opened
 

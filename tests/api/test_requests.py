@@ -13,7 +13,7 @@ from tests.service import MONTH, Service, problem_of
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Give one API for the module; nothing here needs Prefect."""
+    """Yield one API for the module; nothing here needs Prefect."""
     folder: Path = tmp_path_factory.mktemp("requests")
     with MockSlack() as slack, services("http://127.0.0.1:1/api", slack, folder) as start:
         yield start()
@@ -31,7 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     ],
 )
 @pytest.mark.parametrize("path", ["/runs", "/preview", f"/outcomes/{MONTH}/A/settle"])
-def test_a_body_of_another_type_is_told_the_type_to_send(
+def test_another_content_type_is_answered_with_the_right_one(
     service: Service, path: str, kind: str | None
 ) -> None:
     headers = {} if kind is None else {"content-type": kind}

@@ -52,7 +52,7 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shell() -> Shell:
-    """Give a shell in which `python` is ours."""
+    """Return a shell in which `python` is ours."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return Shell({**os.environ, "PATH": path})
 
@@ -110,7 +110,7 @@ def test_a_pipe_that_does_not_block_gets_everything(shell: Shell) -> None:
 
 @pytest.fixture
 def job(shell: Shell, slack: MockSlack, prefect_api: str, tmp_path: Path) -> Shell:
-    """Give a shell with all that the batch job needs."""
+    """Return a shell with all that the batch job needs."""
     return Shell(
         {
             **shell.environment,
@@ -125,7 +125,7 @@ def job(shell: Shell, slack: MockSlack, prefect_api: str, tmp_path: Path) -> She
 
 @pytest.fixture
 def command(tmp_path: Path) -> str:
-    """Give the batch job's command."""
+    """Return the batch job's command."""
     source = write_source(tmp_path / "x.parquet")
     return f"python -m flows.monthly_risk_alerts --month {MONTH} --source-uri {source}"
 

@@ -61,7 +61,7 @@ def service(ledger: Ledger, folder: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def signed_in(tab: Tab, service: Service) -> Tab:
-    """Give a tab that has signed in."""
+    """Return a tab that has signed in."""
     tab.open(f"{service.url}/runs/run".replace("://", f"://any:{TOKEN}@"))
     assert tab.status == 200
     tab.complaints.clear()
