@@ -45,7 +45,7 @@ class Shell:
             env=self.environment,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=100,
         )
         return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
 
