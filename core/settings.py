@@ -218,12 +218,18 @@ class Settings(BaseSettings):
     )
     gcs_token: SecretStr | None = Field(
         default=None,
-        description="Google credentials for `gs://`: `anon`, `cloud`, `google_default` or a key file's path;"
-        " by default Google's own chain. A secret.",
+        description="Google credentials for `gs://`: `anon`, `cloud`, `google_default`, a key file's path or"
+        " JSON, or an access token; by default Google's own chain. A secret.",
     )
     gcs_endpoint_url: HttpUrl | None = Field(default=None, description="Another Cloud Storage endpoint.")
     s3_endpoint_url: HttpUrl | None = Field(default=None, description="Another S3 endpoint, such as MinIO's.")
+    gcs_user_project: Name | None = Field(
+        default=None, description="The Google Cloud project that pays for reading a requester pays bucket."
+    )
     s3_anon: bool = Field(default=False, description="Read `s3://` without credentials.")
+    s3_requester_pays: bool = Field(
+        default=False, description="Pay for reading a requester pays bucket of S3."
+    )
     source_timeout_seconds: Number = Field(
         default=60,
         gt=0,

@@ -1,42 +1,54 @@
 """What the two clouds share: requests with a deadline, and their failures under our own names."""
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from ipaddress import ip_address, ip_network
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
-from botocore import exceptions as boto
+from fsspec.asyn import get_loop
 
 from core.errors import (
     RiskAlertsError,
     SourceChanged,
-    SourceError,
     SourceForbidden,
     SourceNotFound,
     SourceUnreachable,
 )
-from core.redaction import redact
 from core.settings import Settings
 from core.stopping import wait_for
 from core.storage.location import Location
-from core.storage.refusals import explain
+from core.storage.refusals import refusal
 from core.storage.source import Bytes, Listing, Range, StoredFile
 
-# Their texts say which host could not be reached, and nothing more.
-CONNECTION_ERRORS = (aiohttp.ClientConnectorError, boto.EndpointConnectionError)
+logger = logging.getLogger(__name__)
 
 NOT_FOUND = 404
 PRECONDITION_FAILED = 412
 REPLACED = "was replaced while the source was read"
+
+# What these log, with tracebacks and unmasked, they also raise, and then it is one line of ours.
+for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):
+    if logging.getLogger(_name).level == logging.NOTSET:
+        logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+def _drop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Keep asyncio from writing to stderr about what a request left behind that has already failed."""
+    logger.debug("An object store's library left behind: %s", context.get("message"))
 
 
 class RemoteStore(ABC):
     """What GCS and S3 have in common, over their fsspec file systems."""
 
     requests = 8
+    provider: ClassVar[str]
 
     def __init__(self, file_system: Any, settings: Settings, **find_options: Any) -> None:
+        get_loop().set_exception_handler(_drop)
         self._fs = file_system
         self._timeout = settings.source_timeout_seconds
         self._find_options = find_options
@@ -52,7 +64,7 @@ class RemoteStore(ABC):
         root = f"{path}/"
         objects = [info for name, info in found.items() if name.startswith(root) and info["type"] == "file"]
         if not objects:
-            raise SourceNotFound(f"{location.uri}: nothing is there")
+            raise SourceNotFound(f"{location.uri}: no such object or folder: check source_uri")
         files = tuple(self._stored(info, info["name"].removeprefix(root)) for info in objects)
         return Listing(is_folder=True, files=files)
 
@@ -69,7 +81,7 @@ class RemoteStore(ABC):
         return parts
 
     def _call(self, what: str, function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
-        return call(self._fs.loop, self._timeout, what, function, *args, **kwargs)
+        return call(self.provider, self._timeout, what, function, *args, **kwargs)
 
     @abstractmethod
     async def _read_range(self, file: StoredFile, start: int, end: int) -> bytes:
@@ -81,60 +93,113 @@ class RemoteStore(ABC):
 
 
 def call(
-    loop: Any, timeout: float, what: str, function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any
+    provider: str,
+    timeout: float,
+    what: str,
+    function: Callable[..., Awaitable[Any]],
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
-    """Run `function` of a cloud's library on its event `loop`, for `timeout` seconds, its retries included.
+    """Run `function` of a provider's library on fsspec's event loop, for `timeout` seconds with its retries.
 
-    Raises one of the `SourceError`s, about `what`, or `Interrupted`. The library's own error is not chained
-    to it: its text may hold a token, and every exception is kept in Prefect's database.
+    Raise a `SourceError` or `SettingsError` about `what`, or `Interrupted`. The library's own error is not
+    chained to it: its text may hold a token, and every exception is kept in Prefect's database.
     """
-    answer = asyncio.run_coroutine_threadsafe(_awaited(function, *args, **kwargs), loop)
+    answer = asyncio.run_coroutine_threadsafe(_awaited(function, *args, **kwargs), get_loop())
     try:
         return wait_for(answer, timeout)
     except RiskAlertsError:
         raise
     except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
         if answer.cancelled():
-            raise SourceUnreachable(f"{what}: no answer in {timeout:g} s (SOURCE_TIMEOUT_SECONDS)") from None
-        raise _named(what, error) from None
+            raise SourceUnreachable(
+                f"{what}: no answer in {timeout:g} s: check the network and the proxy, or raise"
+                " SOURCE_TIMEOUT_SECONDS"
+            ) from None
+        raise _named(provider, what, error) from None
 
 
 async def _awaited(function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
     return await function(*args, **kwargs)
 
 
-def status_of(error: BaseException) -> int | None:
-    """Find the HTTP status behind a cloud library's error, if there is one."""
-    for candidate in (error, error.__cause__):
-        response = getattr(candidate, "response", None)
-        if isinstance(response, dict):
-            return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) or None
-        code = getattr(candidate, "code", getattr(candidate, "status", None))
-        if code is not None and str(code).isdigit():
-            return int(code)
-    return None
+def proxy_for(url: str) -> str | None:
+    """Return the proxy for `url` of the environment; none for loopback and what `NO_PROXY` lists."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or _is_direct(host) or proxy_bypass(parts.netloc) or proxy_bypass(host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _code_of(error: BaseException) -> str | None:
-    """Find the code of S3's error document behind an error; to a HEAD it is the status."""
-    for candidate in (error, error.__cause__):
-        response = getattr(candidate, "response", None)
-        if isinstance(response, dict):
-            return str(response.get("Error", {}).get("Code"))
-    return None
+def _is_direct(host: str) -> bool:
+    """Whether `host` is loopback or in a network of `NO_PROXY`; urllib knows neither."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    if address.is_loopback:
+        return True
+    for entry in getproxies().get("no", "").split(","):
+        try:
+            if address in ip_network(entry.strip().strip("[]"), strict=False):
+                return True
+        except ValueError:
+            continue
+    return False
 
 
-def _named(what: str, error: Exception) -> SourceError:
-    status, code = status_of(error), _code_of(error)
-    if code == "NoSuchBucket":
-        return SourceNotFound(f"{what}: no such bucket")
-    if isinstance(error, FileNotFoundError) or status == NOT_FOUND:
-        return SourceNotFound(f"{what}: no such object, folder or bucket")
+def _named(provider: str, what: str, error: Exception) -> RiskAlertsError:
+    if isinstance(error, OSError) and error.filename is not None:
+        # The stores' own FileNotFoundError names no file.
+        return SourceForbidden(
+            f"{what}: the credentials need {error.filename}, which cannot be used ({error.strerror}):"
+            " check the variable or profile that names it"
+        )
+    status, code, text = answer_of(error)
+    if isinstance(error, FileNotFoundError) and status is None:
+        status = NOT_FOUND
     if status == PRECONDITION_FAILED:
-        return SourceChanged(f"{what} {REPLACED}")
-    if refused := explain(error, status, code):
-        return SourceForbidden(f"{what}: {refused}")
-    reason = f"HTTP {status}" if status else type(error).__name__
-    if isinstance(error, CONNECTION_ERRORS):
-        reason = redact(str(error))
-    return SourceUnreachable(f"{what}: the store can't be reached or is in trouble ({reason})")
+        return SourceChanged(f"{what} {REPLACED}: run the month again")
+    codes = [word for word in (code, str(status or "")) if word]
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    issuer = _issuer(error) or provider
+    if found := refusal(issuer, what, codes, kinds, text=text or str(error), facts=_facts(error)):
+        return found
+    if status is None:
+        logger.debug("%s: %s", what, type(error).__name__)
+    answered = f"answers HTTP {status}" if status else "gives no answer that can be used"
+    return SourceUnreachable(f"{what}: the store {answered}: run the month again later")
+
+
+def answer_of(error: BaseException) -> tuple[int | None, str | None, str]:
+    """Return the HTTP status behind a library's error, and the code and text of its error document."""
+    for candidate in (error, error.__cause__):
+        response = getattr(candidate, "response", None)
+        if isinstance(response, dict):
+            document = response.get("Error", {})
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            return status, document.get("Code"), str(document.get("Message", ""))
+        status = getattr(candidate, "code", getattr(candidate, "status", None))
+        if status is not None and str(status).isdigit():
+            return int(status), None, ""
+    return None, None, ""
+
+
+def _issuer(error: BaseException) -> str | None:
+    """Return `sts` when it is AWS's service of temporary credentials, not the store, that has refused."""
+    operations = (getattr(candidate, "operation_name", "") for candidate in (error, error.__cause__))
+    return "sts" if any(str(name).startswith("AssumeRole") for name in operations) else None
+
+
+def _facts(error: Any) -> dict[str, Any]:
+    """Return what a message may show of a library's error: hosts, and names from a configuration file."""
+    facts = dict(getattr(error, "kwargs", {}))
+    url = urlsplit(str(facts.get("proxy_url") or facts.get("endpoint_url") or ""))
+    host = url.netloc.rpartition("@")[2]
+    if not host and getattr(error, "host", None):
+        host = f"{error.host}:{error.port}"
+    return facts | {"host": host or "the store"}

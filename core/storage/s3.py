@@ -1,19 +1,27 @@
 """`s3://`: Amazon S3, or whatever speaks its language."""
 
+import shlex
+import ssl
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from aiobotocore.httpsession import AIOHTTPSession
+from aiobotocore.session import AioSession
+from botocore.exceptions import CredentialRetrievalError
 
 # s3fs retries a broken body only inside its own `_cat_file`, which can't pin the ETag; hence its wrapper.
 from s3fs.core import S3FileSystem, _error_wrapper
 
-from core.errors import SourceForbidden
+from core.errors import SettingsError, SourceForbidden, SourceInvalid
 from core.settings import Settings
 from core.storage.location import Location
-from core.storage.remote import RemoteStore
+from core.storage.refusals import ENCODED
+from core.storage.remote import RemoteStore, proxy_for
 from core.storage.source import Listing, StoredFile
+
+# What clients of S3 write there although the stored bytes are as they were sent.
+NOT_ENCODED = {"", "identity", "aws-chunked"}
 
 
 class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
@@ -21,21 +29,36 @@ class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)
-        return SimpleNamespace(request=partial(session.request, allow_redirects=False))
+
+        def request(method: str, *, url: Any, proxy: str | None, **options: Any) -> Any:
+            # botocore knows neither loopback nor the networks of NO_PROXY.
+            proxy = proxy and proxy_for(str(url)) and proxy
+            return session.request(method, url=url, proxy=proxy, allow_redirects=False, **options)
+
+        return SimpleNamespace(request=request)
 
 
 class S3Store(RemoteStore):
     """One connection to S3; objects are pinned by their ETag."""
 
+    provider = "s3"
+
     def __init__(self, settings: Settings) -> None:
+        session = AioSession()
         file_system = S3FileSystem(
             anon=settings.s3_anon,
             endpoint_url=settings.s3_endpoint_url,
+            requester_pays=settings.s3_requester_pays,
             config_kwargs={"http_session_cls": _Session},
+            session=session,
             skip_instance_cache=True,
             use_listings_cache=False,
         )
         super().__init__(file_system, settings)
+        if not settings.s3_anon:
+            self._call("s3://", _load_credentials, session)
+        self._call("s3://", file_system.set_session)
+        _check_ca_bundle(session)
 
     def find(self, location: Location) -> Listing:
         """See `Store`; a refusal is asked for its reason, for which the answer to a HEAD has no room."""
@@ -43,32 +66,66 @@ class S3Store(RemoteStore):
             return super().find(location)
         except SourceForbidden:
             bucket, _, key = location.path.partition("/")
-            self._call(
-                location.uri,
-                self._fs._call_s3,  # noqa: SLF001
-                "list_objects_v2",
-                Bucket=bucket,
-                Prefix=key,
-                MaxKeys=1,
-            )
+            if key and not location.wants_folder:
+                self._call(location.uri, self._get, bucket, key, Range="bytes=0-0")
             raise
+
+    async def _get(self, bucket: str, key: str, **options: Any) -> tuple[bytes, str]:
+        """Return the object's bytes and its `Content-Encoding`."""
+        response = await self._fs._call_s3(  # noqa: SLF001
+            "get_object", Bucket=bucket, Key=key, **options
+        )
+        async with response["Body"] as body:
+            return await body.read(), response.get("ContentEncoding", "")
 
     async def _read_range(self, file: StoredFile, start: int, end: int) -> bytes:
         bucket, _, key = file.key.partition("/")
-
-        async def get() -> bytes:
-            response = await self._fs._call_s3(  # noqa: SLF001
-                "get_object", Bucket=bucket, Key=key, IfMatch=file.pin, Range=f"bytes={start}-{end - 1}"
-            )
-            async with response["Body"] as body:
-                data: bytes = await body.read()
-                return data
-
-        data: bytes = await _error_wrapper(get, retries=self._fs.retries)
-        return data
+        get = partial(self._get, bucket, key, IfMatch=file.pin, Range=f"bytes={start}-{end - 1}")
+        data, encoding = await _error_wrapper(get, retries=self._fs.retries)
+        # Some tools write the header on objects that are plain Parquet all the same.
+        if encoding not in NOT_ENCODED and end == file.size and not data.endswith(b"PAR1"):
+            raise SourceInvalid(f"{file.path}: {ENCODED}")
+        return bytes(data)
 
     def _stored(self, info: dict[str, Any], path: str) -> StoredFile:
         version, etag = info.get("VersionId"), info["ETag"]
         # A bucket without versioning says "null", and a listing says nothing at all.
         shown = f"version:{version}" if version and version != "null" else f"etag:{etag.strip(chr(34))}"
         return StoredFile(path, info["name"], int(info["size"]), shown, pin=etag)
+
+
+async def _load_credentials(session: Any) -> None:
+    """Load the credentials before the first request, whose answer would be mistaken for the store's."""
+    process = session.get_scoped_config().get("credential_process", "")
+    try:
+        credentials = await session.get_credentials()
+        if credentials is not None:
+            await credentials.get_frozen_credentials()
+    except (CredentialRetrievalError, ValueError) as error:
+        provider = getattr(error, "kwargs", {}).get("provider", "custom-process")
+        if not process or provider != "custom-process":
+            raise
+        raise SourceForbidden(
+            f"s3://: credential_process {_program(process)} gave no credentials: run it by hand to see why,"
+            " or correct it in AWS_CONFIG_FILE"
+        ) from None
+
+
+def _check_ca_bundle(session: Any) -> None:
+    """Raise `SettingsError` for a bundle that aiobotocore would retry to load as if it were the network."""
+    bundle = session.get_config_variable("ca_bundle")
+    try:
+        ssl.create_default_context(cafile=bundle)
+    except OSError as error:
+        reason = "no certificate is in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise SettingsError(
+            f"AWS_CA_BUNDLE: {bundle} cannot be used ({reason}): set it to a PEM file with certificates"
+        ) from None
+
+
+def _program(command: str) -> str:
+    """Return the program of a command line without its arguments, which may be secret."""
+    try:
+        return shlex.split(command)[0]
+    except ValueError:
+        return command.split(maxsplit=1)[0]

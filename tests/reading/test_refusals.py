@@ -1,5 +1,6 @@
-"""Each way in which a store says no has its error, and a message that says what to do."""
+"""Each refusal of a store has its error, and a message that says what to do."""
 
+import gzip
 import json
 import threading
 from collections.abc import Iterator
@@ -10,17 +11,29 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from core.errors import RiskAlertsError, SourceForbidden, SourceNotFound, SourceUnreachable
+from core.errors import (
+    RiskAlertsError,
+    SettingsError,
+    SourceForbidden,
+    SourceInvalid,
+    SourceNotFound,
+    SourceUnreachable,
+)
 from core.settings import Settings
 from core.storage import open_uri
 
 
 class Refusing:
-    """A server that answers as one cloud or its token endpoint does: by method, a status and a body."""
+    """A server that answers as one cloud or its token endpoint does: a status, headers and a body.
+
+    With `found`, every HEAD finds an object of `size` bytes, as S3 does before it refuses to send them.
+    """
 
     def __init__(self) -> None:
         self.status = 200
         self.body = b""
+        self.headers: dict[str, str] = {}
+        self.found = False
         self.asked: list[str] = []
         refusing = self
 
@@ -28,11 +41,13 @@ class Refusing:
             def _answer(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 refusing.asked.append(f"{self.command} {self.path}")
-                body = b"" if self.command == "HEAD" else refusing.body
-                self.send_response(refusing.status)
-                self.send_header("Content-Length", str(len(body)))
+                self.send_response(200 if self.command == "HEAD" and refusing.found else refusing.status)
+                headers = {"ETag": '"e"', "Content-Length": str(len(refusing.body)), **refusing.headers}
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command != "HEAD":
+                    self.wfile.write(refusing.body)
 
             do_GET = do_HEAD = do_POST = _answer  # noqa: N815
 
@@ -58,66 +73,178 @@ def store() -> Iterator[Refusing]:
 def refusal(uri: str, settings: Settings) -> RiskAlertsError:
     with pytest.raises(RiskAlertsError) as caught:
         open_uri(uri, settings)
-    assert "canary" not in caught.value.message
-    assert caught.value.__cause__ is None
-    return caught.value
+    return checked(caught.value)
+
+
+def checked(error: RiskAlertsError) -> RiskAlertsError:
+    assert "canary" not in error.message
+    assert "\n" not in error.message
+    assert "Error" not in error.message
+    assert error.__cause__ is None
+    return error
+
+
+S3_ERROR = "<Error><Code>{}</Code><Message>canary {}</Message></Error>"
+SSE_C = (
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to"
+    " retrieve the object."
+)
+NO_DECRYPT = "is not authorized to perform: kms:Decrypt on resource: canary"
+
+S3_REFUSALS = [
+    (400, "ExpiredToken", "", SourceForbidden, "renew AWS_SESSION_TOKEN"),
+    (400, "InvalidToken", "", SourceForbidden, "AWS_SESSION_TOKEN does not belong to AWS_ACCESS_KEY_ID"),
+    (400, "TokenRefreshRequired", "", SourceForbidden, "renew AWS_SESSION_TOKEN"),
+    (400, "InvalidRequest", SSE_C, SourceForbidden, "a key of the customer's own"),
+    (
+        400,
+        "KMS.DisabledException",
+        "canary is disabled",
+        SourceForbidden,
+        "is disabled or deleted: enable it",
+    ),
+    (400, "KMS.KMSInvalidStateException", "", SourceForbidden, "is disabled or deleted: enable it"),
+    (400, "AuthorizationHeaderMalformed", "", SettingsError, "set AWS_DEFAULT_REGION"),
+    (400, "SomethingNew", "", SourceForbidden, "HTTP 400"),
+    (403, "AccessDenied", "", SourceForbidden, "grant s3:GetObject on the objects and s3:ListBucket"),
+    (403, "AccessDenied", "", SourceForbidden, "S3_REQUESTER_PAYS"),
+    (403, "AccessDenied", NO_DECRYPT, SourceForbidden, "grant kms:Decrypt on the key"),
+    (403, "InvalidAccessKeyId", "", SourceForbidden, "no such AWS_ACCESS_KEY_ID"),
+    (403, "InvalidObjectState", "", SourceForbidden, "Glacier or Deep Archive): restore it"),
+    (403, "RequestTimeTooSkewed", "", SourceForbidden, "clock"),
+    (403, "SignatureDoesNotMatch", "", SourceForbidden, "AWS_SECRET_ACCESS_KEY does not belong"),
+    (403, "SomethingNew", "", SourceForbidden, "HTTP 403"),
+    (404, "NoSuchBucket", "", SourceNotFound, "no such bucket"),
+]
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/x.parquet", "s3://bucket/folder/"])
-@pytest.mark.parametrize(
-    ("status", "code", "error", "words"),
-    [
-        (400, "ExpiredToken", SourceForbidden, "renew AWS_SESSION_TOKEN"),
-        (400, "InvalidToken", SourceForbidden, "AWS_SESSION_TOKEN is not one of the store's"),
-        (400, "TokenRefreshRequired", SourceForbidden, "renew AWS_SESSION_TOKEN"),
-        (403, "AccessDenied", SourceForbidden, "need s3:GetObject on its objects and s3:ListBucket"),
-        (403, "InvalidAccessKeyId", SourceForbidden, "no such AWS_ACCESS_KEY_ID"),
-        (403, "RequestTimeTooSkewed", SourceForbidden, "clock"),
-        (403, "SignatureDoesNotMatch", SourceForbidden, "AWS_SECRET_ACCESS_KEY does not belong"),
-        (403, "SomethingNew", SourceForbidden, "HTTP 403"),
-        (404, "NoSuchBucket", SourceNotFound, "no such bucket"),
-    ],
-)
-def test_what_s3_refuses_is_named_with_what_to_do(
+@pytest.mark.parametrize(("status", "code", "said", "error", "words"), S3_REFUSALS)
+def test_s3_refusal_says_what_to_do(
     store: Refusing,
     aws_keys: None,
     uri: str,
     status: int,
     code: str,
+    said: str,
     error: type[RiskAlertsError],
     words: str,
 ) -> None:
-    store.status = status
-    store.body = f"<Error><Code>{code}</Code><Message>canary</Message></Error>".encode()
+    store.status, store.body = status, S3_ERROR.format(code, said).encode()
     found = refusal(uri, Settings(s3_endpoint_url=store.url))
     assert isinstance(found, error)
     assert words in found.message
     assert len(store.asked) <= 3
 
 
-def test_s3_without_a_word_of_why_is_still_told_by_its_status(store: Refusing, aws_keys: None) -> None:
+def read_refusal(uri: str, settings: Settings, size: int = 4) -> RiskAlertsError:
+    source = open_uri(uri, settings)
+    with pytest.raises(RiskAlertsError) as caught:
+        source.read(source.files[0], [(0, size)])
+    return checked(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said", "words"),
+    [
+        (403, "InvalidObjectState", "", "restore it"),
+        (403, "AccessDenied", NO_DECRYPT, "grant kms:Decrypt"),
+        (400, "KMS.DisabledException", "", "enable it"),
+    ],
+)
+def test_s3_refusal_after_a_good_head_says_what_to_do(
+    store: Refusing, aws_keys: None, status: int, code: str, said: str, words: str
+) -> None:
+    """HEAD does not tell that an object is archived or that its key may not be used."""
+    store.found, store.status, store.body = True, status, S3_ERROR.format(code, said).encode()
+    found = read_refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url))
+    assert isinstance(found, SourceForbidden)
+    assert words in found.message
+
+
+def test_s3_without_a_reason_is_explained_by_its_status(store: Refusing, aws_keys: None) -> None:
     store.status = 400
     assert isinstance(refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url)), SourceForbidden)
 
 
+def test_s3_object_with_content_encoding_is_refused(store: Refusing, aws_keys: None) -> None:
+    store.found, store.body = True, gzip.compress(b"PAR1")
+    store.headers = {"Content-Encoding": "gzip"}
+    settings = Settings(s3_endpoint_url=store.url)
+    found = read_refusal("s3://bucket/x.parquet", settings, len(store.body))
+    assert isinstance(found, SourceInvalid)
+    assert "Content-Encoding" in found.message
+
+
+def test_plain_parquet_with_a_wrong_content_encoding_is_read(store: Refusing, aws_keys: None) -> None:
+    store.found, store.body, store.headers = True, b"PAR1", {"Content-Encoding": "gzip"}
+    source = open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url))
+    assert source.read(source.files[0], [(0, 4)]) == [b"PAR1"]
+
+
+def test_requester_pays_is_paid_when_it_is_set(store: Refusing, aws_keys: None) -> None:
+    store.status, store.body = 403, b""
+    refusal("gs://bucket/x.parquet", Settings(gcs_endpoint_url=store.url, gcs_user_project="payer"))
+    assert all("userProject=payer" in line for line in store.asked)
+
+
+PAYS = "Bucket is a requester pays bucket but no user project provided."
+CSEK = "resourceIsEncryptedWithCustomerEncryptionKey"
+NO_KMS = "Permission denied on Cloud KMS key. canary"
+NO_BILLING = "The billing account for the owning project is disabled in state absent"
+
 GCS_REFUSALS = [
-    (401, "Invalid Credentials", SourceForbidden, "renew GCS_TOKEN or GOOGLE_APPLICATION_CREDENTIALS"),
-    (403, "canary does not have storage.objects.get access", SourceForbidden, "roles/storage.objectViewer"),
-    (404, "The specified bucket does not exist.", SourceNotFound, "no such object, folder or bucket"),
+    (400, "required", PAYS, SourceForbidden, "set GCS_USER_PROJECT"),
+    (400, "userProjectMissing", "", SourceForbidden, "set GCS_USER_PROJECT"),
+    (400, "userProjectInvalid", "invalid canary", SourceForbidden, "GCS_USER_PROJECT names no project"),
+    (400, CSEK, "invalid", SourceForbidden, "a key of the customer's own"),
+    (400, "cloudKmsDisabledKey", "", SourceForbidden, "is disabled or deleted: enable it"),
+    (400, "invalid", "Invalid bucket name: canary", SourceNotFound, "no bucket of this name"),
+    (401, "authError", "Invalid Credentials", SourceForbidden, "renew GOOGLE_APPLICATION_CREDENTIALS"),
+    (401, "required", "Anonymous caller canary", SourceForbidden, "there are no Google credentials"),
+    (403, "forbidden", "canary has no access", SourceForbidden, "roles/storage.objectViewer"),
+    (403, "forbidden", NO_KMS, SourceForbidden, "Cloud KMS key"),
+    (403, "UserProjectAccessDenied", "", SourceForbidden, "serviceusage.services.use"),
+    (403, "accountDisabled", NO_BILLING, SourceForbidden, "billing"),
+    (403, "vpcServiceControls", "", SourceForbidden, "perimeter"),
+    (403, "insufficientPermissions", "", SourceForbidden, "scopes"),
+    (403, "rateLimitExceeded", "", SourceUnreachable, "later"),
+    (404, "notFound", "The specified bucket does not exist.", SourceNotFound, "no such object"),
 ]
 
 
+def gcs_error(status: int, reason: str, said: str) -> bytes:
+    errors = [{"domain": "global", "reason": reason, "message": said}]
+    return json.dumps({"error": {"code": status, "message": said, "errors": errors}}).encode()
+
+
 @pytest.mark.parametrize("uri", ["gs://bucket/x.parquet", "gs://bucket/folder/"])
-@pytest.mark.parametrize(("status", "said", "error", "words"), GCS_REFUSALS)
-def test_what_gcs_refuses_is_named_with_what_to_do(
-    store: Refusing, uri: str, status: int, said: str, error: type[RiskAlertsError], words: str
+@pytest.mark.parametrize(("status", "reason", "said", "error", "words"), GCS_REFUSALS)
+def test_gcs_refusal_says_what_to_do(
+    store: Refusing,
+    uri: str,
+    status: int,
+    reason: str,
+    said: str,
+    error: type[RiskAlertsError],
+    words: str,
 ) -> None:
-    store.status = status
-    store.body = json.dumps({"error": {"code": status, "message": said}}).encode()
+    store.status, store.body = status, gcs_error(status, reason, said)
     found = refusal(uri, Settings(gcs_endpoint_url=store.url))
     assert isinstance(found, error)
     assert words in found.message
     assert len(store.asked) <= 3
+
+
+@pytest.mark.parametrize("header", ["Content-Encoding", "X-Goog-Stored-Content-Encoding"])
+def test_gcs_object_with_content_encoding_is_refused(store: Refusing, header: str) -> None:
+    """Cloud Storage unpacks it on the way, and then no range is what was asked for."""
+    item = {"name": "x.parquet", "generation": "1", "size": "4", "contentEncoding": "gzip"}
+    store.body = json.dumps(item).encode()
+    source = open_uri("gs://bucket/x.parquet", Settings(gcs_endpoint_url=store.url))
+    store.body, store.headers = gzip.compress(b"PAR1"), {header: "gzip"}
+    with pytest.raises(SourceInvalid, match="Content-Encoding"):
+        source.read(source.files[0], [(0, 4)])
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +262,11 @@ def private_key() -> str:
             SourceForbidden,
             "expired or were revoked",
         ),
-        (401, {"error": "unauthorized_client"}, SourceForbidden, "; renew GOOGLE_APPLICATION_CREDENTIALS"),
+        (401, {"error": "unauthorized_client"}, SourceForbidden, ": renew GOOGLE_APPLICATION_CREDENTIALS"),
         (503, {"error": "unavailable"}, SourceUnreachable, "SOURCE_TIMEOUT_SECONDS"),
     ],
 )
-def test_what_googles_token_endpoint_refuses_is_told_from_one_in_trouble(
+def test_google_token_endpoint_refusal_is_not_an_outage(
     store: Refusing,
     private_key: str,
     tmp_path: Path,

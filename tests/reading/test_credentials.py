@@ -1,0 +1,181 @@
+"""Credentials and connection settings that cannot be used are named, each with what to do."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from core.errors import RiskAlertsError, SettingsError, SourceForbidden, SourceUnreachable
+from core.settings import Settings
+from core.storage import open_uri
+
+NOWHERE = "http://127.0.0.1:1"
+ROLE = "arn:aws:iam::123456789012:role/reader"
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "canary"}
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Leave no credentials of this machine's, and no service to ask for some."""
+    for name in os.environ:
+        if name.startswith(("AWS_", "GOOGLE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def refusal(uri: str, settings: Settings) -> RiskAlertsError:
+    with pytest.raises(RiskAlertsError) as caught:
+        open_uri(uri, settings)
+    for part in ("canary", "\n", "Error", "Exception", "Traceback"):
+        assert part not in caught.value.message
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+PROFILES = {
+    "process is missing": ("credential_process = /no/process --token canary", "/no/process"),
+    "process fails": ("credential_process = /bin/false --token canary", "credential_process /bin/false"),
+    "process gives no JSON": ("credential_process = /bin/echo canary", "credential_process /bin/echo"),
+    "process gives no keys": ("credential_process = /bin/echo '{}'", "credential_process /bin/echo"),
+    "process has an open quote": ("credential_process = /bin/echo 'canary", "credential_process /bin/echo"),
+    "role without a source": (f"role_arn = {ROLE}", "incomplete"),
+    "role with a missing source": (f"role_arn = {ROLE}\nsource_profile = none", "AWS_CONFIG_FILE"),
+    "role with an unknown source": (f"role_arn = {ROLE}\ncredential_source = none", "AWS_CONFIG_FILE"),
+    "half of SSO": (
+        "sso_account_id = 1\nsso_role_name = r\nsso_start_url = https://x.test",
+        "AWS_CONFIG_FILE",
+    ),
+    "expired SSO": (
+        "sso_account_id = 1\nsso_role_name = r\nsso_start_url = https://x.test\nsso_region = us-east-1",
+        "run `aws sso login`",
+    ),
+    "not an INI file": ("=", "is not in the INI format"),
+}
+
+
+@pytest.mark.parametrize("case", PROFILES)
+def test_unusable_aws_profile_is_named(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, words = PROFILES[case]
+    (tmp_path / "config").write_text(f"[default]\n{lines}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    found = refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=NOWHERE))
+    assert isinstance(found, SourceForbidden)
+    assert words in found.message
+
+
+ENVIRONMENTS = {
+    "profile is missing": ({"AWS_PROFILE": "none"}, SourceForbidden, "no profile none"),
+    "no credentials": ({}, SourceForbidden, "set AWS_PROFILE, or AWS_ACCESS_KEY_ID"),
+    "role without a session": ({"AWS_ROLE_ARN": ROLE}, SourceForbidden, "set AWS_PROFILE"),
+    "key without a secret": ({"AWS_ACCESS_KEY_ID": "key"}, SourceForbidden, "incomplete"),
+    "token file is missing": (
+        {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": "/no/token"},
+        SourceForbidden,
+        "the credentials need /no/token",
+    ),
+    "container's token file is missing": (
+        {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{NOWHERE}/x",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/no/token",
+        },
+        SourceForbidden,
+        "the credentials need /no/token",
+    ),
+    "container's host is foreign": (
+        {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://example.test/canary"},
+        SettingsError,
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ),
+    "region": ({**KEYS, "AWS_DEFAULT_REGION": "us east"}, SettingsError, "'us east' is not a region"),
+    "endpoint": ({**KEYS, "AWS_ENDPOINT_URL": "minio:9000"}, SettingsError, "AWS_ENDPOINT_URL"),
+    "endpoint of S3": ({**KEYS, "AWS_ENDPOINT_URL_S3": "u:canary@minio"}, SettingsError, "AWS_ENDPOINT_URL"),
+    "certificates": ({**KEYS, "AWS_CA_BUNDLE": "/no/file"}, SettingsError, "AWS_CA_BUNDLE: /no/file"),
+    "no certificates": ({**KEYS, "AWS_CA_BUNDLE": __file__}, SettingsError, "no certificate is in it"),
+    "retry mode": ({**KEYS, "AWS_RETRY_MODE": "canary"}, SettingsError, "AWS_RETRY_MODE"),
+    "attempts": ({**KEYS, "AWS_MAX_ATTEMPTS": "canary"}, SettingsError, "AWS_MAX_ATTEMPTS"),
+    "defaults": ({**KEYS, "AWS_DEFAULTS_MODE": "canary"}, SettingsError, "AWS_DEFAULTS_MODE"),
+    "checksums": (
+        {**KEYS, "AWS_REQUEST_CHECKSUM_CALCULATION": "canary"},
+        SettingsError,
+        "AWS_REQUEST_CHECKSUM_CALCULATION",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENVIRONMENTS)
+def test_unusable_aws_variable_is_named(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment, error, words = ENVIRONMENTS[case]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = refusal("s3://bucket/x.parquet", Settings())
+    assert isinstance(found, error)
+    assert words in found.message
+
+
+FEDERATED = {
+    "type": "external_account",
+    "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+    "token_url": "https://sts.googleapis.com/v1/token",
+    "credential_source": {"file": "/no/token"},
+}
+
+KEY_FILES = {
+    "is missing": (None, "is not a file"),
+    "is not JSON": ("canary", "holds no Google credentials"),
+    "is of an unknown kind": ('{"type": "canary"}', "holds no Google credentials"),
+    "is half a key": ('{"type": "service_account", "private_key": "canary"}', "holds no Google credentials"),
+    "names a missing file": (json.dumps(FEDERATED), "the Google credentials need /no/token"),
+}
+
+
+@pytest.mark.parametrize("case", KEY_FILES)
+def test_unusable_google_key_file_is_named(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Google's chain would go on without credentials, and the store would then refuse those."""
+    text, words = KEY_FILES[case]
+    path = tmp_path / "key.json"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    found = refusal("gs://bucket/x.parquet", Settings())
+    assert isinstance(found, SourceForbidden)
+    assert words in found.message
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in found.message
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("/no/canary.json", "names a file that cannot be read (No such file"),
+        ("canary.json", "names a file that cannot be read (No such file"),
+        ("~/canary", "names a file that cannot be read (No such file"),
+        ("/", "names a file that cannot be read (Is a directory"),
+        ('{"canary', "must be anon, cloud, google_default, a key file"),
+        ('{"type": "service_account", "private_key": "canary"}', "holds no credentials that can be used"),
+        ("two canaries", "must be anon, cloud, google_default, a key file"),
+    ],
+)
+def test_unusable_gcs_token_is_named_and_never_shown(token: str, words: str) -> None:
+    found = refusal("gs://bucket/x.parquet", Settings(gcs_token=token))
+    assert isinstance(found, SourceForbidden)
+    assert f"GCS_TOKEN {words}" in found.message
+
+
+def test_emulator_variable_without_a_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://")
+    found = refusal("gs://bucket/x.parquet", Settings())
+    assert isinstance(found, SettingsError)
+    assert "STORAGE_EMULATOR_HOST" in found.message
+
+
+def test_unreachable_s3_is_named_without_the_proxy_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("https_proxy", "http://user:canary@127.0.0.1:1")
+    found = refusal("s3://bucket/x.parquet", Settings())
+    assert isinstance(found, SourceUnreachable)
+    assert "the proxy 127.0.0.1:1 cannot be reached" in found.message
