@@ -1,0 +1,100 @@
+"""Object stores are reached through the proxy that the environment names."""
+
+import base64
+from pathlib import Path
+
+import boto3
+import pytest
+from gcsfs.core import GCSFileSystem
+
+from core.errors import SourceForbidden, SourceNotFound, SourceUnreachable
+from core.settings import Settings
+from core.storage import open_uri
+from tests.reading.proxy import proxy_to
+
+STORE = "http://store"
+LOGIN = "Basic " + base64.b64encode(b"user:word").decode()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def put(scheme: str, url: str) -> None:
+    if scheme == "gs":
+        GCSFileSystem(token="anon", endpoint_url=url, skip_instance_cache=True).pipe_file("bucket/p", b"data")
+    else:
+        boto3.client("s3", endpoint_url=url).put_object(Bucket="bucket", Key="p", Body=b"data")
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_store_is_read_through_the_proxy(
+    scheme: str,
+    gcs_server: str,
+    s3_server: str,
+    aws_keys: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The emulator takes the bucket from the path, and AWS's library puts it into the host.
+    (tmp_path / "config").write_text("[default]\ns3 =\n  addressing_style = path\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    upstream = gcs_server if scheme == "gs" else s3_server
+    put(scheme, upstream)
+    with proxy_to(upstream) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:word@{proxy.address}")
+        source = open_uri(f"{scheme}://bucket/p", Settings(gcs_endpoint_url=STORE, s3_endpoint_url=STORE))
+        assert source.read(source.files[0], [(0, 4)]) == [b"data"]
+    assert all("http://store/" in line for line in proxy.asked)
+    assert proxy.authorizations == {LOGIN}
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_https_goes_through_a_tunnel_of_the_proxy(
+    scheme: str, aws_keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with proxy_to(STORE) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.address)
+        with pytest.raises((SourceUnreachable, SourceForbidden)):
+            open_uri(f"{scheme}://bucket/p", Settings(gcs_token="anon", source_timeout_seconds=2))
+    hosts = {"gs": "storage.googleapis.com:443", "s3": "bucket.s3.amazonaws.com:443"}
+    assert set(proxy.asked) == {f"CONNECT {hosts[scheme]}"}
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_loopback_never_goes_through_the_proxy(
+    scheme: str, gcs_server: str, s3_server: str, aws_keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with proxy_to(STORE) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+        settings = Settings(gcs_endpoint_url=gcs_server, s3_endpoint_url=s3_server)
+        with pytest.raises(SourceNotFound):
+            open_uri(f"{scheme}://bucket/nothing", settings)
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+@pytest.mark.parametrize(
+    ("host", "no_proxy"),
+    [
+        ("store.example.test", "example.test"),
+        ("store.example.test", "store.example.test"),
+        ("192.0.2.7", "10.0.0.0/8, 192.0.2.0/24"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("[2001:db8::7]", "2001:db8::/32"),
+    ],
+)
+def test_no_proxy_is_honored(
+    scheme: str, host: str, no_proxy: str, aws_keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"http://{host}:9"
+    with proxy_to(url) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+        monkeypatch.setenv("NO_PROXY", no_proxy)
+        settings = Settings(gcs_endpoint_url=url, s3_endpoint_url=url, source_timeout_seconds=0.5)
+        with pytest.raises(SourceUnreachable):
+            open_uri(f"{scheme}://bucket/p", settings)
+    assert proxy.asked == []

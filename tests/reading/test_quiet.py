@@ -1,0 +1,72 @@
+"""The libraries of the object stores write nothing to stderr."""
+
+import os
+import subprocess
+import sys
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from tests.reading.refusing import Refusing
+
+PROGRAM = """
+import sys
+from core.errors import RiskAlertsError
+from core.logs import configure_logs
+from core.settings import load_settings
+from core.storage import open_uri
+
+settings = load_settings()
+configure_logs(settings)
+try:
+    source = open_uri(sys.argv[1], settings)
+    source.read(source.files[0], [(0, 1), (1, 2), (2, 3)])
+except RiskAlertsError as error:
+    print(error.code, error)
+"""
+ROOT = Path(__file__).parents[2]
+
+
+def run(uri: str, folder: Path, **environment: str) -> str:
+    """Return the code and message of the refusal, after a look at stderr."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    defaults = {"HOME": str(folder), "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "default"}
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM, uri],
+        env={**kept, **defaults, "PYTHONPATH": str(ROOT), **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stderr == ""
+    return found.stdout
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_unreachable_store_is_one_line(scheme: str, tmp_path: Path) -> None:
+    nowhere = {"GCS_ENDPOINT_URL": "http://127.0.0.1:1", "S3_ENDPOINT_URL": "http://127.0.0.1:1"}
+    said = run(f"{scheme}://bucket/p", tmp_path, **nowhere, **KEYS, SOURCE_TIMEOUT_SECONDS="2")
+    assert said.startswith("source_unreachable ")
+    assert said.count("\n") == 1
+
+
+def test_missing_token_file_is_one_line(tmp_path: Path) -> None:
+    role = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/r", "AWS_WEB_IDENTITY_TOKEN_FILE": "/no/token"}
+    assert "/no/token" in run("s3://bucket/p", tmp_path, **role)
+
+
+@pytest.mark.parametrize("status", [HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.FORBIDDEN])
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_refusal_is_one_line(scheme: str, status: int, tmp_path: Path) -> None:
+    """Gcsfs logs with a traceback what it does not know."""
+    store = Refusing()
+    store.status = status
+    urls = {"GCS_ENDPOINT_URL": store.url, "S3_ENDPOINT_URL": store.url}
+    said = run(f"{scheme}://bucket/p", tmp_path, **urls, **KEYS)
+    store.close()
+    assert said.count("\n") == 1
