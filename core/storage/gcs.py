@@ -1,6 +1,5 @@
 """`gs://`: Google Cloud Storage, or an emulator of it."""
 
-import asyncio
 import json
 import os
 import re
@@ -21,7 +20,7 @@ from google.oauth2.credentials import Credentials
 from core.errors import SettingsError, SourceForbidden
 from core.settings import Settings
 from core.storage.refusals import refusal
-from core.storage.remote import RemoteStore, call, proxy_for
+from core.storage.remote import RemoteStore, call, in_daemon_thread, proxy_for
 from core.storage.source import StoredFile
 
 KEY_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -111,7 +110,7 @@ def _connect(settings: Settings) -> Any:
         return anonymous
     # It asks for credentials, maybe over the network, and blocks meanwhile.
     return call(
-        "gs", settings.source_timeout_seconds, "gs://", asyncio.to_thread, _with_credentials, token, options
+        "gs", settings.source_timeout_seconds, "gs://", in_daemon_thread, _with_credentials, token, options
     )
 
 

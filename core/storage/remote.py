@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -121,6 +123,21 @@ def call(
 
 async def _awaited(function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
     return await function(*args, **kwargs)
+
+
+async def in_daemon_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Run `function` in a thread that a process may leave behind when it ends; asyncio's own it waits for."""
+    answer: Future[Any] = Future()
+    answer.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            answer.set_result(function(*args))
+        except BaseException as error:  # noqa: BLE001 - raised where it is awaited
+            answer.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await asyncio.wrap_future(answer)
 
 
 def proxy_for(url: str) -> str | None:

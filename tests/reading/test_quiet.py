@@ -1,6 +1,8 @@
 """The libraries of the object stores write nothing to stderr."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from http import HTTPStatus
@@ -28,7 +30,7 @@ except RiskAlertsError as error:
 ROOT = Path(__file__).parents[2]
 
 
-def run(uri: str, folder: Path, **environment: str) -> str:
+def run(uri: str, folder: Path, timeout: float | None = None, **environment: str) -> str:
     """Return the code and message of the refusal, after a look at stderr."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     defaults = {"HOME": str(folder), "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "default"}
@@ -39,6 +41,7 @@ def run(uri: str, folder: Path, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=True,
+        timeout=timeout,
     )
     assert found.stderr == ""
     return found.stdout
@@ -69,4 +72,15 @@ def test_refusal_is_one_line(scheme: str, status: int, tmp_path: Path) -> None:
     urls = {"GCS_ENDPOINT_URL": store.url, "S3_ENDPOINT_URL": store.url}
     said = run(f"{scheme}://bucket/p", tmp_path, **urls, **KEYS)
     store.close()
+    assert said.count("\n") == 1
+
+
+def test_silent_token_endpoint_does_not_hold_up_the_exit(private_key: str, tmp_path: Path) -> None:
+    """Google's library waits two minutes for it, in a thread of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        key = {"type": "service_account", "client_email": "us@example.test", "private_key": private_key}
+        token = json.dumps({**key, "token_uri": url})
+        said = run("gs://bucket/p", tmp_path, GCS_TOKEN=token, SOURCE_TIMEOUT_SECONDS="1", timeout=60)
+    assert said.startswith("source_unreachable ")
     assert said.count("\n") == 1

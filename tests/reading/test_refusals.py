@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from core.errors import (
     RiskAlertsError,
@@ -204,12 +202,6 @@ def test_gcs_object_with_content_encoding_is_refused(store: Refusing, header: st
     store.body, store.headers = gzip.compress(b"PAR1"), {header: "gzip"}
     with pytest.raises(SourceInvalid, match="Content-Encoding"):
         source.read(source.files[0], [(0, 4)])
-
-
-@pytest.fixture(scope="module")
-def private_key() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 @pytest.mark.parametrize(
