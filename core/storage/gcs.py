@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import warnings
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ from google.oauth2.credentials import Credentials
 from core.errors import SettingsError, SourceForbidden
 from core.settings import Settings
 from core.storage.refusals import refusal
-from core.storage.remote import RemoteStore, call, in_daemon_thread, proxy_for
+from core.storage.remote import RemoteStore, call, in_daemon_thread, named, proxy_for
 from core.storage.source import StoredFile
+
+# It warns of a developer's own credentials.
+warnings.filterwarnings("ignore", module=r"google\.auth")
 
 KEY_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -58,7 +62,11 @@ async def _refuse(
 
     A redirect is refused too: aiohttp would follow it, with the credentials, to wherever it leads.
     """
-    response = await handler(request)
+    what = "gs:/" + _object_of(request)
+    try:
+        response = await handler(request)
+    except aiohttp.ClientSSLError as error:
+        raise named("gs", what, error) from None
     headers, words, text = response.headers, [], ""
     if "Location" in headers:
         words = ["elsewhere"]
@@ -70,7 +78,7 @@ async def _refuse(
         headers.get("X-Goog-Stored-Content-Encoding"),
     }:
         words = ["encoded"]
-    if words and (refused := refusal("gs", "gs:/" + _object_of(request), words, text=text)):
+    if words and (refused := refusal("gs", what, words, text=text)):
         raise refused
     return response
 

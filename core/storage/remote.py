@@ -50,7 +50,6 @@ class RemoteStore(ABC):
     provider: ClassVar[str]
 
     def __init__(self, file_system: Any, settings: Settings, **find_options: Any) -> None:
-        get_loop().set_exception_handler(_drop)
         self._fs = file_system
         self._timeout = settings.source_timeout_seconds
         self._find_options = find_options
@@ -107,7 +106,9 @@ def call(
     Raise a `SourceError` or `SettingsError` about `what`, or `Interrupted`. The library's own error is not
     chained to it: its text may hold a token, and every exception is kept in Prefect's database.
     """
-    answer = asyncio.run_coroutine_threadsafe(_awaited(function, *args, **kwargs), get_loop())
+    loop = get_loop()
+    loop.set_exception_handler(_drop)
+    answer = asyncio.run_coroutine_threadsafe(_awaited(function, *args, **kwargs), loop)
     try:
         return wait_for(answer, timeout)
     except RiskAlertsError:
@@ -118,7 +119,7 @@ def call(
                 f"{what}: no answer in {timeout:g} s: check the network and the proxy, or raise"
                 " SOURCE_TIMEOUT_SECONDS"
             ) from None
-        raise _named(provider, what, error) from None
+        raise named(provider, what, error) from None
 
 
 async def _awaited(function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
@@ -169,7 +170,8 @@ def _is_direct(host: str) -> bool:
     return False
 
 
-def _named(provider: str, what: str, error: Exception) -> RiskAlertsError:
+def named(provider: str, what: str, error: Exception) -> RiskAlertsError:
+    """Return our error for a library's, about `what`."""
     if isinstance(error, OSError) and error.filename is not None:
         # The stores' own FileNotFoundError names no file.
         return SourceForbidden(

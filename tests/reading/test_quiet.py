@@ -84,3 +84,15 @@ def test_silent_token_endpoint_does_not_hold_up_the_exit(private_key: str, tmp_p
         said = run("gs://bucket/p", tmp_path, GCS_TOKEN=token, SOURCE_TIMEOUT_SECONDS="1", timeout=60)
     assert said.startswith("source_unreachable ")
     assert said.count("\n") == 1
+
+
+def test_developers_own_google_credentials_are_no_warning(tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "gcloud"
+    folder.mkdir(parents=True)
+    # The client id of gcloud itself, of which Google's library warns.
+    client = "764086051850-6qr4p6gpi6hn506pt8ejuq83di341hur.apps.googleusercontent.com"
+    key = {"type": "authorized_user", "client_id": client, "client_secret": "s", "refresh_token": "r"}
+    (folder / "application_default_credentials.json").write_text(json.dumps(key))
+    proxy = {"HTTPS_PROXY": "http://127.0.0.1:1", "GCS_TOKEN": "google_default"}
+    said = run("gs://bucket/p", tmp_path, **proxy, SOURCE_TIMEOUT_SECONDS="2")
+    assert said.startswith("source_unreachable ")

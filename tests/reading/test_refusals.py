@@ -17,7 +17,12 @@ from core.errors import (
 )
 from core.settings import Settings
 from core.storage import open_uri
+from core.storage.refusals import REFUSALS
 from tests.reading.refusing import Refusing
+
+
+def test_every_refusal_says_what_to_do() -> None:
+    assert [text for _, text in REFUSALS.values() if ": " not in text] == []
 
 
 @pytest.fixture
