@@ -153,23 +153,29 @@ REFUSALS: dict[tuple[str, str], Refusal] = {
     ("s3", "PermissionError"): (SourceForbidden, f"the credentials may not read it: {_S3_GRANT}"),
     ("s3", "InvalidRegionError"): (
         SettingsError,
-        "{region_name!r} is not a region: set AWS_DEFAULT_REGION, such as eu-west-1",
+        "{region_name!r} is not a region: set AWS_DEFAULT_REGION, or region in the AWS profile",
     ),
     ("s3", "InvalidRetryModeError"): (
         SettingsError,
-        "AWS_RETRY_MODE is not a mode: set standard, adaptive or legacy",
+        "AWS_RETRY_MODE, or retry_mode in the AWS profile, is wrong: set standard, adaptive or legacy",
     ),
     ("s3", "InvalidDefaultsMode"): (
         SettingsError,
-        "AWS_DEFAULTS_MODE is not a mode: unset it, or set standard",
+        "AWS_DEFAULTS_MODE, or defaults_mode in the AWS profile, is wrong: set standard",
     ),
     ("s3", "InvalidChecksumConfigError"): (
         SettingsError,
-        "AWS_REQUEST_CHECKSUM_CALCULATION or AWS_RESPONSE_CHECKSUM_VALIDATION is wrong: set when_required",
+        (
+            "AWS_REQUEST_CHECKSUM_CALCULATION or AWS_RESPONSE_CHECKSUM_VALIDATION, or the AWS profile,"
+            " is wrong: set when_required"
+        ),
     ),
     ("s3", "Invalid endpoint"): (
         SettingsError,
-        "S3_ENDPOINT_URL, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL is not a URL: write https://host:port",
+        (
+            "AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or endpoint_url in the AWS profile, is not a URL: write"
+            " https://host:port"
+        ),
     ),
     ("s3", "Unsupported host"): (
         SettingsError,
@@ -177,7 +183,7 @@ REFUSALS: dict[tuple[str, str], Refusal] = {
     ),
     ("s3", "invalid literal for int"): (
         SettingsError,
-        "AWS_MAX_ATTEMPTS is not a whole number: set it, such as 3",
+        "AWS_MAX_ATTEMPTS, or max_attempts in the AWS profile, is not a whole number: set 3",
     ),
     ("s3", "ProxyConnectionError"): (
         SourceUnreachable,

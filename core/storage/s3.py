@@ -10,7 +10,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.exceptions import CredentialRetrievalError
 
-# s3fs retries a broken body only inside its own `_cat_file`, which can't pin the ETag; hence its wrapper.
+# s3fs retries a broken body only inside its own `_cat_file`, which cannot pin the ETag; hence its wrapper.
 from s3fs.core import S3FileSystem, _error_wrapper
 
 from core.errors import SettingsError, SourceForbidden, SourceInvalid
@@ -119,7 +119,8 @@ def _check_ca_bundle(session: Any) -> None:
     except OSError as error:
         reason = "no certificate is in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(
-            f"AWS_CA_BUNDLE: {bundle} cannot be used ({reason}): set it to a PEM file with certificates"
+            f"AWS_CA_BUNDLE, or ca_bundle in the AWS profile: {bundle} cannot be used ({reason}): set it to a"
+            " PEM file with certificates"
         ) from None
 
 

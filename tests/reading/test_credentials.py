@@ -59,6 +59,10 @@ PROFILES = {
         "sso_account_id = 1\nsso_role_name = r\nsso_start_url = https://x.test\nsso_region = us-east-1",
         "run `aws sso login`",
     ),
+    "wrong region": ("region = us east", "or region in the AWS profile"),
+    "wrong number": ("max_attempts = canary", "max_attempts in the AWS profile"),
+    "wrong endpoint": ("endpoint_url = minio:9000", "endpoint_url in the AWS profile"),
+    "missing certificates": ("ca_bundle = /no/file", "ca_bundle in the AWS profile: /no/file"),
     "not an INI file": ("=", "is not in the INI format"),
 }
 
@@ -68,8 +72,8 @@ def test_unusable_aws_profile_is_named(case: str, tmp_path: Path, monkeypatch: p
     lines, words = PROFILES[case]
     (tmp_path / "config").write_text(f"[default]\n{lines}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    found = refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=NOWHERE))
-    assert isinstance(found, SourceForbidden)
+    found = refusal("s3://bucket/x.parquet", Settings())
+    assert isinstance(found, SettingsError if case.startswith(("wrong", "missing")) else SourceForbidden)
     assert words in found.message
 
 
@@ -99,7 +103,7 @@ ENVIRONMENTS = {
     "region": ({**KEYS, "AWS_DEFAULT_REGION": "us east"}, SettingsError, "'us east' is not a region"),
     "endpoint": ({**KEYS, "AWS_ENDPOINT_URL": "minio:9000"}, SettingsError, "AWS_ENDPOINT_URL"),
     "endpoint of S3": ({**KEYS, "AWS_ENDPOINT_URL_S3": "u:canary@minio"}, SettingsError, "AWS_ENDPOINT_URL"),
-    "certificates": ({**KEYS, "AWS_CA_BUNDLE": "/no/file"}, SettingsError, "AWS_CA_BUNDLE: /no/file"),
+    "certificates": ({**KEYS, "AWS_CA_BUNDLE": "/no/file"}, SettingsError, ": /no/file cannot be used"),
     "no certificates": ({**KEYS, "AWS_CA_BUNDLE": __file__}, SettingsError, "no certificate is in it"),
     "retry mode": ({**KEYS, "AWS_RETRY_MODE": "canary"}, SettingsError, "AWS_RETRY_MODE"),
     "attempts": ({**KEYS, "AWS_MAX_ATTEMPTS": "canary"}, SettingsError, "AWS_MAX_ATTEMPTS"),
