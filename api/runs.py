@@ -31,7 +31,8 @@ class RunBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     source_uri: Annotated[StrictStr, StringConstraints(min_length=1, max_length=4096)] = Field(
-        description="A Parquet file or a folder of them, at file://, gs:// or s3://.",
+        description="A Parquet file, a folder of them, or files of a folder by a * in the last segment,"
+        " at file://, gs:// or s3://.",
         examples=["gs://bucket/monthly_account_status.parquet"],
     )
     month: Month = Field(description="The first day of the month.")

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -71,6 +72,13 @@ def _channel(value: str) -> str:
 def _source_prefix(value: str) -> str:
     if not re.match(r"(?i)(file:///|gs://|s3://)", value):
         raise ValueError("each must begin with file:///, gs:// or s3://")
+    return value
+
+
+def _timezone(value: str) -> str:
+    # The list of all names takes some milliseconds to read.
+    if value != "UTC" and value not in available_timezones():
+        raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin")
     return value
 
 
@@ -229,6 +237,10 @@ class Settings(BaseSettings):
     s3_anon: bool = Field(default=False, description="Read `s3://` without credentials.")
     s3_requester_pays: bool = Field(
         default=False, description="Pay for reading a requester pays bucket of S3."
+    )
+    source_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        default="UTC",
+        description="The time zone in which UTC timestamps of `month` and `renewal_date` are dates.",
     )
     source_timeout_seconds: Number = Field(
         default=60,

@@ -6,7 +6,7 @@ from datetime import date
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.domain import months_before
+from core.domain import month_number, months_before
 
 ROWS = pa.schema(
     [
@@ -56,7 +56,8 @@ class Window:
 
     The other accounts' rows of the month can bring no alert. They are counted, as `other_rows`, and of them
     those that lost to a row of the same account, as `other_duplicates`. Rows without `account_id` are in none
-    of this; those of the month are counted.
+    of this; those of the month are counted. `months_not_first_day` counts the rows, among all that were read,
+    whose month is not a first day.
     """
 
     month: date
@@ -68,6 +69,7 @@ class Window:
     other_rows: int
     other_duplicates: int
     rows_without_account_id: int
+    months_not_first_day: int
 
 
 def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.Array | pa.ChunkedArray:
@@ -80,3 +82,12 @@ def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.
 def month_before(month: date) -> date | None:
     """Step back to the first day of the month before, or None before year 1."""
     return months_before(month, 1) if month > date.min else None
+
+
+def may_be_meant(day: date, month: date) -> bool:
+    """Whether `day` is wrong as a month, not being a first day, and is likely to stand for `month`.
+
+    So are the other days of that month, and the day before it, which a time zone makes of its midnight.
+    """
+    near = month_number(day) == month_number(month) or day.toordinal() == month.toordinal() - 1
+    return near and day.day != 1

@@ -120,6 +120,13 @@ def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
             f"Rows of {window.month} without account_id, which can't be alerted: {count}",
             count,
         )
+    if window.months_not_first_day:
+        yield RunWarning(
+            "months_not_first_day",
+            f"Rows that count for no month, as theirs is not a first day: {window.months_not_first_day};"
+            " write month as YYYY-MM-01, or set SOURCE_TIMEZONE to the time zone in which it is midnight",
+            window.months_not_first_day,
+        )
 
 
 def _of_month(rows: pa.Table, month: date) -> pa.Table:

@@ -39,7 +39,7 @@ def load_window(source_uri: str, month: date, settings: Settings) -> Window:
     Raises `InvalidRequest`, a `SourceError`, or `Interrupted` when the process is told to stop.
     """
     source = open_uri(source_uri, settings)
-    window = read_window(source, month, settings.arr_threshold)
+    window = read_window(source, month, settings.arr_threshold, settings.source_timezone)
     source.verify_unchanged()
     logger.info(
         "Read %s at %s: %d rows scanned, %d rows kept, %d possible alerts",
@@ -52,14 +52,14 @@ def load_window(source_uri: str, month: date, settings: Settings) -> Window:
     return window
 
 
-def read_window(source: Source, month: date, arr_threshold: int) -> Window:
-    """Read what the alerts of `month` (a first day) can depend on.
+def read_window(source: Source, month: date, arr_threshold: int, zone: str = "UTC") -> Window:
+    """Read what the alerts of `month` (a first day) can depend on; dates are those of the time `zone`.
 
     Generous, never short: it looks at rows, not at winning rows, so it may keep an account that `dedupe`
     will find to have recovered, and drops one only when a month has no At Risk row of it at all.
     """
     with Workers(source.requests) as workers:
-        reader = _Reader(source, workers)
+        reader = _Reader(source, workers, zone)
         parts = reader.month_parts(month, arr_threshold)
         at_risk = pa.concat_tables([AT_RISK_ROWS.empty_table(), *(part.at_risk for part in parts)])
         accounts = pc.unique(at_risk["account_id"])
@@ -82,6 +82,7 @@ def read_window(source: Source, month: date, arr_threshold: int) -> Window:
             other_rows=other_rows,
             other_duplicates=other_duplicates,
             rows_without_account_id=nameless,
+            months_not_first_day=reader.months_not_first_day,
         )
 
 
@@ -113,18 +114,26 @@ class _Place(NamedTuple):
 class _Reader:
     """The passes over the files, side by side, and which row groups they have decoded."""
 
-    def __init__(self, source: Source, workers: Workers) -> None:
+    def __init__(self, source: Source, workers: Workers, zone: str) -> None:
         self._workers = workers
-        self._files = [AccountFile(source, file, index, workers) for index, file in enumerate(source.files)]
+        self._files = [
+            AccountFile(source, file, index, workers, zone) for index, file in enumerate(source.files)
+        ]
         self._opening: dict[int, Future[None]] = {}
         self._decoded: dict[tuple[int, int], int] = {}
         self._read: dict[tuple[int, int], _Place] = {}
         self._historic: dict[tuple[int, int], frozenset[str]] = {}
+        self._not_first_days: dict[tuple[int, int], int] = {}
 
     @property
     def rows_scanned(self) -> int:
         """Rows of the row groups decoded so far, each row group once."""
         return sum(self._decoded.values())
+
+    @property
+    def months_not_first_day(self) -> int:
+        """Rows of the row groups that were used so far whose month is not a first day."""
+        return sum(self._not_first_days.values())
 
     def month_parts(self, month: date, arr_threshold: int) -> list[MonthPart]:
         """Everything that there is of `month`, in source order."""
@@ -144,6 +153,7 @@ class _Reader:
         parts, rows = [], 0
         for place, part in zip(places, self._workers.each(read, places), strict=True):
             self._historic[place.key] = frozenset(part.historic.to_pylist())
+            self._count(place)
             parts.append(part)
             rows += part.at_risk.num_rows + part.others.num_rows
             _refuse_too_many(rows, month)
@@ -168,14 +178,18 @@ class _Reader:
         of its rows before `month` at once.
         """
         kept = [HISTORY_ROWS.empty_table()]
-        begun: deque[list[Future[pa.Table]]] = deque()
+        begun: deque[list[tuple[_Place, Future[pa.Table]]]] = deque()
         survivors = [len(alive)]
         step = ahead = month_before(month)
         while step and len(alive):
             while ahead and len(begun) < months_ahead(survivors):
                 begun.append(self._begin_history(ahead, month, accounts, alive))
                 ahead = month_before(ahead)
-            rows = pa.concat_tables([rest, *map(wait_for, begun.popleft())])
+            found = []
+            for place, future in begun.popleft():
+                found.append(wait_for(future))
+                self._count(place)
+            rows = pa.concat_tables([rest, *found])
             rows = rows.filter(pc.is_in(rows["account"], value_set=alive))
             kept.append(rows.filter(pc.equal(rows["month"], step)))
             rest = rows.filter(pc.less(rows["month"], step))
@@ -187,7 +201,7 @@ class _Reader:
 
     def _begin_history(
         self, earlier: date, month: date, accounts: pa.Array, alive: pa.Array
-    ) -> list["Future[pa.Table]"]:
+    ) -> list[tuple[_Place, "Future[pa.Table]"]]:
         """Begin to read the row groups that may hold rows of `earlier` and were not read before."""
         unread = [place for place in self._places(earlier) if place.key not in self._read]
         if not unread:
@@ -216,8 +230,11 @@ class _Reader:
                 places = pa.array([placed[name] for name in names], pa.int32())
             if len(wanted):
                 self._decoded[place.key] = place.group.rows
-                begun.append(self._workers.submit(read, place, wanted, places))
+                begun.append((place, self._workers.submit(read, place, wanted, places)))
         return begun
+
+    def _count(self, place: _Place) -> None:
+        self._not_first_days[place.key] = self._files[place.file].months_not_first_day(place.group)
 
     def _with_times(self, rows: pa.Table) -> pa.Table:
         """Make rows of `HISTORY_ROWS` such of `ROWS`, with times where rows disagree on `at_risk`."""

@@ -18,18 +18,20 @@ from core.parquet.columns import (
     as_strings,
     by_value,
     check_ids,
-    check_schema,
+    count_not_first_days,
     cut,
-    days,
+    dates,
+    in_calendar,
     index_in,
     instant,
     is_at_risk,
+    no_values,
     whole_numbers,
 )
-from core.parquet.footer import Footer, RowGroup, read_footer
+from core.parquet.footer import INT96_UNIT, Footer, RowGroup, read_footer
 from core.storage import Source, SourceFile
 from core.storage.ranges import Pieces, coalesce
-from core.window import DETAILS, month_before, passes_threshold
+from core.window import DETAILS, may_be_meant, month_before, passes_threshold
 from core.workers import Workers
 
 BATCH_ROWS = 65_536
@@ -44,6 +46,7 @@ MAX_FILE_ROWS = 2**40
 """Positions of one file's rows; 2^23 files of as many rows fit into an int64."""
 
 KEYS = ("account_id", MONTH, "status")
+DATES = (MONTH, "renewal_date")
 OF_THE_MONTH = (*KEYS, "arr", "updated_at")
 OF_EARLIER_MONTHS = (*KEYS, "updated_at")
 OF_ALERTS = tuple(DETAILS.names[1:])
@@ -71,7 +74,7 @@ TIMES = pa.schema([("position", pa.int64()), ("updated_seconds", pa.int64()), ("
 NO_OTHERS = pa.table(
     {
         "account_id": pa.nulls(0, pa.large_string()),
-        "updated_at": pa.nulls(0),
+        "updated_at": pa.nulls(0, pa.timestamp("us")),
         "position": pa.nulls(0, pa.int64()),
     }
 )
@@ -100,25 +103,35 @@ class MonthPart:
 class AccountFile:
     """One file of the source. Its methods may be called by many threads at once, once it is opened."""
 
-    def __init__(self, source: Source, file: SourceFile, index: int, workers: Workers) -> None:
+    def __init__(self, source: Source, file: SourceFile, index: int, workers: Workers, zone: str) -> None:
         self._source = source
         self._file = file
         self._first_position = index * MAX_FILE_ROWS
         self._workers = workers
         self._footer: Footer | None = None
         self._kept: dict[int, Pieces] = {}
+        self._zone = zone
+        self._not_first_days: dict[int, int] = {}
+
+    def months_not_first_day(self, group: RowGroup) -> int:
+        """How many rows of a row group, decoded before, have a month that is not a first day."""
+        return self._not_first_days[group.indices.start]
 
     def may_hold(self, month: date) -> bool:
-        """Whether its partition lets it hold rows of `month`; if not, nothing of it is ever read."""
-        return self._file.month is None or self._file.month == month
+        """Whether its partition lets it hold rows of `month`, or of a day that stands for it."""
+        own = self._file.month
+        return own is None or own == month or may_be_meant(own, month)
 
     def open(self) -> None:
         """Read and check the footer, if that was not done before."""
         if self._footer is None:
             with self._named():
-                footer = read_footer(self._source, self._file)
-                check_schema(self._file.path, footer.schema, partitioned=self._file.month is not None)
-            self._footer = footer
+                self._footer = footer = read_footer(self._source, self._file, self._zone)
+            doubtful = sorted(footer.unreadable - footer.untyped)
+            for group in footer.groups if doubtful else ():
+                with self._fetched(group, doubtful) as pieces:
+                    for _ in self._batches(pieces, group, doubtful, BATCH_ROWS):
+                        pass  # It refuses a value.
 
     def groups(self, month: date) -> list[RowGroup]:
         """List the row groups that may hold rows of `month`, in file order; the file was opened before."""
@@ -126,7 +139,7 @@ class AccountFile:
 
     def holds_only(self, group: RowGroup, month: date) -> bool:
         """Whether all rows of a row group are of `month`, by its partition or statistics."""
-        return self._file.month is not None or group.is_only(month)
+        return group.is_only(month) if self._file.month is None else self._file.month == month
 
     def may_hold_accounts(self, group: RowGroup, account_ids: Sequence[str]) -> Sequence[str]:
         """Which of `account_ids`, in order, can be in this row group, by its statistics."""
@@ -194,8 +207,8 @@ class AccountFile:
 
     def _month_rows(self, batch: pa.RecordBatch, month: date) -> tuple[pa.Table, pa.RecordBatch, int]:
         """Find the At Risk rows (of `AT_RISK_ROWS`), the others, and how many have no account."""
-        if self._file.month is None:
-            batch = batch.filter(pc.equal(batch[MONTH].cast(pa.date32()), month))
+        if self._file.month != month:
+            batch = batch.filter(pc.equal(batch[MONTH], month))
         named = by_value(batch["account_id"], lambda ids: pc.not_equal(ids.cast(pa.large_string()), ""))
         rows = batch.filter(named)
         at_risk = is_at_risk(rows["status"])
@@ -219,14 +232,14 @@ class AccountFile:
             found = _take(batch, positions)
             texts = [name for name in OF_ALERTS if name != "renewal_date"]
             columns = {name: by_value(found[name], lambda text: cut(as_strings(text))) for name in texts}
-            columns |= {"position": found["position"], "renewal_date": days(found["renewal_date"])}
+            columns |= {"position": found["position"], "renewal_date": in_calendar(found["renewal_date"])}
             parts.append(pa.table([columns[name] for name in DETAILS.names], schema=DETAILS))
         return pa.concat_tables(parts)
 
     def _keep(self, pieces: Pieces, group: RowGroup) -> None:
         """Keep what `history` and `times` will ask of this row group, if there is room for it."""
         footer = self._opened()
-        names = [name for name in OF_EARLIER_MONTHS if name in footer.columns]
+        names = [name for name in OF_EARLIER_MONTHS if name in footer.names]
         kept = pieces.only([chunk for name in names for chunk in footer.chunks(group, name)])
         if self._workers.may_keep(kept.held):
             self._kept[group.indices.start] = kept
@@ -241,7 +254,7 @@ class AccountFile:
                 yield kept
             return
         with self._named():
-            present = [name for name in columns if name in footer.columns]
+            present = [name for name in columns if name in footer.names]
             ranges = coalesce(chunk for name in present for chunk in footer.chunks(group, name))
             with self._workers.fetching(sum(end - start for start, end in ranges)):
                 pieces = Pieces(footer.size, ranges, footer.read(self._source, self._file, ranges))
@@ -256,16 +269,17 @@ class AccountFile:
         A column that the file lacks is made up.
         """
         footer = self._opened()
-        present = [name for name in columns if name in footer.columns]
-        if self._file.month is not None and MONTH in present:
-            present.remove(MONTH)
+        present = [name for name in columns if name in footer.names]
         parquet = pq.ParquetFile(
             pieces,
             metadata=footer.metadata,
             # Of several row groups each has its own, and Arrow would give their rows one by one.
             read_dictionary=[
-                name for name in present if len(group.indices) == 1 and self._is_repetitive(group, name)
+                footer.names[name]
+                for name in present
+                if len(group.indices) == 1 and self._is_repetitive(group, name)
             ],
+            coerce_int96_timestamp_unit=INT96_UNIT,
             page_checksum_verification=True,
             pre_buffer=False,
         )
@@ -274,17 +288,35 @@ class AccountFile:
         if a_row > MAX_ROW_BYTES:
             raise pa.ArrowInvalid(f"its rows of {a_row:,.0f} bytes each would take all memory")
         rows = max(1, min(rows, int(BATCH_BYTES // max(a_row, 1))))
+        wanted = [footer.names[name] for name in present]
+        not_first_days = 0
         for batch in parquet.iter_batches(
-            rows, row_groups=[*group.indices], columns=present, use_threads=False
+            rows, row_groups=[*group.indices], columns=wanted, use_threads=False
         ):
             count = batch.num_rows
-            made = {name: _without_views(batch[name]) for name in present}
+            made = {name: self._values(name, batch[footer.names[name]]) for name in present}
             for name in columns:
                 if name not in made:
                     value = pa.scalar(self._file.month, pa.date32()) if name == MONTH else pa.scalar(None)
                     made[name] = pa.repeat(value, count)
+            if MONTH in made:
+                not_first_days += count_not_first_days(made[MONTH])
             yield pa.record_batch({**made, "position": pa.arange(row, row + count)})
             row += count
+        if MONTH in columns:
+            self._not_first_days[group.indices.start] = not_first_days
+
+    def _values(self, name: str, column: pa.Array) -> pa.Array:
+        """Give a decoded column a type that the stages can work with."""
+        footer = self._opened()
+        if name in footer.unreadable:
+            return no_values(self._file.path, name, column)
+        if name in DATES:
+            if name in footer.int96 and column.type.tz is None:
+                column = column.cast(pa.timestamp(INT96_UNIT, "UTC"))
+            return dates(column, self._zone)
+        # Arrow (26.0) can't filter string views.
+        return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
     def _is_repetitive(self, group: RowGroup, name: str) -> bool:
         with self._named():
@@ -309,7 +341,7 @@ class AccountFile:
 
 def _history_rows(batch: pa.RecordBatch, before: date, accounts: pa.Array) -> pa.Table:
     account = index_in(batch["account_id"], accounts)
-    months = batch[MONTH].cast(pa.date32())
+    months = batch[MONTH]
     wanted = pc.and_(account.is_valid(), pc.fill_null(pc.less(months, before), fill_value=False))
     columns = [account, months, batch["status"], batch["position"]]
     account, months, status, position = (column.filter(wanted) for column in columns)
@@ -321,11 +353,6 @@ def _take(batch: pa.RecordBatch, positions: pa.Array) -> pa.RecordBatch:
     first = batch["position"][0].as_py()
     inside = pc.and_(pc.greater_equal(positions, first), pc.less(positions, first + batch.num_rows))
     return batch.take(pc.subtract(positions.filter(inside), first))
-
-
-def _without_views(column: pa.Array) -> pa.Array:
-    """Turn string views, which Arrow (26.0) can't filter, into strings."""
-    return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
 
 def _reason(error: Exception) -> str:

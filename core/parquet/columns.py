@@ -8,11 +8,14 @@ import pyarrow.compute as pc
 
 from core.domain import AT_RISK
 from core.errors import SourceInvalid
+from core.storage.folder import partition_of
 from core.window import LONGEST_ID, LONGEST_TEXT
 
 OWNER = "account_owner"
 MONTH = "month"
 DECIMAL_DIGITS = 76
+UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
+"""The names of the zone of timestamps that are only known to be instants."""
 
 
 def _is_string(kind: pa.DataType) -> bool:
@@ -29,9 +32,11 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-STRING = ("a string", _is_string)
-DATE = ("a date or timestamp", _is_date)
-EXPECTED: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
+STRING = ("a string", _is_string, pa.large_string())
+DATE = ("a date or timestamp", _is_date, pa.date32())
+NUMBER = ("a whole number", _is_number, pa.int64())
+TIMESTAMP = ("a timestamp", pa.types.is_timestamp, pa.timestamp("us"))
+EXPECTED: dict[str, tuple[str, Callable[[pa.DataType], bool], pa.DataType]] = {
     "account_id": STRING,
     "account_name": STRING,
     "account_region": STRING,
@@ -39,26 +44,61 @@ EXPECTED: dict[str, tuple[str, Callable[[pa.DataType], bool]]] = {
     "status": STRING,
     "renewal_date": DATE,
     OWNER: STRING,
-    "arr": ("a whole number", _is_number),
-    "updated_at": ("a timestamp", pa.types.is_timestamp),
+    "arr": NUMBER,
+    "updated_at": TIMESTAMP,
 }
+"""What each column must be, the check of its type, and the type that stands for it where it has no values."""
 
 
-def check_schema(path: str, schema: pa.Schema, *, partitioned: bool) -> None:
-    """Raise `SourceInvalid` unless the file at `path` has the columns of the spec, in types that we can read.
+def find_columns(path: str, key: str, schema: pa.Schema, *, partitioned: bool) -> dict[str, str]:
+    """Return the name that each column of the specification has in the file at `path`, or `key` in its store.
 
-    A file that is `partitioned` by month needs no such column.
+    An exact name wins; otherwise a single one that differs in case, blanks around it or a byte order mark is
+    taken. The column of a file's month is left out where it is `partitioned` by month. Raises `SourceInvalid`
+    for a column that is missing or there twice.
     """
-    for name, (expected, accepts) in EXPECTED.items():
-        fields = schema.get_all_field_indices(name)
-        if not fields and (name == OWNER or (name == MONTH and partitioned)):
+    alike: dict[str, list[str]] = {}
+    for name in schema.names:
+        alike.setdefault(name.strip("\ufeff\xa0 \t\r\n").lower(), []).append(name)
+    names = {}
+    for name in EXPECTED:
+        if name == MONTH and partitioned:
             continue
-        if len(fields) != 1:
-            raise SourceInvalid(f"{path}: column {name} is {'there twice' if fields else 'missing'}")
-        found = schema.field(fields[0]).type
-        # Writers give a column without a single value the type null.
-        if not accepts(found) and not pa.types.is_null(found):
-            raise SourceInvalid(f"{path}: column {name} must be {expected}, but it is {found}")
+        candidates = alike.get(name, [])
+        found = [candidate for candidate in candidates if candidate == name] or candidates
+        if len(found) > 1:
+            raise SourceInvalid(
+                f"{path}: {len(found)} columns may be {name}: {', '.join(map(repr, found))}; keep one of them"
+            )
+        if found:
+            names[name] = found[0]
+        elif folder := partition_of(key, name):
+            raise SourceInvalid(
+                f"{path}: column {name} is missing: its value is a partition of the folder ({folder});"
+                + (
+                    f" give the folder above {folder} as source_uri"
+                    if name == MONTH
+                    else f" only the month may be one: write {name} into the files, too"
+                )
+            )
+        elif name != OWNER:
+            raise SourceInvalid(f"{path}: column {name} is missing: add it to the export")
+    return names
+
+
+def is_readable(name: str, kind: pa.DataType) -> bool:
+    """Whether values of `kind` can be those of the column `name`."""
+    return EXPECTED[name][1](kind)
+
+
+def no_values(path: str, name: str, column: pa.Array) -> pa.Array:
+    """Return the nulls of a column whose type is not readable; raise `SourceInvalid` if it has a value."""
+    expected, _, kind = EXPECTED[name]
+    if column.null_count < len(column):
+        raise SourceInvalid(
+            f"{path}: column {name} must be {expected}, but it is {column.type}: convert it in the export"
+        )
+    return pa.nulls(len(column), kind)
 
 
 def by_value(column: pa.Array, function: Callable[[pa.Array], pa.Array]) -> pa.Array:
@@ -96,7 +136,7 @@ def index_in(column: pa.Array, values: pa.Array) -> pa.Array:
     """Find the place of each string in `values` (large_string); null where it is not there."""
 
     def find(strings: pa.Array) -> pa.Array:
-        if pa.types.is_string_view(strings.type) or pa.types.is_null(strings.type):
+        if pa.types.is_string_view(strings.type):
             strings = strings.cast(pa.large_string())
         return pc.index_in(strings, value_set=values.cast(strings.type))
 
@@ -123,9 +163,6 @@ def whole_numbers(values: pa.Array) -> pa.Array:
 
 def instant(updated_at: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Split timestamps of any unit (UTC, if without a zone) into seconds, rounded down, and nanoseconds."""
-    if pa.types.is_null(updated_at.type):
-        nothing = updated_at.cast(pa.int64())
-        return nothing, nothing
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[updated_at.type.unit]
     ticks = updated_at.cast(pa.int64())
     seconds = pc.divide(ticks, per_second)  # It rounds towards zero …
@@ -136,8 +173,25 @@ def instant(updated_at: pa.Array) -> tuple[pa.Array, pa.Array]:
     return seconds, pc.multiply(rest, 10**9 // per_second)
 
 
-def days(dates: pa.Array) -> pa.Array:
-    """Cast dates to days; null what no calendar of Python's holds, before year 1 or after 9999."""
-    dates = dates.cast(pa.date32())
-    inside = pc.and_(pc.greater_equal(dates, date.min), pc.less_equal(dates, date.max))
-    return pc.if_else(inside, dates, pa.scalar(None, pa.date32()))
+def dates(values: pa.Array, zone: str) -> pa.Array:
+    """Cast dates or timestamps to days (date32).
+
+    Timestamps in UTC are dates in the time zone `zone`, those in another zone are dates in their own.
+    """
+    kind = values.type
+    if pa.types.is_timestamp(kind) and kind.tz in UTC:
+        values = values.cast(pa.timestamp(kind.unit, None if zone in UTC else zone))
+    return values.cast(pa.date32())
+
+
+def in_calendar(days: pa.Array) -> pa.Array:
+    """Null the days (date32) that no calendar of Python's holds, before year 1 or after 9999."""
+    inside = pc.and_(pc.greater_equal(days, date.min), pc.less_equal(days, date.max))
+    return pc.if_else(inside, days, pa.scalar(None, pa.date32()))
+
+
+def count_not_first_days(days: pa.Array) -> int:
+    """Count the days (date32) that are not the first of a month."""
+    different = pc.unique(days)
+    others = different.filter(pc.not_equal(pc.day(different), 1))
+    return pc.sum(pc.is_in(days, value_set=others)).as_py() or 0 if len(others) else 0

@@ -5,15 +5,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.parquet.columns import MONTH
+from core.parquet.columns import MONTH, dates, find_columns, is_readable
 from core.parquet.thrift import dictionary_size, statistics_lengths
 from core.storage import Source, SourceFile
 from core.storage.source import Bytes, Range
+from core.window import may_be_meant
 
 MAGIC = b"PAR1"
 TAIL = 8
@@ -29,6 +30,9 @@ PAGE_HEADER = 256
 """Bytes in which the header of a page surely ends, when it is that of a dictionary."""
 FIXED_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 """Bytes of a value of each physical type that has one width."""
+INT96 = "INT96"
+INT96_UNIT = "us"
+"""In nanoseconds, Arrow's default, its dates after 2262 would wrap around."""
 REPETITIVE_BYTES = 4
 """Less than so much a value, before compression, and the chunk must be mostly a dictionary's indices."""
 
@@ -58,8 +62,13 @@ class RowGroup:
         )
 
     def may_hold(self, month: date) -> bool:
-        """Whether a row of `month` can be in it, give or take a day: statistics are in UTC, months local."""
-        return self.months is None or self.months[0] - 1 <= month.toordinal() <= self.months[1] + 1
+        """Whether a row of `month`, or of a day that may be meant as it, can be in it."""
+        if self.months is None:
+            return True
+        least, greatest = self.months
+        return least <= month.toordinal() <= greatest or any(
+            may_be_meant(date.fromordinal(day), month) for day in self.months
+        )
 
     def is_since(self, month: date | None) -> bool:
         """Whether none of its rows is of a month before `month`, as far as the statistics tell."""
@@ -73,21 +82,31 @@ class RowGroup:
 class Footer:
     """The footer of one file.
 
-    `size` is the file's, in bytes; `metadata` as Arrow read it from the bytes `thrift`; `tail` the data that
-    came along with it, from just before the footer; `month` that of the file's partition, if there is one.
+    `metadata` is as Arrow read it from the bytes `thrift`; `tail` is the data that came along with it, from
+    just before the footer; `zone` is the time zone in which months in UTC are dates. `names` has the columns
+    that are there, with the names that they have in the file. Those of `unreadable` have a type that can't
+    be read, those of `untyped` among them the type null.
     """
 
     def __init__(
-        self, size: int, parquet: pq.ParquetFile, thrift: bytes, tail: bytes, month: date | None
+        self, file: SourceFile, parquet: pq.ParquetFile, thrift: bytes, tail: bytes, zone: str
     ) -> None:
-        self.size = size
+        self.size = file.stored.size
         self.metadata: pq.FileMetaData = parquet.metadata
-        self.schema: pa.Schema = parquet.schema_arrow
-        columns = range(self.metadata.num_columns)
-        self.columns = {self.metadata.schema.column(index).path: index for index in columns}
-        self._tail = (size - TAIL - self.metadata.serialized_size - len(tail), tail)
+        schema: pa.Schema = parquet.schema_arrow
+        self.names = find_columns(file.path, file.stored.key, schema, partitioned=file.month is not None)
+        kinds = {name: schema.field(found).type for name, found in self.names.items()}
+        self.unreadable = frozenset(name for name, kind in kinds.items() if not is_readable(name, kind))
+        self.untyped = frozenset(name for name, kind in kinds.items() if pa.types.is_null(kind))
+        paths = [self.metadata.schema.column(index).path for index in range(self.metadata.num_columns)]
+        self._leaves = {name: _leaves(paths, found) for name, found in self.names.items()}
+        physical = self.metadata.schema.column
+        self.int96 = frozenset(
+            name for name, (leaf, *_) in self._leaves.items() if physical(leaf).physical_type == INT96
+        )
+        self._tail = (self.size - TAIL - self.metadata.serialized_size - len(tail), tail)
         self._checked: set[int] = set()
-        self.groups = tuple(_together(self._row_groups(month, thrift)))
+        self.groups = tuple(_together(self._row_groups(kinds.get(MONTH), thrift, zone)))
 
     def chunks(self, group: RowGroup, name: str) -> list[Range]:
         """Where the column `name` of a row group lies."""
@@ -95,7 +114,8 @@ class Footer:
 
     def is_repetitive(self, group: RowGroup, name: str) -> bool:
         """Whether the strings in `name` repeat so much that looking at each once pays."""
-        if self.metadata.schema.column(self.columns[name]).physical_type != "BYTE_ARRAY":
+        leaf = self.metadata.schema.column(self._leaves[name][0])
+        if name in self.unreadable or leaf.physical_type != "BYTE_ARRAY":
             return False
         chunks = self._chunks(group, name)
         # Strings stored as differences are small too, but Arrow (26.0) makes no dictionary of them.
@@ -118,7 +138,9 @@ class Footer:
 
     def between(self, group: RowGroup, name: str, values: Sequence[str]) -> Sequence[str]:
         """Which of `values`, in order, lie between what the statistics of `name` call least and greatest."""
-        column = self.metadata.schema.column(self.columns[name])
+        if name in self.unreadable:
+            return values
+        column = self.metadata.schema.column(self._leaves[name][0])
         least, greatest = [], []
         for chunk in self._chunks(group, name):
             match _least_and_greatest(column, chunk):
@@ -143,27 +165,34 @@ class Footer:
 
     def _chunks(self, group: RowGroup, name: str) -> list[pq.ColumnChunkMetaData]:
         if group.indices.start not in self._checked:
-            _check_chunks(self.metadata, self.size, [*group.indices], [*self.columns])
+            _check_chunks(self.metadata, self.size, [*group.indices], [*self.names.values()])
             self._checked.add(group.indices.start)
-        column = self.columns[name]
-        return [self.metadata.row_group(index).column(column) for index in group.indices]
+        groups = [self.metadata.row_group(index) for index in group.indices]
+        return [one.column(leaf) for one in groups for leaf in self._leaves[name]]
 
-    def _row_groups(self, partition: date | None, thrift: bytes) -> Iterator[RowGroup]:
-        column = self.columns.get(MONTH) if partition is None else None
-        if column is not None:
-            _check_chunks(self.metadata, self.size, [*range(self.metadata.num_row_groups)], [MONTH])
-            _check_statistics(thrift, self.metadata.schema.column(column), column)
+    def _row_groups(self, kind: pa.DataType | None, thrift: bytes, zone: str) -> Iterator[RowGroup]:
+        leaf = None if kind is None or MONTH in self.unreadable else self._leaves[MONTH][0]
+        if leaf is not None:
+            every = [*range(self.metadata.num_row_groups)]
+            _check_chunks(self.metadata, self.size, every, [self.names[MONTH]])
+            _check_statistics(thrift, self.metadata.schema.column(leaf), leaf)
         first_row = 0
         for index in range(self.metadata.num_row_groups):
             group = self.metadata.row_group(index)
-            months = (
-                None if column is None else _months(self.metadata.schema.column(column), group.column(column))
-            )
+            months = None
+            if leaf is not None:
+                months = _months(self.metadata.schema.column(leaf), group.column(leaf), kind, zone)
             if group.num_rows:
                 yield RowGroup(
                     range(index, index + 1), first_row, group.num_rows, group.total_byte_size, months
                 )
             first_row += group.num_rows
+
+
+def _leaves(paths: Sequence[str], name: str) -> list[int]:
+    """Find the places in the file of the column `name`: several, where it is nested."""
+    whole = [place for place, path in enumerate(paths) if path == name]
+    return whole or [place for place, path in enumerate(paths) if path.startswith(f"{name}.")]
 
 
 def _together(groups: Iterable[RowGroup]) -> Iterator[RowGroup]:
@@ -181,7 +210,7 @@ def _together(groups: Iterable[RowGroup]) -> Iterator[RowGroup]:
         yield last
 
 
-def read_footer(source: Source, file: SourceFile) -> Footer:
+def read_footer(source: Source, file: SourceFile, zone: str) -> Footer:
     """Read the footer of `file` with one request, or two when it is long; raises whatever Arrow does."""
     size = file.stored.size
     # A footer grows with the file; what is read too much of a small one is kept, and not read again.
@@ -192,9 +221,9 @@ def read_footer(source: Source, file: SourceFile) -> Footer:
     if len(end) < footer <= size and end.endswith(MAGIC):
         end = bytes(source.read(file, [(size - footer, first)])[0]) + end
     # Arrow sees no more than the footer, and says what is wrong with it.
-    parquet = pq.ParquetFile(pa.BufferReader(MAGIC + end[-footer:]))
+    parquet = pq.ParquetFile(pa.BufferReader(MAGIC + end[-footer:]), coerce_int96_timestamp_unit=INT96_UNIT)
     tail = end[: max(0, len(end) - footer)]
-    return Footer(size, parquet, end[-footer:-TAIL], tail, file.month)
+    return Footer(file, parquet, end[-footer:-TAIL], tail, zone)
 
 
 class _WouldReadError(Exception):
@@ -257,13 +286,20 @@ def _check_statistics(footer: bytes, column: pq.ColumnSchema, index: int) -> Non
         raise ValueError(f"the footer contradicts itself about the statistics of {column.path}")
 
 
-def _months(column: pq.ColumnSchema, chunk: pq.ColumnChunkMetaData) -> tuple[int, int] | None:
+def _months(
+    column: pq.ColumnSchema, chunk: pq.ColumnChunkMetaData, kind: pa.DataType, zone: str
+) -> tuple[int, int] | None:
     """Find the days, as ordinals, between which the statistics say that all months are, or None."""
     found = _least_and_greatest(column, chunk)
-    if found is None:
+    if found is None or not all(isinstance(value, date) for value in found):
         return None
-    least, greatest = (_day(value) for value in found)
-    return None if least is None or greatest is None else (least.toordinal(), greatest.toordinal())
+    with suppress(ArithmeticError, ValueError, pa.ArrowException):
+        values = pa.array(found, pa.date32())
+        if pa.types.is_timestamp(kind):
+            values = pa.array(found, pa.timestamp("us", kind.tz and "UTC")).cast(pa.timestamp("us", kind.tz))
+        least, greatest = dates(values, zone).to_pylist()
+        return least.toordinal(), greatest.toordinal()
+    return None
 
 
 def _least_and_greatest(
@@ -272,15 +308,11 @@ def _least_and_greatest(
     if chunk.physical_type != column.physical_type:
         # `_check_chunks` does not see this one, and asking for the statistics would end the process too.
         raise ValueError(f"the footer contradicts itself about the type of {column.path}")
+    if column.physical_type == INT96:
+        return None  # Writers order their bytes in different ways.
     # Values may lie outside Python's calendar, be no UTF-8, or of a type whose statistics Arrow doesn't know.
     with suppress(ArithmeticError, NotImplementedError, ValueError, pa.ArrowException):
         statistics = chunk.statistics
         if statistics is not None and statistics.has_min_max:
             return statistics.min, statistics.max
     return None
-
-
-def _day(value: object) -> date | None:
-    if isinstance(value, datetime):
-        return value.date()
-    return value if isinstance(value, date) else None

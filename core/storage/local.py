@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -16,8 +16,9 @@ from core.errors import (
     SourceUnreachable,
 )
 from core.settings import Settings
+from core.storage.folder import NOT_DATA, data_names
 from core.storage.location import Location, is_path_allowed
-from core.storage.source import NOT_DATA, Bytes, Listing, Range, StoredFile, is_data
+from core.storage.source import Bytes, Listing, Range, StoredFile
 
 
 class LocalStore:
@@ -32,9 +33,11 @@ class LocalStore:
         """See `Store`."""
         path = location.path
         with _mapped(location.uri):
-            if stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116 - one stat tells every kind of file apart
-                return Listing(is_folder=True, files=tuple(self._walk(path)))
-            return Listing(is_folder=False, files=(self._stored(path, os.path.basename(path)),))  # noqa: PTH119
+            # One stat tells every kind of file apart.
+            if location.pattern is None and not stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116
+                return Listing(is_folder=False, files=(self._stored(path, os.path.basename(path)),))  # noqa: PTH119
+            names = data_names(location, self._names(path, deep=location.pattern is None))
+        return Listing(is_folder=True, files=tuple(self._data_files(path, names)))
 
     def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:
         """See `Store`; it goes through no buffer of Python's."""
@@ -49,23 +52,28 @@ class LocalStore:
             finally:
                 os.close(descriptor)
 
-    def _walk(self, root: str) -> Iterator[StoredFile]:
-        """Find the data files by their names first: what is none may be a broken link or lead anywhere."""
+    def _names(self, root: str, *, deep: bool) -> Iterator[str]:
+        """Yield the names in a folder, relative to it; names of folders that are not entered end in `/`."""
         seen = {os.path.realpath(root)}
         for folder, folders, names in os.walk(root, followlinks=True, onerror=_raise):
-            folders[:] = [name for name in folders if not name.startswith(NOT_DATA)]
+            here = os.path.relpath(folder, root)
+            inside = "" if here == "." else f"{here}/"
+            yield from (inside + name for name in names)
             for name in list(folders):
+                if not deep or name.startswith(NOT_DATA):
+                    folders.remove(name)
+                    yield f"{inside}{name}/"
+                    continue
                 real = self._real_path(os.path.join(folder, name))  # noqa: PTH118 - text paths, as os.walk's
                 if real in seen:
                     folders.remove(name)  # A link back to where we were would go round for ever.
                 seen.add(real)
-            for name in names:
-                path = os.path.join(folder, name)  # noqa: PTH118
-                relative = os.path.relpath(path, root)
-                if is_data(relative):
-                    with _mapped(relative):
-                        stored = self._stored(path, relative)
-                    yield stored
+
+    def _data_files(self, root: str, names: Iterable[str]) -> Iterator[StoredFile]:
+        """Look at the data files only: anything else may be a broken link or lead anywhere."""
+        for name in names:
+            with _mapped(name):
+                yield self._stored(f"{root}/{name}", name)
 
     def _stored(self, path: str, relative: str) -> StoredFile:
         real = self._real_path(path)

@@ -19,12 +19,14 @@ class Location:
     """A parsed source URI, free of credentials, so that messages may show it.
 
     `path` is absolute and percent-decoded for `file`, and `bucket/key`, literal, for the clouds; a slash at
-    its end, which asks for a folder, is kept in `uri` alone.
+    its end, which asks for a folder, is kept in `uri` alone. A last segment with a `*` is the `pattern`
+    that selects files of the folder `path`.
     """
 
     uri: str
     scheme: str
     path: str
+    pattern: str | None = None
 
     @property
     def wants_folder(self) -> bool:
@@ -65,11 +67,22 @@ def parse_source(source_uri: str) -> Location:
         )
     if not source_uri.isprintable():
         raise InvalidRequest("source_uri must not hold line breaks or other unprintable characters")
+    folder, _, last = (slash + path).rpartition("/")
+    if "*" in folder:
+        raise InvalidRequest(
+            "source_uri may have a * only in its last segment, where it selects files of the folder"
+            " (write %2A for a * in the name of a local file or folder)"
+        )
+    pattern = last if "*" in last else None
+    if pattern is not None:
+        path = folder.removeprefix("/")
     if scheme.lower() == "file":
-        return Location(source_uri, "file", _local_path(authority, slash + path))
+        return Location(
+            source_uri, "file", _local_path(authority, slash + path), pattern and unquote(pattern)
+        )
     if not _BUCKET.fullmatch(authority):
         raise InvalidRequest(f"source_uri names no bucket: write {scheme.lower()}://bucket/path")
-    return Location(source_uri, scheme.lower(), f"{authority}/{path}".rstrip("/"))
+    return Location(source_uri, scheme.lower(), f"{authority}/{path}".rstrip("/"), pattern)
 
 
 def _local_path(host: str, path: str) -> str:
@@ -108,8 +121,8 @@ def _allowed_paths(allowed_sources: list[str]) -> list[str]:
         try:
             location = parse_source(prefix)
         except RiskAlertsError:
-            continue  # A prefix that is no source leads nowhere: better closed than open.
-        if location.scheme == "file":
+            continue  # A prefix that is no source, or has a *, leads nowhere: better closed than open.
+        if location.scheme == "file" and location.pattern is None:
             paths.append(os.path.realpath(location.path))
     return paths
 

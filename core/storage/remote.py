@@ -22,6 +22,7 @@ from core.errors import (
 )
 from core.settings import Settings
 from core.stopping import wait_for
+from core.storage.folder import data_names
 from core.storage.location import Location
 from core.storage.refusals import refusal
 from core.storage.source import Bytes, Listing, Range, StoredFile
@@ -57,17 +58,28 @@ class RemoteStore(ABC):
     def find(self, location: Location) -> Listing:
         """See `Store`."""
         path = location.path
+        if location.pattern is not None:
+            children = self._call(location.uri, self._fs._ls, path, detail=True)  # noqa: SLF001
+            return self._listing(location, {child["name"]: child for child in children})
         if "/" in path and not location.wants_folder:
             info = self._call(location.uri, self._fs._info, path)  # noqa: SLF001 - the public one has no deadline
             if info["type"] == "file":
                 return Listing(is_folder=False, files=(self._stored(info, path.rsplit("/", 1)[-1]),))
         found = self._call(location.uri, self._fs._find, path, detail=True, **self._find_options)  # noqa: SLF001
-        root = f"{path}/"
-        objects = [info for name, info in found.items() if name.startswith(root) and info["type"] == "file"]
-        if not objects:
+        return self._listing(location, found)
+
+    def _listing(self, location: Location, found: dict[str, dict[str, Any]]) -> Listing:
+        """Choose the data files among what is in the folder of `location`."""
+        root = f"{location.path}/"
+        inside = {
+            name.removeprefix(root) + ("" if info["type"] == "file" else "/"): info
+            for name, info in found.items()
+            if name.startswith(root)
+        }
+        if not inside:
             raise SourceNotFound(f"{location.uri}: no such object or folder: check source_uri")
-        files = tuple(self._stored(info, info["name"].removeprefix(root)) for info in objects)
-        return Listing(is_folder=True, files=files)
+        names = data_names(location, inside)
+        return Listing(is_folder=True, files=tuple(self._stored(inside[name], name) for name in names))
 
     def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:
         """See `Store`; each range has the whole `SOURCE_TIMEOUT_SECONDS`, as all are asked for at once."""

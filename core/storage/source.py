@@ -1,27 +1,20 @@
 """A resolved source: which files it has, in which version, and how their bytes are read."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol, TypeAlias
-from urllib.parse import unquote
 
 import pyarrow as pa
 
-from core.errors import SourceChanged, SourceInvalid, SourceNotFound, SourceUnreachable
+from core.errors import SourceChanged, SourceNotFound, SourceUnreachable
+from core.storage.folder import is_without_month, partition_month
 from core.storage.location import Location
 
-PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
 Range = tuple[int, int]
 """The first byte, and the one after the last."""
 Bytes: TypeAlias = bytes | pa.Buffer
-NOT_DATA = ("_", ".")
-"""How names begin that Spark and others keep for notes of their own."""
-NO_PARTITION_VALUE = "__HIVE_DEFAULT_PARTITION__"
-
-_MIDNIGHT = re.compile(r"(?:[ T]00:00(?::00(?:\.0+)?)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +34,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a store found at a location: the one file, or everything in the folder."""
+    """What a store found at a location: the one file, or the data files of the folder, in name order."""
 
     is_folder: bool
     files: tuple[StoredFile, ...]
@@ -66,8 +59,8 @@ class Store(Protocol):
 class SourceFile:
     """One Parquet file of a source.
 
-    `path` is unique in the source; `month` is what the Hive partition `month=…` says, if there is one, and
-    then holds for every row of the file.
+    `path` is unique in the source; `month` is that of its Hive partition, if there is one, and then holds for
+    every row of the file.
     """
 
     path: str
@@ -120,36 +113,12 @@ class Source:
         if not listing.is_folder:
             stored = listing.files[0]
             return (SourceFile(stored.path, None, stored),), stored.version
-        kept = sorted((file for file in listing.files if is_data(file.path)), key=lambda file: file.path)
-        if not kept:
-            raise SourceNotFound(f"{self.uri}: no Parquet file (*.parquet, *.pq, *.parq) is in this folder")
         digest = hashlib.sha256()
-        for file in kept:
+        for file in listing.files:
             digest.update(f"{file.path}\0{file.version}\0{file.size}\n".encode("utf-8", "surrogateescape"))
         files = tuple(
-            SourceFile(file.path, _partition_month(file.path), file)
-            for file in kept
-            if f"/month={NO_PARTITION_VALUE}/" not in f"/{file.path}"
+            SourceFile(file.path, partition_month(file.path), file)
+            for file in listing.files
+            if not is_without_month(file.path)
         )
-        return files, f"files:{len(kept)},sha256:{digest.hexdigest()}"
-
-
-def is_data(path: str) -> bool:
-    """Whether a file is data: Spark and others keep their own notes under names with a _ or . in front."""
-    names = path.split("/")
-    return path.lower().endswith(PARQUET_SUFFIXES) and not any(name.startswith(NOT_DATA) for name in names)
-
-
-def _partition_month(path: str) -> date | None:
-    """Read the month from the nearest folder `month=…`: a date, or a midnight as Spark writes it."""
-    for name in reversed(path.split("/")[:-1]):
-        if name.startswith("month="):
-            value = unquote(name.removeprefix("month="))
-            try:
-                month = date.fromisoformat(value[:10])
-            except ValueError:
-                month = None
-            if month is None or not _MIDNIGHT.fullmatch(value[10:]):
-                raise SourceInvalid(f"{path}: the partition must be month=YYYY-MM-01")
-            return month
-    return None
+        return files, f"files:{len(listing.files)},sha256:{digest.hexdigest()}"

@@ -8,7 +8,7 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import BOLT_TEXT, COUNTS, MONTH, Service, write_source
+from tests.service import BOLT_TEXT, COUNTS, MONTH, Service, row, write_source
 
 ALERT_FIELDS = {
     "account_id",
@@ -88,3 +88,16 @@ def test_a_preview_takes_what_a_run_takes(service: Service, source: str, body: d
 def test_a_month_without_rows_is_a_preview_with_a_warning(service: Service, tmp_path: Path) -> None:
     found = preview(service, write_source(tmp_path / "empty.parquet", []))
     assert (found["alerts"], found["warnings"][0]["code"]) == ([], "month_not_in_source")
+
+
+def test_months_that_are_not_first_days_are_a_warning_of_preview_and_run(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """A month end belongs to no month, and its alert must not be missed in silence."""
+    service = serve()
+    source = write_source(tmp_path / "ends.parquet", [row("A", "2026-01-31"), row("B", "2026-01-31")])
+    for found in (preview(service, source), service.run(source)):
+        [missing, warning] = found["warnings"]
+        assert (missing["code"], warning["code"]) == ("month_not_in_source", "months_not_first_day")
+        assert warning["count"] == 2
+        assert "SOURCE_TIMEZONE" in warning["message"]

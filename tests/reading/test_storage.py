@@ -7,11 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gcsfs.core import GCSFileSystem
 
 from core.errors import (
     InvalidRequest,
@@ -27,6 +25,7 @@ from core.errors import (
 from core.settings import Settings
 from core.storage import Source, check_source, open_uri
 from tests.reading.cloud_storage import CloudStorage
+from tests.reading.conftest import Cloud
 
 
 def read_all(source: Source) -> bytes:
@@ -217,26 +216,6 @@ def test_a_local_source_that_is_replaced_is_noticed(tmp_path: Path, folder: bool
     path.unlink()
     with pytest.raises(SourceChanged):
         source.verify_unchanged()
-
-
-@pytest.fixture(params=["gs", "s3"])
-def cloud(request: pytest.FixtureRequest, gcs_server: str, s3_server: str, aws_keys: None) -> "Cloud":
-    return Cloud(request.param, gcs_server, s3_server)
-
-
-class Cloud:
-    def __init__(self, scheme: str, gcs: str, s3: str) -> None:
-        self.scheme = scheme
-        self.settings = Settings(gcs_endpoint_url=gcs, s3_endpoint_url=s3)
-        self._gcs = GCSFileSystem(token="anon", endpoint_url=gcs, skip_instance_cache=True)
-        self._s3 = boto3.client("s3", endpoint_url=s3)
-
-    def put(self, key: str, data: bytes) -> str:
-        if self.scheme == "gs":
-            self._gcs.pipe_file(f"bucket/{key}", data)
-        else:
-            self._s3.put_object(Bucket="bucket", Key=key, Body=data)
-        return f"{self.scheme}://bucket/{key}"
 
 
 def test_an_object_is_read_by_ranges(cloud: Cloud) -> None:

@@ -5,10 +5,11 @@ The oracle is written straight from the contract over lists of dicts and shares 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,6 +54,8 @@ class Answer:
     duplicates: int
     nameless: int
     month_missing: bool
+    not_first_days: range
+    """How many rows of another day the answer may have seen, by what else it had to read."""
 
 
 def oracle(rows: list[Row], month: date, threshold: int) -> Answer:
@@ -103,7 +106,14 @@ def oracle(rows: list[Row], month: date, threshold: int) -> Answer:
         duplicates=duplicates,
         nameless=sum(1 for r in rows if not r["account_id"] and r["month"] == month),
         month_missing=not any(r["month"] == month for r in rows),
+        not_first_days=_not_first_days(rows, month),
     )
+
+
+def _not_first_days(rows: list[Row], month: date) -> range:
+    others = [r["month"] for r in rows if r["month"].day != 1]
+    near = [day for day in others if day.replace(day=1) == month or day + timedelta(days=1) == month]
+    return range(len(near), len(others) + 1)
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,7 @@ class Layout:
     owner: bool = True
     types: dict[str, pa.DataType] = field(default_factory=dict)
     writing: dict[str, Any] = field(default_factory=dict)
+    zone: str = "UTC"
 
 
 TYPES: dict[str, pa.DataType] = {
@@ -132,12 +143,15 @@ TYPES: dict[str, pa.DataType] = {
 }
 
 
-def table(rows: list[Row], types: dict[str, pa.DataType] | None = None) -> pa.Table:
+def table(
+    rows: list[Row], types: dict[str, pa.DataType] | None = None, zone: str = "UTC", *, int96: bool = False
+) -> pa.Table:
     kinds = TYPES | (types or {})
-    return pa.table({name: _column([r[name] for r in rows], kind) for name, kind in kinds.items()})
+    columns = {name: [r[name] for r in rows] for name in kinds}
+    return pa.table({name: _column(columns[name], kind, zone, int96) for name, kind in kinds.items()})
 
 
-def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+def _column(values: list[Any], kind: pa.DataType, zone: str, int96: bool) -> pa.Array:  # noqa: FBT001
     if pa.types.is_dictionary(kind):
         return pa.array(values, pa.string()).dictionary_encode()
     if pa.types.is_decimal(kind):
@@ -146,7 +160,8 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
         return pa.array([float("nan") if v is None else float(v) for v in values], kind)
     if pa.types.is_timestamp(kind):
         if values and all(v is None or type(v) is date for v in values):
-            return pa.array(values, pa.date32()).cast(pa.timestamp(kind.unit)).cast(kind)
+            midnight = time(tzinfo=ZoneInfo(zone) if kind.tz or int96 else UTC)
+            values = [None if v is None else datetime.combine(v, midnight) for v in values]
         per_second = {"s": 1, "ms": 1000, "us": 10**6, "ns": 10**9}[kind.unit]
         ticks = [
             None if v is None else (v - EPOCH) // timedelta(microseconds=1) * per_second // 10**6
@@ -160,7 +175,8 @@ def write(rows: list[Row], root: Path, layout: Layout) -> list[Row]:
     """Write the world under `root`, and answer with its rows in the order of the source."""
     order: list[Row] = []
     for name, part in _parts(rows, layout):
-        columns = table(part, layout.types)
+        int96 = layout.writing.get("use_deprecated_int96_timestamps", False)
+        columns = table(part, layout.types, layout.zone, int96=int96)
         if layout.hive:
             columns = columns.drop_columns("month")
         if not layout.owner:
@@ -191,7 +207,7 @@ def _parts(rows: list[Row], layout: Layout) -> Iterator[tuple[str, list[Row]]]:
 # Seconds, so that every unit can hold them; few of them, so that they tie.
 _times = st.none() | st.sampled_from([-1, 0, 1, 2, 1_700_000_000]).map(lambda s: EPOCH + timedelta(seconds=s))
 _months = st.integers(0, 14).map(lambda n: back(MONTH, n)) | st.just(date(2026, 2, 1))
-_days = st.sampled_from([date(2025, 12, 15), date(2026, 1, 2)])
+_days = st.sampled_from([date(2025, 12, 15), date(2025, 12, 31), date(2026, 1, 2), date(2026, 1, 31)])
 _ids = st.sampled_from(["a1", "a2", "a3", "a1", "a2", "ä", "\U0001f6a9", "\u202eא\0", "a" * 70, "", None])
 _names = st.sampled_from(["Acme", "Zoë", "<!channel>", None]) | st.text(max_size=3)
 
@@ -241,6 +257,7 @@ layouts = st.builds(
     row_group_size=st.sampled_from([1, 2, 5, 1000]),
     statistics=st.booleans(),
     owner=st.booleans(),
+    zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia"]),
     types=st.fixed_dictionaries(
         {
             "account_id": _strings,

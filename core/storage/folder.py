@@ -1,0 +1,106 @@
+"""What the names in a folder mean: data files, notes of their writer, partitions, or a table format's log."""
+
+import re
+from collections.abc import Iterable
+from datetime import date
+from fnmatch import fnmatchcase
+from urllib.parse import unquote
+
+from core.errors import SourceInvalid, SourceNotFound
+from core.storage.location import Location
+
+PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
+NOT_DATA = ("_", ".")
+"""First characters of the names under which Spark and others keep their own notes."""
+FOLDER_MARKERS = "_$folder$"
+"""The end of the names of empty objects that Hadoop writes for folders."""
+NO_PARTITION_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+TABLE_FORMATS = (
+    ("Delta Lake", re.compile(r"(?:^|/)_delta_log/")),
+    ("Apache Hudi", re.compile(r"(?:^|/)\.hoodie(?:/|_partition_metadata)")),
+    ("Apache Iceberg", re.compile(r"(?:^|/)metadata/[^/]+\.(?:metadata\.json(?:\.gz)?|avro)$")),
+    ("Apache Paimon", re.compile(r"(?:^|/)snapshot/snapshot-\d+$")),
+)
+
+_SEPARATED = re.compile(r"(\d{4})([-/_.])(\d\d?)(?:\2(\d\d?))?")
+_COMPACT = re.compile(r"(\d{4})()(\d\d)(\d\d)?")
+_MIDNIGHT = re.compile(r"(?:[ T]00[:.-]?00(?:[:.-]?00(?:\.0+)?)?)?(?: ?(?:Z|UTC|[+-]00:?00))?$")
+
+
+def data_names(location: Location, names: Iterable[str]) -> list[str]:
+    """Return the data files among `names`, in order.
+
+    `names` are relative to the folder of `location`; those of folders end in `/`. Raises `SourceInvalid` for
+    a folder of a table format and `SourceNotFound` where no file is data.
+    """
+    names = list(names)
+    for table_format, marker in TABLE_FORMATS:
+        if found := next(filter(marker.search, names), None):
+            raise SourceInvalid(
+                f"{location.uri} is a {table_format} table ({found} is in it), and files that the table has"
+                " removed may lie in its folder: export the table's current state as Parquet, and name that"
+            )
+    files = sorted(name for name in names if _may_be_data(name) and _is_selected(name, location.pattern))
+    parquet = [name for name in files if name.lower().endswith(PARQUET_SUFFIXES)]
+    if kept := parquet or [name for name in files if "." not in name.rsplit("/", 1)[-1]]:
+        return kept
+    where = f"matches {location.pattern}" if location.pattern else "is in this folder"
+    raise SourceNotFound(
+        f"{location.uri}: no Parquet file (*.parquet, *.pq, *.parq, or names without an extension) {where}"
+    )
+
+
+def _may_be_data(name: str) -> bool:
+    hidden = any(part.startswith(NOT_DATA) for part in name.split("/"))
+    return not hidden and not name.endswith(("/", FOLDER_MARKERS))
+
+
+def _is_selected(name: str, pattern: str | None) -> bool:
+    if pattern is None:
+        return True
+    return "/" not in name and fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]"))
+
+
+def partition_month(path: str) -> date | None:
+    """Return the month of the partition folders in `path`: `month=`, or `year=` and `month=`; None without.
+
+    Raises `SourceInvalid` for a value that is no month.
+    """
+    values = _partition_values(path)
+    text = values.get("month")
+    if text is None:
+        return None
+    if re.fullmatch(r"\d\d?", text):
+        text = f"{values.get('year', '')}-{text}"
+    for spelling in (_SEPARATED, _COMPACT):
+        found = spelling.match(text)
+        if found and _MIDNIGHT.match(text, found.end()):
+            year, _, month, day = found.groups()
+            try:
+                return date(int(year), int(month), int(day or 1))
+            except ValueError:
+                break
+    raise SourceInvalid(
+        f"{path}: the partition names no month; name it month=YYYY-MM-01, or year=YYYY/month=MM below the"
+        " folder of source_uri"
+    )
+
+
+def is_without_month(path: str) -> bool:
+    """Whether `path` is in the partition of the rows whose month is null."""
+    values = _partition_values(path)
+    return "month" in values and NO_PARTITION_VALUE in {values["month"], values.get("year")}
+
+
+def partition_of(path: str, column: str) -> str | None:
+    """Return the folder of `path` that gives `column` a value (`account_region=EMEA`), or None."""
+    for folder in path.split("/")[:-1]:
+        if folder.partition("=")[0].lower() == column and "=" in folder:
+            return folder
+    return None
+
+
+def _partition_values(path: str) -> dict[str, str]:
+    folders = (folder.partition("=") for folder in path.split("/")[:-1])
+    return {key.lower(): unquote(value) for key, equals, value in folders if equals}

@@ -1,0 +1,451 @@
+"""What a source may look like: types, names, partitions, folders, and what is refused with what to do."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.domain import Assessment
+from core.errors import InvalidRequest, SourceInvalid, SourceNotAllowed, SourceNotFound
+from core.settings import Settings
+from core.storage import open_uri
+from tasks.compute_streaks import assess
+from tasks.dedupe import winning_rows
+from tasks.load_window import load_window
+from tests.reading.conftest import Cloud
+from tests.reading.worlds import MONTH, back, row, table
+
+BEFORE = back(MONTH, 1)
+
+
+def find(source: Path | str, month: date = MONTH, **settings: Any) -> Assessment:
+    uri = source if isinstance(source, str) else source.as_uri()
+    chosen = Settings(arr_threshold=0, **settings)
+    window = load_window.fn(uri, month, chosen)
+    return assess(window, winning_rows(window.rows), chosen.arr_threshold)
+
+
+def accounts(found: Assessment) -> list[str]:
+    return [alert.account_id for alert in found.alerts]
+
+
+def warnings(found: Assessment) -> dict[str, int | None]:
+    return {warning.code: warning.count for warning in found.warnings}
+
+
+def put(path: Path, *rows: dict[str, Any], without: str = "", **columns: pa.Array) -> Path:
+    made = table(list(rows) or [row()])
+    for name, column in columns.items():
+        made = made.set_column(made.column_names.index(name), name, column)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(made.drop_columns(without) if without else made, path)
+    return path
+
+
+# INT96
+
+
+@pytest.mark.parametrize("unit", ["us", "int96"])
+def test_dates_beyond_2262_do_not_wrap_around(tmp_path: Path, unit: str) -> None:
+    open_end, early = datetime(9999, 12, 31, 23, 59, 59, 999_999), datetime(1583, 1, 1)  # noqa: DTZ001
+    kind = pa.timestamp("us")
+    made = table([row("a1", status="Healthy"), row("a1"), row("a2")])
+    made = made.set_column(5, "renewal_date", pa.array([open_end, open_end, early], kind))
+    made = made.set_column(8, "updated_at", pa.array([open_end, early, early], kind))
+    pq.write_table(made, tmp_path / "x.parquet", use_deprecated_int96_timestamps=unit == "int96")
+    [alert] = find(tmp_path).alerts
+    assert (alert.account_id, alert.renewal_date) == ("a2", early.date())
+
+
+def test_an_int96_month_is_midnight_in_the_time_zone_of_the_source(tmp_path: Path) -> None:
+    """Spark writes instants in this type, its default."""
+    made = table([row()]).set_column(
+        3,
+        "month",
+        pa.array([datetime(2025, 12, 31, 23)], pa.timestamp("us")),  # noqa: DTZ001
+    )
+    pq.write_table(made, tmp_path / "x.parquet", use_deprecated_int96_timestamps=True, store_schema=False)
+    assert accounts(find(tmp_path, source_timezone="Europe/Berlin")) == ["a1"]
+    assert warnings(find(tmp_path)) == {"month_not_in_source": None, "months_not_first_day": 1}
+
+
+# Months that are not first days
+
+
+def instants(*values: datetime, zone: str = "UTC") -> pa.Array:
+    return pa.array(values, pa.timestamp("us", zone))
+
+
+LATE = datetime(2025, 12, 31, 23, tzinfo=UTC)
+
+
+def test_a_source_timezone_makes_midnights_east_of_utc_first_days(tmp_path: Path) -> None:
+    put(tmp_path / "x.parquet", row(), month=instants(LATE), renewal_date=instants(LATE))
+    [alert] = find(tmp_path, source_timezone="Europe/Berlin").alerts
+    assert alert.renewal_date == MONTH
+    assert warnings(find(tmp_path)) == {"month_not_in_source": None, "months_not_first_day": 1}
+
+
+def test_a_zone_that_the_file_names_is_its_own(tmp_path: Path) -> None:
+    put(tmp_path / "x.parquet", row(), month=instants(LATE, zone="Europe/Berlin"))
+    for zone in ("UTC", "Asia/Tokyo"):
+        assert accounts(find(tmp_path, source_timezone=zone)) == ["a1"]
+
+
+def test_timestamps_without_a_zone_are_dates_as_they_are(tmp_path: Path) -> None:
+    put(tmp_path / "x.parquet", row(), month=pa.array([MONTH]).cast(pa.timestamp("ms")))
+    assert accounts(find(tmp_path, source_timezone="America/New_York")) == ["a1"]
+
+
+@pytest.mark.parametrize(
+    ("day", "noticed"),
+    [
+        (date(2026, 1, 31), 1),
+        (date(2026, 1, 2), 1),
+        (date(2025, 12, 31), 1),
+        (date(2025, 12, 30), None),
+        (date(2026, 2, 2), None),
+    ],
+)
+@pytest.mark.parametrize("hive", [False, True])
+def test_rows_meant_for_the_month_are_noticed_by_statistics_and_partitions(
+    tmp_path: Path,
+    day: date,
+    noticed: int | None,
+    hive: bool,  # noqa: FBT001
+) -> None:
+    if hive:
+        put(tmp_path / f"month={day}" / "x.parquet", row(), without="month")
+    else:
+        put(tmp_path / "x.parquet", row(month=day))
+    found = find(tmp_path)
+    assert accounts(found) == []
+    assert warnings(found).get("months_not_first_day") == noticed
+
+
+def test_a_streak_that_ends_at_a_month_end_is_noticed(tmp_path: Path) -> None:
+    for number, day in enumerate((MONTH, BEFORE, date(2025, 11, 30))):
+        put(tmp_path / f"{number}.parquet", row(month=day))
+    found = find(tmp_path)
+    assert found.alerts[0].duration_months == 2
+    assert warnings(found) == {"months_not_first_day": 1}
+
+
+def test_first_days_cost_no_more_rows_and_no_warning(tmp_path: Path) -> None:
+    put(tmp_path / "1.parquet", row(status="Healthy"))
+    put(tmp_path / "2.parquet", row(month=back(MONTH, 24)))
+    found = find(tmp_path)
+    assert (found.scan.rows_scanned, warnings(found)) == (1, {})
+
+
+@pytest.mark.parametrize("zone", ["Berlin", "UTC+1", "../etc/passwd", "europe/berlin"])
+def test_a_source_timezone_is_an_iana_name(zone: str) -> None:
+    with pytest.raises(ValueError, match="IANA name"):
+        Settings(source_timezone=zone)
+
+
+# Columns without values
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.null(), pa.float64(), pa.bool_(), pa.binary(), pa.list_(pa.int32()), pa.struct([("a", pa.int8())])],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["account_region", "account_owner", "renewal_date", "arr", "updated_at"])
+def test_a_column_without_values_may_have_any_type(tmp_path: Path, name: str, kind: pa.DataType) -> None:
+    put(tmp_path / "x.parquet", row(), row("a2"), **{name: pa.nulls(2, kind)})
+    [first, second] = find(tmp_path).alerts
+    assert getattr(first, name, None) is getattr(second, name, None) is None
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.int32()], ids=str)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("account_id", {"rows_without_account_id": 1}),
+        ("status", {}),
+        ("month", {"month_not_in_source": None}),
+    ],
+)
+def test_keys_without_values_alert_nobody(
+    tmp_path: Path, name: str, expected: dict[str, int | None], kind: pa.DataType
+) -> None:
+    put(tmp_path / "x.parquet", row(), **{name: pa.nulls(1, kind)})
+    found = find(tmp_path)
+    assert (accounts(found), warnings(found)) == ([], expected)
+
+
+def test_an_empty_part_may_have_any_types(tmp_path: Path) -> None:
+    put(tmp_path / "a.parquet")
+    empty = pa.table({name: pa.nulls(0, pa.float64()) for name in table([row()]).column_names})
+    pq.write_table(empty, tmp_path / "b.parquet")
+    assert accounts(find(tmp_path)) == ["a1"]
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_one_value_of_a_wrong_type_is_refused_wherever_it_is(
+    tmp_path: Path,
+    statistics: bool,  # noqa: FBT001
+) -> None:
+    rows = [row(status="Healthy"), *(row(month=back(MONTH, 24)) for _ in range(3))]
+    made = table(rows).set_column(6, "account_owner", pa.array([None, None, None, 1.5]))
+    pq.write_table(made, tmp_path / "x.parquet", row_group_size=1, write_statistics=statistics)
+    with pytest.raises(SourceInvalid, match=r"x\.parquet: column account_owner must be a string.*double"):
+        find(tmp_path)
+
+
+# Names of columns
+
+
+@pytest.mark.parametrize(
+    "spell", [str.upper, str.title, "\ufeff{}".format, "  {}\t".format, "\ufeff {} ".format]
+)
+def test_names_may_differ_in_case_blanks_and_byte_order_mark(tmp_path: Path, spell: Any) -> None:
+    made = table([row()])
+    pq.write_table(made.rename_columns([spell(name) for name in made.column_names]), tmp_path / "x.parquet")
+    [alert] = find(tmp_path).alerts
+    assert (alert.account_owner, alert.arr) == ("Olga", 50_000)
+
+
+def test_an_exact_name_wins_over_similar_ones(tmp_path: Path) -> None:
+    made = table([row()]).append_column("STATUS", pa.array([7])).append_column(" status", pa.array(["x"]))
+    pq.write_table(made, tmp_path / "x.parquet")
+    assert accounts(find(tmp_path)) == ["a1"]
+
+
+@pytest.mark.parametrize("names", [("STATUS", "Status "), ("status", "status")])
+def test_two_columns_that_may_be_the_same_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    made = table([row()]).drop_columns("status")
+    for name in names:
+        made = made.append_column(name, pa.array(["At Risk"]))
+    pq.write_table(made, tmp_path / "x.parquet")
+    with pytest.raises(SourceInvalid, match=r"2 columns may be status: .*keep one"):
+        find(tmp_path)
+
+
+# Partitions
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.int32(), pa.list_(pa.string())], ids=str)
+def test_the_month_inside_a_partition_is_not_looked_at(tmp_path: Path, kind: pa.DataType) -> None:
+    value = [["2026-01"]] if pa.types.is_list(kind) else ["2026-01"] if pa.types.is_string(kind) else [202601]
+    put(tmp_path / "month=2026-01-01" / "x.parquet", row(), month=pa.array(value, kind))
+    assert accounts(find(tmp_path)) == ["a1"]
+
+
+def test_two_months_inside_a_partition_are_not_looked_at(tmp_path: Path) -> None:
+    path = put(tmp_path / "month=2026-01-01" / "x.parquet")
+    pq.write_table(pq.read_table(path, partitioning=None).append_column("month", pa.array([1])), path)
+    assert accounts(find(tmp_path)) == ["a1"]
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "month=2026-01-01",
+        "month=2026-01",
+        "month=2026-1-1",
+        "month=20260101",
+        "month=202601",
+        "month=2026%2F01%2F01",
+        "month=2026_01",
+        "month=2026-01-01 00:00:00",
+        "month=2026-01-01 00%3A00%3A00",
+        "month=2026-01-01T00:00:00.000000",
+        "month=2026-01-01T00:00:00Z",
+        "month=2026-01-01T00:00:00.000+0000",
+        "month=2026-01-01 00:00:00 UTC",
+        "month=2026-01-01 00:00:00+00:00",
+        "MONTH=2026-01-01",
+        "account_owner=Olga/month=2026-01-01",
+        "month=2026-01-01/account_owner=Olga",
+        "year=2026/month=01",
+        "year=2026/month=1",
+        "Year=2026/Month=01/day=01",
+        "year=2026/region=EMEA/month=01",
+        "year=2020/month=2026-01-01",
+    ],
+)
+def test_a_partition_gives_the_month_in_any_usual_spelling(tmp_path: Path, folder: str) -> None:
+    put(tmp_path / folder / "x.parquet", row(), without="month")
+    put(tmp_path / folder.replace("2026", "2025") / "x.parquet", row("a2"), without="month")
+    assert accounts(find(tmp_path)) == ["a1"]
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "month=",
+        "month=soon",
+        "month=01",
+        "year=26/month=01",
+        "year=2026/month=13",
+        "month=2026-02-31",
+        "month=2026-01-01 23:00:00",
+        "month=20260",
+    ],
+)
+def test_a_partition_that_is_no_month_is_refused(tmp_path: Path, folder: str) -> None:
+    put(tmp_path / folder / "x.parquet", row(), without="month")
+    with pytest.raises(SourceInvalid, match=r"names no month; name it month=YYYY-MM-01"):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["month={}", "year=2026/month={}", "year={}/month=01"])
+def test_rows_of_no_month_are_left_out(tmp_path: Path, folder: str) -> None:
+    put(tmp_path / "month=2026-01-01" / "x.parquet", row(), without="month")
+    put(tmp_path / folder.format("__HIVE_DEFAULT_PARTITION__") / "x.parquet", row("a2"), without="month")
+    assert accounts(find(tmp_path)) == ["a1"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("account_region=EMEA", "account_region"),
+        ("Status=At Risk", "status"),
+        ("account_owner=O", "account_owner"),
+    ],
+)
+def test_a_column_that_is_only_a_partition_is_refused_with_what_to_do(
+    tmp_path: Path, folder: str, name: str
+) -> None:
+    put(tmp_path / folder / "x.parquet", row(), without=name)
+    with pytest.raises(SourceInvalid) as caught:
+        find(tmp_path)
+    assert f"column {name} is missing: its value is a partition of the folder ({folder})" in str(caught.value)
+    assert f"write {name} into the files" in str(caught.value)
+
+
+def test_a_partition_folder_named_by_itself_leads_to_the_folder_above(tmp_path: Path) -> None:
+    path = put(tmp_path / "month=2026-01-01" / "x.parquet", row(), without="month")
+    for source in (path, path.parent, f"{path.parent.as_uri()}/*.parquet"):
+        with pytest.raises(
+            SourceInvalid, match=r"column month is missing.*the folder above month=2026-01-01"
+        ):
+            find(source)
+
+
+# Folders
+
+
+MARKERS = [
+    ("_delta_log/00000000000000000000.json", "Delta Lake"),
+    ("sub/_delta_log/00000000000000000000.json", "Delta Lake"),
+    (".hoodie/hoodie.properties", "Apache Hudi"),
+    ("EMEA/.hoodie_partition_metadata", "Apache Hudi"),
+    ("metadata/v1.metadata.json", "Apache Iceberg"),
+    ("metadata/snap-1-2.avro", "Apache Iceberg"),
+    ("snapshot/snapshot-1", "Apache Paimon"),
+]
+
+
+@pytest.mark.parametrize(("marker", "table_format"), MARKERS)
+def test_a_folder_of_a_table_format_is_refused(tmp_path: Path, marker: str, table_format: str) -> None:
+    put(tmp_path / "data" / "month=2026-01-01" / "part-0.parquet", row(), without="month")
+    (tmp_path / marker).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / marker).write_text("{}")
+    with pytest.raises(SourceInvalid, match=rf"{table_format} table.*export the table's current state"):
+        find(tmp_path)
+
+
+def test_files_selected_from_a_table_are_refused_but_one_named_file_is_read(tmp_path: Path) -> None:
+    put(tmp_path / "part-0.parquet")
+    (tmp_path / "_delta_log").mkdir()
+    with pytest.raises(SourceInvalid, match="Delta Lake"):
+        find(f"{tmp_path.as_uri()}/part-*.parquet")
+    assert accounts(find(tmp_path / "part-0.parquet")) == ["a1"]
+
+
+def test_a_folder_named_metadata_may_hold_data(tmp_path: Path) -> None:
+    put(tmp_path / "metadata" / "x.parquet")
+    assert accounts(find(tmp_path)) == ["a1"]
+
+
+def test_files_without_an_extension_are_data_where_no_file_is_parquet(tmp_path: Path) -> None:
+    put(tmp_path / "month=2026-01-01" / "000000_0", row(), without="month")
+    for note in ("_SUCCESS", ".part", "notes.txt", "month=2026-01-01_$folder$", "x.manifest"):
+        (tmp_path / note).touch()
+    assert accounts(find(tmp_path)) == ["a1"]
+    put(tmp_path / "x.PARQUET", row("a2"))
+    assert accounts(find(tmp_path)) == ["a2"]
+
+
+def test_a_star_in_the_last_segment_selects_files_of_the_folder(tmp_path: Path) -> None:
+    for name in ("a-1.parquet", "a-2.parquet", "b-1.parquet", "a-3.txt", "_a-4.parquet", "a-5.d/x.parquet"):
+        put(tmp_path / name, row(name))
+    (tmp_path / "A-[1]").write_bytes((tmp_path / "b-1.parquet").read_bytes())
+    for pattern, expected in (
+        ("a-*", ["a-1.parquet", "a-2.parquet"]),
+        ("*", ["a-1.parquet", "a-2.parquet", "b-1.parquet"]),
+        ("*-1.pa*", ["a-1.parquet", "b-1.parquet"]),
+        ("A-[1]*", ["b-1.parquet"]),
+        ("%61-1*", ["a-1.parquet"]),
+    ):
+        assert accounts(find(f"{tmp_path.as_uri()}/{pattern}")) == expected
+    with pytest.raises(SourceNotFound, match=r"no Parquet file .* matches c-\*"):
+        find(f"{tmp_path.as_uri()}/c-*")
+    with pytest.raises(SourceNotFound):
+        find(f"{tmp_path.as_uri()}/nowhere/*")
+
+
+@pytest.mark.parametrize("uri", ["file:///*/x.parquet", "gs://bucket/a*/x", "s3://bucket/a*/"])
+def test_a_star_in_another_segment_is_refused(uri: str) -> None:
+    with pytest.raises(InvalidRequest, match="only in its last segment"):
+        open_uri(uri, Settings())
+
+
+def test_a_local_name_may_hold_a_star(tmp_path: Path) -> None:
+    put(tmp_path / "*" / "x*.parquet")
+    assert accounts(find(f"{tmp_path.as_uri()}/%2A/x%2A.parquet")) == ["a1"]
+
+
+def test_a_star_does_not_lead_out_of_the_allowed_sources(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "x.parquet")
+    put(tmp_path / "in-too" / "x.parquet")
+    inside = (tmp_path / "in").as_uri()
+    assert accounts(find(f"{inside}/*.parquet", allowed_sources=[inside])) == ["a1"]
+    (tmp_path / "in" / "y.parquet").symlink_to(tmp_path / "in-too" / "x.parquet")
+    for uri, allowed in (
+        (f"{inside}/*", inside),
+        (f"{inside}*", inside),
+        (f"{inside}/*", f"{inside}/x.parquet"),
+        (f"{inside}/*", f"{inside}/*"),
+        ("gs://bucket/in*", "gs://bucket/in"),
+        ("s3://bucket/in/x*", "s3://bucket/in/x"),
+    ):
+        with pytest.raises(SourceNotAllowed):
+            find(uri, allowed_sources=[allowed])
+
+
+def paths(cloud: Cloud, path: str) -> list[str]:
+    return [file.path for file in open_uri(f"{cloud.scheme}://bucket/{path}", cloud.settings).files]
+
+
+def test_object_stores_have_the_same_folders(cloud: Cloud) -> None:
+    for key in ("exports/s-1", "exports/s-2", "exports/other", "exports/_SUCCESS", "exports/n.txt"):
+        cloud.put(key, b"x")
+    cloud.put("exports/sub/", b"")
+    assert paths(cloud, "exports") == ["other", "s-1", "s-2"]
+    assert paths(cloud, "exports/s-*") == ["s-1", "s-2"]
+    cloud.put("exports/sub/x.parquet", b"x")
+    assert paths(cloud, "exports/") == ["sub/x.parquet"]
+    with pytest.raises(SourceNotFound):
+        paths(cloud, "exports/*.parquet")
+    with pytest.raises(SourceNotFound):
+        paths(cloud, "nowhere/*.parquet")
+
+
+@pytest.mark.parametrize(("marker", "table_format"), MARKERS)
+def test_object_stores_refuse_the_same_tables(cloud: Cloud, marker: str, table_format: str) -> None:
+    folder = marker.replace("/", "-")
+    cloud.put(f"{folder}/data/part-0.parquet", b"x")
+    cloud.put(f"{folder}/{marker}", b"{}")
+    with pytest.raises(SourceInvalid, match=table_format):
+        paths(cloud, folder)
+    if marker.startswith(("_delta_log", ".hoodie/")):
+        with pytest.raises(SourceInvalid, match=table_format):
+            paths(cloud, f"{folder}/part-*")
