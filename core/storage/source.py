@@ -49,7 +49,7 @@ class Store(Protocol):
     requests: int
 
     def find(self, location: Location) -> Listing:
-        """List what is at `location`, always anew."""
+        """List the file at `location`, or the data files of the folder (`data_names`), from scratch."""
 
     def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read these ranges of that version of `file`, each with one request, side by side."""

@@ -431,6 +431,8 @@ def test_object_stores_have_the_same_folders(cloud: Cloud) -> None:
     cloud.put("exports/sub/", b"")
     assert paths(cloud, "exports") == ["other", "s-1", "s-2"]
     assert paths(cloud, "exports/s-*") == ["s-1", "s-2"]
+    cloud.put("top-1.parquet", b"x")
+    assert paths(cloud, "top-*") == ["top-1.parquet"]
     cloud.put("exports/sub/x.parquet", b"x")
     assert paths(cloud, "exports/") == ["sub/x.parquet"]
     with pytest.raises(SourceNotFound):
@@ -449,3 +451,28 @@ def test_object_stores_refuse_the_same_tables(cloud: Cloud, marker: str, table_f
     if marker.startswith(("_delta_log", ".hoodie/")):
         with pytest.raises(SourceInvalid, match=table_format):
             paths(cloud, f"{folder}/part-*")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.date64(),
+        pa.timestamp("ms"),
+        pa.timestamp("ns"),
+        pa.timestamp("us", "UTC"),
+        pa.timestamp("ns", "UTC"),
+        pa.timestamp("us", "Asia/Tokyo"),
+        pa.timestamp("ms", "+05:30"),
+    ],
+    ids=str,
+)
+def test_statistics_prune_in_the_time_zone_of_the_months(
+    tmp_path: Path, kind: pa.DataType, zone: str
+) -> None:
+    local = {"Asia/Tokyo": "Asia/Tokyo", "+05:30": "Asia/Kolkata"}.get(getattr(kind, "tz", None), zone)
+    for number in range(3):
+        made = table([row(month=back(MONTH, number), status="Healthy")], {"month": kind}, local)
+        pq.write_table(made, tmp_path / f"{number}.parquet")
+    found = find(tmp_path, source_timezone=zone)
+    assert (found.scan.rows_scanned, warnings(found)) == (1, {})
