@@ -37,10 +37,11 @@ RUN PREFECT_HOME=/opt/prefect DO_NOT_TRACK=1 /opt/venv/bin/prefect server databa
 
 FROM ${PYTHON_IMAGE}
 # tini as process 1 passes SIGTERM on (the kernel would keep it from a Python process 1 that has no handler yet)
-# and reaps what Prefect's local server leaves. Its version is the one of the base image's Debian release.
+# and reaps what Prefect's local server leaves. Its version is the one of the base image's Debian release. Arrow reads
+# the time zones of SOURCE_TIMEZONE from tzdata.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends tini \
+    && apt-get install --yes --no-install-recommends tini tzdata \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 app \
     && useradd --uid 10001 --gid app --home-dir /home/app --create-home --shell /usr/sbin/nologin app \

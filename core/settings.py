@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
-from zoneinfo import available_timezones
+from zoneinfo import TZPATH, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -76,9 +76,13 @@ def _source_prefix(value: str) -> str:
 
 
 def _timezone(value: str) -> str:
-    # The list of all names takes some milliseconds to read.
-    if value != "UTC" and value not in available_timezones():
+    if value == "UTC":  # The list of all names takes some milliseconds to read.
+        return value
+    if value not in available_timezones():
         raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin")
+    if not any(Path(folder, value).is_file() for folder in TZPATH):
+        # Python has time zones of its own, Arrow has not.
+        raise ValueError("needs the system's time zones: install the package tzdata")
     return value
 
 

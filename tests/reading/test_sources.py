@@ -147,6 +147,13 @@ def test_a_source_timezone_is_an_iana_name(zone: str) -> None:
         Settings(source_timezone=zone)
 
 
+def test_a_source_timezone_needs_the_time_zones_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.settings.TZPATH", ())
+    with pytest.raises(ValueError, match="install the package tzdata"):
+        Settings(source_timezone="Europe/Berlin")
+    assert Settings(source_timezone="UTC").source_timezone == "UTC"
+
+
 # Columns without values
 
 
