@@ -20,6 +20,8 @@ TABLE_FORMATS = (
     ("Delta Lake", re.compile(r"(?:^|/)_delta_log/")),
     ("Apache Hudi", re.compile(r"(?:^|/)\.hoodie(?:/|_partition_metadata)")),
     ("Apache Iceberg", re.compile(r"(?:^|/)metadata/[^/]+\.(?:metadata\.json(?:\.gz)?|avro)$")),
+    # Iceberg alone names data files so: a folder of them may be the data/ of a table, without its metadata/.
+    ("Apache Iceberg", re.compile(r"(?:^|/)\d{5}-\d+-[0-9a-f]{8}(?:-[0-9a-f]{4,12}){4}[\d-]*\.parquet$")),
     ("Apache Paimon", re.compile(r"(?:^|/)snapshot/snapshot-\d+$")),
 )
 

@@ -346,6 +346,8 @@ MARKERS = [
     ("EMEA/.hoodie_partition_metadata", "Apache Hudi"),
     ("metadata/v1.metadata.json", "Apache Iceberg"),
     ("metadata/snap-1-2.avro", "Apache Iceberg"),
+    ("month=1/00000-7-0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c-00001.parquet", "Apache Iceberg"),
+    ("00000-0-0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c.parquet", "Apache Iceberg"),
     ("snapshot/snapshot-1", "Apache Paimon"),
 ]
 
@@ -367,8 +369,12 @@ def test_files_selected_from_a_table_are_refused_but_one_named_file_is_read(tmp_
     assert accounts(find(tmp_path / "part-0.parquet")) == ["a1"]
 
 
-def test_a_folder_named_metadata_may_hold_data(tmp_path: Path) -> None:
-    put(tmp_path / "metadata" / "x.parquet")
+@pytest.mark.parametrize(
+    "name",
+    ["metadata/x.parquet", "part-00000-0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c-c000.snappy.parquet"],
+)
+def test_what_only_looks_like_a_table_may_hold_data(tmp_path: Path, name: str) -> None:
+    put(tmp_path / name)
     assert accounts(find(tmp_path)) == ["a1"]
 
 
