@@ -1,5 +1,6 @@
 """How the ledger's database is opened: durable, patient with its neighbours, at the right schema version."""
 
+import re
 import sqlite3
 import threading
 import time
@@ -20,6 +21,7 @@ from core.postgresql import LONGEST_KEY, is_cut, postgresql_engine
 from core.redaction import redact
 from core.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
 from core.tables import METADATA
+from core.urls import shown_database
 
 VERSION_TABLE = "risk_alerts_version"
 """Not Alembic's default name: the database may be shared with another service's migrations."""
@@ -42,7 +44,7 @@ class Database:
         self.url = parse_url(url)
         backend = self.url.get_backend_name()
         if backend not in {"sqlite", "postgresql"}:
-            raise LedgerError(f"{_shown(self.url)}: the ledger is kept in SQLite or PostgreSQL")
+            raise LedgerError(f"{shown_database(self.url)}: the ledger is kept in SQLite or PostgreSQL")
         self._is_file = backend == "sqlite"
         with translated_errors(self.url):
             self._engine = sqlite_engine(self.url) if self._is_file else postgresql_engine(self.url)
@@ -86,7 +88,9 @@ class Database:
     def write_plainly(self) -> Iterator[Connection]:
         """Do as `write` does, for plain statements: a session costs as much as two of them."""
         if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
-            raise LedgerError(f"The ledger {_shown(self.url)} is busy: another transaction keeps it locked")
+            raise LedgerError(
+                f"The ledger {shown_database(self.url)} is busy: another transaction keeps it locked"
+            )
         try:
             if self.is_gone():
                 # What is written through an old handle is seen by no one who opens the ledger by its name.
@@ -138,8 +142,13 @@ def translated_errors(url: URL) -> Iterator[None]:
     except (DBAPIError, PoolTimeoutError, NoSuchModuleError, ImportError, sqlite3.Error, OSError) as error:
         cause = " ".join(str(getattr(error, "orig", None) or error).split())
         served = url.get_backend_name() == "postgresql"
+        if served:
+            # Of a URL only the host is shown: a bad one may have a piece of a password elsewhere.
+            cause = re.sub(r', port \d+|(?<=\buser|\brole) "[^"]*"', "", cause)
         where = "its server and the role's privileges" if served else "its disk and its permissions"
-        message = redact(f"The ledger {_shown(url)} can't be used: {cause}. Check DATABASE_URL, {where}")
+        message = redact(
+            f"The ledger {shown_database(url)} can't be used: {cause}. Check DATABASE_URL, {where}"
+        )
         if served and isinstance(error, DBAPIError) and is_cut(error):
             raise LedgerCut(message) from error
         raise LedgerError(message) from error
@@ -170,18 +179,13 @@ def through_a_restart(
     return decorate
 
 
-def _shown(url: URL) -> str:
-    # A driver takes passwords in the query too, and those are shown.
-    return url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
-
-
 def _refuse_if_foreign(engine: Engine) -> None:
     """Raise `LedgerError` for a database that has tables of our names and is not ours."""
     with engine.connect() as connection:
         ours = _revision(connection) is not None
         if not ours and set(inspect(connection).get_table_names()) & set(METADATA.tables):
             raise LedgerError(
-                f"{_shown(engine.url)} holds tables of something else;"
+                f"{shown_database(engine.url)} holds tables of something else;"
                 " give DATABASE_URL a database of its own"
             )
 
@@ -199,7 +203,7 @@ def _migrate(engine: Engine) -> None:
             return
         if current is not None and current not in known_revisions():
             raise LedgerError(
-                f"The ledger {_shown(engine.url)} was written by a newer version of this service"
+                f"The ledger {shown_database(engine.url)} was written by a newer version of this service"
                 f" (schema {current}); update the service"
             )
         upgrade(connection)

@@ -7,9 +7,13 @@ from collections.abc import Iterable
 MASK = "***"
 
 _PATTERNS = (
-    # Credentials in a URI: scheme://user:password@host.
+    # Credentials in a URI: scheme://user:password@host. A password may have unescaped / and @ in it, so that
+    # after a colon everything up to the last @ counts.
     (
-        re.compile(r"(?P<scheme>(?<![a-zA-Z0-9+.-])[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)[^\s/@]+@"),
+        re.compile(
+            r"(?P<scheme>(?<![a-zA-Z0-9+.-])[a-zA-Z][a-zA-Z0-9+.-]{0,30}://)"
+            r"(?:[^\s/@:\"'<>]*:[^\s\"'<>]*|[^\s/\"'<>]+)@"
+        ),
         rf"\g<scheme>{MASK}@",
     ),
     # Slack's own webhook addresses are secrets wherever they turn up.

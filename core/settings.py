@@ -4,74 +4,74 @@ import json
 import os
 import re
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import TZPATH, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
+from core.environment import check_certificate_files, clean_variables, prepare_proxies
 from core.errors import SettingsError, SlackNotConfigured
 from core.redaction import protect
+from core.urls import check_database_url, check_http_url, passwords_in
 
 CONFIG_FILE = "CONFIG_FILE"
 
 
-def _http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        whole = False
-    if not whole or re.search(r"[\s\x00-\x1f]", value):
-        raise ValueError("must be an http:// or https:// URL")
-    return value.rstrip("/")
+def _stripped(value: Any) -> Any:
+    """Return a value without blanks around its texts; the keys are regions, which match exactly."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, list):
+        return [_stripped(item) for item in value]
+    return {key: _stripped(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _base_url(value: str) -> str:
     if "?" in value or "#" in value:
-        raise ValueError("must have no query and no fragment: a path is put behind it")
-    return _http_url(value)
+        raise ValueError("must have no query and no fragment, because a path is put behind it")
+    return check_http_url(value)
 
 
 def _secret_http_url(value: SecretStr) -> SecretStr:
-    return SecretStr(_http_url(value.get_secret_value()))
+    return SecretStr(check_http_url(value.get_secret_value()))
 
 
 def _secret_base_url(value: SecretStr) -> SecretStr:
     return SecretStr(_base_url(value.get_secret_value()))
 
 
-def _database_url(value: str) -> str:
-    try:
-        url = make_url(value)
-    except ArgumentError:
-        url = None
-    if (
-        url is None
-        or url.drivername not in {"sqlite", "sqlite+pysqlite", "postgres", "postgresql", "postgresql+psycopg"}
-        or url.database in {None, "", ":memory:"}
-    ):
-        raise ValueError(
-            "must name a SQLite file, such as sqlite:///data/risk_alerts.db,"
-            " or a PostgreSQL database, such as postgresql://user@host/database"
-        )
+def _channel(value: str) -> str:
+    name = value.lstrip("#")
+    if name in {"", ".", ".."} or not name.isprintable():
+        raise ValueError("a channel must be its name, such as amer-risk-alerts")
+    return name
+
+
+def _email(value: str) -> str:
+    if not re.fullmatch(r"[^@\s,;]+@[^@\s,;]+", value):
+        raise ValueError("must be one email address, such as name@example.com")
     return value
 
 
-def _channel(value: str) -> str:
-    if value in {".", ".."} or not value.isprintable():
-        raise ValueError("is no name of a channel")
+def _smtp_host(value: str) -> str:
+    try:
+        ip_address(value)
+    except ValueError:
+        if not re.fullmatch(r"[\w.-]+", value):
+            raise ValueError(
+                "must be the name or address of the mail server alone; the port goes into SMTP_PORT"
+            ) from None
     return value
 
 
 def _source_prefix(value: str) -> str:
     if not re.match(r"(?i)(file:///|gs://|s3://)", value):
-        raise ValueError("each must begin with file:///, gs:// or s3://")
+        raise ValueError("each prefix must begin with file:///, gs:// or s3://")
     return value
 
 
@@ -107,6 +107,7 @@ WholeNumber = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Seconds = Annotated[Number, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+Email = Annotated[str, AfterValidator(_email)]
 
 
 class ConfigFileSource(PydanticBaseSettingsSource):
@@ -125,19 +126,22 @@ class ConfigFileSource(PydanticBaseSettingsSource):
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{CONFIG_FILE}: {path} can't be read: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise SettingsError(
+                f"{CONFIG_FILE}: {path} can't be read ({reason}); name a readable file or unset it"
+            ) from None
         try:
             values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
         except ValueError as error:
             kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
-            raise SettingsError(f"{CONFIG_FILE}: {path} is not valid {kind}: {error}") from None
+            raise SettingsError(f"{CONFIG_FILE}: {path} is not valid {kind} ({error}); correct it") from None
         if not isinstance(values, dict):
-            raise SettingsError(f"{CONFIG_FILE}: {path} must hold one object of settings")
+            raise SettingsError(f"{CONFIG_FILE}: {path} must hold one object; its keys are settings")
         unknown = sorted(set(values) - set(self.settings_cls.model_fields))
         if unknown:
             raise SettingsError(
                 f"{CONFIG_FILE}: {path} has unknown settings: {', '.join(unknown)};"
-                " each must be a setting's name in lower case"
+                " correct or remove them (a key is a setting's name in lower case)"
             )
         # Pydantic would merge the two `regions`; what the environment leaves out is to have no channel.
         return {name: value for name, value in values.items() if name not in self.current_state}
@@ -147,10 +151,13 @@ class Settings(BaseSettings):
     """The settings of one process, from the environment and then `CONFIG_FILE`."""
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
-    regions: dict[Name, Annotated[Name, AfterValidator(_channel)]] = Field(
+    regions: dict[Name, Annotated[str, AfterValidator(_channel)]] = Field(
         default_factory=dict, description="Region, exactly as in the data, to Slack channel: a JSON object."
     )
     slack_webhook_base_url: SecretBaseUrl | None = Field(
@@ -190,15 +197,15 @@ class Settings(BaseSettings):
         default="https://app.yourcompany.com",
         description="Details link: `{APP_BASE_URL}/accounts/{account_id}`.",
     )
-    database_url: Annotated[str, AfterValidator(_database_url)] = Field(
+    database_url: Annotated[str, AfterValidator(check_database_url)] = Field(
         default="sqlite:///data/risk_alerts.db",
         repr=False,  # it may hold a password
         description="The ledger; SQLite by default.",
     )
-    support_email: Annotated[str, Field(pattern=r"^[^@\s,;]+@[^@\s,;]+$")] = Field(
+    support_email: Email = Field(
         default="support@quadsci.ai", description="Who gets the aggregated notification."
     )
-    smtp_host: str | None = Field(
+    smtp_host: Annotated[str, AfterValidator(_smtp_host)] | None = Field(
         default=None, description="Mail server; without it the notification is logged and kept with the run."
     )
     smtp_port: WholeNumber = Field(default=587, ge=1, le=65_535, description="Port of the mail server.")
@@ -209,10 +216,8 @@ class Settings(BaseSettings):
         description="`true`: only over TLS; `false`: never; unset: when the server offers it,"
         " and a password is never sent without it.",
     )
-    smtp_from: str = Field(
-        default="account-risk-alerts@localhost",
-        pattern=r"^[^@\s,;]+@[^@\s,;]+$",
-        description="Sender of the notification.",
+    smtp_from: Email = Field(
+        default="account-risk-alerts@localhost", description="Sender of the notification."
     )
     api_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
         default=None,
@@ -265,10 +270,15 @@ class Settings(BaseSettings):
         "gcs_token",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _strip(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: _stripped(value) for name, value in values.items()}
+
     @model_validator(mode="after")
     def _smtp_login_is_whole(self) -> "Settings":
         if (self.smtp_username is None) != (self.smtp_password is None):
-            raise ValueError("SMTP_USERNAME and SMTP_PASSWORD go together")
+            raise ValueError("SMTP_USERNAME and SMTP_PASSWORD go together: set both or neither")
         return self
 
     @classmethod
@@ -299,35 +309,70 @@ class Settings(BaseSettings):
         """Every value that must not be shown to anyone."""
         values = [getattr(self, name) for name in self.SECRET_FIELDS]
         found = [value.get_secret_value() for value in values if value is not None]
-        database = make_url(self.database_url)
-        passwords = [database.password, *(database.query.get(name) for name in ("password", "sslpassword"))]
+        # An error of a driver or a store may show a password as it is, or as it stands in the URL.
+        passwords = passwords_in(self.database_url)
+        passwords += [urlsplit(url).password or "" for url in self._endpoints()]
         for password in passwords:
-            if isinstance(password, str):
-                # An error of a driver may show it as it is, or as it stands in the URL.
-                found += [password, quote(password, safe="")]
+            found += [unquote(password), password, quote(password, safe="")]
         # The words that `gcs_token` may hold instead of a secret.
         return [secret for secret in found if secret not in {"anon", "cloud", "google_default"}]
 
+    def _endpoints(self) -> list[str]:
+        return [url for url in (self.app_base_url, self.gcs_endpoint_url, self.s3_endpoint_url) if url]
+
+    def urls(self) -> list[str]:
+        """Every address that this service asks."""
+        slack = [
+            url.get_secret_value() for url in (self.slack_webhook_base_url, self.slack_webhook_url) if url
+        ]
+        return [*slack, *self._endpoints()]
+
 
 def load_settings() -> Settings:
-    """Read the settings of this process and have its secrets masked from now on.
+    """Return the settings of this process, mask its secrets from now on, and prepare what libraries read.
 
     Raises `SettingsError`, which names each bad setting and never shows its value.
     """
+    clean_variables({CONFIG_FILE, *(name.upper() for name in Settings.model_fields)})
     try:
         settings = Settings()
     except ValidationError as error:
-        raise SettingsError("; ".join(_describe(item) for item in error.errors())) from None
+        raise SettingsError("; ".join(dict.fromkeys(map(_describe, error.errors())))) from None
     except PydanticSettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         name = field.group(1).upper() if field else "a setting"
         raise SettingsError(f"{name}: must be valid JSON") from None
     protect(settings.secrets())
+    check_certificate_files()
+    prepare_proxies(settings.urls())
     return settings
 
 
+_WORDS = {
+    "bool": "must be true or false",
+    "dict": "must be a JSON object",
+    "finite": "must be a finite number",
+    "float": "must be a number",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int": "must be a whole number",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "list": "must be a JSON list",
+    "literal": "must be {expected}",
+    "string": "must be a string",
+    "string_too_short": "must not be empty",
+}
+"""By the type of pydantic's error, or by its first word."""
+
+
 def _describe(item: Any) -> str:
-    name = ".".join(str(part) for part in item["loc"])
-    setting = name.split(".")[0].upper()
-    message = str(item["msg"]).removeprefix("Value error, ")
+    setting = str(item["loc"][0]).upper() if item["loc"] else ""
+    message = in_words(item) or item["msg"].removeprefix("Value error, ")
     return f"{setting}: {message}" if setting else message
+
+
+def in_words(item: Any) -> str | None:
+    """Return what a value must be by one of pydantic's errors, without the value; None for other errors."""
+    words = _WORDS.get(item["type"]) or _WORDS.get(item["type"].partition("_")[0])
+    return words.format(**item.get("ctx", {})) if words else None

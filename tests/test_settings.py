@@ -122,13 +122,41 @@ BAD = [
     ("DATABASE_URL", "mysql://canary/x"),
     ("DATABASE_URL", "sqlite://"),
     ("DATABASE_URL", "sqlite:///:memory:"),
+    ("DATABASE_URL", "sqlite://canary/x.db"),
+    ("DATABASE_URL", "sqlite:///~/canary.db"),
+    ("DATABASE_URL", "sqlite:///file:canary.db?uri=true"),
+    ("DATABASE_URL", "sqlite:///canary/"),
+    ("DATABASE_URL", "sqlite:///x.db?timeout=canary"),
+    ("DATABASE_URL", "sqlite:///canary\n.db"),
+    ("DATABASE_URL", "/data/canary.db"),
+    ("DATABASE_URL", "postgresql://user:can@canary@host/db"),
+    ("DATABASE_URL", "postgresql://user:x:canary@host/db"),
+    ("DATABASE_URL", "postgresql://user:x/canary@host/db"),
+    ("DATABASE_URL", "postgresql://user:x@y:canary@host/db"),
+    ("DATABASE_URL", "postgresql://user:x@y/canary@host/db"),
+    ("DATABASE_URL", "postgresql://user:canary/db"),
+    ("DATABASE_URL", "postgresql://host:canary/db"),
+    ("DATABASE_URL", "postgresql://user@host/"),
+    ("DATABASE_URL", "postgresql+asyncpg://user@host/canary"),
     ("SUPPORT_EMAIL", "canary"),
     ("SUPPORT_EMAIL", "canary@x\n.y"),
+    ("SMTP_HOST", "smtp://canary"),
+    ("SMTP_HOST", "canary:587"),
+    ("SMTP_HOST", "canary\n.example"),
+    ("SMTP_HOST", "user@canary"),
+    ("SMTP_HOST", "[::1]"),
     ("SMTP_PORT", "70000"),
     ("SMTP_STARTTLS", "canary"),
     ("SMTP_USERNAME", "canary"),
     ("API_TOKEN", "canary with spaces"),
-    ("API_TOKEN", "canary\n"),
+    ("API_TOKEN", "canary\nx"),
+    ("API_TOKEN", '"canary"'),
+    ("REGIONS", '\'{"AMER": "canary"}\''),
+    ("REGIONS", '{"canary": " # "}'),
+    ("SLACK_WEBHOOK_URL", "https://user:p@canary@host/x"),
+    ("SLACK_WEBHOOK_BASE_URL", "https://user:p/canary@host/x"),
+    ("S3_ENDPOINT_URL", "http://user:p:canary@host"),
+    ("CONFIG_FILE", '"canary"'),
     ("ALLOWED_SOURCES", "gs://canary"),
     ("ALLOWED_SOURCES", '["/canary"]'),
     ("ALLOWED_SOURCES", '["https://canary/"]'),
@@ -148,6 +176,95 @@ def test_a_bad_value_is_one_line_that_names_the_setting_and_not_the_value(
     assert "canary" not in caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.__cause__ is None
+
+
+def test_blanks_and_newlines_around_values_are_stripped(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text(
+        '{"regions": {" AMER": " #amer\\n"}, "smtp_username": " ana\\n", "allowed_sources": [" gs://b/ "],'
+        ' "log_format": " json "}'
+    )
+    for name, value in {
+        "CONFIG_FILE": f" {config}\n",
+        "SMTP_PASSWORD": "secret\r\n",
+        "API_TOKEN": "\ttoken\n",
+        "DATABASE_URL": "sqlite:///data/x.db\n",
+        "S3_ANON": " true ",
+        "ARR_THRESHOLD": " \n",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    secrets = [
+        secret and secret.get_secret_value() for secret in (settings.smtp_password, settings.api_token)
+    ]
+    assert secrets == ["secret", "token"]
+    # A region matches the data exactly.
+    assert settings.regions == {" AMER": "amer"}
+    assert (settings.smtp_username, settings.allowed_sources) == ("ana", ["gs://b/"])
+    assert (settings.log_format, settings.database_url) == ("json", "sqlite:///data/x.db")
+    assert (settings.s3_anon, settings.arr_threshold) == (True, 10_000)
+
+
+def test_a_value_in_quotes_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_FORMAT", '"json"')
+    with pytest.raises(SettingsError, match=r"^LOG_FORMAT: the value is in quotes; remove them"):
+        load_settings()
+
+
+@pytest.mark.parametrize("mode", ["SLACK_WEBHOOK_BASE_URL", "SLACK_WEBHOOK_URL"])
+def test_a_channel_may_be_written_with_its_number_sign(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setenv(mode, "https://slack.example/x")
+    monkeypatch.setenv("REGIONS", '{"AMER": " #amer-risk-alerts "}')
+    assert load_settings().regions == {"AMER": "amer-risk-alerts"}
+
+
+GOOD_DATABASES = [
+    "sqlite:///data/x.db",
+    "sqlite:////data/a@b:c/x.db",
+    "sqlite+pysqlite:///x.db?timeout=60",
+    "postgres://host/db",
+    "postgresql://user:p%40ss@host:5432/db?sslmode=require",
+    "postgresql://user@server:pass@host/db",
+    "postgresql://user@[::1]:5432/db",
+    "postgresql:///db?host=/var/run/postgresql",
+    "postgresql://user@host/a@b",
+]
+
+
+@pytest.mark.parametrize("url", GOOD_DATABASES)
+def test_each_usual_form_of_a_database_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert load_settings().database_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "form"),
+    [
+        ("sqlite://data/x.db", "sqlite:///data/risk_alerts.db"),
+        ("sqlite:///~/x.db", "sqlite:////home/"),
+        ("mysql://host/db", "postgresql://user:password@host/database"),
+        ("data/x.db", "sqlite:////data/risk_alerts.db"),
+        ("postgresql://user:p@ss@host/db", "%40"),
+    ],
+)
+def test_a_wrong_database_url_is_answered_with_the_right_form(
+    monkeypatch: pytest.MonkeyPatch, url: str, form: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SettingsError, match=f"^DATABASE_URL: must .*{re.escape(form)}"):
+        load_settings()
+
+
+def test_a_number_out_of_range_is_answered_with_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SMTP_PORT": "70000", "ARR_THRESHOLD": "x", "LOG_FORMAT": "xml"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.message == (
+        "ARR_THRESHOLD: must be a whole number; SMTP_PORT: must be at most 65535;"
+        " LOG_FORMAT: must be 'text' or 'json'"
+    )
 
 
 FILES: list[tuple[Any, str]] = [
@@ -206,6 +323,26 @@ def test_secrets_show_in_no_representation_and_are_masked_wherever_they_turn_up(
     assert "canary" not in repr(settings) + str(settings)
     everything = json.dumps(SECRETS) + " canary/database canary%2Fdatabase"
     assert "canary" not in redact(everything)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://user:canary@host/x",
+        "http://user:a@canary@host/x",
+        "http://user:a/canary@host/x",
+        "http://user:a?b/@canary@host/x",
+        "postgresql://canary@host/db",
+    ],
+)
+def test_what_stands_before_the_host_of_a_url_is_masked(text: str) -> None:
+    assert "canary" not in redact(text)
+    assert "host/" in redact(text)
+
+
+@pytest.mark.parametrize("text", ["http://host:80/x, a@b.example", '{"a": "http://host:80/x", "b": "c@d"}'])
+def test_an_address_after_a_url_is_not_masked(text: str) -> None:
+    assert redact(text) == text
 
 
 def test_the_words_that_stand_for_a_kind_of_google_credentials_are_no_secrets(

@@ -184,7 +184,11 @@ def refusal(url: str) -> str:
     ],
 )
 def test_a_server_that_is_not_there_is_named_and_no_password(where: str, why: str) -> None:
-    assert why in refusal(f"postgresql://someone:canary%2Fhunter2@{where}")
+    said = refusal(f"postgresql://someone:canary%2Fhunter2@{where}")
+    assert why in said
+    # The host is all of the URL's authority that is shown.
+    assert "someone" not in said
+    assert "port 1" not in said
 
 
 def test_a_server_that_accepts_and_says_nothing_is_given_up() -> None:

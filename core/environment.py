@@ -1,0 +1,152 @@
+"""The environment variables that libraries read by themselves, cleaned and checked before they do."""
+
+import os
+import re
+import ssl
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
+
+from core.errors import SettingsError
+from core.urls import check_http_url
+
+_READ_BY_LIBRARIES = re.compile(
+    r"(AWS|GOOGLE|PREFECT|SSL)_\w+|SSLKEYLOGFILE|(ALL|HTTP|HTTPS|NO)_PROXY|(REQUESTS|CURL)_CA_BUNDLE"
+    r"|STORAGE_EMULATOR_HOST|PG(HOST|PORT|USER|PASSWORD|PASSFILE|DATABASE|SERVICE|SSL[A-Z]+)"
+)
+_CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
+_ENDPOINTS = ("PREFECT_API_URL", "STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_METADATA = ("http://169.254.169.254", "http://169.254.170.2")
+"""Where AWS and Google hand out a machine's or a task's credentials."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def clean_variables(settings: Collection[str] = ()) -> None:
+    """Strip blanks and newlines around each variable that libraries read, and around these settings.
+
+    Raises `SettingsError` for a value in quotes: no value of them needs any, and `docker --env-file` keeps
+    those that a shell would take off.
+    """
+    for name, value in [*os.environ.items()]:
+        if name.upper() not in settings and not _READ_BY_LIBRARIES.fullmatch(name.upper()):
+            continue
+        bare = value.strip()
+        if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+            raise SettingsError(f"{name}: the value is in quotes; remove them (docker --env-file keeps them)")
+        if bare != value:
+            os.environ[name] = bare
+
+
+def check_certificate_files() -> None:
+    """Raise `SettingsError` for a variable that names TLS files which can't be used."""
+    for name in _CERTIFICATES:
+        if path := os.environ.get(name):
+            check_certificates(name, path)
+    folders = os.environ.get("SSL_CERT_DIR", "")
+    if folders and not any(Path(folder).is_dir() for folder in folders.split(os.pathsep)):
+        raise SettingsError(f"SSL_CERT_DIR: there is no folder {folders}; correct the path or unset it")
+    if path := os.environ.get("SSLKEYLOGFILE"):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path
+        except OSError as error:
+            raise SettingsError(
+                f"SSLKEYLOGFILE: {path} can't be written ({error.strerror}); correct the path or unset it"
+            ) from None
+
+
+def check_certificates(name: str, path: str) -> None:
+    """Raise `SettingsError` unless the variable `name` leads to certificates: a PEM file, or a folder."""
+    if name != "SSL_CERT_FILE" and Path(path).is_dir():
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        reason = "no PEM certificate in it"
+    except OSError as error:
+        reason = error.strerror or "not readable"
+    else:
+        return
+    raise SettingsError(
+        f"{name}: the certificates {path} can't be loaded ({reason}); name a PEM file or unset it"
+    )
+
+
+def prepare_proxies(urls: Iterable[str | None] = ()) -> None:
+    """Check the proxy variables, and write `NO_PROXY` so that every library reads the same from it.
+
+    Loopback is always in it. The libraries know no networks such as 10.0.0.0/8, and some break on them: the
+    hosts of `urls` that lie in one are named one by one. Raises `SettingsError` that names the variable.
+    """
+    proxies = getproxies_environment()
+    entries = [entry for entry in re.split(r"[\s,]+", proxies.get("no", "")) if entry]
+    if "*" in entries:
+        _write_no_proxy(["*"])
+        return
+    for scheme in ("http", "https", "all"):
+        if proxies.get(scheme):
+            _check_proxy(f"{scheme}_proxy", proxies[scheme])
+    if not entries and not proxies:
+        return
+    known = [*urls, *map(os.environ.get, _ENDPOINTS), *_METADATA]
+    parsed = [_parse_entry(entry) for entry in entries]
+    networks = [entry for entry in parsed if not isinstance(entry, str)]
+    hosts = [host for host in map(_host_of, known) if host and _is_direct(host, networks)]
+    _write_no_proxy([*(entry for entry in parsed if isinstance(entry, str)), *_LOOPBACK, *hosts])
+
+
+def _check_proxy(name: str, value: str) -> None:
+    # The variable as it is spelled in the environment, in upper or lower case.
+    name = next((known for known in os.environ if known.lower() == name and os.environ[known] == value), name)
+    if re.match(r"socks\w{0,3}://", value, re.IGNORECASE):
+        raise SettingsError(f"{name}: a SOCKS proxy is not supported; name an http:// proxy or unset it")
+    try:
+        check_http_url(value if "://" in value else f"http://{value}")
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None
+
+
+def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:
+    """Return a host name or address as all libraries take it, or a network."""
+    bare = entry.rpartition("://")[2].rstrip("/").removeprefix("*")
+    if bracketed := re.fullmatch(r"\[([^\]]+)\](:\d+)?", bare):
+        bare = bracketed[1]
+    try:
+        network = ip_network(bare, strict=False)
+    except ValueError:
+        pass
+    else:
+        return network if "/" in bare else bare
+    try:
+        # Name by name as IDNA wants it, but for a dot in front, which asks for subdomains.
+        host = "." * bare.startswith(".") + bare.lstrip(".").encode("idna").decode()
+    except UnicodeError:
+        host = ""
+    if not re.fullmatch(r"[\w.-]+(:\d+)?", host):
+        raise SettingsError(
+            "NO_PROXY: an entry is not a host name, an address or a network; separate entries by commas"
+        )
+    return host
+
+
+def _host_of(url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        return urlsplit(url if "://" in url else f"http://{url}").hostname
+    except ValueError:
+        return None
+
+
+def _is_direct(host: str, networks: list[IPv4Network | IPv6Network]) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or any(address in network for network in networks)
+
+
+def _write_no_proxy(entries: Iterable[str]) -> None:
+    # Each library has its own opinion on which of the two spellings wins.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys(entries))
