@@ -1,14 +1,21 @@
 """The API as uvicorn starts it: `uvicorn api.app:app`."""
 
-import sys
+from fastapi import FastAPI
 
-from api.service import create_app
 from core.errors import SettingsError
 from core.settings import load_settings
+from flows.arguments import exit_with
 
-try:
-    _settings = load_settings()
-except SettingsError as error:
-    sys.exit(f"Settings: {error}")
 
-app = create_app(_settings)
+def _app() -> FastAPI:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        exit_with(error)
+    import flows.checked_prefect  # noqa: F401, PLC0415  # before anything else imports Prefect
+    from api.service import create_app  # noqa: PLC0415  # the same
+
+    return create_app(settings)
+
+
+app = _app()

@@ -1,15 +1,23 @@
 """What the commands share: exit codes, and arguments with a meaning."""
 
 import argparse
+import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from core.domain import parse_month
+from core.errors import SettingsError
 
 SUCCEEDED, FAILED, CALLED_WRONGLY = 0, 1, 2
 """Exit codes."""
 
 T = TypeVar("T")
+
+
+def exit_with(error: SettingsError) -> NoReturn:
+    """End a process that can't start with these settings: one line on stderr, and the usage error's code."""
+    sys.stderr.write(f"error: {error.code}: {error}\n")
+    raise SystemExit(CALLED_WRONGLY)
 
 
 def checked_by(check: Callable[[str], T]) -> Callable[[str], T]:

@@ -2,8 +2,7 @@
 
 from datetime import date
 
-from prefect import flow
-
+from flows.checked_prefect import flow  # first: it ends a process that Prefect can't start in
 from flows.flow_run import name_flow_run, recorded_run, unwalked
 from flows.steps import timed, timed_async
 from tasks.compute_streaks import compute_streaks

@@ -34,6 +34,7 @@ from prefect.settings import get_current_settings, temporary_settings
 from core.errors import OrchestratorUnreachable, RiskAlertsError
 from core.message import one_line
 from core.redaction import RedactingFilter, redact
+from core.urls import host_of
 from flows.local_server import LocalServer, LocalServerFailed
 
 T = TypeVar("T")
@@ -301,7 +302,9 @@ def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
     except queue.Empty:
         fault = f"no answer in {seconds:g} s"
     if fault:
-        raise OrchestratorUnreachable(f"No Prefect API answers at {redact(url)}: {redact(fault)}")
+        raise OrchestratorUnreachable(
+            f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}): {redact(fault)}"
+        )
 
 
 def _ask_health(url: str, seconds: float) -> str:

@@ -1,0 +1,99 @@
+"""Imports Prefect, which reads its settings at that moment; bad ones end the process with one line.
+
+Every program of ours gets Prefect from here first. In a process of Prefect's own (a worker, the `prefect`
+command) it is there by then, and nothing is left to check.
+"""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
+
+from core.environment import check_certificate_files, check_certificates, clean_variables, prepare_proxies
+from core.errors import SettingsError
+from core.settings import in_words
+from core.urls import check_http_url
+from flows.arguments import exit_with
+
+
+def _import_prefect() -> None:
+    clean_variables()
+    check_certificate_files()
+    prepare_proxies()
+    said = io.StringIO()
+    try:
+        # Prefect prints what it can't use, value and all, before it raises.
+        with contextlib.redirect_stderr(said):
+            import prefect.main  # noqa: F401, PLC0415  # the import itself is what is tried
+    except ValidationError as error:
+        raise SettingsError(_describe(error)) from None
+    except PydanticSettingsError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        file = re.search(r"from (\S+): invalid TOML", str(error))
+        what = _variable(field[1]) if field else f"{file[1] if file else 'prefect.toml'} of Prefect"
+        form = "must be valid JSON" if field else "is not valid TOML; correct or remove it"
+        raise SettingsError(f"{what}: {form}") from None
+    except (ValueError, TypeError, AttributeError, OSError):
+        raise SettingsError(
+            f"{_profiles()} of Prefect can't be read as profiles in TOML; correct or remove the file"
+        ) from None
+    sys.stderr.write(said.getvalue())
+    _check_api()
+
+
+def _check_api() -> None:
+    """Check what an active profile may have set, too."""
+    from prefect.settings import get_current_settings  # noqa: PLC0415  # only now that it can be imported
+
+    api = get_current_settings().api
+    try:
+        if api.url:
+            check_http_url(api.url)
+            prepare_proxies([api.url])
+    except ValueError as error:
+        raise SettingsError(f"PREFECT_API_URL: {error}") from None
+    if api.ssl_cert_file:
+        check_certificates("PREFECT_API_SSL_CERT_FILE", api.ssl_cert_file)
+
+
+def _describe(error: ValidationError) -> str:
+    # A default that depends on a bad value is an error of its own, and of no use.
+    first = next(item for item in error.errors() if item["type"] != "default_factory_not_called")
+    name = _variable(str(first["loc"][0]), model=error.title) if first["loc"] else "Prefect's settings"
+    # Prefect's own words may quote the value.
+    reason = in_words(first) or "Prefect does not accept the value"
+    place = "" if name in os.environ else f" (set in prefect.toml or in {_profiles()})"
+    return f"{name}: {reason}{place}; correct or unset it"
+
+
+def _variable(field: str, model: str = "") -> str:
+    """Return the variable of a field of one of Prefect's models of settings."""
+    from prefect.settings.base import PrefectBaseSettings  # noqa: PLC0415  # it can be imported even now
+
+    if field.lower().startswith("prefect_"):
+        return field.upper()
+    for known in PrefectBaseSettings.__subclasses__():
+        if known.__name__ == model or (not model and field in known.model_fields):
+            return f"{known.model_config.get('env_prefix', '')}{field}".upper()
+    return f"PREFECT_{field}".upper()
+
+
+def _profiles() -> Path:
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    return Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+
+
+if "prefect" not in sys.modules:
+    try:
+        _import_prefect()
+    except SettingsError as error:
+        exit_with(error)
+
+from prefect import flow  # noqa: E402  # what is above decides whether there is one
+
+__all__ = ["flow"]

@@ -1,0 +1,250 @@
+"""Variables that libraries read by themselves: a bad one is one line that names it; loopback has no proxy."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.request import proxy_bypass, urlopen
+
+import httpx
+import pytest
+
+from core import redaction
+from core.errors import SettingsError
+from core.settings import load_settings
+from examples.mock_slack import MockSlack
+from tests.service import MONTH, closed_port, write_source
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _same_environment_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(redaction, "_secrets", set())
+    before = dict(os.environ)
+    for name in before:
+        if name.lower().endswith("_proxy"):
+            del os.environ[name]
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+BAD = [
+    ("ALL_PROXY", "socks5://canary:1080", "SOCKS"),
+    ("all_proxy", "socks5h://canary", "SOCKS"),
+    ("HTTPS_PROXY", "ftp://canary:1", "http:// or https:// URL"),
+    ("HTTP_PROXY", "http://proxy:canary", "http:// or https:// URL"),
+    ("HTTP_PROXY", "http://", "http:// or https:// URL"),
+    ("HTTP_PROXY", "http://user:can@ary@proxy:1", "%40"),
+    ("http_proxy", "'http://proxy:1'", "in quotes"),
+    ("NO_PROXY", "localhost,<canary>", "NO_PROXY"),
+    ("SSL_CERT_FILE", "/no/such/file.pem", "No such file"),
+    ("SSL_CERT_FILE", "/etc/hostname", "no PEM certificate"),
+    ("SSL_CERT_FILE", "/tmp", "can't be loaded"),  # noqa: S108  # a folder, and nothing else of it matters
+    ("REQUESTS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
+    ("CURL_CA_BUNDLE", "/no/such/file.pem", "No such file"),
+    ("AWS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
+    ("SSL_CERT_DIR", "/no/such:/nor/that", "no folder"),
+    ("SSLKEYLOGFILE", "/no/such/keys", "can't be written"),
+    ("AWS_SECRET_ACCESS_KEY", '"canary"', "in quotes"),
+    ("AWS_REGION", "'canary'", "in quotes"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "said"), BAD)
+def test_a_bad_variable_of_a_library_is_one_line_that_names_it(name: str, value: str, said: str) -> None:
+    os.environ[name] = value
+    with pytest.raises(SettingsError, match=f"^{name}: ") as caught:
+        load_settings()
+    assert said in caught.value.message
+    assert "canary" not in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_blanks_around_a_variable_of_a_library_are_stripped() -> None:
+    os.environ.update(AWS_SECRET_ACCESS_KEY="secret\n", HTTPS_PROXY=" http://proxy:3128\r\n")
+    load_settings()
+    assert (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["HTTPS_PROXY"]) == ("secret", "http://proxy:3128")
+
+
+@contextmanager
+def answering(word: bytes, host: str = "127.0.0.1") -> Iterator[int]:
+    """Yield the port of a server on `host` that answers each request with `word`, as an origin or a proxy."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(word)))
+            self.end_headers()
+            self.wfile.write(word)
+
+        def log_message(self, *_: object) -> None:
+            """Write nothing."""
+
+    server = ThreadingHTTPServer((host, 0), Answer)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "no_proxy", ["", "internal.example", "10.0.0.0/8,fd00::/8", "[::1],[fd00::1]:80", "é.example"]
+)
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
+def test_loopback_is_reached_directly_and_the_rest_by_the_proxy(
+    no_proxy: str, variable: str, host: str
+) -> None:
+    with ExitStack() as stack:
+        proxy = stack.enter_context(answering(b"proxy"))
+        origin = stack.enter_context(
+            answering(b"origin", "127.0.0.2" if host == "127.0.0.2" else "127.0.0.1")
+        )
+        os.environ |= {variable: f"http://127.0.0.1:{proxy}", "NO_PROXY": no_proxy}
+        os.environ["S3_ENDPOINT_URL"] = f"http://{host}:{origin}"
+        load_settings()
+        with httpx.Client() as client:
+            assert client.get(f"http://{host}:{origin}").text == "origin"
+            assert client.get("http://accounts.example/").text == "proxy"
+        with urlopen(f"http://{host}:{origin}") as answer:
+            assert answer.read() == b"origin"
+
+
+def test_a_network_in_no_proxy_covers_the_hosts_of_the_settings() -> None:
+    os.environ.update(
+        HTTPS_PROXY="http://proxy:1", NO_PROXY="10.0.0.0/8 fd00::/8", no_proxy="10.0.0.0/8 fd00::/8"
+    )
+    os.environ.update(S3_ENDPOINT_URL="https://10.1.2.3:9000", PREFECT_API_URL="http://[fd00::7]:4200/api")
+    load_settings()
+    assert [bool(proxy_bypass(host)) for host in ("10.1.2.3", "fd00::7", "11.1.2.3")] == [True, True, False]
+
+
+def test_no_proxy_of_a_star_leaves_every_proxy_out() -> None:
+    os.environ.update(ALL_PROXY="socks5://proxy:1", NO_PROXY="internal.example, *")
+    load_settings()
+    with httpx.Client():
+        assert proxy_bypass("accounts.example")
+
+
+@pytest.mark.parametrize(
+    "entry", ["*.internal.example", ".internal.example", "internal.example", "http://db.internal.example/"]
+)
+def test_a_name_in_no_proxy_is_reached_directly(entry: str) -> None:
+    os.environ.update(HTTPS_PROXY="http://proxy:1", NO_PROXY=entry)
+    load_settings()
+    assert proxy_bypass("db.internal.example")
+    assert not proxy_bypass("db.other.example")
+
+
+PROGRAMS = {
+    "batch job": ["flows.monthly_risk_alerts", "--month", MONTH, "--source-uri", "file:///no/such.parquet"],
+    "API": ["uvicorn", "api.app:app", "--port", "0"],
+    "settle": ["flows.settle"],
+}
+
+
+def ended(program: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program with these variables until it ends."""
+    return subprocess.run(
+        [sys.executable, "-m", *PROGRAMS[program]],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": f"sqlite:///{folder}/ledger.db", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def assert_refused(end: "subprocess.CompletedProcess[str]", name: str) -> None:
+    assert (end.returncode, end.stdout) == (2, ""), end
+    assert end.stderr.startswith(f"error: settings_invalid: {name}"), end.stderr
+    assert end.stderr.count("\n") == 1, end.stderr
+    assert "canary" not in end.stderr
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SSL_CERT_FILE", "/no/such.pem"), ("ALL_PROXY", "socks5://canary")],
+)
+def test_each_program_refuses_to_start_with_a_bad_variable(
+    program: str, name: str, value: str, tmp_path: Path
+) -> None:
+    assert_refused(ended(program, tmp_path, **{name: value}), name)
+
+
+@pytest.mark.parametrize(
+    ("program", "name", "value"),
+    [
+        ("API", "PREFECT_LOGGING_LEVEL", "canary"),
+        ("batch job", "PREFECT_LOGGING_LEVEL", "canary"),
+        ("batch job", "PREFECT_API_REQUEST_TIMEOUT", "canary"),
+        ("batch job", "PREFECT_CLIENT_CUSTOM_HEADERS", "{canary"),
+        ("batch job", "PREFECT_API_URL", "canary"),
+        ("batch job", "PREFECT_API_SSL_CERT_FILE", "/no/such.pem"),
+    ],
+)
+def test_a_bad_setting_of_prefects_is_one_line_that_names_it(
+    program: str, name: str, value: str, tmp_path: Path
+) -> None:
+    assert_refused(ended(program, tmp_path, **{name: value}), name)
+
+
+PROFILES = ["[[[ canary", '[profiles]\nx = "canary"\n', b"\xff\xfe\x00canary"]
+
+
+@pytest.mark.parametrize("content", PROFILES)
+def test_a_broken_prefect_profile_is_one_line_that_names_the_file(
+    content: str | bytes, tmp_path: Path
+) -> None:
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_bytes(content if isinstance(content, bytes) else b'active = "x"\n' + content.encode())
+    assert_refused(ended("batch job", tmp_path, PREFECT_HOME=str(tmp_path)), str(profiles))
+
+
+def test_a_bad_value_in_a_prefect_profile_names_setting_and_file(tmp_path: Path) -> None:
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text('active = "x"\n[profiles.x]\nPREFECT_LOGGING_LEVEL = "canary"\n')
+    end = ended("batch job", tmp_path, PREFECT_HOME=str(tmp_path))
+    assert_refused(end, "PREFECT_LOGGING_LEVEL")
+    assert str(profiles) in end.stderr
+
+
+def test_settle_needs_nothing_of_prefects(tmp_path: Path) -> None:
+    end = ended("settle", tmp_path, PREFECT_LOGGING_LEVEL="canary")
+    assert (end.returncode, end.stdout) == (0, "Nothing is unconfirmed.\n")
+
+
+def test_a_run_behind_a_proxy_reaches_slack_and_prefect_on_loopback(prefect_api: str, tmp_path: Path) -> None:
+    dead = f"http://127.0.0.1:{closed_port()}"
+    with MockSlack() as slack:
+        end = subprocess.run(
+            [
+                *(sys.executable, "-m", "flows.monthly_risk_alerts", "--month", MONTH),
+                *("--source-uri", write_source(tmp_path / "status.parquet")),
+            ],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "HTTP_PROXY": dead,
+                "ALL_PROXY": dead,
+                "PREFECT_API_URL": prefect_api,
+                "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
+                "SLACK_WEBHOOK_BASE_URL": slack.url,
+                "SLACK_CHANNEL_RATE": "0",
+                "REGIONS": '{"AMER": " #amer ", "EMEA": "emea\\n"}',
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+        assert end.returncode == 0, end.stderr
+        assert {message["channel"] for message in slack.messages} == {"amer", "emea"}
