@@ -14,10 +14,18 @@ from core.urls import check_http_url
 
 _READ_BY_LIBRARIES = re.compile(
     r"(AWS|GOOGLE|PREFECT|SSL)_\w+|SSLKEYLOGFILE|(ALL|HTTP|HTTPS|NO)_PROXY|(REQUESTS|CURL)_CA_BUNDLE"
-    r"|STORAGE_EMULATOR_HOST|PG(HOST|PORT|USER|PASSWORD|PASSFILE|DATABASE|SERVICE|SSL[A-Z]+)"
+    r"|STORAGE_EMULATOR_HOST|S3FS_LOGGING_LEVEL|PG(HOST|PORT|USER|PASSWORD|PASSFILE|DATABASE|SERVICE|SSL[A-Z]+)"
 )
+_WORDS = {
+    "AWS_DEFAULTS_MODE": ("legacy", "standard", "in-region", "cross-region", "mobile", "auto"),
+    "AWS_REQUEST_CHECKSUM_CALCULATION": ("when_supported", "when_required"),
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": ("when_supported", "when_required"),
+    "AWS_RETRY_MODE": ("legacy", "standard", "adaptive"),
+    "S3FS_LOGGING_LEVEL": ("debug", "info", "warning", "error", "critical"),
+}
+"""What a variable may say, where a library takes anything else for a failure of the store."""
+_ADDRESSES = ("STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
-_ENDPOINTS = ("PREFECT_API_URL", "STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 _METADATA = ("http://169.254.169.254", "http://169.254.170.2")
 """Where AWS and Google hand out a machine's or a task's credentials."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -37,6 +45,28 @@ def clean_variables(settings: Collection[str] = ()) -> None:
             raise SettingsError(f"{name}: the value is in quotes; remove them (docker --env-file keeps them)")
         if bare != value:
             os.environ[name] = bare
+
+
+def check_stores() -> None:
+    """Raise `SettingsError` for a variable of the object stores' libraries that they can't use."""
+    for name, words in _WORDS.items():
+        if (value := os.environ.get(name)) and value.lower() not in words:
+            raise SettingsError(f"{name}: must be one of {', '.join(words)}")
+    if not re.fullmatch(r"[0-9]*", os.environ.get("AWS_MAX_ATTEMPTS", "")):
+        raise SettingsError("AWS_MAX_ATTEMPTS: must be a whole number")
+    for name in _ADDRESSES:
+        if address := os.environ.get(name):
+            bare = name == "STORAGE_EMULATOR_HOST" and "://" not in address
+            _check_address(name, f"http://{address}" if bare else address)
+    if level := os.environ.get("S3FS_LOGGING_LEVEL"):
+        os.environ["S3FS_LOGGING_LEVEL"] = level.upper()
+
+
+def _check_address(name: str, address: str) -> None:
+    try:
+        check_http_url(address)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None
 
 
 def check_certificate_files() -> None:
@@ -89,7 +119,7 @@ def prepare_proxies(urls: Iterable[str | None] = ()) -> None:
             _check_proxy(f"{scheme}_proxy", proxies[scheme])
     if not entries and not proxies:
         return
-    known = [*urls, *map(os.environ.get, _ENDPOINTS), *_METADATA]
+    known = [*urls, *map(os.environ.get, ("PREFECT_API_URL", *_ADDRESSES)), *_METADATA]
     parsed = [_parse_entry(entry) for entry in entries]
     networks = [entry for entry in parsed if not isinstance(entry, str)]
     hosts = [host for host in map(_host_of, known) if host and _is_direct(host, networks)]
@@ -101,10 +131,7 @@ def _check_proxy(name: str, value: str) -> None:
     name = next((known for known in os.environ if known.lower() == name and os.environ[known] == value), name)
     if re.match(r"socks\w{0,3}://", value, re.IGNORECASE):
         raise SettingsError(f"{name}: a SOCKS proxy is not supported; name an http:// proxy or unset it")
-    try:
-        check_http_url(value if "://" in value else f"http://{value}")
-    except ValueError as error:
-        raise SettingsError(f"{name}: {error}") from None
+    _check_address(name, value if "://" in value else f"http://{value}")
 
 
 def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:

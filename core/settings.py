@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
-from core.environment import check_certificate_files, clean_variables, prepare_proxies
+from core.environment import check_certificate_files, check_stores, clean_variables, prepare_proxies
 from core.errors import SettingsError, SlackNotConfigured
 from core.redaction import protect
 from core.urls import check_database_url, check_http_url, passwords_in
@@ -344,6 +344,7 @@ def load_settings() -> Settings:
         raise SettingsError(f"{name}: must be valid JSON") from None
     protect(settings.secrets())
     check_certificate_files()
+    check_stores()
     prepare_proxies(settings.urls())
     return settings
 

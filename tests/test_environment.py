@@ -53,6 +53,15 @@ BAD = [
     ("SSLKEYLOGFILE", "/no/such/keys", "can't be written"),
     ("AWS_SECRET_ACCESS_KEY", '"canary"', "in quotes"),
     ("AWS_REGION", "'canary'", "in quotes"),
+    ("AWS_RETRY_MODE", "canary", "legacy, standard, adaptive"),
+    ("AWS_MAX_ATTEMPTS", "canary", "whole number"),
+    ("AWS_DEFAULTS_MODE", "canary", "in-region"),
+    ("AWS_REQUEST_CHECKSUM_CALCULATION", "canary", "when_supported"),
+    ("AWS_RESPONSE_CHECKSUM_VALIDATION", "canary", "when_supported"),
+    ("AWS_ENDPOINT_URL", "http://minio:canary", "http:// or https:// URL"),
+    ("AWS_ENDPOINT_URL_S3", "canary:9000", "http:// or https:// URL"),
+    ("STORAGE_EMULATOR_HOST", "canary:port", "http:// or https:// URL"),
+    ("S3FS_LOGGING_LEVEL", "canary", "debug, info"),
 ]
 
 

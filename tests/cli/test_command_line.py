@@ -126,7 +126,12 @@ def test_nothing_shows_a_traceback(story: Story) -> None:
         (["--source-uri", "file:///x", "--month", MONTH], {"LOG_FORMAT": "canary"}, 2, "LOG_FORMAT"),
         (["--source-uri", "file:///x", "--month", MONTH], {"REGIONS": "{canary"}, 2, "REGIONS"),
         (["--source-uri", "file:///x", "--month", MONTH], {"CONFIG_FILE": "/no/such"}, 2, "CONFIG_FILE"),
-        (["--source-uri", "file:///x", "--month", MONTH], {"DATABASE_URL": "sqlite:////"}, 1, "ledger"),
+        (
+            ["--source-uri", "file:///x", "--month", MONTH],
+            {"DATABASE_URL": "sqlite:////proc/x/y.db"},
+            1,
+            "ledger",
+        ),
         (["--help"], {}, 0, "exit codes"),
     ],
 )
