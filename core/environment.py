@@ -21,7 +21,7 @@ _WORDS = {
     "AWS_REQUEST_CHECKSUM_CALCULATION": ("when_supported", "when_required"),
     "AWS_RESPONSE_CHECKSUM_VALIDATION": ("when_supported", "when_required"),
     "AWS_RETRY_MODE": ("legacy", "standard", "adaptive"),
-    "S3FS_LOGGING_LEVEL": ("debug", "info", "warning", "error", "critical"),
+    "S3FS_LOGGING_LEVEL": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
 }
 """What a variable may say, where a library takes anything else for a failure of the store."""
 _ADDRESSES = ("STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
@@ -29,6 +29,9 @@ _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_C
 _METADATA = ("http://169.254.169.254", "http://169.254.170.2")
 """Where AWS and Google hand out a machine's or a task's credentials."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+_networks: set[IPv4Network | IPv6Network] = set()
+"""The networks of `NO_PROXY`, which are not in it any more once it is written."""
 
 
 def clean_variables(settings: Collection[str] = ()) -> None:
@@ -50,7 +53,8 @@ def clean_variables(settings: Collection[str] = ()) -> None:
 def check_stores() -> None:
     """Raise `SettingsError` for a variable of the object stores' libraries that they can't use."""
     for name, words in _WORDS.items():
-        if (value := os.environ.get(name)) and value.lower() not in words:
+        value = os.environ.get(name, "")
+        if value and value not in words and value.lower() not in words:
             raise SettingsError(f"{name}: must be one of {', '.join(words)}")
     if not re.fullmatch(r"[0-9]*", os.environ.get("AWS_MAX_ATTEMPTS", "")):
         raise SettingsError("AWS_MAX_ATTEMPTS: must be a whole number")
@@ -58,8 +62,6 @@ def check_stores() -> None:
         if address := os.environ.get(name):
             bare = name == "STORAGE_EMULATOR_HOST" and "://" not in address
             _check_address(name, f"http://{address}" if bare else address)
-    if level := os.environ.get("S3FS_LOGGING_LEVEL"):
-        os.environ["S3FS_LOGGING_LEVEL"] = level.upper()
 
 
 def _check_address(name: str, address: str) -> None:
@@ -121,8 +123,8 @@ def prepare_proxies(urls: Iterable[str | None] = ()) -> None:
         return
     known = [*urls, *map(os.environ.get, ("PREFECT_API_URL", *_ADDRESSES)), *_METADATA]
     parsed = [_parse_entry(entry) for entry in entries]
-    networks = [entry for entry in parsed if not isinstance(entry, str)]
-    hosts = [host for host in map(_host_of, known) if host and _is_direct(host, networks)]
+    _networks.update(entry for entry in parsed if not isinstance(entry, str))
+    hosts = [host for host in map(_host_of, known) if host and _is_direct(host)]
     _write_no_proxy([*(entry for entry in parsed if isinstance(entry, str)), *_LOOPBACK, *hosts])
 
 
@@ -166,14 +168,18 @@ def _host_of(url: str | None) -> str | None:
         return None
 
 
-def _is_direct(host: str, networks: list[IPv4Network | IPv6Network]) -> bool:
+def _is_direct(host: str) -> bool:
     try:
         address = ip_address(host)
     except ValueError:
         return False
-    return address.is_loopback or any(address in network for network in networks)
+    return address.is_loopback or any(address in network for network in _networks)
 
 
 def _write_no_proxy(entries: Iterable[str]) -> None:
     # Each library has its own opinion on which of the two spellings wins.
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys(entries))
+    value = ",".join(dict.fromkeys(entries))
+    for name in ("NO_PROXY", "no_proxy"):
+        # Not without need: other threads may read the environment at this moment.
+        if os.environ.get(name) != value:
+            os.environ[name] = value
