@@ -354,11 +354,11 @@ _WORDS = {
     "dict": "must be a JSON object",
     "finite": "must be a finite number",
     "float": "must be a number",
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
     "int": "must be a whole number",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
     "list": "must be a JSON list",
     "literal": "must be {expected}",
     "string": "must be a string",
@@ -370,6 +370,8 @@ _WORDS = {
 def _describe(item: Any) -> str:
     setting = str(item["loc"][0]).upper() if item["loc"] else ""
     message = in_words(item) or item["msg"].removeprefix("Value error, ")
+    if len(item["loc"]) > 1 and message.startswith("must "):
+        message = f"each entry {message}"
     return f"{setting}: {message}" if setting else message
 
 

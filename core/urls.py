@@ -13,7 +13,7 @@ _SLASHES = (
     "sqlite:///data/risk_alerts.db for a path from the working directory,"
     " sqlite:////data/risk_alerts.db for an absolute one"
 )
-_ESCAPED = "write @ as %40, : as %3A and / as %2F in the user name and password"
+_ESCAPED = "write @ as %40, : as %3A and / as %2F"
 
 
 def check_http_url(value: str) -> str:
@@ -28,7 +28,7 @@ def check_http_url(value: str) -> str:
         raise ValueError("must be an http:// or https:// URL, such as https://host:8080/path")
     userinfo = parts.netloc.rpartition("@")[0]
     if "@" in userinfo or ":" in userinfo.partition(":")[2]:
-        raise ValueError(f"must be a URL without ambiguous characters: {_ESCAPED}")
+        raise ValueError(f"must have its user name and password percent-encoded: {_ESCAPED}")
     return value.rstrip("/")
 
 
@@ -74,13 +74,13 @@ def _check_sqlite(value: str, rest: str) -> None:
 def _check_postgresql(value: str, rest: str) -> None:
     userinfo, at, _ = rest.rpartition("@")
     if at and re.search(r"[@:/]", userinfo.partition(":")[2]):
-        raise ValueError(f"must be a URL without ambiguous characters: {_ESCAPED}")
+        raise ValueError(f"must have its user name and password percent-encoded: {_ESCAPED}")
     try:
         url = make_url(value)
     except (ArgumentError, ValueError):
         url = None
     if url is None or not url.database or not re.fullmatch(r"[\w.,:%-]*", url.host or ""):
-        raise ValueError(f"must be postgresql://user:password@host/database: {_ESCAPED}")
+        raise ValueError(f"must be postgresql://user:password@host/database; in the password {_ESCAPED}")
 
 
 def shown_database(url: URL) -> str:
