@@ -31,7 +31,7 @@ _METADATA = ("http://169.254.169.254", "http://169.254.170.2")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _networks: set[IPv4Network | IPv6Network] = set()
-"""The networks of `NO_PROXY`, which are not in it any more once it is written."""
+"""The networks of `NO_PROXY`; once it is written, those of IPv6, on which httpx breaks, are not in it."""
 
 
 def clean_variables(settings: Collection[str] = ()) -> None:
@@ -125,7 +125,9 @@ def prepare_proxies(urls: Iterable[str | None] = ()) -> None:
     parsed = [_parse_entry(entry) for entry in entries]
     _networks.update(entry for entry in parsed if not isinstance(entry, str))
     hosts = [host for host in map(_host_of, known) if host and _is_direct(host)]
-    _write_no_proxy([*(entry for entry in parsed if isinstance(entry, str)), *_LOOPBACK, *hosts])
+    _write_no_proxy(
+        [*(str(entry) for entry in parsed if not isinstance(entry, IPv6Network)), *_LOOPBACK, *hosts]
+    )
 
 
 def _check_proxy(name: str, value: str) -> None:
