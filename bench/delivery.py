@@ -39,9 +39,9 @@ from rich.table import Table
 
 from core.domain import Alert, Assessment, RoutedAlert, RunRequest, Scan
 from core.ledger import Ledger, open_ledger
-from core.message import build_message
 from core.run import new_run_id, open_run
 from core.settings import Settings
+from core.slack import build_message
 from tasks.send import send
 
 CHANNELS = ("amer-risk-alerts", "emea-risk-alerts", "apac-risk-alerts")
@@ -146,11 +146,10 @@ async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence
 def bare(slack: str, routed: Sequence[RoutedAlert], *, kept: int) -> float:
     """Post the alerts and look at nothing but the status; keeps up to `kept` connections."""
     bodies: dict[str, list[bytes]] = {channel: [] for channel in CHANNELS}
+    plain = Settings()
     for item in routed:
         channel = item.channel or ""
-        message = build_message(
-            item.alert, channel=channel, app_base_url="https://app.yourcompany.com", name_channel=False
-        )
+        message = build_message(item.alert, channel, plain)
         bodies[channel].append(json.dumps(message, ensure_ascii=False).encode())
     started = time.perf_counter()
     asyncio.run(_post_all(slack, bodies, kept))

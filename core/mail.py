@@ -13,8 +13,8 @@ from email.utils import formatdate, make_msgid
 from typing import Any
 
 from core.domain import SupportMessage
-from core.message import one_line
 from core.redaction import redact
+from core.runtime import one_line
 from core.settings import Settings
 
 IDLE_SECONDS = 10.0

@@ -69,6 +69,12 @@ def _smtp_host(value: str) -> str:
     return value
 
 
+def _member_id(value: str) -> str:
+    if not re.fullmatch(r"[UW][A-Z0-9]{2,20}", value):
+        raise ValueError("must be a Slack member ID such as U012AB3CD (in Slack: profile, Copy member ID)")
+    return value
+
+
 def _source_prefix(value: str) -> str:
     if not re.match(r"(?i)(file:///|gs://|s3://)", value):
         raise ValueError("each prefix must begin with file:///, gs:// or s3://")
@@ -159,6 +165,11 @@ class Settings(BaseSettings):
 
     regions: dict[Name, Annotated[str, AfterValidator(_channel)]] = Field(
         default_factory=dict, description="Region, exactly as in the data, to Slack channel: a JSON object."
+    )
+    owners: dict[Name, Annotated[str, AfterValidator(_member_id)]] = Field(
+        default_factory=dict,
+        description="Account owner, exactly as in the data, to the Slack member ID that messages mention:"
+        " a JSON object.",
     )
     slack_webhook_base_url: SecretBaseUrl | None = Field(
         default=None,
@@ -297,6 +308,11 @@ class Settings(BaseSettings):
     def slack_configured(self) -> bool:
         """Whether there is anywhere to send to."""
         return self.slack_webhook_base_url is not None or self.slack_webhook_url is not None
+
+    @property
+    def single_webhook(self) -> bool:
+        """Whether one webhook takes the messages of every channel."""
+        return self.slack_webhook_base_url is None and self.slack_webhook_url is not None
 
     def require_slack(self) -> None:
         """Raise `SlackNotConfigured` unless one of the two webhook settings is there."""

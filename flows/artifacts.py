@@ -20,9 +20,9 @@ from core.advice import open_by_reason
 from core.domain import AlertStatus
 from core.errors import RiskAlertsError
 from core.history import History
-from core.message import money, one_line
 from core.progress import Progress, settled_of_all
 from core.run import utc_now
+from core.runtime import money, one_line
 from core.settings import Settings
 from core.views import AlertView, ChannelView, RunView
 from flows.orchestrator import prefect_missed, run_is_over

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from core.domain import AlertStatus
-from core.message import one_line
 from core.progress import ChannelProgress, Progress, settled_of_all, watched
+from core.runtime import one_line
 
 SECONDS = 0.25
 MOST_CHANNELS = 12

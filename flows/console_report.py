@@ -7,7 +7,7 @@ from rich.table import Table
 from core.advice import open_by_reason
 from core.domain import AlertStatus
 from core.history import History
-from core.message import money, one_line
+from core.runtime import money, one_line
 from core.views import AlertView, ChannelView, RunView
 
 

@@ -32,8 +32,8 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import get_current_settings, temporary_settings
 
 from core.errors import OrchestratorUnreachable, RiskAlertsError
-from core.message import one_line
 from core.redaction import RedactingFilter, redact
+from core.runtime import one_line
 from core.urls import host_of
 from flows.local_server import LocalServer, LocalServerFailed
 

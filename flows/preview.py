@@ -4,9 +4,9 @@ from dataclasses import asdict
 
 from core.domain import AlertStatus, Delivery, RoutedAlert, RunRequest
 from core.ledger import open_ledger
-from core.message import build_message, details_url
 from core.outcomes import count, foresee, would_be
 from core.settings import Settings
+from core.slack import build_message, details_url
 from core.views import CountsView, PreviewAlertView, PreviewView, WarningView
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
@@ -53,12 +53,7 @@ def _preview_alert(routed: RoutedAlert, delivery: Delivery, settings: Settings) 
     alert = routed.alert
     message = None
     if routed.channel is not None:
-        message = build_message(
-            alert,
-            channel=routed.channel,
-            app_base_url=settings.app_base_url,
-            name_channel=settings.slack_webhook_base_url is None and settings.slack_webhook_url is not None,
-        )
+        message = build_message(alert, routed.channel, settings)
     unconfirmed = delivery.status is AlertStatus.UNCONFIRMED
     return PreviewAlertView(
         **asdict(alert),

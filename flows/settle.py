@@ -11,8 +11,8 @@ from rich.table import Table
 from core.domain import Decision, OutcomeStatus, Settlement, check_by, check_note
 from core.errors import RiskAlertsError, SettingsError
 from core.ledger import open_ledger
-from core.message import one_line
 from core.run import utc_now
+from core.runtime import one_line
 from core.settings import load_settings
 from core.views import OutcomePage, OutcomeView
 from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, checked_by, month_argument

@@ -17,11 +17,10 @@ from prefect.cache_policies import NO_CACHE
 
 from core.domain import AlertStatus, Assessment, Delivery, RoutedAlert
 from core.errors import Interrupted, LedgerError
-from core.message import build_message, one_line
 from core.metrics import count_delivery, count_rows_scanned
-from core.retry import Pacer, post_with_retries
 from core.run import Run, utc_now
-from core.slack import Answer, SlackWebhooks, Verdict
+from core.runtime import one_line
+from core.slack import Answer, Pacer, SlackWebhooks, Verdict, build_message, post_with_retries
 
 logger = logging.getLogger(__name__)
 
@@ -117,12 +116,7 @@ class Lane:
     def _build_message(self, routed: RoutedAlert) -> dict[str, Any]:
         if routed.channel is None:
             raise ValueError("an alert without a channel is never planned to be sent")
-        return build_message(
-            routed.alert,
-            channel=routed.channel,
-            app_base_url=self._run.settings.app_base_url,
-            name_channel=self._slack.names_channel,
-        )
+        return build_message(routed.alert, routed.channel, self._run.settings)
 
     async def _post(self, channel: str, message: dict[str, Any]) -> tuple[Answer, int]:
         longest = self._run.settings.slack_retry_after_max_seconds

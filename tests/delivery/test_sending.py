@@ -12,8 +12,8 @@ import pytest
 
 from core.errors import InternalError, TooManyAlerts
 from core.ledger import Ledger
-from core.retry import Pacer, Sleep
 from core.run import Run
+from core.slack import Pacer, Sleep
 from examples.mock_slack import MockSlack
 from tasks import send as send_module
 from tasks.persist import persist

@@ -12,8 +12,8 @@ import pytest
 
 from core.domain import Alert, Assessment
 from core.errors import SourceInvalid
-from core.message import build_message
 from core.settings import Settings
+from core.slack import build_message
 from core.storage import open_uri
 from core.window import LONGEST_ID, LONGEST_TEXT
 from tasks.compute_streaks import assess
@@ -102,7 +102,7 @@ def test_a_name_of_a_megabyte_is_cut_to_what_slack_could_show(tmp_path: Path) ->
     pq.write_table(at_risk(1, account_name=pa.array(["é" * MEGABYTE])), tmp_path / "x.parquet")
     [alert] = find(tmp_path / "x.parquet").alerts
     assert alert.account_name == "é" * (LONGEST_TEXT - 1) + "…"
-    message = build_message(alert, channel="amer", app_base_url="https://app", name_channel=False)
+    message = build_message(alert, "amer", Settings())
     assert len(message["text"]) <= LONGEST_TEXT
 
 
@@ -168,6 +168,6 @@ def test_every_plane_of_unicode_and_every_control_character_reaches_the_message(
     alerts = find(tmp_path / "x.parquet").alerts
     assert {alert.account_id for alert in alerts} == set(ids)
     for alert in alerts:
-        message = build_message(alert, channel="amer", app_base_url="https://app", name_channel=False)
+        message = build_message(alert, "amer", Settings())
         assert message["text"].splitlines()[0].startswith("🚩 At Risk: &lt;")
         assert len(message["text"].splitlines()) >= 6

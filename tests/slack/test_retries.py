@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from core.retry import BACKOFF_MAX_SECONDS, Pacer, post_with_retries
 from core.settings import Settings
-from core.slack import Answer, Verdict
+from core.slack import Answer, Pacer, Verdict, post_with_retries
+from core.slack.retry import BACKOFF_MAX_SECONDS
 from tests.slack.clock import Clock
 
 DELIVERED = Answer(Verdict.DELIVERED)

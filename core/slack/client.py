@@ -1,0 +1,111 @@
+"""Slack's incoming webhooks over HTTP: one attempt to post one message."""
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from core.errors import SlackNotConfigured
+from core.settings import Settings
+from core.slack.verdicts import Answer, judge, judge_failure
+
+BODY_MAX = 64 * 1024
+"""Bytes that are read of an answer's body; Slack's bodies are one word or a small JSON object."""
+
+
+class SlackWebhooks:
+    """The webhooks of one run: an async context manager around one HTTP client.
+
+    In base URL mode each channel is its own destination; in single webhook mode all channels share one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        base, single = settings.slack_webhook_base_url, settings.slack_webhook_url
+        if base is None and single is None:
+            raise SlackNotConfigured("No Slack webhook: set SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL")
+        self._base = base.get_secret_value() if base else None
+        self._single = single.get_secret_value() if single else ""
+        self._timeout = settings.slack_timeout_seconds
+        # httpx logs every URL at INFO, httpcore every request at DEBUG, and a webhook's URL is its password.
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._client = httpx.AsyncClient(
+            # A kept connection that Slack has closed meanwhile fails only after the request has left: a
+            # message that was never delivered would become unconfirmed.
+            limits=httpx.Limits(max_keepalive_connections=0),
+            follow_redirects=False,
+            # Each received byte restarts this timeout; `post` has the deadline of the whole attempt.
+            timeout=self._timeout,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the client."""
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the client and its connections."""
+        await self._client.__aexit__(kind, error, trace)
+
+    def lane(self, channel: str) -> str:
+        """Return the key of the destination behind `channel`: its messages are paced and refused together."""
+        return channel if self._base is not None else "webhook"
+
+    async def post(self, channel: str, message: dict[str, Any]) -> Answer:
+        """Post `message` once. Return within the timeout in all cases but cancellation."""
+        body = json.dumps(message, ensure_ascii=False).encode()
+        url = f"{self._base}/{quote(channel, safe='')}" if self._base is not None else self._single
+        left = _Departure()
+        response: httpx.Response | None = None
+        received = bytearray()
+        complete = False
+        try:
+            async with asyncio.timeout(self._timeout):
+                request = self._client.build_request(
+                    "POST",
+                    url,
+                    content=body,
+                    # No compression: a few bytes must not unpack to gigabytes.
+                    headers={
+                        "Content-Type": "application/json; charset=utf-8",
+                        "Accept-Encoding": "identity",
+                    },
+                    extensions={"trace": left.trace},
+                )
+                response = await self._client.send(request, stream=True)
+                complete = await _read(response, received)
+        except Exception as error:  # noqa: BLE001  only how far the request got counts
+            if response is None:
+                return judge_failure(error, left.began)
+        finally:
+            if response is not None:
+                await response.aclose()
+        return judge(response.status_code, response.headers, bytes(received), complete, datetime.now(UTC))
+
+
+class _Departure:
+    """Watches httpcore for the moment from which Slack can have seen the request."""
+
+    def __init__(self) -> None:
+        self.began = False
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Record the start of the POST's headers; a proxy's CONNECT before it does not count."""
+        if event.endswith(".send_request_headers.started") and info["request"].method == b"POST":
+            self.began = True
+
+
+async def _read(response: httpx.Response, received: bytearray) -> bool:
+    """Read the body into `received`, up to BODY_MAX bytes; return whether that was all of it."""
+    async for chunk in response.aiter_raw():
+        received += chunk
+        if len(received) > BODY_MAX:
+            return False
+    return True

@@ -1,0 +1,225 @@
+"""An alert as Slack gets it: `text` that is complete on its own, and `blocks` within Slack's limits.
+
+Data is made harmless in two steps, always in this order: `one_line` (no data forges a line), then `_fit` (cut
+first, then escape, so that no entity is cut in half). Only the details link and the mention of an owner are
+markup; all other data stands where Slack neither formats nor mentions.
+"""
+
+from calendar import month_name
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from urllib.parse import quote
+
+from core.domain import Alert, month_number, months_before
+from core.runtime import money, months, one_line
+from core.settings import Settings
+
+TEXT_MAX = 40_000
+HEADER_MAX = 150
+SECTION_MAX = 3_000
+FIELD_MAX = 2_000
+
+_TEXT_SHARE = 6_000
+"""Where `text` is too long, each of its six data is cut to this: with the labels they stay below TEXT_MAX."""
+_HEADER_ID_SHARE = 60
+"""The id may always take this much of a header that is too long; the name gets the rest."""
+
+_MONTHS_CUES = ((6, "🔴"), (2, "🟠"), (1, "🟡"))
+"""The cue of a streak of at least so many months."""
+_ARR_CUES = (1, 100_000, 1_000_000)
+"""One 💰 for each of these amounts that the ARR, in dollars, reaches."""
+_SOON_MONTHS = 3
+"""A renewal at most so many months away has a ⏰."""
+
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+@dataclass(frozen=True, slots=True)
+class AlertWords:
+    """The words of an alert type: `headline` takes {name} and {id}, `streak` {months}, {start} and {end}."""
+
+    headline: str
+    streak: str
+    ended: bool = False
+    """Whether the streak ended in the month before the alert's month."""
+
+
+WORDS = {
+    "at_risk": AlertWords("🚩 At Risk: {name} ({id})", "At Risk for: {months} (since {start})"),
+    "recovered": AlertWords(
+        "✅ Recovered: {name} ({id})", "Was At Risk for: {months} ({start} to {end})", ended=True
+    ),
+}
+
+
+def details_url(app_base_url: str, account_id: str) -> str:
+    """Return the URL of an account's page; the id is one path segment, whatever it holds."""
+    # "surrogatepass" because any id must have a URL; the default would raise for a lone surrogate.
+    return f"{app_base_url}/accounts/{quote(account_id, safe='', errors='surrogatepass')}"
+
+
+def build_message(
+    alert: Alert, channel: str, settings: Settings, words: AlertWords = WORDS["at_risk"]
+) -> dict[str, Any]:
+    """Return the JSON of one alert. In single webhook mode it names its channel."""
+    draft = _Draft(
+        alert,
+        words,
+        url=details_url(settings.app_base_url, alert.account_id),
+        channel=f"#{channel.removeprefix('#')}" if settings.single_webhook else "",
+        member=settings.owners.get(alert.account_owner or ""),
+    )
+    text = draft.text(TEXT_MAX)
+    if len(text) > TEXT_MAX:
+        text = draft.text(_TEXT_SHARE)
+    return {"text": text, "blocks": list(draft.blocks())}
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What a message says, not yet cut to Slack's limits. An empty `channel` is not named."""
+
+    alert: Alert
+    words: AlertWords
+    url: str
+    channel: str
+    member: str | None
+
+    def text(self, share: int) -> str:
+        """Return the lines of the contract, each datum cut to `share` characters."""
+        alert = self.alert
+        lines = [
+            self.words.headline.format(
+                name=_fit(alert.account_name, share), id=_fit(alert.account_id, share)
+            ),
+            _line("Region", alert.account_region, share),
+            self._streak(),
+            _line("ARR", money(alert.arr)),
+            _line("Renewal date", _day(alert.renewal_date)),
+            self._owner(share),
+            _line("Details", self.url, share),
+            _line("Channel", self.channel, share),
+        ]
+        return "\n".join(filter(None, lines))
+
+    def blocks(self) -> Iterator[dict[str, Any]]:
+        """Yield the blocks: the same lines with a cue where a number matters."""
+        alert = self.alert
+        yield {"type": "header", "text": _plain(self._header())}
+        owner = self._owner(FIELD_MAX)
+        fields = [
+            _plain(_line("Region", alert.account_region, FIELD_MAX)),
+            _plain(f"ARR: {_arr_cue(alert.arr)}{money(alert.arr)}"),
+            _plain(f"Renewal date: {self._renewal()}"),
+            _mrkdwn(owner) if self.member else _plain(owner),
+        ]
+        yield {
+            "type": "section",
+            "text": _mrkdwn(f"{self._months_cue()}*{self._streak()}*"),
+            "fields": [field for field in fields if field["text"]],
+        }
+        # A link and not a button: Slack wants an app to acknowledge a click on a button, and an incoming
+        # webhook has no app that could. Half a link leads nowhere, so one that is too long is left out.
+        link = f"Details: <{_escape(one_line(self.url).replace('|', '%7C'))}>"
+        if len(link) <= SECTION_MAX:
+            yield {"type": "section", "text": _mrkdwn(link)}
+        notes = [f"As of {month_name[self._month().month]} {self._month().year}"]
+        if self.channel:
+            notes.append(_line("Channel", self.channel, FIELD_MAX))
+        yield {"type": "context", "elements": [_plain(note) for note in notes]}
+
+    def _header(self) -> str:
+        """Return the headline within a header's limit; the name is cut before the id."""
+        free = HEADER_MAX - len(self.words.headline.format(name="", id=""))
+        name = _fit(self.alert.account_name, free)
+        account_id = _fit(self.alert.account_id, max(_HEADER_ID_SHARE, free - len(name)))
+        return self.words.headline.format(
+            name=_fit(self.alert.account_name, free - len(account_id)), id=account_id
+        )
+
+    def _streak(self) -> str:
+        start = self.alert.risk_start_month
+        count = self.alert.duration_months
+        return self.words.streak.format(
+            months=months(count), start=start, end=months_before(start, 1 - count)
+        )
+
+    def _owner(self, limit: int) -> str:
+        """Return the owner's line of at most `limit` characters, with a mention where `OWNERS` has one."""
+        mention = f" (<@{self.member}>)" if self.member else ""
+        line = _line("Owner", self.alert.account_owner, limit - len(mention))
+        return f"{line}{mention}" if line else ""
+
+    def _month(self) -> date:
+        """Return the alert's month; the streak says which one it is."""
+        count = self.alert.duration_months + self.words.ended
+        return months_before(self.alert.risk_start_month, 1 - count)
+
+    def _months_cue(self) -> str:
+        if self.words.ended:
+            return ""
+        return next(cue for least, cue in _MONTHS_CUES if self.alert.duration_months >= least) + " "
+
+    def _renewal(self) -> str:
+        """Return the renewal date and how many calendar months it is away from the alert's month.
+
+        From that month and not from today: the message of a month is the same whenever it is sent.
+        """
+        day = self.alert.renewal_date
+        if day is None:
+            return "Unknown"
+        away = month_number(day) - month_number(self._month())
+        near = {-1: "last month", 0: "this month", 1: "next month"}.get(away)
+        if near is None:
+            near = f"in {months(away)}" if away > 0 else f"{months(-away)} ago"
+        return f"{'⏰ ' if 0 <= away <= _SOON_MONTHS else ''}{day.isoformat()} ({near})"
+
+
+def _arr_cue(arr: int | None) -> str:
+    bags = sum((arr or 0) >= least for least in _ARR_CUES)
+    return "💰" * bags + " " * bool(bags)
+
+
+def _line(label: str, value: str | None, limit: int = TEXT_MAX) -> str:
+    """Return `label: value` of at most `limit` characters, or nothing when there is no value to see."""
+    if value is None or not one_line(value).strip():
+        return ""
+    return f"{label}: {_fit(value, limit - len(label) - 2)}"
+
+
+def _day(day: date | None) -> str:
+    return "Unknown" if day is None else day.isoformat()
+
+
+def _fit(data: str, limit: int) -> str:
+    """Return `data` on one line of at most `limit` characters after escaping, cut with `…`."""
+    # One character more than fits shows that it must be cut; the rest of a very long name is not looked at.
+    line = one_line(data[: limit + 1])
+    escaped = _escape(line)
+    if len(escaped) <= limit:
+        return escaped
+    size = kept = 0
+    for character in line:
+        size += len(_ENTITIES.get(character, character))
+        if size > limit - 1:
+            break
+        kept += 1
+    return _escape(line[:kept]) + "…"
+
+
+def _escape(text: str) -> str:
+    """Escape Slack's three control characters and nothing else."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _mrkdwn(text: str) -> dict[str, Any]:
+    # `verbatim`: Slack shows the markup that is there, and makes no link or mention of other words.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _plain(text: str) -> dict[str, Any]:
+    # Escaped like mrkdwn: Slack keeps and returns all text in that form, plain_text too, and shows `&amp;` as
+    # `&`. Nothing in plain_text mentions anyone.
+    return {"type": "plain_text", "text": text, "emoji": False}

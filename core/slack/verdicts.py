@@ -1,0 +1,188 @@
+"""What an answer of Slack, or its absence, means for a message.
+
+`judge` and `judge_failure` are pure functions; no other code looks at a status code of Slack. Slack has no
+idempotency key, so the question is always whether it can have posted the message.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from core.redaction import redact
+
+ERROR_MAX = 300
+
+
+class Verdict(StrEnum):
+    """What an answer, or its absence, says about a message."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    """Not delivered; another attempt may succeed."""
+    REFUSED = "refused"
+    """Not delivered, and no attempt will succeed; another message may."""
+    CHANNEL_REFUSED = "channel_refused"
+    """Not delivered, and Slack refuses every message of the destination."""
+    UNCONFIRMED = "unconfirmed"
+    """May have been delivered: the request had left, and no usable answer came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A verdict with its reason and a line for a person (None when delivered).
+
+    `retry_after` is the number of seconds that Slack asked to wait.
+    """
+
+    verdict: Verdict
+    reason: str | None = None
+    error: str | None = None
+    retry_after: float | None = None
+
+
+CHANNEL_WIDE_STATUSES = frozenset({401, 403, 404, 410})
+CHANNEL_WIDE_WORDS = frozenset(
+    {
+        "account_inactive",
+        "action_prohibited",
+        "channel_is_archived",
+        "channel_not_found",
+        "invalid_auth",
+        "invalid_token",
+        "is_archived",
+        "no_active_hooks",
+        "no_service",
+        "no_service_id",
+        "no_team",
+        "not_in_channel",
+        "posting_to_general_channel_denied",
+        "team_disabled",
+        "token_revoked",
+        "user_not_found",
+    }
+)
+_INVALID_URL = "The URL of the Slack webhook is invalid: check SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL"
+_WORD = re.compile(r"[a-z_]{3,64}")
+
+
+def judge(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    body_complete: bool,  # noqa: FBT001
+    now: datetime,
+) -> Answer:
+    """Return what an answer means: the status decides first, the word in the body second.
+
+    `body` is what was read, `body_complete` whether that is all. `now` is aware; it measures a `Retry-After`
+    date when the answer has no `Date`.
+    """
+    said = _parse(body)
+    word = _word(said, body)
+    # Only Slack's short word is repeated: a proxy's error page may quote the webhook's path, a secret.
+    error = f"Slack answered {_title(status)}" + (f": {word}" if word else "")
+    headers = httpx.Headers(headers)
+    if 200 <= status < 300:  # noqa: PLR2004
+        broke_off = not body_complete and _may_be_json(headers, body)
+        return _judge_success(said, word, error, broke_off=broke_off)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Answer(Verdict.RETRY, "rate_limited", error, _retry_after(headers, now))
+    if 500 <= status < 600:  # noqa: PLR2004
+        return Answer(Verdict.RETRY, "server_error", error, _retry_after(headers, now))
+    if 300 <= status < 400:  # noqa: PLR2004
+        return Answer(Verdict.REFUSED, "redirected", f"{error}; redirects are not followed")
+    if 400 <= status < 500:  # noqa: PLR2004
+        channel_wide = status in CHANNEL_WIDE_STATUSES or word in CHANNEL_WIDE_WORDS
+        return Answer(
+            Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED, word or "slack_refused", error
+        )
+    return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is no answer to a message")
+
+
+def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: FBT001
+    """Return what a missing answer means; `request_started`: a byte of the request can have left."""
+    if request_started:
+        text = f"No answer from Slack after the request had gone out ({_describe(error)})"
+        return Answer(Verdict.UNCONFIRMED, "no_answer", text)
+    if isinstance(
+        error,
+        (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError),
+    ):
+        # The error's text may quote parts of the URL that redaction does not know.
+        return Answer(Verdict.REFUSED, "invalid_url", _INVALID_URL)
+    detail = str(error) or _describe(error)
+    return Answer(Verdict.RETRY, "connection_failed", _tidy(f"No connection to Slack: {detail}"))
+
+
+def _judge_success(said: dict[str, Any] | None, word: str | None, error: str, *, broke_off: bool) -> Answer:
+    """Return what a 2xx means: its JSON may say no, or break off before it can say so."""
+    if said is not None and said.get("ok") is False:
+        verdict = Verdict.CHANNEL_REFUSED if word in CHANNEL_WIDE_WORDS else Verdict.REFUSED
+        return Answer(verdict, word or "slack_refused", f"{error} (ok: false)")
+    if broke_off:
+        return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON broke off")
+    return Answer(Verdict.DELIVERED)
+
+
+def _may_be_json(headers: httpx.Headers, body: bytes) -> bool:
+    """Return whether an incomplete body can belong to a JSON that says `"ok": false`."""
+    start = body.lstrip()
+    return start.startswith(b"{") or (not start and "json" in headers.get("content-type", ""))
+
+
+def _parse(body: bytes) -> dict[str, Any] | None:
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _word(said: dict[str, Any] | None, body: bytes) -> str | None:
+    """Return Slack's word for what is wrong: the `error` of a JSON body, or the whole of a plain one."""
+    text = str(said.get("error")) if said is not None else body.decode(errors="replace").strip()
+    return text if _WORD.fullmatch(text) and redact(text) == text else None
+
+
+def _retry_after(headers: httpx.Headers, now: datetime) -> float | None:
+    """Return `Retry-After` in seconds from now; None when it is absent, invalid or not in the future."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        return float(value) or None
+    until = _http_date(value)
+    if until is None:
+        return None
+    # The date is one of the server's clock, which may differ from this machine's.
+    seconds = (until - (_http_date(headers.get("date", "")) or now)).total_seconds()
+    return seconds if seconds > 0 else None
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _title(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _describe(error: Exception) -> str:
+    return "timed out" if isinstance(error, TimeoutError) else type(error).__name__
+
+
+def _tidy(text: str) -> str:
+    return redact(" ".join(text.split()))[:ERROR_MAX]
