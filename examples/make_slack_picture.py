@@ -3,7 +3,8 @@
     python examples/make_slack_picture.py [--out FILE]
 
 The payloads are those of `preview.json` beside this file, as `POST /preview` answered. What is drawn is a
-likeness: the blocks that this project sends, as wide as on a phone, in fonts of this machine.
+likeness: the blocks that this project sends, as wide as on a phone, in fonts of this machine (on Debian, the
+packages fonts-lato and fonts-noto-color-emoji).
 """
 
 import argparse
@@ -20,7 +21,7 @@ sys.path.insert(0, str(HERE.parent))
 from examples.devtools import photograph  # noqa: E402  # found on the path from here
 
 SHOWN = ("ACC-90005", "ACC-90031")
-WIDTH, HEIGHT = 920, 340
+WIDTH, HEIGHT = 920, 304
 
 STYLE = """
 body { margin: 0; padding: 14px; background: #f3f3f5; display: flex; gap: 14px; align-items: flex-start;
@@ -34,7 +35,7 @@ article { background: #fff; border: 1px solid #ddd; border-radius: 12px; padding
 h2 { font-size: 18px; line-height: 1.3; margin: 6px 0 8px; }
 p { margin: 6px 0; }
 dl { display: grid; grid-template-columns: 1fr 1fr; gap: 8px 16px; margin: 8px 0; }
-dl div { white-space: pre-line; overflow-wrap: anywhere; }
+dl div, p { overflow-wrap: anywhere; }
 a { color: #1264a3; text-decoration: none; }
 footer { color: #616061; font-size: 12px; margin-top: 6px; }
 """
@@ -66,17 +67,15 @@ def _block(block: dict[str, Any]) -> str:
         return f"<h2>{_text(block['text'])}</h2>"
     if block["type"] == "context":
         return f"<footer>{' &nbsp; '.join(map(_text, block['elements']))}</footer>"
-    if "fields" in block:
-        return f"<dl>{''.join(f'<div>{_text(field)}</div>' for field in block['fields'])}</dl>"
-    return f"<p>{_text(block['text'])}</p>"
+    fields = "".join(f"<div>{_text(field)}</div>" for field in block.get("fields", []))
+    return f"<p>{_text(block['text'])}</p>" + (f"<dl>{fields}</dl>" if fields else "")
 
 
 def _text(text: dict[str, Any]) -> str:
     """Show a text object: Slack's three entities are HTML's too."""
     shown = html.escape(html.unescape(text["text"]), quote=False)
     if text["type"] == "mrkdwn":
-        if link := re.fullmatch(r"<([^|>]+)\|([^>]+)>", text["text"]):
-            return f'<a href="{link[1]}">{link[2]}</a>'
+        shown = re.sub(r"&lt;(https?://.+?)&gt;", r'<a href="\1">\1</a>', shown)
         shown = re.sub(r"\*([^*]+)\*", r"<b>\1</b>", shown)
     return shown
 

@@ -13,6 +13,7 @@ from core.redaction import redact
 from core.settings import Settings, load_settings
 
 DEFAULTS: dict[str, Any] = {
+    "owners": {},
     "regions": {},
     "slack_webhook_base_url": None,
     "slack_webhook_url": None,
@@ -100,6 +101,14 @@ BAD = [
     ("REGIONS", '{"": "canary"}'),
     ("REGIONS", '{"canary": null}'),
     ("REGIONS", '{"canary": ".."}'),
+    ("OWNERS", "canary"),
+    ("OWNERS", '["canary"]'),
+    ("OWNERS", '{"": "U012AB3CD"}'),
+    ("OWNERS", '{"canary": null}'),
+    ("OWNERS", '{"canary": "@canary"}'),
+    ("OWNERS", '{"canary": "<@U012AB3CD>"}'),
+    ("OWNERS", '{"canary": "u012ab3cd"}'),
+    ("OWNERS", '{"canary": "C012AB3CD"}'),
     ("SLACK_WEBHOOK_BASE_URL", "canary"),
     ("SLACK_WEBHOOK_BASE_URL", "http://host/hook?token=canary"),
     ("SLACK_WEBHOOK_BASE_URL", "http://host/hook#canary"),
