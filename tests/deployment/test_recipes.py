@@ -1,4 +1,4 @@
-"""The recipes under deploy/ parse, and name only settings that exist; secrets only by reference."""
+"""The recipes under deploy/ fit the providers' own schemas, and hold secrets only by reference."""
 
 import json
 import re
@@ -6,15 +6,20 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from botocore import xform_name
 from botocore.session import get_session
 from botocore.validate import ParamValidator
+from googleapiclient.discovery_cache import get_static_doc
+from jsonschema import Draft4Validator
+from prefect.utilities.templating import apply_values
 
 from core.settings import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOYMENT = (DEPLOY.parent / "docs" / "deployment.md").read_text(encoding="utf-8")
 KNOWN = {name.upper() for name in Settings.model_fields} | {"TZ"}
 SECRETS = {"SLACK_WEBHOOK_URL", "DATABASE_URL", "API_TOKEN", "SMTP_PASSWORD", "GCS_TOKEN"}
 
@@ -37,6 +42,81 @@ def test_a_recipe_names_only_what_exists(name: str) -> None:
     assert not {found["name"] for found in variables if "value" in found} & SECRETS
 
 
+def _cronjob() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes-cronjob.yaml").read_text(encoding="utf-8")))
+
+
+def _pool_job() -> dict[str, Any]:
+    """Return the Job that a Kubernetes worker makes of its pool's template and the defaults in it."""
+    template = json.loads((DEPLOY / "prefect-pool-kubernetes.json").read_text(encoding="utf-8"))
+    variables = template["variables"]["properties"]
+    values = {name: variable["default"] for name, variable in variables.items() if "default" in variable}
+    values |= {"name": "risk-alerts", "command": ["prefect", "flow-run", "execute"], "labels": {}, "env": []}
+    job: dict[str, Any] = apply_values(template["job_configuration"]["job_manifest"], values)
+    # Prefect's worker refuses a template without these two in this place, and Kubernetes ignores them here.
+    pod = job["spec"]["template"]["spec"]
+    assert (pod.pop("parallelism"), pod.pop("completions")) == (1, 1)
+    return job
+
+
+@pytest.mark.parametrize("manifest", [*_cronjob(), _pool_job()], ids=lambda manifest: manifest["kind"])
+def test_manifest_fits_the_kubernetes_schema(manifest: dict[str, Any]) -> None:
+    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_kubernetes_schema_refuses_a_mistake() -> None:
+    job = _pool_job()
+    job["spec"]["template"]["spec"]["completions"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(job, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_pods_get_no_variables_of_other_services() -> None:
+    pods = [
+        _cronjob()[1]["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+        _pool_job()["spec"]["template"]["spec"],
+    ]
+    assert [pod["enableServiceLinks"] for pod in pods] == [False, False]
+
+
+def _cloud_run() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "cloud-run-job.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+def _google_schema(api: str, version: str, name: str) -> Draft4Validator:
+    """Return the schema of a resource, from Google's own description of its API."""
+    schemas = json.loads(get_static_doc(api, version))["schemas"]
+    for schema in _mappings(schemas):
+        if isinstance(reference := schema.get("$ref"), str):
+            schema["$ref"] = f"#/schemas/{reference}"
+        if schema.get("format") == "int64":  # a string in JSON, a number in YAML
+            schema["type"] = ["string", "integer"]
+        if schema.get("type") == "object" and "properties" in schema:
+            schema["additionalProperties"] = False
+    return Draft4Validator({"$ref": f"#/schemas/{name}", "schemas": schemas})
+
+
+def test_job_fits_the_cloud_run_schema() -> None:
+    schema = _google_schema("run", "v1", "Job")
+    job = _cloud_run()
+    assert [error.message for error in schema.iter_errors(job)] == []
+    task = job["spec"]["template"]["spec"]["template"]["spec"]
+    for wrong in ({"maxRetry": 1}, {"maxRetries": "1"}, {"containers": [{"enviroment": []}]}):
+        job["spec"]["template"]["spec"]["template"]["spec"] = {**task, **wrong}
+        assert list(schema.iter_errors(job)), wrong
+
+
+def test_cloud_scheduler_calls_an_address_that_cloud_run_has() -> None:
+    """`:run` of a job, by Google's own description of the API."""
+    document = json.loads(get_static_doc("run", "v2"))
+    run = document["resources"]["projects"]["resources"]["locations"]["resources"]["jobs"]["methods"]["run"]
+    path = re.sub(r"\{\w+\}", r"[\\w-]+", run["flatPath"])
+    (address,) = re.findall(r"--uri (\S+)", DEPLOYMENT)
+    assert re.fullmatch(re.escape(document["rootUrl"]) + path, address)
+    assert f"--http-method {run['httpMethod']} " in DEPLOYMENT
+
+
 def test_the_task_role_only_reads() -> None:
     policy = json.loads((DEPLOY / "ecs-task-role-policy.json").read_text(encoding="utf-8"))
     assert {found["Action"] for found in policy["Statement"]} == {"s3:ListBucket", "s3:GetObject"}
@@ -57,8 +137,7 @@ def test_the_task_definition_is_one_that_ecs_takes() -> None:
 
 
 def test_the_command_for_eventbridge_is_one_that_its_scheduler_takes() -> None:
-    page = (DEPLOY.parent / "docs" / "deployment.md").read_text(encoding="utf-8")
-    found = re.search(r"^    aws scheduler create-schedule(.*?'.*?')$", page, re.MULTILINE | re.DOTALL)
+    found = re.search(r"^    aws scheduler create-schedule(.*?'.*?')$", DEPLOYMENT, re.MULTILINE | re.DOTALL)
     assert found
     words = shlex.split(found[1].replace("\\\n", " "))
     given = dict(zip(words[::2], words[1::2], strict=True))
