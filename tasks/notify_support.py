@@ -22,7 +22,7 @@ from core.mail import TOTAL_SECONDS, MailError, send_mail
 from core.outcomes import Outcome, Report, Told, report_of
 from core.redaction import redact
 from core.run import Run, utc_now
-from core.runtime import money, months, one_line
+from core.runtime import at_risk_for, money, one_line
 from core.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ def _entry(routed: RoutedAlert, delivery: Delivery) -> str:
     facts: list[tuple[str, str | None]] = [
         ("Region", _region(alert.account_region)),
         ("ARR", money(alert.arr)),
-        ("At risk", f"{months(alert.duration_months)} (since {alert.risk_start_month})"),
+        ("At risk", at_risk_for(alert.duration_months, alert.risk_start_month)),
     ]
     if delivery.reason != UNKNOWN_REGION:
         facts += [
