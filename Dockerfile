@@ -32,13 +32,11 @@ COPY core/ core/
 COPY flows/ flows/
 COPY tasks/ tasks/
 RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash api core flows tasks
-# Without a Prefect server each container starts one of its own, and need not migrate a new database for it.
-RUN PREFECT_HOME=/opt/prefect DO_NOT_TRACK=1 /opt/venv/bin/prefect server database upgrade --yes
 
 FROM ${PYTHON_IMAGE}
-# tini as process 1 passes SIGTERM on (the kernel would keep it from a Python process 1 that has no handler yet)
-# and reaps what Prefect's local server leaves. Its version is the one of the base image's Debian release. Arrow reads
-# the time zones of SOURCE_TIMEZONE from tzdata.
+# tini as process 1 passes SIGTERM on: the kernel would keep it from a Python process 1 that has no handler yet.
+# Its version is the one of the base image's Debian release. Arrow reads the time zones of SOURCE_TIMEZONE from
+# tzdata.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends tini tzdata \
@@ -47,7 +45,6 @@ RUN apt-get update \
     && useradd --uid 10001 --gid app --home-dir /home/app --create-home --shell /usr/sbin/nologin app \
     && install --directory --owner=app --group=app /data
 COPY --from=build /opt/venv /opt/venv
-COPY --from=build --chmod=0444 /opt/prefect/prefect.db /opt/prefect.db
 # Root owns the code; the service can only read it.
 COPY --from=build /app /app
 
@@ -57,10 +54,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     DATABASE_URL=sqlite:////data/risk_alerts.db \
     PREFECT_HOME=/data/prefect \
-    MIGRATED_PREFECT_DATABASE=/opt/prefect.db \
     # Each run has threads of its own, and by default each thread an arena of memory that is kept.
     MALLOC_ARENA_MAX=2 \
-    # Nothing is told to anyone outside.
+    # No telemetry.
     DO_NOT_TRACK=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false
 

@@ -14,11 +14,11 @@ from api.problems import responses
 from core.domain import AlertStatus, RunRequest, RunStatus
 from core.history import History
 from core.ledger import open_ledger
-from core.run import new_run_id
+from core.run import new_run_id, prepare_run
 from core.settings import Settings
 from core.views import AlertPage, PreviewView, RunPage, RunView
 from flows.preview import preview
-from flows.runner import AcceptedRun, run_month
+from flows.start import AcceptedRun, run_month
 
 router = APIRouter(tags=["runs"])
 
@@ -112,16 +112,13 @@ async def start_run(
     state = request.app.state
     asked = body.to_request()
     if _prefers_async(prefer):
-        accepted = AcceptedRun(asked, run_id, state.settings)
         # Recorded in a thread that no run takes, so that the answer waits for none.
-        await asyncio.to_thread(
-            state.runs.submit, lambda: accepted.run(state.orchestrator), first=accepted.record
-        )
+        await asyncio.to_thread(state.runs.prepare, lambda: AcceptedRun(asked, state.settings, run_id).work)
         response.status_code = 202
         response.headers["Location"] = f"{request.scope['root_path']}/runs/{run_id}"
         response.headers["Preference-Applied"] = "respond-async"
     else:
-        await _done(state.runs.submit(lambda: run_month(asked, run_id, state.settings, state.orchestrator)))
+        await _done(state.runs.submit(lambda: run_month(prepare_run(asked, state.settings, run_id))))
     return RunStarted(run_id=run_id)
 
 

@@ -1,6 +1,7 @@
 """The application: what lives as long as it does, and its parts put together."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,13 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api import health, index, metrics, outcomes, runs
+from api.admission import Admission
 from api.answers import CompletedAnswers
 from api.auth import OPEN_PATHS, Guard
 from api.examples import add_examples
 from api.limits import LimitedBody
 from api.pages import routes
 from api.problems import Problem, answer_with_problems, responses
-from api.turns import Turns
 from core.errors import LedgerError
 from core.ledger import open_ledger
 from core.liveness import is_dead, watch_hearts
@@ -26,7 +27,7 @@ from core.logs import configure_logs
 from core.run import utc_now
 from core.settings import Settings
 from core.stopping import process_stop, stopped_by_signals
-from flows.orchestrator import Orchestrator
+from flows.prefect_engine import drain
 
 WAITING_FOR_EACH = 3
 """How many runs may wait for each that is worked on: one may take an hour, and its turn should come."""
@@ -51,15 +52,14 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         close_dead_runs(settings)
-        app.state.orchestrator = Orchestrator()
         runs_at_once = settings.api_runs_at_once
-        app.state.runs = Turns("run", runs_at_once, WAITING_FOR_EACH * runs_at_once)
-        app.state.previews = Turns("preview", PREVIEWS_AT_ONCE, PREVIEWS_WAITING)
+        app.state.runs = Admission("run", runs_at_once, WAITING_FOR_EACH * runs_at_once)
+        app.state.previews = Admission("preview", PREVIEWS_AT_ONCE, PREVIEWS_WAITING)
         app.state.checks = ThreadPoolExecutor(1, thread_name_prefix="health")
         app.state.scrapes = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         to_thread.current_default_thread_limiter().total_tokens = READERS_AT_ONCE
-        # The first start of Prefect's local server takes seconds that no request should pay.
-        app.state.orchestrator.start_in_background()
+        # What is imported stays: the garbage collector need not walk through it again and again.
+        gc.freeze()
         with stopped_by_signals(process_stop):
             yield
         # In threads: runs still need the loop's callbacks, and Prefect's own end wants no loop around it.
@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(app.state.previews.shutdown)
         await asyncio.to_thread(app.state.checks.shutdown)
         await asyncio.to_thread(app.state.scrapes.shutdown)
-        await asyncio.to_thread(app.state.orchestrator.close)
+        await asyncio.to_thread(drain)
 
     # FastAPI's own page loads its scripts from the internet, which a customer's network may not reach.
     app = FastAPIOffline(

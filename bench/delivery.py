@@ -39,7 +39,7 @@ from rich.table import Table
 
 from core.domain import Alert, Assessment, RoutedAlert, RunRequest, Scan
 from core.ledger import Ledger, open_ledger
-from core.run import new_run_id, open_run
+from core.run import RunContext, new_run_id, open_run
 from core.settings import Settings
 from core.slack import build_message
 from tasks.send import send
@@ -139,8 +139,8 @@ async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence
     request = RunRequest("file:///bench.parquet", MONTH)
     scan = Scan(len(routed), 0, len(routed), 0)
     assessment = Assessment("bench", scan, (), tuple(item.alert for item in routed))
-    with open_run(run_id, request, settings, ledger, None) as run:
-        await send.fn(run, assessment, routed)
+    with open_run(RunContext(run_id, request, settings, ledger)) as run:
+        await send.fn(run, run.plan(assessment, routed))
 
 
 def bare(slack: str, routed: Sequence[RoutedAlert], *, kept: int) -> float:

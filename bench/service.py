@@ -92,11 +92,10 @@ def main() -> None:
 
 @contextmanager
 def served(**settings: str) -> Iterator[Served]:
-    """Serve the API, with a ledger, a Prefect and a Slack of its own."""
+    """Serve the API, with a ledger and a Slack of its own."""
     with TemporaryDirectory() as folder, MockSlack() as slack:
         environment = os.environ | {
             "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
-            "PREFECT_HOME": f"{folder}/prefect",
             "REGIONS": '{"AMER": "amer-risk-alerts"}',
             "SLACK_WEBHOOK_BASE_URL": slack.url,
             **settings,

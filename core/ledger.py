@@ -289,6 +289,16 @@ class Ledger:
         with self._database.write_plainly() as connection:
             settle_by_hand(connection, settlement)
 
+    def record_result(self, run_id: str) -> dict[str, Delivery]:
+        """Store with the run how its alerts add up, and return what became of each, by account_id.
+
+        Raises `Interrupted` when the run was closed meanwhile.
+        """
+        with self._database.write() as session:
+            running(session.connection(), run_id)
+            add_up(session, session.get_one(RunRow, run_id))
+            return deliveries_of(session, run_id)
+
     def deliveries(self, run_id: str) -> dict[str, Delivery]:
         """Give what the run has made of its alerts so far, by account_id."""
         with self._database.read() as session:

@@ -1,13 +1,21 @@
 """Whether the process that runs a run still lives, also when its process id means nothing here."""
 
+import logging
 import os
 import socket
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+
+from core.errors import LedgerError
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 STALE_AFTER = timedelta(seconds=90)
@@ -47,6 +55,29 @@ def watch_hearts(owners: Iterable[ProcessIdentity]) -> None:
     """Let so much time pass that whoever of these lives has beaten; none when all are surely gone."""
     if not all(_is_gone(owner) for owner in owners):
         time.sleep(WATCH_SECONDS)
+
+
+@contextmanager
+def kept_alive(name: str, beat: Callable[[], None]) -> Iterator[None]:
+    """Call `beat` every `HEARTBEAT_SECONDS` in a thread while the context lasts."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(HEARTBEAT_SECONDS):
+            try:
+                beat()
+            except LedgerError as error:
+                # The stage that needs the ledger next says so; a heartbeat alone must not end a run.
+                logger.warning("No heartbeat: %s", error)
+
+    # With the ids of run and request, for its log.
+    thread = threading.Thread(target=copy_context().run, args=[work], name=f"heartbeat-{name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _is_gone(owner: ProcessIdentity) -> bool:

@@ -80,6 +80,16 @@ def logged_for(request_id: str | None) -> Iterator[None]:
         current_request_id.reset(token)
 
 
+@contextmanager
+def logged_as(run_id: str) -> Iterator[None]:
+    """Have log lines name the run."""
+    token = current_run_id.set(run_id)
+    try:
+        yield
+    finally:
+        current_run_id.reset(token)
+
+
 def configure_logs(
     settings: Settings,
     *,

@@ -3,14 +3,10 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from core.domain import AlertStatus, RoutedAlert
-
-watched: ContextVar["Progress | None"] = ContextVar("watched", default=None)
-"""Where whoever starts a run wants to read its progress: a flow's parameters have no place for it."""
 
 
 @dataclass

@@ -1,50 +1,92 @@
-"""One run under way: recorded as begun before anything else, and closed whatever happens."""
+"""One run: what its stages share, and its life in the ledger from its beginning to its end."""
 
 import logging
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from core.domain import RunRequest
-from core.errors import InternalError, Interrupted, LedgerError, RiskAlertsError
-from core.ledger import Ledger
-from core.liveness import HEARTBEAT_SECONDS, is_dead, this_process, watch_hearts
-from core.logs import current_run_id
-from core.progress import Progress, watched
+from core.domain import Assessment, RoutedAlert, RunRequest
+from core.errors import InternalError, Interrupted, LedgerError, RiskAlertsError, SourceSchemeUnsupported
+from core.ledger import Ledger, open_ledger
+from core.liveness import is_dead, kept_alive, this_process, watch_hearts
+from core.logs import logged_as
+from core.metrics import count_rows_scanned
+from core.progress import Progress
 from core.redaction import redact
 from core.settings import Settings
 from core.stopping import StopSignal, process_stop
-
-requested_run_id: ContextVar[str | None] = ContextVar("requested_run_id", default=None)
-"""The id under which whoever starts a run will ask for it: a flow's parameters have no place for it."""
+from core.storage.location import parse_source
 
 TOLD_TO_STOP = "The run was told to stop before it was over; run the month again"
 
 logger = logging.getLogger(__name__)
 
 
-class Run:
-    """What the stages of one run share; a plain class, so that Prefect does not walk through it."""
+@dataclass(eq=False)
+class RunContext:
+    """What the stages of one run share; made by whoever starts the run."""
 
-    def __init__(self, run_id: str, request: RunRequest, settings: Settings, ledger: Ledger) -> None:
-        self.run_id = run_id
-        self.request = request
-        self.settings = settings
-        self.ledger = ledger
-        self.stop = StopSignal()
-        self.progress = watched.get() or Progress()
+    run_id: str
+    request: RunRequest
+    settings: Settings
+    ledger: Ledger
+    flow_run_id: str | None = None
+    """The flow run of Prefect's engine; None when the run goes on without Prefect."""
+    progress: Progress = field(default_factory=Progress)
+    stop: StopSignal = field(default_factory=StopSignal)
+    begun: "Future[None]" = field(default_factory=Future)
+    """Done once Prefect has begun the flow, canceled when whoever waits has given that up."""
+    closed: "Future[None]" = field(default_factory=Future)
+    """Done once the ledger has closed the run, or has failed to."""
+    error: RiskAlertsError | None = None
+    """What ended the run."""
+
+    def kept_alive(self) -> AbstractContextManager[None]:
+        """Keep the heartbeat of the run, which was begun, while the context lasts."""
+        return kept_alive(self.run_id, lambda: self.ledger.heartbeat(self.run_id, utc_now()))
+
+    def fail(self, error: RiskAlertsError) -> RiskAlertsError:
+        """Note and return what ended the run."""
+        error.run_id = self.run_id
+        self.error = error
+        return error
 
     def check_stop(self) -> None:
         """Raise `Interrupted` when the run is asked to stop; for where nothing is under way."""
         if self.stop.is_set():
             raise Interrupted(TOLD_TO_STOP)
 
+    def plan(self, assessment: Assessment, routed: Sequence[RoutedAlert]) -> list[RoutedAlert]:
+        """Record what the run will do with each alert, and return those that it may send: none in a dry run.
+
+        Raises `TooManyAlerts` when there are more than `MAX_ALERTS_PER_RUN`.
+        """
+        count_rows_scanned(assessment.scan.rows_scanned)
+        limit = self.settings.max_alerts_per_run
+        to_send = self.ledger.plan(self.run_id, assessment, routed, limit, utc_now())
+        self.progress.planned(assessment.scan.rows_scanned, to_send)
+        return to_send
+
+
+def prepare_run(request: RunRequest, settings: Settings, run_id: str | None = None) -> RunContext:
+    """Return the context of a run that can begin.
+
+    Raises before the ledger or Prefect keeps a URI that may carry a secret, or that names nothing at all. A
+    URI whose scheme is merely not supported is a run that fails, as with any other bad source.
+    """
+    try:
+        parse_source(request.source_uri)
+    except SourceSchemeUnsupported:
+        if "@" in request.source_uri or "?" in request.source_uri or not request.source_uri.isprintable():
+            raise
+    return RunContext(run_id or new_run_id(), request, settings, open_ledger(settings.database_url))
+
 
 def new_run_id() -> str:
-    """Give a run an id of its own."""
+    """Return an id for a new run."""
     return str(uuid.uuid4())
 
 
@@ -54,78 +96,42 @@ def utc_now() -> datetime:
 
 
 @contextmanager
-def open_run(
-    run_id: str, request: RunRequest, settings: Settings, ledger: Ledger, flow_run_id: str | None
-) -> Iterator[Run]:
+def open_run(run: RunContext) -> Iterator[RunContext]:
     """Begin a run in the ledger, keep its heartbeat, and close it with what ended it.
 
-    Runs whose process died are closed first. An error of ours leaves with its `run_id`; anything else that is
-    raised is stored as `internal_error`, and a stop from outside as `interrupted`.
+    Runs whose process died are closed first. A defect is stored as `internal_error`, and a stop from outside
+    as `interrupted`.
     """
-    for dead in ledger.close_dead_runs(is_dead, utc_now(), watch_hearts):
+    for dead in run.ledger.close_dead_runs(is_dead, utc_now(), watch_hearts):
         logger.warning("Closed run %s: its process died before it was over", dead)
-    ledger.begin_run(run_id, request, this_process(), flow_run_id, utc_now())
-    run = Run(run_id, request, settings, ledger)
-    error: RiskAlertsError | None = None
-    with _logged_as(run_id):
+    run.ledger.begin_run(run.run_id, run.request, this_process(), run.flow_run_id, utc_now())
+    with logged_as(run.run_id):
         try:
-            with kept_alive(ledger, run_id), process_stop.heard_by(run.stop.set):
+            with run.kept_alive(), process_stop.heard_by(run.stop.set):
+                run.check_stop()
                 yield run
         except RiskAlertsError as known:
-            known.run_id = run_id
-            error = known
+            run.fail(known)
             raise
         except Exception as defect:
-            logger.exception("Run %s met a defect", run_id)
-            error = InternalError(redact(f"{type(defect).__name__}: {defect}"))
-            error.run_id = run_id
-            raise error from defect
+            logger.exception("Run %s met a defect", run.run_id)
+            raise run.fail(InternalError(redact(f"{type(defect).__name__}: {defect}"))) from defect
         except BaseException:
             # Cancellation, Ctrl-C, an exit, or a signal that Prefect turned into an exception of its own.
-            error = Interrupted(TOLD_TO_STOP)
+            run.fail(Interrupted(TOLD_TO_STOP))
             raise
         finally:
-            _finish(run, error)
+            _close(run)
 
 
-def _finish(run: Run, error: RiskAlertsError | None) -> None:
-    """Close the run; a ledger that can't is what ended it, unless something else has already."""
+def _close(run: RunContext) -> None:
+    """Close the run; a ledger that cannot is what ended it, unless something else has already."""
     try:
-        run.ledger.finish(run.run_id, error, utc_now())
+        run.ledger.finish(run.run_id, run.error, utc_now())
     except LedgerError as fault:
         logger.error("Run %s can't be closed yet: %s", run.run_id, fault)  # noqa: TRY400  its text says it all
-        if error is None:
-            fault.run_id = run.run_id
+        if run.error is None:
+            run.fail(fault)
             raise
-
-
-@contextmanager
-def _logged_as(run_id: str) -> Iterator[None]:
-    token = current_run_id.set(run_id)
-    try:
-        yield
     finally:
-        current_run_id.reset(token)
-
-
-@contextmanager
-def kept_alive(ledger: Ledger, run_id: str) -> Iterator[None]:
-    """Keep the heartbeat of a run that was begun."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(HEARTBEAT_SECONDS):
-            try:
-                ledger.heartbeat(run_id, utc_now())
-            except LedgerError as error:
-                # The stage that needs the ledger next says so; a heartbeat alone must not end a run.
-                logger.warning("No heartbeat: %s", error)
-
-    # With the ids of run and request, for its log.
-    thread = threading.Thread(target=copy_context().run, args=[beat], name=f"heartbeat-{run_id}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+        run.closed.set_result(None)

@@ -1,7 +1,7 @@
 """`make run`: the whole service from nothing, on a sample source and against a mock Slack.
 
-Everything it makes stays in `.demo/`: the sample, the ledger, Prefect's files and the log of the last run. So
-a second `make run` is a replay of the same month, which posts nothing.
+Everything it makes stays in `.demo/`: the sample, the ledger and the log of the last run. So a second
+`make run` is a replay of the same month, which posts nothing.
 """
 
 import os
@@ -48,7 +48,7 @@ def main() -> int:
     print(f"Source  {SOURCE.relative_to(ROOT)}: 24 months, 400 accounts")
     with MockSlack() as slack:
         print(f"Slack   a mock on {slack.url}")
-        print("Run     starting; most of the wait is Prefect's local server ...", flush=True)
+        print("Run     without a Prefect server; `make serve` shows runs in the Prefect UI", flush=True)
         code, report = run_batch_job(slack.url)
         messages = slack.messages
     log = LOG.read_text(encoding="utf-8", errors="replace")
@@ -61,7 +61,7 @@ def main() -> int:
 
 def run_batch_job(slack_url: str) -> tuple[int, str]:
     """Run the month as a user would, by the command line; gives its exit code and its report."""
-    # What the user has set for the real service has no part in this, and Prefect gets a home of its own.
+    # What the user has set for the real service has no part in this, nor has a Prefect profile of theirs.
     ours = {name.upper() for name in Settings.model_fields} | {CONFIG_FILE}
     environment = {
         name: value

@@ -103,7 +103,6 @@ def set_environment(scratch: Path, slack_url: str) -> None:
         "SLACK_WEBHOOK_BASE_URL": slack_url,
         "SLACK_CHANNEL_RATE": "0",  # no pacing: the mock has no limit
         "REGIONS": json.dumps(REGIONS),
-        "PREFECT_HOME": str(scratch / "prefect"),
     }
 
 

@@ -386,8 +386,8 @@ def _one_in(count: int, rng: random.Random) -> bool:
 
 
 def _next_letter(letter: str, rng: random.Random) -> str:
-    letters, weights = zip(*TRANSITIONS[letter], strict=True)
-    return str(rng.choices(letters, weights)[0])
+    choices = TRANSITIONS[letter]
+    return rng.choices([name for name, _ in choices], [weight for _, weight in choices])[0]
 
 
 def _record(account: _Account, month: date, row: Row, updated_at: datetime) -> Record:

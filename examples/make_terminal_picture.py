@@ -69,7 +69,6 @@ def run_on_a_terminal() -> str:
             cwd=ROOT,
             env={
                 **os.environ,
-                "PREFECT_HOME": f"{folder}/prefect",
                 "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
                 "SLACK_WEBHOOK_BASE_URL": slack.url,
                 "SLACK_CHANNEL_RATE": "5",

@@ -5,10 +5,13 @@ command) it is there by then, and nothing is left to check.
 """
 
 import contextlib
+import gc
 import io
 import os
 import re
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,15 +23,29 @@ from core.settings import in_words
 from core.urls import check_http_url
 from flows.arguments import exit_with
 
+DEFAULTS = {
+    # No telemetry.
+    "DO_NOT_TRACK": "1",
+    # Prefect's log goes to its UI, not to our terminal; our log goes there too, but only that of a flow run.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+"""What Prefect takes from the environment when it is imported; the operator's settings win."""
+
 
 def _import_prefect() -> None:
     clean_variables()
     check_certificate_files()
     prepare_proxies()
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    # A home that cannot be written costs a run nothing.
+    warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
     said = io.StringIO()
     try:
         # Prefect prints what it can't use, value and all, before it raises.
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), _without_a_trace(), _without_collector():
             import prefect.main  # noqa: F401, PLC0415  # the import itself is what is tried
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None
@@ -44,6 +61,33 @@ def _import_prefect() -> None:
         ) from None
     sys.stderr.write(said.getvalue())
     _check_api()
+
+
+@contextlib.contextmanager
+def _without_a_trace() -> Iterator[None]:
+    """Keep the import from making Prefect's home folder where no API is configured."""
+    given = os.environ.get("PREFECT_HOME")
+    home = Path(os.path.expanduser(given or "~/.prefect"))  # noqa: PTH111  # without a user, it changes nothing
+    if "PREFECT_API_URL" in os.environ or home.exists():
+        yield
+        return
+    # A folder below a file: nobody can make it, and no profile can lie in it.
+    os.environ["PREFECT_HOME"] = f"{os.devnull}/prefect"
+    try:
+        yield
+    finally:
+        del os.environ["PREFECT_HOME"]
+        os.environ |= {"PREFECT_HOME": given} if given else {}
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep the garbage collector from walking again and again through what stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _check_api() -> None:

@@ -1,13 +1,11 @@
 """The batch job: one run, a report on stdout, everything else on stderr, and an exit code that tells."""
 
 import argparse
-import contextlib
+import gc
 import logging
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import partial
 
 from rich.console import Console
 
@@ -15,14 +13,15 @@ from core.domain import RunRequest, RunStatus
 from core.errors import InvalidRequest, RiskAlertsError, RunNotFound, SettingsError
 from core.ledger import open_ledger
 from core.logs import configure_logs
-from core.run import new_run_id
+from core.progress import Progress
+from core.run import new_run_id, prepare_run
 from core.settings import Settings, load_settings
 from core.stopping import process_stop, stopped_by_signals
 from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, month_argument
 from flows.console_progress import shown_progress
 from flows.console_report import print_report
-from flows.orchestrator import Orchestrator
-from flows.runner import run_month
+from flows.prefect_engine import drain
+from flows.start import run_month
 from flows.streams import protect_streams
 
 logger = logging.getLogger(__name__)
@@ -37,6 +36,8 @@ exit codes: 0 the run succeeded, 1 it failed, 2 called wrongly
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the month that the arguments ask for, and give the exit code."""
+    # What is imported stays: the garbage collector need not walk through it again and again.
+    gc.freeze()
     protect_streams()
     options = _parser().parse_args(arguments)
     try:
@@ -54,18 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(request: RunRequest, settings: Settings, *, as_json: bool, interactive: bool) -> int:
     run_id = new_run_id()
     failure: RiskAlertsError | None = None
+    progress = Progress()
+
+    def work() -> None:
+        run = prepare_run(request, settings, run_id)
+        run.progress = progress
+        run_month(run)
+
     with (
         stopped_by_signals(process_stop),
-        contextlib.closing(Orchestrator()) as orchestrator,
-        shown_progress(interactive=interactive),
+        shown_progress(progress, interactive=interactive),
         ThreadPoolExecutor(1, thread_name_prefix="run") as executor,
     ):
         try:
             # Not in this thread: a signal must only ask it to stop, never break off a request.
-            work = partial(run_month, request, run_id, settings, orchestrator)
-            executor.submit(copy_context().run, work).result()
+            executor.submit(work).result()
         except RiskAlertsError as error:
             failure = error
+        drain()
     try:
         run = open_ledger(settings.database_url).history.run(run_id)
     except RiskAlertsError as error:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.domain import AlertStatus
-from core.progress import ChannelProgress, Progress, settled_of_all, watched
+from core.progress import ChannelProgress, Progress, settled_of_all
 from core.runtime import one_line
 
 SECONDS = 0.25
@@ -23,16 +23,14 @@ CHANNEL_WIDTH, BAR_WIDTH = 24, 16
 
 
 @contextmanager
-def shown_progress(*, interactive: bool) -> Iterator[None]:
-    """Show on the terminal of standard error how far the run of this context is; elsewhere the log does.
+def shown_progress(progress: Progress, *, interactive: bool) -> Iterator[None]:
+    """Show a run's progress on the terminal of standard error; elsewhere the log does.
 
     What was shown is gone at the end: the report says it all.
     """
     if not interactive:
         yield
         return
-    progress = Progress()
-    token = watched.set(progress)
     over = threading.Event()
     console = Console(stderr=True, emoji=False)
     spinner = Spinner("dots")
@@ -49,7 +47,6 @@ def shown_progress(*, interactive: bool) -> Iterator[None]:
         finally:
             over.set()
             watcher.join()
-            watched.reset(token)
 
 
 def draw(progress: Progress, spinner: Spinner, now: datetime) -> RenderableType:

@@ -1,10 +1,14 @@
-"""The story of a run: who is At Risk this month, for how long, and who was told."""
+"""The story of a run: who is At Risk this month, for how long, and who was notified."""
 
 from datetime import date
 
-from flows.checked_prefect import flow  # first: it ends a process that Prefect can't start in
-from flows.flow_run import name_flow_run, recorded_run, unwalked
-from flows.steps import timed, timed_async
+from core.metrics import timed_step
+from core.run import RunContext, open_run
+
+from flows.checked_prefect import flow  # isort: skip  # first: it ends a process that Prefect can't start in
+from flows.artifacts import publish_report
+from flows.flow_run import name_flow_run, run_of_this_flow
+from flows.steps import stage_of, step
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
@@ -31,15 +35,32 @@ async def monthly_risk_alerts(
 
     Returns the run_id under which the ledger keeps the run.
     """
-    async with recorded_run(source_uri, month, dry_run=dry_run, retry_unconfirmed=retry_unconfirmed) as run:
-        window = timed(load_window)(source_uri, run.request.month, run.settings)
-        winners = timed(dedupe)(window)
-        assessment = timed(compute_streaks)(window, winners, run.settings)
-        routed = timed(route)(unwalked(assessment.alerts), run.settings)
-        await timed_async(send)(run, unwalked(assessment), unwalked(routed))
-        deliveries = timed(persist)(run)
-        timed(notify_support)(run, unwalked(routed), unwalked(deliveries))
+    run = run_of_this_flow(source_uri, month, dry_run=dry_run, retry_unconfirmed=retry_unconfirmed)
+    await work_through(run)
     return run.run_id
+
+
+async def work_through(run: RunContext) -> None:
+    """Run the stages, under Prefect's engine when the run has a flow run, and as plain functions otherwise.
+
+    The ledger has the run from its beginning; whatever is raised afterwards closes it as failed.
+    """
+    request, settings = run.request, run.settings
+    try:
+        with open_run(run):
+            if not request.dry_run:
+                settings.require_slack()
+            window = step(run, load_window)(request.source_uri, request.month, settings)
+            winners = step(run, dedupe)(window)
+            assessment = step(run, compute_streaks)(window, winners, settings)
+            routed = step(run, route)(assessment.alerts, settings)
+            to_send = run.plan(assessment, routed)
+            with timed_step(send.name):
+                await stage_of(run, send)(run, to_send)
+            deliveries = step(run, persist)(run)
+            step(run, notify_support)(run, routed, deliveries)
+    finally:
+        await publish_report(run)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,9 @@ def _serve(api_port: int, prefect_port: int) -> None:
             _uvicorn(
                 ["--factory", "prefect.server.api.server:create_app", "--log-level", "warning"],
                 prefect_port,
+                # No telemetry.
+                DO_NOT_TRACK="1",
+                PREFECT_SERVER_ANALYTICS_ENABLED="false",
                 PREFECT_SERVER_API_HOST=HOST,
                 PREFECT_SERVER_API_PORT=str(prefect_port),
                 PREFECT_SERVER_UI_API_URL=f"{prefect_url}/api",

@@ -1,34 +1,32 @@
-"""Times the stages of a run, in one place; the stages know nothing of it."""
+"""Calls the stages of a run, under Prefect's engine or without it; the stages know neither."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from prefect import Task
+from prefect.utilities.annotations import quote
 
 from core.metrics import timed_step
+from core.run import RunContext
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def timed(stage: Task[P, T]) -> Callable[P, T]:
-    """Call the stage and note its seconds, with Prefect's own part in them: a run waits for both."""
+def stage_of(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
+    """Return a stage as a task of the flow run, or as a plain function where there is none."""
+    if run.flow_run_id is None:
+        return stage.fn
 
     @wraps(stage.fn)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        with timed_step(stage.name):
-            return stage(*args, **kwargs)
+    def by_reference(*args: P.args, **kwargs: P.kwargs) -> T:
+        # Prefect would walk thousands of alerts in search of futures; it hands on what is quoted as it is.
+        return stage(*map(quote, args), **kwargs)  # type: ignore[arg-type]
 
-    return call
+    return by_reference
 
 
-def timed_async(stage: Task[P, Coroutine[object, object, T]]) -> Callable[P, Coroutine[object, object, T]]:
-    """Do the same for a stage that is awaited."""
-
-    @wraps(stage.fn)
-    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        with timed_step(stage.name):
-            return await stage(*args, **kwargs)
-
-    return call
+def step(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
+    """Return a stage that measures its seconds, Prefect's own part included; for what is not awaited."""
+    return timed_step(stage.name)(stage_of(run, stage))

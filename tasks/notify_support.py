@@ -21,7 +21,7 @@ from core.domain import (
 from core.mail import TOTAL_SECONDS, MailError, send_mail
 from core.outcomes import Outcome, Report, Told, report_of
 from core.redaction import redact
-from core.run import Run, utc_now
+from core.run import RunContext, utc_now
 from core.runtime import at_risk_for, money, one_line
 from core.settings import Settings
 
@@ -50,7 +50,9 @@ class NotificationResult:
 
 
 @task(name="notify_support", cache_policy=NO_CACHE, persist_result=False)
-def notify_support(run: Run, alerts: Sequence[RoutedAlert], deliveries: Mapping[str, Delivery]) -> None:
+def notify_support(
+    run: RunContext, alerts: Sequence[RoutedAlert], deliveries: Mapping[str, Delivery]
+) -> None:
     """Tell support in one mail what the run could not deliver and support does not know yet.
 
     What was told is on record only once the mail was taken: when the run dies here, or the mail fails, the
@@ -82,7 +84,7 @@ def _one_at_a_time() -> Iterator[None]:
             _telling.release()
 
 
-def _tell(run: Run, ours: Sequence[RoutedAlert]) -> None:
+def _tell(run: RunContext, ours: Sequence[RoutedAlert]) -> None:
     """Tell what is news of these alerts, as it is on record now: another run may have sent some since."""
     month, settings = run.request.month, run.settings
     to = settings.support_email if settings.smtp_host else None

@@ -15,10 +15,10 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from core.domain import AlertStatus, Assessment, Delivery, RoutedAlert
+from core.domain import AlertStatus, Delivery, RoutedAlert
 from core.errors import Interrupted, LedgerError
-from core.metrics import count_delivery, count_rows_scanned
-from core.run import Run, utc_now
+from core.metrics import count_delivery
+from core.run import RunContext, utc_now
 from core.runtime import one_line
 from core.slack import Answer, Pacer, SlackWebhooks, Verdict, build_message, post_with_retries
 
@@ -56,7 +56,7 @@ class Lane:
     """The alerts of one destination, sent one after the other."""
 
     def __init__(
-        self, run: Run, slack: SlackWebhooks, alerts: Sequence[RoutedAlert], stopping: asyncio.Event
+        self, run: RunContext, slack: SlackWebhooks, alerts: Sequence[RoutedAlert], stopping: asyncio.Event
     ) -> None:
         self._run = run
         self._slack = slack
@@ -161,7 +161,7 @@ class Lane:
         raise Stopping
 
 
-async def deliver(run: Run, alerts: Sequence[RoutedAlert]) -> None:
+async def deliver(run: RunContext, alerts: Sequence[RoutedAlert]) -> None:
     """Send the alerts, every lane at once; raises `Interrupted` when the run was told to stop before the end.
 
     When it is, or when a lane fails, no lane claims anything new, and requests in flight get their answer.
@@ -187,20 +187,17 @@ async def deliver(run: Run, alerts: Sequence[RoutedAlert]) -> None:
 
 
 @task(name="send", cache_policy=NO_CACHE, persist_result=False)
-async def send(run: Run, assessment: Assessment, routed: Sequence[RoutedAlert]) -> None:
-    """Record every alert of the run, and send those that no run has sent yet; in a dry run only record.
+async def send(run: RunContext, to_send: Sequence[RoutedAlert]) -> None:
+    """Send the alerts that the run has planned to send.
 
     Has no retries of Prefect's: they would multiply those of a message.
     """
-    count_rows_scanned(assessment.scan.rows_scanned)
-    to_send = run.ledger.plan(run.run_id, assessment, routed, run.settings.max_alerts_per_run, utc_now())
-    logger.info("Sending %d of %d alerts", len(to_send), len(routed))
-    run.progress.planned(assessment.scan.rows_scanned, to_send)
+    logger.info("Sending %d alerts", len(to_send))
     if to_send:
         await _undisturbed(run, deliver(run, to_send))
 
 
-async def _undisturbed(run: Run, delivery: Coroutine[Any, Any, None]) -> None:
+async def _undisturbed(run: RunContext, delivery: Coroutine[Any, Any, None]) -> None:
     """Await the delivery in a loop of its own: one torn down, as by a signal, would take answers with it.
 
     When cancelled, however often, the run is asked to stop and the delivery ends in order first; that is

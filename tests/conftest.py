@@ -1,6 +1,9 @@
 """A clean environment for every test, and one Prefect server for all that need one."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 
 from core.settings import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
-from tests.prefect_homes import NewHome, new_homes
+from tests.prefect_homes import NewHome, new_homes, prefect_server
 from tests.service import Service, served, write_source
 
 # What a developer has set for themselves must decide nothing here. At import, which comes before any test
@@ -18,6 +21,9 @@ _OURS = {name.upper() for name in Settings.model_fields} | {CONFIG_FILE}
 for _name in [*os.environ]:
     if _name.upper() in _OURS or _name.startswith("PREFECT_"):
         del os.environ[_name]
+# A profile of theirs could name a Prefect API.
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
+atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 for _name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
     os.environ.pop(_name, None)
 # Each of the many processes would compile our modules anew.
@@ -40,14 +46,9 @@ def new_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> NewHome:
 
 @pytest.fixture(scope="session")
 def prefect_api(new_prefect_home: NewHome) -> Iterator[str]:
-    """Give the URL of a real Prefect server on a home of its own; it starts once."""
-    from flows.local_server import LocalServer  # noqa: PLC0415  # most tests need nothing of the flows
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(new_prefect_home()))
-        server = LocalServer.start()
-    yield server.url
-    server.stop()
+    """Start a real Prefect server, once; give the URL of its API."""
+    with prefect_server(new_prefect_home()) as url:
+        yield url
 
 
 @pytest.fixture
@@ -67,18 +68,21 @@ Serve = Callable[..., Service]
 
 
 @contextmanager
-def services(prefect_api: str, slack: MockSlack, folder: Path) -> Iterator[Serve]:
-    """Give a function that serves the API with the settings given; by default all that a run needs is set."""
+def services(slack: MockSlack, folder: Path, **common: str) -> Iterator[Serve]:
+    """Give a function that serves the API with the settings given; by default all that a run needs is set.
+
+    No Prefect API is configured, unless `PREFECT_API_URL` is among the settings.
+    """
     with ExitStack() as stack:
 
         def start(**settings: str) -> Service:
             environment = {
-                "PREFECT_API_URL": prefect_api,
                 "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
                 "SLACK_WEBHOOK_BASE_URL": slack.url,
                 "SLACK_CHANNEL_RATE": "0",
                 "SLACK_BACKOFF_SECONDS": "0",
                 "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
+                **common,
                 **settings,
             }
             return stack.enter_context(served(environment))
@@ -87,9 +91,9 @@ def services(prefect_api: str, slack: MockSlack, folder: Path) -> Iterator[Serve
 
 
 @pytest.fixture
-def serve(prefect_api: str, slack: MockSlack, tmp_path: Path) -> Iterator[Serve]:
+def serve(slack: MockSlack, tmp_path: Path) -> Iterator[Serve]:
     """Give what serves the API, on a ledger and a mock Slack of the test's own."""
-    with services(prefect_api, slack, tmp_path) as start:
+    with services(slack, tmp_path) as start:
         yield start
 
 

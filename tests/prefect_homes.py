@@ -1,4 +1,4 @@
-"""Homes for Prefect servers, made from one that is migrated once for all workers of a test session.
+"""Prefect servers, on homes made from one that is migrated once for all workers of a test session.
 
 Prefect's migrations cost a new home about ten seconds of a processor; a copy of their result costs nothing.
 """
@@ -9,12 +9,32 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.service import closed_port
+
 NewHome = Callable[[], Path]
+
+SERVER = ["--factory", "prefect.server.api.server:create_app"]
+"""What uvicorn is to serve."""
+LEAN = {
+    # Only the services that record runs: no scheduler, no late runs, no UI.
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    # A run needs no block types, and registering them costs a new database three seconds.
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+"""The environment of a server that only records runs."""
+START_SECONDS = 110
 
 _MIGRATE = """
 import asyncio
@@ -55,3 +75,37 @@ def _migrated_home(session: Path) -> Path:
             )
             making.rename(home)
     return home
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[str]:
+    """Run a Prefect server on a home; yield the URL of its API."""
+    port = closed_port()
+    log = (home / "server.log").open("wb")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "--log-level", "warning", *SERVER, "--port", str(port)],
+        env={**os.environ, **LEAN, "PREFECT_HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+    )
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(url):
+            said = (home / "server.log").read_text(errors="replace")
+            assert server.poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+        log.close()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5).is_success
+    except httpx.HTTPError:
+        return False

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import tomllib
@@ -19,13 +18,12 @@ MADE = ("preview.json", "run.json", "slack_message.json", "support_mail.txt")
 
 
 @pytest.fixture(scope="module")
-def made_anew(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_anew(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the examples anew, in a process of their own, in a folder of their own."""
     folder = tmp_path_factory.mktemp("examples")
     done = subprocess.run(
         [sys.executable, "examples/make_examples.py", "--out", str(folder)],
         cwd=ROOT,
-        env={**os.environ, "PREFECT_API_URL": prefect_api},
         capture_output=True,
         text=True,
         timeout=110,

@@ -1,6 +1,7 @@
 """What Prefect has of a run: its name, its tasks in order, its report; and of a failed one no secret."""
 
 import asyncio
+import json
 import re
 import threading
 from collections.abc import Coroutine, Iterator
@@ -20,7 +21,6 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 
 from examples.mock_slack import MockSlack
-from flows import artifacts
 from flows.flow_run import month_or_scheduled
 from flows.monthly_risk_alerts import monthly_risk_alerts
 from tests.conftest import services
@@ -43,7 +43,7 @@ def service(
     prefect_api: str, slack: MockSlack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """Serve the API once; what it runs is found at Prefect."""
-    with services(prefect_api, slack, tmp_path_factory.mktemp("flow")) as serve:
+    with services(slack, tmp_path_factory.mktemp("flow"), PREFECT_API_URL=prefect_api) as serve:
         yield serve()
 
 
@@ -115,7 +115,7 @@ async def _artifacts(prefect_api: str, run: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_report_says_what_went_where_and_what_to_do_about_the_rest(
-    service: Service, prefect_api: str, source: str, slack: MockSlack
+    service: Service, prefect_api: str, source: str, slack: MockSlack, tmp_path: Path
 ) -> None:
     slack.fail("emea-risk-alerts", 404)
     found = ask(_artifacts(prefect_api, service.run(source)))
@@ -125,22 +125,12 @@ def test_the_report_says_what_went_where_and_what_to_do_about_the_rest(
     assert "**channel_not_found** (1): mend the channel or its webhook; then run the month again." in report
     assert "**unknown_region** (1): give the region a channel in REGIONS" in report
     assert re.search(r"\| Cargo \(.* C\) \| LATAM \|  \| \$50,000 \|", report)
-    assert "risk-alerts-progress" not in found
-
-
-def test_a_long_sending_shows_its_progress(
-    service: Service,
-    prefect_api: str,
-    source: str,
-    slack: MockSlack,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(artifacts, "PROGRESS_SECONDS", 0.2)
-    slack.fail("emea-risk-alerts", 429, 1)
-    run = service.run(source)
-    progress = ask(_artifacts(prefect_api, run))["risk-alerts-progress"]
-    assert (progress.type, progress.data) == ("progress", 100.0)
-    assert progress.description == "2 of 2 alerts settled"
+    [first, *_] = json.loads(str(found["risk-alerts"].data))
+    assert (first["account_id"], first["channel"], first["status"]) == (
+        f"{tmp_path.name} A/1",
+        "amer-risk-alerts",
+        "sent",
+    )
 
 
 def test_a_failed_run_is_failed_at_prefect_too_without_a_secret(service: Service, prefect_api: str) -> None:

@@ -13,9 +13,9 @@ from tests.service import MONTH, Service, problem_of
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Yield one API for the module; nothing here needs Prefect."""
+    """Yield one API for the module."""
     folder: Path = tmp_path_factory.mktemp("requests")
-    with MockSlack() as slack, services("http://127.0.0.1:1/api", slack, folder) as start:
+    with MockSlack() as slack, services(slack, folder) as start:
         yield start()
 
 

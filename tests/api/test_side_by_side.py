@@ -19,14 +19,13 @@ WORDS = ("locked", "Traceback")
 
 
 def test_six_runs_of_a_month_and_one_of_another_in_two_processes_send_each_alert_once(
-    serve: Serve, slack: MockSlack, tmp_path: Path, prefect_api: str
+    serve: Serve, slack: MockSlack, tmp_path: Path
 ) -> None:
     rows = [row(f"A-{number:02}", month) for number in range(ALERTS) for month in MONTHS]
     source = write_source(tmp_path / "status.parquet", rows)
     service = serve()
     environment = {
         **os.environ,
-        "PREFECT_API_URL": prefect_api,
         "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
         "SLACK_WEBHOOK_BASE_URL": slack.url,
         "SLACK_CHANNEL_RATE": "0",
@@ -35,12 +34,11 @@ def test_six_runs_of_a_month_and_one_of_another_in_two_processes_send_each_alert
     # The other process runs its runs in threads too; its code is what the API's threads call.
     program = (
         "import sys, json; from concurrent.futures import ThreadPoolExecutor; from datetime import date;"
-        "from core.domain import RunRequest; from core.run import new_run_id;"
-        "from core.settings import load_settings; from flows.runner import run_month;"
-        "from flows.orchestrator import Orchestrator; o = Orchestrator(); s = load_settings();"
+        "from core.domain import RunRequest; from core.run import new_run_id, prepare_run;"
+        "from core.settings import load_settings; from flows.start import run_month; s = load_settings();"
         "ids = [new_run_id() for _ in range(3)];"
         "r = RunRequest(sys.argv[1], date.fromisoformat(sys.argv[2]));"
-        "p = ThreadPoolExecutor(3); list(p.map(lambda i: run_month(r, i, s, o), ids)); o.close();"
+        "p = ThreadPoolExecutor(3); list(p.map(lambda i: run_month(prepare_run(r, s, i)), ids));"
         "print(json.dumps(ids))"
     )
     other = subprocess.Popen(

@@ -36,9 +36,9 @@ def wait_until_up(process: "subprocess.Popen[str]", lines: list[str] | None = No
 
 
 def test_it_serves_until_it_is_told_to_stop_and_logs_one_object_a_line(
-    prefect_api: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    process = start(tmp_path, PREFECT_API_URL=prefect_api)
+    process = start(tmp_path)
     lines: list[str] = []
     try:
         answer = httpx.get(f"{wait_until_up(process, lines)}/health")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from flows.local_server import _CHILD_ENVIRONMENT
 from tests.chaos.plan import Clock, Fate, Harm
+from tests.prefect_homes import LEAN, SERVER
 from tests.service import closed_port
 
 Read = Callable[[], float]
@@ -92,7 +92,7 @@ class Server(Process):
         port = closed_port()
         self.url = f"http://127.0.0.1:{port}"
         self._health = f"{self.url}{health}"
-        arguments = ["-m", "uvicorn", *app, "--port", str(port), "--log-level", "warning"]
+        arguments = ["-m", "uvicorn", "--log-level", "warning", *app, "--port", str(port)]
         super().__init__(arguments, environment, log)
 
     def ensure_up(self) -> None:
@@ -111,9 +111,8 @@ class Server(Process):
 
 
 def prefect_server(home: Path, log: Path) -> Server:
-    """Give Prefect's server with the settings that runs use."""
-    app = ["--factory", "prefect.server.api.server:create_app"]
-    return Server(app, "/api/health", {**_CHILD_ENVIRONMENT, "PREFECT_HOME": str(home)}, log)
+    """Return a Prefect server that only records runs."""
+    return Server(SERVER, "/api/health", {**LEAN, "PREFECT_HOME": str(home)}, log)
 
 
 def api_server(environment: Mapping[str, str], log: Path) -> Server:

@@ -42,14 +42,13 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """Start the command three times for all the tests that only look."""
     folder = tmp_path_factory.mktemp("cli")
     source = write_source(folder / "status.parquet")
     with MockSlack() as slack:
         environment = {
             **os.environ,
-            "PREFECT_API_URL": prefect_api,
             "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
             "SLACK_WEBHOOK_BASE_URL": slack.url,
             "SLACK_CHANNEL_RATE": "0",
@@ -159,7 +158,14 @@ def test_what_can_not_be_begun_is_said_in_words(
     assert not (code and out)
 
 
-def test_without_a_prefect_api_nothing_is_begun(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_profile", ["", "a profile"])
+def test_without_a_prefect_api_that_is_configured_nothing_is_begun(by_profile: str, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{closed_port()}/api"
+    configured = {"PREFECT_API_URL": url}
+    if by_profile:
+        profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{url}"\n'
+        (tmp_path / "profiles.toml").write_text(profile)
+        configured = {"PREFECT_HOME": str(tmp_path)}
     ended = subprocess.run(
         [
             *(sys.executable, "-m", "flows.monthly_risk_alerts", "--month", MONTH, "--json"),
@@ -168,7 +174,7 @@ def test_without_a_prefect_api_nothing_is_begun(tmp_path: Path) -> None:
         cwd=ROOT,
         env={
             **os.environ,
-            "PREFECT_API_URL": f"http://127.0.0.1:{closed_port()}/api",
+            **configured,
             "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
             "LOG_FORMAT": "json",
         },
@@ -182,7 +188,7 @@ def test_without_a_prefect_api_nothing_is_begun(tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_how_far_the_run_is_and_which_channel_waits_for_slack(
-    prefect_api: str, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     terminal, of_the_program = pty.openpty()
     with MockSlack(retry_after=2) as slack:
@@ -195,7 +201,6 @@ def test_a_terminal_shows_how_far_the_run_is_and_which_channel_waits_for_slack(
             cwd=ROOT,
             env={
                 **os.environ,
-                "PREFECT_API_URL": prefect_api,
                 "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
                 "SLACK_WEBHOOK_BASE_URL": slack.url,
                 "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',

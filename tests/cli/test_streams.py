@@ -109,12 +109,11 @@ def test_a_pipe_that_does_not_block_gets_everything(shell: Shell) -> None:
 
 
 @pytest.fixture
-def job(shell: Shell, slack: MockSlack, prefect_api: str, tmp_path: Path) -> Shell:
+def job(shell: Shell, slack: MockSlack, tmp_path: Path) -> Shell:
     """Return a shell with all that the batch job needs."""
     return Shell(
         {
             **shell.environment,
-            "PREFECT_API_URL": prefect_api,
             "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
             "SLACK_WEBHOOK_BASE_URL": slack.url,
             "SLACK_CHANNEL_RATE": "0",

@@ -10,16 +10,20 @@ from typing import Any, ClassVar
 
 import pytest
 
+from core.domain import Delivery, RunRequest
 from core.errors import InternalError, TooManyAlerts
 from core.ledger import Ledger
-from core.run import Run
+from core.run import RunContext, open_run
 from core.slack import Pacer, Sleep
 from examples.mock_slack import MockSlack
 from tasks import send as send_module
 from tasks.persist import persist
+from tasks.send import send
 from tests.delivery.world import (
+    MONTH,
     Delivered,
     accounts,
+    assessment,
     deliver,
     look,
     open_at,
@@ -338,13 +342,19 @@ def test_without_alerts_no_slack_is_needed(ledger: Ledger, path: Path) -> None:
     assert run.statuses == {"A-1": "failed"}
 
 
-def test_persist_reads_back_what_was_stored_of_each_alert(
+def test_persist_returns_what_was_stored_of_each_alert(
     slack: HostileSlack, ledger: Ledger, path: Path
 ) -> None:
     chosen = settings(slack.url, path)
-    view = deliver(ledger, [routed("A-1"), routed("A-2", None)], chosen).view
-    request: Any = None
-    found = persist.fn(Run(view.run_id, request, chosen, ledger))
+    request = RunRequest("file:///source.parquet", MONTH)
+    alerts = [routed("A-1"), routed("A-2", None)]
+
+    async def run() -> dict[str, Delivery]:
+        with open_run(RunContext("run-1", request, chosen, ledger)) as under_way:
+            await send.fn(under_way, under_way.plan(assessment(alerts), alerts))
+            return persist.fn(under_way)
+
+    found = asyncio.run(run())
     assert {key: (item.status, item.reason) for key, item in found.items()} == {
         "A-1": ("sent", None),
         "A-2": ("failed", "unknown_region"),

@@ -18,7 +18,7 @@ from core.database import Database
 from core.domain import UNKNOWN_REGION, Alert, AlertStatus, Assessment, RoutedAlert, RunRequest, Scan
 from core.ledger import Ledger
 from core.liveness import ProcessIdentity
-from core.run import new_run_id, open_run
+from core.run import RunContext, new_run_id, open_run
 from core.settings import Settings
 from core.views import RunView
 from tasks.send import send
@@ -106,8 +106,8 @@ async def send_in_a_run(
 ) -> None:
     """Run the stage `send` without Prefect."""
     asked = RunRequest("file:///source.parquet", MONTH, **request)
-    with open_run(run_id, asked, chosen, ledger, None) as run:
-        await send.fn(run, assessment(alerts), alerts)
+    with open_run(RunContext(run_id, asked, chosen, ledger)) as run:
+        await send.fn(run, run.plan(assessment(alerts), alerts))
 
 
 def deliver(

@@ -180,6 +180,11 @@ def test_a_run_of_the_api_is_seen_in_prefects_ui(served: Served, source: str, tm
         assert shown in page
 
 
+def test_the_prefect_server_sends_no_telemetry(served: Served) -> None:
+    settings = httpx.get(f"{served.environment['PREFECT_API_URL']}/admin/settings").json()
+    assert settings["server"]["analytics_enabled"] is False
+
+
 def test_each_deployment_is_on_its_pool_and_only_one_has_an_active_schedule(deployed: Served) -> None:
     active = {}
     for name, pool in (("monthly", ""), ("monthly-docker", "-docker"), ("monthly-kubernetes", "-kubernetes")):

@@ -60,6 +60,10 @@ class Proxy:
         """Accept everything from now on, and answer nothing."""
         self._back.clear()
 
+    def go_on(self) -> None:
+        """Answer again, also what has waited."""
+        self._back.set()
+
     def delay(self, seconds: float) -> None:
         """Let every request wait."""
         self._delay = seconds

@@ -34,7 +34,7 @@ def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every reading of the wall clock jump, a heart beat often, and a watch be short."""
     for module in (run_module, send):
         monkeypatch.setattr(module, "utc_now", jumping)
-    monkeypatch.setattr(run_module, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.1)
     monkeypatch.setattr(liveness, "WATCH_SECONDS", 0.5)
 
 

@@ -10,13 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import LedgerError, OrchestratorUnreachable
+from core.errors import LedgerError
 from core.liveness import is_dead
 from core.run import utc_now
 from examples.mock_slack import MockSlack
-from flows import local_server
-from flows.local_server import LocalServer, LocalServerFailed
-from flows.orchestrator import Orchestrator
 from tests.delivery.world import deliver, look, open_at, outcomes, routed, settings
 from tests.faults.world import Saboteur
 
@@ -120,26 +117,3 @@ def test_a_disk_that_is_mounted_read_only_is_named_before_anything_is_sent(
     with pytest.raises(LedgerError, match=r"readonly|unable to open"):
         deliver(open_at(path), ALERTS, settings(slack.url, path))
     assert slack.messages == []
-
-
-def test_a_prefect_home_on_a_full_disk_is_found_out_at_once(
-    disk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What happens next is told in `tests/orchestration`: the run goes on with a temporary one."""
-    fill(disk)
-    monkeypatch.setenv("PREFECT_HOME", str(disk / "home"))
-    with pytest.raises(LocalServerFailed, match="No space left on device"):
-        LocalServer._start()
-
-
-def test_without_any_room_for_prefect_nothing_is_begun_and_one_line_says_why(
-    disk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(disk)
-    monkeypatch.setenv("PREFECT_HOME", str(disk))
-    # The second try is at the same place again.
-    monkeypatch.setattr(local_server, "_TEMPORARY_HOME", "--anything-else")
-    with pytest.raises(OrchestratorUnreachable, match="No space left on device") as caught:
-        Orchestrator().start()
-    assert caught.value.message.startswith("Prefect's local server can't be started: ")
-    assert "\n" not in caught.value.message

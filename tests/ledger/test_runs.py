@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 
 from core import liveness
-from core import run as run_module
 from core.domain import AlertStatus, Delivery, RunRequest
 from core.errors import InternalError, Interrupted, LedgerError, RiskAlertsError, SourceNotFound
 from core.ledger import Ledger
 from core.liveness import SILENT_AFTER, STALE_AFTER, ProcessIdentity, is_dead, this_process
 from core.logs import current_run_id
-from core.run import Run, open_run
+from core.run import RunContext, open_run
 from core.settings import Settings
 from tests.delivery.world import (
     MONTH,
@@ -48,7 +47,7 @@ class Stop(BaseException):
 
 def raise_in_a_run(ledger: Ledger, fault: BaseException) -> None:
     """Have a run end with a fault."""
-    with open_run("run-1", REQUEST, Settings(), ledger, None):
+    with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
         raise fault
 
 
@@ -79,8 +78,8 @@ def test_whatever_ends_a_run_is_stored_with_it(
 
 
 def test_a_run_that_ends_well_has_succeeded_and_its_heartbeat_has_stopped(ledger: Ledger) -> None:
-    with open_run("run-1", REQUEST, Settings(), ledger, "flow-1") as run:
-        assert isinstance(run, Run)
+    with open_run(RunContext("run-1", REQUEST, Settings(), ledger, flow_run_id="flow-1")) as run:
+        assert isinstance(run, RunContext)
         assert current_run_id.get() == "run-1"
         assert any(thread.name == "heartbeat-run-1" for thread in threading.enumerate())
     view = look(ledger, "run-1").view
@@ -91,8 +90,8 @@ def test_a_run_that_ends_well_has_succeeded_and_its_heartbeat_has_stopped(ledger
 def test_a_heart_goes_on_to_beat_when_a_beat_fails(
     ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "HEARTBEAT_SECONDS", 0.02)
-    with open_run("run-1", REQUEST, Settings(), ledger, None):
+    monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.02)
+    with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
         execute(
             path,
             "CREATE TRIGGER broken BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
@@ -112,7 +111,7 @@ def test_a_run_that_can_not_be_closed_fails_with_the_ledger_and_is_closed_once_i
     execute(path, BREAK_RUNS)
     with (
         pytest.raises(LedgerError, match="disk on fire") as caught,
-        open_run("run-1", REQUEST, Settings(), ledger, None),
+        open_run(RunContext("run-1", REQUEST, Settings(), ledger)),
     ):
         pass
     assert caught.value.run_id == "run-1"
@@ -142,7 +141,7 @@ def test_a_run_closes_the_dead_ones_before_it_begins(
     gone = replace(this_process(), started="long ago")
     for alert in begin(ledger, "dead", [routed("A-1"), routed("A-2"), routed("A-3", None)], owner=gone)[:1]:
         ledger.claim("dead", alert, NOW)
-    with open_run("run-1", REQUEST, Settings(), ledger, None):
+    with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
         found = look(ledger, "dead")
     assert "Closed run dead: its process died" in caplog.text
     assert found.view.error is not None

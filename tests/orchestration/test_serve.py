@@ -3,8 +3,9 @@
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
-from tests.orchestration.conftest import ROOT
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_taken_port_is_one_clear_line_and_nothing_is_started() -> None:

@@ -53,9 +53,9 @@ def ledger(folder: Path) -> Iterator[Ledger]:
 
 @pytest.fixture(scope="module")
 def service(ledger: Ledger, folder: Path) -> Iterator[Service]:
-    """Give the API, with a token; nothing here needs Prefect."""
+    """Give the API, with a token."""
     del ledger
-    with MockSlack() as slack, services("http://127.0.0.1:1/api", slack, folder) as start:
+    with MockSlack() as slack, services(slack, folder) as start:
         yield start(API_TOKEN=TOKEN)
 
 

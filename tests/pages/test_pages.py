@@ -33,7 +33,7 @@ def ledger(folder: Path) -> Iterator[Ledger]:
 def open_service(ledger: Ledger, folder: Path) -> Iterator[Service]:
     """Give the API without a token."""
     del ledger
-    with MockSlack() as slack, services("http://127.0.0.1:1/api", slack, folder) as start:
+    with MockSlack() as slack, services(slack, folder) as start:
         yield start()
 
 
@@ -41,7 +41,7 @@ def open_service(ledger: Ledger, folder: Path) -> Iterator[Service]:
 def closed_service(ledger: Ledger, folder: Path, open_service: Service) -> Iterator[Service]:
     """Give the API with a token."""
     del ledger, open_service
-    with MockSlack() as slack, services("http://127.0.0.1:1/api", slack, folder) as start:
+    with MockSlack() as slack, services(slack, folder) as start:
         yield start(API_TOKEN=TOKEN)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ ALERTS = 30
 START_SECONDS = 60
 
 
-def environment(slack: HostileSlack, folder: Path, prefect: dict[str, str]) -> dict[str, str]:
+def environment(
+    slack: HostileSlack, folder: Path, prefect: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Give what a run needs; each answer of Slack takes so long that a signal comes into the middle."""
     slack.script("/amer", slowly(0.3, answer(200, "ok")))
     return {
@@ -23,7 +25,7 @@ def environment(slack: HostileSlack, folder: Path, prefect: dict[str, str]) -> d
         "SLACK_WEBHOOK_BASE_URL": slack.url,
         "SLACK_CHANNEL_RATE": "0",
         "REGIONS": '{"AMER": "amer"}',
-        **prefect,
+        **(prefect or {}),
     }
 
 

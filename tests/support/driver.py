@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from core.domain import RunRequest
-from core.run import open_run
+from core.run import RunContext, open_run
 from tasks.notify_support import notify_support
 from tests.delivery.world import MONTH, NOW, assessment, open_at, routed
 from tests.support.servers import smtp_settings
@@ -17,7 +17,7 @@ def main() -> None:
     ledger = open_at(Path(job["path"]))
     alerts = [routed(account, None) for account in job["accounts"]]
     request = RunRequest("file:///source.parquet", MONTH)
-    with open_run("killed", request, smtp_settings(job["port"]), ledger, None) as run:
+    with open_run(RunContext("killed", request, smtp_settings(job["port"]), ledger)) as run:
         ledger.plan(run.run_id, assessment(alerts), alerts, 0, NOW)
         notify_support.fn(run, alerts, ledger.deliveries(run.run_id))
 

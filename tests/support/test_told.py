@@ -22,7 +22,7 @@ from core.domain import AlertStatus, Delivery, RoutedAlert, RunRequest
 from core.errors import LedgerError
 from core.ledger import Ledger
 from core.liveness import this_process
-from core.run import new_run_id, open_run
+from core.run import RunContext, new_run_id, open_run
 from core.settings import Settings
 from core.views import RunView
 from tasks import notify_support as stage
@@ -84,7 +84,7 @@ def run(
     """Run the month on these alerts; Slack's answers are given by account."""
     run_id = new_run_id()
     asked = request or RunRequest("file:///source.parquet", MONTH)
-    with open_run(run_id, asked, settings, ledger, None) as under_way:
+    with open_run(RunContext(run_id, asked, settings, ledger)) as under_way:
         for item in ledger.plan(run_id, assessment(alerts), alerts, 0, NOW):
             account_id = item.alert.account_id
             ledger.claim(run_id, item, NOW)
@@ -364,7 +364,7 @@ def test_what_another_run_has_sent_since_is_not_told(
     ledger.claim("slow", alert, NOW)
     ledger.settle("slow", replace(BUSY, account_id="A-2"), NOW)
     run(ledger, smtp, alert, answers={"A-2": SENT})
-    with open_run("late", RunRequest("file:///source.parquet", MONTH), smtp, ledger, None) as late:
+    with open_run(RunContext("late", RunRequest("file:///source.parquet", MONTH), smtp, ledger)) as late:
         stage.notify_support.fn(late, [alert], ledger.deliveries("slow"))
     assert mailbox.mails == []
     assert ledger.history.run("late").support_notification is None

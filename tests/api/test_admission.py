@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api import service as api_service
-from core import run as core_run
+from core import liveness
 from tests.conftest import Serve
 from tests.service import MONTH, Service, row, write_source
 from tests.slack.hostile import HostileSlack, answer
@@ -94,7 +94,7 @@ def test_a_run_too_many_is_told_when_to_come_again_and_the_others_have_their_tur
 def test_a_run_that_waits_for_its_turn_has_a_heartbeat(
     serve: Serve, held_slack: HeldSlack, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core_run, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.1)
     service = serve(API_RUNS_AT_ONCE="1", SLACK_WEBHOOK_BASE_URL=held_slack.url, SLACK_TIMEOUT_SECONDS="60")
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask, service, source)

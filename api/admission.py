@@ -1,4 +1,4 @@
-"""Threads for long work, and a line of bounded length in front of them."""
+"""Admission: a bounded executor for runs and previews, the one limit that they meet."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,32 +11,36 @@ from core.logs import current_request_id, logged_for
 T = TypeVar("T")
 
 
-class Turns:
-    """Works on so many `at_once`, lets so many more wait, and refuses the rest, who had better come again.
+class Admission:
+    """Works on so many `at_once`, lets so many more wait, and refuses the rest.
 
-    What waits costs little, but whoever asks more often than is worked off would wait for ever.
+    What waits costs little, but a queue without a bound could grow faster than it is worked off.
     """
 
     def __init__(self, name: str, at_once: int, waiting: int) -> None:
         self._places = BoundedSemaphore(at_once + waiting)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
 
-    def submit(self, work: Callable[[], T], *, first: Callable[[], None] | None = None) -> "Future[T]":
-        """Have `work` done in its turn, and `first` right now, without which it is not.
+    def submit(self, work: Callable[[], T]) -> "Future[T]":
+        """Call `work` once a thread is free; raises `TooManyRuns` when there is no place left."""
+        return self.prepare(lambda: work)
 
-        Raises `TooManyRuns` when there is no place left, before anything is done, and what `first` raises.
+    def prepare(self, prepare: Callable[[], Callable[[], T]]) -> "Future[T]":
+        """Call `prepare` now, and what it returns once a thread is free.
+
+        Raises `TooManyRuns` when there is no place left, before anything is called; or what `prepare` does.
         """
         if not self._places.acquire(blocking=False):
             raise TooManyRuns("As many runs are under way and waiting as this service takes; ask again soon")
         request_id = current_request_id.get()
 
-        def logged() -> T:
-            with logged_for(request_id):
-                return work()
-
         try:
-            if first is not None:
-                first()
+            work = prepare()
+
+            def logged() -> T:
+                with logged_for(request_id):
+                    return work()
+
             future = self._threads.submit(logged)
         except BaseException:
             self._places.release()

@@ -1,0 +1,188 @@
+"""Runs the flow under Prefect's engine, in bounded time whatever Prefect does.
+
+Whoever waits for a run waits for Prefect at its two ends only: until it has begun the flow, and from when the
+ledger has closed the run until it has taken report and state. Prefect's client settings bound each request.
+A thread of ours bounds an end as a whole, which they cannot: it takes several requests with several tries
+each, and a flow that is canceled calls its API for as long again. So one that is given up is left behind.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextvars import copy_context
+from dataclasses import asdict
+from typing import Any
+
+import httpx
+
+import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.events.clients import PrefectEventsClient
+from prefect.events.worker import EventsWorker
+from prefect.flow_engine import run_flow_async
+from prefect.settings import get_current_settings, temporary_settings
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from core.errors import OrchestratorUnreachable
+from core.redaction import redact
+from core.run import RunContext
+from core.runtime import one_line
+from core.urls import host_of
+from flows.prefect_logs import keep_prefect_quiet
+
+PROBE_SECONDS = 8
+"""The longest that a Prefect API may take to answer a health check."""
+BEGIN_SECONDS = 60
+"""The longest that Prefect may take to begin a flow, all tries included; then nothing is begun."""
+PATIENCE_SECONDS = 15
+"""The longest that the answer of a closed run waits for Prefect to take its report and its state."""
+DRAIN_SECONDS = 5
+"""The longest that the end of the process waits for Prefect to take the last events and logs."""
+REQUEST_BOUNDS = {"client.max_retries": 3, "client.retry_jitter_factor": 0.1, "api.request_timeout": 10.0}
+"""What one request may cost when Prefect stops answering; the operator's settings win."""
+BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE)
+"""What an overloaded API answers, as Prefect's server on SQLite does in a burst of runs."""
+
+logger = logging.getLogger(__name__)
+
+_prepared: dict[str, RunContext] = {}
+"""The runs of this process that Prefect has yet to begin, by the id of their flow run."""
+
+
+def configured_api() -> str | None:
+    """Return the URL of the Prefect API that the environment or the active profile names."""
+    return get_current_settings().api.url
+
+
+def begin_prepared(flow_run_id: str) -> RunContext | None:
+    """Return the run that this process has prepared for a flow run, which begins now.
+
+    Raises `OrchestratorUnreachable` when nobody waits for the run any more.
+    """
+    run = _prepared.pop(flow_run_id, None)
+    if run is not None:
+        if not run.begun.set_running_or_notify_cancel():
+            raise OrchestratorUnreachable("Prefect began this run after it was given up")
+        run.begun.set_result(None)
+    return run
+
+
+def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
+    """Run the flow under the engine until the run is over.
+
+    Raises the error that ended the run, or `OrchestratorUnreachable` when nothing was begun.
+    """
+    keep_prefect_quiet()
+    probe(url)
+    # By default the events of one dead API are tried eleven times each, and follow no change of address.
+    EventsWorker.set_client_override(PrefectEventsClient, api_url=url, reconnection_attempts=1)
+    # Whoever waits is answered with this run: a retry would be another one, behind the answer.
+    once = flow.with_options(retries=0)
+    with temporary_settings(set_defaults=REQUEST_BOUNDS):
+        ended = _in_a_thread(lambda: asyncio.run(_run_flow(run, once)))
+    wait({run.begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
+    if run.begun.cancel():
+        fault = _fault(ended, BEGIN_SECONDS)
+        raise OrchestratorUnreachable(f"Prefect did not begin the run, and nothing was sent: {fault}")
+    wait({run.closed, ended}, return_when=FIRST_COMPLETED)
+    wait({ended}, PATIENCE_SECONDS)
+    if not run.closed.done():
+        # The ledger could not begin the run.
+        ended.result()
+    if not ended.done() or ended.exception() not in {None, run.error}:
+        fault = _fault(ended, PATIENCE_SECONDS)
+        logger.warning("Prefect missed the end of run %s, which the ledger has (%s)", run.run_id, fault)
+    if run.error:
+        raise run.error
+
+
+def _in_a_thread(work: Callable[[], None]) -> "Future[None]":
+    """Start the work in a daemon: one that was given up must not hold up the end of the process."""
+    ended: Future[None] = Future()
+
+    def call() -> None:
+        try:
+            work()
+            ended.set_result(None)
+        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+            ended.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(call,), name="flow", daemon=True).start()
+    return ended
+
+
+async def _run_flow(run: RunContext, flow: Flow[..., Any]) -> None:
+    """Run the flow; while Prefect is too busy to begin it, ask again."""
+    parameters = asdict(run.request)
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception(lambda error: _is_busy(error) and not run.begun.done()),
+        stop=stop_after_delay(BEGIN_SECONDS),
+        wait=wait_random_exponential(max=5),
+        reraise=True,
+    ):
+        with attempt:
+            async with get_client() as client:
+                flow_run = await client.create_flow_run(flow, parameters=parameters)
+            flow_run_id = run.flow_run_id = str(flow_run.id)
+            _prepared[flow_run_id] = run
+            try:
+                await run_flow_async(flow, flow_run, parameters)
+            finally:
+                _prepared.pop(flow_run_id, None)
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code in BUSY
+
+
+def _fault(ended: "Future[None]", seconds: float) -> str:
+    error = ended.exception() if ended.done() else None
+    return described(error) if error else f"no answer in {seconds:g} s"
+
+
+def described(error: BaseException) -> str:
+    """Describe an error of Prefect's in one line; some have several, others no text at all."""
+    return one_line(redact(str(error))).strip() or type(error).__name__
+
+
+def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
+    """Raise `OrchestratorUnreachable` unless a Prefect API answers at `url` within the time."""
+    try:
+        asyncio.run(_check_health(url, seconds))
+    except Exception as error:  # noqa: BLE001  # whatever is wrong with the address or with what answers there
+        fault = described(error)
+        if isinstance(error, TimeoutError):
+            fault = f"no answer in {seconds:g} s"
+        elif isinstance(error, httpx.HTTPStatusError):
+            fault = f"HTTP {error.response.status_code}"
+        raise OrchestratorUnreachable(
+            f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}): {fault}"
+        ) from None
+
+
+async def _check_health(url: str, seconds: float) -> None:
+    """Ask with Prefect's own client, so with the key, the certificates and the headers of its settings."""
+    with temporary_settings({"client.max_retries": 0, "api.url": url}):
+        # Also bounds an answer that trickles in.
+        async with asyncio.timeout(seconds), get_client(httpx_settings={"timeout": seconds}) as client:
+            answer = await client.request("GET", "/health")
+            answer.raise_for_status()
+            if answer.json() is not True:
+                raise ValueError("the answer is not Prefect's")
+
+
+def drain() -> None:
+    """Let Prefect's background workers send what they hold, and give up on what takes too long.
+
+    Left alone, they retry each event at the end of the process: for a minute when the API has died.
+    """
+    # All of Prefect's queues share one registry; reaching into it is the only way to set them a limit.
+    workers = list(EventsWorker._instances.values())  # type: ignore[misc]  # noqa: SLF001
+    sending = [(worker._loop, worker._task) for worker in workers]  # noqa: SLF001
+    EventsWorker.drain_all(timeout=DRAIN_SECONDS)
+    for loop, task in sending:
+        if loop and task:
+            loop.call_soon_threadsafe(task.cancel)

@@ -1,0 +1,98 @@
+"""Without a Prefect API a run costs its work and the imports, and leaves nothing of Prefect behind."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.mock_slack import MockSlack
+from tests.service import COUNTS, MONTH, write_source
+
+ROOT = Path(__file__).parents[2]
+
+WATCHED = """
+import json, runpy, sys
+from pathlib import Path
+events, out = [], Path(sys.argv.pop(1))
+STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "socket.bind"}
+sys.addaudithook(lambda event, _: events.append(event) if event in STARTS else None)
+try:
+    runpy.run_module("flows.monthly_risk_alerts", run_name="__main__", alter_sys=True)
+finally:
+    out.write_text(json.dumps({"events": events, "modules": list(sys.modules)}))
+"""
+"""Runs the batch job and writes down what it started and imported."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch job that has ended."""
+
+    run: dict[str, Any]
+    stderr: str
+    events: list[str]
+    modules: set[str]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Run the batch job twice in a new home, and look at the second: the first makes the ledger."""
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "home").mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    with MockSlack() as slack:
+        environment = kept | {
+            "HOME": str(folder / "home"),
+            "PREFECT_HOME": str(folder / "prefect"),
+            "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+            "SLACK_WEBHOOK_BASE_URL": slack.url,
+            "SLACK_CHANNEL_RATE": "0",
+            "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
+        }
+        source = write_source(folder / "status.parquet")
+        command = [sys.executable, "-c", WATCHED, str(folder / "watched.json")]
+        for options in (["--dry-run"], []):
+            ended = subprocess.run(
+                [*command, "--source-uri", source, "--month", MONTH, "--json", *options],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+    watched = json.loads((folder / "watched.json").read_text())
+    return Job(json.loads(ended.stdout), ended.stderr, watched["events"], set(watched["modules"]), folder)
+
+
+def test_a_run_without_prefect_is_complete(job: Job) -> None:
+    assert (job.run["status"], job.run["counts"], job.run["flow_run_id"]) == ("succeeded", COUNTS, None)
+
+
+def test_a_run_without_prefect_starts_no_process_and_opens_no_port(job: Job) -> None:
+    assert job.events == []
+
+
+def test_a_run_without_prefect_writes_nothing_of_prefect(job: Job) -> None:
+    assert [*(job.folder / "home").iterdir()] == []
+    assert not (job.folder / "prefect").exists()
+
+
+def test_a_run_without_prefect_says_nothing_of_it(job: Job) -> None:
+    assert "prefect" not in job.stderr.lower()
+
+
+@pytest.mark.parametrize(
+    "library",
+    [
+        *("gcsfs", "s3fs", "aiobotocore", "botocore", "google.auth"),
+        *("psycopg", "alembic", "fastapi", "uvicorn", "jinja2", "prefect.server"),
+    ],
+)
+def test_a_batch_job_on_local_files_imports_no(library: str, job: Job) -> None:
+    assert library not in job.modules
