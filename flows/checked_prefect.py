@@ -59,7 +59,10 @@ def _import_prefect() -> None:
         raise SettingsError(
             f"{_profiles()} of Prefect can't be read as profiles in TOML; correct or remove the file"
         ) from None
-    sys.stderr.write(said.getvalue())
+    # A stream that is closed or full must not end the run.
+    with contextlib.suppress(OSError):
+        if sys.stderr and said.getvalue():
+            sys.stderr.write(said.getvalue())
     _check_api()
 
 
