@@ -26,15 +26,15 @@ _TIMEOUTS: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-_SESSION = {
+_LOCAL = {
     "statement_timeout": "30s",
     "lock_timeout": "30s",
     # A writer that hangs must not keep the lock from the others for ever.
     "idle_in_transaction_session_timeout": "60s",
     # A claim must survive a crash of the server, or the alert goes out a second time.
     "synchronous_commit": "on",
-    "timezone": "UTC",
 }
+"""Settings of each transaction, not of the session: behind PgBouncer the next one is in another session."""
 
 _SERVER_GOES = ("08", "57P")
 """How the codes begin of a connection that failed, and of a server that stops, crashed or starts."""
@@ -52,13 +52,13 @@ def is_cut(error: DBAPIError) -> bool:
 def postgresql_engine(url: URL) -> Engine:
     """Give an engine; a transaction with the option `immediate` holds the one write lock from its start."""
     defaults = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
-    given = url.query.get("options", "")
-    ours = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
-    # The URL's own options come last, and win.
-    options = " ".join([ours, *([given] if isinstance(given, str) else given)]).strip()
+    # The URL's own options win: they are the session's, and only what they leave open is set here.
+    given = str(url.query.get("options", ""))
+    local = "".join(f"SET LOCAL {name} = '{value}'; " for name, value in _LOCAL.items() if name not in given)
     engine = create_engine(
         url,
-        connect_args=defaults | {"options": options},
+        # No statement is prepared on the server: behind PgBouncer the next one may run in another session.
+        connect_args=defaults | {"prepare_threshold": None},
         isolation_level="READ COMMITTED",
         pool_size=10,
         max_overflow=40,
@@ -75,9 +75,12 @@ def postgresql_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("immediate", False):
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
-        else:
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        immediate = connection.get_execution_options().get("immediate", False)
+        # One round trip: the driver sends statements without parameters as one simple query. The lock comes
+        # last, so that the timeouts bound the wait for it.
+        last = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+        if immediate:
+            last = f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+        connection.exec_driver_sql(local + last)
 
     return engine

@@ -4,8 +4,9 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -22,6 +23,11 @@ def programs() -> Path | None:
     return found[0].parent if found else None
 
 
+def as_user() -> list[str]:
+    """Return the words that start a server as another user than root, which each server refuses to be."""
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.getuid() == 0 else []
+
+
 class Server:
     """A running server, which makes databases."""
 
@@ -33,6 +39,36 @@ class Server:
 
     def _url(self, name: str) -> str:
         return f"postgresql+psycopg://postgres@/{name}?host={self.folder}"
+
+    @contextmanager
+    def pgbouncer(self) -> Iterator[Callable[[str], str]]:
+        """Run PgBouncer in transaction mode, with few connections; yield what leads a URL through it.
+
+        Skips, loudly, where PgBouncer is not installed.
+        """
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            warnings.warn("PgBouncer is not installed: its tests are SKIPPED", stacklevel=2)
+            pytest.skip("PgBouncer is not installed (apt-get install pgbouncer)")
+        config = self.folder / "pgbouncer.ini"
+        config.write_text(
+            f"[databases]\n* = host={self.folder} user=postgres\n[pgbouncer]\nlisten_port = 6432\n"
+            f"unix_socket_dir = {self.folder}\nauth_type = any\npool_mode = transaction\n"
+            "default_pool_size = 4\n"
+        )
+        log = (self.folder / "pgbouncer.log").open("w")
+        process = subprocess.Popen([*as_user(), program, config], stdout=log, stderr=log, cwd="/")
+        try:
+            deadline = time.monotonic() + 20
+            while not (self.folder / ".s.PGSQL.6432").exists():
+                assert process.poll() is None, (self.folder / "pgbouncer.log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            yield lambda url: f"{url}&port=6432"
+        finally:
+            process.terminate()
+            process.wait(10)
+            log.close()
 
     def new_database(self) -> str:
         """Make an empty database; gives its URL."""
@@ -82,20 +118,18 @@ def server() -> Iterator[Server]:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
     # A path of a socket is short, and the server's user must reach it: not pytest's own folder.
     folder = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir="/tmp"))
-    # The server refuses to be root's.
-    as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.getuid() == 0 else []
-    if as_user:
+    if as_user():
         shutil.chown(folder, "nobody", "nogroup")
     data = folder / "data"
     subprocess.run(
-        [*as_user, found / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8"],
+        [*as_user(), found / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8"],
         check=True,
         capture_output=True,
         cwd="/",
     )
     # For tests alone: nothing here needs to outlive a crash of the machine.
     options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
-    control = [*as_user, found / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+    control = [*as_user(), found / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
     stop = [*control, "stop"]
     running = Server(folder, [*control, "-o", options, "start"], stop)
     running.start()

@@ -101,6 +101,30 @@ def test_six_runs_side_by_side_send_each_alert_once_and_all_counts_are_true(
     assert all(found.alerts_sent + found.skipped_replay == len(PLANNED) for found in counts)
 
 
+def test_six_runs_behind_pgbouncer_send_each_alert_once(
+    slack: HostileSlack, postgresql: Server, database_url: str
+) -> None:
+    """Each run has its own connections, and PgBouncer hands a server to whichever transaction comes next."""
+    with postgresql.pgbouncer() as through:
+        url = through(database_url)
+        ledgers = [Ledger(Database(url)) for _ in range(6)]
+
+        async def all_at_once() -> None:
+            chosen = settings(slack.url, url)
+            await asyncio.gather(
+                *(send_in_a_run(one, ALERTS, chosen, f"run-{n}") for n, one in enumerate(ledgers))
+            )
+
+        asyncio.run(all_at_once())
+        seen = Counter(accounts(request.message["text"] for request in slack.requests))
+        assert seen == Counter(account for account, _ in PLANNED)
+        counts = [look(one, f"run-{n}").view.counts for n, one in enumerate(ledgers)]
+        assert sum(found.alerts_sent for found in counts) == len(PLANNED)
+        assert all(found.alerts_sent + found.skipped_replay == len(PLANNED) for found in counts)
+        for one in ledgers:
+            one.close()
+
+
 def test_a_run_lives_through_a_cut_and_a_restart_while_slack_is_asked(
     slack: HostileSlack, postgresql: Server, database_url: str, ledger: Ledger
 ) -> None:

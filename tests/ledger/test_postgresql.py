@@ -107,7 +107,7 @@ def test_a_reader_sees_one_state_and_waits_for_no_writer(postgresql_url: str) ->
 def test_a_writer_that_keeps_the_lock_ends_as_an_error_in_bounded_time(
     postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(dialect._SESSION, "lock_timeout", "200ms")
+    monkeypatch.setitem(dialect._LOCAL, "lock_timeout", "200ms")
     with (
         closing(Database(postgresql_url)) as holder,
         closing(Ledger(Database(postgresql_url))) as waiting,
@@ -213,7 +213,7 @@ def test_what_the_server_refuses_is_named_and_no_password(postgresql: Server, po
         ("&application_name=alerts", "application_name", "alerts"),
         ("&options=-c%20statement_timeout%3D7s", "statement_timeout", "7s"),
         ("&options=-c%20search_path%3Dother", "synchronous_commit", "on"),
-        ("&connect_timeout=3&sslmode=disable", "TimeZone", "UTC"),
+        ("&connect_timeout=3&sslmode=disable", "lock_timeout", "30s"),
     ],
 )
 def test_each_form_of_url_means_the_same_and_its_own_options_win(
