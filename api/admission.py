@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
 from typing import TypeVar
 
-from core.errors import TooManyRuns
+from core.domain import TooManyRuns
 from core.logs import current_request_id, logged_for
 
 T = TypeVar("T")

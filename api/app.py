@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from core.errors import SettingsError
+from core.domain import SettingsError
 from core.settings import load_settings
 from flows.arguments import exit_with
 

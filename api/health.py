@@ -7,9 +7,8 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from core.container import warning_about
-from core.errors import LedgerError
-from core.ledger import open_ledger
+from core.domain import LedgerError
+from core.ledger import open_ledger, warning_about
 from core.run import utc_now
 from core.settings import Settings
 

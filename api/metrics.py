@@ -5,11 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
-from core.errors import LedgerError
-from core.ledger import open_ledger
+from core.domain import LedgerError
+from core.ledger import LedgerCollector, LedgerStatistics, open_ledger
 from core.metrics import PROCESS
 from core.settings import Settings
-from core.standing import Standing, StandingCollector
 
 LEDGER_SECONDS = 3
 """The longest that a scrape waits for the ledger; Prometheus itself gives up after 10 s by default."""
@@ -33,11 +32,11 @@ def metrics(request: Request) -> Response:
     state = request.app.state
     scrape = CollectorRegistry()
     scrape.register(PROCESS)
-    scrape.register(StandingCollector(_standing(state.scrapes, state.settings)))
+    scrape.register(LedgerCollector(_statistics(state.scrapes, state.settings)))
     return Response(generate_latest(scrape), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-def _standing(scrapes: ThreadPoolExecutor, settings: Settings) -> Standing | None:
+def _statistics(scrapes: ThreadPoolExecutor, settings: Settings) -> LedgerStatistics | None:
     read = scrapes.submit(_read, settings.database_url)
     try:
         return read.result(LEDGER_SECONDS)
@@ -49,5 +48,5 @@ def _standing(scrapes: ThreadPoolExecutor, settings: Settings) -> Standing | Non
         return None
 
 
-def _read(database_url: str) -> Standing:
-    return open_ledger(database_url).history.standing()
+def _read(database_url: str) -> LedgerStatistics:
+    return open_ledger(database_url).history.statistics()

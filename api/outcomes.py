@@ -1,4 +1,4 @@
-"""What became of alerts for good over HTTP, and the settling of those that nobody knows it of."""
+"""Outcomes over HTTP, and the resolution of unconfirmed alerts."""
 
 from typing import Annotated
 
@@ -8,15 +8,22 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from api.parameters import Limit, LongCursor, Month, MonthFilter
 from api.problems import responses
-from core.domain import Decision, OutcomeStatus, Settlement, check_by, check_note
-from core.ledger import Ledger, open_ledger
+from core.domain import (
+    DEFAULT_ALERT_TYPE,
+    AlertKey,
+    Decision,
+    OutcomeStatus,
+    Resolution,
+    check_by,
+    check_note,
+)
+from core.ledger import Ledger, OutcomePage, OutcomeView, open_ledger
 from core.run import utc_now
-from core.views import OutcomePage, OutcomeView
 
 router = APIRouter(tags=["outcomes"])
 
 
-class SettlementBody(BaseModel):
+class ResolutionBody(BaseModel):
     """What a person who looked into the channel decides."""
 
     model_config = ConfigDict(extra="forbid")
@@ -31,18 +38,22 @@ class SettlementBody(BaseModel):
     note: Annotated[StrictStr, AfterValidator(check_note)] | None = Field(
         default=None, description="Why, for whoever asks later."
     )
+    alert_type: StrictStr = Field(default=DEFAULT_ALERT_TYPE, description="Which alert of the account.")
 
 
 @router.get("/outcomes", responses=responses("ledger_unavailable"))
-def list_outcomes(
+def list_outcomes(  # noqa: PLR0913, PLR0917  # what can be asked of the list
     request: Request,
     month: MonthFilter = None,
     status: Annotated[OutcomeStatus | None, Query(examples=["unconfirmed"])] = None,
+    alert_type: Annotated[str | None, Query(examples=["at_risk"])] = None,
     limit: Limit = 100,
     cursor: LongCursor = None,
 ) -> OutcomePage:
-    """List what became of alerts for good, newest month first; `status=unconfirmed` is what to settle."""
-    return _ledger(request).history.outcomes(month, status, limit, cursor)
+    """List outcomes across runs, newest month first; `status=unconfirmed` is what needs a decision."""
+    return _ledger(request).history.outcomes(
+        month=month, status=status, alert_type=alert_type, limit=limit, cursor=cursor
+    )
 
 
 class _AnyText(Convertor[str]):
@@ -61,26 +72,27 @@ register_url_convertor("any_text", _AnyText())
 
 
 @router.post(
-    "/outcomes/{month}/{account_id:any_text}/settle",
+    "/outcomes/{month}/{account_id:any_text}/resolve",
     responses=responses(
         "outcome_not_found",
-        "already_settled",
+        "already_resolved",
         "not_unconfirmed",
         "invalid_request",
         "request_too_large",
         "ledger_unavailable",
     ),
 )
-def settle_outcome(
-    month: Annotated[Month, Path()], account_id: str, body: SettlementBody, request: Request
+def resolve_outcome(
+    month: Annotated[Month, Path()], account_id: str, body: ResolutionBody, request: Request
 ) -> OutcomeView:
-    """Settle an alert that is `unconfirmed`, once someone has looked into its channel.
+    """Record a person's decision about an `unconfirmed` alert, after a look into its channel.
 
     Nothing is sent by this: what is to be sent again is sent by the next run of the month, and it alone.
     """
     ledger = _ledger(request)
-    ledger.decide(Settlement(account_id, month, body.decision, by=body.by, note=body.note, at=utc_now()))
-    return ledger.history.outcome(month, account_id)
+    key = AlertKey(account_id, body.alert_type)
+    ledger.resolve(Resolution(key, month, body.decision, by=body.by, note=body.note, at=utc_now()))
+    return ledger.history.outcome(month, key)
 
 
 def _ledger(request: Request) -> Ledger:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from api.pages.rendering import page, wants_page
-from core.errors import RiskAlertsError
+from core.domain import RiskAlertsError
 from core.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ STATUS = {
     "outcome_not_found": 404,
     "not_found": 404,
     "method_not_allowed": 405,
-    "already_settled": 409,
+    "already_resolved": 409,
     "not_unconfirmed": 409,
     "too_many_alerts": 409,
     "source_changed": 409,
@@ -56,11 +56,12 @@ EXAMPLES = {
     "source_scheme_unsupported": "scheme 'ftp' is not supported: use file://, gs:// or s3://",
     "unauthorized": "The Authorization header must carry the API_TOKEN (scheme Bearer)",
     "source_not_found": "gs://bucket/status.parquet: no such object, folder or bucket",
-    "run_not_found": "No run '42' is in the ledger",
-    "outcome_not_found": "No alert of account 'ACC-1' in 2026-01-01 is in the ledger",
-    "already_settled": "The alert of account 'ACC-1' in 2026-01-01 was settled before (settled_delivered);"
-    " nothing was changed",
-    "not_unconfirmed": "The alert of account 'ACC-1' in 2026-01-01 is not unconfirmed but sent;"
+    "run_not_found": "No run '42' is in the ledger; GET /runs lists the runs that are",
+    "outcome_not_found": "No at_risk alert of account 'ACC-1' in 2026-01-01 is in the ledger;"
+    " GET /outcomes lists the alerts that are",
+    "already_resolved": "The at_risk alert of account 'ACC-1' in 2026-01-01 was resolved before"
+    " (resolved_delivered); nothing was changed",
+    "not_unconfirmed": "The at_risk alert of account 'ACC-1' in 2026-01-01 is sent, not unconfirmed;"
     " nothing was changed",
     "too_many_alerts": "6000 alerts would be sent, more than MAX_ALERTS_PER_RUN (5000), so none was;"
     " check the source, or raise the limit",

@@ -12,11 +12,9 @@ from api.pages.run_pages import run_page, runs_page
 from api.parameters import Cursor, Limit, Month, MonthFilter
 from api.problems import responses
 from core.domain import AlertStatus, RunRequest, RunStatus
-from core.history import History
-from core.ledger import open_ledger
+from core.ledger import AlertPage, History, PreviewView, RunPage, RunView, open_ledger
 from core.run import new_run_id, prepare_run
 from core.settings import Settings
-from core.views import AlertPage, PreviewView, RunPage, RunView
 from flows.preview import preview
 from flows.start import AcceptedRun, run_month
 

@@ -20,9 +20,8 @@ from api.examples import add_examples
 from api.limits import LimitedBody
 from api.pages import routes
 from api.problems import Problem, answer_with_problems, responses
-from core.errors import LedgerError
-from core.ledger import open_ledger
-from core.liveness import is_dead, watch_hearts
+from core.domain import LedgerError
+from core.ledger import is_dead, open_ledger, wait_for_heartbeats
 from core.logs import configure_logs
 from core.run import utc_now
 from core.settings import Settings
@@ -101,7 +100,7 @@ def close_dead_runs(settings: Settings) -> None:
     """Close what a process that died left running; a ledger that can't be used is for `/health` to report."""
     try:
         ledger = open_ledger(settings.database_url)
-        for run_id in ledger.close_dead_runs(is_dead, utc_now(), watch_hearts):
+        for run_id in ledger.close_dead_runs(is_dead, utc_now(), wait_for_heartbeats):
             logger.warning("Closed run %s: its process died before it was over", run_id)
     except LedgerError as error:
         logger.error("%s", error)  # noqa: TRY400  its text says it all

@@ -37,7 +37,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from core.domain import Alert, Assessment, RoutedAlert, RunRequest, Scan
+from core.domain import DEFAULT_ALERT_TYPE, Alert, Assessment, Found, RoutedAlert, RunRequest, Scan
 from core.ledger import Ledger, open_ledger
 from core.run import RunContext, new_run_id, open_run
 from core.settings import Settings
@@ -137,7 +137,7 @@ def deliver_and_replay(slack: str, routed: Sequence[RoutedAlert]) -> dict[str, f
 
 async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence[RoutedAlert]) -> None:
     request = RunRequest("file:///bench.parquet", MONTH)
-    scan = Scan(len(routed), 0, len(routed), 0)
+    scan = Scan(len(routed), 0, {DEFAULT_ALERT_TYPE: Found(len(routed), 0)})
     assessment = Assessment("bench", scan, (), tuple(item.alert for item in routed))
     with open_run(RunContext(run_id, request, settings, ledger)) as run:
         await send.fn(run, run.plan(assessment, routed))
@@ -261,6 +261,7 @@ def _routed(number: int) -> RoutedAlert:
         account_owner="Priya Raman",
         duration_months=1 + number % 12,
         risk_start_month=date(2025, 1, 1),
+        alert_type=DEFAULT_ALERT_TYPE,
     )
     return RoutedAlert(alert, channel)
 

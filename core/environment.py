@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
-from core.errors import SettingsError
+from core.domain import SettingsError
 from core.urls import check_http_url
 
 _READ_BY_LIBRARIES = re.compile(

@@ -1,7 +1,7 @@
 """What this process counts and times of its runs, as Prometheus instruments.
 
 These begin at nothing with each process, as Prometheus expects. What must survive a restart, or was done by a
-batch job on the same ledger, is read from the ledger instead: `core/standing.py`.
+batch job on the same ledger, is read from the ledger instead: `core/ledger/statistics.py`.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 
+from core.domain import RETRIED
 from core.slack import Answer, Verdict
 
 PROCESS = CollectorRegistry(auto_describe=True)
@@ -34,9 +35,6 @@ _deliveries = Counter(
 )
 
 STEPS = ("load_window", "dedupe", "compute_streaks", "route", "send", "persist", "notify_support")
-RETRIED = ("rate_limited", "server_error", "connection_failed")
-"""Why a try is worth another: the reasons that `core.slack` gives with `Verdict.RETRY`."""
-
 ANSWERS = (*RETRIED, *(verdict.value for verdict in Verdict if verdict is not Verdict.RETRY))
 
 # From nought on: a series that first shows up with its first count hides that count from `increase()`.

@@ -8,10 +8,17 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from core.domain import Assessment, RoutedAlert, RunRequest
-from core.errors import InternalError, Interrupted, LedgerError, RiskAlertsError, SourceSchemeUnsupported
-from core.ledger import Ledger, open_ledger
-from core.liveness import is_dead, kept_alive, this_process, watch_hearts
+from core.domain import (
+    Assessment,
+    InternalError,
+    Interrupted,
+    LedgerError,
+    RiskAlertsError,
+    RoutedAlert,
+    RunRequest,
+    SourceSchemeUnsupported,
+)
+from core.ledger import Ledger, is_dead, kept_alive, open_ledger, this_process, wait_for_heartbeats
 from core.logs import logged_as
 from core.metrics import count_rows_scanned
 from core.progress import Progress
@@ -102,7 +109,7 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
     Runs whose process died are closed first. A defect is stored as `internal_error`, and a stop from outside
     as `interrupted`.
     """
-    for dead in run.ledger.close_dead_runs(is_dead, utc_now(), watch_hearts):
+    for dead in run.ledger.close_dead_runs(is_dead, utc_now(), wait_for_heartbeats):
         logger.warning("Closed run %s: its process died before it was over", dead)
     run.ledger.begin_run(run.run_id, run.request, this_process(), run.flow_run_id, utc_now())
     with logged_as(run.run_id):

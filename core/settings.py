@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
+from core.domain import SettingsError, SlackNotConfigured
 from core.environment import check_certificate_files, check_stores, clean_variables, prepare_proxies
-from core.errors import SettingsError, SlackNotConfigured
 from core.redaction import protect
 from core.urls import check_database_url, check_http_url, passwords_in
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-from core.errors import Interrupted
+from core.domain import Interrupted
 
 LOOK_UP_SECONDS = 0.2
 """How long a stop may go unheard by who waits."""

@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core.views import RunSummary  # noqa: E402  # found on the path from here
+from core.ledger import RunSummary  # noqa: E402  # found on the path from here
 
 
 def openapi_examples() -> str:
@@ -30,7 +30,7 @@ def openapi_examples() -> str:
         # Of so small a run, the sample is every alert.
         "GET /runs/{run_id}/alerts 200": {"alerts": run["sample_alerts"], "next_cursor": None},
         "GET /outcomes 200": {"outcomes": [unconfirmed], "next_cursor": None},
-        "POST /outcomes/{month}/{account_id}/settle 200": _settled(unconfirmed),
+        "POST /outcomes/{month}/{account_id}/resolve 200": _resolved(unconfirmed),
         "GET /health 200": {"status": "ok", "ledger": "ok", "settings": "ok", "warnings": []},
     }
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
@@ -53,13 +53,13 @@ def _unconfirmed(run: dict[str, Any]) -> dict[str, Any]:
         "run_id": run["run_id"],
         "sent_at": None,
         "updated_at": alert["sent_at"],
-        "settlements": [],
+        "resolutions": [],
     }
 
 
-def _settled(outcome: dict[str, Any]) -> dict[str, Any]:
+def _resolved(outcome: dict[str, Any]) -> dict[str, Any]:
     """Give the same once someone has found it in its channel."""
-    settlement = {
+    resolution = {
         "decision": "delivered",
         "by": "Ana Sousa",
         "at": "2026-02-01T09:30:00Z",
@@ -69,11 +69,11 @@ def _settled(outcome: dict[str, Any]) -> dict[str, Any]:
     }
     return outcome | {
         "status": "sent",
-        "reason": "settled_delivered",
+        "reason": "resolved_delivered",
         "error": None,
         "sent_at": outcome["updated_at"],
-        "updated_at": settlement["at"],
-        "settlements": [settlement],
+        "updated_at": resolution["at"],
+        "resolutions": [resolution],
     }
 
 

@@ -5,8 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from core.domain import parse_month
-from core.errors import SettingsError
+from core.domain import SettingsError, parse_month
 
 SUCCEEDED, FAILED, CALLED_WRONGLY = 0, 1, 2
 """Exit codes."""

@@ -10,11 +10,10 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from core.advice import open_by_reason
-from core.domain import AlertStatus
+from core.domain import AlertStatus, open_by_reason
+from core.ledger import AlertView, ChannelView, RunView
 from core.run import RunContext
 from core.runtime import money, one_line
-from core.views import AlertView, ChannelView, RunView
 from flows.prefect_engine import described
 
 PUBLISH_SECONDS = 5

@@ -17,8 +17,8 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
+from core.domain import SettingsError
 from core.environment import check_certificate_files, check_certificates, clean_variables, prepare_proxies
-from core.errors import SettingsError
 from core.settings import in_words
 from core.urls import check_http_url
 from flows.arguments import exit_with

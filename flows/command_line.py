@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rich.console import Console
 
-from core.domain import RunRequest, RunStatus
-from core.errors import InvalidRequest, RiskAlertsError, RunNotFound, SettingsError
+from core.domain import InvalidRequest, RiskAlertsError, RunNotFound, RunRequest, RunStatus, SettingsError
 from core.ledger import open_ledger
 from core.logs import configure_logs
 from core.progress import Progress

@@ -4,11 +4,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from core.advice import open_by_reason
-from core.domain import AlertStatus
-from core.history import History
+from core.domain import AlertStatus, open_by_reason
+from core.ledger import AlertView, ChannelView, History, RunView
 from core.runtime import money, one_line
-from core.views import AlertView, ChannelView, RunView
 
 
 def print_report(run: RunView, history: History, console: Console) -> None:

@@ -8,8 +8,7 @@ from zoneinfo import ZoneInfo
 from prefect.client.orchestration import get_client
 from prefect.runtime import deployment, flow_run
 
-from core.domain import RunRequest, check_month
-from core.errors import InvalidRequest
+from core.domain import InvalidRequest, RunRequest, check_month
 from core.redaction import redact
 from core.run import RunContext, prepare_run
 from core.settings import load_settings

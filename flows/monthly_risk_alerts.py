@@ -57,8 +57,8 @@ async def work_through(run: RunContext) -> None:
             to_send = run.plan(assessment, routed)
             with timed_step(send.name):
                 await stage_of(run, send)(run, to_send)
-            deliveries = step(run, persist)(run)
-            step(run, notify_support)(run, routed, deliveries)
+            step(run, persist)(run)
+            step(run, notify_support)(run)
     finally:
         await publish_report(run)
 

@@ -26,7 +26,7 @@ from prefect.flow_engine import run_flow_async
 from prefect.settings import get_current_settings, temporary_settings
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from core.errors import OrchestratorUnreachable
+from core.domain import OrchestratorUnreachable
 from core.redaction import redact
 from core.run import RunContext
 from core.runtime import one_line

@@ -2,12 +2,20 @@
 
 from dataclasses import asdict
 
-from core.domain import AlertStatus, Delivery, RoutedAlert, RunRequest
-from core.ledger import open_ledger
-from core.outcomes import count, foresee, would_be
+from core.domain import (
+    AlertStatus,
+    Delivery,
+    RoutedAlert,
+    RunRequest,
+    as_dry_run,
+    count_alerts,
+    count_found,
+    plan_delivery,
+    total,
+)
+from core.ledger import PreviewAlertView, PreviewView, WarningView, open_ledger
 from core.settings import Settings
 from core.slack import build_message, details_url
-from core.views import CountsView, PreviewAlertView, PreviewView, WarningView
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
@@ -25,10 +33,14 @@ def preview(request: RunRequest, settings: Settings) -> PreviewView:
     routed = route.fn(assessment.alerts, settings)
     known = open_ledger(settings.database_url).outcomes(request.month)
     deliveries = [
-        would_be(foresee(item, known.get(item.alert.account_id), retry_unconfirmed=request.retry_unconfirmed))
+        as_dry_run(plan_delivery(item, known.get(item.key), retry_unconfirmed=request.retry_unconfirmed))
         for item in routed
     ]
-    counts = count(assessment.scan, ((delivery.status, delivery.reason, 1) for delivery in deliveries))
+    counts_by_type = count_alerts(
+        count_found(assessment.scan),
+        ((delivery.key.alert_type, delivery.status, delivery.reason, 1) for delivery in deliveries),
+    )
+    counts = total(counts_by_type)
     warnings = [WarningView.model_validate(asdict(warning)) for warning in assessment.warnings]
     if 0 < settings.max_alerts_per_run < counts.would_send:
         warnings.append(
@@ -40,7 +52,8 @@ def preview(request: RunRequest, settings: Settings) -> PreviewView:
         )
     return PreviewView(
         month=request.month,
-        counts=CountsView.model_validate(counts, from_attributes=True),
+        counts=counts,
+        counts_by_type=counts_by_type,
         warnings=warnings,
         alerts=[
             _preview_alert(item, delivery, settings)

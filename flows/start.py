@@ -4,9 +4,8 @@ import asyncio
 import logging
 from contextlib import ExitStack
 
-from core.domain import RunRequest
-from core.errors import RiskAlertsError
-from core.liveness import this_process
+from core.domain import RiskAlertsError, RunRequest
+from core.ledger import this_process
 from core.run import RunContext, prepare_run, utc_now
 from core.settings import Settings
 from flows.monthly_risk_alerts import monthly_risk_alerts, work_through

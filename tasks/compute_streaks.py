@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from core.domain import Alert, Assessment, RunWarning, Scan, months_before
+from core.domain import DEFAULT_ALERT_TYPE, Alert, Assessment, Found, RunWarning, Scan, months_before
 from core.settings import Settings
 from core.window import Window, month_before, passes_threshold
 
@@ -23,8 +23,7 @@ def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> As
     assessment = assess(window, winners, settings.arr_threshold)
     logger.info(
         "%d accounts at risk, %d below the threshold, %d alerts, %d duplicates",
-        assessment.scan.at_risk,
-        assessment.scan.below_threshold,
+        *assessment.scan.found[DEFAULT_ALERT_TYPE],
         len(assessment.alerts),
         assessment.scan.duplicates_found,
     )
@@ -43,8 +42,7 @@ def assess(window: Window, winners: pa.Table, arr_threshold: int) -> Assessment:
     scan = Scan(
         rows_scanned=window.rows_scanned,
         duplicates_found=_beaten(in_month) + window.other_duplicates + duplicates,
-        at_risk=at_risk.num_rows,
-        below_threshold=at_risk.num_rows - alerting.num_rows,
+        found={DEFAULT_ALERT_TYPE: Found(at_risk.num_rows, at_risk.num_rows - alerting.num_rows)},
     )
     alerts = sorted(_alerts(window, alerting, durations), key=lambda alert: alert.account_id)
     return Assessment(window.source_version, scan, tuple(_warnings(window, in_month)), tuple(alerts))
@@ -98,6 +96,7 @@ def _alerts(window: Window, alerting: pa.Table, durations: dict[int, int]) -> It
             account_owner=owner,
             duration_months=durations[account],
             risk_start_month=start[durations[account]],
+            alert_type=DEFAULT_ALERT_TYPE,
         )
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from core.errors import SourceInvalid
+from core.domain import SourceInvalid
 from core.parquet import AT_RISK_ROWS, HISTORY_ROWS, TIMES, AccountFile, MonthPart, RowGroup, instant
 from core.settings import Settings
 from core.stopping import wait_for

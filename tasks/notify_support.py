@@ -1,8 +1,8 @@
-"""One mail about all that a run could not deliver."""
+"""One mail about everything of the month that is open."""
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,14 +12,13 @@ from prefect.cache_policies import NO_CACHE
 from core.domain import (
     UNKNOWN_REGION,
     AlertStatus,
-    Delivery,
     NotificationStatus,
-    RoutedAlert,
     RunRequest,
     SupportMessage,
+    open_by_reason,
 )
+from core.ledger import AlertView
 from core.mail import TOTAL_SECONDS, MailError, send_mail
-from core.outcomes import Outcome, Report, Told, report_of
 from core.redaction import redact
 from core.run import RunContext, utc_now
 from core.runtime import at_risk_for, money, one_line
@@ -27,18 +26,7 @@ from core.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_telling = threading.Lock()
-
-_UNKNOWN_REGION_ADVICE = (
-    "Not sent: the region has no channel. Give it one in REGIONS, or mend the\n"
-    "region in the source, and run the month again."
-)
-_FAILED_ADVICE = "Surely not posted. Mend the cause and run the month again: these are tried again."
-_UNCONFIRMED_ADVICE = (
-    "May have been posted. Look in the channel; what is there needs nothing, and\n"
-    "none is sent again unasked. To send all of them again, run the month with\n"
-    "retry_unconfirmed (--retry-unconfirmed)."
-)
+_notifying = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,83 +38,56 @@ class NotificationResult:
 
 
 @task(name="notify_support", cache_policy=NO_CACHE, persist_result=False)
-def notify_support(
-    run: RunContext, alerts: Sequence[RoutedAlert], deliveries: Mapping[str, Delivery]
-) -> None:
-    """Tell support in one mail what the run could not deliver and support does not know yet.
+def notify_support(run: RunContext) -> None:
+    """Notify support of the month's open alerts, unless the address has accepted the same list before.
 
-    What was told is on record only once the mail was taken: when the run dies here, or the mail fails, the
-    next run of the month tells it. A dry run tells no one. A mail that fails ends no run.
+    A list counts as accepted only once the mail was taken: when the run dies here, or the mail fails, the
+    next run of the month sends it. A dry run notifies no one. A mail that fails ends no run.
     """
-    if run.request.dry_run:
-        return
-    ours = [routed for routed in alerts if _is_open(deliveries.get(routed.alert.account_id))]
-    if ours:
+    if not run.request.dry_run:
         with _one_at_a_time():
-            _tell(run, ours)
-
-
-def _is_open(delivery: Delivery | None) -> bool:
-    return delivery is not None and delivery.status in {AlertStatus.FAILED, AlertStatus.UNCONFIRMED}
+            _notify_if_new(run)
 
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Have runs side by side tell one after the other, so that the second knows what the first has told.
+    """Let runs side by side notify one after the other, so that the second sees what the first has sent.
 
     Waits no longer than one mail may take: a mail that comes twice is better than one that never comes.
     """
-    mine = _telling.acquire(timeout=TOTAL_SECONDS)
+    mine = _notifying.acquire(timeout=TOTAL_SECONDS)
     try:
         yield
     finally:
         if mine:
-            _telling.release()
+            _notifying.release()
 
 
-def _tell(run: RunContext, ours: Sequence[RoutedAlert]) -> None:
-    """Tell what is news of these alerts, as it is on record now: another run may have sent some since."""
-    month, settings = run.request.month, run.settings
-    to = settings.support_email if settings.smtp_host else None
-    outcomes = run.ledger.outcomes(month)
-    told = run.ledger.told(month, to)
-    open_now: list[Report] = []
-    for routed in ours:
-        outcome = outcomes.get(routed.alert.account_id)
-        report = outcome and report_of(routed, outcome)
-        if report:
-            open_now.append(report)
-    news = [report for report in open_now if told.get(report.account_id) != report]
-    message = compose(
-        run.run_id,
-        run.request,
-        ours,
-        {report.account_id: _delivery(outcomes[report.account_id]) for report in news},
-        known=len(open_now) - len(news),
-    )
+def _notify_if_new(run: RunContext) -> None:
+    history, month, settings = run.ledger.history, run.request.month, run.settings
+    # Without a mail server the log is the address, and an address that comes later gets the whole list.
+    address = settings.support_email if settings.smtp_host else ""
+    found = history.open_alerts(month)
+    message = compose(run.run_id, run.request, found.alerts)
     if message is None:
-        logger.info("Nothing new for support: %d alerts are open as it was told before", len(open_now))
+        return
+    if history.notified(month, address) == found.digest:
+        logger.info("Support has the list of the %d open alerts already", len(found.alerts))
         return
     result = notify(message, settings)
-    taken = result.status is not NotificationStatus.FAILED
-    run.ledger.record_support(
-        run.run_id, message, result.status, result.error, Told(tuple(news), to, utc_now()) if taken else None
-    )
-
-
-def _delivery(outcome: Outcome) -> Delivery:
-    return Delivery(
-        outcome.account_id,
-        AlertStatus(outcome.status),
-        outcome.channel,
-        outcome.reason,
-        outcome.error,
-        outcome.attempts,
+    run.ledger.record_notification(
+        run.run_id,
+        message,
+        result.status,
+        result.error,
+        address=address,
+        digest=found.digest,
+        now=utc_now(),
     )
 
 
 def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
-    """Mail the notification, or log it when there is no mail server; never raises for a mail that fails."""
+    """Mail the notification, or log it when there is no mail server; never raise for a mail that fails."""
     if settings.smtp_host is None:
         logger.warning("To %s: %s\n%s", settings.support_email, message.subject, message.body)
         return NotificationResult(NotificationStatus.LOGGED)
@@ -139,78 +100,54 @@ def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
     return NotificationResult(NotificationStatus.SENT)
 
 
-def compose(
-    run_id: str,
-    request: RunRequest,
-    alerts: Sequence[RoutedAlert],
-    deliveries: Mapping[str, Delivery],
-    *,
-    known: int = 0,
-) -> SupportMessage | None:
-    """Write the notification of a run, or None when there is nothing to tell.
-
-    `deliveries` holds what became of each alert that is to be told, by account id. Every one that failed or
-    is unconfirmed is listed, however many there are: this mail is how support learns of them. `known` is how
-    many more are open as support was told before.
-    """
-    settled = [
-        (alert, deliveries[alert.alert.account_id])
-        for alert in alerts
-        if alert.alert.account_id in deliveries
-    ]
-    failed = [pair for pair in settled if pair[1].status is AlertStatus.FAILED]
-    homeless = [pair for pair in failed if pair[1].reason == UNKNOWN_REGION]
-    others = [pair for pair in failed if pair[1].reason != UNKNOWN_REGION]
-    unconfirmed = [pair for pair in settled if pair[1].status is AlertStatus.UNCONFIRMED]
-    if not failed and not unconfirmed:
+def compose(run_id: str, request: RunRequest, alerts: Sequence[AlertView]) -> SupportMessage | None:
+    """Return the notification of the month's open alerts, all of them, or None when none is open."""
+    groups = [(*group, _section_of(group[2][0])) for group in open_by_reason(alerts)]
+    if not groups:
         return None
-    month = request.month
-    run = [("Run", run_id), ("Month", month.isoformat()), ("Source", redact(request.source_uri))]
-    parts = [
-        "Account risk alerts that did not surely reach Slack.",
-        _aligned(run, indent=""),
-        *([_known(run_id, known)] if known else []),
-        *_section("UNKNOWN REGION", _UNKNOWN_REGION_ADVICE, homeless),
-        *_section("FAILED", _FAILED_ADVICE, others),
-        *_section("UNCONFIRMED", _UNCONFIRMED_ADVICE, unconfirmed),
-    ]
-    numbers = [(len(homeless), "unknown region"), (len(others), "failed"), (len(unconfirmed), "unconfirmed")]
-    summary = ", ".join(f"{number} {what}" for number, what in numbers if number)
+    groups.sort(key=lambda group: _SECTIONS.index(group[3]))
+    run = [("Run", run_id), ("Month", request.month.isoformat()), ("Source", redact(request.source_uri))]
+    parts = ["Account risk alerts that are not confirmed in Slack.", _aligned(run, indent="")]
+    for reason, advice, those, section in groups:
+        title = section.upper() if section == _SECTIONS[0] else f"{section.upper()}: {one_line(reason)}"
+        parts.append(f"{title} ({len(those)})\n{advice[0].upper()}{advice[1:]}.")
+        parts += [_entry(alert) for alert in those]
+    numbers = {name: sum(len(group[2]) for group in groups if group[3] == name) for name in _SECTIONS}
+    summary = ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
     return SupportMessage(
-        subject=f"Account risk alerts {month:%Y-%m}: {summary}", body="\n\n".join(parts) + "\n"
+        subject=f"Account risk alerts {request.month:%Y-%m}: {summary}", body="\n\n".join(parts) + "\n"
     )
 
 
-def _known(run_id: str, number: int) -> str:
-    return f"Not listed here: {number} more, open as told before. GET /runs/{run_id}/alerts lists all."
+_SECTIONS = ("unknown region", "failed", "unconfirmed")
+"""In this order."""
 
 
-def _section(title: str, advice: str, pairs: Sequence[tuple[RoutedAlert, Delivery]]) -> list[str]:
-    if not pairs:
-        return []
-    return [f"{title} ({len(pairs)})\n{advice}", *(_entry(routed, delivery) for routed, delivery in pairs)]
+def _section_of(alert: AlertView) -> str:
+    if alert.status is AlertStatus.UNCONFIRMED:
+        return "unconfirmed"
+    return "unknown region" if alert.reason == UNKNOWN_REGION else "failed"
 
 
-def _entry(routed: RoutedAlert, delivery: Delivery) -> str:
-    """Write one alert: a line that names it and short lines below, which a phone need not scroll sideways."""
-    alert = routed.alert
+def _entry(alert: AlertView) -> str:
+    """Return one alert: a line that names it and short lines below, which fit on a phone."""
     facts: list[tuple[str, str | None]] = [
+        ("Alert", alert.alert_type),
         ("Region", _region(alert.account_region)),
         ("ARR", money(alert.arr)),
         ("At risk", at_risk_for(alert.duration_months, alert.risk_start_month)),
     ]
-    if delivery.reason != UNKNOWN_REGION:
+    if alert.reason != UNKNOWN_REGION:
         facts += [
-            ("Channel", delivery.channel or routed.channel),
-            ("Reason", delivery.reason),
-            ("Error", None if delivery.error is None else redact(delivery.error)),
+            ("Channel", alert.channel),
+            ("Error", None if alert.error is None else redact(alert.error)),
         ]
     shown = [(label, value) for label, value in facts if value is not None]
     return f"{one_line(alert.account_name)} ({one_line(alert.account_id)})\n{_aligned(shown, indent='  ')}"
 
 
 def _region(region: str | None) -> str:
-    """Show a region as given: in quotes, for a stray blank may be what is wrong with it."""
+    """Return a region as given, in quotes: a stray blank may be what is wrong with it."""
     if region is None:
         return "null"
     return f'"{region}"' if region else "empty"

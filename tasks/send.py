@@ -1,8 +1,9 @@
 """Claim, post with retries, record: one alert, once.
 
-An alert's row in the ledger is claimed before its request leaves and settled right after the answer, so that
-whatever dies, whenever, no replay posts it twice. Lanes (a channel each, or the one webhook) go side by side;
-within a lane alerts go one after the other, so that a `Retry-After` holds up the whole channel and no other.
+An alert's row in the ledger is claimed before its request leaves, and the answer is recorded right after
+it, so that whatever dies, whenever, no replay posts it twice. Lanes (a channel each, or the one webhook) go
+side by side; within a lane alerts go one after the other, so that a `Retry-After` holds up the whole
+channel and no other.
 """
 
 import asyncio
@@ -15,8 +16,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from core.domain import AlertStatus, Delivery, RoutedAlert
-from core.errors import Interrupted, LedgerError
+from core.domain import AlertStatus, Delivery, Interrupted, LedgerError, RoutedAlert
 from core.metrics import count_delivery
 from core.run import RunContext, utc_now
 from core.runtime import one_line
@@ -26,14 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 class Stopping(Exception):
-    """The run was told to stop while a message waited for a try; it was surely not delivered."""
+    """The run was told to stop while a message waited for a try; it was not delivered."""
 
     attempts = 0
     """The tries that came before."""
 
 
 def delivery_of(routed: RoutedAlert, answer: Answer, attempts: int, now: datetime) -> Delivery:
-    """Say what Slack's last answer, which came at `now`, makes of an alert."""
+    """Return the result of an alert from Slack's last answer, which came at `now`."""
     status = {
         Verdict.DELIVERED: AlertStatus.SENT,
         Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED,
@@ -42,7 +42,7 @@ def delivery_of(routed: RoutedAlert, answer: Answer, attempts: int, now: datetim
         Verdict.CHANNEL_REFUSED: AlertStatus.FAILED,
     }[answer.verdict]
     return Delivery(
-        account_id=routed.alert.account_id,
+        key=routed.key,
         status=status,
         channel=routed.channel,
         reason=answer.reason,
@@ -94,16 +94,16 @@ class Lane:
         except Stopping as stop:
             answer = None
             delivery = Delivery(
-                routed.alert.account_id,
+                routed.key,
                 AlertStatus.FAILED,
                 routed.channel,
                 reason=Interrupted.code,
                 error="The run was told to stop before it was delivered",
                 attempts=stop.attempts,
             )
-        name = one_line(delivery.account_id)
+        name = one_line(delivery.key.account_id)
         try:
-            delivery = await asyncio.to_thread(ledger.settle, run_id, delivery, utc_now())
+            delivery = await asyncio.to_thread(ledger.record_answer, run_id, delivery, utc_now())
         except LedgerError:
             # The row still says `sending`, and will be unconfirmed: this line is all that knows better.
             logger.error("%s to %s: %s, not recorded", name, routed.channel, delivery.status)  # noqa: TRY400  the ledger's error follows

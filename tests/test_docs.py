@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from core import errors
+from core.domain import errors
 from core.settings import CONFIG_FILE, Settings, load_settings
 from core.slack import judge, judge_failure
 
@@ -230,10 +230,10 @@ def test_each_command_of_a_bash_block_is_one_that_exists(words: list[str]) -> No
             assert (ROOT / f"{module}.py").is_file() or (ROOT / module / "__main__.py").is_file(), module
         if word.startswith("examples/"):
             assert (ROOT / word).is_file(), word
-    if "flows.settle" in words:
-        from flows.settle import _parser as settle_parser  # noqa: PLC0415
+    if "flows.resolve" in words:
+        from flows.resolve import _parser as resolve_parser  # noqa: PLC0415
 
-        settle_parser().parse_args(words[words.index("flows.settle") + 1 :])
+        resolve_parser().parse_args(words[words.index("flows.resolve") + 1 :])
     if "flows.monthly_risk_alerts" in words:
         from flows.command_line import _parser  # noqa: PLC0415  # takes seconds to import
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from core import environment, redaction
-from core.errors import SettingsError
+from core.domain import SettingsError
 from core.settings import load_settings
 from examples.mock_slack import MockSlack
 from tests.service import MONTH, closed_port, write_source

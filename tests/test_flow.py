@@ -122,7 +122,7 @@ def test_the_report_says_what_went_where_and_what_to_do_about_the_rest(
     report = str(found["risk-alerts-report"].data)
     assert "| channel | sent | failed |\n|---|---:|---:|\n| amer-risk-alerts | 1 |  |" in report
     assert "| (no channel) |  | 1 |" in report
-    assert "**channel_not_found** (1): mend the channel or its webhook; then run the month again." in report
+    assert "**channel_not_found** (1): fix the channel or its webhook; then run the month again." in report
     assert "**unknown_region** (1): give the region a channel in REGIONS" in report
     assert re.search(r"\| Cargo \(.* C\) \| LATAM \|  \| \$50,000 \|", report)
     [first, *_] = json.loads(str(found["risk-alerts"].data))

@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.domain import OutcomeStatus, RunStatus
+from core.ledger import LedgerCollector, LedgerStatistics
 from core.metrics import ANSWERS, PROCESS, STEPS
-from core.standing import Standing, StandingCollector
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "examples" / "alerts.yml"
@@ -45,8 +45,9 @@ def exposed() -> dict[str, set[tuple[str, str]]]:
     """Give the samples of a scrape: by name, the labels that they come with."""
     scrape = CollectorRegistry()
     scrape.register(PROCESS)
-    nothing = Standing(dict.fromkeys(RunStatus, 0), dict.fromkeys(OutcomeStatus, 0), None, None, None, None)
-    scrape.register(StandingCollector(nothing))
+    outcomes = {("at_risk", status): 0 for status in OutcomeStatus}
+    nothing = LedgerStatistics(dict.fromkeys(RunStatus, 0), outcomes, None, None, None, None)
+    scrape.register(LedgerCollector(nothing))
     found: dict[str, set[tuple[str, str]]] = {}
     for family in text_string_to_metric_families(generate_latest(scrape).decode()):
         assert family.documentation
@@ -119,7 +120,7 @@ def test_each_metric_of_ours_is_on_the_operations_page(exposed: dict[str, set[tu
 
 def test_labels_are_few_and_known_beforehand(exposed: dict[str, set[tuple[str, str]]]) -> None:
     labels = {label for name, found in exposed.items() if name.startswith("risk_") for label in found}
-    known = {("status", status) for status in (*RunStatus, *OutcomeStatus)}
+    known = {("status", status) for status in (*RunStatus, *OutcomeStatus)} | {("alert_type", "at_risk")}
     known |= {("step", step) for step in STEPS} | {("answer", answer) for answer in ANSWERS}
     assert {(label, value) for label, value in labels if label != "le"} == known
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core import redaction
-from core.errors import SettingsError
+from core.domain import SettingsError
 from core.redaction import redact
 from core.settings import Settings, load_settings
 

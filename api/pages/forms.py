@@ -4,7 +4,7 @@ from urllib.parse import parse_qs
 
 from fastapi import Request
 
-from core.errors import InvalidRequest
+from core.domain import InvalidRequest
 
 
 async def read_form(request: Request) -> dict[str, str]:

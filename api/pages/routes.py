@@ -1,4 +1,4 @@
-"""What a browser posts: settling an alert."""
+"""What a browser posts: resolving an alert."""
 
 from urllib.parse import unquote
 
@@ -9,8 +9,17 @@ from starlette.concurrency import run_in_threadpool
 from api.pages.forms import read_form
 from api.pages.run_pages import run_page
 from api.problems import STATUS
-from core.domain import Decision, Settlement, check_by, check_note, parse_month
-from core.errors import InvalidRequest, RiskAlertsError
+from core.domain import (
+    DEFAULT_ALERT_TYPE,
+    AlertKey,
+    Decision,
+    InvalidRequest,
+    Resolution,
+    RiskAlertsError,
+    check_by,
+    check_note,
+    parse_month,
+)
 from core.ledger import open_ledger
 from core.run import utc_now
 
@@ -19,29 +28,29 @@ router = APIRouter(prefix="/pages", include_in_schema=False)
 SEE_OTHER = 303
 
 
-@router.post("/settle")
-async def settle(request: Request) -> Response:
-    """Settle an alert as the form says, and show the run again; what was refused stands on top of it."""
+@router.post("/resolve")
+async def resolve(request: Request) -> Response:
+    """Resolve an alert as the form says, and show the run again; a refusal stands on top of it."""
     form = await read_form(request)
     run_id = form.get("run_id", "")
-    return await run_in_threadpool(_settle, request, run_id, form)
+    return await run_in_threadpool(_resolve, request, run_id, form)
 
 
-def _settle(request: Request, run_id: str, form: dict[str, str]) -> Response:
+def _resolve(request: Request, run_id: str, form: dict[str, str]) -> Response:
     ledger = open_ledger(request.app.state.settings.database_url)
     # Before anything is changed: without a run there is no page to come back to.
     ledger.history.run(run_id)
     try:
-        ledger.decide(_settlement(form))
+        ledger.resolve(_resolution(form))
     except RiskAlertsError as error:
         return run_page(request, ledger.history, run_id, notice=error.message, status=STATUS[error.code])
     return RedirectResponse(f"{request.scope['root_path']}/runs/{run_id}#unconfirmed", SEE_OTHER)
 
 
-def _settlement(form: dict[str, str]) -> Settlement:
+def _resolution(form: dict[str, str]) -> Resolution:
     try:
-        return Settlement(
-            account_id=unquote(form["account_id"]),
+        return Resolution(
+            key=AlertKey(unquote(form["account_id"]), form.get("alert_type", DEFAULT_ALERT_TYPE)),
             month=parse_month(form["month"]),
             decision=Decision(form["decision"]),
             by=check_by(form["by"]),

@@ -8,10 +8,8 @@ from fastapi.responses import HTMLResponse
 
 from api.pages.chart import bars, short_money
 from api.pages.rendering import page
-from core.advice import open_by_reason
-from core.domain import AlertStatus, Decision, OutcomeStatus, RunStatus
-from core.history import History
-from core.views import AlertView, MonthView, OutcomeView, RunView
+from core.domain import AlertKey, AlertStatus, Decision, OutcomeStatus, RunStatus, open_by_reason
+from core.ledger import AlertView, History, MonthView, OutcomeView, RunView
 
 SHOWN = 200
 """So many alerts of each kind are on the page; the API has them all."""
@@ -28,13 +26,13 @@ COUNTS = (
 def run_page(
     request: Request, history: History, run_id: str, *, notice: str = "", status: int = 200
 ) -> HTMLResponse:
-    """Show what happened in a run, what is open of it, and how to settle it; raises `RunNotFound`."""
+    """Show what happened in a run, what is open of it, and how to resolve it; raises `RunNotFound`."""
     run = history.run(run_id)
     failed = history.alerts(run_id, AlertStatus.FAILED, SHOWN, None)
     unconfirmed = history.alerts(run_id, AlertStatus.UNCONFIRMED, SHOWN, None)
     every = history.alerts(run_id, None, SHOWN, None)
-    ids = [alert.account_id for alert in (*failed.alerts, *unconfirmed.alerts)]
-    outcomes = {} if run.dry_run else history.latest_outcomes(run.month, ids)
+    keys = [alert.key for alert in (*failed.alerts, *unconfirmed.alerts)]
+    outcomes = {} if run.dry_run else history.latest_outcomes(run.month, keys)
     channels = history.channels(run_id)
     return page(
         request,
@@ -48,14 +46,14 @@ def run_page(
         statuses=[one for one in AlertStatus if any(one in channel.alerts for channel in channels)],
         failed=_by_reason(failed.alerts, outcomes),
         more_failed=failed.next_cursor is not None,
-        unconfirmed=[(alert, outcomes.get(alert.account_id)) for alert in unconfirmed.alerts],
+        unconfirmed=[(alert, outcomes.get(alert.key)) for alert in unconfirmed.alerts],
         more_unconfirmed=unconfirmed.next_cursor is not None,
         alerts=every.alerts,
         more_alerts=every.next_cursor is not None,
-        settleable={
-            alert.account_id
+        resolvable={
+            alert.key
             for alert in unconfirmed.alerts
-            if (found := outcomes.get(alert.account_id)) and found.status is OutcomeStatus.UNCONFIRMED
+            if (found := outcomes.get(alert.key)) and found.status is OutcomeStatus.UNCONFIRMED
         },
         charts=_charts(history.months(run.month)),
         decisions=list(Decision),
@@ -101,11 +99,11 @@ def _counts(run: RunView) -> list[tuple[int, str, str]]:
 
 
 def _by_reason(
-    alerts: list[AlertView], outcomes: dict[str, OutcomeView]
+    alerts: list[AlertView], outcomes: dict[AlertKey, OutcomeView]
 ) -> list[tuple[str, str, list[tuple[AlertView, OutcomeView | None]]]]:
     """Put alerts of the same reason together, each with what became of it since, and say what to do."""
     return [
-        (reason, advice, [(alert, outcomes.get(alert.account_id)) for alert in those])
+        (reason, advice, [(alert, outcomes.get(alert.key)) for alert in those])
         for reason, advice, those in open_by_reason(alerts)
     ]
 

@@ -1,6 +1,7 @@
 """Our own three stages, without Prefect."""
 
 from bench.support.answer import Answer, Question
+from core.domain import DEFAULT_ALERT_TYPE
 from core.settings import Settings
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
@@ -28,4 +29,4 @@ def answer(question: Question) -> Answer:
         for alert in assessment.alerts
     ]
     scan = assessment.scan
-    return Answer(alerts, scan.at_risk, scan.below_threshold, scan.duplicates_found)
+    return Answer(alerts, *scan.found[DEFAULT_ALERT_TYPE], scan.duplicates_found)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from core.errors import RiskAlertsError, SourceInvalid
+from core.domain import RiskAlertsError, SourceInvalid
 from core.parquet.columns import (
     MONTH,
     as_strings,

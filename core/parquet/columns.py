@@ -6,8 +6,7 @@ from datetime import date
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.domain import AT_RISK
-from core.errors import SourceInvalid
+from core.domain import AT_RISK, SourceInvalid
 from core.storage.folder import partition_of
 from core.window import LONGEST_ID, LONGEST_TEXT
 

@@ -4,10 +4,9 @@ from core.slack.client import SlackWebhooks
 from core.slack.message import WORDS, AlertWords, build_message, details_url
 from core.slack.pacing import Pacer, Sleep
 from core.slack.retry import post_with_retries
-from core.slack.verdicts import CHANNEL_WIDE_WORDS, Answer, Verdict, judge, judge_failure
+from core.slack.verdicts import Answer, Verdict, judge, judge_failure
 
 __all__ = [
-    "CHANNEL_WIDE_WORDS",
     "WORDS",
     "AlertWords",
     "Answer",

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from core.errors import SlackNotConfigured
+from core.domain import SlackNotConfigured
 from core.settings import Settings
 from core.slack.verdicts import Answer, judge, judge_failure
 

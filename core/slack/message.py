@@ -60,13 +60,11 @@ def details_url(app_base_url: str, account_id: str) -> str:
     return f"{app_base_url}/accounts/{quote(account_id, safe='', errors='surrogatepass')}"
 
 
-def build_message(
-    alert: Alert, channel: str, settings: Settings, words: AlertWords = WORDS["at_risk"]
-) -> dict[str, Any]:
-    """Return the JSON of one alert. In single webhook mode it names its channel."""
+def build_message(alert: Alert, channel: str, settings: Settings) -> dict[str, Any]:
+    """Return the JSON of one alert, in the words of its type. In single webhook mode it names its channel."""
     draft = _Draft(
         alert,
-        words,
+        WORDS[alert.alert_type],
         url=details_url(settings.app_base_url, alert.account_id),
         channel=f"#{channel.removeprefix('#')}" if settings.single_webhook else "",
         member=settings.owners.get(alert.account_owner or ""),

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from core.domain import CHANNEL_WIDE
 from core.redaction import redact
 
 ERROR_MAX = 300
@@ -49,26 +50,6 @@ class Answer:
 
 
 CHANNEL_WIDE_STATUSES = frozenset({401, 403, 404, 410})
-CHANNEL_WIDE_WORDS = frozenset(
-    {
-        "account_inactive",
-        "action_prohibited",
-        "channel_is_archived",
-        "channel_not_found",
-        "invalid_auth",
-        "invalid_token",
-        "is_archived",
-        "no_active_hooks",
-        "no_service",
-        "no_service_id",
-        "no_team",
-        "not_in_channel",
-        "posting_to_general_channel_denied",
-        "team_disabled",
-        "token_revoked",
-        "user_not_found",
-    }
-)
 _INVALID_URL = "The URL of the Slack webhook is invalid: check SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL"
 _WORD = re.compile(r"[a-z_]{3,64}")
 
@@ -100,7 +81,7 @@ def judge(
     if 300 <= status < 400:  # noqa: PLR2004
         return Answer(Verdict.REFUSED, "redirected", f"{error}; redirects are not followed")
     if 400 <= status < 500:  # noqa: PLR2004
-        channel_wide = status in CHANNEL_WIDE_STATUSES or word in CHANNEL_WIDE_WORDS
+        channel_wide = status in CHANNEL_WIDE_STATUSES or word in CHANNEL_WIDE
         return Answer(
             Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED, word or "slack_refused", error
         )
@@ -125,7 +106,7 @@ def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: F
 def _judge_success(said: dict[str, Any] | None, word: str | None, error: str, *, broke_off: bool) -> Answer:
     """Return what a 2xx means: its JSON may say no, or break off before it can say so."""
     if said is not None and said.get("ok") is False:
-        verdict = Verdict.CHANNEL_REFUSED if word in CHANNEL_WIDE_WORDS else Verdict.REFUSED
+        verdict = Verdict.CHANNEL_REFUSED if word in CHANNEL_WIDE else Verdict.REFUSED
         return Answer(verdict, word or "slack_refused", f"{error} (ok: false)")
     if broke_off:
         return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON broke off")

@@ -6,7 +6,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
-from core.errors import SourceInvalid, SourceNotFound
+from core.domain import SourceInvalid, SourceNotFound
 from core.storage.location import Location
 
 PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")

@@ -18,7 +18,7 @@ from gcsfs.retry import HttpError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, MalformedError, RefreshError
 from google.oauth2.credentials import Credentials
 
-from core.errors import SettingsError, SourceForbidden
+from core.domain import SettingsError, SourceForbidden
 from core.settings import Settings
 from core.storage.refusals import refusal
 from core.storage.remote import RemoteStore, call, in_daemon_thread, named, proxy_for

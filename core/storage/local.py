@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from core.errors import (
+from core.domain import (
     SourceChanged,
     SourceForbidden,
     SourceInvalid,

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from core.errors import InvalidRequest, RiskAlertsError, SourceNotAllowed, SourceSchemeUnsupported
+from core.domain import InvalidRequest, RiskAlertsError, SourceNotAllowed, SourceSchemeUnsupported
 from core.settings import Settings
 
 SCHEMES = ("file", "gs", "s3")

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from core.errors import (
+from core.domain import (
     RiskAlertsError,
     SettingsError,
     SourceForbidden,

@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from fsspec.asyn import get_loop
 
-from core.errors import (
+from core.domain import (
     RiskAlertsError,
     SourceChanged,
     SourceForbidden,

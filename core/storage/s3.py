@@ -13,7 +13,7 @@ from botocore.exceptions import CredentialRetrievalError
 # s3fs retries a broken body only inside its own `_cat_file`, which cannot pin the ETag; hence its wrapper.
 from s3fs.core import S3FileSystem, _error_wrapper
 
-from core.errors import SettingsError, SourceForbidden, SourceInvalid
+from core.domain import SettingsError, SourceForbidden, SourceInvalid
 from core.settings import Settings
 from core.storage.location import Location
 from core.storage.refusals import ENCODED

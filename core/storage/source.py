@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 import pyarrow as pa
 
-from core.errors import SourceChanged, SourceNotFound, SourceUnreachable
+from core.domain import SourceChanged, SourceNotFound, SourceUnreachable
 from core.storage.folder import is_without_month, partition_month
 from core.storage.location import Location
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from tests.ledger.test_settling import leave_unconfirmed
 
 from core.ledger import open_ledger
 from tests.api.test_uvicorn import start, wait_until_up
 from tests.delivery.world import MONTH, routed
-from tests.ledger.test_settling import leave_unconfirmed
 
 TOKEN = "canary-proxy-token"
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}

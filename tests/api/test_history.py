@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from core.domain import Alert, Assessment, RoutedAlert, RunRequest, Scan
-from core.errors import SourceNotFound
-from core.ledger import Ledger, open_ledger
-from core.liveness import this_process
+from core.domain import Alert, Assessment, Found, RoutedAlert, RunRequest, Scan, SourceNotFound
+from core.ledger import Ledger, open_ledger, this_process
 from tests.conftest import Serve
 from tests.service import Service, problem_of
 
@@ -98,13 +96,15 @@ def test_a_failed_run_says_what_ended_it(ledger: Ledger, service: Service) -> No
 @pytest.fixture
 def planned(ledger: Ledger) -> str:
     """Store a run of many alerts, every third of them without a channel, the others not sent."""
-    alerts = [Alert(name, name, "AMER", 1, None, None, 1, JANUARY) for name in ALERTS]
+    alerts = [Alert(name, name, "AMER", 1, None, None, 1, JANUARY, "at_risk") for name in ALERTS]
     routed = [
         RoutedAlert(alert, None, "unknown_region") if n % 3 == 0 else RoutedAlert(alert, "amer")
         for n, alert in enumerate(alerts)
     ]
     ledger.begin_run("run", RunRequest("file:///x", JANUARY, dry_run=True), this_process(), None, START)
-    ledger.plan("run", Assessment("v1", Scan(at_risk=25), (), tuple(alerts)), routed, 0, START)
+    ledger.plan(
+        "run", Assessment("v1", Scan(found={"at_risk": Found(25, 0)}), (), tuple(alerts)), routed, 0, START
+    )
     ledger.finish("run", None, START)
     return "run"
 
@@ -134,7 +134,7 @@ def test_a_run_shows_ten_of_its_alerts_and_ten_of_its_errors(planned: str, servi
     run = service.get(f"/runs/{planned}")
     assert len(run["sample_alerts"]) == 10
     assert len(run["sample_errors"]) == 9
-    assert set(run["sample_errors"][0]) == {"account_id", "channel", "reason", "error"}
+    assert set(run["sample_errors"][0]) == {"account_id", "alert_type", "channel", "reason", "error"}
 
 
 @pytest.mark.parametrize("path", ["/runs/no-such-run", "/runs/no-such-run/alerts", "/runs/%00%F0%9F%A6%8A"])

@@ -11,7 +11,7 @@ from tests.conftest import Serve
 from tests.service import Service, problem_of, row, write_source
 
 Samples = dict[tuple[str, str], float]
-"""By name and by the value of the one label, if any."""
+"""By name and by the values of the labels."""
 
 
 def scrape(service: Service) -> Samples:
@@ -20,7 +20,7 @@ def scrape(service: Service) -> Samples:
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     return {
-        (sample.name.removeprefix("risk_alerts_"), "".join(sample.labels.values())): sample.value
+        (sample.name.removeprefix("risk_alerts_"), " ".join(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
         if not sample.name.endswith("_bucket")
@@ -41,7 +41,7 @@ def test_a_run_shows_in_every_metric_that_the_contract_names(
     service.run(source)
     grown = growth(before, scrape(service))
     assert grown["runs", "succeeded"] == 1
-    assert (grown["outcomes", "sent"], grown["outcomes", "failed"]) == (2, 1)
+    assert (grown["outcomes", "at_risk sent"], grown["outcomes", "at_risk failed"]) == (2, 1)
     assert grown["rows_scanned_total", ""] == 8
     assert (grown["deliveries_total", "delivered"], grown["deliveries_total", "server_error"]) == (2, 1)
     steps = {step for name, step in grown if name == "step_duration_seconds_count"}
@@ -52,7 +52,9 @@ def test_a_run_shows_in_every_metric_that_the_contract_names(
 def test_before_the_first_run_everything_is_there_and_nought(service: Service) -> None:
     found = scrape(service)
     assert {found["runs", status] for status in ("running", "succeeded", "failed")} == {0}
-    assert {found["outcomes", status] for status in ("sending", "sent", "failed", "unconfirmed")} == {0}
+    assert {
+        found["outcomes", f"at_risk {status}"] for status in ("sending", "sent", "failed", "unconfirmed")
+    } == {0}
     assert found["last_run_timestamp_seconds", "succeeded"] == 0
     assert found["last_succeeded_month_timestamp_seconds", ""] == 0
     assert found["running_since_timestamp_seconds", ""] == 0
@@ -69,7 +71,7 @@ def test_what_the_ledger_has_survives_a_restart_and_dry_runs_are_no_success(
     began = time.time()
     first.run(source)
     found = scrape(serve())
-    assert (found["runs", "succeeded"], found["outcomes", "sent"]) == (2, 2)
+    assert (found["runs", "succeeded"], found["outcomes", "at_risk sent"]) == (2, 2)
     assert found["last_succeeded_month_timestamp_seconds", ""] == 1_767_225_600  # 2026-01-01, UTC
     assert began <= found["last_run_timestamp_seconds", "succeeded"] <= time.time()
 
@@ -136,7 +138,8 @@ def test_the_outcomes_are_counted_from_an_index_alone(service: Service, tmp_path
     scrape(service)
     with sqlite3.connect(tmp_path / "ledger.db") as ledger:
         plan = ledger.execute(
-            "EXPLAIN QUERY PLAN SELECT status, count(*) FROM alert_outcomes GROUP BY status"
+            "EXPLAIN QUERY PLAN SELECT alert_type, status, count(*) FROM alert_outcomes"
+            " GROUP BY alert_type, status"
         ).fetchall()
     assert "COVERING INDEX" in plan[0][3]
 

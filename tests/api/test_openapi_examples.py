@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from api.health import Health
 from api.runs import RunStarted
-from core.views import AlertPage, OutcomePage, OutcomeView, PreviewView, RunPage, RunView
+from core.ledger import AlertPage, OutcomePage, OutcomeView, PreviewView, RunPage, RunView
 from examples.make_openapi_examples import openapi_examples
 from tests.service import Service
 
@@ -26,7 +26,7 @@ KEPT = Path(__file__).parents[2] / "api" / "examples.json"
         ("get", "/runs/{run_id}", "200", RunView),
         ("get", "/runs/{run_id}/alerts", "200", AlertPage),
         ("get", "/outcomes", "200", OutcomePage),
-        ("post", "/outcomes/{month}/{account_id}/settle", "200", OutcomeView),
+        ("post", "/outcomes/{month}/{account_id}/resolve", "200", OutcomeView),
         ("get", "/health", "200", Health),
     ],
 )

@@ -1,4 +1,4 @@
-"""`GET /outcomes` and the settling of unconfirmed alerts over HTTP."""
+"""`GET /outcomes` and the resolution of unconfirmed alerts over HTTP."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from core.ledger import Ledger, open_ledger
 from core.window import LONGEST_ID
 from tests.conftest import Serve
 from tests.delivery.world import MONTH, routed
-from tests.ledger.test_settling import leave_unconfirmed
+from tests.ledger.test_resolving import leave_unconfirmed
 from tests.service import Service, problem_of
 
 HOSTILE = "A/1 ?#%2F\n<b>&amp; ü🚩"
@@ -28,11 +28,11 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-def settle(service: Service, account_id: str, month: object = MONTH, **body: Any) -> tuple[int, Any]:
-    """Settle an alert; gives the status and the answer, a problem's code for one."""
+def resolve(service: Service, account_id: str, month: object = MONTH, **body: Any) -> tuple[int, Any]:
+    """Resolve an alert; return the status and the answer, a problem's code for one."""
     # Written as ASCII: half a surrogate pair is something that JSON can carry, and UTF-8 can not.
     answer = service.client.post(
-        f"/outcomes/{month}/{quote(account_id, safe='')}/settle",
+        f"/outcomes/{month}/{quote(account_id, safe='')}/resolve",
         content=json.dumps(body),
         headers={"Content-Type": "application/json"},
     )
@@ -40,27 +40,36 @@ def settle(service: Service, account_id: str, month: object = MONTH, **body: Any
 
 
 @pytest.mark.parametrize("account_id", ["A-1", HOSTILE])
-def test_an_alert_is_listed_settled_and_then_listed_no_more(
-    ledger: Ledger, service: Service, account_id: str
-) -> None:
+def test_a_resolved_alert_is_no_longer_listed(ledger: Ledger, service: Service, account_id: str) -> None:
     listed = service.get("/outcomes", status="unconfirmed", month=MONTH.isoformat())
     assert listed["next_cursor"] is None
     assert sorted(one["account_id"] for one in listed["outcomes"]) == sorted(["A-1", "A-2", HOSTILE])
     before = datetime.now(UTC)
     body = {"decision": "delivered", "by": " Ana Sousa ", "note": "seen in #amer"}
-    status, outcome = settle(service, account_id, **body)
+    status, outcome = resolve(service, account_id, **body)
     assert (status, outcome["account_id"], outcome["status"]) == (200, account_id, "sent")
-    (kept,) = outcome["settlements"]
+    (kept,) = outcome["resolutions"]
     assert (kept["decision"], kept["by"], kept["note"]) == ("delivered", "Ana Sousa", "seen in #amer")
     assert before <= datetime.fromisoformat(kept["at"]) <= datetime.now(UTC)
     assert kept["at"].endswith("Z")
     left = service.get("/outcomes", status="unconfirmed")["outcomes"]
     assert account_id not in [one["account_id"] for one in left]
     assert outcome in service.get("/outcomes", status="sent")["outcomes"]
-    assert settle(service, account_id, **body) == (409, "already_settled")
+    assert resolve(service, account_id, **body) == (409, "already_resolved")
 
 
-def test_the_longest_id_that_a_source_may_have_is_listed_paged_over_and_settled(
+def test_two_alerts_of_one_account_are_two_outcomes(ledger: Ledger, service: Service) -> None:
+    leave_unconfirmed(ledger, "second", [routed("A-1", alert_type="recovered")])
+    found = service.get("/outcomes", alert_type="recovered")["outcomes"]
+    assert [(one["account_id"], one["alert_type"]) for one in found] == [("A-1", "recovered")]
+    body = {"decision": "delivered", "by": "ana"}
+    assert resolve(service, "A-1", **body, alert_type="recovered")[0] == 200
+    assert resolve(service, "A-1", **body, alert_type="recovered") == (409, "already_resolved")
+    assert resolve(service, "A-2", **body, alert_type="recovered") == (404, "outcome_not_found")
+    assert resolve(service, "A-1", **body)[0] == 200
+
+
+def test_the_longest_id_that_a_source_may_have_is_listed_paged_over_and_resolved(
     ledger: Ledger, service: Service
 ) -> None:
     account_id = "\x01" * LONGEST_ID
@@ -68,17 +77,17 @@ def test_the_longest_id_that_a_source_may_have_is_listed_paged_over_and_settled(
     first = service.get("/outcomes", limit=1)
     assert [one["account_id"] for one in first["outcomes"]] == [account_id]
     assert len(service.get("/outcomes", cursor=first["next_cursor"])["outcomes"]) == 3
-    assert settle(service, account_id, decision="delivered", by="Ana Sousa")[0] == 200
+    assert resolve(service, account_id, decision="delivered", by="Ana Sousa")[0] == 200
 
 
-def test_what_can_not_be_settled_is_refused_with_a_code(ledger: Ledger, serve: Serve) -> None:
+def test_what_can_not_be_resolved_is_refused_with_a_code(ledger: Ledger, serve: Serve) -> None:
     service = serve()
     good = {"decision": "send_again", "by": "ana"}
-    assert settle(service, "A-9", **good) == (404, "outcome_not_found")
-    assert settle(service, "A-1", "2025-12-01", **good) == (404, "outcome_not_found")
-    assert settle(service, "", **good) == (404, "outcome_not_found")
+    assert resolve(service, "A-9", **good) == (404, "outcome_not_found")
+    assert resolve(service, "A-1", "2025-12-01", **good) == (404, "outcome_not_found")
+    assert resolve(service, "", **good) == (404, "outcome_not_found")
     for month in ("2026-01-15", "January"):
-        assert settle(service, "A-1", month, **good) == (422, "invalid_request")
+        assert resolve(service, "A-1", month, **good) == (422, "invalid_request")
     bad: list[dict[str, Any]] = [
         {"decision": "sent"},
         {"decision": None},
@@ -92,18 +101,19 @@ def test_what_can_not_be_settled_is_refused_with_a_code(ledger: Ledger, serve: S
         {"note": "x" * 2001},
         {"note": "a\0b"},
         {"note": 1},
+        {"alert_type": 1},
         {"more": 1},
     ]
     for change in bad:
-        assert settle(service, "A-1", **good | change) == (422, "invalid_request"), change
-    assert settle(service, "A-1") == (422, "invalid_request")
+        assert resolve(service, "A-1", **good | change) == (422, "invalid_request"), change
+    assert resolve(service, "A-1") == (422, "invalid_request")
     for query in ({"cursor": "x"}, {"cursor": "WzEsMl0"}, {"status": "open"}, {"month": "2026-01-02"}):
         assert service.client.get("/outcomes", params=query).status_code == 422
     assert "A defect" not in service.log.getvalue()
     assert len(service.get("/outcomes", status="unconfirmed")["outcomes"]) == 3
 
 
-def test_settling_needs_the_token_as_all_else_does(ledger: Ledger, serve: Serve) -> None:
+def test_outcomes_need_the_token(ledger: Ledger, serve: Serve) -> None:
     service = serve(API_TOKEN="right")
-    assert settle(service, "A-1", decision="delivered", by="ana") == (401, "unauthorized")
+    assert resolve(service, "A-1", decision="delivered", by="ana") == (401, "unauthorized")
     assert service.client.get("/outcomes").status_code == 401

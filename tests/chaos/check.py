@@ -2,12 +2,13 @@
 
 - No account was posted twice, counting every request whose sender can't know that it failed.
 - Every account was posted, or is on record as unconfirmed; one of an unknown region is on record as that.
-- Whatever is still failed or unconfirmed was told as just that, in a mail that the mail server took.
+- Whatever is still failed or unconfirmed was listed as just that, in a mail that the mail server took.
 - Per run that was killed or frozen at most one alert a channel is unconfirmed of which Slack kept no silence.
 - No run is left running, and every run adds up.
 - No secret is in any file that was written: logs, ledger, Prefect's database.
 """
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -26,7 +27,7 @@ REGIONS = {"AMER": "amer", "EMEA": "emea", "APAC": "apac"}
 UNKNOWN = ("LATAM", "", None)
 UNKNOWN_EVERY = 15
 HEADINGS = {"unknown_region": "UNKNOWN REGION", "failed": "FAILED", "unconfirmed": "UNCONFIRMED"}
-"""Under what support is told of an alert, by its reason or its status."""
+"""Under what an alert is listed to support, by its reason or its status."""
 
 
 @dataclass
@@ -66,9 +67,9 @@ def write_source(path: Path, world: int, month: str, accounts: int) -> dict[str,
 
 
 def check(
-    world: World, ledger: Path, fates: Mapping[str, Counter[str]], told: set[tuple[str, str]], tally: Tally
+    world: World, ledger: Path, fates: Mapping[str, Counter[str]], listed: set[tuple[str, str]], tally: Tally
 ) -> None:
-    """Compare the ledger with what Slack did and support was told; what is wrong goes to the tally."""
+    """Compare the ledger with what Slack did and support was sent; what is wrong goes to the tally."""
     with closing(sqlite3.connect(ledger)) as connection:
         outcomes = {
             account_id: (status, reason)
@@ -77,9 +78,7 @@ def check(
             )
         }
         runs = connection.execute(
-            "SELECT run_id, status, at_risk - below_threshold - alerts_sent - skipped_replay"
-            " - failed_deliveries - would_send FROM runs WHERE month = ?",
-            (world.month,),
+            "SELECT run_id, status, counts_by_type FROM runs WHERE month = ?", (world.month,)
         ).fetchall()
     unexplained = 0
     for account_id, region in world.regions.items():
@@ -94,18 +93,24 @@ def check(
         if not wanted:
             tally.losses.append(f"{account_id} is {status} ({reason}) after the last replay")
         heading = HEADINGS.get(reason or "", HEADINGS.get(status))
-        if status != "sent" and (account_id, heading) not in told:
-            tally.untold.append(f"{account_id} is {status} ({reason}), and no accepted mail has said so")
+        if status != "sent" and (account_id, heading) not in listed:
+            tally.unlisted.append(f"{account_id} is {status} ({reason}), and no accepted mail lists it so")
         tally.posted += delivered
         tally.unconfirmed += status == "unconfirmed"
         unexplained += status == "unconfirmed" and not fate[NO_ANSWER]
     if unexplained > world.runs_harmed * len(REGIONS):
         tally.broken.append(f"{world.month}: {unexplained} unconfirmed for {world.runs_harmed} runs harmed")
-    for run_id, status, difference in runs:
+    for run_id, status, counts_by_type in runs:
         if status == "running":
             tally.broken.append(f"run {run_id} is still running")
-        if difference:
-            tally.broken.append(f"run {run_id} does not add up: {difference}")
+        tally.broken += [f"run {run_id} does not add up for {name}" for name in _wrong(counts_by_type)]
+
+
+def _wrong(counts_by_type: str) -> list[str]:
+    """Return the alert types whose counts do not add up."""
+    ends = ("below_threshold", "alerts_sent", "skipped_replay", "failed_deliveries", "would_send")
+    by_type = json.loads(counts_by_type).items()
+    return [name for name, counts in by_type if counts[name] != sum(counts[end] for end in ends)]
 
 
 def check_secrets(folders: Iterable[Path], secrets: Iterable[str], tally: Tally) -> None:

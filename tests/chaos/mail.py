@@ -20,7 +20,7 @@ from tests.service import closed_port
 # It warns of something that it does itself.
 logging.getLogger("mail.log").setLevel(logging.ERROR)
 
-HEADING = re.compile(r"(UNKNOWN REGION|FAILED|UNCONFIRMED) \(\d+\)")
+HEADING = re.compile(r"(UNKNOWN REGION|FAILED|UNCONFIRMED)(?:: \w+)? \(\d+\)")
 ACCOUNT = re.compile(r".*\((A\d+-\d+)\)")
 
 
@@ -41,7 +41,7 @@ class ChaosMail:
         self.kind = False
         self.offered = 0
         self.accepted = 0
-        self._told: set[tuple[str, str]] = set()
+        self._listed: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Self:
         self._controller.start()
@@ -52,10 +52,10 @@ class ChaosMail:
     ) -> None:
         self._controller.stop()
 
-    def told(self) -> set[tuple[str, str]]:
-        """Give the accounts of which an accepted mail has told, each with the heading that it stood under."""
+    def listed(self) -> set[tuple[str, str]]:
+        """Return the accounts that an accepted mail has listed, each with its heading."""
         with self._lock:
-            return set(self._told)
+            return set(self._listed)
 
     async def handle_MAIL(  # noqa: N802  # aiosmtpd calls it so
         self, _server: Any, session: Any, envelope: Any, address: str, _options: list[str]
@@ -81,7 +81,7 @@ class ChaosMail:
         mail = message_from_bytes(envelope.content, _class=EmailMessage, policy=default)
         with self._lock:
             self.accepted += 1
-            self._told |= set(_entries(mail.get_content()))
+            self._listed |= set(_entries(mail.get_content()))
         return "250 OK"
 
 

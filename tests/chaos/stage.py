@@ -97,7 +97,7 @@ class Stage:
         self._tally.runs += 1
         if (code := last.end()) != 0:
             self._tally.broken.append(f"{month}: the last replay ended with {code}")
-        check(world, self._ledger, self._slack.fates(f"A{number:04d}"), self._mail.told(), self._tally)
+        check(world, self._ledger, self._slack.fates(f"A{number:04d}"), self._mail.listed(), self._tally)
         check_secrets([self._folder, self._prefect_home], CANARIES.values(), self._tally)
         return self._tally
 

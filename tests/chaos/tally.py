@@ -20,13 +20,13 @@ class Tally:
     unconfirmed: int = 0
     duplicates: list[str] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
-    untold: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
         """Whether a promise was broken."""
-        return bool(self.duplicates or self.losses or self.untold or self.broken)
+        return bool(self.duplicates or self.losses or self.unlisted or self.broken)
 
     def add(self, other: "Tally") -> None:
         """Take in what happened elsewhere."""
@@ -44,6 +44,6 @@ class Tally:
             f"{self.rounds} rounds, {self.runs} runs, {self.kills} killed, {self.stops} stopped,"
             f" {self.freezes} frozen, {self.outages} outages of Prefect: {self.posted} alerts posted,"
             f" {self.unconfirmed} unconfirmed, {len(self.duplicates)} duplicates, {len(self.losses)} losses,"
-            f" {len(self.untold)} untold"
+            f" {len(self.unlisted)} unlisted"
         )
-        return "\n".join([head, *self.duplicates, *self.losses, *self.untold, *self.broken])
+        return "\n".join([head, *self.duplicates, *self.losses, *self.unlisted, *self.broken])

@@ -11,7 +11,7 @@ SEED, ROUNDS = 27495, 1
 
 
 @pytest.mark.timeout(600)
-def test_nothing_is_posted_twice_and_nothing_is_lost_or_untold_whatever_is_harmed(
+def test_nothing_is_posted_twice_and_nothing_is_lost_or_unlisted_whatever_is_harmed(
     new_prefect_home: NewHome,
 ) -> None:
     tally = Tally()

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.ledger.test_settling import leave_unconfirmed
 
 from core.ledger import open_ledger
 from examples.mock_slack import MockSlack
 from tests.delivery.world import MONTH as LEDGER_MONTH
 from tests.delivery.world import routed
-from tests.ledger.test_settling import leave_unconfirmed
 from tests.service import MONTH, write_source
 
 ROOT = Path(__file__).parents[2]

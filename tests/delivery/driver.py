@@ -9,8 +9,8 @@ import os
 import sys
 from typing import Any
 
-from core.database import Database
 from core.ledger import Ledger
+from core.ledger.database import Database
 from tests.delivery.world import deliver, routed, settings
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.domain import Delivery, RoutedAlert
-from core.errors import LedgerError
+from core.domain import Delivery, LedgerError, RoutedAlert
 from core.ledger import Ledger
 from tests.delivery.world import (
     accounts,

@@ -12,9 +12,9 @@ from contextlib import suppress
 
 import pytest
 
-from core.database import Database
-from core.errors import LedgerError
+from core.domain import LedgerError
 from core.ledger import Ledger
+from core.ledger.database import Database
 from tests.delivery.test_killed import ALERTS, CHANNELS, PLANNED, Driver
 from tests.delivery.world import accounts, deliver, look, routed, send_in_a_run, settings
 from tests.postgresql import Server, server

@@ -12,7 +12,7 @@ REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}
 
 def alert(region: str | None) -> Alert:
     """Give an alert of a region."""
-    return Alert("A-1", "Acme", region, None, None, None, 1, MONTH)
+    return Alert("A-1", "Acme", region, None, None, None, 1, MONTH, "at_risk")
 
 
 @pytest.mark.parametrize(("region", "channel"), REGIONS.items())

@@ -10,21 +10,21 @@ from typing import Any, ClassVar
 
 import pytest
 
-from core.domain import Delivery, RunRequest
-from core.errors import InternalError, TooManyAlerts
+from core.domain import AlertStatus, Delivery, InternalError, TooManyAlerts
 from core.ledger import Ledger
-from core.run import RunContext, open_run
+from core.run import RunContext
+from core.settings import Settings
 from core.slack import Pacer, Sleep
 from examples.mock_slack import MockSlack
 from tasks import send as send_module
 from tasks.persist import persist
-from tasks.send import send
 from tests.delivery.world import (
-    MONTH,
+    NOW,
     Delivered,
     accounts,
-    assessment,
+    begin,
     deliver,
+    key,
     look,
     open_at,
     outcomes,
@@ -342,24 +342,14 @@ def test_without_alerts_no_slack_is_needed(ledger: Ledger, path: Path) -> None:
     assert run.statuses == {"A-1": "failed"}
 
 
-def test_persist_returns_what_was_stored_of_each_alert(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
-    chosen = settings(slack.url, path)
-    request = RunRequest("file:///source.parquet", MONTH)
-    alerts = [routed("A-1"), routed("A-2", None)]
-
-    async def run() -> dict[str, Delivery]:
-        with open_run(RunContext("run-1", request, chosen, ledger)) as under_way:
-            await send.fn(under_way, under_way.plan(assessment(alerts), alerts))
-            return persist.fn(under_way)
-
-    found = asyncio.run(run())
-    assert {key: (item.status, item.reason) for key, item in found.items()} == {
-        "A-1": ("sent", None),
-        "A-2": ("failed", "unknown_region"),
-    }
-    assert found["A-1"].sent_at is not None
+def test_persist_stores_how_the_run_adds_up(ledger: Ledger) -> None:
+    request: Any = None
+    for item in begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("A-3", None)]):
+        ledger.claim("run", item, NOW)
+    ledger.record_answer("run", Delivery(key("A-1"), AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+    persist.fn(RunContext("run", request, Settings(), ledger))
+    counts = ledger.history.run("run").counts
+    assert (counts.at_risk, counts.alerts_sent, counts.unknown_region) == (5, 1, 1)
 
 
 def side_by_side(*calls: Callable[[], Delivered]) -> list[Delivered]:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +15,22 @@ from typing import Any
 
 import pytest
 
-from core.database import Database
-from core.domain import UNKNOWN_REGION, Alert, AlertStatus, Assessment, RoutedAlert, RunRequest, Scan
-from core.ledger import Ledger
-from core.liveness import ProcessIdentity
+from core.domain import (
+    DEFAULT_ALERT_TYPE,
+    UNKNOWN_REGION,
+    Alert,
+    AlertKey,
+    AlertStatus,
+    Assessment,
+    Found,
+    RoutedAlert,
+    RunRequest,
+    Scan,
+)
+from core.ledger import Ledger, ProcessIdentity, RunView
+from core.ledger.database import Database
 from core.run import RunContext, new_run_id, open_run
 from core.settings import Settings
-from core.views import RunView
 from tasks.send import send
 
 MONTH = date(2026, 1, 1)
@@ -29,16 +39,26 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ME = ProcessIdentity("here", 1, "now")
 
 
-def routed(account_id: str, channel: str | None = "amer") -> RoutedAlert:
-    """Give an alert that goes to a channel, or to none."""
-    alert = Alert(account_id, f"Name of {account_id}", "AMER", 50_000, None, "Zoë", 2, OTHER_MONTH)
+def key(account_id: str, alert_type: str = DEFAULT_ALERT_TYPE) -> AlertKey:
+    """Return the key of an alert."""
+    return AlertKey(account_id, alert_type)
+
+
+def routed(
+    account_id: str, channel: str | None = "amer", alert_type: str = DEFAULT_ALERT_TYPE
+) -> RoutedAlert:
+    """Return an alert that goes to a channel, or to none."""
+    name = f"Name of {account_id}"
+    alert = Alert(account_id, name, "AMER", 50_000, None, "Zoë", 2, OTHER_MONTH, alert_type)
     return RoutedAlert(alert, channel, None if channel else UNKNOWN_REGION)
 
 
 def assessment(alerts: Sequence[RoutedAlert], below_threshold: int = 2) -> Assessment:
-    """Give what the stages before would say of these alerts."""
-    scan = Scan(100, 3, len(alerts) + below_threshold, below_threshold)
-    return Assessment("version-1", scan, (), tuple(item.alert for item in alerts))
+    """Return what the stages before would say of these alerts: so many more of each type are below."""
+    numbers = Counter(item.alert.alert_type for item in alerts)
+    numbers[DEFAULT_ALERT_TYPE] += 0
+    found = {name: Found(number + below_threshold, below_threshold) for name, number in numbers.items()}
+    return Assessment("version-1", Scan(100, 3, found), (), tuple(item.alert for item in alerts))
 
 
 def open_at(path: Path) -> Ledger:
@@ -153,23 +173,23 @@ def stop_when(
 def look(ledger: Ledger, run_id: str) -> Delivered:
     """Read a run that is over, and check that it adds up."""
     view = ledger.history.run(run_id)
-    deliveries = ledger.deliveries(run_id)
     assert_adds_up(view)
     assert view.status != "running"
+    alerts = ledger.history.alerts(run_id, None, None, None).alerts
     return Delivered(
-        view,
-        {key: found.status for key, found in deliveries.items()},
-        {key: found.reason for key, found in deliveries.items()},
+        view, {one.account_id: one.status for one in alerts}, {one.account_id: one.reason for one in alerts}
     )
 
 
 def assert_adds_up(view: RunView) -> None:
-    """Check the contract's sum."""
-    counts = view.counts
-    assert counts.at_risk == counts.below_threshold + (
-        counts.alerts_sent + counts.skipped_replay + counts.failed_deliveries + counts.would_send
-    )
-    assert counts.unconfirmed + counts.unknown_region <= counts.failed_deliveries
+    """Check the contract's sum, for the run and for each alert type."""
+    for counts in (view.counts, *view.counts_by_type.values()):
+        found = sum(getattr(counts, name) for name in {"at_risk", "recovered", *view.counts_by_type})
+        assert found == counts.below_threshold + (
+            counts.alerts_sent + counts.skipped_replay + counts.failed_deliveries + counts.would_send
+        )
+        assert counts.unconfirmed + counts.unknown_region <= counts.failed_deliveries
+        assert counts.model_dump().keys() == view.counts.model_dump().keys()
 
 
 def query(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -13,7 +13,7 @@ import pytest
 
 from core import liveness
 from core import run as run_module
-from core.liveness import is_dead, this_process
+from core.ledger import is_dead, this_process
 from examples.mock_slack import MockSlack
 from tasks import send
 from tests.delivery.world import accounts, begin, deliver, open_at, routed, settings
@@ -111,7 +111,9 @@ def test_a_run_of_another_host_that_died_is_watched_and_then_closed_though_the_c
     begin(ledger, "elsewhere", [routed("A-1")], owner=ELSEWHERE)
     ledger.heartbeat("elsewhere", datetime.now(UTC))
     began = time.monotonic()
-    assert ledger.close_dead_runs(is_dead, datetime.now(UTC) + jump, liveness.watch_hearts) == ["elsewhere"]
+    assert ledger.close_dead_runs(is_dead, datetime.now(UTC) + jump, liveness.wait_for_heartbeats) == [
+        "elsewhere"
+    ]
     assert time.monotonic() - began >= 0.5
     ledger.close()
 
@@ -120,6 +122,6 @@ def test_a_run_of_this_host_whose_process_is_gone_is_closed_at_once(tmp_path: Pa
     ledger = open_at(tmp_path / "ledger.db")
     begin(ledger, "gone", [routed("A-1")], owner=replace(this_process(), started="long ago"))
     began = time.monotonic()
-    assert ledger.close_dead_runs(is_dead, datetime.now(UTC), liveness.watch_hearts) == ["gone"]
+    assert ledger.close_dead_runs(is_dead, datetime.now(UTC), liveness.wait_for_heartbeats) == ["gone"]
     assert time.monotonic() - began < 5
     ledger.close()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import LedgerError
-from core.liveness import is_dead
+from core.domain import LedgerError
+from core.ledger import is_dead
 from core.run import utc_now
 from examples.mock_slack import MockSlack
 from tests.delivery.world import deliver, look, open_at, outcomes, routed, settings

@@ -19,8 +19,7 @@ import pytest
 from prefect import task
 from prefect.settings import temporary_settings
 
-from core.domain import RunRequest, RunStatus
-from core.errors import OrchestratorUnreachable, SourceNotFound
+from core.domain import OrchestratorUnreachable, RunRequest, RunStatus, SourceNotFound
 from core.run import prepare_run
 from core.settings import Settings, load_settings
 from flows import artifacts, prefect_engine

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.ledger import open_ledger
-from core.views import RunView
+from core.ledger import RunView, open_ledger
 from examples.mock_slack import MockSlack
 from tests.faults.proxy import Proxy
 from tests.service import row, write_source

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database
 from core.ledger import Ledger
+from core.ledger.database import Database
 from tests.delivery.world import new_ledger
 from tests.postgresql import Server, server
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.domain import AlertStatus, Delivery
-from core.errors import RunNotFound, SourceInvalid
+from core.domain import AlertStatus, Delivery, RunNotFound, SourceInvalid
 from core.ledger import Ledger
-from tests.delivery.world import MONTH, NOW, begin, routed
+from tests.delivery.world import MONTH, NOW, begin, key, routed
 
 # What PostgreSQL can't hold, what stands for it there, and what may look like either.
 HOSTILE = st.text(st.sampled_from("\0\x1001\\%é😀"), max_size=6)
@@ -32,16 +31,17 @@ def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[st
         for item in map(routed, sorted(ids))
     ]
     known = ledger.outcomes(MONTH)
-    new = [item for item in alerts if item.alert.account_id not in known]
+    new = [item for item in alerts if item.key not in known]
     assert begin(ledger, first, alerts) == new
     for item in new:
         assert ledger.claim(first, item, NOW).status is AlertStatus.SENDING
-        sent = Delivery(item.alert.account_id, AlertStatus.SENT, item.channel, error=other)
-        ledger.settle(first, sent, NOW)
+        sent = Delivery(item.key, AlertStatus.SENT, item.channel, error=other)
+        ledger.record_answer(first, sent, NOW)
     ledger.finish(first, None, NOW)
 
     assert begin(ledger, second, alerts) == []
-    assert set(ledger.deliveries(second)) == ids <= set(ledger.outcomes(MONTH))
+    assert {one.account_id for one in ledger.history.alerts(second, None, None, None).alerts} == ids
+    assert ids <= {found.account_id for found in ledger.outcomes(MONTH)}
     for view in ledger.history.alerts(first, None, 10, None).alerts:
         assert (view.account_name, view.account_region, view.account_owner) == (other, other, other)
         assert view.status == "skipped_replay" or (view.channel, view.error) == (other or "amer", other)
@@ -61,9 +61,9 @@ def test_an_id_is_kept_however_long_it_is_or_refused_with_the_reason(
         return
     assert begin(ledger, "run-1", [item]) == [item]
     assert ledger.claim("run-1", item, NOW).status is AlertStatus.SENDING
-    ledger.settle("run-1", Delivery(account_id, AlertStatus.SENT, item.channel), NOW)
+    ledger.record_answer("run-1", Delivery(key(account_id), AlertStatus.SENT, item.channel), NOW)
     ledger.finish("run-1", None, NOW)
-    assert set(ledger.outcomes(MONTH)) == {account_id}
+    assert set(ledger.outcomes(MONTH)) == {key(account_id)}
 
 
 def test_a_run_that_no_ledger_can_name_is_not_found(ledger: Ledger) -> None:

@@ -14,13 +14,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, insert, select
 
-from core import database, sqlite
-from core.database import VERSION_TABLE, Database
-from core.errors import LedgerError
-from core.ledger import open_ledger
-from core.tables import METADATA, HealthCheckRow
+from core.domain import LedgerError
+from core.ledger import database, open_ledger, sqlite
+from core.ledger.database import Database
+from core.ledger.schema import METADATA, VERSION_TABLE
+from core.ledger.statements import HEALTH_CHECKS
 from tests.delivery.world import NOW, begin, execute, look, open_at, outcomes, query, routed
 
 ROOT = Path(__file__).parents[2]
@@ -63,8 +63,7 @@ def test_every_connection_writes_ahead_and_waits_for_the_disk(tmp_path: Path) ->
     """`synchronous` 2 is FULL: a claim survives a power cut before its request leaves."""
     opened = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
     with opened.write() as writer, opened.read() as reader:
-        for session in (writer, reader):
-            connection = session.connection()
+        for connection in (writer, reader):
             for pragma, expected in (
                 ("journal_mode", "wal"),
                 ("synchronous", 2),
@@ -78,12 +77,11 @@ def test_every_connection_writes_ahead_and_waits_for_the_disk(tmp_path: Path) ->
 def test_readers_see_one_state_and_wait_for_no_writer(tmp_path: Path) -> None:
     opened = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
     with opened.write() as writer:
-        writer.add(HealthCheckRow(id=1, checked_at=NOW))
-        writer.flush()
+        writer.execute(insert(HEALTH_CHECKS).values(id=1, checked_at=NOW))
         with opened.read() as reader:
-            assert reader.get(HealthCheckRow, 1) is None
+            assert reader.execute(select(HEALTH_CHECKS)).all() == []
     with opened.read() as reader:
-        assert reader.get(HealthCheckRow, 1) is not None
+        assert reader.execute(select(HEALTH_CHECKS)).all() == [(1, NOW)]
     opened.close()
 
 
@@ -92,20 +90,19 @@ def test_what_raises_in_a_transaction_leaves_nothing_of_it(tmp_path: Path) -> No
 
     def write_half() -> None:
         with opened.write() as writer:
-            writer.add(HealthCheckRow(id=1, checked_at=NOW))
-            writer.flush()
+            writer.execute(insert(HEALTH_CHECKS).values(id=1, checked_at=NOW))
             raise KeyError
 
     with pytest.raises(KeyError):
         write_half()
     with opened.write() as writer:
-        assert writer.get(HealthCheckRow, 1) is None
+        assert writer.execute(select(HEALTH_CHECKS)).all() == []
     opened.close()
 
 
 def test_processes_that_open_a_new_ledger_at_once_all_get_it(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from core.database import Database;"
+        "import sys; from core.ledger.database import Database;"
         "print('ready', flush=True); sys.stdin.readline();"
         "[Database(f'sqlite:///{folder}/ledger.db').close() for folder in sys.argv[1:]]"
     )
@@ -290,9 +287,9 @@ def test_a_full_database_fails_the_plan_and_leaves_nothing_half_written(tmp_path
     path = tmp_path / "ledger.db"
     ledger = open_at(path)
     ledger.check_writable(NOW)
-    with ledger._database.write() as session:
-        pages = session.connection().exec_driver_sql("PRAGMA page_count").scalar()
-        session.connection().exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    with ledger._database.write() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     alerts = [routed(f"A-{number:03}") for number in range(300)]
     with pytest.raises(LedgerError, match="full"):
         begin(ledger, "run-1", alerts)
@@ -374,7 +371,7 @@ def test_twenty_threads_that_claim_the_same_alerts_win_each_once_and_meet_no_loc
         start.wait()
         try:
             claims = [ledgers[number % 2].claim(f"run-{number}", alert, NOW) for alert in alerts]
-            won.extend(claim.account_id for claim in claims if claim.status == "sending")
+            won.extend(claim.key.account_id for claim in claims if claim.status == "sending")
         except BaseException as fault:  # noqa: BLE001
             faults.append(fault)
 

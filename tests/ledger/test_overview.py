@@ -2,10 +2,9 @@
 
 from datetime import timedelta
 
-from core.domain import AlertStatus
-from core.errors import SourceNotFound
+from core.domain import AlertStatus, SourceNotFound
 from core.ledger import Ledger
-from core.tables import RunRow
+from core.ledger.statements import update_run
 from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, routed
 
 
@@ -14,8 +13,8 @@ def test_each_month_is_what_its_last_run_that_succeeded_found(ledger: Ledger) ->
         [("old", ["A-1"], False), ("new", ["A-1", "A-2", "A-3"], False), ("broken", [], True)]
     ):
         begin(ledger, run_id, [routed(name, "amer") for name in names])
-        with ledger._database.write() as session:
-            session.get_one(RunRow, run_id).started_at = NOW + timedelta(minutes=minute)
+        with ledger._database.write() as connection:
+            update_run(connection, run_id, started_at=NOW + timedelta(minutes=minute))
         ledger.finish(run_id, SourceNotFound("gone") if failed else None, NOW)
     begin(ledger, "before", [], month=OTHER_MONTH, dry_run=True)
     ledger.finish("before", None, NOW)

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, insert, select
 
-from core import postgresql as dialect
-from core.database import VERSION_TABLE, Database, parse_url
-from core.domain import AlertStatus, Delivery
-from core.errors import LedgerCut, LedgerError
+from core.domain import AlertStatus, Delivery, LedgerCut, LedgerError
 from core.ledger import Ledger
-from core.postgresql import postgresql_engine
+from core.ledger import postgresql as dialect
+from core.ledger.database import Database, parse_url
+from core.ledger.postgresql import postgresql_engine
+from core.ledger.schema import METADATA, VERSION_TABLE
+from core.ledger.statements import HEALTH_CHECKS
 from core.settings import Settings
-from core.tables import METADATA, HealthCheckRow
-from tests.delivery.world import NOW, begin, look, routed
+from tests.delivery.world import MONTH, NOW, begin, key, look, routed
 from tests.postgresql import Server
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,8 @@ def test_processes_that_start_at_once_on_a_new_ledger_all_get_it(postgresql: Ser
     """Each migrates under the write lock; whoever comes second finds the schema current."""
     urls = [postgresql.new_database() for _ in range(3)]
     program = (
-        "import sys; from core.database import Database; print('ready', flush=True); sys.stdin.readline();"
+        "import sys; from core.ledger.database import Database;"
+        "print('ready', flush=True); sys.stdin.readline();"
         "[Database(url).close() for url in sys.argv[1:]]"
     )
     processes = [
@@ -96,12 +97,12 @@ def test_a_claim_is_won_once_however_many_try_at_once(postgresql_url: str) -> No
 def test_a_reader_sees_one_state_and_waits_for_no_writer(postgresql_url: str) -> None:
     with closing(Database(postgresql_url)) as opened:
         with opened.read() as reader:
-            assert reader.get(HealthCheckRow, 1) is None
+            assert reader.execute(select(HEALTH_CHECKS)).all() == []
             with opened.write() as writer:
-                writer.add(HealthCheckRow(id=1, checked_at=NOW))
-            assert reader.get(HealthCheckRow, 1) is None
+                writer.execute(insert(HEALTH_CHECKS).values(id=1, checked_at=NOW))
+            assert reader.execute(select(HEALTH_CHECKS)).all() == []
         with opened.read() as reader:
-            assert reader.get_one(HealthCheckRow, 1).checked_at == NOW
+            assert reader.execute(select(HEALTH_CHECKS)).all() == [(1, NOW)]
 
 
 def test_a_writer_that_keeps_the_lock_ends_as_an_error_in_bounded_time(
@@ -125,9 +126,9 @@ def test_connections_that_a_restart_cut_are_replaced(postgresql: Server, postgre
         claim = ledger.claim("run-1", alert, NOW)
         postgresql.end_connections(postgresql_url)
         assert claim.status is AlertStatus.SENDING
-        assert ledger.deliveries("run-1")["A-1"].status is AlertStatus.SENDING
+        assert ledger.outcomes(MONTH)[alert.key].status == "sending"
         ledger.finish("run-1", None, NOW)
-        assert ledger.deliveries("run-1")["A-1"].status is AlertStatus.UNCONFIRMED
+        assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed"}
 
 
 def test_a_connection_cut_inside_a_transaction_leaves_nothing_of_it(
@@ -137,14 +138,13 @@ def test_a_connection_cut_inside_a_transaction_leaves_nothing_of_it(
 
         def cut() -> None:
             with opened.write() as writer:
-                writer.add(HealthCheckRow(id=1, checked_at=NOW))
-                writer.flush()
+                writer.execute(insert(HEALTH_CHECKS).values(id=1, checked_at=NOW))
                 postgresql.end_connections(postgresql_url)
 
         with pytest.raises(LedgerError):
             cut()
         with opened.write() as writer:
-            assert writer.get(HealthCheckRow, 1) is None
+            assert writer.execute(select(HEALTH_CHECKS)).all() == []
 
 
 def test_a_ledger_of_a_newer_version_and_somebody_elses_tables_are_refused(postgresql: Server) -> None:
@@ -237,7 +237,7 @@ def test_an_answer_waits_for_a_server_that_restarts(postgresql: Server, postgres
             ledger.check_writable(NOW)
         back = threading.Timer(0.2, postgresql.start)
         back.start()
-        ledger.settle("run-1", Delivery("A-1", AlertStatus.SENT, "amer"), NOW)
+        ledger.record_answer("run-1", Delivery(key("A-1"), AlertStatus.SENT, "amer"), NOW)
         back.join()
         assert ledger.claim("run-1", alerts[1], NOW).status is AlertStatus.SENDING
         ledger.finish("run-1", None, NOW)

@@ -14,11 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from core import liveness
-from core.domain import AlertStatus, Delivery, RunRequest
-from core.errors import InternalError, Interrupted, LedgerError, RiskAlertsError, SourceNotFound
-from core.ledger import Ledger
-from core.liveness import SILENT_AFTER, STALE_AFTER, ProcessIdentity, is_dead, this_process
+from core.domain import (
+    AlertStatus,
+    Delivery,
+    InternalError,
+    Interrupted,
+    LedgerError,
+    RiskAlertsError,
+    RunRequest,
+    SourceNotFound,
+)
+from core.ledger import Ledger, ProcessIdentity, is_dead, liveness, this_process
+from core.ledger.liveness import SILENT_AFTER, STALE_AFTER
 from core.logs import current_run_id
 from core.run import RunContext, open_run
 from core.settings import Settings
@@ -28,6 +35,7 @@ from tests.delivery.world import (
     assessment,
     begin,
     execute,
+    key,
     look,
     outcomes,
     query,
@@ -176,7 +184,7 @@ def test_a_run_that_was_taken_for_dead_claims_nothing_more_but_records_the_answe
     ):
         with pytest.raises(Interrupted, match="took this run for dead"):
             refused()
-    ledger.settle("slow", Delivery("A-1", AlertStatus.SENT, "amer", attempts=1, sent_at=NOW), NOW)
+    ledger.record_answer("slow", Delivery(key("A-1"), AlertStatus.SENT, "amer", attempts=1, sent_at=NOW), NOW)
     assert outcomes(path) == {"A-1": ("sent", None)}
     found = look(ledger, "slow")
     assert found.statuses == {"A-1": "sent", "A-2": "failed"}
@@ -189,10 +197,10 @@ def test_a_late_answer_does_not_touch_what_a_later_run_has_claimed(ledger: Ledge
     ledger.close_dead_runs(lambda *_: True, NOW)
     begin(ledger, "later", [alert], retry_unconfirmed=True)
     ledger.claim("later", alert, NOW)
-    ledger.settle("slow", Delivery("A-1", AlertStatus.FAILED, "amer", reason="server_error"), NOW)
+    ledger.record_answer("slow", Delivery(key("A-1"), AlertStatus.FAILED, "amer", reason="server_error"), NOW)
     assert outcomes(path) == {"A-1": ("sending", "retry_of_unconfirmed")}
     assert look(ledger, "slow").statuses == {"A-1": "failed"}
-    ledger.settle("later", Delivery("A-1", AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+    ledger.record_answer("later", Delivery(key("A-1"), AlertStatus.SENT, "amer", sent_at=NOW), NOW)
     assert outcomes(path) == {"A-1": ("sent", None)}
 
 
@@ -204,8 +212,8 @@ def test_a_second_try_at_a_doubtful_alert_that_fails_leaves_it_doubtful(ledger: 
     ledger.finish("first", None, NOW)
     begin(ledger, "second", [alert], retry_unconfirmed=True)
     ledger.claim("second", alert, NOW)
-    ledger.settle(
-        "second", Delivery("A-1", AlertStatus.FAILED, "amer", "server_error", "Slack answered 500"), NOW
+    ledger.record_answer(
+        "second", Delivery(key("A-1"), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500"), NOW
     )
     ledger.finish("second", None, NOW)
     assert outcomes(path) == {"A-1": ("unconfirmed", "server_error")}
@@ -227,7 +235,7 @@ def test_a_doubtful_alert_stays_doubtful_when_the_run_that_tries_again_is_taken_
     ledger.claim("slow", alert, NOW)
     ledger.close_dead_runs(lambda *_: True, NOW)
     assert outcomes(path) == {"A-1": ("unconfirmed", "retry_of_unconfirmed")}
-    ledger.settle("slow", Delivery("A-1", AlertStatus.FAILED, "amer", "server_error", "500"), NOW)
+    ledger.record_answer("slow", Delivery(key("A-1"), AlertStatus.FAILED, "amer", "server_error", "500"), NOW)
     assert outcomes(path) == {"A-1": ("unconfirmed", "server_error")}
     assert look(ledger, "slow").statuses == {"A-1": "unconfirmed"}
 

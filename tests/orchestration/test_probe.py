@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from core.errors import OrchestratorUnreachable
+from core.domain import OrchestratorUnreachable
 from flows.prefect_engine import probe
 
 

@@ -1,4 +1,4 @@
-"""The pages in a real Chromium, over a real uvicorn: they show, settle, and nothing complains."""
+"""The pages in a real Chromium, over a real uvicorn: they show, resolve, and nothing complains."""
 
 import shutil
 import warnings
@@ -14,7 +14,7 @@ from core.ledger import Ledger, open_ledger
 from examples.devtools import Tab, browser
 from examples.mock_slack import MockSlack
 from tests.conftest import services
-from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, routed
+from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, key, routed
 from tests.service import Service
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -42,9 +42,8 @@ def ledger(folder: Path) -> Iterator[Ledger]:
     begin(opened, "run", alerts)
     for item, status in ((alerts[0], "sent"), (alerts[1], "unconfirmed"), (alerts[2], "unconfirmed")):
         opened.claim("run", item, NOW)
-        account_id = item.alert.account_id
-        opened.settle(
-            "run", Delivery(account_id, AlertStatus(status), item.channel, "no_answer", HOSTILE), NOW
+        opened.record_answer(
+            "run", Delivery(item.key, AlertStatus(status), item.channel, "no_answer", HOSTILE), NOW
         )
     opened.finish("run", None, NOW)
     yield opened
@@ -115,19 +114,19 @@ def test_a_screen_reader_finds_headings_names_and_labels(signed_in: Tab, service
     assert len(ids) == len(set(ids))
 
 
-def test_an_unconfirmed_alert_is_settled_by_its_form_once(
+def test_an_unconfirmed_alert_is_resolved_by_its_form_once(
     signed_in: Tab, service: Service, ledger: Ledger
 ) -> None:
     signed_in.open(f"{service.url}/runs/run")
     for account_id, value in ((HOSTILE, "delivered"), ("A-2", "send_again")):
-        assert ledger.history.outcome(MONTH, account_id).status == "unconfirmed"
+        assert ledger.history.outcome(MONTH, key(account_id)).status == "unconfirmed"
         chosen = f"form:has(input[value={quote(account_id, safe='')!r}]) button[value={value}]"
         signed_in.press(
             chosen, by="Zoë", note=HOSTILE.replace("\n", " ").replace("\0", "").replace("\u202e", "")
         )
         assert signed_in.status == 200
-        assert f"Settled as {value.replace('_', ' ')} by Zoë" in signed_in.text()
-        assert ledger.history.outcome(MONTH, account_id).settlements[0].by == "Zoë"
+        assert f"Resolved as {value.replace('_', ' ')} by Zoë" in signed_in.text()
+        assert ledger.history.outcome(MONTH, key(account_id)).resolutions[0].by == "Zoë"
     assert signed_in.evaluate("document.querySelectorAll('main form').length") == 0
     assert begin(ledger, "next", [routed("A-2", "emea"), routed(HOSTILE, "emea")]) == [routed("A-2", "emea")]
     assert signed_in.complaints == []

@@ -11,8 +11,8 @@ from api.pages.chart import bars, short_money
 from core.ledger import Ledger, open_ledger
 from examples.mock_slack import MockSlack
 from tests.conftest import services
-from tests.delivery.world import MONTH, routed
-from tests.ledger.test_settling import leave_unconfirmed
+from tests.delivery.world import MONTH, key, routed
+from tests.ledger.test_resolving import leave_unconfirmed
 from tests.service import Service, problem_of
 
 TOKEN = "canary-page-token"
@@ -103,13 +103,13 @@ def test_what_is_not_there_is_a_page_too_with_the_same_status(open_service: Serv
         {"Sec-Fetch-Site": "cross-site", "Origin": "own"},
     ],
 )
-def test_a_form_of_another_site_settles_nothing(
+def test_a_form_of_another_site_resolves_nothing(
     open_service: Service, ledger: Ledger, headers: dict[str, str]
 ) -> None:
     given = {name: open_service.url if value == "own" else value for name, value in headers.items()}
-    answer = open_service.client.post("/pages/settle", data=form(), headers=given)
+    answer = open_service.client.post("/pages/resolve", data=form(), headers=given)
     assert (answer.status_code, problem_of(answer)["code"]) == (422, "invalid_request")
-    assert ledger.history.outcome(MONTH, "A-1").status == "unconfirmed"
+    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
 
 
 def test_what_a_form_gets_wrong_is_said_on_the_page_and_changes_nothing(
@@ -124,16 +124,16 @@ def test_what_a_form_gets_wrong_is_said_on_the_page_and_changes_nothing(
     ]
     for change, status in wrong:
         answer = open_service.client.post(
-            "/pages/settle",
+            "/pages/resolve",
             data=form(**change),
             headers={"Origin": open_service.url, "Accept": BROWSER},
         )
         assert answer.status_code == status, change
         assert 'role="alert"' in answer.text
     for body in (b"\xff\xfe", b"&" * 50, b"%zz", b"", b"run_id=run&by=Ana"):
-        answer = open_service.client.post("/pages/settle", content=body, headers=OWN)
+        answer = open_service.client.post("/pages/resolve", content=body, headers=OWN)
         assert answer.status_code in {404, 422}
-    assert ledger.history.outcome(MONTH, "A-1").status == "unconfirmed"
+    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
     assert "A defect" not in open_service.log.getvalue()
 
 
@@ -163,7 +163,7 @@ def test_the_token_as_password_opens_what_can_be_looked_at(closed_service: Servi
 
 
 def test_the_token_as_password_starts_no_run_and_calls_no_api(closed_service: Service) -> None:
-    for path in ("/runs", "/preview", f"/outcomes/{MONTH}/A-1/settle"):
+    for path in ("/runs", "/preview", f"/outcomes/{MONTH}/A-1/resolve"):
         answer = closed_service.client.post(path, json={}, headers=basic(TOKEN) | OWN)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
@@ -209,13 +209,13 @@ def test_a_password_sends_forms_of_this_site_alone(
     """A browser adds the password to what another site has it send."""
     given = {name: closed_service.url if value == "own" else value for name, value in headers.items()}
     sent = form(run_id="no-such-run")
-    answer = closed_service.client.post("/pages/settle", data=sent, headers=basic(TOKEN) | given)
+    answer = closed_service.client.post("/pages/resolve", data=sent, headers=basic(TOKEN) | given)
     assert answer.status_code == status
 
 
 def test_a_program_with_the_token_sends_a_form_from_anywhere(closed_service: Service) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    answer = closed_service.client.post("/pages/settle", data=form(run_id="no-such-run"), headers=headers)
+    answer = closed_service.client.post("/pages/resolve", data=form(run_id="no-such-run"), headers=headers)
     assert (answer.status_code, problem_of(answer)["code"]) == (404, "run_not_found")
 
 

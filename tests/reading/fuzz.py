@@ -134,7 +134,7 @@ def serve() -> None:
     """Read the files named on stdin, and say for each what came of it."""
     from datetime import date  # noqa: PLC0415
 
-    from core.errors import RiskAlertsError  # noqa: PLC0415
+    from core.domain import RiskAlertsError  # noqa: PLC0415
     from core.settings import Settings  # noqa: PLC0415
     from core.storage import open_uri  # noqa: PLC0415
     from tasks.compute_streaks import assess  # noqa: PLC0415
@@ -147,7 +147,7 @@ def serve() -> None:
             source = open_uri(source_uri, Settings())
             window = read_window(source, date(2026, 1, 1), 10_000)
             found = assess(window, winning_rows(window.rows), 10_000)
-            outcome = repr((found.alerts, found.warnings, found.scan.at_risk, found.scan.duplicates_found))
+            outcome = repr((found.alerts, found.warnings, found.scan.found, found.scan.duplicates_found))
         except RiskAlertsError as error:
             outcome = error.code
             if error.code == "source_invalid" and len(error.message) > 600:

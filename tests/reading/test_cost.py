@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import core.stopping
-from core.errors import Interrupted
+from core.domain import Interrupted
 from core.settings import Settings
 from core.stopping import StopSignal
 from core.storage import Source, open_uri

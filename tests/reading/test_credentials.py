@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from core.errors import RiskAlertsError, SettingsError, SourceForbidden, SourceUnreachable
+from core.domain import RiskAlertsError, SettingsError, SourceForbidden, SourceUnreachable
 from core.settings import Settings
 from core.storage import open_uri
 from tests.reading.refusing import Refusing

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from core.errors import SourceInvalid
+from core.domain import SourceInvalid
 from core.parquet.thrift import statistics_lengths
 from core.settings import Settings
 from core.storage import open_uri

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.domain import Alert, Assessment
-from core.errors import SourceInvalid
+from core.domain import Alert, Assessment, SourceInvalid
 from core.settings import Settings
 from core.slack import build_message
 from core.storage import open_uri

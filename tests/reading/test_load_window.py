@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.errors import SourceChanged, SourceInvalid
+from core.domain import SourceChanged, SourceInvalid
 from core.settings import Settings
 from core.storage import open_uri
 from core.window import Window

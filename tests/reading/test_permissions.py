@@ -13,7 +13,7 @@ import boto3
 import pytest
 from gcsfs.core import GCSFileSystem
 
-from core.errors import SourceNotFound
+from core.domain import SourceNotFound
 from core.settings import Settings
 from core.storage import open_uri
 

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from gcsfs.core import GCSFileSystem
 
-from core.errors import SourceForbidden, SourceNotFound, SourceUnreachable
+from core.domain import SourceForbidden, SourceNotFound, SourceUnreachable
 from core.settings import Settings
 from core.storage import open_uri
 from tests.reading.proxy import proxy_to

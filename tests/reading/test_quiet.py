@@ -14,7 +14,7 @@ from tests.reading.refusing import Refusing
 
 PROGRAM = """
 import sys
-from core.errors import RiskAlertsError
+from core.domain import RiskAlertsError
 from core.logs import configure_logs
 from core.settings import load_settings
 from core.storage import open_uri

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import (
+from core.domain import (
     RiskAlertsError,
     SettingsError,
     SourceForbidden,

@@ -50,9 +50,9 @@ def answer(found: Assessment, not_first_days: range) -> Answer:
     assert 0 not in warnings.values()
     count = warnings.get("months_not_first_day") or 0
     return Answer(
-        alerts=[tuple(getattr(alert, name) for name in alert.__slots__) for alert in found.alerts],
-        at_risk=found.scan.at_risk,
-        below_threshold=found.scan.below_threshold,
+        alerts=[tuple(getattr(alert, name) for name in alert.__slots__[:-1]) for alert in found.alerts],
+        at_risk=found.scan.found["at_risk"].accounts,
+        below_threshold=found.scan.found["at_risk"].below_threshold,
         duplicates=found.scan.duplicates_found,
         nameless=warnings.get("rows_without_account_id") or 0,
         month_missing="month_not_in_source" in warnings,

@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.domain import Assessment
-from core.errors import InvalidRequest, SourceInvalid, SourceNotAllowed, SourceNotFound
+from core.domain import Assessment, InvalidRequest, SourceInvalid, SourceNotAllowed, SourceNotFound
 from core.settings import Settings
 from core.storage import open_uri
 from tasks.compute_streaks import assess

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.errors import (
+from core.domain import (
     InvalidRequest,
     RiskAlertsError,
     SourceChanged,

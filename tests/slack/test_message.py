@@ -25,13 +25,14 @@ ALERT = Alert(
     account_owner="Jane Doe",
     duration_months=3,
     risk_start_month=date(2025, 11, 1),
+    alert_type="at_risk",
 )
 SINGLE_WEBHOOK = {"slack_webhook_url": "https://hooks.example.com/services/x"}
 
 
 def build(alert: Alert, *, channel: str = "amer-risk-alerts", kind: str = "at_risk", **settings: Any) -> Any:
     """Return the message for a channel under these settings."""
-    return build_message(alert, channel, Settings(**settings), WORDS[kind])
+    return build_message(replace(alert, alert_type=kind), channel, Settings(**settings))
 
 
 def plain(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import SlackNotConfigured
+from core.domain import SlackNotConfigured
 from core.settings import Settings
 from core.slack import Answer, SlackWebhooks, Verdict
 from tests.slack.hostile import HostileSlack, Reply, answer, raw, reset, silence, slowly, trickle

@@ -279,7 +279,7 @@ def test_what_the_server_says_is_cut_and_shows_no_secret() -> None:
 
 @pytest.mark.parametrize("farewell", ["421 in a hurry", "500 what?", "nonsense"])
 def test_a_mail_that_was_taken_is_sent_whatever_the_server_says_afterwards(farewell: str) -> None:
-    """Else support would be told twice."""
+    """Otherwise support would get it twice."""
     mailbox = Mailbox(QUIT=farewell)
     with mail_server(mailbox) as settings:
         assert notify(MESSAGE, settings).status is NotificationStatus.SENT
@@ -308,7 +308,7 @@ class Silent(Mailbox):
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("hangs_up", [False, True])
 def test_a_mail_without_an_answer_has_failed_though_it_may_have_come(*, hangs_up: bool) -> None:
-    """It is told again: a mail twice is better than none."""
+    """It is sent again: a mail twice is better than none."""
     mailbox = Silent(hangs_up=hangs_up)
     with mail_server(mailbox) as settings:
         fails(settings, "" if hangs_up else "timed out")

@@ -1,0 +1,117 @@
+"""What an alert is, where it goes, and what became of it."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+__all__ = [
+    "AT_RISK",
+    "DEFAULT_ALERT_TYPE",
+    "Alert",
+    "AlertKey",
+    "AlertStatus",
+    "Delivery",
+    "Outcome",
+    "OutcomeStatus",
+    "RoutedAlert",
+]
+
+AT_RISK = "At Risk"
+"""The one `status` that is at risk; anything else, in any other spelling, is not."""
+
+DEFAULT_ALERT_TYPE = "at_risk"
+"""The alert type of the specification: what is meant where none is named."""
+
+
+class AlertKey(NamedTuple):
+    """What makes an alert unique within its month."""
+
+    account_id: str
+    alert_type: str
+    """The name of the rule that found the alert, as in `ALERT_TYPES`."""
+
+
+class OutcomeStatus(StrEnum):
+    """The result of an alert across all runs of its month: the `status` of `alert_outcomes`."""
+
+    SENDING = "sending"
+    """Claimed by a live run and not yet answered."""
+    SENT = "sent"
+    """Slack accepted it."""
+    FAILED = "failed"
+    """Not delivered; a later run tries again."""
+    UNCONFIRMED = "unconfirmed"
+    """May have been delivered; not sent again unless asked."""
+
+
+class AlertStatus(StrEnum):
+    """The result of an alert in one run: the `status` of `run_alerts`."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    SKIPPED_REPLAY = "skipped_replay"
+    FAILED = "failed"
+    UNCONFIRMED = "unconfirmed"
+    WOULD_SEND = "would_send"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An account that a rule found in the month and whose ARR passes the threshold."""
+
+    account_id: str
+    account_name: str
+    account_region: str | None
+    arr: int | None
+    renewal_date: date | None
+    account_owner: str | None
+    duration_months: int
+    risk_start_month: date
+    alert_type: str
+
+    @property
+    def key(self) -> AlertKey:
+        """Return what makes the alert unique within its month."""
+        return AlertKey(self.account_id, self.alert_type)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedAlert:
+    """An alert with its Slack channel, or with the reason why it has none (exactly one of the two)."""
+
+    alert: Alert
+    channel: str | None
+    reason: str | None = None
+
+    @property
+    def key(self) -> AlertKey:
+        """Return what makes the alert unique within its month."""
+        return self.alert.key
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The result of one alert in one run, planned or recorded."""
+
+    key: AlertKey
+    status: AlertStatus
+    channel: str | None = None
+    reason: str | None = None
+    error: str | None = None
+    attempts: int = 0
+    sent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of an alert that is on record: of an earlier run, or of one that is running now."""
+
+    status: OutcomeStatus
+    channel: str | None
+    reason: str | None
+    error: str | None
+    attempts: int
+    run_id: str
+    sent_at: datetime | None

@@ -1,0 +1,31 @@
+"""Months: always written and handed on as their first day."""
+
+import re
+from datetime import date
+
+__all__ = ["check_month", "month_number", "months_before", "parse_month"]
+
+
+def parse_month(text: str) -> date:
+    """Parse a month written `YYYY-MM-01`; raise `ValueError` for anything else."""
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("month must be written YYYY-MM-01")
+    return check_month(date.fromisoformat(text))
+
+
+def check_month(month: date) -> date:
+    """Return `month`; raise `ValueError` unless it is the first day of one."""
+    if month.day != 1:
+        raise ValueError(f"month must be the first day of a month: {month.replace(day=1)}, not {month}")
+    return month
+
+
+def month_number(day: date) -> int:
+    """Return the number of months from January of year 0 to the month of `day`."""
+    return day.year * 12 + day.month - 1
+
+
+def months_before(month: date, count: int) -> date:
+    """Return the month that lies `count` months before `month`, both first days."""
+    index = month_number(month) - count
+    return date(index // 12, index % 12 + 1, 1)

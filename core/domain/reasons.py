@@ -1,0 +1,136 @@
+"""Each reason of an alert's result: what it means, whether it is retried, and what a person should do."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from core.domain.alerts import AlertStatus
+
+__all__ = [
+    "CHANNEL_WIDE",
+    "PROCESS_DIED",
+    "REASONS",
+    "RETRIED",
+    "RETRY_OF_UNCONFIRMED",
+    "UNKNOWN_REGION",
+    "Reason",
+    "advice",
+    "open_by_reason",
+]
+
+UNKNOWN_REGION = "unknown_region"
+PROCESS_DIED = "process_died"
+RETRY_OF_UNCONFIRMED = "retry_of_unconfirmed"
+
+_AGAIN = "then run the month again"
+_LOOK = "it may have been posted: look in the channel for it, then resolve it"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a reason means, and what to do about an alert that was not delivered for it."""
+
+    meaning: str
+    advice: str = f"see the error; when its cause is gone, {_AGAIN.removeprefix('then ')}"
+    retried: bool = False
+    """Whether a run tries such a message again; the code is then a label of the metric of deliveries."""
+    channel_wide: bool = False
+    """Whether the same answer awaits every message of the channel, so that the rest is not tried."""
+
+
+def _of_the_channel(meaning: str) -> Reason:
+    return Reason(meaning, f"fix the channel or its webhook; {_AGAIN}", channel_wide=True)
+
+
+REASONS = {
+    UNKNOWN_REGION: Reason(
+        "the region has no channel", f"give the region a channel in REGIONS, or fix the source; {_AGAIN}"
+    ),
+    "rate_limited": Reason(
+        "Slack answered 429 to every try",
+        "Slack was busy through all tries: run the month again later",
+        retried=True,
+    ),
+    "server_error": Reason(
+        "Slack answered 5xx to every try",
+        "Slack had errors through all tries: run the month again later",
+        retried=True,
+    ),
+    "connection_failed": Reason(
+        "no connection to Slack was made",
+        f"check the network, the proxy and the webhook's address; {_AGAIN}",
+        retried=True,
+    ),
+    "redirected": Reason(
+        "Slack answered with a redirect, which is not followed",
+        f"the webhook's address is no longer Slack's: fix it; {_AGAIN}",
+    ),
+    "invalid_url": Reason("the webhook's address can't be used", f"fix the webhook's address; {_AGAIN}"),
+    "slack_refused": Reason("Slack refused the message without a word that names the cause"),
+    "no_answer": Reason("the request went out and no usable answer came", _LOOK),
+    PROCESS_DIED: Reason("the run ended between the request and its answer", _LOOK),
+    RETRY_OF_UNCONFIRMED: Reason(
+        "sent again on request, though an earlier try may have been delivered", _LOOK
+    ),
+    "already_sent": Reason("an earlier run sent it", "nothing to do"),
+    "being_sent_by_another_run": Reason(
+        "another run is sending it now", "nothing to do: that run reports it"
+    ),
+    "resolved_delivered": Reason("a person found it in the channel", "nothing to do"),
+    "resolved_send_again": Reason("a person did not find it in the channel", "run the month again"),
+    "interrupted": Reason(
+        "the run was stopped before it was tried", "the run was stopped before its turn: run the month again"
+    ),
+    "account_inactive": _of_the_channel("the Slack account is inactive"),
+    "action_prohibited": _of_the_channel("an administrator has restricted the webhook"),
+    "channel_is_archived": _of_the_channel("the channel is archived"),
+    "channel_not_found": _of_the_channel("the channel does not exist"),
+    "invalid_auth": _of_the_channel("the webhook's credentials are invalid"),
+    "invalid_token": _of_the_channel("the webhook's token is invalid"),
+    "is_archived": _of_the_channel("the channel is archived"),
+    "no_active_hooks": _of_the_channel("the webhook is disabled"),
+    "no_service": _of_the_channel("the webhook is disabled, removed or invalid"),
+    "no_service_id": _of_the_channel("the webhook's address is incomplete"),
+    "no_team": _of_the_channel("the Slack workspace does not exist"),
+    "not_in_channel": _of_the_channel("the app is not in the channel"),
+    "posting_to_general_channel_denied": _of_the_channel("posting to the general channel is restricted"),
+    "team_disabled": _of_the_channel("the Slack workspace is disabled"),
+    "token_revoked": _of_the_channel("the webhook's token is revoked"),
+    "user_not_found": _of_the_channel("the user of the webhook does not exist"),
+}
+"""By code. Slack may invent other words, and a run that fails leaves its own error's code: see `advice`."""
+
+RETRIED = tuple(code for code, reason in REASONS.items() if reason.retried)
+CHANNEL_WIDE = frozenset(code for code, reason in REASONS.items() if reason.channel_wide)
+
+
+def advice(reason: str | None, status: AlertStatus) -> str:
+    """Return what a person should do about an open alert.
+
+    The reason of an unconfirmed alert may be that of a later try, which was not delivered. An earlier try
+    may have been delivered all the same, and running the month does not send it again.
+    """
+    if status is AlertStatus.UNCONFIRMED:
+        return _LOOK
+    return REASONS.get(reason or "", Reason("")).advice
+
+
+class _Open(Protocol):
+    @property
+    def status(self) -> AlertStatus: ...
+
+    @property
+    def reason(self) -> str | None: ...
+
+
+T = TypeVar("T", bound=_Open)
+
+
+def open_by_reason(alerts: Iterable[T]) -> list[tuple[str, str, list[T]]]:
+    """Group the open alerts as (reason, what to do, alerts), in order of the reason."""
+    found: dict[tuple[str, AlertStatus], list[T]] = defaultdict(list)
+    for alert in alerts:
+        if alert.status in {AlertStatus.FAILED, AlertStatus.UNCONFIRMED}:
+            found[alert.reason or alert.status.value, alert.status].append(alert)
+    return [(reason, advice(reason, status), those) for (reason, status), those in sorted(found.items())]

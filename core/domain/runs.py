@@ -1,0 +1,180 @@
+"""What a run is asked, what it found, and how it adds up."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.domain.alerts import Alert, AlertStatus
+from core.domain.reasons import UNKNOWN_REGION
+
+__all__ = [
+    "Assessment",
+    "Counts",
+    "Found",
+    "NotificationStatus",
+    "RunRequest",
+    "RunStatus",
+    "RunWarning",
+    "Scan",
+    "SupportMessage",
+    "count_alerts",
+    "count_found",
+    "total",
+]
+
+
+class RunStatus(StrEnum):
+    """The state of a run."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class NotificationStatus(StrEnum):
+    """How the aggregated notification to support went."""
+
+    SENT = "sent"
+    LOGGED = "logged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a run is asked to do; the flow's parameters, checked."""
+
+    source_uri: str
+    month: date
+    dry_run: bool = False
+    retry_unconfirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunWarning:
+    """Something about the data that a person should know; it did not stop the run."""
+
+    code: str
+    message: str
+    count: int | None = None
+
+
+class Found(NamedTuple):
+    """How many accounts a rule found, and how many of them `ARR_THRESHOLD` left out."""
+
+    accounts: int
+    below_threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What reading the source cost and found, apart from the alerts themselves."""
+
+    rows_scanned: int = 0
+    duplicates_found: int = 0
+    found: Mapping[str, Found] = field(default_factory=dict)
+    """By alert type, for every rule that is enabled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What the source says of the month: its alerts, in order of `account_id`, and how they were found."""
+
+    source_version: str
+    scan: Scan
+    warnings: tuple[RunWarning, ...]
+    alerts: tuple[Alert, ...]
+
+
+class Counts(BaseModel):
+    """The counts of a run, or of one of its alert types.
+
+    What the rules found (`at_risk` + `recovered`) is `below_threshold` + `alerts_sent` + `skipped_replay` +
+    `failed_deliveries` + `would_send`. Another alert type has a count of its own name beside these two.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    rows_scanned: int = Field(default=0, description="Rows decoded from the source.")
+    duplicates_found: int = Field(
+        default=0,
+        description="Rows that lost to a later row of the same account and month, among those needed.",
+    )
+    at_risk: int = Field(default=0, description="Accounts whose winning row in the month is At Risk.")
+    recovered: int = Field(default=0, description="Accounts that the rule `recovered` found.")
+    below_threshold: int = Field(default=0, description="Of those, the ones that ARR_THRESHOLD left out.")
+    alerts_sent: int = 0
+    skipped_replay: int = Field(default=0, description="Sent by an earlier run, or being sent by another.")
+    failed_deliveries: int = Field(default=0, description="Not delivered, or not known to be delivered.")
+    would_send: int = Field(default=0, description="In a dry run: what would have been sent.")
+    unknown_region: int = Field(default=0, description="The failed ones whose region has no channel.")
+    unconfirmed: int = Field(default=0, description="The failed ones that may have been delivered.")
+
+
+_OF_THE_RUN = frozenset({"rows_scanned", "duplicates_found"})
+"""Counts of the one reading that serves all alert types: each type repeats them."""
+
+_COUNTED_AS = {
+    AlertStatus.SENT: ("alerts_sent",),
+    AlertStatus.SKIPPED_REPLAY: ("skipped_replay",),
+    AlertStatus.FAILED: ("failed_deliveries",),
+    AlertStatus.UNCONFIRMED: ("failed_deliveries", "unconfirmed"),
+    AlertStatus.WOULD_SEND: ("would_send",),
+}
+"""A pending alert, or one that is being sent, counts as nothing yet."""
+
+
+def count_found(scan: Scan) -> dict[str, Counts]:
+    """Return the counts of each alert type before anything was done with its alerts."""
+    return {
+        alert_type: Counts(
+            rows_scanned=scan.rows_scanned,
+            duplicates_found=scan.duplicates_found,
+            below_threshold=found.below_threshold,
+            **{name: found.accounts if name == alert_type else 0 for name in scan.found},
+        )
+        for alert_type, found in scan.found.items()
+    }
+
+
+def count_alerts(
+    found: Mapping[str, Counts], alerts: Iterable[tuple[str, AlertStatus, str | None, int]]
+) -> dict[str, Counts]:
+    """Return what the rules found together with what became of the alerts.
+
+    `alerts` gives (alert type, status, reason, how many); each type of theirs is one of `found`.
+    """
+    numbers: dict[str, Counter[str]] = {alert_type: Counter() for alert_type in found}
+    for alert_type, status, reason, number in alerts:
+        for name in _COUNTED_AS.get(status, ()):
+            numbers[alert_type][name] += number
+        if status is AlertStatus.FAILED and reason == UNKNOWN_REGION:
+            numbers[alert_type]["unknown_region"] += number
+    changing = {"unknown_region"}.union(*_COUNTED_AS.values())
+    return {
+        alert_type: counts.model_copy(update={name: numbers[alert_type][name] for name in changing})
+        for alert_type, counts in found.items()
+    }
+
+
+def total(by_type: Mapping[str, Counts]) -> Counts:
+    """Return the counts of all alert types together."""
+    parts = [counts.model_dump() for counts in by_type.values()]
+    return Counts(
+        **{
+            name: number if name in _OF_THE_RUN else sum(part[name] for part in parts)
+            for name, number in (parts[0] if parts else {}).items()
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SupportMessage:
+    """The aggregated notification, as sent or as it would have been sent."""
+
+    subject: str
+    body: str

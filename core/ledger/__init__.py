@@ -1,0 +1,60 @@
+"""The ledger: the record of runs, of what they did with each alert, and of what people decided.
+
+It is kept in SQLite or PostgreSQL. `Ledger` writes, its `history` reads and answers with views; nothing
+outside this room sees a row or a statement.
+"""
+
+from core.ledger.container import warning_about
+from core.ledger.history import History, OpenAlerts
+from core.ledger.ledger import Ledger, open_ledger
+from core.ledger.liveness import (
+    HEARTBEAT_SECONDS,
+    ProcessIdentity,
+    is_dead,
+    kept_alive,
+    this_process,
+    wait_for_heartbeats,
+)
+from core.ledger.statistics import LedgerCollector, LedgerStatistics
+from core.ledger.views import (
+    AlertPage,
+    AlertView,
+    ChannelView,
+    MonthView,
+    OutcomePage,
+    OutcomeView,
+    PreviewAlertView,
+    PreviewView,
+    RunPage,
+    RunSummary,
+    RunView,
+    WarningView,
+)
+
+__all__ = [
+    "HEARTBEAT_SECONDS",
+    "AlertPage",
+    "AlertView",
+    "ChannelView",
+    "History",
+    "Ledger",
+    "LedgerCollector",
+    "LedgerStatistics",
+    "MonthView",
+    "OpenAlerts",
+    "OutcomePage",
+    "OutcomeView",
+    "PreviewAlertView",
+    "PreviewView",
+    "ProcessIdentity",
+    "RunPage",
+    "RunSummary",
+    "RunView",
+    "WarningView",
+    "is_dead",
+    "kept_alive",
+    "open_ledger",
+    "this_process",
+    "wait_for_heartbeats",
+    "warning_about",
+]

@@ -1,0 +1,190 @@
+"""How the ledger's database is opened, at the current schema version, and its two kinds of transaction."""
+
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, column, inspect, select, table
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+
+from core.domain import LedgerCut, LedgerError
+from core.ledger.postgresql import LONGEST_KEY, is_cut, postgresql_engine
+from core.ledger.schema import METADATA, VERSION_TABLE
+from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
+from core.redaction import redact
+from core.urls import shown_database
+
+NEWEST_REVISION = "0001"
+"""Of the migrations; written here, because importing Alembic to ask takes a third of a second."""
+
+RESTART_SECONDS = 20.0
+"""How long the writes of a run wait for a server that restarts."""
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class Database:
+    """An engine whose schema is current, and its two kinds of transaction."""
+
+    def __init__(self, url: str) -> None:
+        """Connect and bring the schema up to date; raise `LedgerError` with what to do."""
+        self.url = parse_url(url)
+        backend = self.url.get_backend_name()
+        if backend not in {"sqlite", "postgresql"}:
+            raise LedgerError(f"{shown_database(self.url)}: the ledger is kept in SQLite or PostgreSQL")
+        self._is_file = backend == "sqlite"
+        with translated_errors(self.url):
+            self._engine = sqlite_engine(self.url) if self._is_file else postgresql_engine(self.url)
+            _refuse_if_foreign(self._engine)
+            if self._is_file:
+                switch_to_wal(self._engine)
+            _migrate(self._engine)
+        self._writer = self._engine.execution_options(immediate=True)
+        # Writers of one process queue here: SQLite has each sleep, longer and longer, and try again, and on
+        # PostgreSQL each would hold a connection while it waits.
+        self._turn = threading.Lock()
+        self._identity = self._identify()
+
+    @property
+    def path(self) -> Path | None:
+        """The database's file, where it is one."""
+        return Path(self.url.database) if self._is_file and self.url.database else None
+
+    @property
+    def longest_key(self) -> int | None:
+        """The largest number of UTF-8 bytes of a text that rows are found by; None for no limit."""
+        return None if self._is_file else LONGEST_KEY
+
+    def is_gone(self) -> bool:
+        """Return whether the database's file was removed or replaced since it was opened."""
+        return self._identify() != self._identity
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Read one consistent state of the database."""
+        with translated_errors(self.url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Hold the one write lock for a short transaction, and commit it unless something is raised."""
+        if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+            raise LedgerError(
+                f"The ledger {shown_database(self.url)} is busy: another transaction keeps it locked"
+            )
+        try:
+            if self.is_gone():
+                # What is written through an old handle is seen by no one who opens the ledger by its name.
+                raise LedgerError(f"The ledger's file {self.path} is gone, or another was put in its place")
+            committing = False
+            with translated_errors(self.url), self._writer.begin() as connection:
+                yield connection
+                committing = True
+        except LedgerCut as cut:
+            cut.undone = not committing
+            raise
+        finally:
+            self._turn.release()
+
+    def _identify(self) -> tuple[int, int] | None:
+        if self.path is None:
+            return None
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def parse_url(url: str) -> URL:
+    """Parse the ledger's URL; each form of a PostgreSQL URL names the one driver."""
+    parsed = make_url(url)
+    is_server = parsed.drivername in {"postgres", "postgresql"}
+    return parsed.set(drivername="postgresql+psycopg") if is_server else parsed
+
+
+@contextmanager
+def translated_errors(url: URL) -> Iterator[None]:
+    """Turn what a database driver raises into a `LedgerError` that names the ledger and the cause."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeoutError, NoSuchModuleError, ImportError, sqlite3.Error, OSError) as error:
+        cause = " ".join(str(getattr(error, "orig", None) or error).split())
+        served = url.get_backend_name() == "postgresql"
+        if served:
+            # Of a URL only the host is shown: a bad one may have a piece of a password elsewhere.
+            cause = re.sub(r', port \d+|(?<=\buser|\brole) "[^"]*"', "", cause)
+        where = "its server and the role's privileges" if served else "its disk and its permissions"
+        message = redact(
+            f"The ledger {shown_database(url)} can't be used: {cause}. Check DATABASE_URL, {where}"
+        )
+        if served and isinstance(error, DBAPIError) and is_cut(error):
+            raise LedgerCut(message) from error
+        raise LedgerError(message) from error
+
+
+def through_a_restart(
+    *, repeatable: bool
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Return a decorator that repeats a write for `RESTART_SECONDS` while the server is away.
+
+    A write that is not `repeatable` is repeated only when nothing of it can have been written.
+    """
+    return retry(
+        retry=retry_if_exception(
+            lambda error: isinstance(error, LedgerCut) and (repeatable or error.undone),
+        ),
+        stop=stop_after_delay(RESTART_SECONDS),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
+
+
+def _refuse_if_foreign(engine: Engine) -> None:
+    """Raise `LedgerError` for a database that has tables of our names and is not ours."""
+    with engine.connect() as connection:
+        ours = _revision(connection) is not None
+        if not ours and set(inspect(connection).get_table_names()) & set(METADATA.tables):
+            raise LedgerError(
+                f"{shown_database(engine.url)} holds tables of something else;"
+                " give DATABASE_URL a database of its own"
+            )
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring the schema to the newest version, in one transaction: two processes may start at once."""
+    with engine.connect() as connection:
+        if _revision(connection) == NEWEST_REVISION:
+            return
+    from core.ledger.migrations.upgrade import known_revisions, upgrade  # noqa: PLC0415  # see NEWEST_REVISION
+
+    with engine.execution_options(immediate=True).connect() as connection, connection.begin():
+        current = _revision(connection)
+        if current == NEWEST_REVISION:
+            return
+        if current is not None and current not in known_revisions():
+            raise LedgerError(
+                f"The ledger {shown_database(engine.url)} was written by a newer version of this service"
+                f" (schema {current}); update the service"
+            )
+        upgrade(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the schema's version; None where no ledger is."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found: str | None = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
+    return found

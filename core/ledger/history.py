@@ -1,0 +1,407 @@
+"""What is asked of the ledger afterwards: runs, their alerts and the outcomes, page by page."""
+
+import base64
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, tuple_
+
+from core.domain import (
+    DEFAULT_ALERT_TYPE,
+    UNKNOWN_REGION,
+    AlertKey,
+    AlertStatus,
+    Counts,
+    InvalidRequest,
+    OutcomeStatus,
+    RunNotFound,
+    RunStatus,
+    total,
+)
+from core.ledger.database import Database
+from core.ledger.statements import (
+    NOTIFICATIONS,
+    OUTCOMES,
+    RESOLUTIONS,
+    RUN_ALERTS,
+    RUNS,
+    not_on_record,
+    read_counts,
+)
+from core.ledger.statistics import LedgerStatistics, read_statistics
+from core.ledger.views import (
+    AlertPage,
+    AlertView,
+    ChannelView,
+    DeliveryErrorView,
+    ErrorView,
+    MonthView,
+    OutcomePage,
+    OutcomeView,
+    ResolutionView,
+    RunPage,
+    RunSummary,
+    RunView,
+    SupportMessageView,
+)
+
+SAMPLE_SIZE = 10
+MONTHS_SHOWN = 24
+"""At most so many months are compared."""
+
+T = TypeVar("T")
+
+
+class OpenAlerts(NamedTuple):
+    """The alerts of a month that failed or are unconfirmed, and a digest that changes when the list does."""
+
+    alerts: list[AlertView]
+    digest: str
+
+
+class History:
+    """Reads of the ledger; none of them changes it."""
+
+    def __init__(self, database: Database) -> None:
+        """Read from an opened database."""
+        self._database = database
+
+    def run(self, run_id: str) -> RunView:
+        """Return one run with samples of its alerts and errors; raise `RunNotFound`."""
+        with self._database.read() as connection:
+            row = _get_run(connection, run_id)
+            alerts = select(RUN_ALERTS).where(RUN_ALERTS.c.run_id == run_id).order_by(RUN_ALERTS.c.position)
+            errors = alerts.where(RUN_ALERTS.c.status.in_([AlertStatus.FAILED, AlertStatus.UNCONFIRMED]))
+            support = None
+            if row.support_subject is not None:
+                support = SupportMessageView(subject=row.support_subject, body=row.support_body or "")
+            return RunView(
+                **dict(_summary(connection, row)),
+                support_notification=row.support_notification,
+                support_error=row.support_error,
+                support_message=support,
+                sample_alerts=_read(AlertView, connection.execute(alerts.limit(SAMPLE_SIZE))),
+                sample_errors=_read(DeliveryErrorView, connection.execute(errors.limit(SAMPLE_SIZE))),
+            )
+
+    def runs(self, month: date | None, status: RunStatus | None, limit: int, cursor: str | None) -> RunPage:
+        """Return a page of runs, newest first; raise `InvalidRequest` for an invalid cursor."""
+        query = select(RUNS).order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
+        if month is not None:
+            query = query.where(RUNS.c.month == month)
+        if status is not None:
+            query = query.where(RUNS.c.status == status)
+        if cursor is not None:
+            query = query.where(tuple_(RUNS.c.started_at, RUNS.c.run_id) < tuple_(*_started_before(cursor)))
+        with self._database.read() as connection:
+            rows = connection.execute(query.limit(limit + 1)).all()
+            runs = [_summary(connection, row) for row in rows[:limit]]
+        last = runs[-1] if len(rows) > limit else None
+        return RunPage(
+            runs=runs,
+            next_cursor=last and encode_cursor(last.started_at.isoformat(), last.run_id),
+        )
+
+    def alerts(
+        self, run_id: str, status: AlertStatus | None, limit: int | None, cursor: str | None
+    ) -> AlertPage:
+        """Return a page of the run's alerts, in their order; without a limit, all of them.
+
+        Raises `RunNotFound`, `InvalidRequest`.
+        """
+        query = select(RUN_ALERTS).where(RUN_ALERTS.c.run_id == run_id).order_by(RUN_ALERTS.c.position)
+        if status is not None:
+            query = query.where(RUN_ALERTS.c.status == status)
+        if cursor is not None:
+            (position,) = decode_cursor(cursor, int)
+            if not 0 <= position < 2**63:
+                raise invalid_cursor()
+            query = query.where(RUN_ALERTS.c.position > position)
+        with self._database.read() as connection:
+            _get_run(connection, run_id)
+            rows = connection.execute(query.limit(_one_more_than(limit))).all()
+        shown = rows[:limit]
+        return AlertPage(
+            alerts=_read(AlertView, shown),
+            next_cursor=encode_cursor(shown[-1].position) if len(rows) > len(shown) else None,
+        )
+
+    def outcomes(
+        self,
+        *,
+        month: date | None = None,
+        status: OutcomeStatus | None = None,
+        alert_type: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> OutcomePage:
+        """Return a page of outcomes, newest month first; without a limit, all of them.
+
+        Raises `InvalidRequest`.
+        """
+        query = _outcomes().order_by(OUTCOMES.c.month.desc(), OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
+        for column, wanted in (
+            (OUTCOMES.c.month, month),
+            (OUTCOMES.c.status, status),
+            (OUTCOMES.c.alert_type, alert_type),
+        ):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        if cursor is not None:
+            query = query.where(_after(cursor))
+        with self._database.read() as connection:
+            rows = connection.execute(query.limit(_one_more_than(limit))).all()
+            found = _with_resolutions(connection, rows[:limit])
+        last = found[-1] if len(rows) > len(found) else None
+        return OutcomePage(
+            outcomes=found,
+            next_cursor=last and encode_cursor(last.month.isoformat(), last.account_id, last.alert_type),
+        )
+
+    def outcome(self, month: date, key: AlertKey) -> OutcomeView:
+        """Return the outcome of one alert; raise `OutcomeNotFound`."""
+        found = self.latest_outcomes(month, [key]).get(key)
+        if found is None:
+            raise not_on_record(key, month)
+        return found
+
+    def latest_outcomes(self, month: date, keys: Collection[AlertKey]) -> dict[AlertKey, OutcomeView]:
+        """Return the outcomes of these alerts of the month; alerts that have none are left out."""
+        of_alert = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
+        query = _outcomes().where(OUTCOMES.c.month == month, of_alert.in_(keys))
+        with self._database.read() as connection:
+            found = _with_resolutions(connection, connection.execute(query).all())
+        return {AlertKey(view.account_id, view.alert_type): view for view in found}
+
+    def open_alerts(self, month: date) -> OpenAlerts:
+        """Return what is open of the month, each alert as the run saw it that recorded its outcome."""
+        outcome = (
+            OUTCOMES.c[name] for name in ("channel", "status", "reason", "error", "attempts", "sent_at")
+        )
+        query = (
+            select(
+                *_seen("account_id", "alert_type", "account_name", "account_region", "arr", "renewal_date")
+            )
+            .add_columns(*_seen("account_owner", "duration_months", "risk_start_month"))
+            .add_columns(*outcome, OUTCOMES.c.run_id)
+            .join(RUN_ALERTS, _SEEN)
+            .where(
+                OUTCOMES.c.month == month,
+                OUTCOMES.c.status.in_([OutcomeStatus.FAILED, OutcomeStatus.UNCONFIRMED]),
+            )
+            .order_by(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        listed = [
+            (
+                row.account_id,
+                row.alert_type,
+                row.status,
+                row.reason,
+                row.channel,
+                row.account_region if row.reason == UNKNOWN_REGION else None,
+                # Each try that may have been delivered is a reason to look into the channel again.
+                row.run_id if row.status == OutcomeStatus.UNCONFIRMED else None,
+            )
+            for row in rows
+        ]
+        return OpenAlerts(_read(AlertView, rows), hashlib.sha256(json.dumps(listed).encode()).hexdigest())
+
+    def notified(self, month: date, address: str) -> str | None:
+        """Return the digest of the last list of the month's open alerts that the address accepted."""
+        query = select(NOTIFICATIONS.c.digest).where(
+            NOTIFICATIONS.c.month == month, NOTIFICATIONS.c.address == address
+        )
+        with self._database.read() as connection:
+            digest: str | None = connection.execute(query).scalar_one_or_none()
+        return digest
+
+    def channels(self, run_id: str) -> list[ChannelView]:
+        """Count the run's alerts by channel and status, in order of the channels; those without come last."""
+        query = (
+            select(RUN_ALERTS.c.channel, RUN_ALERTS.c.status, func.count())
+            .where(RUN_ALERTS.c.run_id == run_id)
+            .group_by(RUN_ALERTS.c.channel, RUN_ALERTS.c.status)
+        )
+        found: dict[str | None, dict[AlertStatus, int]] = defaultdict(dict)
+        with self._database.read() as connection:
+            for channel, status, number in connection.execute(query):
+                found[channel][AlertStatus(status)] = number
+        return [
+            ChannelView(channel=channel, alerts=found[channel])
+            for channel in sorted(found, key=lambda name: (name is None, name or ""))
+        ]
+
+    def months(self, until: date = date.max) -> list[MonthView]:
+        """Return what the last run that succeeded for each month found, oldest first, up to and with `until`.
+
+        The ARR is that of the At Risk alerts: of accounts below the threshold the ledger keeps the number
+        alone.
+        """
+        latest = (RUNS.c.started_at.desc(), RUNS.c.run_id)
+        place = func.row_number().over(partition_by=RUNS.c.month, order_by=latest).label("place")
+        newest = (
+            select(RUNS.c.run_id, RUNS.c.month, place)
+            .where(RUNS.c.status == RunStatus.SUCCEEDED, RUNS.c.month <= until)
+            .subquery()
+        )
+        at_risk = case((RUN_ALERTS.c.alert_type == DEFAULT_ALERT_TYPE, RUN_ALERTS.c.arr))
+        query = (
+            select(newest.c.month, newest.c.run_id, func.coalesce(func.sum(at_risk), 0).label("arr"))
+            .outerjoin(RUN_ALERTS, RUN_ALERTS.c.run_id == newest.c.run_id)
+            .where(newest.c.place == 1)
+            .group_by(newest.c.month, newest.c.run_id)
+            .order_by(newest.c.month.desc())
+            .limit(MONTHS_SHOWN)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+            stored = select(RUNS.c.run_id, RUNS.c.counts_by_type).where(
+                RUNS.c.run_id.in_([row.run_id for row in rows])
+            )
+            counts = {run_id: _total(by_type) for run_id, by_type in connection.execute(stored)}
+        return [
+            MonthView(
+                month=row.month, run_id=row.run_id, at_risk=counts[row.run_id].at_risk, arr=int(row.arr)
+            )
+            for row in reversed(rows)
+        ]
+
+    def statistics(self) -> LedgerStatistics:
+        """Return how many runs and outcomes there are of each status now; no run waits for it."""
+        with self._database.read() as connection:
+            return read_statistics(connection)
+
+
+# Cursors
+
+
+def encode_cursor(*place: Any) -> str:
+    """Return a cursor for the place where a page ended."""
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *kinds: type) -> list[Any]:
+    """Return the place, which must be of these kinds; raise `InvalidRequest` for an invalid cursor."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, RecursionError):
+        raise invalid_cursor() from None
+    if not isinstance(place, list) or [type(part) for part in place] != list(kinds):
+        raise invalid_cursor()
+    return place
+
+
+def invalid_cursor() -> InvalidRequest:
+    """Return the error for a cursor that no page gave."""
+    return InvalidRequest("cursor: give the next_cursor of the page before, unchanged")
+
+
+def _one_more_than(limit: int | None) -> int | None:
+    """Return how many rows to read for a page: one more shows that there is a next page."""
+    return None if limit is None else limit + 1
+
+
+def _started_before(cursor: str) -> tuple[datetime, str]:
+    instant, run_id = decode_cursor(cursor, str, str)
+    try:
+        started_at = datetime.fromisoformat(instant)
+    except ValueError:
+        raise invalid_cursor() from None
+    if started_at.utcoffset() != timedelta(0):
+        raise invalid_cursor()
+    return started_at, run_id
+
+
+def _after(cursor: str) -> ColumnElement[bool]:
+    month, account_id, alert_type = decode_cursor(cursor, str, str, str)
+    try:
+        reached = date.fromisoformat(month)
+    except ValueError:
+        raise invalid_cursor() from None
+    place = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
+    return or_(
+        OUTCOMES.c.month < reached,
+        and_(OUTCOMES.c.month == reached, place > tuple_(account_id, alert_type)),
+    )
+
+
+# Rows to views
+
+
+_SEEN = and_(
+    RUN_ALERTS.c.run_id == OUTCOMES.c.run_id,
+    RUN_ALERTS.c.account_id == OUTCOMES.c.account_id,
+    RUN_ALERTS.c.alert_type == OUTCOMES.c.alert_type,
+)
+"""The alert as the run saw it that recorded its outcome."""
+
+
+def _seen(*names: str) -> list[ColumnElement[Any]]:
+    return [RUN_ALERTS.c[name] for name in names]
+
+
+def _read(view: type[T], rows: Iterable[Row[Any]]) -> list[T]:
+    return [view.model_validate(row, from_attributes=True) for row in rows]  # type: ignore[attr-defined]
+
+
+def _get_run(connection: Connection, run_id: str) -> Row[Any]:
+    run = connection.execute(select(RUNS).where(RUNS.c.run_id == run_id)).one_or_none()
+    if run is None:
+        raise RunNotFound(f"No run {run_id!r} is in the ledger; GET /runs lists the runs that are")
+    return run
+
+
+def _total(stored: dict[str, dict[str, int]]) -> Counts:
+    return total({alert_type: Counts.model_validate(found) for alert_type, found in stored.items()})
+
+
+def _summary(connection: Connection, row: Row[Any]) -> RunSummary:
+    by_type: dict[str, Any] = row.counts_by_type
+    if row.status == RunStatus.RUNNING:
+        # What is stored of a running run is what it found; the results are on their way.
+        by_type = read_counts(connection, row.run_id, by_type)
+    counts = {alert_type: Counts.model_validate(found) for alert_type, found in by_type.items()}
+    fields = dict(row._mapping)  # noqa: SLF001  # the public name of a row's mapping
+    fields["error"] = None
+    if row.error_code:
+        fields["error"] = ErrorView(code=row.error_code, message=row.error_message or "")
+    return RunSummary.model_validate(fields | {"counts": total(counts), "counts_by_type": counts})
+
+
+def _outcomes() -> Select[Any]:
+    """Select each outcome, with the account's name as the run saw it that recorded the outcome."""
+    return select(OUTCOMES, RUN_ALERTS.c.account_name).outerjoin(RUN_ALERTS, _SEEN)
+
+
+def _with_resolutions(connection: Connection, rows: Iterable[Row[Any]]) -> list[OutcomeView]:
+    rows = list(rows)
+    key = (RESOLUTIONS.c.month, RESOLUTIONS.c.account_id, RESOLUTIONS.c.alert_type)
+    found: dict[tuple[Any, ...], list[ResolutionView]] = defaultdict(list)
+    if rows:
+        wanted = tuple_(*key).in_([(row.month, row.account_id, row.alert_type) for row in rows])
+        query = select(
+            *key,
+            RESOLUTIONS.c.decision,
+            RESOLUTIONS.c.resolved_by.label("by"),
+            RESOLUTIONS.c.resolved_at.label("at"),
+            RESOLUTIONS.c.note,
+            RESOLUTIONS.c.run_id,
+            RESOLUTIONS.c.reason,
+        )
+        for row in connection.execute(query.where(wanted).order_by(RESOLUTIONS.c.resolved_at)):
+            found[row.month, row.account_id, row.alert_type].append(
+                ResolutionView.model_validate(row, from_attributes=True)
+            )
+    return [
+        OutcomeView.model_validate(
+            dict(row._mapping) | {"resolutions": found[row.month, row.account_id, row.alert_type]}  # noqa: SLF001
+        )
+        for row in rows
+    ]

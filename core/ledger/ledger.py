@@ -1,0 +1,315 @@
+"""The ledger: what a run was asked, what it claimed before a request left, and the result.
+
+The protocol that keeps an alert from going out twice: `plan` records every alert that a run saw, `claim`
+wins the right to send one (a committed row, before the request leaves), `record_answer` records Slack's
+answer. What is still claimed when its run is over becomes `unconfirmed`: it may have been delivered.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import date, datetime
+from itertools import islice
+from threading import Lock
+
+from sqlalchemy import select
+
+from core.domain import (
+    RETRY_OF_UNCONFIRMED,
+    AlertKey,
+    AlertStatus,
+    Assessment,
+    Counts,
+    Delivery,
+    Interrupted,
+    LedgerError,
+    NotificationStatus,
+    Outcome,
+    OutcomeStatus,
+    Resolution,
+    RiskAlertsError,
+    RoutedAlert,
+    RunRequest,
+    RunStatus,
+    SourceInvalid,
+    SupportMessage,
+    TooManyAlerts,
+    accepts_answer,
+    claimed,
+    merge_result,
+    plan_delivery,
+    total,
+)
+from core.ledger import statements
+from core.ledger.container import warning_about
+from core.ledger.database import Database, through_a_restart
+from core.ledger.history import History
+from core.ledger.liveness import ProcessIdentity
+from core.ledger.statements import HEALTH_CHECKS, NOTIFICATIONS, RUNS
+
+logger = logging.getLogger(__name__)
+
+PLANNED_AT_ONCE = 1_000
+"""Alerts that are handed to the database together: as many rows as are worth a call, and little memory."""
+
+_opened: dict[str, "Ledger"] = {}
+_opening = Lock()
+
+
+def open_ledger(database_url: str) -> "Ledger":
+    """Open the ledger, created or migrated at its first use, once a process.
+
+    Raises `LedgerError` when it can't be opened, belongs to something else or is of a newer version.
+    """
+    with _opening:
+        ledger = _opened.get(database_url)
+        if ledger is None or ledger.is_gone():
+            if warning := warning_about(database_url):
+                logger.warning(warning)
+            opened = Ledger(Database(database_url))
+            if ledger is not None:
+                ledger.close()
+            ledger = _opened[database_url] = opened
+        return ledger
+
+
+class Ledger:
+    """The writes of the ledger, in short transactions, from any thread; `history` has the reads.
+
+    What writes for a run raises `Interrupted` when that run was closed meanwhile, as of a dead process.
+    """
+
+    def __init__(self, database: Database) -> None:
+        """Work on an opened database."""
+        self._database = database
+        self.history = History(database)
+        self._unfinished: dict[str, RiskAlertsError] = {}
+
+    def is_gone(self) -> bool:
+        """Return whether the ledger's file was removed or replaced."""
+        return self._database.is_gone()
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self._database.close()
+
+    def check_writable(self, now: datetime) -> None:
+        """Commit a row; raise `LedgerError` when the ledger can't be written."""
+        with self._database.write() as connection:
+            statements.upsert(connection, HEALTH_CHECKS, {"id": 1, "checked_at": now})
+        self._finish_late(now)
+
+    # The life of a run
+
+    def begin_run(
+        self, run_id: str, request: RunRequest, owner: ProcessIdentity, flow_run_id: str | None, now: datetime
+    ) -> None:
+        """Record that a run has begun, and who runs it; one that was accepted before has now begun."""
+        with self._database.write() as connection:
+            statements.insert_run(connection, run_id, request, owner, flow_run_id, now)
+
+    def heartbeat(self, run_id: str, now: datetime) -> None:
+        """Record that the run is alive."""
+        with self._database.write() as connection:
+            statements.update_run(connection, run_id, heartbeat_at=now)
+
+    def close_dead_runs(
+        self,
+        is_dead: Callable[[ProcessIdentity, datetime, datetime], bool],
+        now: datetime,
+        wait: Callable[[Iterable[ProcessIdentity]], object] = list,
+    ) -> list[str]:
+        """Close every running run whose process is gone, as `interrupted`; return their ids.
+
+        Those that seem dead are given time by `wait`; a run that has sent a heartbeat meanwhile is left
+        alone.
+        """
+        self._finish_late(now)
+        with self._database.read() as connection:
+            running = connection.execute(select(RUNS).where(RUNS.c.status == RunStatus.RUNNING)).all()
+        owners = {run.run_id: ProcessIdentity(run.host, run.pid, run.process_started) for run in running}
+        dead = [run for run in running if is_dead(owners[run.run_id], run.heartbeat_at, now)]
+        wait(owners[run.run_id] for run in dead)
+        closed = []
+        for run in dead:
+            with self._database.write() as connection:
+                unchanged = RUNS.c.status == RunStatus.RUNNING, RUNS.c.heartbeat_at == run.heartbeat_at
+                found = select(RUNS.c.run_id).where(RUNS.c.run_id == run.run_id, *unchanged)
+                if connection.execute(found).one_or_none():
+                    error = Interrupted(
+                        "The process of this run died before the run was over; run the month again"
+                    )
+                    statements.close_run(connection, run.run_id, error, now)
+                    closed.append(run.run_id)
+        return closed
+
+    def record_result(self, run_id: str) -> Counts:
+        """Store with the run how its alerts add up, and return it; raise `Interrupted` when it is closed."""
+        with self._database.write() as connection:
+            statements.running(connection, run_id)
+            return total(statements.add_up(connection, run_id))
+
+    @through_a_restart(repeatable=True)
+    def finish(self, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
+        """Close the run, as failed when an error ended it; what it left claimed is unconfirmed.
+
+        A run that can't be closed now is closed once the ledger can be written again, by whatever in this
+        process next looks for dead runs or at the ledger's health; without an error, as ended by that fault.
+        """
+        try:
+            with self._database.write() as connection:
+                statements.close_run(connection, run_id, error, now)
+        except LedgerError as fault:
+            self._unfinished[run_id] = error or fault
+            raise
+
+    def _finish_late(self, now: datetime) -> None:
+        for run_id, error in list(self._unfinished.items()):
+            with self._database.write() as connection:
+                if statements.run_state(connection, run_id).status == RunStatus.RUNNING:
+                    statements.close_run(connection, run_id, error, now)
+            self._unfinished.pop(run_id, None)
+
+    # Alerts
+
+    def outcomes(self, month: date) -> dict[AlertKey, Outcome]:
+        """Return what is on record of the month's alerts."""
+        with self._database.read() as connection:
+            return statements.outcomes_of(connection, month)
+
+    def plan(
+        self, run_id: str, assessment: Assessment, routed: Iterable[RoutedAlert], limit: int, now: datetime
+    ) -> list[RoutedAlert]:
+        """Record every alert that the run saw and what it will do with it; return those that it may send.
+
+        Alerts without a channel get their outcome here. Raises `TooManyAlerts`, with no outcome written,
+        when more than `limit` (0 = no limit) would be sent; `SourceInvalid` for an id that this database
+        can't keep.
+        """
+        to_send: list[RoutedAlert] = []
+        unroutable = position = 0
+        alerts = iter(routed)
+        with self._database.write() as connection:
+            run = statements.running(connection, run_id)
+            known = statements.outcomes_of(connection, run.month)
+            statements.record_scan(connection, run_id, assessment)
+            while planned := [
+                (item, plan_delivery(item, known.get(item.key), retry_unconfirmed=run.retry_unconfirmed))
+                for item in self._storable(islice(alerts, PLANNED_AT_ONCE))
+            ]:
+                statements.insert_alerts(connection, run_id, position, planned)
+                position += len(planned)
+                to_send += [item for item, delivery in planned if delivery.status is AlertStatus.PENDING]
+                unroutable += sum(delivery.status is AlertStatus.FAILED for _, delivery in planned)
+            too_many = 0 < limit < len(to_send)
+            if run.dry_run and not too_many:
+                statements.mark_would_send(connection, run_id, len(to_send))
+            elif not too_many:
+                statements.record_unroutable(connection, run, unroutable, now)
+        if too_many:
+            raise TooManyAlerts(
+                f"{len(to_send)} alerts would be sent, more than MAX_ALERTS_PER_RUN ({limit}), so none was;"
+                " check the source, or raise the limit"
+            )
+        return [] if run.dry_run else to_send
+
+    def _storable(self, routed: Iterable[RoutedAlert]) -> Iterator[RoutedAlert]:
+        """Yield the alerts; raise `SourceInvalid` for an id that is too long for this database."""
+        longest = self._database.longest_key
+        for item in routed:
+            account_id = item.alert.account_id
+            if longest is not None and len(account_id.encode()) > longest:
+                raise SourceInvalid(
+                    f"column account_id holds an id of {len(account_id.encode())} bytes, {account_id[:40]}…;"
+                    f" a ledger on PostgreSQL keeps at most {longest}"
+                )
+            yield item
+
+    @through_a_restart(repeatable=False)
+    def claim(self, run_id: str, routed: RoutedAlert, now: datetime) -> Delivery:
+        """Win the right to send one alert: return it `SENDING` when won, else as another run has left it.
+
+        Raises `Interrupted` once the run is closed: nobody would look after what it claims.
+        """
+        with self._database.write() as connection:
+            run = statements.running(connection, run_id)
+            outcome = statements.outcome_of(connection, routed.key, run.month)
+            delivery = plan_delivery(routed, outcome, retry_unconfirmed=run.retry_unconfirmed)
+            if delivery.status is AlertStatus.PENDING:
+                delivery = claimed(routed, outcome)
+                statements.write_outcome(connection, run, routed, delivery, now)
+            statements.record_deliveries(connection, run_id, [delivery])
+        return delivery
+
+    @through_a_restart(repeatable=True)
+    def record_answer(self, run_id: str, delivery: Delivery, now: datetime) -> Delivery:
+        """Record the result of an alert that the run had claimed; return what was recorded.
+
+        Also when another process took this run for dead meanwhile, and closed it: we have the answer.
+        """
+        with self._database.write() as connection:
+            run = statements.run_state(connection, run_id)
+            outcome = statements.outcome_of(connection, delivery.key, run.month)
+            if outcome and accepts_answer(outcome, run_id, delivery.status):
+                again = outcome.reason == RETRY_OF_UNCONFIRMED
+                delivery = merge_result(delivery, unconfirmed_before=again)
+                statements.update_outcome(connection, run.month, delivery, now)
+            statements.record_deliveries(connection, run_id, [delivery])
+            if run.status != RunStatus.RUNNING:
+                statements.add_up(connection, run_id)
+        return delivery
+
+    def give_up(
+        self, run_id: str, routed: Iterable[RoutedAlert], reason: str, error: str | None, now: datetime
+    ) -> None:
+        """Record as failed, without a request, alerts whose channel refuses every message."""
+        with self._database.write() as connection:
+            run = statements.running(connection, run_id)
+            known = statements.outcomes_of(connection, run.month)
+            deliveries = []
+            for item in routed:
+                outcome = known.get(item.key)
+                delivery = plan_delivery(item, outcome, retry_unconfirmed=run.retry_unconfirmed)
+                if delivery.status is AlertStatus.PENDING:
+                    refused = replace(delivery, status=AlertStatus.FAILED, reason=reason, error=error)
+                    again = outcome is not None and outcome.status is OutcomeStatus.UNCONFIRMED
+                    delivery = merge_result(refused, unconfirmed_before=again)
+                    statements.write_outcome(connection, run, item, delivery, now)
+                deliveries.append(delivery)
+            statements.record_deliveries(connection, run_id, deliveries)
+
+    def resolve(self, resolution: Resolution) -> None:
+        """Record a person's decision about an unconfirmed alert, and who it was.
+
+        Raises `OutcomeNotFound`; `AlreadyResolved` when a person was first, `NotUnconfirmed` when a run was.
+        """
+        with self._database.write() as connection:
+            statements.resolve(connection, resolution)
+
+    # Support
+
+    def record_notification(  # noqa: PLR0913  # what there is to say of it
+        self,
+        run_id: str,
+        message: SupportMessage,
+        status: NotificationStatus,
+        error: str | None,
+        *,
+        address: str,
+        digest: str,
+        now: datetime,
+    ) -> None:
+        """Keep the notification with the run, and its digest for the address unless it failed."""
+        with self._database.write() as connection:
+            statements.update_run(
+                connection,
+                run_id,
+                support_subject=message.subject,
+                support_body=message.body,
+                support_notification=status,
+                support_error=error,
+            )
+            if status is not NotificationStatus.FAILED:
+                month = statements.run_state(connection, run_id).month
+                accepted = {"digest": digest, "run_id": run_id, "accepted_at": now}
+                statements.upsert(connection, NOTIFICATIONS, {"month": month, "address": address} | accepted)

@@ -1,0 +1,121 @@
+"""Whether the process that runs a run still lives, also when its process id means nothing here."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from core.domain import LedgerError
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 10.0
+STALE_AFTER = timedelta(seconds=90)
+"""A run of another host whose last heartbeat is further from now than this, and stays so when watched, is
+dead. Further either way: a heartbeat from the future tells of a clock that was set back, not of life."""
+SILENT_AFTER = timedelta(hours=2)
+"""So is one of this host, though its process is there: stopped, hung, or unable to write. Longer than a wall
+clock jumps, for here the process itself is the better witness."""
+WATCH_SECONDS = HEARTBEAT_SECONDS + 5
+"""Long enough to see the next heartbeat of a live run. Its last one looks old when a wall clock has jumped
+since, and always when the clocks of two hosts differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process, told apart from a later one that was given the same id."""
+
+    host: str
+    """Where `pid` has a meaning: host name, boot and, in a container, its process-id namespace."""
+    pid: int
+    started: str
+
+
+def this_process() -> ProcessIdentity:
+    """Identify the current process."""
+    pid = os.getpid()
+    return ProcessIdentity(_host(), pid, _start_of(pid) or "")
+
+
+def is_dead(owner: ProcessIdentity, heartbeat_at: datetime, now: datetime) -> bool:
+    """Return whether a run's owner seems gone: by its process on this host, by its heartbeat elsewhere."""
+    silent = abs(now - heartbeat_at)
+    return _is_gone(owner) or silent > (SILENT_AFTER if owner.host == _host() else STALE_AFTER)
+
+
+def wait_for_heartbeats(owners: Iterable[ProcessIdentity]) -> None:
+    """Wait until each live one of these has sent a heartbeat; return at once when all are certainly gone."""
+    if not all(_is_gone(owner) for owner in owners):
+        time.sleep(WATCH_SECONDS)
+
+
+@contextmanager
+def kept_alive(name: str, beat: Callable[[], None]) -> Iterator[None]:
+    """Call `beat` every `HEARTBEAT_SECONDS` in a thread while the context lasts."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(HEARTBEAT_SECONDS):
+            try:
+                beat()
+            except LedgerError as error:
+                # The stage that needs the ledger next says so; a heartbeat alone must not end a run.
+                logger.warning("No heartbeat: %s", error)
+
+    # With the ids of run and request, for its log.
+    thread = threading.Thread(target=copy_context().run, args=[work], name=f"heartbeat-{name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _is_gone(owner: ProcessIdentity) -> bool:
+    """Return whether the process was of this host and has ended."""
+    here = owner.host == _host()
+    return here and (not _exists(owner.pid) or (_start_of(owner.pid) or "") != owner.started)
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    boot = _read("/proc/sys/kernel/random/boot_id")
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = ""
+    return "/".join(part for part in (socket.gethostname(), boot, namespace) if part)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _start_of(pid: int) -> str | None:
+    """Return the clock ticks since boot at which the process started, where /proc exists (not on macOS)."""
+    # The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    # A zombie has ended; only its parent has not yet asked how.
+    return None if not fields or fields[0] == "Z" else fields[19]
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""The ledger's schema versions, run by `core.ledger.database` when a ledger is opened."""

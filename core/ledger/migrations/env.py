@@ -1,0 +1,15 @@
+"""Where Alembic gets its connection: from `database.py`, inside the transaction that it holds."""
+
+from alembic import context
+
+from core.ledger.schema import METADATA, VERSION_TABLE
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    version_table=VERSION_TABLE,
+    # SQLite can't alter a column in place; Alembic then copies the table.
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,170 @@
+"""The ledger's tables. A change needs a migration in `migrations/versions`, named in `database.py`."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, Text
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+VERSION_TABLE = "risk_alerts_version"
+"""Not Alembic's default name: the database may be shared with another service's migrations."""
+
+# Constraints need names, or a later migration can't drop them; set before the first table is made.
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant: stored in UTC, and read back with its zone even where the database keeps none."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Convert the instant to UTC; raise `ValueError` for a naive one, whose meaning is unknown."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant needs a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return the instant in UTC: SQLite has dropped the zone, PostgreSQL returns the session's."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Table(SQLModel):
+    """What every table of the ledger shares."""
+
+    metadata = METADATA
+
+
+class RunRow(Table, table=True):
+    """One run: what it was asked, who runs it, how it went."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index(None, "started_at", "run_id"), Index(None, "status"), Index(None, "month"))
+
+    run_id: str = Field(primary_key=True)
+    flow_run_id: str | None = None
+    source_uri: str = Field(sa_type=Text)
+    source_version: str | None = Field(default=None, sa_type=Text)
+    month: date
+    dry_run: bool
+    retry_unconfirmed: bool
+    status: str
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+    host: str
+    pid: int
+    process_started: str
+    heartbeat_at: datetime = Field(sa_type=UtcDateTime)
+
+    counts_by_type: dict[str, dict[str, int]] = Field(default_factory=dict, sa_type=JSON)
+    """`Counts` by alert type: what was found once the run has planned, and all of it once it is closed."""
+    warnings: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    error_code: str | None = None
+    error_message: str | None = Field(default=None, sa_type=Text)
+    support_notification: str | None = None
+    support_error: str | None = Field(default=None, sa_type=Text)
+    support_subject: str | None = Field(default=None, sa_type=Text)
+    support_body: str | None = Field(default=None, sa_type=Text)
+
+
+class OutcomeRow(Table, table=True):
+    """The result of an alert across runs; its key is what makes an alert unique."""
+
+    __tablename__ = "alert_outcomes"
+    __table_args__ = (Index(None, "run_id", "status", "alert_type"),)
+
+    account_id: str = Field(primary_key=True, sa_type=Text)
+    month: date = Field(primary_key=True)
+    alert_type: str = Field(primary_key=True)
+    region: str | None = Field(default=None, sa_type=Text)
+    channel: str | None = Field(default=None, sa_type=Text)
+    status: str
+    reason: str | None = None
+    error: str | None = Field(default=None, sa_type=Text)
+    attempts: int = 0
+    run_id: str
+    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class RunAlertRow(Table, table=True):
+    """An alert as one run saw it; later runs change the outcome, but never this."""
+
+    __tablename__ = "run_alerts"
+    __table_args__ = (Index(None, "run_id", "position"), Index(None, "run_id", "status", "position"))
+
+    run_id: str = Field(primary_key=True, sa_column_args=[ForeignKey("runs.run_id")])
+    account_id: str = Field(primary_key=True, sa_type=Text)
+    alert_type: str = Field(primary_key=True)
+    position: int
+    account_name: str = Field(sa_type=Text)
+    account_region: str | None = Field(default=None, sa_type=Text)
+    arr: int | None = Field(default=None, sa_type=BigInteger)
+    renewal_date: date | None = None
+    account_owner: str | None = Field(default=None, sa_type=Text)
+    duration_months: int
+    risk_start_month: date
+    channel: str | None = Field(default=None, sa_type=Text)
+    status: str
+    reason: str | None = None
+    error: str | None = Field(default=None, sa_type=Text)
+    attempts: int = 0
+    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class NotificationRow(Table, table=True):
+    """The last notification of a month that an address accepted."""
+
+    __tablename__ = "notifications"
+
+    month: date = Field(primary_key=True)
+    address: str = Field(primary_key=True, sa_type=Text)
+    """Empty for a notification that was only logged."""
+    digest: str
+    """Of the list of open alerts."""
+    run_id: str
+    accepted_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ResolutionRow(Table, table=True):
+    """A person's decision about an unconfirmed alert; one row a decision, none is ever changed."""
+
+    __tablename__ = "resolutions"
+    __table_args__ = (Index(None, "month", "account_id", "alert_type"),)
+
+    resolution_id: str = Field(primary_key=True)
+    account_id: str = Field(sa_type=Text)
+    month: date
+    alert_type: str
+    decision: str
+    resolved_by: str = Field(sa_type=Text)
+    resolved_at: datetime = Field(sa_type=UtcDateTime)
+    note: str | None = Field(default=None, sa_type=Text)
+    run_id: str
+    """The run whose try may have been delivered."""
+    reason: str | None = None
+    """Why it was unconfirmed."""
+
+
+class HealthCheckRow(Table, table=True):
+    """The one row that a health check writes, to see that the ledger accepts a commit."""
+
+    __tablename__ = "health_checks"
+
+    id: int = Field(primary_key=True)
+    checked_at: datetime = Field(sa_type=UtcDateTime)

@@ -1,1 +1,0 @@
-"""The ledger's schema versions, run by `core.database` when a ledger is opened."""

@@ -1,0 +1,100 @@
+"""`python -m flows.resolve`: lists what is unconfirmed, resolves one alert, and says what comes next."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.ledger import Ledger, open_ledger
+from flows.resolve import main
+from tests.delivery.world import MONTH, begin, key, routed
+from tests.ledger.test_resolving import leave_unconfirmed
+
+ROOT = Path(__file__).parents[2]
+ONE = ["--month", MONTH.isoformat(), "--account", "A-1"]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """Give the command's ledger, with two unconfirmed alerts in it."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("COLUMNS", "80")
+    opened = open_ledger(url)
+    leave_unconfirmed(opened, "first", [routed("A-1"), routed("A-2 [red]", "emea")])
+    yield opened
+    opened.close()
+
+
+def test_an_operator_lists_resolves_and_sees_the_other_left(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([]) == 0
+    listed = capsys.readouterr().out
+    assert "Name of A-1 (A-1)" in listed
+    assert "A-2 [red]" in listed
+    assert max(map(len, listed.splitlines())) <= 80
+    assert main([*ONE, "--send-again", "--by", "ana", "--note", "not there"]) == 0
+    said = capsys.readouterr().out
+    assert said == (
+        "Name of A-1 (A-1), 2026-01-01: resolved as send_again by ana; the next run of 2026-01-01 sends it\n"
+    )
+    assert main(["--json"]) == 0
+    assert [one["account_id"] for one in json.loads(capsys.readouterr().out)["outcomes"]] == ["A-2 [red]"]
+    assert begin(ledger, "second", [routed("A-1"), routed("A-2 [red]", "emea")]) == [routed("A-1")]
+
+
+def test_the_type_names_the_alert_of_an_account(ledger: Ledger) -> None:
+    leave_unconfirmed(ledger, "second", [routed("A-1", alert_type="recovered")])
+    assert main([*ONE, "--type", "recovered", "--delivered", "--by", "ana"]) == 0
+    assert ledger.history.outcome(MONTH, key("A-1", "recovered")).status == "sent"
+    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
+
+
+def test_what_is_refused_is_one_line_and_an_exit_code(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resolve = [*ONE, "--delivered", "--by", "ana"]
+    assert main([*resolve, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["resolutions"][0]["by"] == "ana"
+    assert main(resolve) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: already_resolved: ")
+    assert said.count("\n") == 1
+    assert main(["--month", "2025-01-01", *ONE[2:], "--delivered", "--by", "ana"]) == 1
+    assert capsys.readouterr().err.startswith("error: outcome_not_found: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ONE,
+        [*ONE, "--delivered"],
+        [*ONE, "--by", "ana"],
+        [*ONE, "--delivered", "--send-again", "--by", "ana"],
+        [*ONE, "--delivered", "--by", " "],
+        [*ONE, "--delivered", "--by", "ana", "--note", "x" * 2001],
+        ["--month", "January"],
+        ["--account", "A-1", "--delivered", "--by", "ana"],
+        ["--delivered"],
+    ],
+)
+def test_a_wrong_call_changes_nothing(ledger: Ledger, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
+
+
+def test_it_is_started_as_the_documentation_says_and_has_no_need_of_prefect(tmp_path: Path) -> None:
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/new.db"}
+    command = [sys.executable, "-X", "importtime", "-m", "flows.resolve"]
+    ended = subprocess.run(
+        command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stdout) == (0, "Nothing is unconfirmed.\n")
+    assert " prefect" not in ended.stderr

@@ -1,0 +1,65 @@
+"""What a report says to do about an open alert."""
+
+import pytest
+
+from core.domain import AlertStatus, open_by_reason
+from core.ledger import AlertView
+
+
+def alert(status: AlertStatus, reason: str | None, account_id: str = "a") -> AlertView:
+    return AlertView.model_construct(account_id=account_id, status=status, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("unknown_region", "REGIONS"),
+        ("redirected", "no longer Slack's"),
+        ("rate_limited", "busy"),
+        ("server_error", "had errors"),
+        ("connection_failed", "network"),
+        ("invalid_url", "fix the webhook's address"),
+        ("interrupted", "stopped before its turn"),
+        ("channel_not_found", "fix the channel or its webhook"),
+        ("no_service", "fix the channel or its webhook"),
+        ("a_word_that_slack_will_invent", "see the error"),
+        (None, "see the error"),
+    ],
+)
+def test_a_failed_alert_is_sent_by_the_next_run(reason: str | None, words: str) -> None:
+    [(named, said, _)] = open_by_reason([alert(AlertStatus.FAILED, reason)])
+    assert named == (reason or "failed")
+    assert words in said
+    assert "run the month again" in said
+
+
+@pytest.mark.parametrize(
+    "reason", ["no_answer", "process_died", "server_error", "retry_of_unconfirmed", None]
+)
+def test_an_unconfirmed_alert_is_looked_for_in_its_channel(reason: str | None) -> None:
+    """The reason of a second try says nothing of the first, and the month's next run leaves it alone."""
+    [(_, said, _)] = open_by_reason([alert(AlertStatus.UNCONFIRMED, reason)])
+    assert "look in the channel" in said
+
+
+def test_open_alerts_are_grouped_by_reason() -> None:
+    alerts = [
+        alert(AlertStatus.UNCONFIRMED, "server_error", "A-0"),
+        alert(AlertStatus.FAILED, "server_error", "A-1"),
+        alert(AlertStatus.SENT, "retry_of_unconfirmed", "A-2"),
+        alert(AlertStatus.UNCONFIRMED, "no_answer", "A-3"),
+        alert(AlertStatus.SKIPPED_REPLAY, "already_sent", "A-4"),
+        alert(AlertStatus.FAILED, None, "A-5"),
+        alert(AlertStatus.FAILED, "server_error", "A-6"),
+        alert(AlertStatus.WOULD_SEND, None, "A-7"),
+    ]
+    found = [
+        (reason, "look in the channel" in said, [one.account_id for one in those])
+        for reason, said, those in open_by_reason(alerts)
+    ]
+    assert found == [
+        ("failed", False, ["A-5"]),
+        ("no_answer", True, ["A-3"]),
+        ("server_error", False, ["A-1", "A-6"]),
+        ("server_error", True, ["A-0"]),
+    ]

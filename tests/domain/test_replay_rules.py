@@ -1,0 +1,165 @@
+"""What a run may do with an alert, what stays of a new try at an old one, how a run adds up: as tables."""
+
+from dataclasses import replace
+
+import pytest
+
+from core.domain import (
+    RESOLVED,
+    RETRY_OF_UNCONFIRMED,
+    AlertStatus,
+    Counts,
+    Decision,
+    Delivery,
+    Found,
+    Outcome,
+    OutcomeStatus,
+    Scan,
+    accepts_answer,
+    as_dry_run,
+    claimed,
+    count_alerts,
+    count_found,
+    merge_result,
+    plan_delivery,
+    total,
+)
+from tests.delivery.world import NOW, key, routed
+
+
+def on_record(status: OutcomeStatus) -> Outcome:
+    """Give an outcome of another run."""
+    sent_at = NOW if status is OutcomeStatus.SENT else None
+    return Outcome(status, "old-channel", "why", "because", 2, "other-run", sent_at)
+
+
+SENT, SENDING, FAILED, UNCONFIRMED = (
+    on_record(OutcomeStatus(word)) for word in ("sent", "sending", "failed", "unconfirmed")
+)
+PENDING = Delivery(key("A-1"), AlertStatus.PENDING, "amer")
+NO_CHANNEL = Delivery(key("A-1"), AlertStatus.FAILED, None, "unknown_region")
+ALREADY = Delivery(key("A-1"), AlertStatus.SKIPPED_REPLAY, "old-channel", "already_sent", sent_at=NOW)
+ELSEWHERE = Delivery(key("A-1"), AlertStatus.SKIPPED_REPLAY, "old-channel", "being_sent_by_another_run")
+UNCONFIRMED_BEFORE = Delivery(key("A-1"), AlertStatus.UNCONFIRMED, "old-channel", "why", "because", 2)
+
+
+@pytest.mark.parametrize(
+    ("channel", "outcome", "retry_unconfirmed", "expected"),
+    [
+        ("amer", None, False, PENDING),
+        ("amer", None, True, PENDING),
+        ("amer", SENT, False, ALREADY),
+        ("amer", SENT, True, ALREADY),
+        ("amer", SENDING, False, ELSEWHERE),
+        ("amer", SENDING, True, ELSEWHERE),
+        ("amer", FAILED, False, PENDING),
+        ("amer", FAILED, True, PENDING),
+        ("amer", UNCONFIRMED, False, UNCONFIRMED_BEFORE),
+        ("amer", UNCONFIRMED, True, PENDING),
+        (None, None, False, NO_CHANNEL),
+        (None, None, True, NO_CHANNEL),
+        (None, SENT, False, ALREADY),
+        (None, SENT, True, ALREADY),
+        (None, SENDING, False, ELSEWHERE),
+        (None, SENDING, True, ELSEWHERE),
+        (None, FAILED, False, NO_CHANNEL),
+        (None, FAILED, True, NO_CHANNEL),
+        (None, UNCONFIRMED, False, UNCONFIRMED_BEFORE),
+        # Not even when asked: as `failed` it would be sent unasked once its region has a channel.
+        (None, UNCONFIRMED, True, UNCONFIRMED_BEFORE),
+    ],
+)
+def test_what_a_run_may_do_follows_from_what_is_on_record(
+    channel: str | None,
+    outcome: Outcome | None,
+    retry_unconfirmed: bool,  # noqa: FBT001
+    expected: Delivery,
+) -> None:
+    assert plan_delivery(routed("A-1", channel), outcome, retry_unconfirmed=retry_unconfirmed) == expected
+
+
+def test_a_dry_run_would_send_what_a_run_may_and_says_the_same_of_all_else() -> None:
+    assert as_dry_run(PENDING) == Delivery(key("A-1"), AlertStatus.WOULD_SEND, "amer")
+    for delivery in (NO_CHANNEL, ALREADY, ELSEWHERE, UNCONFIRMED_BEFORE):
+        assert as_dry_run(delivery) == delivery
+
+
+def test_a_claim_keeps_in_mind_that_the_alert_may_have_been_delivered_before() -> None:
+    assert claimed(routed("A-1"), UNCONFIRMED).reason == RETRY_OF_UNCONFIRMED == "retry_of_unconfirmed"
+    assert claimed(routed("A-1"), FAILED).reason is None
+    assert claimed(routed("A-1"), None) == Delivery(key("A-1"), AlertStatus.SENDING, "amer")
+
+
+@pytest.mark.parametrize("status", [AlertStatus.SENT, AlertStatus.FAILED, AlertStatus.UNCONFIRMED])
+def test_only_a_failure_after_a_doubtful_try_is_not_what_it_says(status: AlertStatus) -> None:
+    delivery = Delivery(key("A-1"), status, "amer", "refused", "Slack answered 400")
+    assert merge_result(delivery, unconfirmed_before=False) == delivery
+    stays = merge_result(delivery, unconfirmed_before=True)
+    if status is AlertStatus.FAILED:
+        assert (stays.status, stays.reason) == (AlertStatus.UNCONFIRMED, "refused")
+        assert stays.error == "Not delivered this time (Slack answered 400), but an earlier try may have been"
+    else:
+        assert stays == delivery
+
+
+@pytest.mark.parametrize("answer", [AlertStatus.SENT, AlertStatus.FAILED, AlertStatus.UNCONFIRMED])
+def test_an_answer_counts_while_its_claim_is_open_and_slacks_yes_also_after_a_person_said_no(
+    answer: AlertStatus,
+) -> None:
+    not_there = replace(FAILED, reason=RESOLVED[Decision.SEND_AGAIN])
+    there = replace(SENT, reason=RESOLVED[Decision.DELIVERED])
+    for outcome, takes in (
+        (SENDING, True),
+        (UNCONFIRMED, True),
+        (SENT, False),
+        (FAILED, False),
+        (there, False),
+        (not_there, answer is AlertStatus.SENT),
+    ):
+        assert accepts_answer(outcome, "other-run", answer) is takes, outcome
+        assert not accepts_answer(outcome, "run", answer)
+
+
+def test_a_run_adds_up_by_alert_type_status_and_reason() -> None:
+    scan = Scan(1000, 2000, {"at_risk": Found(3000, 4000), "recovered": Found(7, 3), "late": Found(1, 0)})
+    found = count_alerts(
+        count_found(scan),
+        [
+            ("at_risk", AlertStatus.SENT, None, 1),
+            ("at_risk", AlertStatus.SENT, RETRY_OF_UNCONFIRMED, 2),
+            ("recovered", AlertStatus.SENT, None, 3),
+            ("at_risk", AlertStatus.SKIPPED_REPLAY, "already_sent", 4),
+            ("at_risk", AlertStatus.FAILED, "server_error", 8),
+            ("at_risk", AlertStatus.FAILED, "unknown_region", 16),
+            ("recovered", AlertStatus.FAILED, "unknown_region", 1),
+            ("at_risk", AlertStatus.UNCONFIRMED, "no_answer", 32),
+            ("at_risk", AlertStatus.UNCONFIRMED, "unknown_region", 64),
+            ("at_risk", AlertStatus.WOULD_SEND, None, 128),
+            ("at_risk", AlertStatus.PENDING, None, 256),
+            ("at_risk", AlertStatus.SENDING, None, 512),
+        ],
+    )
+    both: dict[str, int] = {"rows_scanned": 1000, "duplicates_found": 2000}
+    at_risk = {
+        "at_risk": 3000,
+        "below_threshold": 4000,
+        "alerts_sent": 3,
+        "skipped_replay": 4,
+        "failed_deliveries": 8 + 16 + 32 + 64,
+        "would_send": 128,
+        "unknown_region": 16,
+        "unconfirmed": 32 + 64,
+    }
+    recovered = {
+        "recovered": 7,
+        "below_threshold": 3,
+        "alerts_sent": 3,
+        "failed_deliveries": 1,
+        "unknown_region": 1,
+    }
+    assert found["at_risk"] == Counts(**both, **at_risk, late=0)
+    assert found["recovered"] == Counts(**both, **recovered, late=0)
+    assert found["late"] == Counts(**both, late=1)
+    sums = {name: at_risk.get(name, 0) + recovered.get(name, 0) for name in at_risk | recovered}
+    assert total(found) == Counts(**both, **sums, late=1)
+    assert total({}) == Counts()

@@ -1,0 +1,25 @@
+"""A cursor brings its reader back to where a page ended, and nothing else does."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.domain import InvalidRequest
+from core.ledger.history import decode_cursor, encode_cursor
+
+
+@given(st.text(), st.integers())
+def test_cursor_returns_its_place_and_needs_no_escaping(text: str, number: int) -> None:
+    cursor = encode_cursor(text, number)
+    assert decode_cursor(cursor, str, int) == [text, number]
+    assert re.fullmatch(r"[A-Za-z0-9_-]*", cursor)
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "W z", "Wzé", "W!zEs", "_w", "\ud800", encode_cursor(1), encode_cursor("a", None)]
+)
+def test_invalid_cursor_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^cursor: give the next_cursor of the page before, unchanged$"):
+        decode_cursor(cursor, str, int)

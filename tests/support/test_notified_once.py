@@ -1,0 +1,434 @@
+"""A list of open alerts is sent to support once, and again only when it has changed or did not arrive."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.domain import AlertStatus, Delivery, LedgerError, RoutedAlert, RunRequest
+from core.ledger import Ledger, RunView, this_process
+from core.run import RunContext, new_run_id, open_run
+from core.settings import Settings
+from tasks import notify_support as stage
+from tests.delivery.world import (
+    MONTH,
+    NOW,
+    OTHER_MONTH,
+    assessment,
+    begin,
+    execute,
+    key,
+    new_ledger,
+    open_at,
+    query,
+    routed,
+)
+from tests.service import Service
+from tests.support.servers import ADDRESS, Mailbox, free_port, mail_server, smtp_settings
+
+NO_CHANNEL = routed("A-1", None)
+SENT = Delivery(key(""), AlertStatus.SENT, "amer", sent_at=NOW)
+BUSY = Delivery(key(""), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500", 3)
+MUTE = Delivery(key(""), AlertStatus.UNCONFIRMED, "amer", "no_answer", "No answer", 1)
+LOGGED = Settings(smtp_host=None)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Give a place for a ledger."""
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    """Give a new ledger."""
+    with new_ledger(path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    """Give support's mailbox."""
+    return Mailbox()
+
+
+@pytest.fixture
+def smtp(mailbox: Mailbox) -> Iterator[Settings]:
+    """Give settings that lead to the mailbox."""
+    with mail_server(mailbox) as settings:
+        yield settings
+
+
+def run(
+    ledger: Ledger,
+    settings: Settings,
+    *alerts: RoutedAlert,
+    answers: Mapping[str, Delivery] | None = None,
+    request: RunRequest | None = None,
+) -> RunView:
+    """Run the month on these alerts; Slack's answers are given by account."""
+    run_id = new_run_id()
+    asked = request or RunRequest("file:///source.parquet", MONTH)
+    with open_run(RunContext(run_id, asked, settings, ledger)) as under_way:
+        for item in ledger.plan(run_id, assessment(alerts), alerts, 0, NOW):
+            ledger.claim(run_id, item, NOW)
+            answer = (answers or {})[item.alert.account_id]
+            ledger.record_answer(run_id, replace(answer, key=item.key, channel=item.channel), NOW)
+        stage.notify_support.fn(under_way)
+    view = ledger.history.run(run_id)
+    assert view.status == "succeeded"
+    return view
+
+
+def listed(mailbox: Mailbox) -> list[list[str]]:
+    """Give the accounts that each mail names."""
+    return [
+        [line.rpartition("(")[2][:-1] for line in body.splitlines() if line.startswith("Name of ")]
+        for body in mailbox.bodies
+    ]
+
+
+# Once
+
+
+def test_a_replay_without_news_notifies_no_one(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    alerts, answers = (NO_CHANNEL, routed("A-2")), {"A-2": BUSY}
+    first = run(ledger, smtp, *alerts, answers=answers)
+    assert (first.support_notification, first.support_error) == ("sent", None)
+    with caplog.at_level(logging.INFO):
+        replay = run(ledger, smtp, *alerts, answers=answers)
+    assert listed(mailbox) == [["A-1", "A-2"]]
+    assert (replay.support_notification, replay.support_error, replay.support_message) == (None, None, None)
+    assert "Support has the list of the 2 open alerts already" in caplog.text
+    assert replay.counts.failed_deliveries == 2
+    assert [alert.status for alert in ledger.history.alerts(replay.run_id, None, 9, None).alerts] == [
+        "failed",
+        "failed",
+    ]
+
+
+def test_without_a_mail_server_it_is_logged_once(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    assert run(ledger, LOGGED, NO_CHANNEL).support_notification == "logged"
+    assert caplog.text.count("To support@quadsci.ai") == 1
+    assert run(ledger, LOGGED, NO_CHANNEL).support_notification is None
+    assert caplog.text.count("To support@quadsci.ai") == 1
+
+
+def test_what_was_only_logged_is_mailed_once_there_is_a_mail_server_and_never_logged_after_that(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox
+) -> None:
+    assert run(ledger, LOGGED, NO_CHANNEL).support_notification == "logged"
+    assert run(ledger, smtp, NO_CHANNEL).support_notification == "sent"
+    assert run(ledger, smtp, NO_CHANNEL).support_notification is None
+    assert run(ledger, LOGGED, NO_CHANNEL).support_notification is None
+    assert listed(mailbox) == [["A-1"]]
+
+
+def test_another_address_gets_the_whole_list(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
+    """As after a mistake in `SUPPORT_EMAIL` that the relay did not mind."""
+    run(ledger, smtp, NO_CHANNEL)
+    right = smtp.model_copy(update={"support_email": "help@quadsci.ai"})
+    assert run(ledger, right, NO_CHANNEL).support_notification == "sent"
+    assert run(ledger, right, NO_CHANNEL).support_notification is None
+    assert mailbox.recipients == [ADDRESS, "help@quadsci.ai"]
+
+
+def test_each_month_has_its_own_list(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
+    run(ledger, smtp, NO_CHANNEL)
+    run(ledger, smtp, NO_CHANNEL, request=RunRequest("file:///source.parquet", OTHER_MONTH))
+    assert listed(mailbox) == [["A-1"], ["A-1"]]
+
+
+def test_a_dry_run_notifies_no_one(ledger: Ledger, smtp: Settings, mailbox: Mailbox, path: Path) -> None:
+    dry = RunRequest("file:///source.parquet", MONTH, dry_run=True)
+    assert run(ledger, smtp, NO_CHANNEL, request=dry).support_notification is None
+    assert query(path, "SELECT * FROM notifications") == []
+    assert run(ledger, smtp, NO_CHANNEL).support_notification == "sent"
+    assert run(ledger, smtp, NO_CHANNEL, request=dry).support_notification is None
+    assert listed(mailbox) == [["A-1"]]
+
+
+def test_a_month_without_open_alerts_notifies_no_one(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox
+) -> None:
+    assert run(ledger, smtp, routed("A-1"), answers={"A-1": SENT}).support_notification is None
+    assert run(ledger, smtp).support_notification is None
+    assert mailbox.mails == []
+
+
+def test_thousands_are_listed_in_one_mail(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
+    alerts = [routed(f"A-{number:04}", None) for number in range(1000)]
+    run(ledger, smtp, *alerts)
+    run(ledger, smtp, *alerts)
+    assert [len(accounts) for accounts in listed(mailbox)] == [1000]
+
+
+# Again, when it has changed
+
+
+@pytest.mark.parametrize(
+    ("alert", "answer"),
+    [
+        (routed("A-2"), replace(BUSY, reason="rate_limited")),
+        (routed("A-2"), MUTE),
+        (routed("A-2", "emea"), BUSY),
+        (routed("A-2", None), BUSY),
+    ],
+    ids=["another reason", "now unconfirmed", "another channel", "no channel any more"],
+)
+def test_a_changed_list_is_sent_whole(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox, alert: RoutedAlert, answer: Delivery
+) -> None:
+    run(ledger, smtp, NO_CHANNEL, routed("A-2"), answers={"A-2": BUSY})
+    again = run(ledger, smtp, NO_CHANNEL, alert, answers={"A-2": answer})
+    assert again.support_notification == "sent"
+    assert list(map(sorted, listed(mailbox))) == [["A-1", "A-2"], ["A-1", "A-2"]]
+    assert run(ledger, smtp, NO_CHANNEL, alert, answers={"A-2": answer}).support_notification is None
+
+
+def test_another_unknown_region_is_news(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
+    for region in (None, "", "LATAM", "LATAM"):
+        alert = replace(NO_CHANNEL, alert=replace(NO_CHANNEL.alert, account_region=region))
+        run(ledger, smtp, alert)
+    assert len(mailbox.mails) == 3
+    assert '"LATAM"' in mailbox.bodies[2]
+
+
+def test_a_region_that_moves_within_its_channel_and_another_wording_of_the_error_are_no_news(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox
+) -> None:
+    run(ledger, smtp, routed("A-2"), answers={"A-2": BUSY})
+    moved = replace(routed("A-2"), alert=replace(routed("A-2").alert, account_region="US", arr=1))
+    answers = {"A-2": replace(BUSY, error="Slack answered 503", attempts=1)}
+    assert run(ledger, smtp, moved, answers=answers).support_notification is None
+    assert len(mailbox.mails) == 1
+
+
+def test_a_list_that_grows_is_sent_again(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
+    run(ledger, smtp, NO_CHANNEL)
+    run(ledger, smtp, NO_CHANNEL, routed("A-2", None))
+    assert listed(mailbox) == [["A-1"], ["A-1", "A-2"]]
+
+
+def test_what_is_sent_at_last_is_not_mentioned(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
+    run(ledger, smtp, routed("A-2"), answers={"A-2": BUSY})
+    assert run(ledger, smtp, routed("A-2"), answers={"A-2": SENT}).support_notification is None
+    assert run(ledger, smtp, routed("A-2")).support_notification is None
+    assert listed(mailbox) == [["A-2"]]
+
+
+def test_each_unconfirmed_try_is_news(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
+    """A second try without an answer may have posted it now: somebody has to look again."""
+    alert, answers = routed("A-2"), {"A-2": MUTE}
+    run(ledger, smtp, alert, answers=answers)
+    assert run(ledger, smtp, alert).support_notification is None
+    retry = RunRequest("file:///source.parquet", MONTH, retry_unconfirmed=True)
+    for _ in range(2):
+        assert run(ledger, smtp, alert, answers=answers, request=retry).support_notification == "sent"
+    assert run(ledger, smtp, alert).support_notification is None
+    assert listed(mailbox) == [["A-2"]] * 3
+
+
+# Not lost
+
+
+@pytest.mark.parametrize("answers", [{"RCPT": "450 later"}, {"answer": "451 later"}, {"answer": "554 spam"}])
+def test_a_mail_that_failed_is_made_up_for_by_the_next_run(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox, answers: dict[str, str]
+) -> None:
+    alerts = (NO_CHANNEL, routed("A-2"))
+    with mail_server(Mailbox(**answers)) as bad:
+        first = run(ledger, bad, *alerts, answers={"A-2": BUSY})
+    assert first.support_notification == "failed"
+    assert first.support_error is not None
+    assert list(answers.values())[0] in first.support_error  # noqa: RUF015
+    assert first.support_message is not None
+    gone = run(ledger, smtp_settings(free_port()), *alerts, answers={"A-2": BUSY})
+    assert (gone.status, gone.support_notification) == ("succeeded", "failed")
+    last = run(ledger, smtp, *alerts, answers={"A-2": SENT})
+    assert last.support_notification == "sent"
+    assert listed(mailbox) == [["A-1"]]
+    assert run(ledger, smtp, *alerts).support_notification is None
+
+
+def test_a_mail_that_failed_is_made_up_for_by_a_run_without_news(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox
+) -> None:
+    run(ledger, smtp, NO_CHANNEL)
+    alerts = (NO_CHANNEL, routed("A-2", None))
+    assert run(ledger, smtp_settings(free_port()), *alerts).support_notification == "failed"
+    assert run(ledger, smtp, NO_CHANNEL).support_notification == "sent"
+    assert listed(mailbox) == [["A-1"], ["A-1", "A-2"]]
+
+
+def test_what_a_dead_run_left_open_is_listed_by_the_next(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox
+) -> None:
+    gone = replace(this_process(), started="long ago")
+    alerts = (NO_CHANNEL, routed("A-2"))
+    [claimed] = begin(ledger, "dead", alerts, owner=gone)
+    ledger.claim("dead", claimed, NOW)
+    assert run(ledger, smtp, *alerts).support_notification == "sent"
+    assert listed(mailbox) == [["A-1", "A-2"]]
+    assert "process_died" in mailbox.bodies[0]
+
+
+def test_a_mail_that_was_taken_and_could_not_be_recorded_comes_again(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox, path: Path
+) -> None:
+    """The side to err on: it could as well have been lost."""
+    execute(
+        path,
+        "CREATE TRIGGER broken BEFORE INSERT ON notifications BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
+    )
+    with pytest.raises(LedgerError, match="disk on fire"):
+        run(ledger, smtp, NO_CHANNEL)
+    execute(path, "DROP TRIGGER broken")
+    assert run(ledger, smtp, NO_CHANNEL).support_notification == "sent"
+    assert listed(mailbox) == [["A-1"], ["A-1"]]
+
+
+# Side by side
+
+
+class Slow(Mailbox):
+    """Takes a while, and may refuse the first mail."""
+
+    def __init__(self, *answers: str) -> None:
+        super().__init__()
+        self.scripted = list(answers)
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        await asyncio.sleep(0.3)
+        answer = self.scripted.pop(0) if self.scripted else "250 OK"
+        if answer.startswith("250"):
+            await super().handle_DATA(server, session, envelope)
+        return answer
+
+
+@pytest.mark.parametrize("answers", [(), ("451 later",)])
+def test_of_runs_side_by_side_one_notifies(ledger: Ledger, answers: tuple[str, ...]) -> None:
+    """And another does when the mail of the first fails."""
+    slow, views = Slow(*answers), []
+    with mail_server(slow) as settings:
+        threads = [
+            threading.Thread(target=lambda: views.append(run(ledger, settings, NO_CHANNEL))) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert listed(slow) == [["A-1"]]
+    notified = sorted(str(view.support_notification) for view in views)
+    assert notified == sorted(["sent", *["failed"] * len(answers), *["None"] * (3 - len(answers))])
+
+
+def test_a_run_waits_no_longer_for_the_mail_of_another_than_a_mail_may_take(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "TOTAL_SECONDS", 0.2)
+    with stage._notifying:
+        assert run(ledger, smtp, NO_CHANNEL).support_notification == "sent"
+    assert run(ledger, smtp, NO_CHANNEL).support_notification is None
+    assert listed(mailbox) == [["A-1"]]
+
+
+def test_what_another_run_has_sent_since_is_not_listed(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    alert = routed("A-2")
+    begin(ledger, "slow", [alert])
+    ledger.claim("slow", alert, NOW)
+    ledger.record_answer("slow", replace(BUSY, key=alert.key), NOW)
+    run(ledger, smtp, alert, answers={"A-2": SENT})
+    with open_run(RunContext("late", RunRequest("file:///source.parquet", MONTH), smtp, ledger)) as late:
+        stage.notify_support.fn(late)
+    assert mailbox.mails == []
+    assert ledger.history.run("late").support_notification is None
+
+
+# kill -9
+
+
+class Watched(Mailbox):
+    """Tells the test when a mail is there, and then answers or hangs."""
+
+    def __init__(self, ledger_to_lock: Path | None = None) -> None:
+        super().__init__()
+        self.came = threading.Event()
+        self.ledger_to_lock = ledger_to_lock
+        self.lock: sqlite3.Connection | None = None
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        await super().handle_DATA(server, session, envelope)
+        if self.ledger_to_lock is None:
+            self.came.set()
+            await asyncio.sleep(60)
+        else:
+            # The run will have its answer, and no way to record it.
+            self.lock = sqlite3.connect(self.ledger_to_lock, isolation_level=None, check_same_thread=False)
+            self.lock.execute("BEGIN IMMEDIATE")
+        return self.answer
+
+    async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        self.came.set()
+        return await super().handle_QUIT(server, session, envelope)
+
+
+def start(path: Path, settings: Settings, *accounts: str) -> "subprocess.Popen[str]":
+    """Start a run in a process of its own."""
+    job = {"path": str(path), "port": settings.smtp_port, "accounts": accounts}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.driver", json.dumps(job)],
+        cwd=Path(__file__).parents[2],
+        text=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["before the answer", "after it, before the record"])
+def test_a_run_that_is_killed_in_the_mail_loses_nothing(
+    path: Path, smtp: Settings, mailbox: Mailbox, *, taken: bool
+) -> None:
+    open_at(path).close()
+    watched = Watched(path if taken else None)
+    with mail_server(watched) as settings:
+        process = start(path, settings, "A-1", "A-2")
+        assert watched.came.wait(60)
+        time.sleep(0.2)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait(10) == -signal.SIGKILL
+    if watched.lock:
+        watched.lock.close()
+    with closing(open_at(path)) as ledger:
+        assert query(path, "SELECT status, support_notification FROM runs") == [("running", None)]
+        assert run(ledger, smtp, *(routed(account, None) for account in ("A-1", "A-2"))).support_message
+        assert listed(mailbox) == [["A-1", "A-2"]]
+        [killed] = [view for view in ledger.history.runs(None, None, 9, None).runs if view.error]
+        assert killed.error is not None
+        assert killed.error.code == "interrupted"
+
+
+# The whole flow
+
+
+def test_the_flow_notifies_once(service: Service, source: str) -> None:
+    assert service.run(source)["support_notification"] == "logged"
+    replay = service.run(source)
+    assert (replay["support_notification"], replay["support_message"]) == (None, None)
+    assert replay["counts"]["unknown_region"] == 1
