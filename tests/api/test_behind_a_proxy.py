@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.ledger.test_settling import leave_unconfirmed
 
 from core.ledger import open_ledger
 from tests.api.test_uvicorn import start, wait_until_up
 from tests.delivery.world import MONTH, routed
+from tests.ledger.test_resolving import leave_unconfirmed
 
 TOKEN = "canary-proxy-token"
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
@@ -73,8 +73,8 @@ def test_places_that_answers_name_carry_the_prefix(client: httpx.Client) -> None
     )
     assert accepted.headers["location"] == f"/alerts/runs/{accepted.json()['run_id']}"
     form = {"run_id": "run", "month": str(MONTH), "account_id": "A-1", "decision": "delivered", "by": "ana"}
-    settled = client.post("/pages/settle", data=form, headers={"Sec-Fetch-Site": "same-origin"})
-    assert (settled.status_code, settled.headers.get("location")) in {
+    resolved = client.post("/pages/resolve", data=form, headers={"Sec-Fetch-Site": "same-origin"})
+    assert (resolved.status_code, resolved.headers.get("location")) in {
         (303, "/alerts/runs/run#unconfirmed"),
         (409, None),
     }

@@ -30,7 +30,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "nonsense",
     ],
 )
-@pytest.mark.parametrize("path", ["/runs", "/preview", f"/outcomes/{MONTH}/A/settle"])
+@pytest.mark.parametrize("path", ["/runs", "/preview", f"/outcomes/{MONTH}/A/resolve"])
 def test_another_content_type_is_answered_with_the_right_one(
     service: Service, path: str, kind: str | None
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_double_encoded_id_is_taken_as_it_is(service: Service) -> None:
     for path in ("/runs/a%252Fb", "/runs/a%252Fb/alerts"):
         assert "'a%2Fb'" in problem_of(service.client.get(path))["detail"]
     body = {"decision": "delivered", "by": "ana"}
-    answer = service.client.post(f"/outcomes/{MONTH}/a%252Fb/settle", json=body)
+    answer = service.client.post(f"/outcomes/{MONTH}/a%252Fb/resolve", json=body)
     assert "'a%2Fb'" in problem_of(answer)["detail"]
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.ledger.test_settling import leave_unconfirmed
 
 from core.ledger import open_ledger
 from examples.mock_slack import MockSlack
 from tests.delivery.world import MONTH as LEDGER_MONTH
-from tests.delivery.world import routed
+from tests.delivery.world import key, routed
+from tests.ledger.test_resolving import leave_unconfirmed
 from tests.service import MONTH, write_source
 
 ROOT = Path(__file__).parents[2]
@@ -164,8 +164,8 @@ def test_a_decision_is_recorded_whatever_the_streams(shell: Shell, tmp_path: Pat
     url = f"sqlite:///{tmp_path}/ledger.db"
     ledger = open_ledger(url)
     leave_unconfirmed(ledger, "first", [routed("A-1")])
-    settle = Shell({**shell.environment, "DATABASE_URL": url})
+    resolve = Shell({**shell.environment, "DATABASE_URL": url})
     one = f"--month {LEDGER_MONTH} --account A-1 --delivered --by ana"
-    assert settle.run(f"python -m flows.settle {one}", redirection)[0] == 0
-    assert ledger.history.outcome(LEDGER_MONTH, "A-1").status == "sent"
+    assert resolve.run(f"python -m flows.resolve {one}", redirection)[0] == 0
+    assert ledger.history.outcome(LEDGER_MONTH, key("A-1")).status == "sent"
     ledger.close()

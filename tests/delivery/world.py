@@ -35,6 +35,7 @@ from tasks.send import send
 
 MONTH = date(2026, 1, 1)
 OTHER_MONTH = date(2025, 12, 1)
+REQUEST = RunRequest("file:///source.parquet", MONTH)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ME = ProcessIdentity("here", 1, "now")
 

@@ -124,7 +124,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
     def _claimers(self) -> list[ModelRun]:
         return [run for run in self._living() if run.pending]
 
-    def _settlers(self) -> list[ModelRun]:
+    def _with_claims(self) -> list[ModelRun]:
         return [run for run in self._living() if run.claims]
 
     # What happens
@@ -207,10 +207,10 @@ class LedgerBesideModel(RuleBasedStateMachine):
         run.alerts[account] = allowed
         assert self.ledger.claim(run.run_id, alert, NOW).status == allowed
 
-    @precondition(lambda self: self._settlers())
+    @precondition(lambda self: self._with_claims())
     @rule(data=st.data(), answer=st.sampled_from(["sent", "sent", "failed", "unconfirmed"]))
-    def settle(self, data: st.DataObject, answer: str) -> None:
-        run = self._pick(data, self._settlers())
+    def record(self, data: st.DataObject, answer: str) -> None:
+        run = self._pick(data, self._with_claims())
         account = data.draw(st.sampled_from(run.claims), label="account")
         run.claims.remove(account)
         outcome = self.outcomes[account, run.month]
