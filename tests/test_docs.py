@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from core.domain import errors
+from core.domain import REASONS, errors
 from core.settings import CONFIG_FILE, Settings, load_settings
 from core.slack import judge, judge_failure
 
@@ -117,6 +117,13 @@ def test_each_endpoint_is_in_the_readme_and_no_other() -> None:
 def test_each_error_code_is_explained(code: str, page: Path) -> None:
     """The README says what it is, the operations page what to do."""
     assert f"`{code}`" in _text(page)
+
+
+def test_each_reason_is_on_the_operations_page_with_what_to_do() -> None:
+    """The table is the one that the reports read."""
+    page = _text(ROOT / "docs" / "operations.md")
+    rows = [f"| `{code}` | {reason.meaning} | {reason.advice} |" for code, reason in REASONS.items()]
+    assert [row for row in rows if row not in page] == []
 
 
 def test_the_readme_gives_each_code_the_status_that_the_api_gives_it() -> None:
