@@ -166,7 +166,8 @@ class Ledger:
     def _finish_late(self, now: datetime) -> None:
         for run_id, error in list(self._unfinished.items()):
             with self._database.write() as connection:
-                if statements.run_state(connection, run_id).status == RunStatus.RUNNING:
+                run = statements.find_run(connection, run_id)
+                if run is not None and run.status == RunStatus.RUNNING:
                     statements.close_run(connection, run_id, error, now)
             self._unfinished.pop(run_id, None)
 

@@ -138,7 +138,7 @@ def insert_run(  # noqa: PLR0913, PLR0917  # what a run begins with
     now: datetime,
 ) -> None:
     """Record that a run has begun, and who runs it; one that was accepted before keeps its beginning."""
-    if connection.execute(_RUN_STATE, {"of_run": run_id}).one_or_none():
+    if find_run(connection, run_id):
         running(connection, run_id)
         update_run(connection, run_id, flow_run_id=flow_run_id)
         return
@@ -162,15 +162,25 @@ def insert_run(  # noqa: PLR0913, PLR0917  # what a run begins with
 def update_run(connection: Connection, run_id: str, **values: Any) -> None:
     """Change columns of a run."""
     if connection.execute(_UPDATE_RUN.values(values), {"of_run": run_id}).rowcount != 1:
-        raise LedgerError(f"The run {run_id} is no longer in the ledger: was the database replaced?")
+        raise _gone(run_id)
+
+
+def find_run(connection: Connection, run_id: str) -> RunState | None:
+    """Return the state of a run, or None when the ledger does not know it."""
+    found = connection.execute(_RUN_STATE, {"of_run": run_id}).one_or_none()
+    return None if found is None else RunState(*found)
 
 
 def run_state(connection: Connection, run_id: str) -> RunState:
     """Return the state of a run, which must be on record."""
-    found = connection.execute(_RUN_STATE, {"of_run": run_id}).one_or_none()
-    if found is None:
-        raise LedgerError(f"The run {run_id} is no longer in the ledger: was the database replaced?")
-    return RunState(*found)
+    run = find_run(connection, run_id)
+    if run is None:
+        raise _gone(run_id)
+    return run
+
+
+def _gone(run_id: str) -> LedgerError:
+    return LedgerError(f"The run {run_id} is no longer in the ledger: was the database replaced?")
 
 
 def running(connection: Connection, run_id: str) -> RunState:
@@ -218,6 +228,7 @@ def add_up(connection: Connection, run_id: str) -> dict[str, Counts]:
 
 def close_run(connection: Connection, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
     """End the run, as failed when an error ended it; what it has claimed becomes unconfirmed."""
+    run_state(connection, run_id)
     for table, stamp in ((OUTCOMES, {"updated_at": now}), (RUN_ALERTS, {})):
         connection.execute(
             update(table)

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from core import liveness
 from core import run as run_module
-from core.ledger import is_dead, this_process
+from core.ledger import is_dead, liveness, this_process
 from examples.mock_slack import MockSlack
 from tasks import send
 from tests.delivery.world import accounts, begin, deliver, open_at, routed, settings

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from core.domain import (
     AlertStatus,
@@ -26,6 +27,7 @@ from core.domain import (
 )
 from core.ledger import Ledger, ProcessIdentity, is_dead, liveness, this_process
 from core.ledger.liveness import SILENT_AFTER, STALE_AFTER
+from core.ledger.statements import RUN_ALERTS
 from core.logs import current_run_id
 from core.run import RunContext, open_run
 from core.settings import Settings
@@ -293,3 +295,23 @@ def test_the_log_says_which_run_met_a_defect(ledger: Ledger, caplog: pytest.LogC
         raise_in_a_run(ledger, ValueError("a defect"))
     logging.getLogger("core.run").removeHandler(handler)
     assert seen == ["run-1"]
+
+
+def test_a_row_that_is_gone_is_a_defect_that_claims_nothing(ledger: Ledger) -> None:
+    alerts = begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("A-3")])
+    with ledger._database.write() as connection:
+        connection.execute(delete(RUN_ALERTS).where(RUN_ALERTS.c.account_id == "A-1"))
+    with pytest.raises(InternalError, match=r"^The ledger changed 0 rows instead of 1: alerts of run run$"):
+        ledger.claim("run", alerts[0], NOW)
+    with pytest.raises(InternalError, match=r"^The ledger changed 2 rows instead of 3: alerts of run run$"):
+        ledger.give_up("run", alerts, "no_service", None, NOW)
+    assert ledger.outcomes(MONTH) == {}
+
+
+def test_a_run_that_the_ledger_lost_is_named(ledger: Ledger) -> None:
+    for lost in (lambda: ledger.heartbeat("lost", NOW), lambda: ledger.finish("lost", None, NOW)):
+        with pytest.raises(LedgerError, match=r"^The run lost is no longer in the ledger: was the database"):
+            lost()
+    # It is not looked for forever.
+    ledger.check_writable(NOW)
+    ledger.check_writable(NOW)
