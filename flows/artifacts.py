@@ -98,8 +98,7 @@ def _open(alerts: Sequence[AlertView]) -> list[str]:
         lines += ["", f"**{_cell(reason)}** ({len(those):,}): {advice}.", ""]
         lines += ["| account | region | channel | ARR | error |", "|---|---|---|---:|---|"]
         for alert in those[:SHOWN_OF_A_REASON]:
-            account = f"{alert.account_name} ({alert.account_id})"
-            cells = (account, alert.account_region, alert.channel, money(alert.arr), alert.error)
+            cells = (alert.label, alert.account_region, alert.channel, money(alert.arr), alert.error)
             lines.append(f"| {' | '.join(map(_cell, cells))} |")
         if len(those) > SHOWN_OF_A_REASON:
             lines += ["", f"… and {len(those) - SHOWN_OF_A_REASON:,} more."]

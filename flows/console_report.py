@@ -25,9 +25,10 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     _print_channels(history.channels(run.run_id), console)
     _print_open(history.alerts(run.run_id, None, None, None).alerts, console)
     counts = run.counts
+    recovered = f"{counts.recovered:,} recovered, " if counts.recovered else ""
     console.print(
         f"\n{counts.rows_scanned:,} rows read, {counts.duplicates_found:,} duplicates;"
-        f" {counts.at_risk:,} at risk, {counts.below_threshold:,} below the ARR threshold.",
+        f" {counts.at_risk:,} at risk, {recovered}{counts.below_threshold:,} below the ARR threshold.",
         highlight=False,
     )
     if run.support_notification:
@@ -60,7 +61,7 @@ def _print_open(alerts: list[AlertView], console: Console) -> None:
     for reason, _, those in by_reason:
         for alert in those:
             table.add_row(
-                escape(one_line(f"{alert.account_name} ({alert.account_id})")),
+                escape(one_line(alert.label)),
                 escape(one_line(alert.account_region)) if alert.account_region else "-",
                 money(alert.arr),
                 f"{alert.duration_months} mo",

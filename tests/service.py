@@ -75,6 +75,7 @@ COUNTS = {
     "rows_scanned": 8,
     "duplicates_found": 1,
     "at_risk": 4,
+    "recovered": 0,
     "below_threshold": 1,
     "alerts_sent": 2,
     "skipped_replay": 0,

@@ -15,6 +15,7 @@ SHOWN = 200
 """So many alerts of each kind are on the page; the API has them all."""
 
 COUNTS = (
+    ("recovered", "recovered", "no longer at risk"),
     ("alerts_sent", "sent", "by this run"),
     ("would_send", "would be sent", "this was a dry run"),
     ("skipped_replay", "sent before", "by an earlier run, or being sent by another"),

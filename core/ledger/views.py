@@ -5,7 +5,16 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from core.domain import AlertKey, AlertStatus, Counts, Decision, NotificationStatus, OutcomeStatus, RunStatus
+from core.domain import (
+    DEFAULT_ALERT_TYPE,
+    AlertKey,
+    AlertStatus,
+    Counts,
+    Decision,
+    NotificationStatus,
+    OutcomeStatus,
+    RunStatus,
+)
 
 
 class WarningView(BaseModel):
@@ -47,12 +56,17 @@ class AlertView(BaseModel):
         """Return what makes the alert unique within its month."""
         return AlertKey(self.account_id, self.alert_type)
 
+    @property
+    def label(self) -> str:
+        """Return the account, and the alert type unless it is the default, for a report."""
+        kind = "" if self.alert_type == DEFAULT_ALERT_TYPE else f", {self.alert_type}"
+        return f"{self.account_name} ({self.account_id}){kind}"
+
 
 class DeliveryErrorView(BaseModel):
     """An alert that failed or is unconfirmed."""
 
     account_id: str
-    alert_type: str
     channel: str | None
     reason: str | None
     error: str | None

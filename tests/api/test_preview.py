@@ -11,6 +11,7 @@ from tests.conftest import Serve
 from tests.service import BOLT_TEXT, COUNTS, MONTH, Service, row, write_source
 
 ALERT_FIELDS = {
+    "alert_type",
     "account_id",
     "account_name",
     "account_region",
@@ -39,7 +40,7 @@ def test_a_preview_gives_every_alert_with_the_message_that_a_run_then_posts(
     service: Service, source: str, slack: MockSlack, tmp_path: Path
 ) -> None:
     found = preview(service, source)
-    assert set(found) == {"month", "counts", "warnings", "alerts"}
+    assert set(found) == {"month", "counts", "counts_by_type", "warnings", "alerts"}
     assert found["month"] == MONTH
     assert found["counts"] == COUNTS | {"alerts_sent": 0, "would_send": 2}
     assert all(set(alert) == ALERT_FIELDS for alert in found["alerts"])

@@ -28,6 +28,7 @@ RUN_FIELDS = {
     "started_at",
     "finished_at",
     "counts",
+    "counts_by_type",
     "warnings",
     "error",
     "support_notification",
@@ -97,6 +98,7 @@ def test_an_alert_of_a_run_says_what_was_seen_and_what_became_of_it(first: First
     assert acme["sent_at"]
     assert acme | {"sent_at": None} == {
         "account_id": "A/1",
+        "alert_type": "at_risk",
         "account_name": "Acme & <Co>",
         "account_region": "AMER",
         "arr": 1_234_567,
