@@ -57,6 +57,6 @@ def count_delivery(answer: Answer) -> None:
 
 @contextmanager
 def timed_step(step: str) -> Iterator[None]:
-    """Note how many seconds a stage took, whether it ended well or not."""
+    """Measure how many seconds a stage takes, whether it ends well or not."""
     with _step_seconds.labels(step).time():
         yield

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 
 
 def programs() -> Path | None:
-    """Give the folder of the newest server that is installed."""
+    """Return the folder of the newest server that is installed."""
     found = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]), reverse=True
     )
@@ -71,7 +71,7 @@ class Server:
             log.close()
 
     def new_database(self) -> str:
-        """Make an empty database; gives its URL."""
+        """Make an empty database; return its URL."""
         name = f"test_{uuid4().hex}"
         with self._admin.connect() as connection:
             connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
@@ -94,7 +94,7 @@ class Server:
         subprocess.run(self._start, check=True, capture_output=True, cwd="/")
 
     def new_login(self, url: str, password: str) -> str:
-        """Have a database ask its owner, a new role, for a password; gives its URL, but for the password."""
+        """Have a database ask its owner, a new role, for a password; return its URL, but for the password."""
         name = url.partition("@/")[2].partition("?")[0]
         with self._admin.connect() as connection:
             connection.exec_driver_sql(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'")

@@ -150,7 +150,7 @@ class LedgerCut(LedgerError):
     """The ledger's server ended a connection or takes none; it may be back soon, as after a restart."""
 
     undone = False
-    """Whether nothing was surely written: only a commit without an answer leaves that open."""
+    """Whether certainly nothing was written; only a commit without an answer leaves that open."""
 
 
 class SourceError(RiskAlertsError):

@@ -41,7 +41,7 @@ def sqlite_engine(url: URL) -> Engine:
 
 
 def switch_to_wal(engine: Engine) -> None:
-    """Have readers never wait for the writer; the database itself keeps the mode, unless it is a copy.
+    """Let readers never wait for the writer; the database file keeps the mode, unless it is a copy.
 
     The one statement that ignores the busy timeout while another process opens the same new ledger.
     """

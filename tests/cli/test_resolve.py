@@ -20,7 +20,7 @@ ONE = ["--month", MONTH.isoformat(), "--account", "A-1"]
 
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """Give the command's ledger, with two unconfirmed alerts in it."""
+    """Yield the command's ledger, with two unconfirmed alerts in it."""
     url = f"sqlite:///{tmp_path}/ledger.db"
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setenv("COLUMNS", "80")

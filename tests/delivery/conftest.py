@@ -19,19 +19,19 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def slack() -> Iterator[HostileSlack]:
-    """Give a Slack that answers as a test scripts it."""
+    """Yield a Slack that answers as a test scripts it."""
     with HostileSlack() as server:
         yield server
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Give a place for a ledger."""
+    """Return a place for a ledger."""
     return tmp_path / "ledger.db"
 
 
 @pytest.fixture
 def ledger(path: Path) -> Iterator[Ledger]:
-    """Give a new ledger."""
+    """Yield a new ledger."""
     with new_ledger(path) as opened:
         yield opened

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from core.domain import Decision, Resolution
 from core.ledger import Ledger, LedgerCollector
-from core.run import open_run
+from core.run import RunContext, open_run
 from tasks.notify_support import notify_support
 from tests.delivery.world import MONTH, NOW, REQUEST, begin, deliver, key, look, routed, settings
 from tests.slack.hostile import HostileSlack, answer, silence
@@ -52,7 +52,7 @@ def test_each_type_that_a_dead_run_claimed_is_unconfirmed(ledger: Ledger) -> Non
 
 
 def test_each_type_is_in_the_notification_and_the_metrics(ledger: Ledger, path: Path) -> None:
-    with open_run("run", REQUEST, settings("http://127.0.0.1:9", path), ledger, None) as run:
+    with open_run(RunContext("run", REQUEST, settings("http://127.0.0.1:9", path), ledger)) as run:
         begin(ledger, "other", [routed("A-1", None), routed("A-1", None, OURS)])
         notify_support.fn(run)
     message = ledger.history.run("run").support_message

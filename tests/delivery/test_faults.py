@@ -28,7 +28,7 @@ OK = answer(200, "ok")
 
 
 def seen(slack: HostileSlack) -> set[str]:
-    """Give the accounts of the requests that Slack got, each of them once."""
+    """Return the accounts of the requests that Slack got, each of them once."""
     found = accounts(request.message["text"] for request in slack.requests)
     assert len(found) == len(set(found))
     return set(found)

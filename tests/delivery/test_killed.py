@@ -38,7 +38,7 @@ class Driver:
         )
 
     def start(self, job: dict[str, object]) -> int:
-        """Start a job; gives the id of its process."""
+        """Start a job; return the id of its process."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
@@ -52,7 +52,7 @@ class Driver:
 
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Driver]:
-    """Give a driver that has already imported everything."""
+    """Yield a driver that has already imported everything."""
     started = Driver()
     yield started
     assert started.process.stdin is not None

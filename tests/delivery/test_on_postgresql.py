@@ -23,20 +23,20 @@ from tests.slack.hostile import HostileSlack, answer, slowly
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[Server]:
-    """Give a real server."""
+    """Yield a real server."""
     with server() as running:
         yield running
 
 
 @pytest.fixture
 def database_url(postgresql: Server) -> str:
-    """Give an empty database."""
+    """Return an empty database."""
     return postgresql.new_database()
 
 
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
-    """Give a ledger with nothing in it."""
+    """Yield a ledger with nothing in it."""
     opened = Ledger(Database(database_url))
     yield opened
     opened.close()
@@ -44,7 +44,7 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 
 @pytest.fixture(scope="module")
 def drivers() -> Iterator[list[Driver]]:
-    """Give two processes that have already imported everything."""
+    """Yield two processes that have already imported everything."""
     started = [Driver(), Driver()]
     yield started
     for driver in started:

@@ -11,7 +11,7 @@ REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}
 
 
 def alert(region: str | None) -> Alert:
-    """Give an alert of a region."""
+    """Return an alert of a region."""
     return Alert("A-1", "Acme", region, None, None, None, 1, MONTH, "at_risk")
 
 

@@ -40,7 +40,7 @@ OK = answer(200, "ok")
 
 
 def seen(slack: HostileSlack, path: str | None = None) -> list[str]:
-    """Give the accounts of the requests that Slack got, oldest first."""
+    """Return the accounts of the requests that Slack got, oldest first."""
     requests = slack.requests if path is None else slack.received(path)
     return accounts(request.message["text"] for request in requests)
 
@@ -209,7 +209,7 @@ def test_a_channel_that_refuses_all_is_asked_once_and_its_rest_has_that_reason(
 
 
 def title(status: int) -> str:
-    """Give the words of a status."""
+    """Return the words of a status."""
     return {403: "Forbidden", 404: "Not Found", 410: "Gone"}[status]
 
 
@@ -241,7 +241,7 @@ class TimedPacer(Pacer):
 
 @pytest.fixture
 def pacers(slack: HostileSlack, monkeypatch: pytest.MonkeyPatch) -> list[TimedPacer]:
-    """Give the pacers of the lanes, which come with the lanes."""
+    """Return the pacers of the lanes, which come with the lanes."""
     made: list[TimedPacer] = []
     monkeypatch.setattr(TimedPacer, "made", made)
     monkeypatch.setattr(TimedPacer, "slack", slack, raising=False)

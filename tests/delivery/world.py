@@ -77,7 +77,7 @@ def _empty() -> bytes:
 
 @contextmanager
 def new_ledger(path: Path) -> Iterator[Ledger]:
-    """Give an empty ledger at a place; copied, for making each anew takes most of a short test."""
+    """Yield an empty ledger at a place; copied, for making each anew takes most of a short test."""
     path.write_bytes(_empty())
     opened = open_at(path)
     yield opened
@@ -94,14 +94,14 @@ def begin(
     dry_run: bool = False,
     retry_unconfirmed: bool = False,
 ) -> list[RoutedAlert]:
-    """Begin and plan a run; gives what it may send."""
+    """Begin and plan a run; return what it may send."""
     request = RunRequest("file:///source.parquet", month, dry_run, retry_unconfirmed)
     ledger.begin_run(run_id, request, owner, None, NOW)
     return ledger.plan(run_id, assessment(alerts), alerts, 0, NOW)
 
 
 def settings(url: str, ledger: Path | str, **values: Any) -> Settings:
-    """Give settings for a mock Slack that is not to be waited for; the ledger by its file or URL."""
+    """Return settings for a mock Slack that is not to be waited for; the ledger by its file or URL."""
     quick: dict[str, Any] = {
         "slack_webhook_base_url": url,
         "database_url": ledger if isinstance(ledger, str) else f"sqlite:///{ledger}",
@@ -155,7 +155,7 @@ def stop_when(
     *,
     times: int = 1,
 ) -> float:
-    """Cancel the run `run-1`, once or more often, as soon as something is true; gives how long it took."""
+    """Cancel the run `run-1`, once or more often, as soon as something is true; return how long it took."""
 
     async def run() -> float:
         task = asyncio.create_task(send_in_a_run(ledger, alerts, chosen, "run-1"))
@@ -212,7 +212,7 @@ def execute(path: Path, script: str) -> None:
 
 
 def outcomes(path: Path) -> dict[str, tuple[str, str | None]]:
-    """Give status and reason on record of each account of the month."""
+    """Return status and reason on record of each account of the month."""
     rows = query(
         path, "SELECT account_id, status, reason FROM alert_outcomes WHERE month = ?", MONTH.isoformat()
     )
@@ -221,5 +221,5 @@ def outcomes(path: Path) -> dict[str, tuple[str, str | None]]:
 
 
 def accounts(texts: Iterable[str]) -> list[str]:
-    """Give the account ids that messages name in their first line."""
+    """Return the account ids that messages name in their first line."""
     return [text.splitlines()[0].rpartition("(")[2].removesuffix(")") for text in texts]

@@ -28,7 +28,7 @@ from tests.delivery.world import NOW, key, routed
 
 
 def on_record(status: OutcomeStatus) -> Outcome:
-    """Give an outcome of another run."""
+    """Return an outcome of another run."""
     sent_at = NOW if status is OutcomeStatus.SENT else None
     return Outcome(status, "old-channel", "why", "because", 2, "other-run", sent_at)
 

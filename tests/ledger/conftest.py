@@ -21,32 +21,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def backend() -> str:
-    """Say which database holds the ledger."""
+    """Return which database holds the ledger."""
     return "sqlite"
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
-    """Give a real server."""
+    """Yield a real server."""
     with server() as running:
         yield running
 
 
 @pytest.fixture
 def postgresql_url(postgresql: Server) -> str:
-    """Give a new, empty database on a real server."""
+    """Return a new, empty database on a real server."""
     return postgresql.new_database()
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Give a place for a ledger."""
+    """Return a place for a ledger."""
     return tmp_path / "ledger.db"
 
 
 @pytest.fixture
 def ledger(path: Path, backend: str, request: pytest.FixtureRequest) -> Iterator[Ledger]:
-    """Give a new ledger."""
+    """Yield a new ledger."""
     if backend == "sqlite":
         with new_ledger(path) as opened:
             yield opened

@@ -261,7 +261,7 @@ def as_somebody_else() -> Iterator[None]:
 
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Path:
-    """Give a folder that anyone may enter."""
+    """Return a folder that anyone may enter."""
     for folder in (tmp_path, *tmp_path.parents[:4]):
         if folder.name.startswith(("test_", "pytest-", "popen-")):
             folder.chmod(0o755)

@@ -26,7 +26,7 @@ def migrate(path: Path, step: Callable[[Config, str], None], revision: str) -> N
 
 
 def tables(path: Path) -> set[str]:
-    """Give the names of all tables."""
+    """Return the names of all tables."""
     return {name for (name,) in query(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 

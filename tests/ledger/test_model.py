@@ -73,7 +73,7 @@ class ModelRun:
     """What `plan` gave to send and the process has not tried to claim."""
 
     def owner(self) -> ProcessIdentity:
-        """Give its process."""
+        """Return its process."""
         return ProcessIdentity("here", self.pid, "now")
 
 

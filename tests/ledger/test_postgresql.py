@@ -163,7 +163,7 @@ def test_a_ledger_of_a_newer_version_and_somebody_elses_tables_are_refused(postg
 
 
 def refusal(url: str) -> str:
-    """Give the one line that says why a ledger can't be opened."""
+    """Return the one line that says why a ledger can't be opened."""
     began = time.monotonic()
     with pytest.raises(LedgerError) as caught:
         Database(url).close()

@@ -32,7 +32,7 @@ def decide(ledger: Ledger, account_id: str, decision: Decision, by: str = "ana",
 
 
 def leave_unconfirmed(ledger: Ledger, run_id: str, alerts: Sequence[RoutedAlert]) -> None:
-    """Have a run die after it claimed these alerts."""
+    """Close a run after it claimed these alerts."""
     begin(ledger, run_id, alerts)
     for item in alerts:
         assert ledger.claim(run_id, item, NOW).status is AlertStatus.SENDING
@@ -40,13 +40,13 @@ def leave_unconfirmed(ledger: Ledger, run_id: str, alerts: Sequence[RoutedAlert]
 
 
 def status(ledger: Ledger, account_id: str) -> tuple[str, str | None]:
-    """Give status and reason on record."""
+    """Return status and reason on record."""
     found = ledger.history.outcome(MONTH, key(account_id))
     return found.status, found.reason
 
 
 def answered(account_id: str, status: AlertStatus) -> Delivery:
-    """Give what Slack's answer makes of an alert."""
+    """Return what Slack's answer makes of an alert."""
     return Delivery(key(account_id), status, "amer", attempts=1, sent_at=LATER if status == "sent" else None)
 
 

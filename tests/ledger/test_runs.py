@@ -56,7 +56,7 @@ class Stop(BaseException):
 
 
 def raise_in_a_run(ledger: Ledger, fault: BaseException) -> None:
-    """Have a run end with a fault."""
+    """End a run with a fault."""
     with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
         raise fault
 

@@ -10,7 +10,7 @@ from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, begin, key, routed
 
 
 def at(minute: int) -> datetime:
-    """Give an instant."""
+    """Return an instant."""
     return NOW + timedelta(minutes=minute)
 
 
@@ -73,7 +73,7 @@ def test_outcomes_are_counted_by_what_became_of_them(ledger: Ledger) -> None:
 
 
 def gauges(statistics: LedgerStatistics | None) -> dict[tuple[str, ...], float]:
-    """Give what a scrape has of it: by name, and by the value of the one label, if any."""
+    """Return what a scrape has of it: by name, and by the value of the one label, if any."""
     registry = CollectorRegistry()
     registry.register(LedgerCollector(statistics))
     return {

@@ -74,7 +74,7 @@ class Mailbox:
 
 @contextmanager
 def mail_server(mailbox: Mailbox, **options: Any) -> Iterator[Settings]:
-    """Run a mail server; gives settings that point to it."""
+    """Run a mail server; return settings that point to it."""
     controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **options)
     controller.start()
     try:
@@ -85,7 +85,7 @@ def mail_server(mailbox: Mailbox, **options: Any) -> Iterator[Settings]:
 
 @contextmanager
 def socket_server(talk: Callable[[socket.socket, threading.Event], None]) -> Iterator[Settings]:
-    """Talk to one client however one likes, until it goes or the event is set; gives settings."""
+    """Talk to one client however one likes, until it goes or the event is set; return settings."""
     over = threading.Event()
 
     def serve() -> None:
@@ -104,7 +104,7 @@ def socket_server(talk: Callable[[socket.socket, threading.Event], None]) -> Ite
 
 
 def free_port() -> int:
-    """Give a port that nothing listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -112,12 +112,12 @@ def free_port() -> int:
 
 
 def smtp_settings(port: int, **values: Any) -> Settings:
-    """Give settings for a mail server on this machine."""
+    """Return settings for a mail server on this machine."""
     return Settings(smtp_host="127.0.0.1", smtp_port=port, support_email=ADDRESS, **values)
 
 
 def self_signed(folder: Path, address: str = "127.0.0.1") -> tuple[ssl.SSLContext, Path]:
-    """Make a certificate for an address that nobody has signed; gives a server's context and the file."""
+    """Make a certificate for an address that nobody has signed; return a server's context and the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a mail server")])
     now = datetime.now(UTC)

@@ -43,7 +43,7 @@ class Logins:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a mail take two seconds at most, and an answer half a one."""
+    """Limit a mail to two seconds, and an answer to half a second."""
     monkeypatch.setattr(mail, "IDLE_SECONDS", 0.5)
     monkeypatch.setattr(mail, "TOTAL_SECONDS", 2)
 
@@ -395,7 +395,7 @@ def test_a_server_that_does_not_read_is_given_up() -> None:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    """Give a server's TLS and its certificate, which nobody trusts yet."""
+    """Return a server's TLS and its certificate, which nobody trusts yet."""
     return self_signed(tmp_path)
 
 

@@ -48,26 +48,26 @@ LOGGED = Settings(smtp_host=None)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Give a place for a ledger."""
+    """Return a place for a ledger."""
     return tmp_path / "ledger.db"
 
 
 @pytest.fixture
 def ledger(path: Path) -> Iterator[Ledger]:
-    """Give a new ledger."""
+    """Yield a new ledger."""
     with new_ledger(path) as opened:
         yield opened
 
 
 @pytest.fixture
 def mailbox() -> Mailbox:
-    """Give support's mailbox."""
+    """Return support's mailbox."""
     return Mailbox()
 
 
 @pytest.fixture
 def smtp(mailbox: Mailbox) -> Iterator[Settings]:
-    """Give settings that lead to the mailbox."""
+    """Yield settings that lead to the mailbox."""
     with mail_server(mailbox) as settings:
         yield settings
 
@@ -94,7 +94,7 @@ def run(
 
 
 def listed(mailbox: Mailbox) -> list[list[str]]:
-    """Give the accounts that each mail names."""
+    """Return the accounts that each mail names."""
     return [
         [line.rpartition("(")[2][:-1] for line in body.splitlines() if line.startswith("Name of ")]
         for body in mailbox.bodies
