@@ -2,17 +2,25 @@
 
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from core.domain import Decision, Resolution
 from core.ledger import Ledger, LedgerCollector
 from core.run import RunContext, open_run
+from core.slack import WORDS, AlertWords
 from tasks.notify_support import notify_support
 from tests.delivery.world import MONTH, NOW, REQUEST, begin, deliver, key, look, routed, settings
 from tests.slack.hostile import HostileSlack, answer, silence
 
-OURS = "of the tests"
+OURS = "of_the_tests"
 BOTH = [routed("A-1"), routed("A-1", alert_type=OURS)]
+
+
+@pytest.fixture(autouse=True)
+def _words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the type its words."""
+    monkeypatch.setitem(WORDS, OURS, AlertWords("Of the tests: {name} ({id})", "For: {months}"))
 
 
 def results(ledger: Ledger, run_id: str) -> dict[str, str]:

@@ -33,7 +33,7 @@ from core.domain import (
 from core.ledger import ProcessIdentity
 from tests.delivery.world import MONTH, NOW, OTHER_MONTH, assessment, key, open_at, query, routed
 
-KEYS = (key("A-1"), key("A-1", "recovered"), key("A-2"), key("A-3", "of the tests"))
+KEYS = (key("A-1"), key("A-1", "recovered"), key("A-2"), key("A-3", "of_the_tests"))
 """One account has alerts of two types, and one type is known to the tests alone."""
 BELOW = 2
 
