@@ -16,11 +16,11 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from core.domain import AlertStatus, Delivery, Interrupted, LedgerError, RoutedAlert
+from core.domain import AlertStatus, Delivery, Interrupted, LedgerError, RoutedAlert, Verdict
 from core.metrics import count_delivery
 from core.run import RunContext, utc_now
 from core.runtime import one_line
-from core.slack import Answer, Pacer, SlackWebhooks, Verdict, build_message, post_with_retries
+from core.slack import Answer, Pacer, SlackWebhooks, build_message, post_with_retries
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Lane:
                 raise Stopping
             attempts += 1
             answer = await self._slack.post(channel, message)
-            count_delivery(answer)
+            count_delivery(answer.label)
             if answer.retry_after and answer.retry_after <= longest:
                 # It is for the whole channel: after the last try, the next message waits too.
                 self._pacer.hold(answer.retry_after)

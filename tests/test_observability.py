@@ -13,9 +13,9 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.domain import OutcomeStatus, RunStatus
+from core.domain import METRIC_LABELS, OutcomeStatus, RunStatus
 from core.ledger import LedgerCollector, LedgerStatistics
-from core.metrics import ANSWERS, PROCESS, STEPS
+from core.metrics import PROCESS, STEPS
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "examples" / "alerts.yml"
@@ -121,7 +121,7 @@ def test_each_metric_of_ours_is_on_the_operations_page(exposed: dict[str, set[tu
 def test_labels_are_few_and_known_beforehand(exposed: dict[str, set[tuple[str, str]]]) -> None:
     labels = {label for name, found in exposed.items() if name.startswith("risk_") for label in found}
     known = {("status", status) for status in (*RunStatus, *OutcomeStatus)} | {("alert_type", "at_risk")}
-    known |= {("step", step) for step in STEPS} | {("answer", answer) for answer in ANSWERS}
+    known |= {("step", step) for step in STEPS} | {("answer", answer) for answer in METRIC_LABELS}
     assert {(label, value) for label, value in labels if label != "le"} == known
 
 

@@ -3,19 +3,23 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from core.domain.alerts import AlertStatus
 
 __all__ = [
     "CHANNEL_WIDE",
+    "METRIC_LABELS",
     "PROCESS_DIED",
     "REASONS",
     "RETRIED",
     "RETRY_OF_UNCONFIRMED",
     "UNKNOWN_REGION",
     "Reason",
+    "Verdict",
     "advice",
+    "metric_label",
     "open_by_reason",
 ]
 
@@ -25,6 +29,20 @@ RETRY_OF_UNCONFIRMED = "retry_of_unconfirmed"
 
 _AGAIN = "then run the month again"
 _LOOK = "it may have been posted: look in the channel for it, then resolve it"
+
+
+class Verdict(StrEnum):
+    """What an answer, or its absence, says about a message."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    """Not delivered; another attempt may succeed."""
+    REFUSED = "refused"
+    """Not delivered, and no attempt will succeed; another message may."""
+    CHANNEL_REFUSED = "channel_refused"
+    """Not delivered, and Slack refuses every message of the destination."""
+    UNCONFIRMED = "unconfirmed"
+    """May have been delivered: the request had left, and no usable answer came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +121,16 @@ REASONS = {
 
 RETRIED = tuple(code for code, reason in REASONS.items() if reason.retried)
 CHANNEL_WIDE = frozenset(code for code, reason in REASONS.items() if reason.channel_wide)
+METRIC_LABELS = (*RETRIED, *(verdict.value for verdict in Verdict if verdict is not Verdict.RETRY))
+"""The labels of the metric of deliveries: an answer that is worth a retry counts by its reason."""
+
+
+def metric_label(verdict: Verdict, reason: str | None) -> str:
+    """Return the label of an answer in the metric of deliveries.
+
+    Slack's own words are no labels: their number has no bound.
+    """
+    return reason if verdict is Verdict.RETRY and reason in RETRIED else verdict.value
 
 
 def advice(reason: str | None, status: AlertStatus) -> str:

@@ -4,7 +4,7 @@ from core.slack.client import SlackWebhooks
 from core.slack.message import WORDS, AlertWords, build_message, details_url
 from core.slack.pacing import Pacer, Sleep
 from core.slack.retry import post_with_retries
-from core.slack.verdicts import Answer, Verdict, judge, judge_failure
+from core.slack.verdicts import Answer, judge, judge_failure
 
 __all__ = [
     "WORDS",
@@ -13,7 +13,6 @@ __all__ = [
     "Pacer",
     "SlackWebhooks",
     "Sleep",
-    "Verdict",
     "build_message",
     "details_url",
     "judge",

@@ -6,9 +6,10 @@ from dataclasses import replace
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
 from tenacity.wait import wait_base, wait_exponential_jitter
 
+from core.domain import Verdict
 from core.settings import Settings
 from core.slack.pacing import Sleep
-from core.slack.verdicts import Answer, Verdict
+from core.slack.verdicts import Answer
 
 BACKOFF_MAX_SECONDS = 30.0
 

@@ -10,30 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
 import httpx
 
-from core.domain import CHANNEL_WIDE
+from core.domain import CHANNEL_WIDE, Verdict, metric_label
 from core.redaction import redact
 
 ERROR_MAX = 300
-
-
-class Verdict(StrEnum):
-    """What an answer, or its absence, says about a message."""
-
-    DELIVERED = "delivered"
-    RETRY = "retry"
-    """Not delivered; another attempt may succeed."""
-    REFUSED = "refused"
-    """Not delivered, and no attempt will succeed; another message may."""
-    CHANNEL_REFUSED = "channel_refused"
-    """Not delivered, and Slack refuses every message of the destination."""
-    UNCONFIRMED = "unconfirmed"
-    """May have been delivered: the request had left, and no usable answer came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +32,11 @@ class Answer:
     reason: str | None = None
     error: str | None = None
     retry_after: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The label of the answer in the metric of deliveries."""
+        return metric_label(self.verdict, self.reason)
 
 
 CHANNEL_WIDE_STATUSES = frozenset({401, 403, 404, 410})

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api import service as api_service
-from core import liveness
+from core.ledger import liveness
 from tests.conftest import Serve
 from tests.service import MONTH, Service, row, write_source
 from tests.slack.hostile import HostileSlack, answer

@@ -7,8 +7,9 @@ import httpx
 import pytest
 
 from core import redaction
+from core.domain import Verdict
 from core.redaction import protect
-from core.slack import Verdict, judge, judge_failure
+from core.slack import judge, judge_failure
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 

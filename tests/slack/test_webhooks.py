@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from core.domain import SlackNotConfigured
+from core.domain import SlackNotConfigured, Verdict
 from core.settings import Settings
-from core.slack import Answer, SlackWebhooks, Verdict
+from core.slack import Answer, SlackWebhooks
 from tests.slack.hostile import HostileSlack, Reply, answer, raw, reset, silence, slowly, trickle
 
 SECRET = "T000-B000-s3cret"

@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import AuthResult
 
-from core import mail
 from core.domain import NotificationStatus, SupportMessage
-from core.mail import MailError, send_mail
 from core.redaction import protect
-from tasks.notify_support import notify
+from core.support import MailError, mail, notify, send_mail
 from tests.support.servers import (
     Mailbox,
     free_port,

@@ -9,7 +9,7 @@ import pytest
 from core.domain import UNKNOWN_REGION, AlertStatus, NotificationStatus, RunRequest, SupportMessage
 from core.ledger import AlertView
 from core.settings import Settings
-from tasks.notify_support import compose, notify
+from core.support import compose, notify
 from tests.support.servers import Mailbox, mail_server
 
 MONTH = date(2026, 1, 1)

@@ -1,0 +1,117 @@
+"""The notification: one list of all that is open in the month, as a mail or in the log."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from core.domain import (
+    UNKNOWN_REGION,
+    AlertStatus,
+    NotificationStatus,
+    RunRequest,
+    SupportMessage,
+    open_by_reason,
+)
+from core.redaction import redact
+from core.runtime import at_risk_for, money, one_line
+from core.settings import Settings
+from core.support.mail import MailError, send_mail
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationResult:
+    """How the notification went, and what went wrong when it failed."""
+
+    status: NotificationStatus
+    error: str | None = None
+
+
+class OpenAlert(Protocol):
+    """What the notification says of an alert."""
+
+    account_id: str
+    account_name: str
+    account_region: str | None
+    alert_type: str
+    arr: int | None
+    duration_months: int
+    risk_start_month: date
+    channel: str | None
+    status: AlertStatus
+    reason: str | None
+    error: str | None
+
+
+def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
+    """Mail the notification, or log it when there is no mail server; never raise for a mail that fails."""
+    if settings.smtp_host is None:
+        logger.warning("To %s: %s\n%s", settings.support_email, message.subject, message.body)
+        return NotificationResult(NotificationStatus.LOGGED)
+    try:
+        send_mail(settings, message)
+    except MailError as error:
+        logger.error("Support notification: %s", error)  # noqa: TRY400  its text says it all
+        return NotificationResult(NotificationStatus.FAILED, str(error))
+    logger.info("Support notification sent to %s: %s", settings.support_email, message.subject)
+    return NotificationResult(NotificationStatus.SENT)
+
+
+def compose(run_id: str, request: RunRequest, alerts: Sequence[OpenAlert]) -> SupportMessage | None:
+    """Return the notification of the month's open alerts, all of them, or None when none is open."""
+    groups = [(*group, _section_of(group[2][0])) for group in open_by_reason(alerts)]
+    if not groups:
+        return None
+    groups.sort(key=lambda group: _SECTIONS.index(group[3]))
+    run = [("Run", run_id), ("Month", request.month.isoformat()), ("Source", redact(request.source_uri))]
+    parts = ["Account risk alerts that are not confirmed in Slack.", _aligned(run, indent="")]
+    for reason, advice, those, section in groups:
+        title = section.upper() if section == _SECTIONS[0] else f"{section.upper()}: {one_line(reason)}"
+        parts.append(f"{title} ({len(those)})\n{advice[0].upper()}{advice[1:]}.")
+        parts += [_entry(alert) for alert in those]
+    numbers = {name: sum(len(group[2]) for group in groups if group[3] == name) for name in _SECTIONS}
+    summary = ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
+    return SupportMessage(
+        subject=f"Account risk alerts {request.month:%Y-%m}: {summary}", body="\n\n".join(parts) + "\n"
+    )
+
+
+_SECTIONS = ("unknown region", "failed", "unconfirmed")
+"""In this order."""
+
+
+def _section_of(alert: OpenAlert) -> str:
+    if alert.status is AlertStatus.UNCONFIRMED:
+        return "unconfirmed"
+    return "unknown region" if alert.reason == UNKNOWN_REGION else "failed"
+
+
+def _entry(alert: OpenAlert) -> str:
+    """Return one alert: a line that names it and short lines below, which fit on a phone."""
+    facts: list[tuple[str, str | None]] = [
+        ("Alert", alert.alert_type),
+        ("Region", _region(alert.account_region)),
+        ("ARR", money(alert.arr)),
+        ("At risk", at_risk_for(alert.duration_months, alert.risk_start_month)),
+    ]
+    if alert.reason != UNKNOWN_REGION:
+        facts += [
+            ("Channel", alert.channel),
+            ("Error", None if alert.error is None else redact(alert.error)),
+        ]
+    shown = [(label, value) for label, value in facts if value is not None]
+    return f"{one_line(alert.account_name)} ({one_line(alert.account_id)})\n{_aligned(shown, indent='  ')}"
+
+
+def _region(region: str | None) -> str:
+    """Return a region as given, in quotes: a stray blank may be what is wrong with it."""
+    if region is None:
+        return "null"
+    return f'"{region}"' if region else "empty"
+
+
+def _aligned(facts: Iterable[tuple[str, str]], *, indent: str) -> str:
+    return "\n".join(f"{indent}{label + ':':<9}{one_line(value)}" for label, value in facts)
