@@ -6,7 +6,7 @@ from threading import BoundedSemaphore
 from typing import TypeVar
 
 from core.domain import TooManyRuns
-from core.logs import current_request_id, logged_for
+from core.runtime import current_request_id, logged_for
 
 T = TypeVar("T")
 

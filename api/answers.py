@@ -6,7 +6,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.logs import current_request_id
+from core.runtime import current_request_id
 
 REQUEST_ID = "X-Request-ID"
 

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from core.domain import SettingsError
-from core.settings import load_settings
+from core.runtime import load_settings
 from flows.arguments import exit_with
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from core.domain import LedgerError
 from core.ledger import open_ledger, warning_about
 from core.run import utc_now
-from core.settings import Settings
+from core.runtime import Settings
 
 CHECK_SECONDS = 2
 """The longest that a health check waits for the ledger; container runtimes give up after a few seconds."""

@@ -7,8 +7,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, gener
 
 from core.domain import LedgerError
 from core.ledger import LedgerCollector, LedgerStatistics, open_ledger
-from core.metrics import PROCESS
-from core.settings import Settings
+from core.runtime import PROCESS, Settings
 
 LEDGER_SECONDS = 3
 """The longest that a scrape waits for the ledger; Prometheus itself gives up after 10 s by default."""

@@ -14,7 +14,7 @@ from starlette.routing import Match
 
 from api.pages.rendering import page, wants_page
 from core.domain import RiskAlertsError
-from core.redaction import redact
+from core.runtime import redact
 
 logger = logging.getLogger(__name__)
 

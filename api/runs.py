@@ -14,7 +14,7 @@ from api.problems import responses
 from core.domain import AlertStatus, RunRequest, RunStatus
 from core.ledger import AlertPage, History, PreviewView, RunPage, RunView, open_ledger
 from core.run import new_run_id, prepare_run
-from core.settings import Settings
+from core.runtime import Settings
 from flows.preview import preview
 from flows.start import AcceptedRun, run_month
 

@@ -22,10 +22,8 @@ from api.pages import routes
 from api.problems import Problem, answer_with_problems, responses
 from core.domain import LedgerError
 from core.ledger import is_dead, open_ledger, wait_for_heartbeats
-from core.logs import configure_logs
 from core.run import utc_now
-from core.settings import Settings
-from core.stopping import process_stop, stopped_by_signals
+from core.runtime import Settings, configure_logs, process_stop, stopped_by_signals
 from flows.prefect_engine import drain
 
 WAITING_FOR_EACH = 3

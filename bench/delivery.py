@@ -40,7 +40,7 @@ from rich.table import Table
 from core.domain import DEFAULT_ALERT_TYPE, Alert, Assessment, Found, RoutedAlert, RunRequest, Scan
 from core.ledger import Ledger, open_ledger
 from core.run import RunContext, new_run_id, open_run
-from core.settings import Settings
+from core.runtime import Settings
 from core.slack import build_message
 from tasks.send import send
 

@@ -19,12 +19,7 @@ from core.domain import (
     SourceSchemeUnsupported,
 )
 from core.ledger import Ledger, is_dead, kept_alive, open_ledger, this_process, wait_for_heartbeats
-from core.logs import logged_as
-from core.metrics import count_rows_scanned
-from core.progress import Progress
-from core.redaction import redact
-from core.settings import Settings
-from core.stopping import StopSignal, process_stop
+from core.runtime import Progress, Settings, StopSignal, count_rows_scanned, logged_as, process_stop, redact
 from core.storage.location import parse_source
 
 TOLD_TO_STOP = "The run was told to stop before it was over; run the month again"

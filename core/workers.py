@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
-from core.stopping import wait_for
+from core.runtime import wait_for
 
 DECODERS = min(len(os.sched_getaffinity(0)), 4)
 """How many may be decoded at once: each needs a processor, and memory for a batch of rows."""

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core.settings import CONFIG_FILE, Settings  # noqa: E402  # found once the checkout is on the path
+from core.runtime import CONFIG_FILE, Settings  # noqa: E402  # found once the checkout is on the path
 from examples.make_sample import write_sample  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
 

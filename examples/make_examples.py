@@ -30,7 +30,7 @@ import uvicorn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core.settings import CONFIG_FILE, Settings, load_settings  # noqa: E402  # found on the path from here
+from core.runtime import CONFIG_FILE, Settings, load_settings  # noqa: E402  # found on the path from here
 from examples.make_sample import sample_table  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
 

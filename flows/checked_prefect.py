@@ -18,9 +18,14 @@ from pydantic import ValidationError
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
 from core.domain import SettingsError
-from core.environment import check_certificate_files, check_certificates, clean_variables, prepare_proxies
-from core.settings import in_words
-from core.urls import check_http_url
+from core.runtime import (
+    check_certificate_files,
+    check_certificates,
+    check_http_url,
+    clean_variables,
+    in_words,
+    prepare_proxies,
+)
 from flows.arguments import exit_with
 
 DEFAULTS = {

@@ -11,11 +11,8 @@ from rich.console import Console
 
 from core.domain import InvalidRequest, RiskAlertsError, RunNotFound, RunRequest, RunStatus, SettingsError
 from core.ledger import open_ledger
-from core.logs import configure_logs
-from core.progress import Progress
 from core.run import new_run_id, prepare_run
-from core.settings import Settings, load_settings
-from core.stopping import process_stop, stopped_by_signals
+from core.runtime import Progress, Settings, configure_logs, load_settings, process_stop, stopped_by_signals
 from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, month_argument
 from flows.console_progress import shown_progress
 from flows.console_report import print_report

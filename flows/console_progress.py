@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.domain import AlertStatus
-from core.progress import ChannelProgress, Progress, settled_of_all
-from core.runtime import one_line
+from core.runtime import ChannelProgress, Progress, one_line, settled_of_all
 
 SECONDS = 0.25
 MOST_CHANNELS = 12

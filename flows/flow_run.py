@@ -9,9 +9,8 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import deployment, flow_run
 
 from core.domain import InvalidRequest, RunRequest, check_month
-from core.redaction import redact
 from core.run import RunContext, prepare_run
-from core.settings import load_settings
+from core.runtime import load_settings, redact
 from flows.prefect_engine import begin_prepared
 from flows.prefect_logs import show_logs_in_ui
 

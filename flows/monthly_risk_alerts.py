@@ -2,8 +2,8 @@
 
 from datetime import date
 
-from core.metrics import timed_step
 from core.run import RunContext, open_run
+from core.runtime import timed_step
 
 from flows.checked_prefect import flow  # isort: skip  # first: it ends a process that Prefect can't start in
 from flows.artifacts import publish_report

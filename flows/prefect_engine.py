@@ -27,10 +27,8 @@ from prefect.settings import get_current_settings, temporary_settings
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from core.domain import OrchestratorUnreachable
-from core.redaction import redact
 from core.run import RunContext
-from core.runtime import one_line
-from core.urls import host_of
+from core.runtime import host_of, one_line, redact
 from flows.prefect_logs import keep_prefect_quiet
 
 PROBE_SECONDS = 8

@@ -4,7 +4,7 @@ import logging
 
 from prefect.logging.handlers import APILogHandler
 
-from core.redaction import RedactingFilter
+from core.runtime import RedactingFilter
 
 
 def keep_prefect_quiet() -> None:

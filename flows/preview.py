@@ -14,7 +14,7 @@ from core.domain import (
     total,
 )
 from core.ledger import PreviewAlertView, PreviewView, WarningView, open_ledger
-from core.settings import Settings
+from core.runtime import Settings
 from core.slack import build_message, details_url
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe

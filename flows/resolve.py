@@ -21,8 +21,7 @@ from core.domain import (
 )
 from core.ledger import OutcomePage, OutcomeView, open_ledger
 from core.run import utc_now
-from core.runtime import one_line
-from core.settings import load_settings
+from core.runtime import load_settings, one_line
 from flows.arguments import CALLED_WRONGLY, FAILED, SUCCEEDED, checked_by, month_argument
 from flows.streams import protect_streams
 

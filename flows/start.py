@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from core.domain import RiskAlertsError, RunRequest
 from core.ledger import this_process
 from core.run import RunContext, prepare_run, utc_now
-from core.settings import Settings
+from core.runtime import Settings
 from flows.monthly_risk_alerts import monthly_risk_alerts, work_through
 from flows.prefect_engine import configured_api, run_with_prefect
 

@@ -7,8 +7,8 @@ from typing import ParamSpec, TypeVar
 from prefect import Task
 from prefect.utilities.annotations import quote
 
-from core.metrics import timed_step
 from core.run import RunContext
+from core.runtime import timed_step
 
 P = ParamSpec("P")
 T = TypeVar("T")

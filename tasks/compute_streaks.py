@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from core.domain import DEFAULT_ALERT_TYPE, Alert, Assessment, Found, RunWarning, Scan, months_before
-from core.settings import Settings
+from core.runtime import Settings
 from core.window import Window, month_before, passes_threshold
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from core.domain import SourceInvalid
 from core.parquet import AT_RISK_ROWS, HISTORY_ROWS, TIMES, AccountFile, MonthPart, RowGroup, instant
-from core.settings import Settings
-from core.stopping import wait_for
+from core.runtime import Settings, wait_for
 from core.storage import Source, open_uri
 from core.window import DETAILS, ROWS, Window, month_before, passes_threshold
 from core.workers import Workers

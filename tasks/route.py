@@ -7,7 +7,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from core.domain import UNKNOWN_REGION, Alert, RoutedAlert
-from core.settings import Settings
+from core.runtime import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from core.domain import AlertStatus, Delivery, Interrupted, LedgerError, RoutedAlert, Verdict
-from core.metrics import count_delivery
 from core.run import RunContext, utc_now
-from core.runtime import one_line
+from core.runtime import count_delivery, one_line
 from core.slack import Answer, Pacer, SlackWebhooks, build_message, post_with_retries
 
 logger = logging.getLogger(__name__)

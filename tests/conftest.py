@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import CONFIG_FILE, Settings
+from core.runtime import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
 from tests.prefect_homes import NewHome, new_homes, prefect_server
 from tests.service import Service, served, write_source

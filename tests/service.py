@@ -181,8 +181,7 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415
 
     from api.service import create_app  # noqa: PLC0415
-    from core import redaction  # noqa: PLC0415
-    from core.settings import load_settings  # noqa: PLC0415
+    from core.runtime import load_settings, redaction  # noqa: PLC0415
 
     log = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, _loggers_restored():

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from core.domain import REASONS, errors
-from core.settings import CONFIG_FILE, Settings, load_settings
+from core.runtime import CONFIG_FILE, Settings, load_settings
 from core.slack import judge, judge_failure
 
 ROOT = Path(__file__).parent.parent

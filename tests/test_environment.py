@@ -13,9 +13,8 @@ from urllib.request import proxy_bypass, urlopen
 import httpx
 import pytest
 
-from core import environment, redaction
 from core.domain import SettingsError
-from core.settings import load_settings
+from core.runtime import environment, load_settings, redaction
 from examples.mock_slack import MockSlack
 from tests.service import MONTH, closed_port, write_source
 
@@ -156,7 +155,7 @@ def test_a_name_in_no_proxy_is_reached_directly(entry: str) -> None:
 PROGRAMS = {
     "batch job": ["flows.monthly_risk_alerts", "--month", MONTH, "--source-uri", "file:///no/such.parquet"],
     "API": ["uvicorn", "api.app:app", "--port", "0"],
-    "settle": ["flows.settle"],
+    "resolve": ["flows.resolve"],
 }
 
 
@@ -228,8 +227,8 @@ def test_a_bad_value_in_a_prefect_profile_names_setting_and_file(tmp_path: Path)
     assert str(profiles) in end.stderr
 
 
-def test_settle_needs_nothing_of_prefects(tmp_path: Path) -> None:
-    end = ended("settle", tmp_path, PREFECT_LOGGING_LEVEL="canary")
+def test_resolve_needs_nothing_of_prefects(tmp_path: Path) -> None:
+    end = ended("resolve", tmp_path, PREFECT_LOGGING_LEVEL="canary")
     assert (end.returncode, end.stdout) == (0, "Nothing is unconfirmed.\n")
 
 

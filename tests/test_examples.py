@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from core.settings import CONFIG_FILE, load_settings
+from core.runtime import CONFIG_FILE, load_settings
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -8,9 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from core import redaction
-from core.logs import OUR_LOGGERS, configure_logs, current_request_id, current_run_id, logged_for
-from core.settings import Settings
+from core.runtime import (
+    OUR_LOGGERS,
+    Settings,
+    configure_logs,
+    current_request_id,
+    current_run_id,
+    logged_for,
+    redaction,
+)
 
 SECRET = "canary-of-the-log"
 

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.domain import METRIC_LABELS, OutcomeStatus, RunStatus
 from core.ledger import LedgerCollector, LedgerStatistics
-from core.metrics import PROCESS, STEPS
+from core.runtime import PROCESS, STEPS
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "examples" / "alerts.yml"

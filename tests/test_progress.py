@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from core.domain import AlertStatus
-from core.progress import ChannelProgress, Progress, settled_of_all
+from core.runtime import ChannelProgress, Progress, settled_of_all
 from tests.delivery.world import NOW, routed
 
 LATER = NOW + timedelta(minutes=1)

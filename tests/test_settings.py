@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from core import redaction
 from core.domain import SettingsError
-from core.redaction import redact
-from core.settings import Settings, load_settings
+from core.runtime import Settings, load_settings, redact, redaction
 
 DEFAULTS: dict[str, Any] = {
     "owners": {},

@@ -2,7 +2,7 @@
 
 from bench.support.answer import Answer, Question
 from core.domain import DEFAULT_ALERT_TYPE
-from core.settings import Settings
+from core.runtime import Settings
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window

@@ -18,8 +18,7 @@ from core.domain import LedgerCut, LedgerError
 from core.ledger.postgresql import LONGEST_KEY, is_cut, postgresql_engine
 from core.ledger.schema import METADATA, VERSION_TABLE
 from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
-from core.redaction import redact
-from core.urls import shown_database
+from core.runtime import redact, shown_database
 
 NEWEST_REVISION = "0001"
 """Of the migrations; written here, because importing Alembic to ask takes a third of a second."""

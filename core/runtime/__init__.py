@@ -1,5 +1,62 @@
-"""Helpers that every room may use: text for people."""
+"""What every room uses: settings, the environment, logs, redaction, metrics, the stop signal and progress."""
 
+from core.runtime.environment import (
+    check_certificate_files,
+    check_certificates,
+    clean_variables,
+    prepare_proxies,
+)
+from core.runtime.logs import (
+    OUR_LOGGERS,
+    configure_logs,
+    current_request_id,
+    current_run_id,
+    logged_as,
+    logged_for,
+)
+from core.runtime.metrics import PROCESS, STEPS, count_delivery, count_rows_scanned, timed_step
+from core.runtime.progress import ChannelProgress, Progress, settled_of_all
+from core.runtime.redaction import RedactingFilter, protect, redact
+from core.runtime.settings import CONFIG_FILE, Settings, in_words, load_settings
+from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
 from core.runtime.text import at_risk_for, money, months, one_line
+from core.runtime.urls import check_http_url, host_of, shown_database
 
-__all__ = ["at_risk_for", "money", "months", "one_line"]
+__all__ = [
+    "CONFIG_FILE",
+    "OUR_LOGGERS",
+    "PROCESS",
+    "STEPS",
+    "ChannelProgress",
+    "Progress",
+    "RedactingFilter",
+    "Settings",
+    "StopSignal",
+    "at_risk_for",
+    "check_certificate_files",
+    "check_certificates",
+    "check_http_url",
+    "clean_variables",
+    "configure_logs",
+    "count_delivery",
+    "count_rows_scanned",
+    "current_request_id",
+    "current_run_id",
+    "host_of",
+    "in_words",
+    "load_settings",
+    "logged_as",
+    "logged_for",
+    "money",
+    "months",
+    "one_line",
+    "prepare_proxies",
+    "process_stop",
+    "protect",
+    "redact",
+    "settled_of_all",
+    "shown_database",
+    "stopped_by_signals",
+    "timed_step",
+    "wait_for",
+]

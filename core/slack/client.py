@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from core.domain import SlackNotConfigured
-from core.settings import Settings
+from core.runtime import Settings
 from core.slack.verdicts import Answer, judge, judge_failure
 
 BODY_MAX = 64 * 1024

@@ -13,8 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from core.domain import Alert, month_number, months_before
-from core.runtime import money, months, one_line
-from core.settings import Settings
+from core.runtime import Settings, money, months, one_line
 
 TEXT_MAX = 40_000
 HEADER_MAX = 150

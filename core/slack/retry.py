@@ -7,7 +7,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 from tenacity.wait import wait_base, wait_exponential_jitter
 
 from core.domain import Verdict
-from core.settings import Settings
+from core.runtime import Settings
 from core.slack.pacing import Sleep
 from core.slack.verdicts import Answer
 

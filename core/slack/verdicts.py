@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from core.domain import CHANNEL_WIDE, Verdict, metric_label
-from core.redaction import redact
+from core.runtime import redact
 
 ERROR_MAX = 300
 

@@ -1,6 +1,6 @@
 """Where sources live: `open_uri` resolves a URI, and nothing else in the project knows a disk or a cloud."""
 
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage.location import Location, check_source, parse_source
 from core.storage.source import Source, SourceFile, Store
 

@@ -19,7 +19,7 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, Mal
 from google.oauth2.credentials import Credentials
 
 from core.domain import SettingsError, SourceForbidden
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage.refusals import refusal
 from core.storage.remote import RemoteStore, call, in_daemon_thread, named, proxy_for
 from core.storage.source import StoredFile

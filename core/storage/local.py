@@ -15,7 +15,7 @@ from core.domain import (
     SourceNotFound,
     SourceUnreachable,
 )
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage.folder import NOT_DATA, data_names
 from core.storage.location import Location, is_path_allowed
 from core.storage.source import Bytes, Listing, Range, StoredFile

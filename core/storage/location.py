@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from core.domain import InvalidRequest, RiskAlertsError, SourceNotAllowed, SourceSchemeUnsupported
-from core.settings import Settings
+from core.runtime import Settings
 
 SCHEMES = ("file", "gs", "s3")
 

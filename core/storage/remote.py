@@ -20,8 +20,7 @@ from core.domain import (
     SourceNotFound,
     SourceUnreachable,
 )
-from core.settings import Settings
-from core.stopping import wait_for
+from core.runtime import Settings, wait_for
 from core.storage.folder import data_names
 from core.storage.location import Location
 from core.storage.refusals import refusal

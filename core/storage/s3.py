@@ -14,7 +14,7 @@ from botocore.exceptions import CredentialRetrievalError
 from s3fs.core import S3FileSystem, _error_wrapper
 
 from core.domain import SettingsError, SourceForbidden, SourceInvalid
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage.location import Location
 from core.storage.refusals import ENCODED
 from core.storage.remote import RemoteStore, proxy_for

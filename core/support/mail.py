@@ -13,9 +13,7 @@ from email.utils import formatdate, make_msgid
 from typing import Any
 
 from core.domain import SupportMessage
-from core.redaction import redact
-from core.runtime import one_line
-from core.settings import Settings
+from core.runtime import Settings, one_line, redact
 
 IDLE_SECONDS = 10.0
 """The longest wait for one answer of the mail server."""

@@ -14,9 +14,7 @@ from core.domain import (
     SupportMessage,
     open_by_reason,
 )
-from core.redaction import redact
-from core.runtime import at_risk_for, money, one_line
-from core.settings import Settings
+from core.runtime import Settings, at_risk_for, money, one_line, redact
 from core.support.mail import MailError, send_mail
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from core import redaction
 from core.ledger import open_ledger
+from core.runtime import redaction
 from examples.mock_slack import MockSlack
 from flows.command_line import main
 from tests.service import COUNTS, MONTH, closed_port, write_source

@@ -3,7 +3,7 @@
 import pytest
 
 from core.domain import UNKNOWN_REGION, Alert
-from core.settings import Settings
+from core.runtime import Settings
 from tasks.route import route, route_alert
 from tests.delivery.world import MONTH
 

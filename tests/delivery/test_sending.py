@@ -13,7 +13,7 @@ import pytest
 from core.domain import AlertStatus, Delivery, InternalError, TooManyAlerts
 from core.ledger import Ledger
 from core.run import RunContext
-from core.settings import Settings
+from core.runtime import Settings
 from core.slack import Pacer, Sleep
 from examples.mock_slack import MockSlack
 from tasks import send as send_module

@@ -30,7 +30,7 @@ from core.domain import (
 from core.ledger import Ledger, ProcessIdentity, RunView
 from core.ledger.database import Database
 from core.run import RunContext, new_run_id, open_run
-from core.settings import Settings
+from core.runtime import Settings
 from tasks.send import send
 
 MONTH = date(2026, 1, 1)

@@ -24,7 +24,7 @@ import yaml
 from dotenv import dotenv_values
 from jsonschema import Draft202012Validator
 
-from core.settings import Settings
+from core.runtime import Settings
 from tests.postgresql import server as postgresql
 from tests.service import closed_port, write_source
 

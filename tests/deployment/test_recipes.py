@@ -16,7 +16,7 @@ from googleapiclient.discovery_cache import get_static_doc
 from jsonschema import Draft4Validator
 from prefect.utilities.templating import apply_values
 
-from core.settings import Settings
+from core.runtime import Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DEPLOYMENT = (DEPLOY.parent / "docs" / "deployment.md").read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from prefect.settings import temporary_settings
 
 from core.domain import OrchestratorUnreachable, RunRequest, RunStatus, SourceNotFound
 from core.run import prepare_run
-from core.settings import Settings, load_settings
+from core.runtime import Settings, load_settings
 from flows import artifacts, prefect_engine
 from flows.prefect_engine import DRAIN_SECONDS, PATIENCE_SECONDS, probe
 from flows.start import run_month

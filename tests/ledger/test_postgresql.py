@@ -20,7 +20,7 @@ from core.ledger.database import Database, parse_url
 from core.ledger.postgresql import postgresql_engine
 from core.ledger.schema import METADATA, VERSION_TABLE
 from core.ledger.statements import HEALTH_CHECKS
-from core.settings import Settings
+from core.runtime import Settings
 from tests.delivery.world import MONTH, NOW, begin, key, look, routed
 from tests.postgresql import Server
 

@@ -28,9 +28,8 @@ from core.domain import (
 from core.ledger import Ledger, ProcessIdentity, is_dead, liveness, this_process
 from core.ledger.liveness import SILENT_AFTER, STALE_AFTER
 from core.ledger.statements import RUN_ALERTS
-from core.logs import current_run_id
 from core.run import RunContext, open_run
-from core.settings import Settings
+from core.runtime import Settings, current_run_id
 from tests.delivery.world import (
     MONTH,
     NOW,

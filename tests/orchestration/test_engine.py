@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.settings import temporary_settings
 
-from core.redaction import protect
+from core.runtime import protect
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve, services
 from tests.faults.proxy import Proxy

@@ -9,7 +9,7 @@ from gcp_storage_emulator.server import create_server
 from gcsfs.core import GCSFileSystem
 from moto.server import ThreadedMotoServer
 
-from core.settings import Settings
+from core.runtime import Settings
 
 
 @pytest.fixture(scope="session")

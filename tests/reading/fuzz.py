@@ -135,7 +135,7 @@ def serve() -> None:
     from datetime import date  # noqa: PLC0415
 
     from core.domain import RiskAlertsError  # noqa: PLC0415
-    from core.settings import Settings  # noqa: PLC0415
+    from core.runtime import Settings  # noqa: PLC0415
     from core.storage import open_uri  # noqa: PLC0415
     from tasks.compute_streaks import assess  # noqa: PLC0415
     from tasks.dedupe import winning_rows  # noqa: PLC0415

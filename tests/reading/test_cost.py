@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import core.stopping
+import core.runtime.stopping
 from core.domain import Interrupted
-from core.settings import Settings
-from core.stopping import StopSignal
+from core.runtime import Settings, StopSignal
 from core.storage import Source, open_uri
 from core.window import Window
 from tasks.load_window import months_ahead, read_window
@@ -158,7 +157,7 @@ def test_reading_ends_when_the_process_is_told_to_stop(
     path = tmp_path / "x.parquet"
     write(path, by_month, 100)
     stop = StopSignal()
-    monkeypatch.setattr(core.stopping, "process_stop", stop)
+    monkeypatch.setattr(core.runtime.stopping, "process_stop", stop)
     read(path)
     stop.set()
     with pytest.raises(Interrupted):

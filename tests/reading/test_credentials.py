@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import NameOID
 
 from core.domain import RiskAlertsError, SettingsError, SourceForbidden, SourceUnreachable
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage import open_uri
 from tests.reading.refusing import Refusing
 

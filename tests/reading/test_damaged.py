@@ -8,7 +8,7 @@ import pytest
 
 from core.domain import SourceInvalid
 from core.parquet.thrift import statistics_lengths
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage import open_uri
 from tasks.load_window import read_window
 from tests.reading.fuzz import ALLOWED, rounds

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.domain import Alert, Assessment, SourceInvalid
-from core.settings import Settings
+from core.runtime import Settings
 from core.slack import build_message
 from core.storage import open_uri
 from core.window import LONGEST_ID, LONGEST_TEXT

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.domain import SourceChanged, SourceInvalid
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage import open_uri
 from core.window import Window
 from tasks.dedupe import winning_rows

@@ -14,7 +14,7 @@ import pytest
 from gcsfs.core import GCSFileSystem
 
 from core.domain import SourceNotFound
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage import open_uri
 
 POLICY = Path(__file__).parents[2] / "deploy" / "ecs-task-role-policy.json"

@@ -8,7 +8,7 @@ import pytest
 from gcsfs.core import GCSFileSystem
 
 from core.domain import SourceForbidden, SourceNotFound, SourceUnreachable
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage import open_uri
 from tests.reading.proxy import proxy_to
 

@@ -15,8 +15,8 @@ from tests.reading.refusing import Refusing
 PROGRAM = """
 import sys
 from core.domain import RiskAlertsError
-from core.logs import configure_logs
-from core.settings import load_settings
+from core.runtime import configure_logs
+from core.runtime import load_settings
 from core.storage import open_uri
 
 settings = load_settings()

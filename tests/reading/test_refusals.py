@@ -15,7 +15,7 @@ from core.domain import (
     SourceNotFound,
     SourceUnreachable,
 )
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage import open_uri
 from core.storage.refusals import REFUSALS
 from tests.reading.refusing import Refusing

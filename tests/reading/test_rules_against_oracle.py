@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.domain import Assessment
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage import open_uri
 from tasks.compute_streaks import assess
 from tasks.dedupe import winning_rows

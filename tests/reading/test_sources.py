@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.domain import Assessment, InvalidRequest, SourceInvalid, SourceNotAllowed, SourceNotFound
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage import open_uri
 from tasks.compute_streaks import assess
 from tasks.dedupe import winning_rows
@@ -147,7 +147,7 @@ def test_a_source_timezone_is_an_iana_name(zone: str) -> None:
 
 
 def test_a_source_timezone_needs_the_time_zones_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.settings.TZPATH", ())
+    monkeypatch.setattr("core.runtime.settings.TZPATH", ())
     with pytest.raises(ValueError, match="install the package tzdata"):
         Settings(source_timezone="Europe/Berlin")
     assert Settings(source_timezone="UTC").source_timezone == "UTC"

@@ -22,7 +22,7 @@ from core.domain import (
     SourceSchemeUnsupported,
     SourceUnreachable,
 )
-from core.settings import Settings
+from core.runtime import Settings
 from core.storage import Source, check_source, open_uri
 from tests.reading.cloud_storage import CloudStorage
 from tests.reading.conftest import Cloud

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain import Alert
-from core.runtime import one_line
-from core.settings import Settings
+from core.runtime import Settings, one_line
 from core.slack import WORDS, build_message, details_url
 
 ALERT = Alert(

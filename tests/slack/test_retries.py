@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.domain import Verdict
-from core.settings import Settings
+from core.runtime import Settings
 from core.slack import Answer, Pacer, post_with_retries
 from core.slack.retry import BACKOFF_MAX_SECONDS
 from tests.slack.clock import Clock

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from core import redaction
 from core.domain import Verdict
-from core.redaction import protect
+from core.runtime import protect, redaction
 from core.slack import judge, judge_failure
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)

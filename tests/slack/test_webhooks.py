@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.domain import SlackNotConfigured, Verdict
-from core.settings import Settings
+from core.runtime import Settings
 from core.slack import Answer, SlackWebhooks
 from tests.slack.hostile import HostileSlack, Reply, answer, raw, reset, silence, slowly, trickle
 

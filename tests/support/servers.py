@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from core.settings import Settings
+from core.runtime import Settings
 
 ADDRESS = "support@quadsci.ai"
 

@@ -13,7 +13,7 @@ import pytest
 from aiosmtpd.smtp import AuthResult
 
 from core.domain import NotificationStatus, SupportMessage
-from core.redaction import protect
+from core.runtime import protect
 from core.support import MailError, mail, notify, send_mail
 from tests.support.servers import (
     Mailbox,

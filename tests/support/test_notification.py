@@ -8,7 +8,7 @@ import pytest
 
 from core.domain import UNKNOWN_REGION, AlertStatus, NotificationStatus, RunRequest, SupportMessage
 from core.ledger import AlertView
-from core.settings import Settings
+from core.runtime import Settings
 from core.support import compose, notify
 from tests.support.servers import Mailbox, mail_server
 

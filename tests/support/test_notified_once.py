@@ -21,7 +21,7 @@ import pytest
 from core.domain import AlertStatus, Delivery, LedgerError, RoutedAlert, RunRequest
 from core.ledger import Ledger, RunView, this_process
 from core.run import RunContext, new_run_id, open_run
-from core.settings import Settings
+from core.runtime import Settings
 from tasks import notify_support as stage
 from tests.delivery.world import (
     MONTH,

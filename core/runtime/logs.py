@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
-from core.redaction import RedactingFilter
-from core.settings import Settings
+from core.runtime.redaction import RedactingFilter
+from core.runtime.settings import Settings
 
 current_run_id: ContextVar[str | None] = ContextVar("current_run_id", default=None)
 """The run that a log line belongs to."""

@@ -15,9 +15,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
 from core.domain import SettingsError, SlackNotConfigured
-from core.environment import check_certificate_files, check_stores, clean_variables, prepare_proxies
-from core.redaction import protect
-from core.urls import check_database_url, check_http_url, passwords_in
+from core.runtime.environment import check_certificate_files, check_stores, clean_variables, prepare_proxies
+from core.runtime.redaction import protect
+from core.runtime.urls import check_database_url, check_http_url, passwords_in
 
 CONFIG_FILE = "CONFIG_FILE"
 

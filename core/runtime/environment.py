@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 from core.domain import SettingsError
-from core.urls import check_http_url
+from core.runtime.urls import check_http_url
 
 _READ_BY_LIBRARIES = re.compile(
     r"(AWS|GOOGLE|PREFECT|SSL)_\w+|SSLKEYLOGFILE|(ALL|HTTP|HTTPS|NO)_PROXY|(REQUESTS|CURL)_CA_BUNDLE"
