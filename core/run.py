@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +19,13 @@ from core.domain import (
     SourceSchemeUnsupported,
 )
 from core.ledger import Ledger, is_dead, kept_alive, open_ledger, this_process, wait_for_heartbeats
-from core.runtime import Progress, Settings, StopSignal, count_rows_scanned, logged_as, process_stop, redact
-from core.storage.location import parse_source
+from core.runtime import logged_as
+from core.runtime import count_rows_scanned
+from core.runtime import Progress
+from core.runtime import redact
+from core.runtime import Settings
+from core.sources import parse_source
+from core.runtime import StopSignal, process_stop
 
 TOLD_TO_STOP = "The run was told to stop before it was over; run the month again"
 
@@ -61,7 +66,7 @@ class RunContext:
         if self.stop.is_set():
             raise Interrupted(TOLD_TO_STOP)
 
-    def plan(self, assessment: Assessment, routed: Sequence[RoutedAlert]) -> list[RoutedAlert]:
+    def plan(self, assessment: Assessment, routed: Iterable[RoutedAlert]) -> list[RoutedAlert]:
         """Record what the run will do with each alert, and return those that it may send: none in a dry run.
 
         Raises `TooManyAlerts` when there are more than `MAX_ALERTS_PER_RUN`.

@@ -14,7 +14,7 @@ from tasks.dedupe import dedupe
 from tasks.load_window import load_window
 from tasks.notify_support import notify_support
 from tasks.persist import persist
-from tasks.route import route
+from tasks.route import route, routed_alerts
 from tasks.send import send
 
 
@@ -54,7 +54,7 @@ async def work_through(run: RunContext) -> None:
             winners = step(run, dedupe)(window)
             assessment = step(run, compute_streaks)(window, winners, settings)
             routed = step(run, route)(assessment.alerts, settings)
-            to_send = run.plan(assessment, routed)
+            to_send = run.plan(assessment, routed_alerts(routed))
             with timed_step(send.name):
                 await stage_of(run, send)(run, to_send)
             step(run, persist)(run)

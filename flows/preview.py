@@ -19,7 +19,7 @@ from core.slack import build_message, details_url
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
-from tasks.route import route
+from tasks.route import route, routed_alerts
 
 
 def preview(request: RunRequest, settings: Settings) -> PreviewView:
@@ -32,10 +32,13 @@ def preview(request: RunRequest, settings: Settings) -> PreviewView:
     assessment = compute_streaks.fn(window, dedupe.fn(window), settings)
     routed = route.fn(assessment.alerts, settings)
     known = open_ledger(settings.database_url).outcomes(request.month)
-    deliveries = [
-        as_dry_run(plan_delivery(item, known.get(item.key), retry_unconfirmed=request.retry_unconfirmed))
-        for item in routed
-    ]
+    deliveries, alerts = [], []
+    for item in routed_alerts(routed):
+        delivery = as_dry_run(
+            plan_delivery(item, known.get(item.key), retry_unconfirmed=request.retry_unconfirmed)
+        )
+        deliveries.append(delivery)
+        alerts.append(_preview_alert(item, delivery, settings))
     counts_by_type = count_alerts(
         count_found(assessment.scan),
         ((delivery.key.alert_type, delivery.status, delivery.reason, 1) for delivery in deliveries),
@@ -55,10 +58,7 @@ def preview(request: RunRequest, settings: Settings) -> PreviewView:
         counts=counts,
         counts_by_type=counts_by_type,
         warnings=warnings,
-        alerts=[
-            _preview_alert(item, delivery, settings)
-            for item, delivery in zip(routed, deliveries, strict=True)
-        ],
+        alerts=alerts,
     )
 
 

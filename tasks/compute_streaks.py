@@ -1,18 +1,18 @@
-"""Months at risk, without a gap, up to the month; and with them the alerts."""
+"""Months at risk without a gap, and with them the alerts."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from core.domain import DEFAULT_ALERT_TYPE, Alert, Assessment, Found, RunWarning, Scan, months_before
+from core.alerts import ALERTS, AlertRule, rules_named
+from core.domain import Assessment, Found, RunWarning, Scan, month_number, months_before
 from core.runtime import Settings
-from core.window import Window, month_before, passes_threshold
+from core.sources import Window, passes_threshold
 
 logger = logging.getLogger(__name__)
 
@@ -20,93 +20,97 @@ logger = logging.getLogger(__name__)
 @task(name="compute_streaks", cache_policy=NO_CACHE, persist_result=False)
 def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> Assessment:
     """Find the alerts of the window; see `assess`."""
-    assessment = assess(window, winners, settings.arr_threshold)
-    logger.info(
-        "%d accounts at risk, %d below the threshold, %d alerts, %d duplicates",
-        *assessment.scan.found[DEFAULT_ALERT_TYPE],
-        len(assessment.alerts),
-        assessment.scan.duplicates_found,
-    )
+    assessment = assess(window, winners, rules_named(settings.alert_types), settings.arr_threshold)
+    for alert_type, (accounts, below_threshold) in assessment.scan.found.items():
+        logger.info("%s: %d accounts, %d below the threshold", alert_type, accounts, below_threshold)
+    logger.info("%d alerts, %d duplicates", assessment.alerts.num_rows, assessment.scan.duplicates_found)
     return assessment
 
 
-def assess(window: Window, winners: pa.Table, arr_threshold: int) -> Assessment:
+def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_threshold: int) -> Assessment:
     """Decide which accounts alert, since when they are at risk, and what a person should know of the data.
 
     `winners` is what `winning_rows` made of the window's rows.
     """
-    in_month = _of_month(winners, window.month)
-    at_risk = in_month.filter(in_month["at_risk"])
-    alerting = at_risk.filter(passes_threshold(at_risk["arr"], arr_threshold))
-    durations, duplicates = _streaks(winners, alerting["account"], window.month)
-    scan = Scan(
-        rows_scanned=window.rows_scanned,
-        duplicates_found=_beaten(in_month) + window.other_duplicates + duplicates,
-        found={DEFAULT_ALERT_TYPE: Found(at_risk.num_rows, at_risk.num_rows - alerting.num_rows)},
+    is_earlier = pc.less(winners["month"], window.month)
+    history = winners.filter(is_earlier)
+    history = history.append_column("back", _months_back(history["month"], window.month))
+    streaks = _streaks(history.filter(history["at_risk"]))
+    in_month = winners.filter(pc.invert(is_earlier))
+    in_month = in_month.append_column("months_before", _months_at_risk(in_month["account"], streaks))
+    passing = passes_threshold(in_month["arr"], arr_threshold)
+
+    alerts, alerting = [ALERTS.empty_table()], [pa.nulls(0, pa.int32())]
+    found = {}
+    for rule in rules:
+        mask = rule.find(in_month)
+        chosen = in_month.filter(pc.and_(mask, passing))
+        accounts = pc.sum(mask).as_py() or 0
+        found[rule.type] = Found(accounts, below_threshold=accounts - chosen.num_rows)
+        alerts.append(_alerts(rule, window, chosen))
+        alerting += chosen["account"].chunks
+    duplicates = _superseded(in_month) + _superseded_in_streaks(
+        history, streaks, pc.unique(pa.chunked_array(alerting))
     )
-    alerts = sorted(_alerts(window, alerting, durations), key=lambda alert: alert.account_id)
-    return Assessment(window.source_version, scan, tuple(_warnings(window, in_month)), tuple(alerts))
+    scan = Scan(window.rows_scanned, duplicates + window.other_duplicates, found)
+    in_order = pa.concat_tables(alerts).sort_by([("account_id", "ascending"), ("alert_type", "ascending")])
+    return Assessment(window.source_version, scan, tuple(_warnings(window, in_month)), in_order)
 
 
-def _streaks(winners: pa.Table, alive: pa.ChunkedArray, month: date) -> tuple[dict[int, int], int]:
-    """Months at risk up to `month` of each account in `alive`, and the duplicates met on the way there.
+def _months_back(months: pa.ChunkedArray, month: date) -> pa.ChunkedArray:
+    """Count the months from each of `months` (date32) to `month`."""
+    different = pc.unique(months)
+    target = month_number(month)
+    back = pa.array([target - month_number(day) for day in different.to_pylist()], pa.int32())
+    return back.take(pc.index_in(months, value_set=different))
 
-    Steps back month by month with the accounts whose streak still holds; the month that ends a streak,
-    where it has rows, is still looked at.
+
+def _streaks(at_risk: pa.Table) -> pa.Table:
+    """Return by `account` how many `months`, up to the month before, are at risk without a gap.
+
+    `at_risk` has the winning rows of earlier months that are At Risk, and how many months `back` each is.
     """
-    durations: dict[int, int] = {}
-    duplicates, length = 0, 1
-    earlier = month_before(month)
-    while len(alive):
-        if earlier is None:
-            durations.update(dict.fromkeys(alive.to_pylist(), length))
-            break
-        rows = _of_month(winners, earlier)
-        rows = rows.filter(pc.is_in(rows["account"], value_set=alive))
-        duplicates += _beaten(rows)
-        holds = pc.is_in(alive, value_set=rows.filter(rows["at_risk"])["account"])
-        durations.update(dict.fromkeys(alive.filter(pc.invert(holds)).to_pylist(), length))
-        alive = alive.filter(holds)
-        length += 1
-        earlier = month_before(earlier)
-    return durations, duplicates
+    rows = at_risk.select(["account", "back"]).sort_by([("account", "ascending"), ("back", "ascending")])
+    # From row to row of a streak `back` grows by one, and the number of the row too: their difference stays.
+    rows = rows.append_column("streak", pc.subtract(pa.arange(0, rows.num_rows), rows["back"]))
+    streaks = rows.group_by(["account", "streak"]).aggregate([("back", "min"), ("back", "max")])
+    newest = streaks.filter(pc.equal(streaks["back_min"], 1))
+    return pa.table({"account": newest["account"], "months": newest["back_max"]})
 
 
-def _alerts(window: Window, alerting: pa.Table, durations: dict[int, int]) -> Iterator[Alert]:
-    found = pc.index_in(alerting["position"], value_set=window.details["position"])
-    details = window.details.take(found)
-    start = {months: months_before(window.month, months - 1) for months in set(durations.values())}
-    for account, account_id, arr, name, region, renewal_date, owner in zip(
-        alerting["account"].to_pylist(),
-        window.accounts.take(alerting["account"]).to_pylist(),
-        alerting["arr"].to_pylist(),
-        details["account_name"].to_pylist(),
-        details["account_region"].to_pylist(),
-        _dates(details["renewal_date"]),
-        details["account_owner"].to_pylist(),
-        strict=True,
-    ):
-        yield Alert(
-            account_id=account_id,
-            # The column is required, but an alert must not be lost for a hole in it.
-            account_name=name or account_id,
-            account_region=region,
-            arr=arr,
-            renewal_date=renewal_date,
-            account_owner=owner,
-            duration_months=durations[account],
-            risk_start_month=start[durations[account]],
-            alert_type=DEFAULT_ALERT_TYPE,
-        )
+def _months_at_risk(accounts: pa.ChunkedArray, streaks: pa.Table) -> pa.ChunkedArray:
+    """Look up the months (int32) of each account's streak; 0 for an account without one."""
+    place = pc.index_in(accounts, value_set=streaks["account"])
+    return pc.fill_null(streaks["months"].take(place), 0)
 
 
-def _dates(days: pa.ChunkedArray) -> list[date | None]:
-    """Make dates of days, ten times as fast as Arrow does."""
-    epoch = date(1970, 1, 1).toordinal()
-    return [
-        None if number is None else date.fromordinal(epoch + number)
-        for number in days.cast(pa.int32()).to_pylist()
-    ]
+def _superseded_in_streaks(history: pa.Table, streaks: pa.Table, accounts: pa.Array) -> int:
+    """Count the superseded rows of `accounts`, back to the month that ended each streak."""
+    rows = history.filter(pc.is_in(history["account"], value_set=accounts))
+    months = _months_at_risk(rows["account"], streaks)
+    return _superseded(rows.filter(pc.less_equal(rows["back"], pc.add(months, 1))))
+
+
+def _alerts(rule: AlertRule, window: Window, chosen: pa.Table) -> pa.Table:
+    """Make the alerts (of `ALERTS`) of a rule from the winning rows that it chose."""
+    details = window.details.take(pc.index_in(chosen["position"], value_set=window.details["position"]))
+    account_id = window.accounts.take(chosen["account"])
+    name = details["account_name"]
+    # The column is required, but an alert must not be lost for a hole in it.
+    has_name = pc.fill_null(pc.greater(pc.binary_length(name), 0), fill_value=False)
+    back = chosen["months_before"]
+    longest = pc.max(back).as_py() or 0
+    starts = pa.array([months_before(window.month, number) for number in range(longest + 1)], pa.date32())
+    columns = {
+        "alert_type": pa.repeat(pa.scalar(rule.type, pa.string()), chosen.num_rows),
+        "account_id": account_id,
+        "account_name": pc.if_else(has_name, name, account_id),
+        "arr": chosen["arr"],
+        "duration_months": pc.add(back, rule.anchor + 1).cast(pa.int32()),
+        "risk_start_month": starts.take(back),
+    }
+    columns |= {field: details[field] for field in ("account_region", "renewal_date", "account_owner")}
+    return pa.table([columns[field] for field in ALERTS.names], schema=ALERTS)
 
 
 def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
@@ -128,10 +132,5 @@ def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
         )
 
 
-def _of_month(rows: pa.Table, month: date) -> pa.Table:
-    return rows.filter(pc.equal(rows["month"], month))
-
-
-def _beaten(rows: pa.Table) -> int:
-    total: Any = pc.sum(rows["beaten"]).as_py()
-    return int(total or 0)
+def _superseded(rows: pa.Table) -> int:
+    return int(pc.sum(rows["superseded"]).as_py() or 0)

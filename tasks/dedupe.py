@@ -1,4 +1,4 @@
-"""The winning row of each (account_id, month), and how many rows it beat."""
+"""The winning row of each (account_id, month), and how many rows it superseded."""
 
 import logging
 
@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from core.window import Window
+from core.sources import Window
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +32,14 @@ def dedupe(window: Window) -> pa.Table:
 
 
 def winning_rows(rows: pa.Table) -> pa.Table:
-    """Of each (account, month) the row with the latest `updated_at`, in no particular order.
+    """Return of each (account, month) the row with the latest `updated_at`, in no particular order.
 
-    Takes `core.window.ROWS` in any order. Equal: the later position wins; a null `updated_at` loses to any
-    other. The answer has one more column, `beaten` (int64): how many rows lost to this one.
+    Takes `core.sources.window.ROWS` in any order. Equal: the later position wins; a null `updated_at` loses
+    to any other. The answer has one more column, `superseded` (int64): how many rows lost to this one.
     """
     by_time = rows.take(pc.sort_indices(rows, sort_keys=LATEST_LAST))
     indexed = by_time.select(KEY).append_column("index", pa.arange(0, by_time.num_rows))
     # Only with a single thread does Arrow keep the rows of a group in order, so that `last` is the latest.
     groups = indexed.group_by(KEY, use_threads=False).aggregate([("index", "last"), ("index", "count")])
-    beaten = pc.subtract(groups["index_count"], 1)
-    return by_time.take(groups["index_last"]).append_column("beaten", beaten)
+    superseded = pc.subtract(groups["index_count"], 1)
+    return by_time.take(groups["index_last"]).append_column("superseded", superseded)

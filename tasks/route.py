@@ -1,28 +1,68 @@
 """Region to channel, or a named reason why not."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from datetime import date
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from core.alerts import ROUTED_ALERTS
 from core.domain import UNKNOWN_REGION, Alert, RoutedAlert
 from core.runtime import Settings
 
 logger = logging.getLogger(__name__)
 
-
-def route_alert(alert: Alert, regions: Mapping[str, str]) -> RoutedAlert:
-    """Give an alert its region's channel; there is no default one, and names match exactly."""
-    channel = regions.get(alert.account_region) if alert.account_region else None
-    return RoutedAlert(alert, channel, reason=None if channel else UNKNOWN_REGION)
+OBJECTS_AT_ONCE = 1_000
 
 
 @task(name="route", cache_policy=NO_CACHE, persist_result=False)
-def route(alerts: Sequence[Alert], settings: Settings) -> list[RoutedAlert]:
-    """Route each alert by `REGIONS`."""
-    routed = [route_alert(alert, settings.regions) for alert in alerts]
-    unknown = sum(item.channel is None for item in routed)
-    channels = len({item.channel for item in routed if item.channel})
-    logger.info("Routed %d alerts to %d channels; %d have an unknown region", len(routed), channels, unknown)
+def route(alerts: pa.Table, settings: Settings) -> pa.Table:
+    """Route each alert by `REGIONS`; see `route_alerts`."""
+    routed = route_alerts(alerts, settings.regions)
+    logger.info(
+        "Routed %d alerts to %d channels; %d have an unknown region",
+        routed.num_rows,
+        len(pc.unique(routed["channel"]).drop_null()),
+        routed["channel"].null_count,
+    )
     return routed
+
+
+def route_alerts(alerts: pa.Table, regions: Mapping[str, str]) -> pa.Table:
+    """Give the alerts (of `core.alerts.ALERTS`) their region's channel, or the reason why they have none.
+
+    There is no default channel, and names match exactly.
+    """
+    known = pa.array([region for region in regions if region], pa.large_string())
+    channels = pa.array([regions[region] for region in known.to_pylist()], pa.string())
+    channel = channels.take(pc.index_in(alerts["account_region"], value_set=known))
+    unknown = pa.scalar(UNKNOWN_REGION, pa.string())
+    reason = pc.if_else(channel.is_null(), unknown, pa.scalar(None, pa.string()))
+    columns = [*alerts.columns, channel, reason]
+    return pa.table(columns, schema=ROUTED_ALERTS)
+
+
+def routed_alerts(routed: pa.Table) -> Iterator[RoutedAlert]:
+    """Make objects of the alerts that `route` returned, in order, a batch at a time."""
+    for batch in routed.to_batches(max_chunksize=OBJECTS_AT_ONCE):
+        columns = [
+            _dates(batch[name])
+            if pa.types.is_date32(batch.schema.field(name).type)
+            else batch[name].to_pylist()
+            for name in Alert.__slots__
+        ]
+        channels, reasons = batch["channel"].to_pylist(), batch["reason"].to_pylist()
+        for values, channel, reason in zip(zip(*columns, strict=True), channels, reasons, strict=True):
+            yield RoutedAlert(Alert(*values), channel, reason)
+
+
+def _dates(days: pa.Array) -> list[date | None]:
+    """Make dates of days, ten times as fast as Arrow does."""
+    epoch = date(1970, 1, 1).toordinal()
+    return [
+        None if number is None else date.fromordinal(epoch + number)
+        for number in days.cast(pa.int32()).to_pylist()
+    ]

@@ -87,7 +87,7 @@ def _settings_table() -> dict[str, str]:
 def _shown(default: Any) -> str:
     if default is None:
         return "none"
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    return json.dumps(default) if isinstance(default, bool | list) else str(default)
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))

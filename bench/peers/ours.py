@@ -8,6 +8,16 @@ from tasks.dedupe import dedupe
 from tasks.load_window import load_window
 
 SETTINGS = Settings()
+ROW = (
+    "account_id",
+    "duration_months",
+    "risk_start_month",
+    "account_name",
+    "account_region",
+    "arr",
+    "renewal_date",
+    "account_owner",
+)
 
 
 def answer(question: Question) -> Answer:
@@ -15,18 +25,6 @@ def answer(question: Question) -> Answer:
     settings = SETTINGS.model_copy(update={"arr_threshold": question.threshold})
     window = load_window.fn(question.uri, question.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window), settings)
-    alerts = [
-        (
-            alert.account_id,
-            alert.duration_months,
-            alert.risk_start_month,
-            alert.account_name,
-            alert.account_region,
-            alert.arr,
-            alert.renewal_date,
-            alert.account_owner,
-        )
-        for alert in assessment.alerts
-    ]
+    alerts = zip(*(assessment.alerts[name].to_pylist() for name in ROW), strict=True)
     scan = assessment.scan
-    return Answer(alerts, *scan.found[DEFAULT_ALERT_TYPE], scan.duplicates_found)
+    return Answer(list(alerts), *scan.found[DEFAULT_ALERT_TYPE], scan.duplicates_found)

@@ -29,9 +29,10 @@ def main() -> None:
     name, source, threshold, first_look = sys.argv[1:]
     reader = importlib.import_module(READERS[name])
     if "://" in source:
-        importlib.import_module("core.storage." + {"gs": "gcs", "s3": "s3"}[source.partition(":")[0]])
+        importlib.import_module("core.sources." + {"gs": "gcs", "s3": "s3"}[source.partition(":")[0]])
     question = Question(source, MONTH, int(threshold), int(first_look))
     gc.collect()
+    gc.freeze()  # as a run does once its imports are done
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     idle = _kib("VmRSS")
     cpu, started = time.process_time(), time.perf_counter()

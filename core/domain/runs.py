@@ -7,9 +7,10 @@ from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.domain.alerts import Alert, AlertStatus
+from core.domain.alerts import AlertStatus
 from core.domain.reasons import UNKNOWN_REGION
 
 __all__ = [
@@ -87,7 +88,8 @@ class Assessment:
     source_version: str
     scan: Scan
     warnings: tuple[RunWarning, ...]
-    alerts: tuple[Alert, ...]
+    alerts: pa.Table
+    """The fields of `Alert`; see `core.alerts.ALERTS`."""
 
 
 class Counts(BaseModel):

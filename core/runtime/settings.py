@@ -153,6 +153,9 @@ class ConfigFileSource(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if name not in self.current_state}
 
 
+AlertTypeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")]
+
+
 class Settings(BaseSettings):
     """The settings of one process, from the environment and then `CONFIG_FILE`."""
 
@@ -200,6 +203,9 @@ class Settings(BaseSettings):
     )
     arr_threshold: WholeNumber = Field(
         default=10_000, ge=0, description="Alert when `arr` is at least this; an unknown ARR always alerts."
+    )
+    alert_types: Annotated[list[AlertTypeName], Field(min_length=1)] = Field(
+        default=["at_risk"], description="JSON list of the alert types to run: `at_risk`, `recovered`."
     )
     max_alerts_per_run: WholeNumber = Field(
         default=5000, ge=0, description="A run that would send more sends none and fails; 0 = no limit."

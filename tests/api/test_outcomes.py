@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from core.ledger import Ledger, open_ledger
-from core.window import LONGEST_ID
+from core.sources import LONGEST_ID
 from tests.conftest import Serve
 from tests.delivery.world import MONTH, routed
 from tests.ledger.test_resolving import leave_unconfirmed

@@ -35,7 +35,7 @@ def test_six_runs_of_a_month_and_one_of_another_in_two_processes_send_each_alert
     program = (
         "import sys, json; from concurrent.futures import ThreadPoolExecutor; from datetime import date;"
         "from core.domain import RunRequest; from core.run import new_run_id, prepare_run;"
-        "from core.settings import load_settings; from flows.start import run_month; s = load_settings();"
+        "from core.runtime import load_settings; from flows.start import run_month; s = load_settings();"
         "ids = [new_run_id() for _ in range(3)];"
         "r = RunRequest(sys.argv[1], date.fromisoformat(sys.argv[2]));"
         "p = ThreadPoolExecutor(3); list(p.map(lambda i: run_month(prepare_run(r, s, i)), ids));"

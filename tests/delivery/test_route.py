@@ -1,37 +1,49 @@
 """Region to channel, or a named reason why not."""
 
+import pyarrow as pa
 import pytest
 
-from core.domain import UNKNOWN_REGION, Alert
+from core.alerts import ALERTS
+from core.domain import UNKNOWN_REGION
 from core.runtime import Settings
-from tasks.route import route, route_alert
+from tasks.route import route, route_alerts, routed_alerts
 from tests.delivery.world import MONTH
 
 REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}
 
 
-def alert(region: str | None) -> Alert:
-    """Return an alert of a region."""
-    return Alert("A-1", "Acme", region, None, None, None, 1, MONTH, "at_risk")
+def alerts(*regions: str | None) -> pa.Table:
+    """Make an alert of each region."""
+    rows = [
+        ("at_risk", f"A-{number}", "Acme", region, None, None, None, 1, MONTH)
+        for number, region in enumerate(regions)
+    ]
+    return pa.Table.from_pylist([dict(zip(ALERTS.names, row, strict=True)) for row in rows], schema=ALERTS)
 
 
 @pytest.mark.parametrize(("region", "channel"), REGIONS.items())
 def test_a_region_goes_to_its_channel(region: str, channel: str) -> None:
-    routed = route_alert(alert(region), REGIONS)
+    [routed] = routed_alerts(route_alerts(alerts(region), REGIONS))
     assert (routed.channel, routed.reason) == (channel, None)
 
 
 @pytest.mark.parametrize("region", [None, "", "APAC", "amer", "AMER ", " EMEA", "null", "amer-risk-alerts"])
 def test_there_is_no_default_channel_and_names_match_exactly(region: str | None) -> None:
-    routed = route_alert(alert(region), REGIONS)
+    [routed] = routed_alerts(route_alerts(alerts(region), REGIONS))
     assert (routed.channel, routed.reason) == (None, UNKNOWN_REGION)
     assert routed.alert.account_region == region
 
 
-def test_alerts_are_routed_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
-    alerts = [alert("EMEA"), alert(None), alert("AMER")]
+def test_alerts_are_routed_in_their_order(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.route.OBJECTS_AT_ONCE", 2)
     with caplog.at_level("INFO"):
-        found = route.fn(alerts, Settings(regions=REGIONS))
-    assert [item.alert for item in found] == alerts
+        found = list(routed_alerts(route.fn(alerts("EMEA", None, "AMER"), Settings(regions=REGIONS))))
+    assert [item.alert.account_id for item in found] == ["A-0", "A-1", "A-2"]
     assert [item.channel for item in found] == ["emea-risk-alerts", None, "amer-risk-alerts"]
     assert "Routed 3 alerts to 2 channels; 1 have an unknown region" in caplog.messages
+
+
+def test_no_alerts_are_none_to_route() -> None:
+    assert list(routed_alerts(route_alerts(alerts(), REGIONS))) == []

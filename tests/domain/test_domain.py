@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain import check_by, check_note, month_number, months_before, parse_month
-from core.window import month_before
+from core.sources.window import month_before
 
 
 @given(st.dates(date(2, 1, 1)).map(lambda day: day.replace(day=1)), st.integers(0, 11))

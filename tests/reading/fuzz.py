@@ -136,18 +136,20 @@ def serve() -> None:
 
     from core.domain import RiskAlertsError  # noqa: PLC0415
     from core.runtime import Settings  # noqa: PLC0415
-    from core.storage import open_uri  # noqa: PLC0415
-    from tasks.compute_streaks import assess  # noqa: PLC0415
-    from tasks.dedupe import winning_rows  # noqa: PLC0415
-    from tasks.load_window import read_window  # noqa: PLC0415
+    from tasks.compute_streaks import compute_streaks  # noqa: PLC0415
+    from tasks.dedupe import dedupe  # noqa: PLC0415
+    from tasks.load_window import load_window  # noqa: PLC0415
+
+    settings = Settings(alert_types=["at_risk", "recovered"])
 
     for line in sys.stdin:
         source_uri = Path(line.strip()).as_uri()
         try:
-            source = open_uri(source_uri, Settings())
-            window = read_window(source, date(2026, 1, 1), 10_000)
-            found = assess(window, winning_rows(window.rows), 10_000)
-            outcome = repr((found.alerts, found.warnings, found.scan.found, found.scan.duplicates_found))
+            window = load_window.fn(source_uri, date(2026, 1, 1), settings)
+            found = compute_streaks.fn(window, dedupe.fn(window), settings)
+            outcome = repr(
+                (found.alerts.to_pylist(), found.warnings, found.scan.found, found.scan.duplicates_found)
+            )
         except RiskAlertsError as error:
             outcome = error.code
             if error.code == "source_invalid" and len(error.message) > 600:
@@ -217,7 +219,7 @@ def rounds(seed: int, numbers: range, keep: Path | None = None) -> Counter[str]:
             found = reader.read(input_file)
             if found == right[one.seed]:
                 outcome = "same"
-            elif not found.startswith("(("):
+            elif not found.startswith("(["):
                 outcome = found
             else:
                 outcome = "wrong in spite of a checksum" if one.is_covered else "another answer"

@@ -14,10 +14,10 @@ import pytest
 
 import core.runtime.stopping
 from core.domain import Interrupted
-from core.runtime import Settings, StopSignal
-from core.storage import Source, open_uri
-from core.window import Window
-from tasks.load_window import months_ahead, read_window
+from core.runtime import Settings
+from core.sources import Need, Source, Window, open_uri
+from core.sources.reader import months_ahead, read_window
+from core.runtime import StopSignal
 from tests.reading.worlds import MONTH, Row, back, row, table
 
 ACCOUNTS, MONTHS = 400, 24
@@ -58,7 +58,7 @@ def write(path: Path, order: Callable[[Row], object], row_group_size: int) -> No
 
 def read(path: Path) -> tuple[Window, CountedSource]:
     source = CountedSource(open_uri(path.as_uri(), Settings()))
-    return read_window(source, MONTH, THRESHOLD), source
+    return read_window(source, MONTH, Need(THRESHOLD)), source
 
 
 def by_month(one: Row) -> object:

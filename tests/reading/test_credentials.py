@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from core.domain import RiskAlertsError, SettingsError, SourceForbidden, SourceUnreachable
 from core.runtime import Settings
-from core.storage import open_uri
+from core.sources import open_uri
 from tests.reading.refusing import Refusing
 
 NOWHERE = "http://127.0.0.1:1"

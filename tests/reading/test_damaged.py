@@ -7,11 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.domain import SourceInvalid
-from core.parquet.thrift import statistics_lengths
-from core.runtime import Settings
-from core.storage import open_uri
-from tasks.load_window import read_window
 from tests.reading.fuzz import ALLOWED, rounds
+from tests.reading.stages import read
 from tests.reading.worlds import MONTH, back, row, table
 
 
@@ -38,18 +35,4 @@ def test_statistics_that_are_too_short_do_not_end_the_process(tmp_path: Path, le
     days = (MONTH - date(1970, 1, 1)).days
     with_shorter_statistics(path, days.to_bytes(4, "little"), length)
     with pytest.raises(SourceInvalid, match="statistics of month"):
-        read_window(open_uri(path.as_uri(), Settings()), MONTH, 10_000)
-
-
-def test_the_lengths_of_statistics_are_found_in_any_column_of_any_row_group(tmp_path: Path) -> None:
-    path = tmp_path / "x.parquet"
-    rows = [row(f"account {number}", account_name=None) for number in range(30)]
-    pq.write_table(table(rows), path, row_group_size=1)
-    content = path.read_bytes()
-    footer = content[-8 - int.from_bytes(content[-8:-4], "little") : -8]
-    found = {name: statistics_lengths(footer, index) for index, name in enumerate(pq.read_schema(path).names)}
-    assert found["account_id"] == {len("account 1"), len("account 10")}
-    assert found["account_name"] == set()
-    assert (found["month"], found["arr"]) == ({4}, {8})
-    with pytest.raises(IndexError):
-        statistics_lengths(footer[: len(footer) // 2], 0)
+        read(path)

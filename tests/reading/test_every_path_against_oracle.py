@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from core.workers import Workers
-from tests.reading.test_rules_against_oracle import ask
+from core.sources.workers import Workers
+from tests.reading.test_rules_against_oracle import alert_types, ask
 from tests.reading.worlds import Layout, Row, layouts, rows_of_a_world
 
 encodings = st.sampled_from(
@@ -35,14 +35,13 @@ writings = st.fixed_dictionaries(
 )
 paths = st.fixed_dictionaries(
     {
-        "core.parquet.account_file.BATCH_ROWS": st.sampled_from([1, 2, 3, 5, 262_144]),
-        "core.parquet.account_file.LOOK_UP_BATCH_ROWS": st.sampled_from([1, 2, 3, 5, 262_144]),
-        "core.parquet.account_file.BATCH_BYTES": st.sampled_from([1, 2**26]),
-        "core.parquet.footer.TOGETHER_ROWS": st.sampled_from([0, 0, 3, 1_024]),
-        "core.parquet.footer.WORTH_A_LOOK": st.sampled_from([0, 2**24]),
-        "core.parquet.footer.REPETITIVE_BYTES": st.sampled_from([0, 4, 2**20]),
-        "tasks.load_window.FEW_ACCOUNTS": st.sampled_from([0, 1000]),
-        "tasks.load_window.SURELY_MORE": st.sampled_from([0, 64]),
+        "core.sources.parquet.row_groups.BATCH_ROWS": st.sampled_from([1, 2, 3, 5, 262_144]),
+        "core.sources.parquet.row_groups.LOOK_UP_BATCH_ROWS": st.sampled_from([1, 2, 3, 5, 262_144]),
+        "core.sources.parquet.row_groups.BATCH_BYTES": st.sampled_from([1, 2**26]),
+        "core.sources.parquet.footer.TOGETHER_ROWS": st.sampled_from([0, 0, 3, 1_024]),
+        "core.sources.parquet.footer.WORTH_A_LOOK": st.sampled_from([0, 2**24]),
+        "core.sources.parquet.footer.REPETITIVE_BYTES": st.sampled_from([0, 4, 2**20]),
+        "core.sources.reader.SURELY_MORE": st.sampled_from([0, 64]),
     }
 )
 
@@ -55,6 +54,7 @@ paths = st.fixed_dictionaries(
     path=paths,
     requests=st.sampled_from([0, 8]),
     threshold=st.sampled_from([0, 10_000]),
+    types=alert_types,
 )
 def test_every_path_of_the_reader_finds_the_same_whatever_wrote_the_file(
     rows: list[Row],
@@ -63,12 +63,23 @@ def test_every_path_of_the_reader_finds_the_same_whatever_wrote_the_file(
     path: dict[str, int],
     requests: int,
     threshold: int,
+    types: list[str],
 ) -> None:
     # Arrow itself can't read such a file back.
     assume("column_encoding" not in writing or not any(map(pa.types.is_dictionary, layout.types.values())))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in path.items():
             patch.setattr(name, value)
-        patch.setattr("tasks.load_window.Workers", lambda _: Workers(requests))
-        found, expected = ask(rows, replace(layout, writing=writing), threshold)
+        patch.setattr("core.sources.reader.Workers", lambda _: Workers(requests))
+        found, expected = ask(rows, replace(layout, writing=writing), threshold, types)
+    assert found == expected
+
+
+@given(rows=rows_of_a_world, row_group_size=st.sampled_from([3, 1000]))
+@settings(max_examples=60, deadline=None)
+def test_kept_bytes_serve_every_later_pass(rows: list[Row], row_group_size: int) -> None:
+    """With `recovered` the month before is read three times, with other columns each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.sources.reader.Workers", lambda _: Workers(8))
+        found, expected = ask(rows, Layout(row_group_size=row_group_size), types=["at_risk", "recovered"])
     assert found == expected

@@ -10,24 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.domain import Alert, Assessment, SourceInvalid
+from core.domain import SourceInvalid
 from core.runtime import Settings
 from core.slack import build_message
-from core.storage import open_uri
-from core.window import LONGEST_ID, LONGEST_TEXT
-from tasks.compute_streaks import assess
-from tasks.dedupe import winning_rows
-from tasks.load_window import read_window
+from core.sources import LONGEST_ID, LONGEST_TEXT
+from tests.reading.stages import alerts_of, assess
 from tests.reading.worlds import MONTH, row, table
 
 MEGABYTE = 2**20
 MEMORY = 256 * MEGABYTE
 """What Arrow may hold beside a few copies of the texts as they are kept; unpacked they take far more."""
-
-
-def find(path: Path, month: date = MONTH) -> Assessment:
-    window = read_window(open_uri(path.as_uri(), Settings()), month, 10_000)
-    return assess(window, winning_rows(window.rows), 10_000)
 
 
 def at_risk(rows: int, **columns: Any) -> pa.Table:
@@ -67,8 +59,8 @@ def test_names_of_a_megabyte_are_read_in_bounded_memory(tmp_path: Path, name: st
     assert path.stat().st_size < MEGABYTE
     program = (
         "import sys; from pathlib import Path; import pyarrow as pa;"
-        "from tests.reading.test_hostile_shapes import find;"
-        "print(find(Path(sys.argv[1])).scan.rows_scanned, pa.default_memory_pool().max_memory())"
+        "from tests.reading.stages import assess;"
+        "print(assess(Path(sys.argv[1])).scan.rows_scanned, pa.default_memory_pool().max_memory())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)],
@@ -94,12 +86,12 @@ def test_long_statistics_in_the_header_of_a_page_are_no_fault_of_the_file(
         use_dictionary=False,
         data_page_version=version,
     )
-    assert len(find(tmp_path / "x.parquet").alerts) == 3_000
+    assert assess(tmp_path / "x.parquet").alerts.num_rows == 3_000
 
 
 def test_a_name_of_a_megabyte_is_cut_to_what_slack_could_show(tmp_path: Path) -> None:
     pq.write_table(at_risk(1, account_name=pa.array(["é" * MEGABYTE])), tmp_path / "x.parquet")
-    [alert] = find(tmp_path / "x.parquet").alerts
+    [alert] = alerts_of(assess(tmp_path / "x.parquet"))
     assert alert.account_name == "é" * (LONGEST_TEXT - 1) + "…"
     message = build_message(alert, "amer", Settings())
     assert len(message["text"]) <= LONGEST_TEXT
@@ -120,7 +112,7 @@ def test_what_nobody_can_have_meant_is_refused_with_its_reason(
 ) -> None:
     pq.write_table(made, tmp_path / "x.parquet", compression="zstd", use_dictionary=False)
     with pytest.raises(SourceInvalid, match=what):
-        find(tmp_path / "x.parquet")
+        assess(tmp_path / "x.parquet")
 
 
 @pytest.mark.parametrize("written", [{}, {"write_statistics": False}])
@@ -128,11 +120,11 @@ def test_more_rows_of_a_month_than_anybody_has_accounts_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: dict[str, Any]
 ) -> None:
     pq.write_table(at_risk(20), tmp_path / "x.parquet", **written)
-    monkeypatch.setattr("tasks.load_window.MAX_MONTH_ROWS", 20)
-    assert len(find(tmp_path / "x.parquet").alerts) == 20
-    monkeypatch.setattr("tasks.load_window.MAX_MONTH_ROWS", 19)
+    monkeypatch.setattr("core.sources.reader.MAX_MONTH_ROWS", 20)
+    assert assess(tmp_path / "x.parquet").alerts.num_rows == 20
+    monkeypatch.setattr("core.sources.reader.MAX_MONTH_ROWS", 19)
     with pytest.raises(SourceInvalid, match="more than 19 rows of 2026-01-01"):
-        find(tmp_path / "x.parquet")
+        assess(tmp_path / "x.parquet")
 
 
 def test_ten_thousand_columns_beside_ours_are_left_alone(tmp_path: Path) -> None:
@@ -140,22 +132,30 @@ def test_ten_thousand_columns_beside_ours_are_left_alone(tmp_path: Path) -> None
     more = {f"x{number}": pa.nulls(5, pa.int32()) for number in range(10_000)}
     wide = pa.table({name: made[name] for name in made.column_names} | more)
     pq.write_table(wide, tmp_path / "x.parquet")
-    assert len(find(tmp_path / "x.parquet").alerts) == 5
+    assert assess(tmp_path / "x.parquet").alerts.num_rows == 5
 
 
 def test_many_rows_of_one_account_are_one_alert(tmp_path: Path) -> None:
     pq.write_table(at_risk(300_000, account_id=repeated("a", 300_000)), tmp_path / "x.parquet")
-    found = find(tmp_path / "x.parquet")
-    assert (len(found.alerts), found.scan.duplicates_found) == (1, 299_999)
+    found = assess(tmp_path / "x.parquet")
+    assert (found.alerts.num_rows, found.scan.duplicates_found) == (1, 299_999)
 
 
 @pytest.mark.parametrize("month", [date(1, 1, 1), date(9999, 12, 1)])
 def test_the_first_and_the_last_month_of_the_calendar_are_months(tmp_path: Path, month: date) -> None:
     rows = [row("a", date(1, 1, 1), "At Risk"), row("a", date(9999, 12, 1), "At Risk")]
     pq.write_table(table(rows), tmp_path / "x.parquet")
-    [alert] = find(tmp_path / "x.parquet", month).alerts
-    assert isinstance(alert, Alert)
+    [alert] = alerts_of(assess(tmp_path / "x.parquet", month))
     assert (alert.risk_start_month, alert.duration_months) == (month, 1)
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_months_outside_the_calendar_are_no_months(tmp_path: Path, dictionary: bool) -> None:  # noqa: FBT001
+    months = pa.array([(MONTH - date(1970, 1, 1)).days, -(2**31), 2**31 - 1], pa.int32()).cast(pa.date32())
+    made = at_risk(3, account_id=repeated("a", 3), month=months)
+    pq.write_table(made, tmp_path / "x.parquet", use_dictionary=dictionary)
+    [alert] = alerts_of(assess(tmp_path / "x.parquet", alert_types=["at_risk", "recovered"]))
+    assert alert.duration_months == 1
 
 
 def test_every_plane_of_unicode_and_every_control_character_reaches_the_message(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_every_plane_of_unicode_and_every_control_character_reaches_the_message(
     ids = [f"id {character}" for character in strange]
     names = pa.array([f"<{character}>" for character in strange])
     pq.write_table(at_risk(len(ids), account_id=pa.array(ids), account_name=names), tmp_path / "x.parquet")
-    alerts = find(tmp_path / "x.parquet").alerts
+    alerts = alerts_of(assess(tmp_path / "x.parquet"))
     assert {alert.account_id for alert in alerts} == set(ids)
     for alert in alerts:
         message = build_message(alert, "amer", Settings())

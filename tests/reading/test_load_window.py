@@ -11,15 +11,10 @@ import pytest
 
 from core.domain import SourceChanged, SourceInvalid
 from core.runtime import Settings
-from core.storage import open_uri
-from core.window import Window
+from core.sources import Need, open_uri, read_window
 from tasks.dedupe import winning_rows
-from tasks.load_window import load_window, read_window
+from tests.reading.stages import read
 from tests.reading.worlds import MONTH, Layout, back, row, table, write
-
-
-def read(path: Path, threshold: int = 10_000) -> Window:
-    return read_window(open_uri(path.as_uri(), Settings()), MONTH, threshold)
 
 
 @pytest.fixture
@@ -159,7 +154,7 @@ def test_nanoseconds_and_files_of_different_units_are_compared_exactly(tmp_path:
         late.column_names.index("updated_at"), "updated_at", nanos.cast(pa.timestamp("ns"))
     )
     pq.write_table(late, tmp_path / "0.parquet")
-    assert winning_rows(read(tmp_path, 0).rows)["arr"].to_pylist() == [2]
+    assert winning_rows(read(tmp_path).rows)["arr"].to_pylist() == [2]
 
 
 def test_old_row_groups_are_never_opened(tmp_path: Path) -> None:
@@ -202,13 +197,8 @@ def test_columns_without_any_value_may_have_the_type_null(tmp_path: Path) -> Non
 
 def test_a_file_that_is_replaced_before_it_is_read_is_changed_rather_than_invalid(good: Path) -> None:
     source = open_uri(good.as_uri(), Settings())
-    window = read_window(source, MONTH, 0)
+    window = read_window(source, MONTH, Need(0))
     good.write_bytes(good.read_bytes()[:-1])
     with pytest.raises(SourceChanged):
-        read_window(source, MONTH, 0)
+        read_window(source, MONTH, Need(0))
     assert window.other_rows or window.rows.num_rows
-
-
-def test_the_stage_runs_without_prefect(tmp_path: Path) -> None:
-    write([row()], tmp_path, Layout())
-    assert load_window.fn(tmp_path.as_uri(), MONTH, Settings()).rows.num_rows == 1

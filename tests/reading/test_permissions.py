@@ -15,7 +15,7 @@ from gcsfs.core import GCSFileSystem
 
 from core.domain import SourceNotFound
 from core.runtime import Settings
-from core.storage import open_uri
+from core.sources import open_uri
 
 POLICY = Path(__file__).parents[2] / "deploy" / "ecs-task-role-policy.json"
 KEY = "monthly_account_status.parquet"

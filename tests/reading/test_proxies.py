@@ -9,7 +9,7 @@ from gcsfs.core import GCSFileSystem
 
 from core.domain import SourceForbidden, SourceNotFound, SourceUnreachable
 from core.runtime import Settings
-from core.storage import open_uri
+from core.sources import open_uri
 from tests.reading.proxy import proxy_to
 
 STORE = "http://store"

@@ -17,7 +17,7 @@ import sys
 from core.domain import RiskAlertsError
 from core.runtime import configure_logs
 from core.runtime import load_settings
-from core.storage import open_uri
+from core.sources import open_uri
 
 settings = load_settings()
 configure_logs(settings)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.storage.ranges import WASTE, Pieces, coalesce
+from core.sources.parquet.ranges import WASTE, Pieces, coalesce
 
 ranges = st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 300)).map(lambda r: (r[0], r[0] + r[1])))
 

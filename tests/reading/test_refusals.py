@@ -16,8 +16,8 @@ from core.domain import (
     SourceUnreachable,
 )
 from core.runtime import Settings
-from core.storage import open_uri
-from core.storage.refusals import REFUSALS
+from core.sources import open_uri
+from core.sources.refusals import REFUSALS
 from tests.reading.refusing import Refusing
 
 

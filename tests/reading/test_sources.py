@@ -10,25 +10,20 @@ import pytest
 
 from core.domain import Assessment, InvalidRequest, SourceInvalid, SourceNotAllowed, SourceNotFound
 from core.runtime import Settings
-from core.storage import open_uri
-from tasks.compute_streaks import assess
-from tasks.dedupe import winning_rows
-from tasks.load_window import load_window
+from core.sources import open_uri
 from tests.reading.conftest import Cloud
+from tests.reading.stages import alerts_of, assess
 from tests.reading.worlds import MONTH, back, row, table
 
 BEFORE = back(MONTH, 1)
 
 
 def find(source: Path | str, month: date = MONTH, **settings: Any) -> Assessment:
-    uri = source if isinstance(source, str) else source.as_uri()
-    chosen = Settings(arr_threshold=0, **settings)
-    window = load_window.fn(uri, month, chosen)
-    return assess(window, winning_rows(window.rows), chosen.arr_threshold)
+    return assess(source, month, arr_threshold=0, **settings)
 
 
 def accounts(found: Assessment) -> list[str]:
-    return [alert.account_id for alert in found.alerts]
+    return found.alerts["account_id"].to_pylist()
 
 
 def warnings(found: Assessment) -> dict[str, int | None]:
@@ -55,7 +50,7 @@ def test_dates_beyond_2262_do_not_wrap_around(tmp_path: Path, unit: str) -> None
     made = made.set_column(5, "renewal_date", pa.array([open_end, open_end, early], kind))
     made = made.set_column(8, "updated_at", pa.array([open_end, early, early], kind))
     pq.write_table(made, tmp_path / "x.parquet", use_deprecated_int96_timestamps=unit == "int96")
-    [alert] = find(tmp_path).alerts
+    [alert] = alerts_of(find(tmp_path))
     assert (alert.account_id, alert.renewal_date) == ("a2", early.date())
 
 
@@ -83,7 +78,7 @@ LATE = datetime(2025, 12, 31, 23, tzinfo=UTC)
 
 def test_a_source_timezone_makes_midnights_east_of_utc_first_days(tmp_path: Path) -> None:
     put(tmp_path / "x.parquet", row(), month=instants(LATE), renewal_date=instants(LATE))
-    [alert] = find(tmp_path, source_timezone="Europe/Berlin").alerts
+    [alert] = alerts_of(find(tmp_path, source_timezone="Europe/Berlin"))
     assert alert.renewal_date == MONTH
     assert warnings(find(tmp_path)) == {"month_not_in_source": None, "months_not_first_day": 1}
 
@@ -129,7 +124,7 @@ def test_a_streak_that_ends_at_a_month_end_is_noticed(tmp_path: Path) -> None:
     for number, day in enumerate((MONTH, BEFORE, date(2025, 11, 30))):
         put(tmp_path / f"{number}.parquet", row(month=day))
     found = find(tmp_path)
-    assert found.alerts[0].duration_months == 2
+    assert alerts_of(found)[0].duration_months == 2
     assert warnings(found) == {"months_not_first_day": 1}
 
 
@@ -164,7 +159,7 @@ def test_a_source_timezone_needs_the_time_zones_of_the_system(monkeypatch: pytes
 @pytest.mark.parametrize("name", ["account_region", "account_owner", "renewal_date", "arr", "updated_at"])
 def test_a_column_without_values_may_have_any_type(tmp_path: Path, name: str, kind: pa.DataType) -> None:
     put(tmp_path / "x.parquet", row(), row("a2"), **{name: pa.nulls(2, kind)})
-    [first, second] = find(tmp_path).alerts
+    [first, second] = alerts_of(find(tmp_path))
     assert getattr(first, name, None) is getattr(second, name, None) is None
 
 
@@ -213,7 +208,7 @@ def test_one_value_of_a_wrong_type_is_refused_wherever_it_is(
 def test_names_may_differ_in_case_blanks_and_byte_order_mark(tmp_path: Path, spell: Any) -> None:
     made = table([row()])
     pq.write_table(made.rename_columns([spell(name) for name in made.column_names]), tmp_path / "x.parquet")
-    [alert] = find(tmp_path).alerts
+    [alert] = alerts_of(find(tmp_path))
     assert (alert.account_owner, alert.arr) == ("Olga", 50_000)
 
 

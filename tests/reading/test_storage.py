@@ -23,7 +23,7 @@ from core.domain import (
     SourceUnreachable,
 )
 from core.runtime import Settings
-from core.storage import Source, check_source, open_uri
+from core.sources import Source, check_source, open_uri
 from tests.reading.cloud_storage import CloudStorage
 from tests.reading.conftest import Cloud
 

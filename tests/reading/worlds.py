@@ -3,7 +3,7 @@
 The oracle is written straight from the contract over lists of dicts and shares no code with the service.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -49,7 +49,7 @@ class Answer:
     """What the contract says of a world."""
 
     alerts: list[tuple[Any, ...]]
-    at_risk: int
+    found: int
     below_threshold: int
     duplicates: int
     nameless: int
@@ -58,7 +58,56 @@ class Answer:
     """How many rows of another day the answer may have seen, by what else it had to read."""
 
 
-def oracle(rows: list[Row], month: date, threshold: int) -> Answer:
+def oracle(rows: list[Row], month: date, threshold: int, types: Sequence[str] = ("at_risk",)) -> Answer:
+    by_key, winner = _winners(rows)
+    duplicates = sum(len(found) - 1 for (_, m), found in by_key.items() if m == month)
+
+    def is_at_risk(account: str, months_back: int) -> bool:
+        r = winner.get((account, back(month, months_back)))
+        return r is not None and r["status"] == "At Risk"
+
+    found = []
+    for account in sorted(a for a, m in winner if m == month):
+        if "at_risk" in types and is_at_risk(account, 0):
+            found.append((account, "at_risk", 0))
+        if "recovered" in types and not is_at_risk(account, 0) and is_at_risk(account, 1):
+            found.append((account, "recovered", 1))
+    alerts = []
+    for account, alert_type, newest in found:
+        r = winner[account, month]
+        if r["arr"] is not None and r["arr"] < threshold:
+            continue
+        oldest = newest
+        while is_at_risk(account, oldest + 1):
+            oldest += 1
+        # Those of the month that ended the streak, too.
+        for months_back in range(1, oldest + 2):
+            duplicates += len(by_key.get((account, back(month, months_back)), [None])) - 1
+        alerts.append(
+            (
+                account,
+                r["account_name"] or account,
+                r["account_region"],
+                r["arr"],
+                r["renewal_date"],
+                r["account_owner"],
+                oldest - newest + 1,
+                back(month, oldest),
+                alert_type,
+            )
+        )
+    return Answer(
+        alerts=alerts,
+        found=len(found),
+        below_threshold=len(found) - len(alerts),
+        duplicates=duplicates,
+        nameless=sum(1 for r in rows if not r["account_id"] and r["month"] == month),
+        month_missing=not any(r["month"] == month for r in rows),
+        not_first_days=_not_first_days(rows, month),
+    )
+
+
+def _winners(rows: list[Row]) -> tuple[dict[tuple[str, date], list[Row]], dict[tuple[str, date], Row]]:
     named = [r for r in rows if r["account_id"]]
     by_key: dict[tuple[str, date], list[Row]] = {}
     for r in named:
@@ -72,42 +121,7 @@ def oracle(rows: list[Row], month: date, threshold: int) -> Answer:
             ):
                 best = r
         winner[key] = best
-    duplicates = sum(len(found) - 1 for (_, m), found in by_key.items() if m == month)
-    at_risk = sorted(a for (a, m), r in winner.items() if m == month and r["status"] == "At Risk")
-    alerts = []
-    for account in at_risk:
-        r = winner[account, month]
-        if r["arr"] is not None and r["arr"] < threshold:
-            continue
-        length = 1
-        while True:
-            key = (account, back(month, length))
-            duplicates += len(by_key.get(key, [None])) - 1
-            if key not in winner or winner[key]["status"] != "At Risk":
-                break
-            length += 1
-        name = r["account_name"] or account
-        alerts.append(
-            (
-                account,
-                name,
-                r["account_region"],
-                r["arr"],
-                r["renewal_date"],
-                r["account_owner"],
-                length,
-                back(month, length - 1),
-            )
-        )
-    return Answer(
-        alerts=alerts,
-        at_risk=len(at_risk),
-        below_threshold=len(at_risk) - len(alerts),
-        duplicates=duplicates,
-        nameless=sum(1 for r in rows if not r["account_id"] and r["month"] == month),
-        month_missing=not any(r["month"] == month for r in rows),
-        not_first_days=_not_first_days(rows, month),
-    )
+    return by_key, winner
 
 
 def _not_first_days(rows: list[Row], month: date) -> range:

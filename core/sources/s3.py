@@ -15,10 +15,10 @@ from s3fs.core import S3FileSystem, _error_wrapper
 
 from core.domain import SettingsError, SourceForbidden, SourceInvalid
 from core.runtime import Settings
-from core.storage.location import Location
-from core.storage.refusals import ENCODED
-from core.storage.remote import RemoteStore, proxy_for
-from core.storage.source import Listing, StoredFile
+from core.sources.location import Location
+from core.sources.refusals import ENCODED
+from core.sources.remote import RemoteStore, proxy_for
+from core.sources.source import Listing, StoredFile
 
 # What clients of S3 write there although the stored bytes are as they were sent.
 NOT_ENCODED = {"", "identity", "aws-chunked"}

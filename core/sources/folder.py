@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 from core.domain import SourceInvalid, SourceNotFound
-from core.storage.location import Location
+from core.sources.location import Location
 
 PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
 NOT_DATA = ("_", ".")

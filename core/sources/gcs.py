@@ -20,9 +20,9 @@ from google.oauth2.credentials import Credentials
 
 from core.domain import SettingsError, SourceForbidden
 from core.runtime import Settings
-from core.storage.refusals import refusal
-from core.storage.remote import RemoteStore, call, in_daemon_thread, named, proxy_for
-from core.storage.source import StoredFile
+from core.sources.refusals import refusal
+from core.sources.remote import RemoteStore, call, in_daemon_thread, named, proxy_for
+from core.sources.source import StoredFile
 
 # It warns of a developer's own credentials.
 warnings.filterwarnings("ignore", module=r"google\.auth")

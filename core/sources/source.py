@@ -9,8 +9,8 @@ from typing import Protocol, TypeAlias
 import pyarrow as pa
 
 from core.domain import SourceChanged, SourceNotFound, SourceUnreachable
-from core.storage.folder import is_without_month, partition_month
-from core.storage.location import Location
+from core.sources.folder import is_without_month, partition_month
+from core.sources.location import Location
 
 Range = tuple[int, int]
 """The first byte, and the one after the last."""

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.domain import AT_RISK, SourceInvalid
-from core.storage.folder import partition_of
-from core.window import LONGEST_ID, LONGEST_TEXT
+from core.sources.folder import partition_of
+from core.sources.window import LONGEST_ID, LONGEST_TEXT
 
 OWNER = "account_owner"
 MONTH = "month"
@@ -191,6 +191,8 @@ def in_calendar(days: pa.Array) -> pa.Array:
 
 def count_not_first_days(days: pa.Array) -> int:
     """Count the days (date32) that are not the first of a month."""
-    different = pc.unique(days)
+    bounds = pc.min_max(days)
+    alike = bounds["min"].equals(bounds["max"]) and not days.null_count
+    different = days[:1] if alike else pc.unique(days)
     others = different.filter(pc.not_equal(pc.day(different), 1))
     return pc.sum(pc.is_in(days, value_set=others)).as_py() or 0 if len(others) else 0

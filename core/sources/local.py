@@ -16,9 +16,9 @@ from core.domain import (
     SourceUnreachable,
 )
 from core.runtime import Settings
-from core.storage.folder import NOT_DATA, data_names
-from core.storage.location import Location, is_path_allowed
-from core.storage.source import Bytes, Listing, Range, StoredFile
+from core.sources.folder import NOT_DATA, data_names
+from core.sources.location import Location, is_path_allowed
+from core.sources.source import Bytes, Listing, Range, StoredFile
 
 
 class LocalStore:

@@ -1,10 +1,8 @@
-"""Where sources live: `open_uri` resolves a URI, and nothing else in the project knows a disk or a cloud."""
+"""Resolve a URI to a source in its store."""
 
 from core.runtime import Settings
-from core.storage.location import Location, check_source, parse_source
-from core.storage.source import Source, SourceFile, Store
-
-__all__ = ["Source", "SourceFile", "check_source", "open_uri"]
+from core.sources.location import Location, check_source, parse_source
+from core.sources.source import Source, Store
 
 
 def open_uri(source_uri: str, settings: Settings) -> Source:
@@ -24,14 +22,14 @@ def _store(location: Location, settings: Settings) -> Store:
     # Each cloud's library costs a good part of a second to import; a run needs at most one.
     match location.scheme:
         case "gs":
-            from core.storage.gcs import GcsStore  # noqa: PLC0415
+            from core.sources.gcs import GcsStore  # noqa: PLC0415
 
             return GcsStore(settings)
         case "s3":
-            from core.storage.s3 import S3Store  # noqa: PLC0415
+            from core.sources.s3 import S3Store  # noqa: PLC0415
 
             return S3Store(settings)
         case _:
-            from core.storage.local import LocalStore  # noqa: PLC0415
+            from core.sources.local import LocalStore  # noqa: PLC0415
 
             return LocalStore(settings)

@@ -1,4 +1,4 @@
-"""The Arrow tables that pass between the stages, and the one rule that two of them share."""
+"""The Arrow tables that pass between the stages, and the rules that more than one of them follows."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -21,11 +21,11 @@ ROWS = pa.schema(
 )
 """One row of the source each.
 
-`account` is the place of its id in `Window.accounts`. `arr` is filled in where it can matter: At Risk rows of
-the target month. `updated_seconds` (since the epoch, UTC, rounded down) and `updated_nanos` (of that second,
-0 to 999,999,999) are `updated_at`, comparable across files of different units; both are null when it is, and
-in earlier months also where it decides nothing, as all rows of that account and month agree on `at_risk`.
-`position` orders rows as the source does: files in name order, rows in file order.
+`account` is the place of its id in `Window.accounts`. `arr` is filled in where it can matter: rows of the
+target month that can be alerts. `updated_seconds` (since the epoch, UTC, rounded down) and `updated_nanos`
+(of that second, 0 to 999,999,999) are `updated_at`, comparable across files of different units; both are null
+when it is, and in earlier months also where it decides nothing, as all rows of that account and month agree
+on `at_risk`. `position` orders rows as the source does: files in name order, rows in file order.
 """
 
 DETAILS = pa.schema(
@@ -46,13 +46,28 @@ LONGEST_ID = 6_000
 INT64_MAX = 2**63 - 1
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What the alert rules need of a month: whose rows, and of which earlier months.
+
+    The candidates are the accounts with an At Risk row in the month and, with `at_risk_before`, those with
+    one in the month before. All their rows of the month are needed, and the details of those that pass
+    `arr_threshold`. Candidates are followed back month by month as long as they are at risk: `look_back`
+    months in any case, further only those that pass.
+    """
+
+    arr_threshold: int
+    at_risk_before: bool = False
+    look_back: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
     """Of a source, what one month's alerts can depend on.
 
-    `accounts` (large_string, no two alike) are those with an At Risk row in the month. `rows` (of `ROWS`)
-    holds all their rows of the month, and of earlier months at least the rows that the alerts' streaks and
-    duplicates need; `details` (of `DETAILS`) at least the rows of possible alerts.
+    `accounts` (large_string, no two alike) are the candidates; see `Need`. `rows` (of `ROWS`) holds all their
+    rows of the month, and of earlier months at least the rows that the alerts' streaks and duplicates need;
+    `details` (of `DETAILS`) at least the rows of possible alerts.
 
     The other accounts' rows of the month can bring no alert. They are counted, as `other_rows`, and of them
     those that lost to a row of the same account, as `other_duplicates`. Rows without `account_id` are in none

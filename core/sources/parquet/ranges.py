@@ -2,10 +2,9 @@
 
 import io
 import os
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from core.storage.source import Bytes, Range
+from core.sources.source import Bytes, Range
 
 WASTE = 0.05
 """How much more than what is needed may be read, to save requests."""
@@ -54,9 +53,12 @@ class Pieces(io.RawIOBase):
         self._position = 0
 
     def only(self, needed: Sequence[Range]) -> "Pieces":
-        """Make a file of just the pieces that hold one of the ranges `needed`."""
-        wanted = {bisect_right(self._pieces, start, key=lambda piece: piece[0]) - 1 for start, _ in needed}
-        pieces = [self._pieces[place] for place in sorted(wanted)]
+        """Copy the ranges `needed` into a file of their own."""
+        return Pieces(self._size, needed, [bytes(self._part(start, end)) for start, end in needed])
+
+    def joined(self, others: Iterable["Pieces"]) -> "Pieces":
+        """Make a file of the pieces of this one and of `others` of the same file."""
+        pieces = [piece for file in (self, *others) for piece in file._pieces]  # noqa: SLF001 - its own class
         return Pieces(self._size, [piece[:2] for piece in pieces], [piece[2] for piece in pieces])
 
     @property
@@ -87,9 +89,10 @@ class Pieces(io.RawIOBase):
         """Give `size` bytes without copying them; raises `EOFError` unless one piece holds them all."""
         start = self._position
         self._position = self._size if size is None or size < 0 else start + size
-        place = bisect_right(self._pieces, start, key=lambda piece: piece[0]) - 1
-        if place >= 0:
-            first, last, part = self._pieces[place]
-            if self._position <= last:
-                return part[start - first : self._position - first]
-        raise EOFError(f"bytes {start} to {self._position} lie outside of what the footer promised")
+        return self._part(start, self._position)
+
+    def _part(self, start: int, end: int) -> memoryview:
+        for first, last, part in self._pieces:
+            if first <= start and end <= last:
+                return part[start - first : end - first]
+        raise EOFError(f"bytes {start} to {end} lie outside of what the footer promised")

@@ -1,0 +1,20 @@
+"""The good news: an account was At Risk in the month before and is not any more."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.alerts.rule import AlertRule
+
+
+class Recovered(AlertRule):
+    """Accounts whose winning row in the month before is At Risk and whose winning row in the month is not."""
+
+    type = "recovered"
+    anchor = -1
+    look_back = 1
+    headline = "✅ Recovered: {name} ({id})"
+    duration = "Was At Risk for: {months} ({start} to {end})"
+
+    def find(self, winners: pa.Table) -> pa.ChunkedArray:
+        """See `AlertRule`."""
+        return pc.and_(pc.invert(winners["at_risk"]), pc.greater(winners["months_before"], 0))

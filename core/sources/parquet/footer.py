@@ -1,0 +1,324 @@
+"""What a Parquet file says of itself at its end: its row groups, where their columns lie, what they hold."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.sources.parquet.columns import MONTH, dates, find_columns, is_readable
+from core.sources.parquet.ranges import Pieces
+from core.sources.parquet.thrift import Each, Shape, read_struct
+from core.sources.source import Bytes, Range, Source, SourceFile
+from core.sources.window import may_be_meant
+
+MAGIC = b"PAR1"
+TAIL = 8
+"""The length of the footer, and the magic."""
+FIRST_READ = (8 * 2**10, 64 * 2**10)
+"""The least and the most that is read of the end before it is known how long a footer of this source is."""
+LONGER_FOOTER = 256
+"""Bytes by which the next footer of a source may be longer than those before, without another request."""
+TOGETHER_ROWS = 1_024
+TOGETHER_BYTES = 2**20
+"""How much small row groups that are read as one may hold together."""
+WORTH_A_LOOK = 16 * 2**20
+"""Bytes that the values of a chunk may take, at the very most, before it matters what they really take."""
+PAGE_HEADER = 256
+"""Bytes in which the header of a page surely ends, when it is that of a dictionary."""
+REPETITIVE_BYTES = 4
+"""Less than so much a value, before compression, and the chunk must be mostly a dictionary's indices."""
+INT96_UNIT = "us"
+"""In nanoseconds, Arrow's default, dates after 2262 would wrap around."""
+
+INT32, INT64, INT96, BYTE_ARRAY = 1, 2, 3, 6
+PHYSICAL_TYPES = (
+    "BOOLEAN",
+    "INT32",
+    "INT64",
+    "INT96",
+    "FLOAT",
+    "DOUBLE",
+    "BYTE_ARRAY",
+    "FIXED_LEN_BYTE_ARRAY",
+)
+DELTA_STRINGS = frozenset({6, 7})
+"""The encodings DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, of which Arrow (26.0) makes no dictionary."""
+
+STATISTICS: Shape = dict.fromkeys((1, 2, 5, 6), bytes)
+META_DATA: Shape = {2: Each(int), **dict.fromkeys((1, 4, 5, 6, 7, 9, 11), int), 12: STATISTICS}
+DICTIONARY_PAGE: Shape = {2: int, 7: {1: int}}
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One column of one row group: how its values are written, how many, where, and between which two.
+
+    `least` and `greatest` are as the statistics have them, in little-endian bytes; None without.
+    """
+
+    physical_type: int
+    encodings: Sequence[int]
+    values: int
+    size: int
+    """In bytes, before compression."""
+    range: Range
+    data_page: int
+    """Where the first page of data begins, after that of a dictionary."""
+    codec: int
+    least: bytes | None
+    greatest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """A part of a file, and the months that it may hold by its statistics; None when they say nothing.
+
+    `parts` has the chunks, by column, of the file's own row groups: one, or small neighbors that are read as
+    one.
+    """
+
+    first: int
+    parts: tuple[dict[str, Chunk], ...]
+    first_row: int
+    rows: int
+    size: int
+    """In bytes, before compression."""
+    months: tuple[date, date] | None
+
+    @property
+    def indices(self) -> range:
+        """The places of the row groups in the file."""
+        return range(self.first, self.first + len(self.parts))
+
+    def joined(self, after: "RowGroup") -> "RowGroup | None":
+        """Make one of this and the one after it, if that is small and holds the same months."""
+        rows, size = self.rows + after.rows, self.size + after.size
+        apart = self.indices.stop != after.first or self.months != after.months
+        if apart or rows > TOGETHER_ROWS or size > TOGETHER_BYTES:
+            return None
+        return RowGroup(self.first, self.parts + after.parts, self.first_row, rows, size, self.months)
+
+    def may_hold(self, month: date) -> bool:
+        """Whether a row of `month`, or of a day that may be meant as it, can be in it."""
+        if self.months is None:
+            return True
+        least, greatest = self.months
+        return least <= month <= greatest or any(may_be_meant(day, month) for day in self.months)
+
+    def is_since(self, month: date | None) -> bool:
+        """Whether none of its rows is of a month before `month`, as far as the statistics tell."""
+        return self.months is not None and month is not None and self.months[0] >= month
+
+    def is_only(self, month: date) -> bool:
+        """Whether all of its rows are of `month`, as far as the statistics tell."""
+        return self.months == (month, month)
+
+    def chunks(self, name: str) -> list[Chunk]:
+        """Return the chunks of the column `name`."""
+        return [part[name] for part in self.parts]
+
+    def is_repetitive(self, name: str) -> bool:
+        """Whether the strings in `name` repeat so much that looking at each once pays."""
+        chunks = self.chunks(name)
+        return all(
+            chunk.physical_type == BYTE_ARRAY and DELTA_STRINGS.isdisjoint(chunk.encodings)
+            for chunk in chunks
+        ) and bool(sum(chunk.size for chunk in chunks) < REPETITIVE_BYTES * self.rows)
+
+    def bytes_a_row(self, name: str, file: Pieces) -> float:
+        """Return about how many bytes a decoded value of `name` takes at most; `file` holds the chunk."""
+        found: list[float] = []
+        for chunk in self.chunks(name):
+            found.append(chunk.size / max(chunk.values, 1))
+            # The footer alone does not tell: a dictionary's one value of a megabyte may be that of every row.
+            if chunk.size * chunk.values > WORTH_A_LOOK:
+                start, end = chunk.range
+                file.seek(start)
+                size, values = dictionary_size(bytes(file.read(min(end - start, PAGE_HEADER))))
+                found.append(size / max(values, 1))
+        return max(found)
+
+    def bounds(self, name: str) -> tuple[bytes | None, bytes | None]:
+        """Return between which two values the strings in `name` are by the statistics; None without."""
+        chunks = self.chunks(name)
+        if any(one.physical_type != BYTE_ARRAY or None in {one.least, one.greatest} for one in chunks):
+            return None, None
+        return min(one.least or b"" for one in chunks), max(one.greatest or b"" for one in chunks)
+
+
+class Footer:
+    """The footer of one file.
+
+    `metadata` is as Arrow read it. `names` has the columns that are there, with the names that they have in
+    the file. Those of `unreadable` have a type that can't be read, and may have no value; `doubtful` are
+    those of them whose type is not null. `tail` is the data that came along with the footer, from just before
+    it; months in UTC are dates in `zone`.
+    """
+
+    def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
+        # Arrow sees no more than the footer, and says what is wrong with it.
+        parquet = pq.ParquetFile(pa.BufferReader(MAGIC + content), coerce_int96_timestamp_unit=INT96_UNIT)
+        self.metadata: pq.FileMetaData = parquet.metadata
+        schema: pa.Schema = parquet.schema_arrow
+        self.names = find_columns(file.path, file.stored.key, schema, partitioned=file.month is not None)
+        kinds = {name: schema.field(found).type for name, found in self.names.items()}
+        self.unreadable = frozenset(name for name, kind in kinds.items() if not is_readable(name, kind))
+        self.doubtful = sorted(name for name in self.unreadable if not pa.types.is_null(kinds[name]))
+        self.size, self.length = file.stored.size, len(content)
+        self._thrift = content[:-TAIL]
+        self._zone = zone
+        self._tail = (self.size - len(content) - len(tail), tail)
+        self._month = None if MONTH in self.unreadable else kinds.get(MONTH)
+        columns = [self.metadata.schema.column(index) for index in range(self.metadata.num_columns)]
+        self._leaves = {name: _leaves(columns, own) for name, own in self.names.items()}
+
+    def is_int96(self, name: str) -> bool:
+        """Whether the column `name` has timestamps of the old kind, which are instants."""
+        return any(column.physical_type == "INT96" for column in self._leaves[name].values())
+
+    def is_nullable(self, name: str) -> bool:
+        """Whether the column `name`, which is not nested, may hold nulls."""
+        return any(column.max_definition_level for column in self._leaves[name].values())
+
+    @cached_property
+    def groups(self) -> tuple[RowGroup, ...]:
+        """The row groups that have rows, in order."""
+        return tuple(_together(self._row_groups()))
+
+    def read(self, source: Source, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
+        """Read these ranges, in order and apart from each other, but not what came with the footer."""
+        first, tail = self._tail
+        missing = [(start, min(end, first)) for start, end in ranges if start < first]
+        fetched = iter(source.read(file, missing) if missing else ())
+        parts: list[Bytes] = []
+        for start, end in ranges:
+            part = next(fetched) if start < first else b""
+            parts.append(part if end <= first else bytes(part) + tail[max(start - first, 0) : end - first])
+        return parts
+
+    def _row_groups(self) -> Iterator[RowGroup]:
+        indices = sorted(index for leaves in self._leaves.values() for index in leaves)
+        shape: Shape = {4: Each({1: Each({3: META_DATA}, frozenset(indices)), 2: int, 3: int})}
+        found, _ = read_struct(self._thrift, 0, shape)
+        first_row = 0
+        for number, group in enumerate(found.get(4, ())):
+            rows = group[3]
+            if rows < 0 or len(group[1]) != len(indices):
+                raise ValueError("the footer contradicts itself about its row groups")
+            if rows:
+                columns = dict(zip(indices, group[1], strict=True))
+                chunks = {name: self._chunk(name, columns) for name in self.names}
+                months = self._months(chunks[MONTH]) if self._month is not None else None
+                yield RowGroup(number, (chunks,), first_row, rows, group[2], months)
+            first_row += rows
+
+    def _chunk(self, name: str, columns: dict[int, dict[int, Any]]) -> Chunk:
+        """Make one of the chunks of a column: a nested one, which may have no value, has several."""
+        made = [
+            _chunk(name, columns[index][3], column.physical_type)
+            for index, column in self._leaves[name].items()
+        ]
+        first = made[0]
+        if len(made) == 1:
+            return first
+        span = (min(one.range[0] for one in made), max(one.range[1] for one in made))
+        size = sum(one.size for one in made)
+        return replace(first, size=size, range=span, least=None, greatest=None)
+
+    def _months(self, chunk: Chunk) -> tuple[date, date] | None:
+        """Return the days between which all months are by the statistics; None when they say nothing."""
+        if chunk.least is None or chunk.greatest is None or chunk.physical_type not in {INT32, INT64}:
+            return None  # Of INT96, writers order the bytes in different ways.
+        found = [int.from_bytes(value, "little", signed=True) for value in (chunk.least, chunk.greatest)]
+        if chunk.physical_type == INT32:
+            days = pa.array(found, pa.int32()).cast(pa.date32())
+        else:
+            [column] = self._leaves[MONTH].values()
+            unit = json.loads(column.logical_type.to_json()).get("timeUnit")
+            if unit is None:
+                return None
+            zone = self._month.tz if self._month is not None and pa.types.is_timestamp(self._month) else None
+            kind = pa.timestamp({"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}[unit], zone)
+            days = dates(pa.array(found, pa.int64()).cast(kind), self._zone)
+        try:
+            least, greatest = days.to_pylist()
+        except (ArithmeticError, ValueError):  # outside Python's calendar
+            return None
+        return least, greatest
+
+
+def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Footer:
+    """Read the footer of `file` with one request, or two when it is long; raises whatever Arrow does.
+
+    `longest`: the bytes of the longest footer of the source so far, or 0.
+    """
+    size = file.stored.size
+    # A footer grows with the file; what is read too much of a small one is kept, and not read again.
+    least, most = FIRST_READ
+    first = max(0, size - (longest + LONGER_FOOTER if longest else min(max(size // 2**12, least), most)))
+    end = bytes(source.read(file, [(first, size)])[0])
+    footer = int.from_bytes(end[-TAIL : -len(MAGIC)], "little") + TAIL
+    if len(end) < footer <= size and end.endswith(MAGIC):
+        end = bytes(source.read(file, [(size - footer, first)])[0]) + end
+    return Footer(file, end[-footer:], end[: max(0, len(end) - footer)], zone)
+
+
+def _leaves(columns: Sequence[pq.ColumnSchema], own: str) -> dict[int, pq.ColumnSchema]:
+    """Find the places in the file of the column `own`: several, where it is nested."""
+    whole = {place: column for place, column in enumerate(columns) if column.path == own}
+    return whole or {
+        place: column for place, column in enumerate(columns) if column.path.startswith(f"{own}.")
+    }
+
+
+def dictionary_size(page_header: bytes) -> tuple[int, int]:
+    """Return the bytes, before compression, and the number of values of the dictionary whose page begins so.
+
+    Both are 0 for a page of another kind, also one whose header, with long statistics, ends after the bytes.
+    """
+    try:
+        found, _ = read_struct(page_header, 0, DICTIONARY_PAGE)
+    except (IndexError, ValueError):
+        return 0, 0
+    values = found.get(7, {}).get(1, 0)
+    return (found.get(2, 0), values) if values > 0 else (0, 0)
+
+
+def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
+    """Make a chunk of its metadata; raises `ValueError` where it contradicts the schema or itself."""
+    if PHYSICAL_TYPES[data[1]] != physical_type:
+        raise ValueError(f"the footer contradicts itself about the type of {name}")
+    statistics = data.get(12, {})
+    # Numbers have an order that the older fields keep too; of strings only the newer ones are known.
+    width = {INT32: 4, INT64: 8}.get(data[1])
+    old = (None, None) if width is None else (statistics.get(2), statistics.get(1))
+    least, greatest = statistics.get(6, old[0]), statistics.get(5, old[1])
+    if width is not None and {len(value) for value in (least, greatest) if value is not None} - {width}:
+        raise ValueError(f"the footer contradicts itself about the statistics of {name}")
+    start = data[9]
+    if 0 < data.get(11, 0) < start:
+        start = data[11]
+    if start < 0 or data[7] < 0:
+        raise ValueError(f"the footer contradicts itself about the place of {name}")
+    span = (start, start + data[7])
+    return Chunk(data[1], data[2], data[5], data[6], span, data[9], data[4], least, greatest)
+
+
+def _together(groups: Iterable[RowGroup]) -> Iterator[RowGroup]:
+    """Make one of small neighbors that hold the same months.
+
+    Each costs a few milliseconds, whatever it holds, and some writers make one of a few rows at a time.
+    """
+    last: RowGroup | None = None
+    for group in groups:
+        joined = last.joined(group) if last else None
+        if last and not joined:
+            yield last
+        last = joined or group
+    if last:
+        yield last

@@ -1,0 +1,27 @@
+"""Drive the reading stages as a run does, without Prefect."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from core.domain import Alert, Assessment
+from core.runtime import Settings
+from core.sources import Window
+from tasks.compute_streaks import compute_streaks
+from tasks.dedupe import dedupe
+from tasks.load_window import load_window
+from tasks.route import route_alerts, routed_alerts
+from tests.reading.worlds import MONTH
+
+
+def read(source: Path | str, month: date = MONTH, **settings: Any) -> Window:
+    return load_window.fn(source if isinstance(source, str) else source.as_uri(), month, Settings(**settings))
+
+
+def assess(source: Path | str, month: date = MONTH, **settings: Any) -> Assessment:
+    window = read(source, month, **settings)
+    return compute_streaks.fn(window, dedupe.fn(window), Settings(**settings))
+
+
+def alerts_of(assessment: Assessment) -> list[Alert]:
+    return [routed.alert for routed in routed_alerts(route_alerts(assessment.alerts, {}))]

@@ -1,0 +1,32 @@
+import pytest
+
+from core.sources.parquet.thrift import BINARY, LIST, STRUCT, Each, Shape, read_struct, struct_bytes
+
+I32 = 5
+INNER = struct_bytes({2: (BINARY, b"abc"), 3: (I32, 300)})
+WRITTEN = struct_bytes({1: (I32, 7), 4: (LIST, (STRUCT, [INNER, INNER])), 9: (LIST, (I32, [1, 2, 3]))})
+
+
+@pytest.mark.parametrize(
+    ("shape", "found"),
+    [
+        ({}, {}),
+        ({1: int, 9: Each(int)}, {1: 7, 9: [1, 2, 3]}),
+        ({4: Each({2: bytes, 3: int})}, {4: [{2: b"abc", 3: 300}] * 2}),
+        ({4: Each({3: int}, places={1})}, {4: [{3: 300}]}),
+    ],
+)
+def test_the_fields_of_the_shape_are_read_and_others_skipped(shape: Shape, found: object) -> None:
+    assert read_struct(WRITTEN, 0, shape) == (found, len(WRITTEN))
+
+
+@pytest.mark.parametrize("shape", [{1: bytes}, {1: {}}, {4: int}, {4: Each(int)}, {9: {}}, {9: Each(bytes)}])
+def test_a_value_of_another_kind_is_an_error(shape: Shape) -> None:
+    with pytest.raises(ValueError, match="another kind"):
+        read_struct(WRITTEN, 0, shape)
+
+
+def test_bytes_that_end_too_early_are_an_error() -> None:
+    for end in range(len(WRITTEN)):
+        with pytest.raises(IndexError):
+            read_struct(WRITTEN[:end], 0, {1: int, 4: Each({2: bytes})})
