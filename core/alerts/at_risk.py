@@ -11,8 +11,6 @@ class AtRisk(AlertRule):
     type = "at_risk"
     anchor = 0
     look_back = 0
-    headline = "🚩 At Risk: {name} ({id})"
-    duration = "At Risk for: {months} (since {start})"
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
         """See `AlertRule`."""

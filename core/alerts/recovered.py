@@ -12,8 +12,6 @@ class Recovered(AlertRule):
     type = "recovered"
     anchor = -1
     look_back = 1
-    headline = "✅ Recovered: {name} ({id})"
-    duration = "Was At Risk for: {months} ({start} to {end})"
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
         """See `AlertRule`."""

@@ -1,4 +1,4 @@
-"""What an alert type says of itself: which accounts it finds, what it must know for that, and its words."""
+"""What an alert type says of itself: which accounts it finds, and what it must know for that."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -11,17 +11,12 @@ class AlertRule(ABC):
 
     `type` is its name in `ALERT_TYPES`, in the ledger and in the API. Its streaks end at the target month
     (`anchor` 0) or at the month before (`anchor` -1). `look_back` is how many months before the month `find`
-    must know, also of accounts below the threshold. `headline` and `duration` are the words of its message
-    that differ from type to type.
+    must know, also of accounts below the threshold. Its words are in `core.slack.message`.
     """
 
     type: ClassVar[str]
     anchor: ClassVar[Literal[0, -1]]
     look_back: ClassVar[int]
-    headline: ClassVar[str]
-    """With the fields `name` and `id`."""
-    duration: ClassVar[str]
-    """With the fields `months` ("1 month", "3 months"), `start` and `end`, the first days of two months."""
 
     @abstractmethod
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
