@@ -1,0 +1,58 @@
+"""The alert type `recovered`, on sources of a few rows."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from core.domain import Found
+from tests.reading.stages import alerts_of, assess
+from tests.reading.worlds import MONTH, Layout, Row, back, row, write
+
+EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+BEFORE = back(MONTH, 1)
+
+
+def find(rows: list[Row], folder: Path) -> list[tuple[str, str, int, date]]:
+    write(rows, folder, Layout())
+    found = alerts_of(assess(folder, alert_types=["at_risk", "recovered"]))
+    return [(one.account_id, one.alert_type, one.duration_months, one.risk_start_month) for one in found]
+
+
+def test_the_streak_ends_at_the_month_before(tmp_path: Path) -> None:
+    rows = [row(month=back(MONTH, age)) for age in (1, 2, 4)]
+    assert find([row(status="Healthy"), *rows], tmp_path) == [("a1", "recovered", 2, back(MONTH, 2))]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [row(month=BEFORE)],
+        [row(status="Healthy"), row(month=back(MONTH, 2))],
+        [
+            row(status="Healthy"),
+            row(month=BEFORE, updated_at=EARLY),
+            row("a1", BEFORE, "Healthy", updated_at=LATE),
+        ],
+    ],
+    ids=["no row in the month", "a gap before the month", "the month before was corrected"],
+)
+def test_an_account_has_not_recovered(rows: list[Row], tmp_path: Path) -> None:
+    assert find(rows, tmp_path) == []
+
+
+def test_details_and_threshold_are_of_the_month(tmp_path: Path) -> None:
+    write(
+        [
+            row("small", BEFORE, arr=50_000),
+            row("small", status="Healthy", arr=1),
+            row("large", BEFORE, arr=1, account_name="Old"),
+            row("large", status="Healthy", arr=50_000, account_name="New"),
+        ],
+        tmp_path,
+        Layout(),
+    )
+    found = assess(tmp_path, alert_types=["recovered"])
+    assert found.scan.found == {"recovered": Found(accounts=2, below_threshold=1)}
+    [alert] = alerts_of(found)
+    assert (alert.account_name, alert.arr) == ("New", 50_000)
