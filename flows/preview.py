@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from core.domain import (
+    Alert,
     AlertStatus,
     Delivery,
     RoutedAlert,
@@ -69,7 +70,7 @@ def _preview_alert(routed: RoutedAlert, delivery: Delivery, settings: Settings) 
         message = build_message(alert, routed.channel, settings)
     unconfirmed = delivery.status is AlertStatus.UNCONFIRMED
     return PreviewAlertView(
-        **asdict(alert),
+        **{name: getattr(alert, name) for name in Alert.__slots__},
         channel=delivery.channel,
         details_url=details_url(settings.app_base_url, alert.account_id),
         status=AlertStatus.FAILED if unconfirmed else delivery.status,
