@@ -19,13 +19,8 @@ from core.domain import (
     SourceSchemeUnsupported,
 )
 from core.ledger import Ledger, is_dead, kept_alive, open_ledger, this_process, wait_for_heartbeats
-from core.runtime import logged_as
-from core.runtime import count_rows_scanned
-from core.runtime import Progress
-from core.runtime import redact
-from core.runtime import Settings
+from core.runtime import Progress, Settings, StopSignal, count_rows_scanned, logged_as, process_stop, redact
 from core.sources import parse_source
-from core.runtime import StopSignal, process_stop
 
 TOLD_TO_STOP = "The run was told to stop before it was over; run the month again"
 

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.domain import SourceInvalid
+from core.runtime import wait_for
 from core.sources.parquet.columns import instant
 from core.sources.parquet.footer import RowGroup
 from core.sources.parquet.row_groups import HISTORY_ROWS, MONTH_ROWS, TIMES, AccountFile, MonthPart
 from core.sources.source import Source
 from core.sources.window import DETAILS, ROWS, Need, Window, month_before, passes_threshold
 from core.sources.workers import Workers
-from core.runtime import wait_for
 
 SURELY_MORE = 12
 """So many survivors to expect that one month more will surely be needed."""

@@ -20,12 +20,11 @@ from core.domain import (
     SourceNotFound,
     SourceUnreachable,
 )
-from core.runtime import Settings
+from core.runtime import Settings, wait_for
 from core.sources.folder import data_names
 from core.sources.location import Location
 from core.sources.refusals import refusal
 from core.sources.source import Bytes, Listing, Range, StoredFile
-from core.runtime import wait_for
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,9 @@ import pytest
 
 import core.runtime.stopping
 from core.domain import Interrupted
-from core.runtime import Settings
+from core.runtime import Settings, StopSignal
 from core.sources import Need, Source, Window, open_uri
 from core.sources.reader import months_ahead, read_window
-from core.runtime import StopSignal
 from tests.reading.worlds import MONTH, Row, back, row, table
 
 ACCOUNTS, MONTHS = 400, 24
