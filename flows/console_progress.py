@@ -33,7 +33,9 @@ def shown_progress(progress: Progress, *, interactive: bool) -> Iterator[None]:
     over = threading.Event()
     console = Console(stderr=True, emoji=False)
     spinner = Spinner("dots")
-    with Live(spinner, console=console, transient=True, auto_refresh=False) as live:
+    # From the first frame on: a small source is read before the second.
+    first = draw(progress, spinner, datetime.now(UTC))
+    with Live(first, console=console, transient=True, auto_refresh=False) as live:
 
         def watch() -> None:
             while not over.wait(SECONDS):
