@@ -6,7 +6,7 @@
 #     docker run -p 8000:8000 -v risk-alerts:/data --env-file risk-alerts.env account-risk-alerts
 #   the batch job, once
 #     docker run --rm --no-healthcheck -v risk-alerts:/data --env-file risk-alerts.env account-risk-alerts \
-#       python -m flows.monthly_risk_alerts --source-uri gs://bucket/file.parquet --month 2026-01-01
+#       risk-alerts run --source-uri gs://bucket/file.parquet --month 2026-01-01
 #   a Prefect worker, for the deployments of prefect.yaml
 #     docker run --no-healthcheck -v risk-alerts:/data --env-file risk-alerts.env \
 #       -e PREFECT_API_URL=http://prefect.example:4200/api account-risk-alerts \
@@ -28,10 +28,13 @@ RUN /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-che
 WORKDIR /app
 COPY prefect.yaml ./
 COPY api/ api/
+COPY cli/ cli/
 COPY core/ core/
 COPY flows/ flows/
 COPY tasks/ tasks/
-RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash api core flows tasks
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash api cli core flows tasks \
+    && printf '#!/bin/sh\nexec python -P -m cli "$@"\n' > /opt/venv/bin/risk-alerts \
+    && chmod +x /opt/venv/bin/risk-alerts
 
 FROM ${PYTHON_IMAGE}
 # tini as process 1 passes SIGTERM on: the kernel would keep it from a Python process 1 that has no handler yet.

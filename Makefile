@@ -30,11 +30,15 @@ test: install ## Run the whole test suite
 		--no-loadscope-reorder
 
 .PHONY: install
-install: $(STAMP) ## Only the environment, in .venv, from the lock file
+install: $(STAMP) $(BIN)/risk-alerts ## Only the environment, in .venv, from the lock file, with the command risk-alerts
 
 .PHONY: serve
 serve: install ## The API on :8000 with docs, and the Prefect UI on :4200 showing its runs
-	@exec $(BIN)/python -m flows.serve
+	@exec $(BIN)/risk-alerts serve
+
+.PHONY: deploy
+deploy: install ## Deploy the monthly schedule to the Prefect API of PREFECT_API_URL, with its work pool
+	@exec $(BIN)/risk-alerts deploy $(OPTIONS)
 
 # Every program of bench/, or those that are named: make bench BENCH=delivery OPTIONS='--alerts 600 --rounds 2'
 BENCH ?= $(sort $(notdir $(basename $(wildcard bench/*.py))))
@@ -120,6 +124,11 @@ clean: ## Remove the environment, caches and the demo's files
 # The project itself is run from the checkout. pip compiles what it installs, which saves every start some seconds.
 $(STAMP): $(REQUIREMENTS)
 	$(call environment,$(VENV),$(REQUIREMENTS))
+
+# The command runs the checkout from any folder: -P keeps what lies in that folder off the import path.
+$(BIN)/risk-alerts: $(STAMP) Makefile
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/python" -P -m cli "$$@"\n' "$(CURDIR)" "$$(cd $(BIN) && pwd)" > $@
+	@chmod +x $@
 
 $(AUDIT_STAMP): requirements/audit.txt
 	$(call environment,$(AUDIT),requirements/audit.txt)

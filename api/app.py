@@ -4,7 +4,7 @@ from fastapi import FastAPI
 
 from core.domain import SettingsError
 from core.runtime import load_settings
-from flows.arguments import exit_with
+from flows.streams import exit_with
 
 
 def _app() -> FastAPI:

@@ -20,6 +20,7 @@ from api.examples import add_examples
 from api.limits import LimitedBody
 from api.pages import routes
 from api.problems import Problem, answer_with_problems, responses
+from core import __version__
 from core.domain import LedgerError
 from core.ledger import is_dead, open_ledger, wait_for_heartbeats
 from core.run import utc_now
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPIOffline(
         redoc_url=None,
         title="Account Risk Alerts",
-        version="0.1.0",
+        version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
         generate_unique_id_function=lambda route: route.name,  # an operation is called as its function is

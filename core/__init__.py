@@ -7,3 +7,5 @@ import os
 # jemalloc, told to give back soon (core.sources.parquet), 73 MB (docs/performance.md). What the operator sets
 # wins.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+
+__version__ = "0.1.0"

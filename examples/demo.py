@@ -79,7 +79,7 @@ def run_batch_job(slack_url: str) -> tuple[int, str]:
         "COLUMNS": str(WIDTH),
         "PYTHONIOENCODING": "utf-8",
     }
-    command = [sys.executable, "-m", "flows.monthly_risk_alerts"]
+    command = [sys.executable, "-m", "cli", "run"]
     command += ["--source-uri", SOURCE.as_uri(), "--month", MONTH]
     with (
         LOG.open("w", encoding="utf-8") as log,

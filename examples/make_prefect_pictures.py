@@ -81,7 +81,7 @@ def served(folder: Path, slack: str) -> Iterator[tuple[str, str]]:
     api, prefect = (f"http://127.0.0.1:{port}" for port in ports)
     with (folder / "serve.log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "flows.serve"], cwd=ROOT, env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "cli", "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log
         )
         try:
             _wait_for(f"{api}/health")

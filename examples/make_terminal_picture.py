@@ -29,7 +29,7 @@ from examples.make_sample import write_sample  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
 
 REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts", "APAC": "apac-risk-alerts"}
-COMMAND = ["-m", "flows.monthly_risk_alerts", "--month", "2026-01-01", "--source-uri"]
+COMMAND = ["-m", "cli", "run", "--month", "2026-01-01", "--source-uri"]
 COLUMNS = 80
 WIDTH, LINE = 760, 19.6
 PAGE = """<!doctype html><meta charset="utf-8"><style>
@@ -48,7 +48,7 @@ def main() -> None:
     frames = [frame.strip("\r\n") for frame in re.split(r"(?:\r?\x1b\[(?:1A|2K))+", shown) if frame.strip()]
     waiting = [frame for frame in frames if "waits for Slack" in frame]
     report = next(frame for frame in reversed(frames) if "Risk alerts" in frame)
-    prompt = "$ python -m flows.monthly_risk_alerts --month 2026-01-01 --source-uri file:///…"
+    prompt = "$ risk-alerts run --month 2026-01-01 --source-uri file:///…"
     text = Text.from_ansi("\n".join([prompt, waiting[0], "", report[report.index("\x1b[1mRisk") :]]))
     console = Console(record=True, width=COLUMNS, file=Path(os.devnull).open("w"), emoji=False)  # noqa: SIM115
     console.print(text, highlight=False)

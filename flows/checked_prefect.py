@@ -26,7 +26,7 @@ from core.runtime import (
     in_words,
     prepare_proxies,
 )
-from flows.arguments import exit_with
+from flows.streams import exit_with
 
 DEFAULTS = {
     # No telemetry.

@@ -64,8 +64,9 @@ async def work_through(run: RunContext) -> None:
 
 
 if __name__ == "__main__":
+    # The same as `risk-alerts run`. By name: the flows know nothing of the command line above them.
+    import runpy
     import sys
 
-    from flows.command_line import main
-
-    sys.exit(main())
+    sys.argv.insert(1, "run")
+    runpy.run_module("cli", run_name="__main__")

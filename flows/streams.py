@@ -7,7 +7,9 @@ import os
 import select
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
+
+from core.domain import SettingsError
 
 
 def protect_streams() -> None:
@@ -22,6 +24,12 @@ def protect_streams() -> None:
         os.open(os.devnull, os.O_RDWR)
     sys.stdout = _protected(sys.stdout, sys.__stdout__, 1)
     sys.stderr = _protected(sys.stderr, sys.__stderr__, 2)
+
+
+def exit_with(error: SettingsError) -> NoReturn:
+    """End a process that cannot start with these settings: one line on stderr, and exit code 2."""
+    sys.stderr.write(f"error: {error.code}: {error}\n")
+    raise SystemExit(2) from error
 
 
 def _protected(current: TextIO | None, original: TextIO | None, descriptor: int) -> TextIO:

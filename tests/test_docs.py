@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cli.commands import risk_alerts
 from core.domain import REASONS, errors
 from core.runtime import CONFIG_FILE, Settings, load_settings
 from core.slack import judge, judge_failure
@@ -142,13 +143,16 @@ def test_each_make_target_is_in_the_readme_and_none_that_is_not_there() -> None:
     assert {f"make {target}" for target in _targets() if f"make {target}" not in _text(README)} == set()
 
 
-def test_each_option_of_the_command_line_is_in_the_readme() -> None:
-    """The table of options is the parser's."""
-    from flows.command_line import _parser  # noqa: PLC0415  # takes seconds to import
+def test_each_command_is_in_the_readme_and_no_other() -> None:
+    """The table of commands is the command line's."""
+    documented = set(re.findall(r"^\| `risk-alerts (\w+)` \|", _text(README), re.MULTILINE))
+    assert documented == set(risk_alerts.commands)
 
-    options = {name for action in _parser()._actions for name in action.option_strings if name[:2] == "--"}
-    documented = set(re.findall(r"^\| `(--[a-z-]+)` \|", _text(README), re.MULTILINE))
-    assert documented == options - {"--help"}
+
+def test_each_option_of_a_run_is_in_the_readme() -> None:
+    """The table of options is the command's."""
+    options = {name for option in risk_alerts.commands["run"].params for name in option.opts}
+    assert set(re.findall(r"^\| `(--[a-z-]+)` \|", _text(README), re.MULTILINE)) == options
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -173,7 +177,7 @@ def _anchors(text: str) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_file_of_the_project_that_a_page_names_is_there(page: Path) -> None:
     """What is named in code style or as a link's text, and lies in one of our folders exists."""
-    rooms = "api|core|flows|tasks|tests|examples|docs|requirements"
+    rooms = "api|cli|core|flows|tasks|tests|examples|docs|requirements"
     named = re.findall(rf"[`\[]((?:{rooms})/[\w./-]+)(?:::\w+)?[`\]]", _text(page))
     assert [name for name in named if not (ROOT / name).exists()] == []
 
@@ -237,14 +241,9 @@ def test_each_command_of_a_bash_block_is_one_that_exists(words: list[str]) -> No
             assert (ROOT / f"{module}.py").is_file() or (ROOT / module / "__main__.py").is_file(), module
         if word.startswith("examples/"):
             assert (ROOT / word).is_file(), word
-    if "flows.resolve" in words:
-        from flows.resolve import _parser as resolve_parser  # noqa: PLC0415
-
-        resolve_parser().parse_args(words[words.index("flows.resolve") + 1 :])
-    if "flows.monthly_risk_alerts" in words:
-        from flows.command_line import _parser  # noqa: PLC0415  # takes seconds to import
-
-        _parser().parse_args(words[words.index("flows.monthly_risk_alerts") + 1 :])
+        if Path(word).name == "risk-alerts" and "work-pool" not in words and "--pool" not in words:
+            name, *arguments = words[position + 1 :]
+            risk_alerts.commands[name].make_context(name, arguments)
 
 
 @pytest.mark.parametrize("kind", ["json", "toml"])

@@ -155,7 +155,7 @@ def test_a_name_in_no_proxy_is_reached_directly(entry: str) -> None:
 PROGRAMS = {
     "batch job": ["flows.monthly_risk_alerts", "--month", MONTH, "--source-uri", "file:///no/such.parquet"],
     "API": ["uvicorn", "api.app:app", "--port", "0"],
-    "resolve": ["flows.resolve"],
+    "unconfirmed": ["cli", "unconfirmed"],
 }
 
 
@@ -227,8 +227,8 @@ def test_a_bad_value_in_a_prefect_profile_names_setting_and_file(tmp_path: Path)
     assert str(profiles) in end.stderr
 
 
-def test_resolve_needs_nothing_of_prefects(tmp_path: Path) -> None:
-    end = ended("resolve", tmp_path, PREFECT_LOGGING_LEVEL="canary")
+def test_unconfirmed_needs_nothing_of_prefects(tmp_path: Path) -> None:
+    end = ended("unconfirmed", tmp_path, PREFECT_LOGGING_LEVEL="canary")
     assert (end.returncode, end.stdout) == (0, "Nothing is unconfirmed.\n")
 
 

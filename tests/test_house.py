@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("api", "core", "flows", "tasks")
+ROOMS = ("api", "cli", "core", "flows", "tasks")
 LOCKS = {
     "requirements/runtime.txt": 40,
     "requirements/dev.txt": 40,

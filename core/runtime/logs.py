@@ -18,7 +18,7 @@ current_run_id: ContextVar[str | None] = ContextVar("current_run_id", default=No
 current_request_id: ContextVar[str | None] = ContextVar("current_request_id", default=None)
 """The request to the API that a log line belongs to."""
 
-OUR_LOGGERS = ("api", "core", "flows", "tasks")
+OUR_LOGGERS = ("api", "cli", "core", "flows", "tasks")
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):

@@ -16,7 +16,7 @@ import pytest
 from core.ledger import open_ledger
 from core.runtime import redaction
 from examples.mock_slack import MockSlack
-from flows.command_line import main
+from tests.cli.calling import call as called
 from tests.service import COUNTS, MONTH, closed_port, write_source
 
 ROOT = Path(__file__).parents[2]
@@ -131,7 +131,7 @@ def test_nothing_shows_a_traceback(story: Story) -> None:
             1,
             "ledger",
         ),
-        (["--help"], {}, 0, "exit codes"),
+        (["--help"], {}, 0, "Exit codes"),
     ],
 )
 def test_what_can_not_be_begun_is_said_in_words(
@@ -146,10 +146,7 @@ def test_what_can_not_be_begun_is_said_in_words(
     monkeypatch.setattr(redaction, "_secrets", set())
     for name, value in {"DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", **settings}.items():
         monkeypatch.setenv(name, value)
-    try:
-        ended = main(arguments)
-    except SystemExit as left:
-        ended = int(left.code or 0)
+    ended = called("run", *arguments)
     out, err = capfd.readouterr()
     assert (ended, said in (out if code == 0 else err)) == (code, True), err
     assert "Traceback" not in out + err

@@ -1,4 +1,4 @@
-"""`python -m flows.resolve`: lists what is unconfirmed, resolves one alert, and says what comes next."""
+"""`risk-alerts unconfirmed` and `risk-alerts resolve`: what is open, one decision, and what comes next."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.ledger import Ledger, open_ledger
-from flows.resolve import main
+from tests.cli.calling import call
 from tests.delivery.world import MONTH, begin, key, routed
 from tests.ledger.test_resolving import leave_unconfirmed
 
@@ -33,24 +33,24 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
 def test_an_operator_lists_resolves_and_sees_the_other_left(
     ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([]) == 0
+    assert call("unconfirmed") == 0
     listed = capsys.readouterr().out
     assert "Name of A-1 (A-1)" in listed
     assert "A-2 [red]" in listed
     assert max(map(len, listed.splitlines())) <= 80
-    assert main([*ONE, "--send-again", "--by", "ana", "--note", "not there"]) == 0
+    assert call("resolve", *ONE, "--send-again", "--by", "ana", "--note", "not there") == 0
     said = capsys.readouterr().out
     assert said == (
         "Name of A-1 (A-1), 2026-01-01: resolved as send_again by ana; the next run of 2026-01-01 sends it\n"
     )
-    assert main(["--json"]) == 0
+    assert call("unconfirmed", "--json") == 0
     assert [one["account_id"] for one in json.loads(capsys.readouterr().out)["outcomes"]] == ["A-2 [red]"]
     assert begin(ledger, "second", [routed("A-1"), routed("A-2 [red]", "emea")]) == [routed("A-1")]
 
 
 def test_the_type_names_the_alert_of_an_account(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "second", [routed("A-1", alert_type="recovered")])
-    assert main([*ONE, "--type", "recovered", "--delivered", "--by", "ana"]) == 0
+    assert call("resolve", *ONE, "--type", "recovered", "--delivered", "--by", "ana") == 0
     assert ledger.history.outcome(MONTH, key("A-1", "recovered")).status == "sent"
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
 
@@ -59,13 +59,13 @@ def test_what_is_refused_is_one_line_and_an_exit_code(
     ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     resolve = [*ONE, "--delivered", "--by", "ana"]
-    assert main([*resolve, "--json"]) == 0
+    assert call("resolve", *resolve, "--json") == 0
     assert json.loads(capsys.readouterr().out)["resolutions"][0]["by"] == "ana"
-    assert main(resolve) == 1
+    assert call("resolve", *resolve) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: already_resolved: ")
     assert said.count("\n") == 1
-    assert main(["--month", "2025-01-01", *ONE[2:], "--delivered", "--by", "ana"]) == 1
+    assert call("resolve", "--month", "2025-01-01", *ONE[2:], "--delivered", "--by", "ana") == 1
     assert capsys.readouterr().err.startswith("error: outcome_not_found: ")
 
 
@@ -84,15 +84,13 @@ def test_what_is_refused_is_one_line_and_an_exit_code(
     ],
 )
 def test_a_wrong_call_changes_nothing(ledger: Ledger, arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
+    assert call("resolve", *arguments) == 2
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
 
 
 def test_it_is_started_as_the_documentation_says_and_has_no_need_of_prefect(tmp_path: Path) -> None:
     environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/new.db"}
-    command = [sys.executable, "-X", "importtime", "-m", "flows.resolve"]
+    command = [sys.executable, "-X", "importtime", "-m", "cli", "unconfirmed"]
     ended = subprocess.run(
         command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
     )

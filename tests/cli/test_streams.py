@@ -166,6 +166,6 @@ def test_a_decision_is_recorded_whatever_the_streams(shell: Shell, tmp_path: Pat
     leave_unconfirmed(ledger, "first", [routed("A-1")])
     resolve = Shell({**shell.environment, "DATABASE_URL": url})
     one = f"--month {LEDGER_MONTH} --account A-1 --delivered --by ana"
-    assert resolve.run(f"python -m flows.resolve {one}", redirection)[0] == 0
+    assert resolve.run(f"python -m cli resolve {one}", redirection)[0] == 0
     assert ledger.history.outcome(LEDGER_MONTH, key("A-1")).status == "sent"
     ledger.close()

@@ -118,7 +118,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) 
             "PREFECT_DEPLOYMENT_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
             "PREFECT_API_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
         }
-        stack.enter_context(process("flows.serve", environment=environment, log=folder / "serve.log"))
+        stack.enter_context(process("cli", "serve", environment=environment, log=folder / "serve.log"))
         client = stack.enter_context(httpx.Client(base_url=api, timeout=60))
         wait_for(lambda: "Ctrl-C stops both." in (folder / "serve.log").read_text(), 120)
         stack.enter_context(temporary_settings({PREFECT_API_URL: f"{prefect}/api"}))

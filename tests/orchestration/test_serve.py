@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_taken_port_is_one_clear_line_and_nothing_is_started() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "flows.serve", "--prefect-port", str(port)]
+        command = [sys.executable, "-m", "cli", "serve", "--prefect-port", str(port)]
         served = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
     assert served.returncode == 1
     assert served.stdout == ""

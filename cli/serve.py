@@ -1,11 +1,5 @@
-"""`make serve`: the Prefect server with its UI, then the API whose runs it shows; stopped together.
+"""The Prefect server with its UI, and the API whose runs it shows; stopped together."""
 
-    python -m flows.serve [--api-port 8000] [--prefect-port 4200]
-
-The ports may also come from `API_PORT` and `PREFECT_PORT`.
-"""
-
-import argparse
 import os
 import signal
 import socket
@@ -14,11 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
+import click
 import httpx
 
-from flows.streams import protect_streams
-
+ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 START_SECONDS = 180
 STOP_SECONDS = 30
@@ -29,24 +24,17 @@ class ServeFailed(Exception):
     """The two can't be served; the message says why."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop (0), or until one of the two ends by itself (1)."""
-    protect_streams()
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.serve", description="Serve the API and the Prefect UI."
-    )
-    parser.add_argument("--api-port", type=int, default=os.environ.get("API_PORT") or 8000)
-    parser.add_argument("--prefect-port", type=int, default=os.environ.get("PREFECT_PORT") or 4200)
-    ports = parser.parse_args(arguments)
+def serve_both(api_port: int, prefect_port: int) -> bool:
+    """Serve until told to stop (True), or until one of the two ends by itself (False)."""
     # SIGTERM is a Ctrl-C that needs no terminal.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _serve(ports.api_port, ports.prefect_port)
+        _serve(api_port, prefect_port)
     except KeyboardInterrupt:
-        return 0
+        return True
     except ServeFailed as failure:
-        sys.stderr.write(f"serve: {failure}\n")
-    return 1
+        click.echo(f"serve: {failure}", err=True)
+    return False
 
 
 def _serve(api_port: int, prefect_port: int) -> None:
@@ -72,14 +60,14 @@ def _serve(api_port: int, prefect_port: int) -> None:
                 PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
             )
         )
-        _say("Prefect is starting …")
+        click.echo("Prefect is starting …")
         _wait_until_up(prefect, f"{prefect_url}/api/health", "Prefect")
-        # By name, not by import: the flows know nothing of the API above them.
+        # By name, not by import: API and command line know nothing of each other.
         api = stack.enter_context(_uvicorn(["api.app:app"], api_port, PREFECT_API_URL=f"{prefect_url}/api"))
         _wait_until_up(api, f"{api_url}/health", "the API")
-        _say(f"API         {api_url}/docs")
-        _say(f"Prefect UI  {prefect_url}")
-        _say("Ctrl-C stops both.")
+        click.echo(f"API         {api_url}/docs")
+        click.echo(f"Prefect UI  {prefect_url}")
+        click.echo("Ctrl-C stops both.")
         while True:
             for process, name in ((prefect, "Prefect"), (api, "the API")):
                 if process.poll() is not None:
@@ -93,7 +81,7 @@ def _uvicorn(app: list[str], port: int, **environment: str) -> Iterator["subproc
     # A session of its own: Ctrl-C comes to us, and we decide who ends first.
     process = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments from this file
         [sys.executable, "-m", "uvicorn", *app, "--host", HOST, "--port", str(port)],
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         start_new_session=True,
     )
     try:
@@ -130,12 +118,3 @@ def _wait_until_up(process: "subprocess.Popen[bytes]", url: str, name: str) -> N
         else:
             return
     raise ServeFailed(f"{name} did not answer in {START_SECONDS} s")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

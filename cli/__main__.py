@@ -1,0 +1,5 @@
+"""`python -m cli` is `risk-alerts`."""
+
+from cli.commands import main
+
+main()

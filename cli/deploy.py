@@ -1,0 +1,86 @@
+"""The monthly schedule on a Prefect API: its work pool and its deployment."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from core.runtime import host_of, load_settings, redact
+
+import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+from core.domain import SettingsError
+from core.storage import check_source
+from flows.prefect_engine import configured_api, probe
+
+ROOT = Path(__file__).parents[1]
+POOL = "risk-alerts"
+SECONDS = 120
+"""The longest that Prefect may take to deploy."""
+SAID_LINES = 20
+
+
+def deploy_monthly(source_uri: str | None) -> None:
+    """Create the work pool if it is missing, and deploy `monthly` of prefect.yaml."""
+    if source_uri:
+        check_source(source_uri, load_settings())
+    url = configured_api()
+    if not url:
+        raise SettingsError("PREFECT_API_URL: is not set; name the Prefect API, such as http://host:4200/api")
+    probe(url)
+    try:
+        created = _create_pool_if_missing()
+    except PrefectHTTPStatusError as error:
+        raise click.ClickException(
+            f"The Prefect API (host {host_of(url)}) refused the work pool {POOL} with HTTP"
+            f" {error.response.status_code}: check PREFECT_API_KEY and what its account may do."
+        ) from None
+    click.echo(f"Work pool   {POOL}: {'created' if created else 'is there'}")
+    _deploy(source_uri)
+    click.echo(f"Deployment  monthly-risk-alerts/monthly: deployed from {ROOT}")
+    click.echo(f"Next        start a worker there: prefect worker start --pool {POOL}")
+
+
+def _create_pool_if_missing() -> bool:
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(POOL)
+        except ObjectNotFound:
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+            return True
+    return False
+
+
+def _deploy(source_uri: str | None) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--name", "monthly"]
+    if source_uri:
+        command += ["--params", json.dumps({"source_uri": source_uri})]
+    try:
+        done = subprocess.run(  # noqa: S603  # our own interpreter
+            command,
+            cwd=ROOT,
+            # prefect.yaml names the folder of the code by PWD.
+            env={**os.environ, "PWD": str(ROOT), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise click.ClickException(
+            f"Prefect did not deploy within {SECONDS} s: look at its server, then run this again."
+        ) from None
+    if done.returncode:
+        said = "\n".join(done.stdout.splitlines()[-SAID_LINES:])
+        raise click.ClickException(
+            f"Prefect did not deploy `monthly` of {ROOT / 'prefect.yaml'}. It said:\n{redact(said)}"
+        )

@@ -1,0 +1,88 @@
+"""`risk-alerts` itself: its help, version, completion, launcher, and what it imports."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.commands import risk_alerts
+from tests.cli.calling import call
+
+ROOT = Path(__file__).parents[2]
+
+
+def started(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process of its own, from the checkout."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name", ["", *risk_alerts.commands])
+def test_help_has_examples_and_exit_codes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*name.split(), "--help") == 0
+    shown = capsys.readouterr().out
+    assert f"\n    risk-alerts {name}" in shown
+    assert "Exit codes: 0 " in shown
+
+
+def test_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--version") == 0
+    version = (
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition('version = "')[2].partition('"')[0]
+    )
+    assert capsys.readouterr().out == f"risk-alerts {version}\n"
+
+
+def test_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("canary") == 2
+    assert "No such command 'canary'" in capsys.readouterr().err
+
+
+def test_shell_completes_a_command() -> None:
+    words = {"COMP_WORDS": "risk-alerts re", "COMP_CWORD": "1"}
+    ended = started("-m", "cli", _RISK_ALERTS_COMPLETE="bash_complete", **words)
+    assert (ended.returncode, ended.stdout) == (0, "plain,resolve\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run"]])
+def test_help_and_usage_import_nothing_heavy(arguments: list[str]) -> None:
+    ended = started("-X", "importtime", "-m", "cli", *arguments)
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "cli.commands" in imported
+    assert imported.isdisjoint({"prefect", "pyarrow", "fastapi", "sqlalchemy", "httpx"})
+
+
+def test_batch_job_imports_no_fastapi() -> None:
+    ended = started("-c", "import sys, cli.run; print('fastapi' in sys.modules, 'cli.run' in sys.modules)")
+    assert ended.stdout == "False True\n", ended.stderr
+
+
+def test_launcher_runs_the_checkout_from_any_folder(tmp_path: Path) -> None:
+    # An environment that is newer than its lock, so that make has only the launcher to write.
+    python = tmp_path / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    (tmp_path / "venv/.installed-dev").touch()
+    subprocess.run(["make", "--silent", "install", f"VENV={tmp_path}/venv"], cwd=ROOT, check=True, timeout=60)
+    # What lies in the folder must not shadow what the command imports.
+    (tmp_path / "core.py").write_text("raise SystemExit('shadowed')", encoding="utf-8")
+    ended = subprocess.run(
+        [tmp_path / "venv/bin/risk-alerts", "run", "--month", "January"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 2
+    assert "YYYY-MM-01" in ended.stderr
