@@ -95,6 +95,7 @@ def _epilog(*examples: str, codes: str) -> str:
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_epilog(
+        "risk-alerts check --source-uri gs://bucket/status.parquet --month 2026-01-01",
         "risk-alerts run --source-uri gs://bucket/status.parquet --month 2026-01-01",
         "",
         "Shell completion (also zsh_source, fish_source):",
@@ -146,6 +147,40 @@ def preview(*, as_json: bool, **request: Any) -> None:
     from cli.preview import show_preview
 
     show_preview(RunRequest(**request), as_json=as_json)
+
+
+@risk_alerts.command(
+    epilog=_epilog(
+        "risk-alerts check",
+        "risk-alerts check --source-uri gs://bucket/status.parquet --month 2026-01-01",
+        codes="Exit codes: 0 all is well, 1 a check failed, 2 usage error.",
+    )
+)
+@_source_uri(required=False)
+@_month(required=False, help="The month that the source must have.")
+@click.option("--post-test-message", is_flag=True, help="Post one test message to each channel.")
+@_json("the findings")
+@click.pass_context
+def check(
+    ctx: click.Context,
+    /,
+    *,
+    source_uri: str | None,
+    month: date | None,
+    post_test_message: bool,
+    as_json: bool,
+) -> None:
+    """Check an installation before its first run.
+
+    Settings, ledger, source, Slack, mail server and Prefect API are checked side by side. Nothing is sent and
+    nothing is stored, unless --post-test-message asks for it.
+    """
+    if month and not source_uri:
+        raise click.UsageError("--month needs --source-uri.")
+    from cli.check import check_installation
+
+    well = check_installation(source_uri, month, post_test_message=post_test_message, as_json=as_json)
+    ctx.exit(SUCCEEDED if well else FAILED)
 
 
 @risk_alerts.command(

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import click
 
-from core.runtime import host_of, load_settings, redact
-
 import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from core.domain import SettingsError
-from core.storage import check_source
+from core.runtime import host_of, load_settings, redact
+from core.sources import check_source
 from flows.prefect_engine import configured_api, probe
 
 ROOT = Path(__file__).parents[1]

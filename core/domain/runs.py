@@ -5,13 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.domain.alerts import AlertStatus
 from core.domain.reasons import UNKNOWN_REGION
+
+if TYPE_CHECKING:  # The command line needs the domain, and seldom Arrow, which takes a fifth of a second.
+    import pyarrow as pa
 
 __all__ = [
     "Assessment",
@@ -88,7 +90,7 @@ class Assessment:
     source_version: str
     scan: Scan
     warnings: tuple[RunWarning, ...]
-    alerts: pa.Table
+    alerts: "pa.Table"
     """The fields of `Alert`; see `core.alerts.ALERTS`."""
 
 

@@ -16,6 +16,7 @@ from core.ledger.liveness import (
     wait_for_heartbeats,
 )
 from core.ledger.statistics import LedgerCollector, LedgerStatistics
+from core.ledger.trial import try_write
 from core.ledger.views import (
     AlertPage,
     AlertView,
@@ -55,6 +56,7 @@ __all__ = [
     "kept_alive",
     "open_ledger",
     "this_process",
+    "try_write",
     "wait_for_heartbeats",
     "warning_about",
 ]

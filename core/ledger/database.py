@@ -36,13 +36,9 @@ class Database:
     def __init__(self, url: str) -> None:
         """Connect and bring the schema up to date; raise `LedgerError` with what to do."""
         self.url = parse_url(url)
-        backend = self.url.get_backend_name()
-        if backend not in {"sqlite", "postgresql"}:
-            raise LedgerError(f"{shown_database(self.url)}: the ledger is kept in SQLite or PostgreSQL")
-        self._is_file = backend == "sqlite"
+        self._is_file = self.url.get_backend_name() == "sqlite"
         with translated_errors(self.url):
-            self._engine = sqlite_engine(self.url) if self._is_file else postgresql_engine(self.url)
-            _refuse_if_foreign(self._engine)
+            self._engine = engine_of(self.url)
             if self._is_file:
                 switch_to_wal(self._engine)
             _migrate(self._engine)
@@ -114,6 +110,16 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg") if is_server else parsed
 
 
+def engine_of(url: URL) -> Engine:
+    """Return an engine; raise `LedgerError` for another kind of database, or tables of something else."""
+    backend = url.get_backend_name()
+    if backend not in {"sqlite", "postgresql"}:
+        raise LedgerError(f"{shown_database(url)}: the ledger is kept in SQLite or PostgreSQL")
+    engine = sqlite_engine(url) if backend == "sqlite" else postgresql_engine(url)
+    _refuse_if_foreign(engine)
+    return engine
+
+
 @contextmanager
 def translated_errors(url: URL) -> Iterator[None]:
     """Turn what a database driver raises into a `LedgerError` that names the ledger and the cause."""
@@ -167,18 +173,23 @@ def _migrate(engine: Engine) -> None:
     with engine.connect() as connection:
         if _revision(connection) == NEWEST_REVISION:
             return
+    with engine.execution_options(immediate=True).connect() as connection, connection.begin():
+        migrate(connection)
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema to the newest version in a transaction that holds the write lock."""
+    current = _revision(connection)
+    if current == NEWEST_REVISION:
+        return
     from core.ledger.migrations.upgrade import known_revisions, upgrade  # noqa: PLC0415  # see NEWEST_REVISION
 
-    with engine.execution_options(immediate=True).connect() as connection, connection.begin():
-        current = _revision(connection)
-        if current == NEWEST_REVISION:
-            return
-        if current is not None and current not in known_revisions():
-            raise LedgerError(
-                f"The ledger {shown_database(engine.url)} was written by a newer version of this service"
-                f" (schema {current}); update the service"
-            )
-        upgrade(connection)
+    if current is not None and current not in known_revisions():
+        raise LedgerError(
+            f"The ledger {shown_database(connection.engine.url)} was written by a newer version of this"
+            f" service (schema {current}); update the service"
+        )
+    upgrade(connection)
 
 
 def _revision(connection: Connection) -> str | None:

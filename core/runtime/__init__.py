@@ -20,7 +20,7 @@ from core.runtime.redaction import RedactingFilter, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, in_words, load_settings
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
 from core.runtime.text import at_risk_for, money, months, one_line
-from core.runtime.urls import check_http_url, host_of, shown_database
+from core.runtime.urls import check_http_url, host_of, shown_database, shown_ledger
 
 __all__ = [
     "CONFIG_FILE",
@@ -56,6 +56,7 @@ __all__ = [
     "redact",
     "settled_of_all",
     "shown_database",
+    "shown_ledger",
     "stopped_by_signals",
     "timed_step",
     "wait_for",

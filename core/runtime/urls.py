@@ -88,6 +88,11 @@ def shown_database(url: URL) -> str:
     return URL.create(url.get_backend_name(), host=url.host, database=url.database).render_as_string()
 
 
+def shown_ledger(database_url: str) -> str:
+    """Return what of `DATABASE_URL` may be shown."""
+    return shown_database(make_url(database_url))
+
+
 def passwords_in(database_url: str) -> list[str]:
     """Return every password of the ledger's URL, as it is and as it stands there."""
     url = make_url(database_url)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from core.domain import SlackNotConfigured
-from core.runtime import Settings
+from core.runtime import Settings, one_line, redact
 from core.slack.verdicts import Answer, judge, judge_failure
 
 BODY_MAX = 64 * 1024
@@ -57,6 +57,18 @@ class SlackWebhooks:
     def lane(self, channel: str) -> str:
         """Return the key of the destination behind `channel`: its messages are paced and refused together."""
         return channel if self._base is not None else "webhook"
+
+    async def reach(self) -> None:
+        """Ask Slack's host for its front page; raise `ConnectionError` when no answer comes."""
+        address = httpx.URL(self._base or self._single)
+        origin = str(address.copy_with(raw_path=b"/", username=None, password=None, fragment=None))
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._client.head(origin)
+        except Exception as error:  # noqa: BLE001  # whatever answers there may break the protocol in any way
+            late = isinstance(error, (TimeoutError, httpx.TimeoutException))
+            why = f"no answer in {self._timeout:g} s" if late else one_line(redact(str(error)))
+            raise ConnectionError(why or "no reason given") from None
 
     async def post(self, channel: str, message: dict[str, Any]) -> Answer:
         """Post `message` once. Return within the timeout in all cases but cancellation."""

@@ -4,6 +4,7 @@
 project knows a disk, a cloud or Parquet.
 """
 
+from core.sources.description import Description, describe
 from core.sources.location import check_source, parse_source
 from core.sources.opening import open_uri
 from core.sources.reader import read_window
@@ -13,10 +14,12 @@ from core.sources.window import LONGEST_ID, LONGEST_TEXT, Need, Window, passes_t
 __all__ = [
     "LONGEST_ID",
     "LONGEST_TEXT",
+    "Description",
     "Need",
     "Source",
     "Window",
     "check_source",
+    "describe",
     "open_uri",
     "parse_source",
     "passes_threshold",

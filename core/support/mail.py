@@ -25,7 +25,11 @@ _LONGEST_REASON = 500
 
 
 class MailError(Exception):
-    """The mail server did not take the mail, or did not say so; the text says why and carries no secret."""
+    """The mail server did not take the mail, or did not say so; `why` is the reason, without secrets."""
+
+    def __init__(self, why: str, result: str = "The mail was not sent") -> None:
+        super().__init__(f"{result}: {why}")
+        self.why = why
 
 
 def send_mail(settings: Settings, message: SupportMessage) -> None:
@@ -33,15 +37,12 @@ def send_mail(settings: Settings, message: SupportMessage) -> None:
 
     Comes back once the server has said that it took the mail; raises `MailError` when it did not say so.
     """
-    session = _Session(settings, message)
-    session.start()
-    try:
-        session.taken.result(TOTAL_SECONDS)
-    except TimeoutError:
-        raise _unconfirmed(f"it took longer than {TOTAL_SECONDS:g} s") from None
-    finally:
-        if not session.taken.done():
-            session.leave()
+    _Session(settings, message).hold()
+
+
+def try_login(settings: Settings) -> None:
+    """Connect and log in to the mail server at `SMTP_HOST`, and send nothing; raise `MailError`."""
+    _Session(settings, None).hold()
 
 
 class _Session(threading.Thread):
@@ -51,13 +52,25 @@ class _Session(threading.Thread):
     own, some none. Only going away bounds them all together.
     """
 
-    def __init__(self, settings: Settings, message: SupportMessage) -> None:
+    def __init__(self, settings: Settings, message: SupportMessage | None) -> None:
+        """Send `message`; without one, only connect and log in."""
         super().__init__(name="support-mail", daemon=True)
         self.taken: Future[None] = Future()
         self._settings = settings
         self._message = message
         self._smtp: smtplib.SMTP | None = None
         self._left = False
+
+    def hold(self) -> None:
+        """Start the session and wait for its result; raise `MailError`."""
+        self.start()
+        try:
+            self.taken.result(TOTAL_SECONDS)
+        except TimeoutError:
+            raise _unconfirmed(f"it took longer than {TOTAL_SECONDS:g} s") from None
+        finally:
+            if not self.taken.done():
+                self.leave()
 
     def leave(self) -> None:
         """End the session wherever it is; what has not been sent yet is not sent any more."""
@@ -85,15 +98,16 @@ class _Session(threading.Thread):
 
     def _send(self) -> None:
         try:
-            mail = _mail(self._settings, self._message)
+            mail = _mail(self._settings, self._message) if self._message else None
             smtp = _connect(self._settings, self._keep)
             _login(smtp, self._settings, encrypted=_encrypt(smtp, self._settings))
             if self._left:
-                raise MailError("The mail was not sent: the session was given up")
-            smtp.send_message(mail)
+                raise MailError("the session was given up")
+            if mail:
+                smtp.send_message(mail)
         except smtplib.SMTPNotSupportedError:
             raise MailError(
-                "The mail was not sent: an address outside of ASCII needs SMTPUTF8, which the mail server"
+                "an address outside of ASCII needs SMTPUTF8, which the mail server"
                 " does not offer; change SUPPORT_EMAIL or SMTP_FROM"
             ) from None
         except (smtplib.SMTPException, OSError, ValueError) as error:
@@ -152,9 +166,7 @@ def _with_ascii_domain(address: str) -> str:
     try:
         return f"{local}@{domain.encode('idna').decode()}"
     except UnicodeError:
-        raise MailError(
-            f"The mail was not sent: {domain} is not a domain; change SUPPORT_EMAIL or SMTP_FROM"
-        ) from None
+        raise MailError(f"{domain} is not a domain; change SUPPORT_EMAIL or SMTP_FROM") from None
 
 
 def _encrypt(smtp: smtplib.SMTP, settings: Settings) -> bool:
@@ -176,29 +188,29 @@ def _login(smtp: smtplib.SMTP, settings: Settings, *, encrypted: bool) -> None:
     if settings.smtp_username is None or settings.smtp_password is None:
         return
     if not encrypted and settings.smtp_starttls is not False:
-        raise MailError("The mail server offers no TLS, and the password is not sent without it")
+        raise MailError("the mail server offers no TLS, and the password is not sent without it")
     username, password = settings.smtp_username, settings.smtp_password.get_secret_value()
     if not (username + password).isascii():
         why = "SMTP_USERNAME or SMTP_PASSWORD has a character that is not ASCII, which the login cannot carry"
-        raise MailError(f"The mail was not sent: {why}; change it")
+        raise MailError(f"{why}; change it")
     try:
         smtp.login(username, password)
     except smtplib.SMTPServerDisconnected:
         raise
     except smtplib.SMTPNotSupportedError:
         why = "the mail server offers no login; unset SMTP_USERNAME and SMTP_PASSWORD, or change SMTP_PORT"
-        raise MailError(f"The mail was not sent: {why}") from None
+        raise MailError(why) from None
     # The server's words are left out: they may repeat the password, encoded in a way that no mask finds.
     except smtplib.SMTPAuthenticationError as error:
         why = f"the mail server refused the login ({error.smtp_code}); check SMTP_USERNAME and SMTP_PASSWORD"
-        raise MailError(f"The mail was not sent: {why}") from None
+        raise MailError(why) from None
     except (smtplib.SMTPException, ValueError):
         why = "the login failed; the mail server must offer PLAIN, LOGIN or CRAM-MD5"
-        raise MailError(f"The mail was not sent: {why}") from None
+        raise MailError(why) from None
 
 
 def _unconfirmed(why: str) -> MailError:
-    return MailError(f"The mail server did not confirm the mail: {one_line(redact(why))[:_LONGEST_REASON]}")
+    return MailError(one_line(redact(why))[:_LONGEST_REASON], "The mail server did not confirm the mail")
 
 
 def _words(error: Exception) -> str:

@@ -117,6 +117,11 @@ class Stack:
     def __init__(self, folder: Path, database: str, prefect_api: str) -> None:
         self.folder = folder
         self.slack = f"http://127.0.0.1:{closed_port()}"
+        # As the image has it.
+        command = folder / "bin/risk-alerts"
+        command.parent.mkdir()
+        command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec python -P -m cli "$@"\n', encoding="utf-8")
+        command.chmod(0o755)
         self._outside = {
             interpolated(SERVICES["worker"]["environment"])["DATABASE_URL"]: database,
             "http://prefect:4200/api": prefect_api,
@@ -146,7 +151,7 @@ class Stack:
                     "HOME": str(self.folder),
                     "DO_NOT_TRACK": "1",
                     **{variable: self._here(value) for variable, value in own.items()},
-                    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                    "PATH": f"{self.folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
                 },
                 stdout=file,
                 stderr=file,

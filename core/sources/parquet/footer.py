@@ -155,9 +155,9 @@ class Footer:
     """The footer of one file.
 
     `metadata` is as Arrow read it. `names` has the columns that are there, with the names that they have in
-    the file. Those of `unreadable` have a type that can't be read, and may have no value; `doubtful` are
-    those of them whose type is not null. `tail` is the data that came along with the footer, from just before
-    it; months in UTC are dates in `zone`.
+    the file, and `ignored` the other columns. Those of `unreadable` have a type that can't be read, and may
+    have no value; `doubtful` are those of them whose type is not null. `tail` is the data that came along
+    with the footer, from just before it; months in UTC are dates in `zone`.
     """
 
     def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
@@ -166,6 +166,7 @@ class Footer:
         self.metadata: pq.FileMetaData = parquet.metadata
         schema: pa.Schema = parquet.schema_arrow
         self.names = find_columns(file.path, file.stored.key, schema, partitioned=file.month is not None)
+        self.ignored = sorted(set(schema.names) - {*self.names.values()})
         kinds = {name: schema.field(found).type for name, found in self.names.items()}
         self.unreadable = frozenset(name for name, kind in kinds.items() if not is_readable(name, kind))
         self.doubtful = sorted(name for name in self.unreadable if not pa.types.is_null(kinds[name]))

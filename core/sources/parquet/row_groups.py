@@ -141,7 +141,7 @@ class AccountFile:
 
     def groups(self, month: date) -> list[RowGroup]:
         """List the row groups that may hold rows of `month`, in file order; the file was opened before."""
-        return [group for group in self._opened().groups if group.may_hold(month)]
+        return [group for group in self.opened().groups if group.may_hold(month)]
 
     def holds_only(self, group: RowGroup, month: date) -> bool:
         """Whether all rows of a row group are of `month`, by its partition or statistics."""
@@ -222,7 +222,7 @@ class AccountFile:
         """Say which of `account_ids` (large_string) can be in this row group, by its statistics."""
         ids = account_ids.cast(pa.large_binary())
         least, greatest = group.bounds("account_id")
-        if least is None or greatest is None or "account_id" in self._opened().unreadable:
+        if least is None or greatest is None or "account_id" in self.opened().unreadable:
             return pa.repeat(pa.scalar(value=True), len(ids))
         return pc.and_(pc.greater_equal(ids, least), pc.less_equal(ids, greatest))
 
@@ -263,7 +263,7 @@ class AccountFile:
         self, pieces: Pieces, group: RowGroup, before: date, accounts: pa.Array
     ) -> Iterator[pa.Table]:
         """Do what `history` does, faster, where all ids have one length; else raise `OtherLengthError`."""
-        footer, length = self._opened(), id_length(group)
+        footer, length = self.opened(), id_length(group)
         if length is None or "account_id" in footer.unreadable or group.is_repetitive("account_id"):
             raise OtherLengthError
         wanted = table_of(accounts, length)
@@ -291,7 +291,7 @@ class AccountFile:
 
         `keep`: hold those of earlier months until the end, if there is room for it, as they are read again.
         """
-        footer = self._opened()
+        footer = self.opened()
         kept = self._kept.get(group.first, {})
         missing = [name for name in columns if name in footer.names and name not in kept]
         with self._named():
@@ -311,7 +311,7 @@ class AccountFile:
 
     def _rows(self, pieces: Pieces, group: RowGroup, columns: Sequence[str], most: int) -> int:
         """Return how many rows of these columns, at most so many, to decode at a time."""
-        a_row = sum(group.bytes_a_row(name, pieces) for name in columns if name in self._opened().names)
+        a_row = sum(group.bytes_a_row(name, pieces) for name in columns if name in self.opened().names)
         if a_row > MAX_ROW_BYTES:
             raise pa.ArrowInvalid(f"its rows of {a_row:,.0f} bytes each would take all memory")
         return max(1, min(most, int(BATCH_BYTES // max(a_row, 1))))
@@ -323,7 +323,7 @@ class AccountFile:
 
         Dates are days. A column that the file lacks is made up.
         """
-        footer = self._opened()
+        footer = self.opened()
         names = {name: footer.names[name] for name in columns if name in footer.names}
         parquet = pq.ParquetFile(
             pieces,
@@ -357,16 +357,17 @@ class AccountFile:
             value = self._file.month if name == MONTH else None
             return pa.repeat(pa.scalar(value, EXPECTED[name][2]), batch.num_rows)
         column = batch[own]
-        if name in self._opened().unreadable:
+        if name in self.opened().unreadable:
             return no_values(self._file.path, name, column)
         if name in DATES:
-            if self._opened().is_int96(name) and column.type.tz is None:
+            if self.opened().is_int96(name) and column.type.tz is None:
                 column = column.cast(pa.timestamp(INT96_UNIT, "UTC"))
             return dates(column, self._zone)
         # String views can't be filtered by Arrow (26.0).
         return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
-    def _opened(self) -> Footer:
+    def opened(self) -> Footer:
+        """Return the footer, which was read before."""
         if self._footer is None:
             raise AssertionError(f"{self._file.path} was not opened")
         return self._footer

@@ -1,0 +1,66 @@
+"""What the footers of a source say about it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from core.sources.parquet.footer import Footer
+from core.sources.parquet.row_groups import AccountFile
+from core.sources.source import Source
+from core.sources.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A source by its footers.
+
+    `months` are the first and the last one, or None when statistics and partitions do not name them;
+    `regions` are those that the statistics name. `ignored` are columns that nothing reads.
+    """
+
+    files: int
+    rows: int
+    months: tuple[date, date] | None
+    has_month: bool
+    writers: tuple[str, ...]
+    ignored: tuple[str, ...]
+    regions: tuple[str, ...]
+
+
+def describe(source: Source, month: date | None, zone: str) -> Description:
+    """Read the footers, and no row unless a column has a type that can't be read; raise a `SourceError`.
+
+    `has_month`: whether there can be rows of `month`; True without one.
+    """
+    with Workers(source.requests) as workers:
+        files = [AccountFile(source, file, index, zone, workers) for index, file in enumerate(source.files)]
+        for _ in workers.each(lambda file: file.open(0), files):
+            pass
+    footers = [file.opened() for file in files]
+    spans = [
+        (stored.month, stored.month) if stored.month else group.months
+        for stored, footer in zip(source.files, footers, strict=True)
+        for group in footer.groups
+    ]
+    known = [span for span in spans if span]
+    return Description(
+        files=len(files),
+        rows=sum(footer.metadata.num_rows for footer in footers),
+        months=(min(known)[0], max(last for _, last in known)) if known and None not in spans else None,
+        has_month=month is None or any(file.may_hold(month) and file.groups(month) for file in files),
+        writers=_distinct(footer.metadata.created_by or "an unknown writer" for footer in footers),
+        ignored=_distinct(name for footer in footers for name in footer.ignored),
+        regions=_distinct(region for footer in footers for region in _regions(footer)),
+    )
+
+
+def _regions(footer: Footer) -> Iterator[str]:
+    """Yield the regions that the statistics name: the least and the greatest of each row group."""
+    for group in footer.groups:
+        for region in group.bounds("account_region"):
+            if region is not None:
+                yield region.decode(errors="replace")
+
+
+def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))

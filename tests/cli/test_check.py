@@ -1,0 +1,389 @@
+"""`risk-alerts check`: what it finds on good and on broken installations, and that it changes nothing."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from core.ledger import open_ledger
+from core.runtime import redaction
+from examples.mock_slack import MockSlack
+from tests.cli.calling import call
+from tests.postgresql import server as postgresql
+from tests.service import MONTH, closed_port, row, write_source
+from tests.support.servers import Mailbox, mail_server
+
+ROOT = Path(__file__).parents[2]
+
+
+class Installation:
+    """The settings of an installation, and its check."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._patch = patch
+        self._capsys = capsys
+
+    def set(self, **settings: Any) -> None:
+        """Set variables."""
+        for name, value in settings.items():
+            self._patch.setenv(name, str(value))
+
+    def check(self, *arguments: str) -> dict[str, dict[str, Any]]:
+        """Check the installation, and return its findings by name."""
+        code = call("check", "--json", *arguments)
+        found = json.loads(self._capsys.readouterr().out)
+        assert found["ok"] == (code == 0)
+        assert found["ok"] == all(one["status"] != "failed" for one in found["checks"])
+        return {one["name"]: one for one in found["checks"]}
+
+    def shown(self, *arguments: str) -> str:
+        """Check the installation, and return what a person sees."""
+        call("check", *arguments)
+        return self._capsys.readouterr().out
+
+
+@pytest.fixture
+def installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slack: MockSlack
+) -> Installation:
+    """Return an installation on which all is well."""
+    monkeypatch.setattr(redaction, "_secrets", set())
+    good = Installation(tmp_path, monkeypatch, capsys)
+    good.set(
+        DATABASE_URL=f"sqlite:///{tmp_path}/data/ledger.db",
+        SLACK_WEBHOOK_BASE_URL=f"{slack.url}/canary",
+        REGIONS='{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
+    )
+    return good
+
+
+@contextmanager
+def answering(answer: bytes | None) -> Iterator[int]:
+    """Answer each connection with these bytes, or never; yield the port."""
+    over = threading.Event()
+    kept: list[socket.socket] = []
+
+    def serve() -> None:
+        while not over.is_set():
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                continue
+            kept.append(connection)
+            if answer is not None:
+                connection.recv(65536)
+                connection.sendall(answer)
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        over.set()
+        thread.join()
+    for connection in kept:
+        connection.close()
+
+
+def test_good_installation_is_well_and_stays_untouched(
+    installation: Installation, slack: MockSlack, source: str
+) -> None:
+    before = sorted(installation.folder.rglob("*"))
+    found = installation.check("--source-uri", source, "--month", MONTH)
+    assert {name: one["status"] for name, one in found.items()} == {
+        "settings": "ok",
+        "ledger": "ok",
+        "source": "ok",
+        "slack": "ok",
+        "mail": "skipped",
+        "prefect": "skipped",
+    }
+    assert sorted(installation.folder.rglob("*")) == before
+    assert slack.messages == []
+
+
+def test_each_finding_says_what_was_tried_and_what_to_do(installation: Installation) -> None:
+    port = closed_port()
+    installation.set(
+        SMTP_HOST="127.0.0.1", SMTP_PORT=port, SLACK_WEBHOOK_BASE_URL=f"http://127.0.0.1:{port}/canary"
+    )
+    shown = installation.shown()
+    assert "✓ settings  " in shown
+    assert f"✗ mail      127.0.0.1:{port}: " in shown
+    assert "refused\n            → Check the SMTP_ settings" in shown
+    assert shown.endswith("2 of 6 checks failed.\n")
+    assert "canary" not in shown
+
+
+def test_bad_setting_is_a_finding_and_nothing_else_is_tried(installation: Installation) -> None:
+    installation.set(ARR_THRESHOLD="canary")
+    (finding,) = installation.check().values()
+    assert (finding["name"], finding["status"]) == ("settings", "failed")
+    assert finding["found"] == "ARR_THRESHOLD: must be a whole number"
+
+
+def test_missing_channels_and_webhook_are_findings(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REGIONS")
+    monkeypatch.delenv("SLACK_WEBHOOK_BASE_URL")
+    found = installation.check()
+    assert (found["settings"]["status"], found["slack"]["status"]) == ("failed", "failed")
+
+
+def test_bad_setting_of_prefects_is_a_finding(tmp_path: Path) -> None:
+    found = run_check(tmp_path, PREFECT_LOGGING_LEVEL="canary")
+    assert found["prefect"]["status"] == "failed"
+    assert found["prefect"]["found"].startswith("PREFECT_LOGGING_LEVEL: ")
+
+
+def run_check(folder: Path, *arguments: str, **settings: str) -> dict[str, dict[str, Any]]:
+    """Check in a process of its own, and return the findings by name."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli", "check", "--json", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": f"sqlite:///{folder}/ledger.db", **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert (ended.returncode, ended.stderr) == (1, "")
+    return {one["name"]: one for one in json.loads(ended.stdout)["checks"]}
+
+
+# The ledger
+
+
+def test_ledger_in_a_folder_that_cannot_be_written_fails(installation: Installation) -> None:
+    installation.set(DATABASE_URL="sqlite:////proc/no/ledger.db")
+    found = installation.check()["ledger"]
+    assert found["status"] == "failed"
+    assert "can't be created" in found["found"]
+    assert "/proc" in found["found"]
+
+
+def test_existing_ledger_is_written_and_rolled_back(installation: Installation) -> None:
+    url = f"sqlite:///{installation.folder}/ledger.db"
+    open_ledger(url).close()
+    before = (installation.folder / "ledger.db").read_bytes()
+    installation.set(DATABASE_URL=url)
+    assert installation.check()["ledger"]["found"] == "can be written"
+    assert (installation.folder / "ledger.db").read_bytes() == before
+
+
+def test_file_that_is_no_ledger_fails(installation: Installation) -> None:
+    (installation.folder / "ledger.db").write_text(
+        "no database at all, but long enough to look like one" * 99
+    )
+    installation.set(DATABASE_URL=f"sqlite:///{installation.folder}/ledger.db")
+    assert installation.check()["ledger"]["status"] == "failed"
+
+
+def test_empty_postgresql_database_stays_empty(installation: Installation) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    with postgresql() as database:
+        url = database.new_database()
+        installation.set(DATABASE_URL=url)
+        assert installation.check()["ledger"]["status"] == "ok"
+        with psycopg.connect(url.replace("+psycopg", "")) as connection:
+            tables = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            assert tables.fetchone() == (0,)
+
+
+# The source
+
+
+def test_source_is_described_by_its_footers(installation: Installation) -> None:
+    rows = [row("A", "2025-11-01"), row("A"), row("B", account_region="LATAM")]
+    uri = write_source(installation.folder / "x.parquet", rows)
+    found = installation.check("--source-uri", uri)["source"]
+    assert found["found"].startswith("3 rows in 1 file, months 2025-11 to 2026-01, written by parquet-cpp")
+    assert found["notes"] == ["regions without a channel: 'LATAM'"]
+
+
+def test_columns_that_are_ignored_are_named(installation: Installation) -> None:
+    write_source(installation.folder / "x.parquet")
+    table = pq.read_table(installation.folder / "x.parquet")
+    pq.write_table(table.append_column("segment", table["arr"]), installation.folder / "x.parquet")
+    found = installation.check("--source-uri", (installation.folder / "x.parquet").as_uri())["source"]
+    assert "columns that are ignored: segment" in found["notes"]
+
+
+def test_months_are_unknown_without_statistics(installation: Installation) -> None:
+    write_source(installation.folder / "x.parquet")
+    table = pq.read_table(installation.folder / "x.parquet")
+    pq.write_table(table, installation.folder / "x.parquet", write_statistics=False)
+    uri = (installation.folder / "x.parquet").as_uri()
+    found = installation.check("--source-uri", uri, "--month", "2030-01-01")["source"]
+    assert found["status"] == "ok"
+    assert "months unknown" in found["found"]
+
+
+def test_partitions_name_the_months(installation: Installation) -> None:
+    for month in ("2025-12-01", MONTH):
+        write_source(installation.folder / f"months/month={month}/x.parquet", [row("A", month)])
+    uri = (installation.folder / "months").as_uri()
+    found = installation.check("--source-uri", uri, "--month", MONTH)["source"]
+    assert "2 rows in 2 files, months 2025-12 to 2026-01" in found["found"]
+    assert installation.check("--source-uri", uri, "--month", "2026-02-01")["source"]["status"] == "failed"
+
+
+def test_source_without_the_month_fails(installation: Installation, source: str) -> None:
+    found = installation.check("--source-uri", source, "--month", "2026-02-01")["source"]
+    assert found["status"] == "failed"
+    assert found["found"].startswith("no rows of 2026-02-01: ")
+
+
+def test_source_that_cannot_be_read_fails(installation: Installation) -> None:
+    uri = write_source(installation.folder / "x.parquet", without="arr")
+    assert "column arr is missing" in installation.check("--source-uri", uri)["source"]["found"]
+    (installation.folder / "x.parquet").write_bytes(b"PAR1 but no more")
+    assert installation.check("--source-uri", uri)["source"]["status"] == "failed"
+
+
+def test_object_store_that_hangs_is_a_finding(tmp_path: Path) -> None:
+    with answering(None) as port:
+        found = run_check(
+            tmp_path,
+            "--source-uri",
+            "s3://bucket/x.parquet",
+            S3_ENDPOINT_URL=f"http://127.0.0.1:{port}",
+            S3_ANON="true",
+            SOURCE_TIMEOUT_SECONDS="1",
+        )["source"]
+    assert found["status"] == "failed"
+
+
+# Slack
+
+
+@pytest.mark.parametrize("answer", [b"220 mail.example ESMTP\r\n", b"\x15\x03\x01\x00\x02\x02\x28", b""])
+def test_host_that_does_not_speak_http_fails(installation: Installation, answer: bytes) -> None:
+    with answering(answer) as port:
+        installation.set(SLACK_WEBHOOK_BASE_URL=f"http://127.0.0.1:{port}/canary")
+        found = installation.check()["slack"]
+    assert found["status"] == "failed"
+    assert "canary" not in str(found)
+
+
+def test_host_without_tls_fails_for_https(installation: Installation, slack: MockSlack) -> None:
+    installation.set(SLACK_WEBHOOK_BASE_URL=slack.url.replace("http://", "https://"))
+    assert installation.check()["slack"]["status"] == "failed"
+
+
+def test_host_that_refuses_a_page_is_reached(installation: Installation) -> None:
+    with answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as port:
+        installation.set(SLACK_WEBHOOK_BASE_URL=f"http://127.0.0.1:{port}")
+        assert installation.check()["slack"]["status"] == "ok"
+
+
+def test_post_test_message_posts_to_each_channel(installation: Installation, slack: MockSlack) -> None:
+    installation.set(SLACK_WEBHOOK_BASE_URL=slack.url)
+    slack.fail("emea-risk-alerts", 404, 1)
+    shown = installation.shown("--post-test-message")
+    assert "✓ slack     a message to #amer-risk-alerts: delivered" in shown
+    assert "✗ slack     a message to #emea-risk-alerts: " in shown
+    assert [message["channel"] for message in slack.messages] == ["amer-risk-alerts"]
+
+
+def test_one_webhook_takes_one_test_message(
+    installation: Installation, slack: MockSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLACK_WEBHOOK_BASE_URL")
+    installation.set(SLACK_WEBHOOK_URL=f"{slack.url}/services/canary")
+    assert "canary" not in installation.shown("--post-test-message")
+    assert len(slack.messages) == 1
+
+
+# Mail
+
+
+def test_mail_server_that_takes_the_login_is_well_and_gets_no_mail(installation: Installation) -> None:
+    mailbox = Mailbox()
+    with mail_server(mailbox) as settings:
+        installation.set(SMTP_HOST=settings.smtp_host, SMTP_PORT=settings.smtp_port)
+        assert installation.check()["mail"]["status"] == "ok"
+    assert mailbox.raw == []
+
+
+def test_mail_server_that_refuses_the_login_fails(installation: Installation) -> None:
+    def refuse(*_: Any) -> Any:
+        from aiosmtpd.smtp import AuthResult  # noqa: PLC0415
+
+        return AuthResult(success=False, handled=False)
+
+    with mail_server(Mailbox(), authenticator=refuse, auth_require_tls=False) as settings:
+        installation.set(
+            SMTP_HOST=settings.smtp_host,
+            SMTP_PORT=settings.smtp_port,
+            SMTP_USERNAME="alerts",
+            SMTP_PASSWORD="canary",
+            SMTP_STARTTLS="false",
+        )
+        found = installation.check()["mail"]
+    assert found["status"] == "failed"
+    assert "refused the login (535); check SMTP_USERNAME and SMTP_PASSWORD" in found["found"]
+    assert "canary" not in str(found)
+
+
+# Prefect
+
+
+def test_prefect_api_that_answers_is_well(installation: Installation, prefect_api: str) -> None:
+    found = prefect_findings(installation, prefect_api)
+    assert (found["status"], found["found"]) == ("ok", "answers")
+
+
+def test_prefect_api_that_is_not_one_fails(installation: Installation, slack: MockSlack) -> None:
+    assert prefect_findings(installation, f"{slack.url}/api")["status"] == "failed"
+
+
+def prefect_findings(installation: Installation, url: str) -> dict[str, Any]:
+    """Check with a Prefect API configured, and return what was found about it."""
+    from prefect.context import refresh_global_settings_context  # noqa: PLC0415
+
+    installation.set(PREFECT_API_URL=url)
+    refresh_global_settings_context()
+    try:
+        return installation.check()["prefect"]
+    finally:
+        os.environ.pop("PREFECT_API_URL")
+        refresh_global_settings_context()
+
+
+# Hanging
+
+
+def test_hung_servers_hide_no_other_finding(tmp_path: Path) -> None:
+    with answering(None) as port:
+        found = run_check(
+            tmp_path,
+            SLACK_WEBHOOK_BASE_URL=f"http://127.0.0.1:{port}/canary",
+            SLACK_TIMEOUT_SECONDS="1",
+            SMTP_HOST="127.0.0.1",
+            SMTP_PORT=str(port),
+            PREFECT_API_URL=f"http://127.0.0.1:{port}/api",
+            REGIONS='{"AMER": "amer"}',
+        )
+    assert {name: one["status"] for name, one in found.items()} == {
+        "settings": "ok",
+        "ledger": "ok",
+        "source": "skipped",
+        "slack": "failed",
+        "mail": "failed",
+        "prefect": "failed",
+    }
+    assert found["slack"]["found"] == "no answer in 1 s"
+    assert all(found[name]["advice"] for name in ("slack", "mail", "prefect"))

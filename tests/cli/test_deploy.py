@@ -1,0 +1,98 @@
+"""`risk-alerts deploy`: the work pool and the monthly deployment on a real Prefect server."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service import closed_port
+
+ROOT = Path(__file__).parents[2]
+SOURCE = "gs://bucket/status.parquet"
+
+
+def deploy(folder: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Deploy from another folder than the checkout."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli", "deploy", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def test_deploy_makes_pool_and_deployment_and_can_be_repeated(prefect_api: str, tmp_path: Path) -> None:
+    pool = f"{prefect_api}/work_pools/risk-alerts"
+    httpx.delete(pool)
+    first = deploy(tmp_path, "--source-uri", SOURCE, PREFECT_API_URL=prefect_api)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "risk-alerts: created" in first.stdout
+    assert httpx.get(pool).json()["type"] == "process"
+    found = httpx.get(f"{prefect_api}/deployments/name/monthly-risk-alerts/monthly").json()
+    assert found["parameters"]["source_uri"] == SOURCE
+    assert found["pull_steps"] == [
+        {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
+    ]
+    again = deploy(tmp_path, "--source-uri", SOURCE, PREFECT_API_URL=prefect_api)
+    assert again.returncode == 0
+    assert "risk-alerts: is there" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url", "code", "said"),
+    [
+        ([], "", 2, "error: settings_invalid: PREFECT_API_URL: is not set"),
+        ([], "http://127.0.0.1:{port}/api", 1, "error: orchestrator_unreachable: No Prefect API"),
+        (["--source-uri", "s3://user:canary@bucket/x"], "", 2, "error: invalid_request: "),
+        (["--source-uri", "ftp://x"], "", 1, "error: source_scheme_unsupported: "),
+    ],
+)
+def test_what_keeps_it_from_deploying_is_one_line(
+    arguments: list[str], url: str, code: int, said: str, tmp_path: Path
+) -> None:
+    ended = deploy(
+        tmp_path, *arguments, **({"PREFECT_API_URL": url.format(port=closed_port())} if url else {})
+    )
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert ended.stderr.startswith(said)
+    assert ended.stderr.count("\n") == 1
+    assert "canary" not in ended.stderr
+
+
+def test_refusal_of_the_api_names_the_key(prefect_refusal: str, tmp_path: Path) -> None:
+    ended = deploy(tmp_path, PREFECT_API_URL=prefect_refusal)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "HTTP 401: check PREFECT_API_KEY" in ended.stderr
+
+
+@pytest.fixture
+def prefect_refusal() -> Iterator[str]:
+    """Serve a Prefect API that is healthy and lets nobody in."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            healthy = self.path.endswith("/health")
+            body = b"true" if healthy else b"{}"
+            self.send_response(200 if healthy else 401)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
+        thread.join()
