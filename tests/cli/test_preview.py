@@ -1,0 +1,48 @@
+"""`risk-alerts preview`: what a run would do, as a table or as the API gives it; nothing is sent."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.runtime import redaction
+from examples.mock_slack import MockSlack
+from tests.cli.calling import call
+from tests.service import COUNTS, MONTH
+
+
+@pytest.fixture
+def preview(source: str, slack: MockSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the command, with all that it needs in the environment."""
+    monkeypatch.setattr(redaction, "_secrets", set())
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/ledger.db")
+    monkeypatch.setenv("SLACK_WEBHOOK_BASE_URL", slack.url)
+    monkeypatch.setenv("REGIONS", '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}')
+    monkeypatch.setenv("COLUMNS", "120")
+    return ["preview", "--source-uri", source, "--month", MONTH]
+
+
+def test_preview_shows_each_alert_and_sends_nothing(
+    preview: list[str], slack: MockSlack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*preview) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (acme,) = (line for line in lines if "(A/1)" in line)
+    assert acme.split()[-5:] == ["3", "mo", "amer-risk-alerts", "would", "send"]
+    assert any("Cargo (C)" in line and "failed (unknown_region)" in line for line in lines)
+    assert lines[-1] == "2 to send, 0 sent before, 1 that cannot be sent; 1 below ARR_THRESHOLD."
+    assert slack.messages == []
+
+
+def test_json_is_what_the_api_gives(preview: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*preview, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    expected = COUNTS | {"alerts_sent": 0, "would_send": 2}
+    assert {name: found["counts"][name] for name in expected} == expected
+    assert {alert["status"] for alert in found["alerts"]} == {"would_send", "failed"}
+
+
+def test_source_that_is_not_there_is_one_line(preview: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    preview[2] = "file:///no/such.parquet"
+    assert call(*preview) == 1
+    assert capsys.readouterr().err.startswith("error: source_not_found: ")
