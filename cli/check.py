@@ -23,14 +23,13 @@ from core.ledger import try_write, warning_about
 from core.run import utc_now
 from core.runtime import Settings, host_of, load_settings, one_line, redact, shown_ledger
 from core.slack import Answer, SlackWebhooks
-from core.sources import describe, open_uri
+from core.sources import describe, open_uri, parse_source
 from core.support import MailError, try_login
 
 SECONDS = 15
 """The longest that a check may take, beyond the settings' own limits of one request."""
 ORDER = ("settings", "ledger", "source", "slack", "mail", "prefect")
 TRIED = "the environment and CONFIG_FILE"
-ELSE = "Correct it; nothing else was checked."
 TEST_MESSAGE = "Test message of Account Risk Alerts: this channel is reached. Nothing needs to be done."
 
 
@@ -68,14 +67,17 @@ class Check:
 def check_installation(
     source_uri: str | None, month: date | None, *, post_test_message: bool, as_json: bool
 ) -> bool:
-    """Check everything and print the findings; return whether nothing failed."""
+    """Check everything and print the findings; return whether nothing failed.
+
+    Raises `InvalidRequest` or `SourceSchemeUnsupported` for a URI that can't be a source.
+    """
     try:
         settings = load_settings()
     except SettingsError as error:
-        return _show([Finding("settings", "failed", TRIED, str(error), ELSE)], as_json=as_json)
-    running = [
-        _start(check) for check in _checks(settings, source_uri, month, post_test_message=post_test_message)
-    ]
+        advice = "Correct it; nothing else was checked."
+        return _show([Finding("settings", "failed", TRIED, str(error), advice)], as_json=as_json)
+    checks = list(_checks(settings, source_uri, month, post_test_message=post_test_message))
+    running = [_start(check) for check in checks]
     findings = [_settings(settings), *_unneeded(settings, source_uri)]
     # Imported here, while the others run: Prefect takes a second.
     findings.append(_prefect())
@@ -98,7 +100,7 @@ def _checks(
     if source_uri:
         yield Check(
             "source",
-            source_uri,
+            parse_source(source_uri).uri,  # which is free of credentials
             partial(_source, source_uri, month, settings),
             "Check the network and the store's endpoint.",
             SECONDS + settings.source_timeout_seconds,

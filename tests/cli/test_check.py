@@ -253,6 +253,15 @@ def test_source_that_cannot_be_read_fails(installation: Installation) -> None:
     assert installation.check("--source-uri", uri)["source"]["status"] == "failed"
 
 
+def test_credentials_in_the_uri_are_refused_and_not_shown(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("check", "--source-uri", "s3://user:canary@bucket/x") == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "canary" not in err
+
+
 def test_object_store_that_hangs_is_a_finding(tmp_path: Path) -> None:
     with answering(None) as port:
         found = run_check(
