@@ -62,6 +62,16 @@ BAD = [
     ("AWS_ENDPOINT_URL_S3", "canary:9000", "http:// or https:// URL"),
     ("STORAGE_EMULATOR_HOST", "canary:port", "http:// or https:// URL"),
     ("S3FS_LOGGING_LEVEL", "canary", "DEBUG, INFO"),
+    ("GCSFS_DEBUG", "1", "DEBUG, INFO"),
+    ("AWS_STS_REGIONAL_ENDPOINTS", "canary", "legacy, regional"),
+    ("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", "canary", "legacy, regional"),
+    ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "canary", "preferred, disabled, required"),
+    ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "canary", "ipv4, ipv6"),
+    ("AWS_METADATA_SERVICE_TIMEOUT", "canary", "whole number"),
+    ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "canary", "whole number"),
+    ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "canary", "whole number"),
+    ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "canary", "http:// or https:// URL"),
+    ("AWS_ENDPOINT_URL_STS", "canary:443", "http:// or https:// URL"),
 ]
 
 

@@ -302,6 +302,17 @@ def test_a_bad_file_is_one_clear_error(config: Path, content: str | bytes | None
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("x.json", '{"arr_threshold": 5}'), ("x.toml", "arr_threshold = 5")]
+)
+def test_config_file_may_begin_with_a_bom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8-sig")
+    monkeypatch.setenv("CONFIG_FILE", str(tmp_path / name))
+    assert load_settings().arr_threshold == 5
+
+
 def test_a_bad_toml_file_is_named_as_such(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toml = config.with_suffix(".toml")
     toml.write_text("api_token = canary")

@@ -14,17 +14,35 @@ from core.runtime.urls import check_http_url
 
 _READ_BY_LIBRARIES = re.compile(
     r"(AWS|GOOGLE|PREFECT|SSL)_\w+|SSLKEYLOGFILE|(ALL|HTTP|HTTPS|NO)_PROXY|(REQUESTS|CURL)_CA_BUNDLE"
-    r"|STORAGE_EMULATOR_HOST|S3FS_LOGGING_LEVEL|PG(HOST|PORT|USER|PASSWORD|PASSFILE|DATABASE|SERVICE|SSL[A-Z]+)"
+    r"|STORAGE_EMULATOR_HOST|S3FS_LOGGING_LEVEL|GCSFS_DEBUG|PG(HOST|PORT|USER|PASSWORD|PASSFILE|DATABASE|SERVICE|SSL[A-Z]+)"
 )
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _WORDS = {
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": ("preferred", "disabled", "required"),
     "AWS_DEFAULTS_MODE": ("legacy", "standard", "in-region", "cross-region", "mobile", "auto"),
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": ("ipv4", "ipv6"),
     "AWS_REQUEST_CHECKSUM_CALCULATION": ("when_supported", "when_required"),
     "AWS_RESPONSE_CHECKSUM_VALIDATION": ("when_supported", "when_required"),
     "AWS_RETRY_MODE": ("legacy", "standard", "adaptive"),
-    "S3FS_LOGGING_LEVEL": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": ("legacy", "regional"),
+    "AWS_STS_REGIONAL_ENDPOINTS": ("legacy", "regional"),
+    "GCSFS_DEBUG": _LEVELS,
+    "S3FS_LOGGING_LEVEL": _LEVELS,
 }
 """What a variable may say, where a library takes anything else for a failure of the store."""
-_ADDRESSES = ("STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_NUMBERS = (
+    "AWS_MAX_ATTEMPTS",
+    "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
+    "AWS_METADATA_SERVICE_TIMEOUT",
+    "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES",
+)
+_ADDRESSES = (
+    "STORAGE_EMULATOR_HOST",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_STS",
+)
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
 _METADATA = ("http://169.254.169.254", "http://169.254.170.2")
 """Where AWS and Google hand out a machine's or a task's credentials."""
@@ -56,8 +74,9 @@ def check_stores() -> None:
         value = os.environ.get(name, "")
         if value and value not in words and value.lower() not in words:
             raise SettingsError(f"{name}: must be one of {', '.join(words)}")
-    if not re.fullmatch(r"[0-9]*", os.environ.get("AWS_MAX_ATTEMPTS", "")):
-        raise SettingsError("AWS_MAX_ATTEMPTS: must be a whole number")
+    for name in _NUMBERS:
+        if not re.fullmatch(r"[0-9]*", os.environ.get(name, "")):
+            raise SettingsError(f"{name}: must be a whole number")
     for name in _ADDRESSES:
         if address := os.environ.get(name):
             bare = name == "STORAGE_EMULATOR_HOST" and "://" not in address
