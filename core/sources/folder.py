@@ -1,7 +1,7 @@
 """What the names in a folder mean: data files, notes of their writer, partitions, or a table format's log."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
@@ -40,8 +40,8 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
     for table_format, marker in TABLE_FORMATS:
         if found := next(filter(marker.search, names), None):
             raise SourceInvalid(
-                f"{location.uri} is a {table_format} table ({found} is in it), and files that the table has"
-                " removed may lie in its folder: export the table's current state as Parquet, and name that"
+                f"{location.uri}: {table_format} table ({found}), whose folder may hold files that the table has"
+                " removed: export the table's current state as Parquet, and name that"
             )
     files = sorted(name for name in names if _may_be_data(name) and _is_selected(name, location.pattern))
     parquet = [name for name in files if name.lower().endswith(PARQUET_SUFFIXES)]
@@ -51,6 +51,14 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
     raise SourceNotFound(
         f"{location.uri}: no Parquet file (*.parquet, *.pq, *.parq, or names without an extension) {where}"
     )
+
+
+def delta_logs(path: str) -> Iterator[str]:
+    """Yield the folders above `path` that hold the log of a Delta table, if `path` is a partition of one."""
+    path = path.rstrip("/")
+    while "=" in path.rpartition("/")[2]:
+        path = path.rpartition("/")[0]
+        yield f"{path}/_delta_log/"
 
 
 def _may_be_data(name: str) -> bool:

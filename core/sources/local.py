@@ -16,7 +16,7 @@ from core.domain import (
     SourceUnreachable,
 )
 from core.runtime import Settings
-from core.sources.folder import NOT_DATA, data_names
+from core.sources.folder import NOT_DATA, data_names, delta_logs
 from core.sources.location import Location, is_path_allowed
 from core.sources.source import Bytes, Listing, Range, StoredFile
 
@@ -36,7 +36,8 @@ class LocalStore:
             # One stat tells every kind of file apart.
             if location.pattern is None and not stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116
                 return Listing(is_folder=False, files=(self._stored(path, os.path.basename(path)),))  # noqa: PTH119
-            names = data_names(location, self._names(path, deep=location.pattern is None))
+            logs = filter(os.path.isdir, delta_logs(path))
+            names = data_names(location, [*self._names(path, deep=location.pattern is None), *logs])
         return Listing(is_folder=True, files=tuple(self._data_files(path, names)))
 
     def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:

@@ -6,6 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ from core.domain import (
     SourceUnreachable,
 )
 from core.runtime import Settings, wait_for
-from core.sources.folder import data_names
+from core.sources.folder import data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import refusal
 from core.sources.source import Bytes, Listing, Range, StoredFile
@@ -77,8 +78,14 @@ class RemoteStore(ABC):
         }
         if not inside:
             raise SourceNotFound(f"{location.uri}: no such object or folder: check source_uri")
-        names = data_names(location, inside)
+        names = data_names(location, [*inside, *filter(self._is_folder, delta_logs(location.path))])
         return Listing(is_folder=True, files=tuple(self._stored(inside[name], name) for name in names))
+
+    def _is_folder(self, path: str) -> bool:
+        # Credentials may be for the folder of the source alone.
+        with suppress(SourceForbidden, SourceNotFound):
+            return bool(self._call(path, self._fs._ls, path.rstrip("/")))  # noqa: SLF001
+        return False
 
     def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:
         """See `Store`; each range has the whole `SOURCE_TIMEOUT_SECONDS`, as all are asked for at once."""

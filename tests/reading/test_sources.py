@@ -363,6 +363,15 @@ def test_files_selected_from_a_table_are_refused_but_one_named_file_is_read(tmp_
     assert accounts(find(tmp_path / "part-0.parquet")) == ["a1"]
 
 
+@pytest.mark.parametrize("source", ["batch=7", "batch=7/", "batch=7/region=EMEA", "batch=7/region=EMEA/*"])
+def test_partition_of_a_delta_table_is_refused(tmp_path: Path, source: str) -> None:
+    put(tmp_path / "batch=7" / "region=EMEA" / "part-0.parquet")
+    assert find(f"{tmp_path.as_uri()}/{source}").scan.rows_scanned == 1
+    (tmp_path / "_delta_log").mkdir()
+    with pytest.raises(SourceInvalid, match="Delta Lake"):
+        find(f"{tmp_path.as_uri()}/{source}")
+
+
 @pytest.mark.parametrize(
     "name",
     ["metadata/x.parquet", "part-00000-0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c-c000.snappy.parquet"],
@@ -458,6 +467,16 @@ def test_object_stores_refuse_the_same_tables(cloud: Cloud, marker: str, table_f
     if marker.startswith(("_delta_log", ".hoodie/")):
         with pytest.raises(SourceInvalid, match=table_format):
             paths(cloud, f"{folder}/part-*")
+
+
+@pytest.mark.parametrize("source", ["batch=7", "batch=7/region=EMEA", "batch=7/region=EMEA/*"])
+def test_object_stores_refuse_a_partition_of_a_delta_table(cloud: Cloud, source: str) -> None:
+    folder = f"partitions-{len(source)}"
+    cloud.put(f"{folder}/batch=7/region=EMEA/part-0.parquet", b"x")
+    assert len(paths(cloud, f"{folder}/{source}")) == 1
+    cloud.put(f"{folder}/_delta_log/00000000000000000000.json", b"{}")
+    with pytest.raises(SourceInvalid, match="Delta Lake"):
+        paths(cloud, f"{folder}/{source}")
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
