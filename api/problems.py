@@ -52,7 +52,7 @@ AGAIN_SECONDS = 10
 """After so long another request has a chance: a run takes seconds, or a second for each alert."""
 
 EXAMPLES = {
-    "source_not_allowed": "s3://other/status.parquet: ALLOWED_SOURCES does not lead here",
+    "source_not_allowed": "s3://b/x: ALLOWED_SOURCES has no prefix of it: name another source, or add one",
     "source_scheme_unsupported": "scheme 'ftp' is not supported: use file://, gs:// or s3://",
     "unauthorized": "The Authorization header must carry the API_TOKEN (scheme Bearer)",
     "source_not_found": "gs://bucket/status.parquet: no such object, folder or bucket",
@@ -65,7 +65,7 @@ EXAMPLES = {
     " nothing was changed",
     "too_many_alerts": "6000 alerts would be sent, more than MAX_ALERTS_PER_RUN (5000), so none was;"
     " check the source, or raise the limit",
-    "source_changed": "gs://bucket/status.parquet was replaced while it was read",
+    "source_changed": "gs://bucket/x.parquet was replaced while the source was read: run the month again",
     "request_too_large": "The body is larger than 262144 bytes",
     "invalid_request": "month: month must be the first day of a month: 2026-01-01, not 2026-01-15",
     "source_invalid": "status.parquet: column arr is missing",

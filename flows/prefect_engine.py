@@ -143,7 +143,8 @@ def _fault(ended: "Future[None]", seconds: float) -> str:
 
 def described(error: BaseException) -> str:
     """Describe an error of Prefect's in one line; some have several, others no text at all."""
-    return one_line(redact(str(error))).strip() or type(error).__name__
+    without_text = "no answer in time" if isinstance(error, TimeoutError) else "no reason given"
+    return one_line(redact(str(error))).strip() or without_text
 
 
 def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
@@ -157,7 +158,8 @@ def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
         elif isinstance(error, httpx.HTTPStatusError):
             fault = f"HTTP {error.response.status_code}"
         raise OrchestratorUnreachable(
-            f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}): {fault}"
+            f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}): {fault}; start it, or"
+            " correct PREFECT_API_URL or the Prefect profile"
         ) from None
 
 

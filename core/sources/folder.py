@@ -40,8 +40,8 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
     for table_format, marker in TABLE_FORMATS:
         if found := next(filter(marker.search, names), None):
             raise SourceInvalid(
-                f"{location.uri}: {table_format} table ({found}), whose folder may hold files that the table has"
-                " removed: export the table's current state as Parquet, and name that"
+                f"{location.uri}: {table_format} table ({found}), whose folder may hold files that the table"
+                " has removed: export the table's current state as Parquet, and name that"
             )
     files = sorted(name for name in names if _may_be_data(name) and _is_selected(name, location.pattern))
     parquet = [name for name in files if name.lower().endswith(PARQUET_SUFFIXES)]
@@ -49,7 +49,8 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
         return kept
     where = f"matches {location.pattern}" if location.pattern else "is in this folder"
     raise SourceNotFound(
-        f"{location.uri}: no Parquet file (*.parquet, *.pq, *.parq, or names without an extension) {where}"
+        f"{location.uri}: no Parquet file (*.parquet, *.pq, *.parq, or names without an extension) {where}:"
+        " check source_uri"
     )
 
 

@@ -48,7 +48,9 @@ class LocalStore:
             try:
                 status = os.fstat(descriptor)
                 if (_version(status), _identity(status)) != (file.version, file.pin):
-                    raise SourceChanged(f"{file.path} was replaced while the source was read")
+                    raise SourceChanged(
+                        f"{file.path} was replaced while the source was read: run the month again"
+                    )
                 return [_pread(file, descriptor, start, end) for start, end in ranges]
             finally:
                 os.close(descriptor)
@@ -81,13 +83,15 @@ class LocalStore:
         status = os.stat(real)  # noqa: PTH116
         if not stat.S_ISREG(status.st_mode):
             # A FIFO would block for ever and a device never end.
-            raise SourceInvalid(f"{relative}: not a regular file")
+            raise SourceInvalid(f"{relative}: not a regular file: name a Parquet file, or a folder of them")
         return StoredFile(relative, real, status.st_size, _version(status), pin=_identity(status))
 
     def _real_path(self, path: str) -> str:
         real = os.path.realpath(path)
         if not is_path_allowed(real, self._allowed):
-            raise SourceNotAllowed(f"{path}: a link that leads where ALLOWED_SOURCES does not")
+            raise SourceNotAllowed(
+                f"{path}: the link leads out of ALLOWED_SOURCES: add a prefix, or copy the file"
+            )
         return real
 
 
@@ -98,7 +102,7 @@ def _pread(file: StoredFile, descriptor: int, start: int, end: int) -> pa.Buffer
     while start < end:  # One pread gives at most 2 GiB.
         count = os.preadv(descriptor, [free], start)
         if not count:
-            raise SourceChanged(f"{file.path} became shorter while the source was read")
+            raise SourceChanged(f"{file.path} became shorter while the source was read: run the month again")
         free = free[count:]
         start += count
     return buffer
@@ -123,8 +127,12 @@ def _mapped(what: str) -> Iterator[None]:
     try:
         yield
     except PermissionError:
-        raise SourceForbidden(f"{what}: this process may not read it") from None
+        raise SourceForbidden(
+            f"{what}: this process may not read it: grant its user the permission"
+        ) from None
     except (FileNotFoundError, NotADirectoryError):
-        raise SourceNotFound(f"{what}: no such file or folder") from None
+        raise SourceNotFound(f"{what}: no such file or folder: check source_uri") from None
     except OSError as error:
-        raise SourceUnreachable(f"{what}: {error.strerror or type(error).__name__}") from None
+        raise SourceUnreachable(
+            f"{what}: {error.strerror or 'it cannot be read'}: check the disk or the mount"
+        ) from None

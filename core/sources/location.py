@@ -41,10 +41,12 @@ def check_source(source_uri: str, settings: Settings) -> None:
     """
     location = parse_source(source_uri)
     if not is_allowed(location, settings.allowed_sources):
-        raise SourceNotAllowed(f"{location.uri}: ALLOWED_SOURCES does not lead here")
+        raise SourceNotAllowed(
+            f"{location.uri}: ALLOWED_SOURCES has no prefix of it: name another source, or add one"
+        )
     if location.scheme != "file" and _has_dot_segments(location.path):
         # Object stores have no `..`; what stands between us and them may think otherwise.
-        raise InvalidRequest(f"{location.uri}: the path must not hold . or .. segments")
+        raise InvalidRequest(f"{location.uri}: the path must not hold . or .. segments: write it without")
 
 
 def parse_source(source_uri: str) -> Location:

@@ -273,7 +273,9 @@ def _placed(rows: pa.Table, places: pa.Array) -> pa.Table:
 
 def _refuse_too_many(rows: int, month: date) -> None:
     if rows > MAX_MONTH_ROWS:
-        raise SourceInvalid(f"more than {MAX_MONTH_ROWS:,} rows of {month}, as nobody has accounts")
+        raise SourceInvalid(
+            f"more than {MAX_MONTH_ROWS:,} rows of {month}: export one row an account and month"
+        )
 
 
 def _rivals(

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 NOT_FOUND = 404
 PRECONDITION_FAILED = 412
-REPLACED = "was replaced while the source was read"
+REPLACED = "was replaced while the source was read: run the month again"
 
 # What these log, with tracebacks and unmasked, they also raise, and then it is one line of ours.
 for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):
@@ -200,7 +200,7 @@ def named(provider: str, what: str, error: Exception) -> RiskAlertsError:
     if isinstance(error, FileNotFoundError) and status is None:
         status = NOT_FOUND
     if status == PRECONDITION_FAILED:
-        return SourceChanged(f"{what} {REPLACED}: run the month again")
+        return SourceChanged(f"{what} {REPLACED}")
     codes = [word for word in (code, str(status or "")) if word]
     kinds = [kind.__name__ for kind in type(error).__mro__]
     issuer = _issuer(error) or provider

@@ -92,7 +92,8 @@ class Source:
         for (start, end), part in zip(ranges, parts, strict=True):
             if len(part) != end - start:
                 raise SourceUnreachable(
-                    f"{file.path}: the store answered {len(part)} bytes where {end - start} were asked for"
+                    f"{file.path}: the store answered {len(part)} bytes where {end - start} were asked for:"
+                    " run the month again"
                 )
         return parts
 
@@ -104,7 +105,8 @@ class Source:
             version = "gone"
         if version != self.version:
             raise SourceChanged(
-                f"{self.uri} was replaced while it was read: it was {self.version} and is now {version}"
+                f"{self.uri} was replaced while it was read: it was {self.version} and is now {version}:"
+                " run the month again"
             )
 
     def _resolve(self) -> tuple[tuple[SourceFile, ...], str]:

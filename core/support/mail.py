@@ -67,7 +67,7 @@ class _Session(threading.Thread):
         try:
             self.taken.result(TOTAL_SECONDS)
         except TimeoutError:
-            raise _unconfirmed(f"it took longer than {TOTAL_SECONDS:g} s") from None
+            raise _unconfirmed(self._settings, f"it took longer than {TOTAL_SECONDS:g} s") from None
         finally:
             if not self.taken.done():
                 self.leave()
@@ -111,7 +111,7 @@ class _Session(threading.Thread):
                 " does not offer; change SUPPORT_EMAIL or SMTP_FROM"
             ) from None
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            raise _unconfirmed(_words(error)) from None
+            raise _unconfirmed(self._settings, _words(error)) from None
 
     def _keep(self, smtp: smtplib.SMTP) -> None:
         self._smtp = smtp
@@ -178,7 +178,7 @@ def _encrypt(smtp: smtplib.SMTP, settings: Settings) -> bool:
         return False
     if not smtp.has_extn("starttls"):
         if settings.smtp_starttls:
-            raise MailError("SMTP_STARTTLS is true, and the mail server offers no TLS")
+            raise MailError("the mail server offers no TLS; change SMTP_PORT or SMTP_STARTTLS")
         return False
     smtp.starttls(context=ssl.create_default_context())
     return True
@@ -188,7 +188,10 @@ def _login(smtp: smtplib.SMTP, settings: Settings, *, encrypted: bool) -> None:
     if settings.smtp_username is None or settings.smtp_password is None:
         return
     if not encrypted and settings.smtp_starttls is not False:
-        raise MailError("the mail server offers no TLS, and the password is not sent without it")
+        raise MailError(
+            "the mail server offers no TLS, and the password is not sent without it;"
+            " change SMTP_PORT, or set SMTP_STARTTLS to false"
+        )
     username, password = settings.smtp_username, settings.smtp_password.get_secret_value()
     if not (username + password).isascii():
         why = "SMTP_USERNAME or SMTP_PASSWORD has a character that is not ASCII, which the login cannot carry"
@@ -209,8 +212,12 @@ def _login(smtp: smtplib.SMTP, settings: Settings, *, encrypted: bool) -> None:
         raise MailError(why) from None
 
 
-def _unconfirmed(why: str) -> MailError:
-    return MailError(one_line(redact(why))[:_LONGEST_REASON], "The mail server did not confirm the mail")
+def _unconfirmed(settings: Settings, why: str) -> MailError:
+    server = f"{settings.smtp_host}:{settings.smtp_port}"
+    return MailError(
+        f"{one_line(redact(why))[:_LONGEST_REASON]}; check SMTP_HOST, SMTP_PORT and that server",
+        f"The mail server {server} did not confirm the mail",
+    )
 
 
 def _words(error: Exception) -> str:
@@ -222,5 +229,7 @@ def _words(error: Exception) -> str:
     elif isinstance(error, smtplib.SMTPResponseException):
         code, words = error.smtp_code, error.smtp_error
     else:
-        return str(error) or "no reason given"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"certificate verify failed ({error.verify_message}), see SSL_CERT_FILE"
+        return getattr(error, "strerror", None) or str(error) or "no reason given"
     return f"{code} {words.decode(errors='replace') if isinstance(words, bytes) else words}"

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from core.domain import OrchestratorUnreachable
-from flows.prefect_engine import probe
+from flows.prefect_engine import described, probe
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -53,10 +53,17 @@ def test_what_is_not_a_prefect_api_is_refused_in_time(web: str, path: str) -> No
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize(
+    ("error", "words"), [(TimeoutError(), "no answer in time"), (OSError(), "no reason given")]
+)
+def test_error_without_text_is_described_in_words(error: Exception, words: str) -> None:
+    assert described(error) == words
+
+
 def test_a_closed_port_is_refused_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(OrchestratorUnreachable):
+    with pytest.raises(OrchestratorUnreachable, match="correct PREFECT_API_URL"):
         probe(f"http://127.0.0.1:{port}/api")
 
 

@@ -1,5 +1,6 @@
 """What a source may look like: types, names, partitions, folders, and what is refused with what to do."""
 
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.domain import Assessment, InvalidRequest, SourceInvalid, SourceNotAllowed, SourceNotFound
+from core.domain import (
+    Assessment,
+    InvalidRequest,
+    RiskAlertsError,
+    SourceInvalid,
+    SourceNotAllowed,
+    SourceNotFound,
+)
 from core.runtime import Settings
 from core.sources import open_uri
 from tests.reading.conftest import Cloud
@@ -331,6 +339,24 @@ def test_a_partition_folder_named_by_itself_leads_to_the_folder_above(tmp_path: 
 
 
 # Folders
+
+
+def test_refusal_of_a_local_source_says_what_to_do(tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (tmp_path / "text.parquet").write_text("no Parquet file")
+    (allowed / "link.parquet").symlink_to(tmp_path / "text.parquet")
+    os.mkfifo(tmp_path / "pipe.parquet")
+    for path, what_to_do in (
+        (tmp_path / "nowhere", "check source_uri"),
+        (tmp_path / "text.parquet", "export the file again"),
+        (tmp_path / "pipe.parquet", "name a Parquet file"),
+        (allowed, "copy the file"),
+        (tmp_path / "other", "name another source"),
+    ):
+        only = [allowed.as_uri()] if path in {allowed, tmp_path / "other"} else None
+        with pytest.raises(RiskAlertsError, match=what_to_do):
+            find(path, allowed_sources=only)
 
 
 MARKERS = [

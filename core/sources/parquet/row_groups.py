@@ -381,7 +381,9 @@ class AccountFile:
         except Exception as error:  # noqa: BLE001 - a corrupt file can make the decoder raise anything
             # A file that was replaced under our hands looks corrupt too, but another try will do.
             self._source.verify_unchanged()
-            raise SourceInvalid(f"{self._file.path} can't be read as Parquet: {_reason(error)}") from None
+            raise SourceInvalid(
+                f"{self._file.path} can't be read as Parquet: {_reason(error)}: export the file again"
+            ) from None
 
 
 def _look_up(ids: pa.Array, accounts: pa.Array) -> tuple[pa.Array, pa.Array]:
