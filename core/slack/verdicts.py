@@ -152,7 +152,12 @@ def _title(status: int) -> str:
 
 
 def _describe(error: Exception) -> str:
-    return "timed out" if isinstance(error, TimeoutError) else type(error).__name__
+    """Describe an error that has no text for users."""
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return "timed out"
+    if isinstance(error, httpx.ProtocolError):
+        return "no whole HTTP answer"
+    return "the connection broke" if isinstance(error, httpx.TransportError) else "unexpected error"
 
 
 def _tidy(text: str) -> str:

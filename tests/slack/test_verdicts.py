@@ -167,8 +167,8 @@ def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(
     ("error", "said"),
     [
         (httpx.ConnectError("[Errno 111] Connection refused"), "[Errno 111] Connection refused"),
-        (httpx.ConnectTimeout(""), "ConnectTimeout"),
-        (httpx.PoolTimeout(""), "PoolTimeout"),
+        (httpx.ConnectTimeout(""), "timed out"),
+        (httpx.PoolTimeout(""), "timed out"),
         (httpx.ProxyError("407 Proxy Authentication Required"), "407 Proxy Authentication Required"),
         (TimeoutError(), "timed out"),
         (RuntimeError("anything"), "anything"),
@@ -183,13 +183,13 @@ def test_what_fails_before_the_request_leaves_is_tried_again(error: Exception, s
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (httpx.ReadError(""), "ReadError"),
-        (httpx.ReadTimeout(""), "ReadTimeout"),
-        (httpx.WriteError(""), "WriteError"),
-        (httpx.RemoteProtocolError("illegal status line"), "RemoteProtocolError"),
-        (httpx.ConnectError("even this one: what counts is that the request had begun"), "ConnectError"),
+        (httpx.ReadError(""), "the connection broke"),
+        (httpx.ReadTimeout(""), "timed out"),
+        (httpx.WriteError(""), "the connection broke"),
+        (httpx.RemoteProtocolError("illegal status line"), "no whole HTTP answer"),
+        (httpx.ConnectError("even this one: the request had begun"), "the connection broke"),
         (TimeoutError(), "timed out"),
-        (ValueError("anything"), "ValueError"),
+        (ValueError("anything"), "unexpected error"),
     ],
 )
 def test_what_fails_after_the_request_left_may_have_been_delivered(error: Exception, said: str) -> None:
