@@ -4,6 +4,7 @@ Every program of ours gets Prefect from here first. In a process of Prefect's ow
 command) it is there by then, and nothing is left to check.
 """
 
+import configparser
 import contextlib
 import gc
 import io
@@ -43,6 +44,7 @@ def _import_prefect() -> None:
     clean_variables()
     check_certificate_files()
     prepare_proxies()
+    _import_fsspec()
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     # A home that cannot be written costs a run nothing.
@@ -69,6 +71,17 @@ def _import_prefect() -> None:
         if sys.stderr and said.getvalue():
             sys.stderr.write(said.getvalue())
     _check_api()
+
+
+def _import_fsspec() -> None:
+    """Import what Prefect and the stores read files with, and whose errors Prefect's profiles would get."""
+    try:
+        import fsspec.config  # noqa: F401, PLC0415  # it reads its configuration when it is imported
+    except (configparser.Error, ValueError, TypeError, OSError):
+        raise SettingsError(
+            "FSSPEC_CONFIG_DIR (by default ~/.config/fsspec): a file in it is not valid JSON or INI;"
+            " correct or remove the file"
+        ) from None
 
 
 @contextlib.contextmanager

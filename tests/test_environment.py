@@ -217,6 +217,12 @@ def test_a_bad_setting_of_prefects_is_one_line_that_names_it(
     assert_refused(ended(program, tmp_path, **{name: value}), name)
 
 
+@pytest.mark.parametrize(("name", "content"), [("x.json", "{canary"), ("x.ini", "canary")])
+def test_broken_configuration_of_fsspec_is_named(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    assert_refused(ended("batch job", tmp_path, FSSPEC_CONFIG_DIR=str(tmp_path)), "FSSPEC_CONFIG_DIR")
+
+
 PROFILES = ["[[[ canary", '[profiles]\nx = "canary"\n', b"\xff\xfe\x00canary"]
 
 
