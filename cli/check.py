@@ -208,7 +208,7 @@ def _mail(settings: Settings) -> tuple[str, list[str]]:
     try:
         try_login(settings)
     except MailError as error:
-        raise CheckFailed(error.why, "Check the SMTP_ settings and the mail server.") from None
+        raise CheckFailed(error.why) from None
     login = "accepts the login" if settings.smtp_username else "accepts the connection"
     return f"{login}; nothing was sent", []
 

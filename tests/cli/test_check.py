@@ -121,7 +121,7 @@ def test_each_finding_says_what_was_tried_and_what_to_do(installation: Installat
     shown = installation.shown()
     assert "✓ settings  " in shown
     assert f"✗ mail      127.0.0.1:{port}: " in shown
-    assert "refused\n            → Check the SMTP_ settings" in shown
+    assert "refused; check SMTP_HOST, SMTP_PORT and that server\n" in shown
     assert shown.endswith("2 of 6 checks failed.\n")
     assert "canary" not in shown
 
