@@ -4,6 +4,7 @@ from core.runtime.environment import (
     check_certificate_files,
     check_certificates,
     clean_variables,
+    is_direct,
     prepare_proxies,
 )
 from core.runtime.logs import (
@@ -44,6 +45,7 @@ __all__ = [
     "current_run_id",
     "host_of",
     "in_words",
+    "is_direct",
     "load_settings",
     "logged_as",
     "logged_for",

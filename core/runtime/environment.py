@@ -143,7 +143,7 @@ def prepare_proxies(urls: Iterable[str | None] = ()) -> None:
     known = [*urls, *map(os.environ.get, ("PREFECT_API_URL", *_ADDRESSES)), *_METADATA]
     parsed = [_parse_entry(entry) for entry in entries]
     _networks.update(entry for entry in parsed if not isinstance(entry, str))
-    hosts = [host for host in map(_host_of, known) if host and _is_direct(host)]
+    hosts = [host for host in map(_host_of, known) if host and is_direct(host)]
     _write_no_proxy(
         [*(str(entry) for entry in parsed if not isinstance(entry, IPv6Network)), *_LOOPBACK, *hosts]
     )
@@ -189,7 +189,8 @@ def _host_of(url: str | None) -> str | None:
         return None
 
 
-def _is_direct(host: str) -> bool:
+def is_direct(host: str) -> bool:
+    """Return whether `host` is a loopback address or in a network of `NO_PROXY`; see `prepare_proxies`."""
     try:
         address = ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the two clouds share: requests with a deadline, and their failures under our own names."""
+"""What the two clouds share: requests with a deadline, and failures as the project's own errors."""
 
 import asyncio
 import logging
@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -21,7 +20,7 @@ from core.domain import (
     SourceNotFound,
     SourceUnreachable,
 )
-from core.runtime import Settings, wait_for
+from core.runtime import Settings, is_direct, wait_for
 from core.sources.folder import data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import refusal
@@ -33,19 +32,19 @@ NOT_FOUND = 404
 PRECONDITION_FAILED = 412
 REPLACED = "was replaced while the source was read: run the month again"
 
-# What these log, with tracebacks and unmasked, they also raise, and then it is one line of ours.
+# These log what they also raise, with tracebacks and secrets; the raised error becomes one line.
 for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):
     if logging.getLogger(_name).level == logging.NOTSET:
         logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 def _drop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Keep asyncio from writing to stderr about what a request left behind that has already failed."""
+    """Log at debug level what asyncio would write to stderr about requests that have already failed."""
     logger.debug("An object store's library left behind: %s", context.get("message"))
 
 
 class RemoteStore(ABC):
-    """What GCS and S3 have in common, over their fsspec file systems."""
+    """The common part of `GcsStore` and `S3Store`, over their fsspec file systems."""
 
     requests = 8
     provider: ClassVar[str]
@@ -69,7 +68,7 @@ class RemoteStore(ABC):
         return self._listing(location, found)
 
     def _listing(self, location: Location, found: dict[str, dict[str, Any]]) -> Listing:
-        """Choose the data files among what is in the folder of `location`."""
+        """Return the data files among what was found in the folder of `location`."""
         root = f"{location.path}/"
         inside = {
             name.removeprefix(root) + ("" if info["type"] == "file" else "/"): info
@@ -104,11 +103,11 @@ class RemoteStore(ABC):
 
     @abstractmethod
     async def _read_range(self, file: StoredFile, start: int, end: int) -> bytes:
-        """Read a range of that version of the object with one request, and what retries it takes."""
+        """Read a range of that version of the object, with one request and its retries."""
 
     @abstractmethod
     def _stored(self, info: dict[str, Any], path: str) -> StoredFile:
-        """Say which version of the object this is."""
+        """Return the object with its version."""
 
 
 def call(
@@ -145,7 +144,7 @@ async def _awaited(function: Callable[..., Awaitable[Any]], *args: Any, **kwargs
 
 
 async def in_daemon_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """Run `function` in a thread that a process may leave behind when it ends; asyncio's own it waits for."""
+    """Run `function` in a thread that does not keep the process from ending, as asyncio's own threads do."""
     answer: Future[Any] = Future()
     answer.set_running_or_notify_cancel()
 
@@ -160,36 +159,17 @@ async def in_daemon_thread(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy for `url` of the environment; none for loopback and what `NO_PROXY` lists."""
+    """Return the environment's proxy for `url`; None for loopback and hosts or networks of `NO_PROXY`."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxy = getproxies().get(parts.scheme)
-    if not proxy or _is_direct(host) or proxy_bypass(parts.netloc) or proxy_bypass(host):
+    if not proxy or is_direct(host) or proxy_bypass(parts.netloc) or proxy_bypass(host):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _is_direct(host: str) -> bool:
-    """Whether `host` is loopback or in a network of `NO_PROXY`; urllib knows neither."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    if address.is_loopback:
-        return True
-    for entry in getproxies().get("no", "").split(","):
-        try:
-            if address in ip_network(entry.strip().strip("[]"), strict=False):
-                return True
-        except ValueError:
-            continue
-    return False
-
-
 def named(provider: str, what: str, error: Exception) -> RiskAlertsError:
-    """Return our error for a library's, about `what`."""
+    """Return the project's error for a library's `error`, about `what`."""
     if isinstance(error, OSError) and error.filename is not None:
         # The stores' own FileNotFoundError names no file.
         return SourceForbidden(
@@ -227,7 +207,7 @@ def answer_of(error: BaseException) -> tuple[int | None, str | None, str]:
 
 
 def _issuer(error: BaseException) -> str | None:
-    """Return `sts` when it is AWS's service of temporary credentials, not the store, that has refused."""
+    """Return `sts` when AWS's service of temporary credentials, not the store, has refused."""
     operations = (getattr(candidate, "operation_name", "") for candidate in (error, error.__cause__))
     return "sts" if any(str(name).startswith("AssumeRole") for name in operations) else None
 

@@ -8,7 +8,7 @@ import pytest
 from gcsfs.core import GCSFileSystem
 
 from core.domain import SourceForbidden, SourceNotFound, SourceUnreachable
-from core.runtime import Settings
+from core.runtime import Settings, prepare_proxies
 from core.sources import open_uri
 from tests.reading.proxy import proxy_to
 
@@ -19,8 +19,15 @@ LOGIN = "Basic " + base64.b64encode(b"user:word").decode()
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+        for variable in (name, name.upper()):
+            monkeypatch.setenv(variable, "")  # so that what `prepare_proxies` writes is undone
+            monkeypatch.delenv(variable)
+
+
+def prepared(settings: Settings) -> Settings:
+    """Prepare the proxy variables as `load_settings` does."""
+    prepare_proxies(settings.urls())
+    return settings
 
 
 def put(scheme: str, url: str) -> None:
@@ -46,7 +53,9 @@ def test_store_is_read_through_the_proxy(
     put(scheme, upstream)
     with proxy_to(upstream) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://user:word@{proxy.address}")
-        source = open_uri(f"{scheme}://bucket/p", Settings(gcs_endpoint_url=STORE, s3_endpoint_url=STORE))
+        source = open_uri(
+            f"{scheme}://bucket/p", prepared(Settings(gcs_endpoint_url=STORE, s3_endpoint_url=STORE))
+        )
         assert source.read(source.files[0], [(0, 4)]) == [b"data"]
     assert all("http://store/" in line for line in proxy.asked)
     assert proxy.authorizations == {LOGIN}
@@ -70,7 +79,7 @@ def test_loopback_never_goes_through_the_proxy(
 ) -> None:
     with proxy_to(STORE) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
-        settings = Settings(gcs_endpoint_url=gcs_server, s3_endpoint_url=s3_server)
+        settings = prepared(Settings(gcs_endpoint_url=gcs_server, s3_endpoint_url=s3_server))
         with pytest.raises(SourceNotFound):
             open_uri(f"{scheme}://bucket/nothing", settings)
     assert proxy.asked == []
@@ -94,7 +103,7 @@ def test_no_proxy_is_honored(
     with proxy_to(url) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
         monkeypatch.setenv("NO_PROXY", no_proxy)
-        settings = Settings(gcs_endpoint_url=url, s3_endpoint_url=url, source_timeout_seconds=0.5)
+        settings = prepared(Settings(gcs_endpoint_url=url, s3_endpoint_url=url, source_timeout_seconds=0.5))
         with pytest.raises(SourceUnreachable):
             open_uri(f"{scheme}://bucket/p", settings)
     assert proxy.asked == []
