@@ -19,12 +19,10 @@ from core.sources.source import Source
 from core.sources.window import DETAILS, ROWS, Need, Window, month_before, passes_threshold
 from core.sources.workers import Workers
 
-SURELY_MORE = 12
-"""So many survivors to expect that one month more will surely be needed."""
 MAX_MONTH_ROWS = 50_000_000
-"""More rows of one month than anybody has accounts; a few megabytes of file can unpack to billions."""
-MOST_AHEAD = 4
-MONTHS_A_STEP = 12
+"""The most rows of one month: a hostile file of a few megabytes can unpack to billions."""
+NEXT_MONTH_LIKELY = 100
+"""From so many accounts times months at risk on, two months are decoded at once, the second maybe in vain."""
 
 
 def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> Window:
@@ -35,19 +33,6 @@ def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> W
     """
     with Workers(source.requests) as workers:
         return _Reader(source, zone, workers).read(month, need)
-
-
-def months_ahead(survivors: Sequence[int]) -> int:
-    """Return how many months to read at once, the next included, when so many survived each step so far.
-
-    Further back than the streaks go nothing should be read, and several months at once are faster there. Two
-    as long as surely some of many will survive the first; and more when there were many months before, so
-    that what may be read in vain is a small part of all.
-    """
-    if len(survivors) < 2:  # noqa: PLR2004 - nobody knows yet how fast they become fewer
-        return 1
-    one = 2 if survivors[-1] ** 2 > SURELY_MORE * survivors[-2] else 1
-    return min(one + len(survivors) // MONTHS_A_STEP, MOST_AHEAD)
 
 
 class _Place(NamedTuple):
@@ -167,10 +152,11 @@ class _Reader:
         nothing = HISTORY_ROWS.empty_table()
         held, kept = [pa.concat_tables([nothing, *early]).combine_chunks()], [nothing]
         begun: deque[list[tuple[_Place, Future[pa.Table]]]] = deque()
-        alive, survivors = followed.places, [len(followed.places)]
+        alive, back = followed.places, 1
         step = ahead = month_before(month)
-        while step and len(alive := followed.still(alive, len(survivors))):
-            while ahead and len(begun) < months_ahead(survivors):
+        while step and len(alive := followed.still(alive, back)):
+            at_once = 2 if len(alive) * back >= NEXT_MONTH_LIKELY else 1
+            while ahead and len(begun) < at_once:
                 begun.append(self._begin_history(ahead, month, followed.accounts, alive))
                 ahead = month_before(ahead)
             found = begun.popleft()
@@ -184,7 +170,7 @@ class _Reader:
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()
             alive = alive.filter(pc.is_in(alive, value_set=at_risk))
-            survivors.append(len(alive))
+            back += 1
             step = month_before(step)
         return self._with_times(pa.concat_tables(kept))
 

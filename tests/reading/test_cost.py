@@ -16,7 +16,7 @@ import core.runtime.stopping
 from core.domain import Interrupted
 from core.runtime import Settings, StopSignal
 from core.sources import Need, Source, Window, open_uri
-from core.sources.reader import months_ahead, read_window
+from core.sources.reader import read_window
 from tests.reading.worlds import MONTH, Row, back, row, table
 
 ACCOUNTS, MONTHS = 400, 24
@@ -125,6 +125,7 @@ def test_of_a_file_in_month_order_a_row_group_costs_two_requests_and_old_ones_no
         )
     ]
     assert window.rows_scanned == sum(group.num_rows for group in touched)
+    # The month, eight that a streak needs, one in vain, and one where months and row groups do not meet.
     assert len(touched) <= 11
     # The footer may take two, and the month's row groups one or two more for the details of alerts.
     assert len(source.asked["x.parquet"]) <= 2 * len(touched) + 4
@@ -161,23 +162,3 @@ def test_reading_ends_when_the_process_is_told_to_stop(
     stop.set()
     with pytest.raises(Interrupted):
         read(path)
-
-
-@pytest.mark.parametrize(
-    ("survivors", "months"),
-    [
-        ([1000], 1),  # Nobody knows yet how many will be left.
-        ([1000, 700], 2),
-        ([100, 70], 2),
-        ([20, 14], 1),
-        ([10, 10, 10], 1),
-        ([1000] * 13, 3),
-        ([1000] * 100, 4),
-        ([10] * 30, 3),
-        ([0, 0], 1),
-    ],
-)
-def test_more_months_at_once_are_read_only_where_they_will_surely_be_needed(
-    survivors: list[int], months: int
-) -> None:
-    assert months_ahead(survivors) == months

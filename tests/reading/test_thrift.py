@@ -1,10 +1,11 @@
 import pytest
 
-from core.sources.parquet.thrift import BINARY, LIST, STRUCT, Each, Shape, read_struct, struct_bytes
+from core.sources.parquet.thrift import Each, Shape, read_struct
 
-I32 = 5
-INNER = struct_bytes({2: (BINARY, b"abc"), 3: (I32, 300)})
-WRITTEN = struct_bytes({1: (I32, 7), 4: (LIST, (STRUCT, [INNER, INNER])), 9: (LIST, (I32, [1, 2, 3]))})
+# A struct of a text (2) and a number (3), and one of a number (1), a list of two of these (4) and a list of
+# three numbers (9), whose length is written in the long form.
+INNER = b"\x28\x03abc" + b"\x15\xd8\x04" + b"\0"
+WRITTEN = b"\x15\x0e" + b"\x39\x2c" + INNER + INNER + b"\x59\xf5\x03\x02\x04\x06" + b"\0"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ DELTA_STRINGS = frozenset({6, 7})
 """The encodings DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, of which Arrow (26.0) makes no dictionary."""
 
 STATISTICS: Shape = dict.fromkeys((1, 2, 5, 6), bytes)
-META_DATA: Shape = {2: Each(int), **dict.fromkeys((1, 4, 5, 6, 7, 9, 11), int), 12: STATISTICS}
+META_DATA: Shape = {2: Each(int), **dict.fromkeys((1, 5, 6, 7, 9, 11), int), 12: STATISTICS}
 DICTIONARY_PAGE: Shape = {2: int, 7: {1: int}}
 
 
@@ -67,9 +67,6 @@ class Chunk:
     size: int
     """In bytes, before compression."""
     range: Range
-    data_page: int
-    """Where the first page of data begins, after that of a dictionary."""
-    codec: int
     least: bytes | None
     greatest: bytes | None
 
@@ -181,10 +178,6 @@ class Footer:
     def is_int96(self, name: str) -> bool:
         """Whether the column `name` has timestamps of the old kind, which are instants."""
         return any(column.physical_type == "INT96" for column in self._leaves[name].values())
-
-    def is_nullable(self, name: str) -> bool:
-        """Whether the column `name`, which is not nested, may hold nulls."""
-        return any(column.max_definition_level for column in self._leaves[name].values())
 
     @cached_property
     def groups(self) -> tuple[RowGroup, ...]:
@@ -307,7 +300,7 @@ def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
     if start < 0 or data[7] < 0:
         raise ValueError(f"the footer contradicts itself about the place of {name}")
     span = (start, start + data[7])
-    return Chunk(data[1], data[2], data[5], data[6], span, data[9], data[4], least, greatest)
+    return Chunk(data[1], data[2], data[5], data[6], span, least, greatest)
 
 
 def _together(groups: Iterable[RowGroup]) -> Iterator[RowGroup]:

@@ -29,7 +29,6 @@ from core.sources.parquet.columns import (
     no_values,
     whole_numbers,
 )
-from core.sources.parquet.fixed_ids import OtherLengthError, fixed_ids, id_length, look_up, table_of
 from core.sources.parquet.footer import INT96_UNIT, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Pieces, coalesce
 from core.sources.source import Source, SourceFile
@@ -166,7 +165,7 @@ class AccountFile:
             possible = rows.filter(passes_threshold(rows["arr"], arr_threshold))
             historic = pc.unique(possible["account_id"]) if repeats else NOBODY
             history = [
-                _history_rows(first, batch, month, *_look_up(batch["account_id"], historic))
+                _history_rows(first, batch, month, historic)
                 for first, batch in (kept if len(historic) else ())
             ]
             del kept
@@ -196,13 +195,10 @@ class AccountFile:
     def history(self, group: RowGroup, before: date, accounts: pa.Array) -> pa.Table:
         """Decode the rows (of `HISTORY_ROWS`) of months before `before`, of `accounts` (large_string)."""
         with self._fetched(group, KEYS) as pieces:
-            try:
-                found = list(self._fixed_history(pieces, group, before, accounts))
-            except (OtherLengthError, pa.ArrowException, OSError, ValueError):
-                found = [
-                    _history_rows(first, batch, before, *_look_up(batch["account_id"], accounts))
-                    for first, batch in self._batches(pieces, group, KEYS, LOOK_UP_BATCH_ROWS)
-                ]
+            found = [
+                _history_rows(first, batch, before, accounts)
+                for first, batch in self._batches(pieces, group, KEYS, LOOK_UP_BATCH_ROWS)
+            ]
         return pa.concat_tables([HISTORY_ROWS.empty_table(), *found])
 
     def times(self, group: RowGroup, positions: pa.Array) -> pa.Table:
@@ -258,22 +254,6 @@ class AccountFile:
             "position": others["position"],
         }
         return pa.table(columns, schema=MONTH_ROWS), pa.record_batch(left), batch.num_rows - rows.num_rows
-
-    def _fixed_history(
-        self, pieces: Pieces, group: RowGroup, before: date, accounts: pa.Array
-    ) -> Iterator[pa.Table]:
-        """Do what `history` does, faster, where all ids have one length; else raise `OtherLengthError`."""
-        footer, length = self.opened(), id_length(group)
-        if length is None or "account_id" in footer.unreadable or group.is_repetitive("account_id"):
-            raise OtherLengthError
-        wanted = table_of(accounts, length)
-        nullable = footer.is_nullable("account_id")
-        rows = self._rows(pieces, group, KEYS, LOOK_UP_BATCH_ROWS)
-        ids = fixed_ids(group, length, nullable=nullable, pieces=pieces, rows=rows)
-        for some, (first, batch) in zip(ids, self._batches(pieces, group, KEYS[1:], rows), strict=True):
-            if len(some) != batch.num_rows:
-                raise OtherLengthError
-            yield _history_rows(first, batch, before, *look_up(some, wanted))
 
     def _details(self, pieces: Pieces, group: RowGroup, positions: pa.Array) -> pa.Table:
         parts = [DETAILS.empty_table()]
@@ -386,18 +366,11 @@ class AccountFile:
             ) from None
 
 
-def _look_up(ids: pa.Array, accounts: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Find which rows of `ids` are in `accounts` (large_string), and the places of these."""
-    account = index_in(ids, accounts)
-    rows = pc.indices_nonzero(account.is_valid())
-    return rows.cast(pa.int64()), account.take(rows)
-
-
-def _history_rows(
-    first: int, batch: pa.RecordBatch, before: date, rows: pa.Array, account: pa.Array
-) -> pa.Table:
-    """Make `HISTORY_ROWS` of the `rows` of a batch, whose accounts are known, in months before `before`."""
-    found = batch.take(rows)
+def _history_rows(first: int, batch: pa.RecordBatch, before: date, accounts: pa.Array) -> pa.Table:
+    """Return the rows (of `HISTORY_ROWS`) of a batch that are of `accounts` and of months before `before`."""
+    place = index_in(batch["account_id"], accounts)
+    rows = pc.indices_nonzero(place.is_valid()).cast(pa.int64())
+    account, found = place.take(rows), batch.take(rows)
     nothing = pa.nulls(len(rows), pa.int64())
     times = instant(found["updated_at"]) if "updated_at" in batch.schema.names else (nothing, nothing)
     columns = [account, found[MONTH], is_at_risk(found["status"]), *times, pc.add(rows, first)]
