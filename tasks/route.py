@@ -32,7 +32,7 @@ def route(alerts: pa.Table, settings: Settings) -> pa.Table:
 
 
 def route_alerts(alerts: pa.Table, regions: Mapping[str, str]) -> pa.Table:
-    """Give the alerts (of `core.alerts.ALERTS`) their region's channel, or the reason why they have none.
+    """Return the alerts (of `core.alerts.ALERTS`) with their channel, or the reason why they have none.
 
     There is no default channel, and names match exactly.
     """
@@ -46,7 +46,7 @@ def route_alerts(alerts: pa.Table, regions: Mapping[str, str]) -> pa.Table:
 
 
 def routed_alerts(routed: pa.Table) -> Iterator[RoutedAlert]:
-    """Make objects of the alerts that `route` returned, in order, a batch at a time."""
+    """Yield the alerts that `route` returned as objects, in order."""
     for batch in routed.to_batches(max_chunksize=OBJECTS_AT_ONCE):
         columns = [
             _dates(batch[name])
@@ -60,7 +60,7 @@ def routed_alerts(routed: pa.Table) -> Iterator[RoutedAlert]:
 
 
 def _dates(days: pa.Array) -> list[date | None]:
-    """Make dates of days, ten times as fast as Arrow does."""
+    """Return days as Python's dates, ten times as fast as Arrow does."""
     epoch = date(1970, 1, 1).toordinal()
     return [
         None if number is None else date.fromordinal(epoch + number)

@@ -1,4 +1,4 @@
-"""What the names in a folder mean: data files, notes of their writer, partitions, or a table format's log."""
+"""The meaning of names in a folder: data files, notes of their writer, partitions, logs of a table format."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -99,7 +99,7 @@ def partition_month(path: str) -> date | None:
 
 
 def is_without_month(path: str) -> bool:
-    """Whether `path` is in the partition of the rows whose month is null."""
+    """Return whether `path` is in the partition of the rows whose month is null."""
     values = _partition_values(path)
     return "month" in values and NO_PARTITION_VALUE in {values["month"], values.get("year")}
 

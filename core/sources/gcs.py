@@ -24,7 +24,7 @@ from core.sources.refusals import refusal
 from core.sources.remote import RemoteStore, call, in_daemon_thread, named, proxy_for
 from core.sources.source import StoredFile
 
-# It warns of a developer's own credentials.
+# The library warns about a developer's personal credentials.
 warnings.filterwarnings("ignore", module=r"google\.auth")
 
 KEY_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -58,9 +58,9 @@ class GcsStore(RemoteStore):
 async def _refuse(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Raise what a refusal means, of which gcsfs keeps no code and which it may retry for half a minute.
+    """Raise the error for a refusal at once: gcsfs drops its code and may retry it for half a minute.
 
-    A redirect is refused too: aiohttp would follow it, with the credentials, to wherever it leads.
+    A redirect is refused too: aiohttp would follow it anywhere, with the credentials.
     """
     what = "gs:/" + _object_of(request)
     try:
@@ -90,7 +90,7 @@ def _object_of(request: aiohttp.ClientRequest) -> str:
 
 
 def _reasons(body: str) -> list[str]:
-    """Return the reasons in an error document of the JSON API, spelled alike: Google's own case varies."""
+    """Return the reasons in an error document of the JSON API, with a small first letter: the case varies."""
     try:
         errors = json.loads(body)["error"]["errors"]
         reasons = [str(error["reason"]) for error in errors]
@@ -106,7 +106,7 @@ def _connect(settings: Settings) -> Any:
         "skip_instance_cache": True,
         "use_listings_cache": False,
     }
-    # Built without credentials this costs nothing, and tells where STORAGE_EMULATOR_HOST leads.
+    # Without credentials it makes no request, and it knows where STORAGE_EMULATOR_HOST leads.
     anonymous = GCSFileSystem(token="anon", **options)  # noqa: S106 - the word for no token
     if not urlsplit(anonymous.base).hostname:
         raise SettingsError("STORAGE_EMULATOR_HOST is not a URL: write http://host:port")
@@ -116,7 +116,7 @@ def _connect(settings: Settings) -> Any:
     if token == "anon" or (token is None and not anonymous.on_google):  # noqa: S105
         # Google's credentials go to no other host unless GCS_TOKEN says so.
         return anonymous
-    # It asks for credentials, maybe over the network, and blocks meanwhile.
+    # Asking for credentials may use the network, and blocks.
     return call(
         "gs", settings.source_timeout_seconds, "gs://", in_daemon_thread, _with_credentials, token, options
     )
@@ -128,7 +128,7 @@ def _with_credentials(token: Any, options: dict[str, Any]) -> Any:
         try:
             file_system.credentials.maybe_refresh()
         except (GoogleAuthError, HttpError) as error:
-            # What may pass is tried again with the first request; gcsfs would try the rest again too.
+            # The first request retries what may pass; gcsfs would also retry what cannot.
             refused = error.__cause__ or error
             if isinstance(refused, RefreshError) and not refused.retryable:
                 raise refused from None

@@ -41,7 +41,7 @@ class LocalStore:
         return Listing(is_folder=True, files=tuple(self._data_files(path, names)))
 
     def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """See `Store`; it goes through no buffer of Python's."""
+        """See `Store`; the bytes are read into memory of Arrow's."""
         with _mapped(file.path):
             # Should the file have become a FIFO since it was listed, opening it must not wait for a writer.
             descriptor = os.open(file.key, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -69,11 +69,11 @@ class LocalStore:
                     continue
                 real = self._real_path(os.path.join(folder, name))  # noqa: PTH118 - text paths, as os.walk's
                 if real in seen:
-                    folders.remove(name)  # A link back to where we were would go round for ever.
+                    folders.remove(name)  # A link back to a parent folder would never end.
                 seen.add(real)
 
     def _data_files(self, root: str, names: Iterable[str]) -> Iterator[StoredFile]:
-        """Look at the data files only: anything else may be a broken link or lead anywhere."""
+        """Yield the data files with their versions; other names may be broken links."""
         for name in names:
             with _mapped(name):
                 yield self._stored(f"{root}/{name}", name)
@@ -82,7 +82,7 @@ class LocalStore:
         real = self._real_path(path)
         status = os.stat(real)  # noqa: PTH116
         if not stat.S_ISREG(status.st_mode):
-            # A FIFO would block for ever and a device never end.
+            # Reading a FIFO may block forever, and a device may never end.
             raise SourceInvalid(f"{relative}: not a regular file: name a Parquet file, or a folder of them")
         return StoredFile(relative, real, status.st_size, _version(status), pin=_identity(status))
 
@@ -96,10 +96,10 @@ class LocalStore:
 
 
 def _pread(file: StoredFile, descriptor: int, start: int, end: int) -> pa.Buffer:
-    # Arrow gives memory back and takes it again cheaper than Python's allocator does.
+    # Arrow allocates and frees large buffers faster than Python does.
     buffer = pa.allocate_buffer(end - start)
     free = memoryview(buffer)
-    while start < end:  # One pread gives at most 2 GiB.
+    while start < end:  # One call reads at most 2 GiB.
         count = os.preadv(descriptor, [free], start)
         if not count:
             raise SourceChanged(f"{file.path} became shorter while the source was read: run the month again")
@@ -113,7 +113,7 @@ def _version(status: os.stat_result) -> str:
 
 
 def _identity(status: os.stat_result) -> str:
-    """Tell the file from another of its name, size and time: what a link that was put in later leads to."""
+    """Return what tells the file from another of the same name, size and time."""
     return f"{status.st_dev}:{status.st_ino}"
 
 

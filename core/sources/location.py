@@ -1,4 +1,4 @@
-"""What a source URI names and whether it may be read, decided without a request to anyone."""
+"""Parse a source URI and check whether it may be read, without a request."""
 
 import os.path
 import re
@@ -30,7 +30,7 @@ class Location:
 
     @property
     def wants_folder(self) -> bool:
-        """Whether the URI ends as only a folder's does."""
+        """Whether the URI ends in a slash, and so names a folder."""
         return self.uri.endswith("/")
 
 
@@ -45,12 +45,12 @@ def check_source(source_uri: str, settings: Settings) -> None:
             f"{location.uri}: ALLOWED_SOURCES has no prefix of it: name another source, or add one"
         )
     if location.scheme != "file" and _has_dot_segments(location.path):
-        # Object stores have no `..`; what stands between us and them may think otherwise.
+        # Object stores have no `..`, but a proxy or an emulator may resolve it.
         raise InvalidRequest(f"{location.uri}: the path must not hold . or .. segments: write it without")
 
 
 def parse_source(source_uri: str) -> Location:
-    """Take the URI apart.
+    """Parse the URI.
 
     Raises `SourceSchemeUnsupported`, or `InvalidRequest`; a URI with credentials is never shown.
     """
@@ -123,7 +123,7 @@ def _allowed_paths(allowed_sources: list[str]) -> list[str]:
         try:
             location = parse_source(prefix)
         except RiskAlertsError:
-            continue  # A prefix that is no source, or has a *, leads nowhere: better closed than open.
+            continue  # A prefix that cannot be parsed allows nothing.
         if location.scheme == "file" and location.pattern is None:
             paths.append(os.path.realpath(location.path))
     return paths

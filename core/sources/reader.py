@@ -1,4 +1,4 @@
-"""The passes over a source: the month's rows, and of earlier months only what a streak can still need."""
+"""The passes over a source: the month's rows, and of earlier months only what a streak may still need."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,8 +28,8 @@ NEXT_MONTH_LIKELY = 100
 def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> Window:
     """Read what `need` asks of `month` (a first day); months in UTC are dates in the time zone `zone`.
 
-    Generous, never short: the reader looks at rows, not at winning rows, so it may keep an account that the
-    rules will leave out, and drops one only when none of its rows can bring an alert.
+    The reader looks at rows, not at winning rows: it may keep an account that the rules leave out, and drops
+    one only when none of its rows can bring an alert.
     """
     with Workers(source.requests) as workers:
         return _Reader(source, zone, workers).read(month, need)
@@ -43,15 +43,15 @@ class _Place(NamedTuple):
 
     @property
     def key(self) -> tuple[int, int]:
-        """Tells it from all others."""
+        """The identity of the row group in the source."""
         return self.file, self.group.first
 
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
-    """Accounts to follow into earlier months: all for some months, further those that pass the threshold.
+    """Accounts to follow into earlier months: all for `look_back` months, then those that pass the threshold.
 
-    All are places in `accounts` (large_string).
+    `places` and `passing` are places in `accounts` (large_string).
     """
 
     accounts: pa.Array
@@ -60,12 +60,12 @@ class _Followed:
     look_back: int
 
     def still(self, alive: pa.Array, step: int) -> pa.Array:
-        """Return those of `alive` that the month so many steps back matters for."""
+        """Return those of `alive` that need the month `step` months back."""
         return alive if step <= self.look_back else alive.filter(pc.is_in(alive, value_set=self.passing))
 
 
 class _Reader:
-    """The passes over the files, side by side, and which row groups they have decoded."""
+    """The passes over the files, and the record of which row groups they have decoded."""
 
     def __init__(self, source: Source, zone: str, workers: Workers) -> None:
         self._source = source
@@ -87,7 +87,7 @@ class _Reader:
         accounts = pc.unique(found["account_id"])
         rows = _month_rows(month, account=pc.index_in(found["account_id"], accounts), rows=found)
         others = [batch for part in parts for batch in part.others]
-        rivals = self._workers.submit(_rivals, others, accounts, month)
+        non_at_risk = self._workers.submit(_non_at_risk_rows, others, accounts, month)
         details = pa.concat_tables([DETAILS.empty_table(), *(part.details for part in parts)])
         nameless = sum(part.nameless for part in parts)
         early = [
@@ -99,11 +99,11 @@ class _Reader:
         passing = pc.unique(rows.filter(passes_threshold(rows["arr"], need.arr_threshold))["account"])
         places = passing if not need.look_back else pc.unique(rows["account"])
         history = self._history(month, _Followed(accounts, places, passing, need.look_back), early)
-        rivaling, other_rows, other_duplicates = wait_for(rivals)
+        of_candidates, other_rows, other_duplicates = wait_for(non_at_risk)
         return Window(
             month=month,
             accounts=accounts,
-            rows=pa.concat_tables([rows, *rivaling, history]),
+            rows=pa.concat_tables([rows, *of_candidates, history]),
             details=details,
             source_version=self._source.version,
             rows_scanned=sum(self._decoded.values()),
@@ -114,7 +114,7 @@ class _Reader:
         )
 
     def _month_parts(self, month: date, need: Need) -> list[MonthPart]:
-        """Read everything that there is of `month`, in source order."""
+        """Read all rows of `month`, in source order."""
         known = pa.nulls(0, pa.large_string())
         before = month_before(month)
         if need.at_risk_before and before:
@@ -129,7 +129,7 @@ class _Reader:
             return self._files[place.file].month_part(place.group, month, need.arr_threshold, known)
 
         places = self._begin(month)
-        # A file may say it before anything of it is decoded.
+        # Statistics may show it before anything is decoded.
         alone = (at.group.rows for at in places if self._files[at.file].holds_only(at.group, month))
         _refuse_too_many(sum(alone), month)
         parts, rows = [], 0
@@ -146,8 +146,8 @@ class _Reader:
         """Read rows (of `ROWS`) of months before `month`, until no followed account is at risk any more.
 
         `early` are rows (of `HISTORY_ROWS`) that came with the month. Each row group is decoded once, for the
-        accounts that were still at risk then. One that holds many months gives up all of its rows before
-        `month` at once.
+        accounts that were still at risk then. One that holds many months is decoded for all
+        of them at once.
         """
         nothing = HISTORY_ROWS.empty_table()
         held, kept = [pa.concat_tables([nothing, *early]).combine_chunks()], [nothing]
@@ -198,12 +198,14 @@ class _Reader:
         return begun
 
     def _with_times(self, rows: pa.Table) -> pa.Table:
-        """Make rows of `HISTORY_ROWS` such of `ROWS`, with times where rows disagree on `at_risk`."""
+        """Return rows of `HISTORY_ROWS` as `ROWS`, with times where rows of a month disagree on `at_risk`."""
         key = pc.add(pc.shift_left(rows["account"].cast(pa.int64()), 32), rows["month"].cast(pa.int32()))
         keyed = pa.table({"key": key, "at_risk": rows["at_risk"]})
         found = keyed.group_by("key").aggregate([("at_risk", "min"), ("at_risk", "max")])
-        torn = found.filter(pc.not_equal(found["at_risk_min"], found["at_risk_max"]))["key"]
-        open_ones = pc.and_(pc.is_in(key, value_set=torn.combine_chunks()), rows["updated_seconds"].is_null())
+        disagreeing = found.filter(pc.not_equal(found["at_risk_min"], found["at_risk_max"]))["key"]
+        open_ones = pc.and_(
+            pc.is_in(key, value_set=disagreeing.combine_chunks()), rows["updated_seconds"].is_null()
+        )
         positions = rows["position"].filter(open_ones).combine_chunks()
 
         def read(place: _Place) -> pa.Table:
@@ -228,7 +230,7 @@ class _Reader:
             self._not_first_days[place.key] = self._files[place.file].months_not_first_day(place.group)
 
     def _begin(self, month: date) -> list[_Place]:
-        """Find the row groups that may hold rows of `month`, which are all going to be decoded."""
+        """Return the row groups that may hold rows of `month`, and count them as decoded."""
         places = list(self._places(month))
         self._decoded.update({place.key: place.group.rows for place in places})
         return places
@@ -237,7 +239,7 @@ class _Reader:
         self._longest_footer = max(self._longest_footer, self._files[number].open(self._longest_footer))
 
     def _places(self, month: date) -> Iterator[_Place]:
-        """Find the row groups that may hold rows of `month`, in source order.
+        """Yield the row groups that may hold rows of `month`, in source order.
 
         The first time, the footers of all files that may hold any month are read, side by side; those of a
         partition when it is its turn.
@@ -253,7 +255,7 @@ class _Reader:
 
 
 def _placed(rows: pa.Table, places: pa.Array) -> pa.Table:
-    """Give rows (of `HISTORY_ROWS`) the places of their accounts among all, for those among some."""
+    """Return rows (of `HISTORY_ROWS`) with the `places` of their accounts among all candidates."""
     return rows.set_column(0, HISTORY_ROWS.field(0), places.take(rows["account"]))
 
 
@@ -264,24 +266,24 @@ def _refuse_too_many(rows: int, month: date) -> None:
         )
 
 
-def _rivals(
+def _non_at_risk_rows(
     others: Sequence[pa.RecordBatch], accounts: pa.Array, month: date
 ) -> tuple[list[pa.Table], int, int]:
     """Of the month's other rows, return those (of `ROWS`) of `accounts`.
 
     And of the rest how many there are, and how many of them are one too many of their account.
     """
-    # Together where the files agree on the type of `updated_at`, as the look-up table is made anew each time.
+    # Arrow builds the table of accounts for each look-up, so batches of one schema are looked up together.
     alike: dict[pa.Schema, list[pa.RecordBatch]] = {}
     for batch in others:
         alike.setdefault(batch.schema, []).append(batch)
-    rivals, rest = [], []
+    of_candidates, rest = [], []
     for batches in alike.values():
         rows = pa.Table.from_batches(batches)
         account = pc.index_in(rows["account_id"].cast(pa.large_string()), value_set=accounts)
-        ours = account.is_valid()
-        rest += rows["account_id"].filter(pc.invert(ours)).chunks
-        found = rows.filter(ours)
+        is_candidate = account.is_valid()
+        rest += rows["account_id"].filter(pc.invert(is_candidate)).chunks
+        found = rows.filter(is_candidate)
         seconds, nanos = instant(found["updated_at"])
         columns = {
             "at_risk": pa.repeat(pa.scalar(value=False), found.num_rows),
@@ -290,9 +292,9 @@ def _rivals(
             "updated_nanos": nanos,
             "position": found["position"],
         }
-        rivals.append(_month_rows(month, account=account.drop_null(), rows=columns))
+        of_candidates.append(_month_rows(month, account=account.drop_null(), rows=columns))
     ids = pa.chunked_array(rest, pa.string())
-    return rivals, len(ids), len(ids) - _distinct(ids)
+    return of_candidates, len(ids), len(ids) - _distinct(ids)
 
 
 def _distinct(ids: pa.ChunkedArray) -> int:

@@ -1,4 +1,4 @@
-"""`s3://`: Amazon S3, or whatever speaks its language."""
+"""`s3://`: Amazon S3, or a store with its API."""
 
 import shlex
 import ssl
@@ -25,7 +25,7 @@ NOT_ENCODED = {"", "identity", "aws-chunked"}
 
 
 class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
-    """Hands a redirect to botocore, as its own session does; that knows S3's regions and nowhere else."""
+    """Leave redirects to botocore, which follows them only to the regions of S3."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         session = await super()._get_session(proxy_url)
@@ -61,7 +61,7 @@ class S3Store(RemoteStore):
         _check_ca_bundle(session)
 
     def find(self, location: Location) -> Listing:
-        """See `Store`; a refusal is asked for its reason, for which the answer to a HEAD has no room."""
+        """See `Store`; ask for the reason of a refusal with a GET, as an answer to HEAD has none."""
         try:
             return super().find(location)
         except SourceForbidden:
@@ -95,7 +95,7 @@ class S3Store(RemoteStore):
 
 
 async def _load_credentials(session: Any) -> None:
-    """Load the credentials before the first request, whose answer would be mistaken for the store's."""
+    """Load the credentials before the first request, so that their errors are not taken for the store's."""
     process = session.get_scoped_config().get("credential_process", "")
     try:
         credentials = await session.get_credentials()
@@ -112,7 +112,7 @@ async def _load_credentials(session: Any) -> None:
 
 
 def _check_ca_bundle(session: Any) -> None:
-    """Raise `SettingsError` for a bundle that aiobotocore would retry to load as if it were the network."""
+    """Raise `SettingsError` for a bundle that cannot be loaded; aiobotocore would retry it for long."""
     bundle = session.get_config_variable("ca_bundle")
     try:
         ssl.create_default_context(cafile=bundle)

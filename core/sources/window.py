@@ -88,21 +88,21 @@ class Window:
 
 
 def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.Array | pa.ChunkedArray:
-    """Which ARRs (int64) alert: those of at least `arr_threshold`, and the unknown ones; never null."""
+    """Return a mask of the ARRs (int64) that are at least `arr_threshold` or unknown, without nulls."""
     if arr_threshold > INT64_MAX:
         return pc.is_null(arr)
     return pc.fill_null(pc.greater_equal(arr, pa.scalar(arr_threshold, pa.int64())), fill_value=True)
 
 
 def month_before(month: date) -> date | None:
-    """Step back to the first day of the month before, or None before year 1."""
+    """Return the first day of the month before, or None before year 1."""
     return months_before(month, 1) if month > date.min else None
 
 
 def may_be_meant(day: date, month: date) -> bool:
-    """Whether `day` is wrong as a month, not being a first day, and is likely to stand for `month`.
+    """Return whether `day` is not a first day but likely stands for `month`.
 
-    So are the other days of that month, and the day before it, which a time zone makes of its midnight.
+    Such are the other days of that month, and the day before it: its midnight in another time zone.
     """
     near = month_number(day) == month_number(month) or day.toordinal() == month.toordinal() - 1
     return near and day.day != 1

@@ -10,11 +10,11 @@ from typing import Self, TypeVar
 from core.runtime import wait_for
 
 DECODERS = min(len(os.sched_getaffinity(0)), 4)
-"""How many may be decoded at once: each needs a processor, and memory for a batch of rows."""
+"""How many row groups are decoded at once: each needs a processor, and memory for a batch of rows."""
 FETCHED_BYTES = 64 * 2**20
-"""How much may be fetched and not yet decoded, unless a single part is larger."""
+"""The most bytes that are fetched and not yet decoded, unless a single row group is larger."""
 KEPT_BYTES = 64 * 2**20
-"""How much that was fetched may be kept for a second look, where it would have to be fetched again."""
+"""The most fetched bytes that are kept for a later pass, which would fetch them again."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,7 +35,7 @@ class Workers:
         self._may_keep = KEPT_BYTES if requests else 0
 
     def __enter__(self) -> Self:
-        """Nothing is started before it is needed."""
+        """Return the workers; their threads start when they are needed."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,11 +43,11 @@ class Workers:
         self._pool.shutdown(cancel_futures=True)
 
     def submit(self, function: Callable[..., R], *args: object, **kwargs: object) -> "Future[R]":
-        """Have `function` called with the rest, soon."""
+        """Call `function` with the other arguments in a thread."""
         return self._pool.submit(function, *args, **kwargs)
 
     def each(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Call `function` for each of `items`, some ahead of what is consumed, and give answers in order."""
+        """Yield `function` of each of `items`, in order, some ahead of what is consumed."""
         ahead: list[Future[R]] = []
         for item in items:
             ahead.append(self.submit(function, item))
@@ -58,7 +58,7 @@ class Workers:
 
     @contextmanager
     def fetching(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes that are fetched, once there is room for them; not to be nested."""
+        """Hold room for `size` fetched bytes; must not be nested."""
         with self._changed:
             self._changed.wait_for(lambda: not self._fetched or self._fetched + size <= FETCHED_BYTES)
             self._fetched += size
@@ -70,7 +70,7 @@ class Workers:
                 self._changed.notify_all()
 
     def may_keep(self, size: int) -> bool:
-        """Whether `size` more bytes may be kept until the end; what is on a local disk need not be."""
+        """Reserve `size` bytes until the end; return False without room for them, or for local files."""
         with self._changed:
             if size > self._may_keep:
                 return False
@@ -79,6 +79,6 @@ class Workers:
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
-        """Decode, once a processor is free for it; not to be nested."""
+        """Hold a processor to decode; must not be nested."""
         with self._decoders:
             yield

@@ -86,7 +86,7 @@ def find_columns(path: str, key: str, schema: pa.Schema, *, partitioned: bool) -
 
 
 def is_readable(name: str, kind: pa.DataType) -> bool:
-    """Whether values of `kind` can be those of the column `name`."""
+    """Return whether the column `name` may have the type `kind`."""
     return EXPECTED[name][1](kind)
 
 
@@ -124,10 +124,10 @@ def cut(strings: pa.Array) -> pa.Array:
 
 
 def check_ids(ids: pa.Array) -> pa.Array:
-    """Give the ids (large_string) back; raises `ArrowInvalid` for one that nobody can have meant."""
+    """Return the ids (large_string) as they are; raise `ArrowInvalid` for one that is too long."""
     longest = pc.max(pc.binary_length(ids)).as_py() or 0
     if longest > LONGEST_ID:
-        raise pa.ArrowInvalid(f"column account_id holds an id of {longest} bytes, more than {LONGEST_ID}")
+        raise pa.ArrowInvalid(f"column account_id exceeds {LONGEST_ID:,} bytes (found {longest:,})")
     return ids
 
 
@@ -143,7 +143,7 @@ def index_in(column: pa.Array, values: pa.Array) -> pa.Array:
 
 
 def is_at_risk(status: pa.Array) -> pa.Array:
-    """Say which statuses are exactly At Risk; never null."""
+    """Return a mask of the statuses that are exactly At Risk, without nulls."""
     return pc.fill_null(by_value(status, lambda values: pc.equal(values, AT_RISK)), fill_value=False)
 
 

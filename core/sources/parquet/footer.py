@@ -1,4 +1,4 @@
-"""What a Parquet file says of itself at its end: its row groups, where their columns lie, what they hold."""
+"""The footer of a Parquet file: its row groups, where their columns lie, and their statistics."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,11 +27,11 @@ TOGETHER_ROWS = 1_024
 TOGETHER_BYTES = 2**20
 """How much small row groups that are read as one may hold together."""
 WORTH_A_LOOK = 16 * 2**20
-"""Bytes that the values of a chunk may take, at the very most, before it matters what they really take."""
+"""From so many bytes on that the values of a chunk may take, its dictionary page is read for their size."""
 PAGE_HEADER = 256
-"""Bytes in which the header of a page surely ends, when it is that of a dictionary."""
+"""Bytes that hold the whole header of a dictionary page."""
 REPETITIVE_BYTES = 4
-"""Less than so much a value, before compression, and the chunk must be mostly a dictionary's indices."""
+"""A chunk with fewer bytes a value, before compression, is mostly the indices of a dictionary."""
 INT96_UNIT = "us"
 """In nanoseconds, Arrow's default, dates after 2262 would wrap around."""
 
@@ -93,7 +93,7 @@ class RowGroup:
         return range(self.first, self.first + len(self.parts))
 
     def joined(self, after: "RowGroup") -> "RowGroup | None":
-        """Make one of this and the one after it, if that is small and holds the same months."""
+        """Return this row group and the next one as one, if they are small and hold the same months."""
         rows, size = self.rows + after.rows, self.size + after.size
         apart = self.indices.stop != after.first or self.months != after.months
         if apart or rows > TOGETHER_ROWS or size > TOGETHER_BYTES:
@@ -101,18 +101,18 @@ class RowGroup:
         return RowGroup(self.first, self.parts + after.parts, self.first_row, rows, size, self.months)
 
     def may_hold(self, month: date) -> bool:
-        """Whether a row of `month`, or of a day that may be meant as it, can be in it."""
+        """Return whether it may hold a row of `month` or of a day that may stand for it."""
         if self.months is None:
             return True
         least, greatest = self.months
         return least <= month <= greatest or any(may_be_meant(day, month) for day in self.months)
 
     def is_since(self, month: date | None) -> bool:
-        """Whether none of its rows is of a month before `month`, as far as the statistics tell."""
+        """Return whether, by the statistics, no row is of a month before `month`."""
         return self.months is not None and month is not None and self.months[0] >= month
 
     def is_only(self, month: date) -> bool:
-        """Whether all of its rows are of `month`, as far as the statistics tell."""
+        """Return whether, by the statistics, all rows are of `month`."""
         return self.months == (month, month)
 
     def chunks(self, name: str) -> list[Chunk]:
@@ -120,7 +120,7 @@ class RowGroup:
         return [part[name] for part in self.parts]
 
     def is_repetitive(self, name: str) -> bool:
-        """Whether the strings in `name` repeat so much that looking at each once pays."""
+        """Return whether the strings in `name` repeat so much that decoding them as a dictionary pays."""
         chunks = self.chunks(name)
         return all(
             chunk.physical_type == BYTE_ARRAY and DELTA_STRINGS.isdisjoint(chunk.encodings)
@@ -141,7 +141,7 @@ class RowGroup:
         return max(found)
 
     def bounds(self, name: str) -> tuple[bytes | None, bytes | None]:
-        """Return between which two values the strings in `name` are by the statistics; None without."""
+        """Return the least and the greatest string in `name` by the statistics; None without."""
         chunks = self.chunks(name)
         if any(one.physical_type != BYTE_ARRAY or None in {one.least, one.greatest} for one in chunks):
             return None, None
@@ -158,7 +158,7 @@ class Footer:
     """
 
     def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
-        # Arrow sees no more than the footer, and says what is wrong with it.
+        # Arrow reads the footer alone, so that it reports what is wrong there.
         parquet = pq.ParquetFile(pa.BufferReader(MAGIC + content), coerce_int96_timestamp_unit=INT96_UNIT)
         self.metadata: pq.FileMetaData = parquet.metadata
         schema: pa.Schema = parquet.schema_arrow
@@ -176,7 +176,7 @@ class Footer:
         self._leaves = {name: _leaves(columns, own) for name, own in self.names.items()}
 
     def is_int96(self, name: str) -> bool:
-        """Whether the column `name` has timestamps of the old kind, which are instants."""
+        """Return whether the column `name` is of INT96 timestamps, which are instants in UTC."""
         return any(column.physical_type == "INT96" for column in self._leaves[name].values())
 
     @cached_property
@@ -185,7 +185,7 @@ class Footer:
         return tuple(_together(self._row_groups()))
 
     def read(self, source: Source, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """Read these ranges, in order and apart from each other, but not what came with the footer."""
+        """Read these ranges, in order and without overlaps, except what came with the footer."""
         first, tail = self._tail
         missing = [(start, min(end, first)) for start, end in ranges if start < first]
         fetched = iter(source.read(file, missing) if missing else ())
@@ -212,7 +212,7 @@ class Footer:
             first_row += rows
 
     def _chunk(self, name: str, columns: dict[int, dict[int, Any]]) -> Chunk:
-        """Make one of the chunks of a column: a nested one, which may have no value, has several."""
+        """Return the chunks of a column as one: a nested column, which may have no value, has several."""
         made = [
             _chunk(name, columns[index][3], column.physical_type)
             for index, column in self._leaves[name].items()
@@ -225,7 +225,7 @@ class Footer:
         return replace(first, size=size, range=span, least=None, greatest=None)
 
     def _months(self, chunk: Chunk) -> tuple[date, date] | None:
-        """Return the days between which all months are by the statistics; None when they say nothing."""
+        """Return the earliest and the latest month by the statistics; None without statistics."""
         if chunk.least is None or chunk.greatest is None or chunk.physical_type not in {INT32, INT64}:
             return None  # Of INT96, writers order the bytes in different ways.
         found = [int.from_bytes(value, "little", signed=True) for value in (chunk.least, chunk.greatest)]
@@ -263,7 +263,7 @@ def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Fo
 
 
 def _leaves(columns: Sequence[pq.ColumnSchema], own: str) -> dict[int, pq.ColumnSchema]:
-    """Find the places in the file of the column `own`: several, where it is nested."""
+    """Return the leaves of the column `own` by their places in the file: several, where it is nested."""
     whole = {place: column for place, column in enumerate(columns) if column.path == own}
     return whole or {
         place: column for place, column in enumerate(columns) if column.path.startswith(f"{own}.")
@@ -284,11 +284,11 @@ def dictionary_size(page_header: bytes) -> tuple[int, int]:
 
 
 def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
-    """Make a chunk of its metadata; raises `ValueError` where it contradicts the schema or itself."""
+    """Return a chunk from its metadata; raise `ValueError` where it contradicts the schema or itself."""
     if PHYSICAL_TYPES[data[1]] != physical_type:
         raise ValueError(f"the footer contradicts itself about the type of {name}")
     statistics = data.get(12, {})
-    # Numbers have an order that the older fields keep too; of strings only the newer ones are known.
+    # The deprecated fields 1 and 2 are ordered well for numbers, but not for strings.
     width = {INT32: 4, INT64: 8}.get(data[1])
     old = (None, None) if width is None else (statistics.get(2), statistics.get(1))
     least, greatest = statistics.get(6, old[0]), statistics.get(5, old[1])
@@ -304,7 +304,7 @@ def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
 
 
 def _together(groups: Iterable[RowGroup]) -> Iterator[RowGroup]:
-    """Make one of small neighbors that hold the same months.
+    """Join small neighbors that hold the same months.
 
     Each costs a few milliseconds, whatever it holds, and some writers make one of a few rows at a time.
     """

@@ -41,7 +41,7 @@ def coalesce(needed: Iterable[Range]) -> list[Range]:
 class Pieces(io.RawIOBase):
     """A read-only file of `size` bytes, of which only some pieces are there.
 
-    To read anything else is an error: what nobody planned to read must not be paid for unnoticed.
+    Reading anything else is an error: each request to a store must be a planned one.
     """
 
     def __init__(self, size: int, ranges: Sequence[Range], parts: Sequence[Bytes | memoryview]) -> None:
@@ -57,25 +57,25 @@ class Pieces(io.RawIOBase):
         return Pieces(self._size, needed, [bytes(self._part(start, end)) for start, end in needed])
 
     def joined(self, others: Iterable["Pieces"]) -> "Pieces":
-        """Make a file of the pieces of this one and of `others` of the same file."""
+        """Return a file of the pieces of this one and of `others` of the same file."""
         pieces = [piece for file in (self, *others) for piece in file._pieces]  # noqa: SLF001 - its own class
         return Pieces(self._size, [piece[:2] for piece in pieces], [piece[2] for piece in pieces])
 
     @property
     def held(self) -> int:
-        """How many bytes are there."""
+        """The bytes that it holds."""
         return sum(len(part) for _, _, part in self._pieces)
 
     def readable(self) -> bool:
-        """Answer that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Answer that it can be read anywhere."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Position in bytes from the start."""
+        """Return the position in bytes from the start."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -86,7 +86,7 @@ class Pieces(io.RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1, /) -> memoryview:
-        """Give `size` bytes without copying them; raises `EOFError` unless one piece holds them all."""
+        """Return `size` bytes without copying them; raise `EOFError` unless one piece holds them all."""
         start = self._position
         self._position = self._size if size is None or size < 0 else start + size
         return self._part(start, self._position)
@@ -95,4 +95,4 @@ class Pieces(io.RawIOBase):
         for first, last, part in self._pieces:
             if first <= start and end <= last:
                 return part[start - first : end - first]
-        raise EOFError(f"bytes {start} to {end} lie outside of what the footer promised")
+        raise EOFError(f"bytes {start} to {end} lie outside of the column chunks that the footer names")

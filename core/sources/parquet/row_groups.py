@@ -42,7 +42,7 @@ LOOK_UP_BATCH_ROWS = 262_144
 BATCH_BYTES = 64 * 2**20
 """About how much a batch may take once it is decoded: one of values of a megabyte has few rows."""
 MAX_ROW_BYTES = 64 * 2**20
-"""How much a row may take on average, as nobody's do: a few kilobytes of file may unpack to gigabytes."""
+"""The most that a row may take on average: a few kilobytes of a hostile file may unpack to gigabytes."""
 MAX_FILE_ROWS = 2**40
 """Positions of one file's rows; 2^23 files of as many rows fit into an int64."""
 
@@ -123,7 +123,7 @@ class AccountFile:
         return self._not_first_days[group.first]
 
     def may_hold(self, month: date) -> bool:
-        """Whether its partition lets it hold rows of `month`, or of a day that may be meant as it."""
+        """Return whether, by its partition, the file may hold rows of `month` or of a day meant as it."""
         own = self._file.month
         return own is None or own == month or may_be_meant(own, month)
 
@@ -135,7 +135,7 @@ class AccountFile:
         for group in groups if footer.doubtful else ():
             with self._fetched(group, footer.doubtful) as pieces:
                 for _ in self._batches(pieces, group, footer.doubtful):
-                    pass  # It refuses a value.
+                    pass  # `_column` refuses a value.
         return footer.length
 
     def groups(self, month: date) -> list[RowGroup]:
@@ -143,13 +143,13 @@ class AccountFile:
         return [group for group in self.opened().groups if group.may_hold(month)]
 
     def holds_only(self, group: RowGroup, month: date) -> bool:
-        """Whether all rows of a row group are of `month`, by its partition or statistics."""
+        """Return whether all rows of a row group are of `month`, by its partition or statistics."""
         return group.is_only(month) if self._file.month is None else self._file.month == month
 
     def month_part(self, group: RowGroup, month: date, arr_threshold: int, known: pa.Array) -> MonthPart:
-        """Decode what a row group holds of `month`, of the accounts `known` (large_string) at any status."""
+        """Return what a row group holds of `month`, of the accounts `known` (large_string) at any status."""
         alone = self.holds_only(group, month)
-        # A row group of this month and the one before has alerts as good as always: one request is enough.
+        # A row group of this month and the one before nearly always has alerts: fetch all at once.
         at_once = alone or group.is_since(month_before(month))
         # In one where each account has several rows, they are likely all of its rows.
         repeats = not alone and group.is_repetitive("account_id")
@@ -184,7 +184,7 @@ class AccountFile:
         )
 
     def at_risk_ids(self, group: RowGroup, month: date) -> pa.Array:
-        """Decode which accounts (large_string) have an At Risk row of `month` in a row group."""
+        """Return the accounts (large_string) that have an At Risk row of `month` in a row group."""
         found = []
         with self._fetched(group, KEYS, keep=True) as pieces:
             for _, batch in self._batches(pieces, group, KEYS):
@@ -193,7 +193,7 @@ class AccountFile:
         return pc.unique(pa.chunked_array(found, pa.large_string()))
 
     def history(self, group: RowGroup, before: date, accounts: pa.Array) -> pa.Table:
-        """Decode the rows (of `HISTORY_ROWS`) of months before `before`, of `accounts` (large_string)."""
+        """Return the rows (of `HISTORY_ROWS`) of months before `before`, of `accounts` (large_string)."""
         with self._fetched(group, KEYS) as pieces:
             found = [
                 _history_rows(first, batch, before, accounts)
@@ -202,7 +202,7 @@ class AccountFile:
         return pa.concat_tables([HISTORY_ROWS.empty_table(), *found])
 
     def times(self, group: RowGroup, positions: pa.Array) -> pa.Table:
-        """Decode when the rows at `positions` (in order), of this row group, were updated (of `TIMES`)."""
+        """Return when the rows at `positions` (in order), of this row group, were updated (of `TIMES`)."""
         with self._fetched(group, ["updated_at"]) as pieces:
             parts = [TIMES.empty_table()]
             for first, batch in self._batches(pieces, group, ["updated_at"]):
@@ -215,7 +215,7 @@ class AccountFile:
         return _inside(self._first_position + group.first_row, group.rows, positions)
 
     def may_hold_accounts(self, group: RowGroup, account_ids: pa.Array) -> pa.Array:
-        """Say which of `account_ids` (large_string) can be in this row group, by its statistics."""
+        """Return a mask of the `account_ids` (large_string) that its statistics let be in this row group."""
         ids = account_ids.cast(pa.large_binary())
         least, greatest = group.bounds("account_id")
         if least is None or greatest is None or "account_id" in self.opened().unreadable:
@@ -223,7 +223,7 @@ class AccountFile:
         return pc.and_(pc.greater_equal(ids, least), pc.less_equal(ids, greatest))
 
     def _is_of(self, batch: pa.RecordBatch, month: date) -> pa.Array:
-        """Say which rows are of `month`; never null."""
+        """Return a mask of the rows that are of `month`, without nulls."""
         if self._file.month is not None:
             return pa.repeat(pa.scalar(self._file.month == month), batch.num_rows)
         return pc.fill_null(pc.equal(batch[MONTH], month), fill_value=False)
@@ -231,7 +231,7 @@ class AccountFile:
     def _month_rows(
         self, first: int, batch: pa.RecordBatch, month: date, known: pa.Array
     ) -> tuple[pa.Table, pa.RecordBatch, int]:
-        """Find the rows (of `MONTH_ROWS`) that may matter, the others, and how many have no account."""
+        """Return the rows (of `MONTH_ROWS`) of candidates, the other rows, and how many have no account."""
         batch = batch.append_column("position", pa.arange(first, first + batch.num_rows))
         batch = _where(batch, self._is_of(batch, month))
         ids = batch["account_id"]
@@ -267,7 +267,7 @@ class AccountFile:
 
     @contextmanager
     def _fetched(self, group: RowGroup, columns: Sequence[str], *, keep: bool = False) -> Iterator[Pieces]:
-        """Hold the bytes of these columns of a row group, and a processor to decode them.
+        """Yield the bytes of these columns of a row group, once a processor is free to decode them.
 
         `keep`: hold those of earlier months until the end, if there is room for it, as they are read again.
         """
@@ -301,14 +301,14 @@ class AccountFile:
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Decode `columns` of a row group, some rows at a time, each batch with its first row's position.
 
-        Dates are days. A column that the file lacks is made up.
+        Dates are days. A column that the file lacks is filled with nulls, or with the partition's month.
         """
         footer = self.opened()
         names = {name: footer.names[name] for name in columns if name in footer.names}
         parquet = pq.ParquetFile(
             pieces,
             metadata=footer.metadata,
-            # Of several row groups each has its own, and Arrow would give their rows one by one.
+            # Over several row groups, Arrow returns the rows of columns with a dictionary one by one.
             read_dictionary=[
                 own for name, own in names.items() if len(group.parts) == 1 and group.is_repetitive(name)
             ],
@@ -359,7 +359,7 @@ class AccountFile:
         except RiskAlertsError:
             raise
         except Exception as error:  # noqa: BLE001 - a corrupt file can make the decoder raise anything
-            # A file that was replaced under our hands looks corrupt too, but another try will do.
+            # A file that was replaced while it was read looks corrupt too: report that instead.
             self._source.verify_unchanged()
             raise SourceInvalid(
                 f"{self._file.path} can't be read as Parquet: {_reason(error)}: export the file again"
