@@ -107,9 +107,7 @@ def test_a_name_of_a_megabyte_is_cut_to_what_slack_could_show(tmp_path: Path) ->
         (at_risk(1, account_name=pa.array(["N" * 100 * MEGABYTE])), "its rows of 104,857,[0-9]+ bytes each"),
     ],
 )
-def test_absurd_values_are_refused_with_their_reason(
-    tmp_path: Path, made: pa.Table, what: str
-) -> None:
+def test_absurd_values_are_refused_with_their_reason(tmp_path: Path, made: pa.Table, what: str) -> None:
     pq.write_table(made, tmp_path / "x.parquet", compression="zstd", use_dictionary=False)
     with pytest.raises(SourceInvalid, match=what):
         assess(tmp_path / "x.parquet")
