@@ -46,7 +46,7 @@ def _drop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 class RemoteStore(ABC):
     """The common part of `GcsStore` and `S3Store`, over their fsspec file systems."""
 
-    requests = 8
+    requests = 24
     provider: ClassVar[str]
 
     def __init__(self, file_system: Any, settings: Settings, **find_options: Any) -> None:

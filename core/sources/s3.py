@@ -49,7 +49,8 @@ class S3Store(RemoteStore):
             anon=settings.s3_anon,
             endpoint_url=settings.s3_endpoint_url,
             requester_pays=settings.s3_requester_pays,
-            config_kwargs={"http_session_cls": _Session},
+            # botocore opens ten connections by default; a read of one file may use two.
+            config_kwargs={"http_session_cls": _Session, "max_pool_connections": 2 * self.requests},
             session=session,
             skip_instance_cache=True,
             use_listings_cache=False,
