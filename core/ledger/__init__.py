@@ -4,7 +4,6 @@ It is kept in SQLite or PostgreSQL. `Ledger` writes, its `history` reads and ans
 outside this room sees a row or a statement.
 """
 
-from core.ledger.container import warning_about
 from core.ledger.history import History, OpenAlerts
 from core.ledger.ledger import Ledger, open_ledger
 from core.ledger.liveness import (
@@ -15,6 +14,7 @@ from core.ledger.liveness import (
     this_process,
     wait_for_heartbeats,
 )
+from core.ledger.sqlite import warning_about
 from core.ledger.statistics import LedgerCollector, LedgerStatistics
 from core.ledger.trial import try_write
 from core.ledger.views import (

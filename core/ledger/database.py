@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, column, inspect, select, table
+from sqlalchemy import Connection, Engine, insert, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -16,12 +16,12 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from core.domain import LedgerCut, LedgerError
 from core.ledger.postgresql import LONGEST_KEY, is_cut, postgresql_engine
-from core.ledger.schema import METADATA, VERSION_TABLE
+from core.ledger.schema import METADATA, VERSION
 from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
 from core.runtime import redact, shown_database
 
 NEWEST_REVISION = "0001"
-"""Of the migrations; written here, because importing Alembic to ask takes a third of a second."""
+"""The newest version in `migrations/versions`."""
 
 RESTART_SECONDS = 20.0
 """How long the writes of a run wait for a server that restarts."""
@@ -41,7 +41,7 @@ class Database:
             self._engine = engine_of(self.url)
             if self._is_file:
                 switch_to_wal(self._engine)
-            _migrate(self._engine)
+            _prepare_schema(self._engine)
         self._writer = self._engine.execution_options(immediate=True)
         # Writers of one process queue here: SQLite has each sleep, longer and longer, and try again, and on
         # PostgreSQL each would hold a connection while it waits.
@@ -158,18 +158,18 @@ def through_a_restart(
 
 
 def _refuse_if_foreign(engine: Engine) -> None:
-    """Raise `LedgerError` for a database that has tables of our names and is not ours."""
+    """Raise `LedgerError` for a database with another service's tables of the same names."""
     with engine.connect() as connection:
-        ours = _revision(connection) is not None
-        if not ours and set(inspect(connection).get_table_names()) & set(METADATA.tables):
+        tables = set(inspect(connection).get_table_names())
+        if _revision(connection) is None and not tables.isdisjoint(METADATA.tables):
             raise LedgerError(
                 f"{shown_database(engine.url)} holds tables of something else;"
                 " give DATABASE_URL a database of its own"
             )
 
 
-def _migrate(engine: Engine) -> None:
-    """Bring the schema to the newest version, in one transaction: two processes may start at once."""
+def _prepare_schema(engine: Engine) -> None:
+    """Create the schema or upgrade it, in one transaction, since two processes may start at once."""
     with engine.connect() as connection:
         if _revision(connection) == NEWEST_REVISION:
             return
@@ -178,23 +178,27 @@ def _migrate(engine: Engine) -> None:
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the schema to the newest version in a transaction that holds the write lock."""
+    """Create or upgrade the schema in a transaction that holds the write lock."""
     current = _revision(connection)
-    if current == NEWEST_REVISION:
-        return
-    from core.ledger.migrations.upgrade import known_revisions, upgrade  # noqa: PLC0415  # see NEWEST_REVISION
+    if current is None:
+        METADATA.create_all(connection)
+        VERSION.create(connection, checkfirst=True)
+        connection.execute(insert(VERSION).values(version_num=NEWEST_REVISION))
+    elif current != NEWEST_REVISION:
+        # Alembic takes a third of a second to import, and only an upgrade needs it.
+        from core.ledger.migrations import known_revisions, upgrade  # noqa: PLC0415
 
-    if current is not None and current not in known_revisions():
-        raise LedgerError(
-            f"The ledger {shown_database(connection.engine.url)} was written by a newer version of this"
-            f" service (schema {current}); update the service"
-        )
-    upgrade(connection)
+        if current not in known_revisions():
+            raise LedgerError(
+                f"The ledger {shown_database(connection.engine.url)} was written by a newer version of this"
+                f" service (schema {current}); update the service"
+            )
+        upgrade(connection)
 
 
 def _revision(connection: Connection) -> str | None:
-    """Return the schema's version; None where no ledger is."""
-    if not inspect(connection).has_table(VERSION_TABLE):
+    """Return the schema's version, or None where no ledger is."""
+    if not inspect(connection).has_table(VERSION.name):
         return None
-    found: str | None = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
+    found: str | None = connection.scalar(select(VERSION.c.version_num))
     return found

@@ -41,10 +41,10 @@ from core.domain import (
     total,
 )
 from core.ledger import statements
-from core.ledger.container import warning_about
 from core.ledger.database import Database, through_a_restart
 from core.ledger.history import History
 from core.ledger.liveness import ProcessIdentity
+from core.ledger.sqlite import warning_about
 from core.ledger.statements import HEALTH_CHECKS, NOTIFICATIONS, RUNS
 
 logger = logging.getLogger(__name__)

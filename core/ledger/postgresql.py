@@ -1,11 +1,12 @@
-"""What is PostgreSQL's alone: one writer at a time as on SQLite, and an end to every wait.
+"""PostgreSQL as the ledger's database: one writer at a time as on SQLite, and a limit for every wait.
 
-A transaction that writes first takes an advisory lock of the database, which its end gives back, also when
-its connection or its process dies. So there is one writer at a time, whatever host it runs on, and READ
-COMMITTED is enough: each statement after the lock sees all that earlier writers committed, and no deadlock
-or serialization failure can arise among writers. One that only reads has one snapshot (REPEATABLE READ).
+A writing transaction first takes an advisory lock of the database. The server releases the lock when the
+transaction ends, or its connection or process dies. READ COMMITTED is then enough: each statement after the
+lock sees all earlier commits, and writers cannot deadlock. A reading transaction has one snapshot
+(REPEATABLE READ).
 """
 
+import re
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -16,11 +17,16 @@ WRITE_LOCK = 0x5249534B414C5254
 """The advisory lock of writers and migrations, for all of one database: "RISKALRT" in ASCII."""
 
 LONGEST_KEY = 2_500
-"""Bytes of a text that a row is found by: its index takes 2,704 of all that stand for a row."""
+"""Bytes of a text in a primary key: an index entry takes at most 2,704 bytes for all its columns."""
+
+# PostgreSQL's text can't hold NUL. It is stored as U+0010 and a digit, and U+0010 likewise, so that different
+# texts stay different.
+_ESCAPED = {"\0": "\x100", "\x10": "\x101"}
+_PLAIN = {escaped: plain for plain, escaped in _ESCAPED.items()}
 
 _TIMEOUTS: dict[str, Any] = {
     "connect_timeout": 10,
-    # A host that vanished without a word: the kernel gives its connections up.
+    # The kernel closes connections to a host that no longer answers.
     "tcp_user_timeout": 30_000,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -29,23 +35,23 @@ _TIMEOUTS: dict[str, Any] = {
 _LOCAL = {
     "statement_timeout": "30s",
     "lock_timeout": "30s",
-    # A writer that hangs must not keep the lock from the others forever.
+    # A hung writer must not keep the lock permanently.
     "idle_in_transaction_session_timeout": "60s",
     # A claim must survive a crash of the server, or the alert goes out a second time.
     "synchronous_commit": "on",
 }
 """Settings of each transaction, not of the session: behind PgBouncer the next one is in another session."""
 
-_SERVER_GOES = ("08", "57P")
-"""How the codes begin of a connection that failed, and of a server that stops, crashed or starts."""
+_SERVER_AWAY = ("08", "57P")
+"""The prefixes of SQLSTATE for a failed connection, and for a server that stops, crashed or starts."""
 
 
 def is_cut(error: DBAPIError) -> bool:
-    """Return whether the server ended the connection, or takes none."""
-    # No code comes from one that could not even be asked.
+    """Return whether the server ended the connection, or accepts none."""
+    # A failed connection attempt has no code.
     code = getattr(error.orig, "sqlstate", None)
     return error.connection_invalidated or (
-        isinstance(error, OperationalError) and (code is None or code.startswith(_SERVER_GOES))
+        isinstance(error, OperationalError) and (code is None or code.startswith(_SERVER_AWAY))
     )
 
 
@@ -66,12 +72,9 @@ def postgresql_engine(url: URL) -> Engine:
         pool_pre_ping=True,
     )
 
-    # Of an extra, which only this database needs; `create_engine` has just imported its driver.
-    from core.ledger.text import hold_any_text  # noqa: PLC0415
-
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
-        hold_any_text(connection)
+        _store_any_text(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -84,3 +87,21 @@ def postgresql_engine(url: URL) -> Engine:
         connection.exec_driver_sql(local + last)
 
     return engine
+
+
+def _store_any_text(connection: Any) -> None:
+    """Make a psycopg connection escape all text that it sends, and unescape all that it receives."""
+    # psycopg is an extra that only this database needs; `create_engine` has imported it.
+    from psycopg.types.string import StrDumperUnknown, TextLoader  # noqa: PLC0415
+
+    class Dumper(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(re.sub("[\0\x10]", lambda found: _ESCAPED[found[0]], obj))
+
+    class Loader(TextLoader):
+        def load(self, data: Any) -> str:
+            return re.sub("\x10[01]", lambda found: _PLAIN[found[0]], bytes(data).decode())
+
+    connection.adapters.register_dumper(str, Dumper)
+    for name in ("text", "varchar"):
+        connection.adapters.register_loader(name, Loader)

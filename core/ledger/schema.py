@@ -1,14 +1,32 @@
-"""The ledger's tables. A change needs a migration in `migrations/versions`, named in `database.py`."""
+"""The ledger's tables: a new ledger is created from them.
+
+A change needs a migration in `migrations/versions` for the ledgers that exist, and its number in
+`database.NEWEST_REVISION`.
+"""
 
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
-VERSION_TABLE = "risk_alerts_version"
-"""Not Alembic's default name: the database may be shared with another service's migrations."""
+# Alembic's table, not under its default name: another service's migrations may share the database.
+VERSION = Table(
+    "risk_alerts_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)
+)
 
 # Constraints need names, or a later migration can't drop them; set before the first table is made.
 METADATA = MetaData(
@@ -43,13 +61,13 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Table(SQLModel):
+class Base(SQLModel):
     """What every table of the ledger shares."""
 
     metadata = METADATA
 
 
-class RunRow(Table, table=True):
+class RunRow(Base, table=True):
     """One run: what it was asked, who runs it, how it went."""
 
     __tablename__ = "runs"
@@ -82,7 +100,7 @@ class RunRow(Table, table=True):
     support_body: str | None = Field(default=None, sa_type=Text)
 
 
-class OutcomeRow(Table, table=True):
+class OutcomeRow(Base, table=True):
     """The result of an alert across runs; its key is what makes an alert unique."""
 
     __tablename__ = "alert_outcomes"
@@ -102,7 +120,7 @@ class OutcomeRow(Table, table=True):
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
-class RunAlertRow(Table, table=True):
+class RunAlertRow(Base, table=True):
     """An alert as one run saw it; later runs change the outcome, but never this."""
 
     __tablename__ = "run_alerts"
@@ -127,7 +145,7 @@ class RunAlertRow(Table, table=True):
     sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
-class NotificationRow(Table, table=True):
+class NotificationRow(Base, table=True):
     """The last notification of a month that an address accepted."""
 
     __tablename__ = "notifications"
@@ -141,7 +159,7 @@ class NotificationRow(Table, table=True):
     accepted_at: datetime = Field(sa_type=UtcDateTime)
 
 
-class ResolutionRow(Table, table=True):
+class ResolutionRow(Base, table=True):
     """A person's decision about an unconfirmed alert; one row a decision, none is ever changed."""
 
     __tablename__ = "resolutions"
@@ -161,7 +179,7 @@ class ResolutionRow(Table, table=True):
     """Why it was unconfirmed."""
 
 
-class HealthCheckRow(Table, table=True):
+class HealthCheckRow(Base, table=True):
     """The one row that a health check writes, to see that the ledger accepts a commit."""
 
     __tablename__ = "health_checks"

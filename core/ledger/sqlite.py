@@ -1,16 +1,21 @@
-"""What is SQLite's alone: durable, waiting for other processes, one writer at a time."""
+"""SQLite as the ledger's database: durable commits, one writer at a time, a file that may be lost."""
 
+import os
 import sqlite3
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 
 from core.domain import LedgerError
 
 BUSY_TIMEOUT_SECONDS = 30.0
 """How long a transaction waits for another one's write lock."""
+
+_FORGOTTEN = frozenset({"overlay", "aufs", "fuse-overlayfs", "tmpfs", "ramfs"})
+"""File systems that end with their container."""
 
 
 def sqlite_engine(url: URL) -> Engine:
@@ -60,3 +65,48 @@ def switch_to_wal(engine: Engine) -> None:
                 return
     finally:
         connection.close()
+
+
+def in_container(environment: Mapping[str, str], root: Path = Path("/")) -> bool:
+    """Return whether this process runs in a container, by the files and variables of container engines."""
+    marks = (root / ".dockerenv", root / "run/.containerenv")
+    serverless = {"KUBERNETES_SERVICE_HOST", "ECS_CONTAINER_METADATA_URI_V4", "CLOUD_RUN_JOB", "K_SERVICE"}
+    return any(mark.exists() for mark in marks) or not serverless.isdisjoint(environment)
+
+
+def mount_of(path: Path, mountinfo: str) -> tuple[str, str]:
+    """Return the mount point and the file system of a path, from the text of /proc/self/mountinfo."""
+    found = ("/", "")
+    for line in mountinfo.splitlines():
+        mount, _, device = line.partition(" - ")
+        fields = mount.split()
+        if len(fields) < 5 or not device:  # noqa: PLR2004  # the fifth is the mount point
+            continue
+        point = fields[4].replace("\\040", " ")
+        # A later mount on the same place hides the earlier one.
+        if path.is_relative_to(point) and len(point) >= len(found[0]):
+            found = (point, device.split()[0])
+    return found
+
+
+def is_forgotten(*, contained: bool, mount_point: str, file_system: str) -> bool:
+    """Return whether the files there are lost with the container."""
+    return contained and (mount_point == "/" or file_system in _FORGOTTEN)
+
+
+def warning_about(database_url: str) -> str | None:
+    """Return a warning when the ledger is a file that is lost with this container."""
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    try:
+        mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    point, kind = mount_of(Path(url.database).resolve(), mountinfo)
+    if not is_forgotten(contained=in_container(os.environ), mount_point=point, file_system=kind):
+        return None
+    return (
+        f"The ledger {url.database} is on this container's own disk and will be FORGOTTEN with it:"
+        " alerts will be sent again. Mount a volume there, or give DATABASE_URL a PostgreSQL database"
+    )

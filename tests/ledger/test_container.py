@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.ledger.container import in_container, is_forgotten, mount_of
+from core.ledger.sqlite import in_container, is_forgotten, mount_of
 
 MOUNTS = """\
 1 0 0:1 / / rw - overlay overlay rw

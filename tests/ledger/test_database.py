@@ -10,16 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, insert, select
+from sqlalchemy import Connection, create_engine, insert, select
 
 from core.domain import LedgerError
 from core.ledger import database, open_ledger, sqlite
 from core.ledger.database import Database
-from core.ledger.schema import METADATA, VERSION_TABLE
+from core.ledger.schema import METADATA, VERSION
 from core.ledger.statements import HEALTH_CHECKS
 from tests.delivery.world import NOW, begin, execute, look, open_at, outcomes, query, routed
 
@@ -32,7 +30,7 @@ def test_a_new_ledger_is_made_with_its_folder_and_has_exactly_the_tables_of_the_
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
+            connection, opts={"version_table": VERSION.name, "compare_type": True}
         )
         assert compare_metadata(context, METADATA) == []
     engine.dispose()
@@ -153,17 +151,17 @@ def test_threads_that_open_a_new_ledger_at_once_get_the_same_one(tmp_path: Path)
     assert len(set(map(id, found))) == 1
 
 
-def test_a_migration_that_fails_half_way_leaves_nothing_and_can_be_tried_again(
+def test_a_creation_that_fails_half_way_leaves_nothing_and_can_be_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "ledger.db"
 
-    def upgrade(config: Config, revision: str) -> None:
-        real_upgrade(config, revision)
+    def create_all(connection: Connection) -> None:
+        real_create_all(connection)
         raise OSError("the power went")
 
-    real_upgrade = command.upgrade
-    monkeypatch.setattr(command, "upgrade", upgrade)
+    real_create_all = METADATA.create_all
+    monkeypatch.setattr(METADATA, "create_all", create_all)
     with pytest.raises(LedgerError, match="the power went"):
         open_at(path)
     assert query(path, "SELECT name FROM sqlite_master") == []
@@ -217,7 +215,7 @@ def test_a_torn_ledger_is_named_before_anything_is_sent(tmp_path: Path) -> None:
 def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     open_at(path).close()
-    execute(path, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")  # noqa: S608
+    execute(path, f"UPDATE {VERSION.name} SET version_num = '9999'")  # noqa: S608
     with pytest.raises(LedgerError, match=r"newer version of this service \(schema 9999\); update"):
         open_at(path)
 

@@ -9,8 +9,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from core.ledger.database import NEWEST_REVISION
-from core.ledger.migrations.upgrade import MIGRATIONS
-from core.ledger.schema import VERSION_TABLE
+from core.ledger.migrations import MIGRATIONS
+from core.ledger.schema import VERSION
 from tests.delivery.world import open_at, query
 
 
@@ -38,6 +38,6 @@ def test_the_first_version_can_be_taken_back_and_brought_again(path: Path) -> No
     open_at(path).close()
     whole = tables(path)
     migrate(path, command.downgrade, "base")
-    assert tables(path) == {VERSION_TABLE}
+    assert tables(path) == {VERSION.name}
     open_at(path).close()
     assert tables(path) == whole

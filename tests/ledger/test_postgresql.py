@@ -18,7 +18,7 @@ from core.ledger import Ledger
 from core.ledger import postgresql as dialect
 from core.ledger.database import Database, parse_url
 from core.ledger.postgresql import postgresql_engine
-from core.ledger.schema import METADATA, VERSION_TABLE
+from core.ledger.schema import METADATA, VERSION
 from core.ledger.statements import HEALTH_CHECKS
 from core.runtime import Settings
 from tests.delivery.world import MONTH, NOW, begin, key, look, routed
@@ -32,7 +32,7 @@ def test_it_has_exactly_the_tables_of_the_code(postgresql_url: str) -> None:
     engine = create_engine(postgresql_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
+            connection, opts={"version_table": VERSION.name, "compare_type": True}
         )
         assert compare_metadata(context, METADATA) == []
     engine.dispose()
@@ -151,7 +151,7 @@ def test_a_ledger_of_a_newer_version_and_somebody_elses_tables_are_refused(postg
     newer, foreign = postgresql.new_database(), postgresql.new_database()
     Database(newer).close()
     for url, statement, word in (
-        (newer, f"UPDATE {VERSION_TABLE} SET version_num = '9999'", "newer version"),  # noqa: S608
+        (newer, f"UPDATE {VERSION.name} SET version_num = '9999'", "newer version"),  # noqa: S608
         (foreign, "CREATE TABLE runs (id int)", "tables of something else"),
     ):
         engine = create_engine(url)

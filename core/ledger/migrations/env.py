@@ -1,13 +1,13 @@
-"""Where Alembic gets its connection: from `database.py`, inside the transaction that it holds."""
+"""Alembic's environment: the connection of `upgrade`, inside the transaction that it holds."""
 
 from alembic import context
 
-from core.ledger.schema import METADATA, VERSION_TABLE
+from core.ledger.schema import METADATA, VERSION
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
-    version_table=VERSION_TABLE,
+    version_table=VERSION.name,
     # SQLite can't alter a column in place; Alembic then copies the table.
     render_as_batch=True,
 )
