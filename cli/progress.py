@@ -1,4 +1,4 @@
-"""A run's progress on a terminal: what it is at, and how many alerts of each channel are settled."""
+"""A run's progress on a terminal: what it is at, and how many alerts of each channel have a result."""
 
 import threading
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.domain import AlertStatus
-from core.runtime import ChannelProgress, Progress, one_line, settled_of_all
+from core.runtime import ChannelProgress, Progress, count_recorded, one_line
 
 SECONDS = 0.25
 MOST_CHANNELS = 12
@@ -56,18 +56,18 @@ def draw(progress: Progress, spinner: Spinner, now: datetime) -> RenderableType:
     if rows is None:
         spinner.update(text="Reading the source …")
         return spinner
-    settled, total = settled_of_all(channels)
-    spinner.update(text=f"{rows:,} rows read; {settled:,} of {total:,} alerts settled")
+    recorded, total = count_recorded(channels)
+    spinner.update(text=f"{rows:,} rows read; {recorded:,} of {total:,} alerts recorded")
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=CHANNEL_WIDTH)
     table.add_column(width=BAR_WIDTH)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis")
     # Those that are under way first; what is done needs no watching.
-    ordered = sorted(channels.items(), key=lambda item: (item[1].settled == item[1].total, item[0]))
+    ordered = sorted(channels.items(), key=lambda item: (item[1].recorded == item[1].total, item[0]))
     for name, one in ordered[:MOST_CHANNELS]:
-        bar = ProgressBar(total=one.total, completed=one.settled, width=BAR_WIDTH, complete_style="cyan")
-        table.add_row(Text(one_line(name)), bar, f"{one.settled:,}/{one.total:,}", _note(one, now))
+        bar = ProgressBar(total=one.total, completed=one.recorded, width=BAR_WIDTH, complete_style="cyan")
+        table.add_row(Text(one_line(name)), bar, f"{one.recorded:,}/{one.total:,}", _note(one, now))
     if len(ordered) > MOST_CHANNELS:
         table.add_row(Text(f"and {len(ordered) - MOST_CHANNELS} more channels"))
     return Group(spinner, table)

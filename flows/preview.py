@@ -1,20 +1,19 @@
 """What a run of a month would do: the same stages, without Prefect, and nothing sent or stored."""
 
-from dataclasses import asdict
-
 from core.domain import (
     Alert,
     AlertStatus,
     Delivery,
     RoutedAlert,
     RunRequest,
+    RunWarning,
     as_dry_run,
     count_alerts,
     count_found,
     plan_delivery,
     total,
 )
-from core.ledger import PreviewAlertView, PreviewView, WarningView, open_ledger
+from core.ledger import PreviewAlertView, PreviewView, open_ledger
 from core.runtime import Settings
 from core.slack import build_message, details_url
 from tasks.compute_streaks import compute_streaks
@@ -45,10 +44,10 @@ def preview(request: RunRequest, settings: Settings) -> PreviewView:
         ((delivery.key.alert_type, delivery.status, delivery.reason, 1) for delivery in deliveries),
     )
     counts = total(counts_by_type)
-    warnings = [WarningView.model_validate(asdict(warning)) for warning in assessment.warnings]
+    warnings = list(assessment.warnings)
     if 0 < settings.max_alerts_per_run < counts.would_send:
         warnings.append(
-            WarningView(
+            RunWarning(
                 code="too_many_alerts",
                 message=f"A run would send none of them: MAX_ALERTS_PER_RUN is {settings.max_alerts_per_run}",
                 count=counts.would_send,

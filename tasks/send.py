@@ -85,7 +85,7 @@ class Lane:
         # The ledger's commits wait for the disk: in a thread, so that they hold up no other lane's answer.
         claim = await asyncio.to_thread(ledger.claim, run_id, routed, utc_now())
         if claim.status is not AlertStatus.SENDING:
-            self._run.progress.settled(routed.channel, AlertStatus.SKIPPED_REPLAY)
+            self._run.progress.record(routed.channel, AlertStatus.SKIPPED_REPLAY)
             return None
         try:
             answer, attempts = await self._post(routed.channel or "", message)
@@ -107,7 +107,7 @@ class Lane:
             # The row still says `sending`, and will be unconfirmed: this line is all that knows better.
             logger.error("%s to %s: %s, not recorded", name, routed.channel, delivery.status)  # noqa: TRY400  the ledger's error follows
             raise
-        self._run.progress.settled(routed.channel, delivery.status)
+        self._run.progress.record(routed.channel, delivery.status)
         if delivery.status is not AlertStatus.SENT:
             logger.warning("%s to %s: %s (%s)", name, routed.channel, delivery.status, delivery.error)
         return answer
@@ -148,7 +148,7 @@ class Lane:
         error = f"Not tried: the channel refuses every message ({answer.error})"
         await asyncio.to_thread(self._run.ledger.give_up, self._run.run_id, rest, reason, error, utc_now())
         for routed in rest:
-            self._run.progress.settled(routed.channel, AlertStatus.FAILED)
+            self._run.progress.record(routed.channel, AlertStatus.FAILED)
         logger.warning("%d more alerts of that channel are not tried: %s", len(rest), reason)
 
     async def _sleep(self, seconds: float) -> None:

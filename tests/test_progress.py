@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from core.domain import AlertStatus
-from core.runtime import ChannelProgress, Progress, settled_of_all
+from core.runtime import ChannelProgress, Progress, count_recorded
 from tests.delivery.world import NOW, routed
 
 LATER = NOW + timedelta(minutes=1)
@@ -22,13 +22,13 @@ def progress() -> Progress:
 
 def test_before_anything_is_read_there_is_nothing_to_tell() -> None:
     assert Progress().now() == (None, {})
-    assert settled_of_all({}) == (0, 0)
+    assert count_recorded({}) == (0, 0)
 
 
 def test_each_channel_is_told_in_order_with_what_became_of_its_alerts(progress: Progress) -> None:
-    progress.settled("amer", AlertStatus.SENT)
-    progress.settled("amer", AlertStatus.SENT)
-    progress.settled(None, AlertStatus.FAILED)
+    progress.record("amer", AlertStatus.SENT)
+    progress.record("amer", AlertStatus.SENT)
+    progress.record(None, AlertStatus.FAILED)
     rows, channels = progress.now()
     assert rows == 8
     assert list(channels.items()) == [
@@ -36,17 +36,17 @@ def test_each_channel_is_told_in_order_with_what_became_of_its_alerts(progress: 
         ("amer", ChannelProgress(2, Counter({AlertStatus.SENT: 2}))),
         ("emea", ChannelProgress(1)),
     ]
-    assert settled_of_all(channels) == (3, 4)
-    progress.settled("emea", AlertStatus.SENT)
-    assert settled_of_all(channels) == (3, 4), "what was told has changed"
+    assert count_recorded(channels) == (3, 4)
+    progress.record("emea", AlertStatus.SENT)
+    assert count_recorded(channels) == (3, 4), "a copy has changed"
 
 
-def test_a_channel_waits_until_the_instant_that_was_named_or_an_alert_of_it_is_settled(
+def test_channel_waits_until_the_instant_or_a_recorded_alert(
     progress: Progress,
 ) -> None:
     for channel in ("amer", "emea", None):
         progress.waits(channel, LATER)
-    progress.settled("emea", AlertStatus.FAILED)
+    progress.record("emea", AlertStatus.FAILED)
     _, channels = progress.now()
     assert {name: one.waits_at(LATER - timedelta(seconds=1)) for name, one in channels.items()} == {
         "": True,
@@ -58,6 +58,6 @@ def test_a_channel_waits_until_the_instant_that_was_named_or_an_alert_of_it_is_s
 
 def test_a_channel_that_the_run_has_no_alerts_for_is_not_told(progress: Progress) -> None:
     before = progress.now()
-    progress.settled("apac", AlertStatus.SENT)
+    progress.record("apac", AlertStatus.SENT)
     progress.waits("apac", LATER)
     assert progress.now() == before

@@ -29,7 +29,6 @@ from core.ledger.views import (
     RunPage,
     RunSummary,
     RunView,
-    WarningView,
 )
 
 __all__ = [
@@ -51,7 +50,6 @@ __all__ = [
     "RunPage",
     "RunSummary",
     "RunView",
-    "WarningView",
     "is_dead",
     "kept_alive",
     "open_ledger",

@@ -20,6 +20,7 @@ from core.domain import (
     OutcomeStatus,
     RunNotFound,
     RunStatus,
+    SupportMessage,
     total,
 )
 from core.ledger.database import Database
@@ -46,7 +47,6 @@ from core.ledger.views import (
     RunPage,
     RunSummary,
     RunView,
-    SupportMessageView,
 )
 
 SAMPLE_SIZE = 10
@@ -78,7 +78,7 @@ class History:
             errors = alerts.where(RUN_ALERTS.c.status.in_([AlertStatus.FAILED, AlertStatus.UNCONFIRMED]))
             support = None
             if row.support_subject is not None:
-                support = SupportMessageView(subject=row.support_subject, body=row.support_body or "")
+                support = SupportMessage(subject=row.support_subject, body=row.support_body or "")
             return RunView(
                 **dict(_summary(connection, row)),
                 support_notification=row.support_notification,

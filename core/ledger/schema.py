@@ -7,29 +7,19 @@ A change needs a migration in `migrations/versions` for the ledgers that exist, 
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Column,
-    DateTime,
-    Dialect,
-    ForeignKey,
-    Index,
-    MetaData,
-    String,
-    Table,
-    Text,
-)
+import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
 # Alembic's table, not under its default name: another service's migrations may share the database.
-VERSION = Table(
-    "risk_alerts_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)
+VERSION = sa.Table(
+    "risk_alerts_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), primary_key=True, nullable=False),
 )
 
 # Constraints need names, or a later migration can't drop them; set before the first table is made.
-METADATA = MetaData(
+METADATA = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -43,10 +33,10 @@ METADATA = MetaData(
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant: stored in UTC, and read back with its zone even where the database keeps none."""
 
-    impl = DateTime(timezone=True)
+    impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
         """Convert the instant to UTC; raise `ValueError` for a naive one, whose meaning is unknown."""
         if value is None:
             return None
@@ -54,7 +44,7 @@ class UtcDateTime(TypeDecorator[datetime]):
             raise ValueError("an instant needs a time zone")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
         """Return the instant in UTC: SQLite has dropped the zone, PostgreSQL returns the session's."""
         if value is None:
             return None
@@ -71,12 +61,16 @@ class RunRow(Base, table=True):
     """One run: what it was asked, who runs it, how it went."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index(None, "started_at", "run_id"), Index(None, "status"), Index(None, "month"))
+    __table_args__ = (
+        sa.Index(None, "started_at", "run_id"),
+        sa.Index(None, "status"),
+        sa.Index(None, "month"),
+    )
 
     run_id: str = Field(primary_key=True)
     flow_run_id: str | None = None
-    source_uri: str = Field(sa_type=Text)
-    source_version: str | None = Field(default=None, sa_type=Text)
+    source_uri: str = Field(sa_type=sa.Text)
+    source_version: str | None = Field(default=None, sa_type=sa.Text)
     month: date
     dry_run: bool
     retry_unconfirmed: bool
@@ -89,60 +83,59 @@ class RunRow(Base, table=True):
     process_started: str
     heartbeat_at: datetime = Field(sa_type=UtcDateTime)
 
-    counts_by_type: dict[str, dict[str, int]] = Field(default_factory=dict, sa_type=JSON)
+    counts_by_type: dict[str, dict[str, int]] = Field(default_factory=dict, sa_type=sa.JSON)
     """`Counts` by alert type: what was found once the run has planned, and all of it once it is closed."""
-    warnings: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSON)
+    warnings: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
     error_code: str | None = None
-    error_message: str | None = Field(default=None, sa_type=Text)
+    error_message: str | None = Field(default=None, sa_type=sa.Text)
     support_notification: str | None = None
-    support_error: str | None = Field(default=None, sa_type=Text)
-    support_subject: str | None = Field(default=None, sa_type=Text)
-    support_body: str | None = Field(default=None, sa_type=Text)
+    support_error: str | None = Field(default=None, sa_type=sa.Text)
+    support_subject: str | None = Field(default=None, sa_type=sa.Text)
+    support_body: str | None = Field(default=None, sa_type=sa.Text)
 
 
-class OutcomeRow(Base, table=True):
+class Result(Base):
+    """The columns of an alert's result, in one run or across runs."""
+
+    channel: str | None = Field(default=None, sa_type=sa.Text)
+    status: str
+    reason: str | None = None
+    error: str | None = Field(default=None, sa_type=sa.Text)
+    attempts: int = 0
+    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class OutcomeRow(Result, table=True):
     """The result of an alert across runs; its key is what makes an alert unique."""
 
     __tablename__ = "alert_outcomes"
-    __table_args__ = (Index(None, "run_id", "status", "alert_type"),)
+    __table_args__ = (sa.Index(None, "run_id", "status", "alert_type"),)
 
-    account_id: str = Field(primary_key=True, sa_type=Text)
+    account_id: str = Field(primary_key=True, sa_type=sa.Text)
     month: date = Field(primary_key=True)
     alert_type: str = Field(primary_key=True)
-    region: str | None = Field(default=None, sa_type=Text)
-    channel: str | None = Field(default=None, sa_type=Text)
-    status: str
-    reason: str | None = None
-    error: str | None = Field(default=None, sa_type=Text)
-    attempts: int = 0
+    region: str | None = Field(default=None, sa_type=sa.Text)
     run_id: str
-    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
-class RunAlertRow(Base, table=True):
+class RunAlertRow(Result, table=True):
     """An alert as one run saw it; later runs change the outcome, but never this."""
 
     __tablename__ = "run_alerts"
-    __table_args__ = (Index(None, "run_id", "position"), Index(None, "run_id", "status", "position"))
+    __table_args__ = (sa.Index(None, "run_id", "position"), sa.Index(None, "run_id", "status", "position"))
 
-    run_id: str = Field(primary_key=True, sa_column_args=[ForeignKey("runs.run_id")])
-    account_id: str = Field(primary_key=True, sa_type=Text)
+    run_id: str = Field(primary_key=True, sa_column_args=[sa.ForeignKey("runs.run_id")])
+    account_id: str = Field(primary_key=True, sa_type=sa.Text)
     alert_type: str = Field(primary_key=True)
     position: int
-    account_name: str = Field(sa_type=Text)
-    account_region: str | None = Field(default=None, sa_type=Text)
-    arr: int | None = Field(default=None, sa_type=BigInteger)
+    account_name: str = Field(sa_type=sa.Text)
+    account_region: str | None = Field(default=None, sa_type=sa.Text)
+    arr: int | None = Field(default=None, sa_type=sa.BigInteger)
     renewal_date: date | None = None
-    account_owner: str | None = Field(default=None, sa_type=Text)
+    account_owner: str | None = Field(default=None, sa_type=sa.Text)
     duration_months: int
     risk_start_month: date
-    channel: str | None = Field(default=None, sa_type=Text)
-    status: str
-    reason: str | None = None
-    error: str | None = Field(default=None, sa_type=Text)
-    attempts: int = 0
-    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class NotificationRow(Base, table=True):
@@ -151,7 +144,7 @@ class NotificationRow(Base, table=True):
     __tablename__ = "notifications"
 
     month: date = Field(primary_key=True)
-    address: str = Field(primary_key=True, sa_type=Text)
+    address: str = Field(primary_key=True, sa_type=sa.Text)
     """Empty for a notification that was only logged."""
     digest: str
     """Of the list of open alerts."""
@@ -163,16 +156,16 @@ class ResolutionRow(Base, table=True):
     """A person's decision about an unconfirmed alert; one row a decision, none is ever changed."""
 
     __tablename__ = "resolutions"
-    __table_args__ = (Index(None, "month", "account_id", "alert_type"),)
+    __table_args__ = (sa.Index(None, "month", "account_id", "alert_type"),)
 
     resolution_id: str = Field(primary_key=True)
-    account_id: str = Field(sa_type=Text)
+    account_id: str = Field(sa_type=sa.Text)
     month: date
     alert_type: str
     decision: str
-    resolved_by: str = Field(sa_type=Text)
+    resolved_by: str = Field(sa_type=sa.Text)
     resolved_at: datetime = Field(sa_type=UtcDateTime)
-    note: str | None = Field(default=None, sa_type=Text)
+    note: str | None = Field(default=None, sa_type=sa.Text)
     run_id: str
     """The run whose try may have been delivered."""
     reason: str | None = None

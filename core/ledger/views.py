@@ -1,7 +1,7 @@
-"""A stored run, its alerts and outcomes as the API and the command line show them."""
+"""Stored runs, alerts and outcomes, as the API and the command line show them."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
@@ -14,29 +14,27 @@ from core.domain import (
     NotificationStatus,
     OutcomeStatus,
     RunStatus,
+    RunWarning,
+    SupportMessage,
 )
 
-
-class WarningView(BaseModel):
-    """Something about the data that a person should know."""
-
-    code: str
-    message: str
-    count: int | None = None
+NextCursor = Annotated[
+    str | None, Field(description="Send it as `cursor` for the next page; null on the last page.")
+]
 
 
 class ErrorView(BaseModel):
-    """What ended a run."""
+    """The error that ended a run."""
 
     code: str
     message: str
 
 
-class AlertView(BaseModel):
-    """An alert with its result in one run."""
+class AlertFacts(BaseModel):
+    """An alert, with its status and the reason of that status."""
 
-    account_id: str
     alert_type: str
+    account_id: str
     account_name: str
     account_region: str | None
     arr: int | None
@@ -47,13 +45,18 @@ class AlertView(BaseModel):
     channel: str | None
     status: AlertStatus
     reason: str | None
+
+
+class AlertView(AlertFacts):
+    """An alert with its result in one run."""
+
     error: str | None
     attempts: int
     sent_at: datetime | None
 
     @property
     def key(self) -> AlertKey:
-        """Return what makes the alert unique within its month."""
+        """Return the key of the alert within its month."""
         return AlertKey(self.account_id, self.alert_type)
 
     @property
@@ -72,13 +75,6 @@ class DeliveryErrorView(BaseModel):
     error: str | None
 
 
-class SupportMessageView(BaseModel):
-    """The aggregated notification to support, word for word."""
-
-    subject: str
-    body: str
-
-
 class RunSummary(BaseModel):
     """A run without its alerts."""
 
@@ -94,16 +90,16 @@ class RunSummary(BaseModel):
     finished_at: datetime | None
     counts: Counts
     counts_by_type: dict[str, Counts] = Field(description="The same counts for each alert type by its name.")
-    warnings: list[WarningView]
+    warnings: list[RunWarning]
     error: ErrorView | None
 
 
 class RunView(RunSummary):
-    """A run as `GET /runs/{run_id}` gives it."""
+    """A run with samples of its alerts and errors."""
 
     support_notification: NotificationStatus | None
     support_error: str | None
-    support_message: SupportMessageView | None
+    support_message: SupportMessage | None
     sample_alerts: list[AlertView]
     sample_errors: list[DeliveryErrorView]
 
@@ -112,32 +108,32 @@ class RunPage(BaseModel):
     """Runs, newest first."""
 
     runs: list[RunSummary]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+    next_cursor: NextCursor
 
 
 class AlertPage(BaseModel):
     """Alerts of one run, in order of account_id."""
 
     alerts: list[AlertView]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+    next_cursor: NextCursor
 
 
 class ResolutionView(BaseModel):
     """A person's decision about an alert that was unconfirmed."""
 
     decision: Decision
-    by: str = Field(description="Who decided, as they gave it.")
+    by: str = Field(description="The person who decided.")
     at: datetime
     note: str | None
-    run_id: str = Field(description="The run whose try may have been delivered.")
-    reason: str | None = Field(description="Why it was unconfirmed.")
+    run_id: str = Field(description="The run whose message may have been delivered.")
+    reason: str | None = Field(description="Why the alert was unconfirmed.")
 
 
 class OutcomeView(BaseModel):
     """The result of an alert across all runs of its month."""
 
     account_id: str
-    account_name: str | None = Field(description="As the run that wrote the outcome saw it.")
+    account_name: str | None = Field(description="The name in the run that recorded the outcome.")
     month: date
     alert_type: str
     region: str | None
@@ -146,17 +142,17 @@ class OutcomeView(BaseModel):
     reason: str | None
     error: str | None
     attempts: int
-    run_id: str = Field(description="The run that tried it last.")
+    run_id: str = Field(description="The last run that tried to send the alert.")
     sent_at: datetime | None
     updated_at: datetime
-    resolutions: list[ResolutionView] = Field(description="People's decisions about it, oldest first.")
+    resolutions: list[ResolutionView] = Field(description="Decisions about the alert, oldest first.")
 
 
 class OutcomePage(BaseModel):
     """Outcomes, newest month first, in order of account_id."""
 
     outcomes: list[OutcomeView]
-    next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
+    next_cursor: NextCursor
 
 
 class ChannelView(BaseModel):
@@ -167,7 +163,7 @@ class ChannelView(BaseModel):
 
 
 class MonthView(BaseModel):
-    """What the last run that succeeded for a month found."""
+    """The result of the last run that succeeded for a month."""
 
     month: date
     run_id: str
@@ -175,32 +171,18 @@ class MonthView(BaseModel):
     arr: int = Field(description="Dollars a year of the alerts whose ARR is known.")
 
 
-class PreviewAlertView(BaseModel):
-    """What a run would do with an alert, and the message exactly as Slack would get it."""
+class PreviewAlertView(AlertFacts):
+    """What a run would do with an alert, and the exact message for Slack."""
 
-    alert_type: str
-    account_id: str
-    account_name: str
-    account_region: str | None
-    arr: int | None
-    renewal_date: date | None
-    account_owner: str | None
-    duration_months: int
-    risk_start_month: date
-    channel: str | None
     details_url: str
-    status: AlertStatus
-    reason: str | None
-    message: dict[str, Any] | None = Field(
-        description="What Slack would get; null for an alert that has no channel."
-    )
+    message: dict[str, Any] | None = Field(description="The message for Slack; null without a channel.")
 
 
 class PreviewView(BaseModel):
-    """What a run of the month would do; nothing of it was sent or stored."""
+    """What a run of the month would do. Nothing was sent or stored."""
 
     month: date
     counts: Counts
     counts_by_type: dict[str, Counts]
-    warnings: list[WarningView]
+    warnings: list[RunWarning]
     alerts: list[PreviewAlertView]

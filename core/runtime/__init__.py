@@ -16,7 +16,7 @@ from core.runtime.logs import (
     logged_for,
 )
 from core.runtime.metrics import PROCESS, STEPS, count_delivery, count_rows_scanned, timed_step
-from core.runtime.progress import ChannelProgress, Progress, settled_of_all
+from core.runtime.progress import ChannelProgress, Progress, count_recorded
 from core.runtime.redaction import RedactingFilter, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, in_words, load_settings
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
@@ -40,6 +40,7 @@ __all__ = [
     "clean_variables",
     "configure_logs",
     "count_delivery",
+    "count_recorded",
     "count_rows_scanned",
     "current_request_id",
     "current_run_id",
@@ -56,7 +57,6 @@ __all__ = [
     "process_stop",
     "protect",
     "redact",
-    "settled_of_all",
     "shown_database",
     "shown_ledger",
     "stopped_by_signals",

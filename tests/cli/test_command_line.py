@@ -221,7 +221,7 @@ def test_a_terminal_shows_how_far_the_run_is_and_which_channel_waits_for_slack(
     assert b"succeeded" in report
     text = shown.decode()
     assert "Reading the source" in text
-    assert "8 rows read; 1 of 2 alerts settled" in text
+    assert "8 rows read; 1 of 2 alerts recorded" in text
     assert re.search(r"emea-risk-alerts .* 0/1 waits for Slack until \d\d:\d\d:\d\d", text)
     assert not re.search(r"\x1b\[\d*(;\d+)*m[^\x1b]", text.replace("\x1b[0m", ""))
     # What was drawn is wiped: the last thing shown is an empty line.
