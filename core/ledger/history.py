@@ -1,10 +1,10 @@
-"""What is asked of the ledger afterwards: runs, their alerts and the outcomes, page by page."""
+"""The reads of the ledger: runs, their alerts and outcomes, page by page."""
 
 import base64
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,9 +25,11 @@ from core.domain import (
 )
 from core.ledger.database import Database
 from core.ledger.statements import (
+    FACTS,
     NOTIFICATIONS,
     OUTCOMES,
     RESOLUTIONS,
+    RESULT,
     RUN_ALERTS,
     RUNS,
     not_on_record,
@@ -51,20 +53,28 @@ from core.ledger.views import (
 
 SAMPLE_SIZE = 10
 MONTHS_SHOWN = 24
-"""At most so many months are compared."""
+"""The largest number of months in `months`."""
+
+_ALERT = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
+_SEEN = and_(
+    RUN_ALERTS.c.run_id == OUTCOMES.c.run_id,
+    RUN_ALERTS.c.account_id == OUTCOMES.c.account_id,
+    RUN_ALERTS.c.alert_type == OUTCOMES.c.alert_type,
+)
+"""Joins an outcome with the facts of the run that recorded it."""
 
 T = TypeVar("T")
 
 
 class OpenAlerts(NamedTuple):
-    """The alerts of a month that failed or are unconfirmed, and a digest that changes when the list does."""
+    """The failed and unconfirmed alerts of a month, and a digest of that list."""
 
     alerts: list[AlertView]
     digest: str
 
 
 class History:
-    """Reads of the ledger; none of them changes it."""
+    """The reads of the ledger, each in one consistent state."""
 
     def __init__(self, database: Database) -> None:
         """Read from an opened database."""
@@ -170,24 +180,19 @@ class History:
         return found
 
     def latest_outcomes(self, month: date, keys: Collection[AlertKey]) -> dict[AlertKey, OutcomeView]:
-        """Return the outcomes of these alerts of the month; alerts that have none are left out."""
-        of_alert = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
-        query = _outcomes().where(OUTCOMES.c.month == month, of_alert.in_(keys))
+        """Return the outcomes of these alerts of a month, without those that have none."""
+        query = _outcomes().where(OUTCOMES.c.month == month, _ALERT.in_(keys))
         with self._database.read() as connection:
             found = _with_resolutions(connection, connection.execute(query).all())
         return {AlertKey(view.account_id, view.alert_type): view for view in found}
 
     def open_alerts(self, month: date) -> OpenAlerts:
-        """Return what is open of the month, each alert as the run saw it that recorded its outcome."""
-        outcome = (
-            OUTCOMES.c[name] for name in ("channel", "status", "reason", "error", "attempts", "sent_at")
-        )
+        """Return the open alerts of a month, each with the facts of the run that recorded its outcome."""
         query = (
             select(
-                *_seen("account_id", "alert_type", "account_name", "account_region", "arr", "renewal_date")
+                *(RUN_ALERTS.c[name] for name in FACTS),
+                *(OUTCOMES.c[name] for name in (*RESULT, "run_id")),
             )
-            .add_columns(*_seen("account_owner", "duration_months", "risk_start_month"))
-            .add_columns(*outcome, OUTCOMES.c.run_id)
             .join(RUN_ALERTS, _SEEN)
             .where(
                 OUTCOMES.c.month == month,
@@ -199,13 +204,9 @@ class History:
             rows = connection.execute(query).all()
         listed = [
             (
-                row.account_id,
-                row.alert_type,
-                row.status,
-                row.reason,
-                row.channel,
+                *(row.account_id, row.alert_type, row.status, row.reason, row.channel),
                 row.account_region if row.reason == UNKNOWN_REGION else None,
-                # Each try that may have been delivered is a reason to look into the channel again.
+                # A new try that may have been delivered is news.
                 row.run_id if row.status == OutcomeStatus.UNCONFIRMED else None,
             )
             for row in rows
@@ -222,7 +223,7 @@ class History:
         return digest
 
     def channels(self, run_id: str) -> list[ChannelView]:
-        """Count the run's alerts by channel and status, in order of the channels; those without come last."""
+        """Count the run's alerts by channel and status, in order of the channel; None comes last."""
         query = (
             select(RUN_ALERTS.c.channel, RUN_ALERTS.c.status, func.count())
             .where(RUN_ALERTS.c.run_id == run_id)
@@ -238,10 +239,9 @@ class History:
         ]
 
     def months(self, until: date = date.max) -> list[MonthView]:
-        """Return what the last run that succeeded for each month found, oldest first, up to and with `until`.
+        """Return the result of the last successful run of each month up to `until`, oldest first.
 
-        The ARR is that of the At Risk alerts: of accounts below the threshold the ledger keeps the number
-        alone.
+        The ARR is that of the At Risk alerts, without the accounts below the threshold.
         """
         latest = (RUNS.c.started_at.desc(), RUNS.c.run_id)
         place = func.row_number().over(partition_by=RUNS.c.month, order_by=latest).label("place")
@@ -250,9 +250,9 @@ class History:
             .where(RUNS.c.status == RunStatus.SUCCEEDED, RUNS.c.month <= until)
             .subquery()
         )
-        at_risk = case((RUN_ALERTS.c.alert_type == DEFAULT_ALERT_TYPE, RUN_ALERTS.c.arr))
+        at_risk_arr = case((RUN_ALERTS.c.alert_type == DEFAULT_ALERT_TYPE, RUN_ALERTS.c.arr))
         query = (
-            select(newest.c.month, newest.c.run_id, func.coalesce(func.sum(at_risk), 0).label("arr"))
+            select(newest.c.month, newest.c.run_id, func.coalesce(func.sum(at_risk_arr), 0).label("arr"))
             .outerjoin(RUN_ALERTS, RUN_ALERTS.c.run_id == newest.c.run_id)
             .where(newest.c.place == 1)
             .group_by(newest.c.month, newest.c.run_id)
@@ -261,10 +261,9 @@ class History:
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-            stored = select(RUNS.c.run_id, RUNS.c.counts_by_type).where(
-                RUNS.c.run_id.in_([row.run_id for row in rows])
-            )
-            counts = {run_id: _total(by_type) for run_id, by_type in connection.execute(stored)}
+            run_ids = [row.run_id for row in rows]
+            stored = select(RUNS.c.run_id, RUNS.c.counts_by_type).where(RUNS.c.run_id.in_(run_ids))
+            counts = {run_id: total(_counts(found)) for run_id, found in connection.execute(stored)}
         return [
             MonthView(
                 month=row.month, run_id=row.run_id, at_risk=counts[row.run_id].at_risk, arr=int(row.arr)
@@ -273,7 +272,7 @@ class History:
         ]
 
     def statistics(self) -> LedgerStatistics:
-        """Return how many runs and outcomes there are of each status now; no run waits for it."""
+        """Return the number of runs and outcomes by status."""
         with self._database.read() as connection:
             return read_statistics(connection)
 
@@ -282,12 +281,12 @@ class History:
 
 
 def encode_cursor(*place: Any) -> str:
-    """Return a cursor for the place where a page ended."""
+    """Return the cursor of the place where a page ends."""
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, *kinds: type) -> list[Any]:
-    """Return the place, which must be of these kinds; raise `InvalidRequest` for an invalid cursor."""
+    """Return the place of a cursor; raise `InvalidRequest` unless its values are of these types."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
@@ -299,12 +298,12 @@ def decode_cursor(cursor: str, *kinds: type) -> list[Any]:
 
 
 def invalid_cursor() -> InvalidRequest:
-    """Return the error for a cursor that no page gave."""
+    """Return the error for an invalid cursor."""
     return InvalidRequest("cursor: give the next_cursor of the page before, unchanged")
 
 
 def _one_more_than(limit: int | None) -> int | None:
-    """Return how many rows to read for a page: one more shows that there is a next page."""
+    """Return the number of rows to read for a page; one more row shows that there is a next page."""
     return None if limit is None else limit + 1
 
 
@@ -325,26 +324,11 @@ def _after(cursor: str) -> ColumnElement[bool]:
         reached = date.fromisoformat(month)
     except ValueError:
         raise invalid_cursor() from None
-    place = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
-    return or_(
-        OUTCOMES.c.month < reached,
-        and_(OUTCOMES.c.month == reached, place > tuple_(account_id, alert_type)),
-    )
+    same_month = and_(OUTCOMES.c.month == reached, tuple_(account_id, alert_type) < _ALERT)
+    return or_(OUTCOMES.c.month < reached, same_month)
 
 
 # Rows to views
-
-
-_SEEN = and_(
-    RUN_ALERTS.c.run_id == OUTCOMES.c.run_id,
-    RUN_ALERTS.c.account_id == OUTCOMES.c.account_id,
-    RUN_ALERTS.c.alert_type == OUTCOMES.c.alert_type,
-)
-"""The alert as the run saw it that recorded its outcome."""
-
-
-def _seen(*names: str) -> list[ColumnElement[Any]]:
-    return [RUN_ALERTS.c[name] for name in names]
 
 
 def _read(view: type[T], rows: Iterable[Row[Any]]) -> list[T]:
@@ -358,50 +342,39 @@ def _get_run(connection: Connection, run_id: str) -> Row[Any]:
     return run
 
 
-def _total(stored: dict[str, dict[str, int]]) -> Counts:
-    return total({alert_type: Counts.model_validate(found) for alert_type, found in stored.items()})
+def _counts(stored: Mapping[str, Any]) -> dict[str, Counts]:
+    return {alert_type: Counts.model_validate(found) for alert_type, found in stored.items()}
 
 
 def _summary(connection: Connection, row: Row[Any]) -> RunSummary:
-    by_type: dict[str, Any] = row.counts_by_type
+    counts = _counts(row.counts_by_type)
     if row.status == RunStatus.RUNNING:
-        # What is stored of a running run is what it found; the results are on their way.
-        by_type = read_counts(connection, row.run_id, by_type)
-    counts = {alert_type: Counts.model_validate(found) for alert_type, found in by_type.items()}
-    fields = dict(row._mapping)  # noqa: SLF001  # the public name of a row's mapping
-    fields["error"] = None
-    if row.error_code:
-        fields["error"] = ErrorView(code=row.error_code, message=row.error_message or "")
-    return RunSummary.model_validate(fields | {"counts": total(counts), "counts_by_type": counts})
+        # Until the run is closed, only the counts of its scan are stored.
+        counts = read_counts(connection, row.run_id, counts)
+    error = ErrorView(code=row.error_code, message=row.error_message or "") if row.error_code else None
+    return RunSummary.model_validate(
+        {**row._mapping, "error": error, "counts": total(counts), "counts_by_type": counts}  # noqa: SLF001
+    )
 
 
 def _outcomes() -> Select[Any]:
-    """Select each outcome, with the account's name as the run saw it that recorded the outcome."""
+    """Select the outcomes, with the account's name from the run that recorded each."""
     return select(OUTCOMES, RUN_ALERTS.c.account_name).outerjoin(RUN_ALERTS, _SEEN)
 
 
-def _with_resolutions(connection: Connection, rows: Iterable[Row[Any]]) -> list[OutcomeView]:
-    rows = list(rows)
-    key = (RESOLUTIONS.c.month, RESOLUTIONS.c.account_id, RESOLUTIONS.c.alert_type)
-    found: dict[tuple[Any, ...], list[ResolutionView]] = defaultdict(list)
+def _with_resolutions(connection: Connection, rows: Sequence[Row[Any]]) -> list[OutcomeView]:
+    resolutions: dict[tuple[Any, ...], list[ResolutionView]] = defaultdict(list)
     if rows:
-        wanted = tuple_(*key).in_([(row.month, row.account_id, row.alert_type) for row in rows])
-        query = select(
-            *key,
-            RESOLUTIONS.c.decision,
-            RESOLUTIONS.c.resolved_by.label("by"),
-            RESOLUTIONS.c.resolved_at.label("at"),
-            RESOLUTIONS.c.note,
-            RESOLUTIONS.c.run_id,
-            RESOLUTIONS.c.reason,
-        )
-        for row in connection.execute(query.where(wanted).order_by(RESOLUTIONS.c.resolved_at)):
-            found[row.month, row.account_id, row.alert_type].append(
-                ResolutionView.model_validate(row, from_attributes=True)
-            )
+        key = tuple_(RESOLUTIONS.c.month, RESOLUTIONS.c.account_id, RESOLUTIONS.c.alert_type)
+        by, at = RESOLUTIONS.c.resolved_by.label("by"), RESOLUTIONS.c.resolved_at.label("at")
+        query = select(RESOLUTIONS, by, at).where(key.in_([_key(row) for row in rows])).order_by(at)
+        for row in connection.execute(query):
+            resolutions[_key(row)] += _read(ResolutionView, [row])
     return [
-        OutcomeView.model_validate(
-            dict(row._mapping) | {"resolutions": found[row.month, row.account_id, row.alert_type]}  # noqa: SLF001
-        )
+        OutcomeView.model_validate({**row._mapping, "resolutions": resolutions[_key(row)]})  # noqa: SLF001
         for row in rows
     ]
+
+
+def _key(row: Row[Any]) -> tuple[date, str, str]:
+    return row.month, row.account_id, row.alert_type

@@ -1,18 +1,18 @@
-"""The ledger: what a run was asked, what it claimed before a request left, and the result.
+"""The writes of the ledger: runs, their alerts and the outcomes.
 
-The protocol that keeps an alert from going out twice: `plan` records every alert that a run saw, `claim`
-wins the right to send one (a committed row, before the request leaves), `record_answer` records Slack's
-answer. What is still claimed when its run is over becomes `unconfirmed`: it may have been delivered.
+Three writes keep an alert from being sent twice. `plan` records every alert of a run. `claim` commits the
+right to send one alert before its request leaves. `record_answer` records Slack's answer. A claim without an
+answer becomes `unconfirmed` when its run is closed, since the alert may have been delivered.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date, datetime
 from itertools import islice
 from threading import Lock
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from core.domain import (
     RETRY_OF_UNCONFIRMED,
@@ -50,16 +50,16 @@ from core.ledger.statements import HEALTH_CHECKS, NOTIFICATIONS, RUNS
 logger = logging.getLogger(__name__)
 
 PLANNED_AT_ONCE = 1_000
-"""Alerts that are handed to the database together: as many rows as are worth a call, and little memory."""
+"""Alerts in one insert: enough rows to make up for the call, and little memory."""
 
 _opened: dict[str, "Ledger"] = {}
 _opening = Lock()
 
 
 def open_ledger(database_url: str) -> "Ledger":
-    """Open the ledger, created or migrated at its first use, once a process.
+    """Open the ledger once a process; create or upgrade it at its first use.
 
-    Raises `LedgerError` when it can't be opened, belongs to something else or is of a newer version.
+    Raises `LedgerError` when it can't be opened, has foreign tables or a newer schema.
     """
     with _opening:
         ledger = _opened.get(database_url)
@@ -76,7 +76,7 @@ def open_ledger(database_url: str) -> "Ledger":
 class Ledger:
     """The writes of the ledger, in short transactions, from any thread; `history` has the reads.
 
-    What writes for a run raises `Interrupted` when that run was closed meanwhile, as of a dead process.
+    Writes for a run raise `Interrupted` after another process has closed that run.
     """
 
     def __init__(self, database: Database) -> None:
@@ -104,9 +104,17 @@ class Ledger:
     def begin_run(
         self, run_id: str, request: RunRequest, owner: ProcessIdentity, flow_run_id: str | None, now: datetime
     ) -> None:
-        """Record that a run has begun, and who runs it; one that was accepted before has now begun."""
+        """Record a new run and its process; add the flow run to a run that was accepted before."""
         with self._database.write() as connection:
-            statements.insert_run(connection, run_id, request, owner, flow_run_id, now)
+            if statements.find_run(connection, run_id):
+                statements.running(connection, run_id)
+                statements.update_run(connection, run_id, flow_run_id=flow_run_id)
+                return
+            asked = asdict(request) | {"run_id": run_id, "flow_run_id": flow_run_id}
+            process = {"host": owner.host, "pid": owner.pid, "process_started": owner.started}
+            state = {"status": RunStatus.RUNNING, "started_at": now, "heartbeat_at": now}
+            nothing_yet: dict[str, object] = {"counts_by_type": {}, "warnings": []}
+            connection.execute(insert(RUNS).values(asked | process | state | nothing_yet))
 
     def heartbeat(self, run_id: str, now: datetime) -> None:
         """Record that the run is alive."""
@@ -119,10 +127,9 @@ class Ledger:
         now: datetime,
         wait: Callable[[Iterable[ProcessIdentity]], object] = list,
     ) -> list[str]:
-        """Close every running run whose process is gone, as `interrupted`; return their ids.
+        """Close the running runs of dead processes as `interrupted`, and return their ids.
 
-        Those that seem dead are given time by `wait`; a run that has sent a heartbeat meanwhile is left
-        alone.
+        `wait` gives a process that seems dead time for one more heartbeat, which keeps its run open.
         """
         self._finish_late(now)
         with self._database.read() as connection:
@@ -144,17 +151,17 @@ class Ledger:
         return closed
 
     def record_result(self, run_id: str) -> Counts:
-        """Store with the run how its alerts add up, and return it; raise `Interrupted` when it is closed."""
+        """Count the run's alerts, store the counts and return them; raise `Interrupted` for a closed run."""
         with self._database.write() as connection:
             statements.running(connection, run_id)
             return total(statements.add_up(connection, run_id))
 
     @through_a_restart(repeatable=True)
     def finish(self, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
-        """Close the run, as failed when an error ended it; what it left claimed is unconfirmed.
+        """Close the run, as failed when it has an error; its claims become unconfirmed.
 
-        A run that can't be closed now is closed once the ledger can be written again, by whatever in this
-        process next looks for dead runs or at the ledger's health; without an error, as ended by that fault.
+        When the ledger can't be written now, this process closes the run at its next health check or search
+        for dead runs: with the same error, or with the ledger's.
         """
         try:
             with self._database.write() as connection:
@@ -174,18 +181,17 @@ class Ledger:
     # Alerts
 
     def outcomes(self, month: date) -> dict[AlertKey, Outcome]:
-        """Return what is on record of the month's alerts."""
+        """Return the outcomes of a month."""
         with self._database.read() as connection:
             return statements.outcomes_of(connection, month)
 
     def plan(
         self, run_id: str, assessment: Assessment, routed: Iterable[RoutedAlert], limit: int, now: datetime
     ) -> list[RoutedAlert]:
-        """Record every alert that the run saw and what it will do with it; return those that it may send.
+        """Record each alert with its planned delivery, and return the alerts to send.
 
-        Alerts without a channel get their outcome here. Raises `TooManyAlerts`, with no outcome written,
-        when more than `limit` (0 = no limit) would be sent; `SourceInvalid` for an id that this database
-        can't keep.
+        Alerts without a channel get their outcome here. Raises `TooManyAlerts` for more than `limit` alerts
+        to send (0 = no limit), with no outcome written, and `SourceInvalid` for an id that is too long.
         """
         to_send: list[RoutedAlert] = []
         unroutable = position = 0
@@ -204,7 +210,7 @@ class Ledger:
                 unroutable += sum(delivery.status is AlertStatus.FAILED for _, delivery in planned)
             too_many = 0 < limit < len(to_send)
             if run.dry_run and not too_many:
-                statements.mark_would_send(connection, run_id, len(to_send))
+                statements.end_pending(connection, run_id, len(to_send), status=AlertStatus.WOULD_SEND)
             elif not too_many:
                 statements.record_unroutable(connection, run, unroutable, now)
         if too_many:
@@ -215,7 +221,7 @@ class Ledger:
         return [] if run.dry_run else to_send
 
     def _storable(self, routed: Iterable[RoutedAlert]) -> Iterator[RoutedAlert]:
-        """Yield the alerts; raise `SourceInvalid` for an id that is too long for this database."""
+        """Yield the alerts; raise `SourceInvalid` for an id that is too long for the database."""
         longest = self._database.longest_key
         for item in routed:
             account_id = item.alert.account_id
@@ -228,9 +234,9 @@ class Ledger:
 
     @through_a_restart(repeatable=False)
     def claim(self, run_id: str, routed: RoutedAlert, now: datetime) -> Delivery:
-        """Win the right to send one alert: return it `SENDING` when won, else as another run has left it.
+        """Claim the right to send one alert: return `SENDING`, or the result that another run has recorded.
 
-        Raises `Interrupted` once the run is closed: nobody would look after what it claims.
+        Raises `Interrupted` for a closed run, since no one would resolve its claims.
         """
         with self._database.write() as connection:
             run = statements.running(connection, run_id)
@@ -244,10 +250,7 @@ class Ledger:
 
     @through_a_restart(repeatable=True)
     def record_answer(self, run_id: str, delivery: Delivery, now: datetime) -> Delivery:
-        """Record the result of an alert that the run had claimed; return what was recorded.
-
-        Also when another process took this run for dead meanwhile, and closed it: we have the answer.
-        """
+        """Record the result of a claimed alert, also for a closed run, and return the recorded result."""
         with self._database.write() as connection:
             run = statements.run_state(connection, run_id)
             outcome = statements.outcome_of(connection, delivery.key, run.month)
@@ -280,16 +283,13 @@ class Ledger:
             statements.record_deliveries(connection, run_id, deliveries)
 
     def resolve(self, resolution: Resolution) -> None:
-        """Record a person's decision about an unconfirmed alert, and who it was.
-
-        Raises `OutcomeNotFound`; `AlreadyResolved` when a person was first, `NotUnconfirmed` when a run was.
-        """
+        """Record a person's decision; see `statements.resolve`."""
         with self._database.write() as connection:
             statements.resolve(connection, resolution)
 
     # Support
 
-    def record_notification(  # noqa: PLR0913  # what there is to say of it
+    def record_notification(  # noqa: PLR0913  # the facts of a notification
         self,
         run_id: str,
         message: SupportMessage,
@@ -300,7 +300,7 @@ class Ledger:
         digest: str,
         now: datetime,
     ) -> None:
-        """Keep the notification with the run, and its digest for the address unless it failed."""
+        """Store the notification with its run, and its digest for the address unless it failed."""
         with self._database.write() as connection:
             statements.update_run(
                 connection,

@@ -1,7 +1,7 @@
 """The statements that write the ledger, each within a transaction of `Database.write`.
 
-Writers wait for each other, so that what a statement reads holds until the end of its transaction. Each
-change says how many rows it must touch; another number is a defect, and raises.
+Only one transaction writes at a time, so a value that it has read stays true until it ends. Each change
+checks the number of changed rows, and raises `InternalError` for another number than expected.
 """
 
 import uuid
@@ -11,21 +11,8 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    CursorResult,
-    Date,
-    Insert,
-    Table,
-    and_,
-    bindparam,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
+import sqlalchemy as sa
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.domain import (
@@ -50,12 +37,10 @@ from core.domain import (
     Resolution,
     RiskAlertsError,
     RoutedAlert,
-    RunRequest,
     RunStatus,
     count_alerts,
     count_found,
 )
-from core.ledger.liveness import ProcessIdentity
 from core.ledger.schema import METADATA, UtcDateTime
 
 RUNS, RUN_ALERTS, OUTCOMES, RESOLUTIONS, NOTIFICATIONS, HEALTH_CHECKS = (
@@ -64,23 +49,23 @@ RUNS, RUN_ALERTS, OUTCOMES, RESOLUTIONS, NOTIFICATIONS, HEALTH_CHECKS = (
 )
 
 _THIS_RUN = RUNS.c.run_id == bindparam("of_run")
-_THIS_OUTCOME = and_(
+_THIS_OUTCOME = sa.and_(
     OUTCOMES.c.account_id == bindparam("of_account"),
     OUTCOMES.c.month == bindparam("of_month"),
     OUTCOMES.c.alert_type == bindparam("of_type"),
 )
-_THIS_RUN_ALERT = and_(
+_THIS_RUN_ALERT = sa.and_(
     RUN_ALERTS.c.run_id == bindparam("of_run"),
     RUN_ALERTS.c.account_id == bindparam("of_account"),
     RUN_ALERTS.c.alert_type == bindparam("of_type"),
 )
-_FACTS = [field.name for field in fields(Alert)]
-_RESULT = [field.name for field in fields(Delivery) if field.name != "key"]
+FACTS = [field.name for field in fields(Alert)]
+RESULT = [field.name for field in fields(Delivery) if field.name != "key"]
 _OUTCOME = [OUTCOMES.c[field.name] for field in fields(Outcome)]
 
 
 class RunState(NamedTuple):
-    """What of a run decides about its alerts."""
+    """The facts of a run that decide about its alerts."""
 
     run_id: str
     month: date
@@ -89,7 +74,7 @@ class RunState(NamedTuple):
     status: str
 
 
-# Compiled once: an alert is claimed and recorded while other writers wait.
+# Built once, since other writers wait while an alert is claimed or recorded.
 _RUN_STATE = select(*(RUNS.c[name] for name in RunState._fields)).where(_THIS_RUN)
 _OUTCOME_OF = select(*_OUTCOME).where(_THIS_OUTCOME)
 _OUTCOMES_OF = select(OUTCOMES.c.account_id, OUTCOMES.c.alert_type, *_OUTCOME).where(
@@ -105,13 +90,13 @@ _GROUPS = (
 )
 
 
-def _must_change(result: CursorResult[Any], rows: int, what: str) -> None:
+def _must_change(result: sa.CursorResult[Any], rows: int, what: str) -> None:
     if result.rowcount != rows:
         raise InternalError(f"The ledger changed {result.rowcount} rows instead of {rows}: {what}")
 
 
 @cache
-def _upsert_into(table: Table, dialect: str) -> Insert:
+def _upsert_into(table: sa.Table, dialect: str) -> sa.Insert:
     statement: postgresql.Insert | sqlite.Insert = (
         postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     )
@@ -120,43 +105,13 @@ def _upsert_into(table: Table, dialect: str) -> Insert:
     return whole.execution_options(preserve_rowcount=True)
 
 
-def upsert(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
+def upsert(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> None:
     """Write one row, over the row of the same primary key if there is one."""
     result = connection.execute(_upsert_into(table, connection.dialect.name), dict(values))
     _must_change(result, 1, f"one row of {table.name}")
 
 
 # Runs
-
-
-def insert_run(  # noqa: PLR0913, PLR0917  # what a run begins with
-    connection: Connection,
-    run_id: str,
-    request: RunRequest,
-    owner: ProcessIdentity,
-    flow_run_id: str | None,
-    now: datetime,
-) -> None:
-    """Record that a run has begun, and who runs it; one that was accepted before keeps its beginning."""
-    if find_run(connection, run_id):
-        running(connection, run_id)
-        update_run(connection, run_id, flow_run_id=flow_run_id)
-        return
-    connection.execute(
-        insert(RUNS).values(
-            **asdict(request),
-            run_id=run_id,
-            flow_run_id=flow_run_id,
-            status=RunStatus.RUNNING,
-            started_at=now,
-            heartbeat_at=now,
-            host=owner.host,
-            pid=owner.pid,
-            process_started=owner.started,
-            counts_by_type={},
-            warnings=[],
-        )
-    )
 
 
 def update_run(connection: Connection, run_id: str, **values: Any) -> None:
@@ -166,13 +121,13 @@ def update_run(connection: Connection, run_id: str, **values: Any) -> None:
 
 
 def find_run(connection: Connection, run_id: str) -> RunState | None:
-    """Return the state of a run, or None when the ledger does not know it."""
+    """Return the state of a run, or None for an unknown run."""
     found = connection.execute(_RUN_STATE, {"of_run": run_id}).one_or_none()
     return None if found is None else RunState(*found)
 
 
 def run_state(connection: Connection, run_id: str) -> RunState:
-    """Return the state of a run, which must be on record."""
+    """Return the state of a run; raise `LedgerError` for an unknown one."""
     run = find_run(connection, run_id)
     if run is None:
         raise _gone(run_id)
@@ -184,7 +139,7 @@ def _gone(run_id: str) -> LedgerError:
 
 
 def running(connection: Connection, run_id: str) -> RunState:
-    """Return the state of a run; raise `Interrupted` when it is closed."""
+    """Return the state of a running run; raise `Interrupted` when it is closed."""
     run = run_state(connection, run_id)
     if run.status != RunStatus.RUNNING:
         raise Interrupted("Another process took this run for dead and closed it; run the month again")
@@ -192,7 +147,7 @@ def running(connection: Connection, run_id: str) -> RunState:
 
 
 def record_scan(connection: Connection, run_id: str, assessment: Assessment) -> None:
-    """Record which version of the source the run read, and what its rules found."""
+    """Record the source's version, the warnings and the counts of a scan."""
     found = count_found(assessment.scan)
     update_run(
         connection,
@@ -203,31 +158,27 @@ def record_scan(connection: Connection, run_id: str, assessment: Assessment) -> 
     )
 
 
-def read_counts(
-    connection: Connection, run_id: str, found: Mapping[str, Mapping[str, int]]
-) -> dict[str, Counts]:
-    """Count what has become of the run's alerts, by alert type; `found` is what is stored with the run."""
+def read_counts(connection: Connection, run_id: str, found: Mapping[str, Counts]) -> dict[str, Counts]:
+    """Return the counts of a run by alert type; `found` are the counts of its scan."""
     groups = connection.execute(_GROUPS, {"of_run": run_id})
     return count_alerts(
-        {alert_type: Counts.model_validate(counts) for alert_type, counts in found.items()},
+        found,
         ((alert_type, AlertStatus(status), reason, number) for alert_type, status, reason, number in groups),
     )
 
 
 def add_up(connection: Connection, run_id: str) -> dict[str, Counts]:
-    """Store with the run what has become of its alerts, and return it by alert type."""
-    stored = connection.execute(
-        select(RUNS.c.counts_by_type).where(_THIS_RUN), {"of_run": run_id}
-    ).scalar_one()
-    counts = read_counts(connection, run_id, stored)
-    update_run(
-        connection, run_id, counts_by_type={name: found.model_dump() for name, found in counts.items()}
-    )
+    """Count the run's alerts, store the counts with the run, and return them by alert type."""
+    stored = connection.scalar(select(RUNS.c.counts_by_type).where(_THIS_RUN), {"of_run": run_id})
+    found = {alert_type: Counts.model_validate(counts) for alert_type, counts in (stored or {}).items()}
+    counts = read_counts(connection, run_id, found)
+    by_type = {alert_type: found.model_dump() for alert_type, found in counts.items()}
+    update_run(connection, run_id, counts_by_type=by_type)
     return counts
 
 
 def close_run(connection: Connection, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
-    """End the run, as failed when an error ended it; what it has claimed becomes unconfirmed."""
+    """Close the run, as failed when it has an error; its claims become unconfirmed."""
     run_state(connection, run_id)
     for table, stamp in ((OUTCOMES, {"updated_at": now}), (RUN_ALERTS, {})):
         connection.execute(
@@ -241,14 +192,12 @@ def close_run(connection: Connection, run_id: str, error: RiskAlertsError | None
                 **stamp,
             )
         )
-    connection.execute(
-        update(RUN_ALERTS)
-        .where(RUN_ALERTS.c.run_id == run_id, RUN_ALERTS.c.status == AlertStatus.PENDING)
-        .values(
-            status=AlertStatus.FAILED,
-            reason=error.code if error else Interrupted.code,
-            error="Not tried: the run ended before; a later run of the month sends it",
-        )
+    end_pending(
+        connection,
+        run_id,
+        status=AlertStatus.FAILED,
+        reason=error.code if error else Interrupted.code,
+        error="Not tried: the run ended before; a later run of the month sends it",
     )
     add_up(connection, run_id)
     update_run(
@@ -267,32 +216,30 @@ def close_run(connection: Connection, run_id: str, error: RiskAlertsError | None
 def insert_alerts(
     connection: Connection, run_id: str, first: int, planned: Sequence[tuple[RoutedAlert, Delivery]]
 ) -> None:
-    """Record alerts as the run saw them, from the position `first` on, and what it is to do with each."""
+    """Record alerts and their planned deliveries, from the position `first` on."""
     rows = [
-        {name: getattr(item.alert, name) for name in _FACTS}
-        | {name: getattr(delivery, name) for name in _RESULT}
+        {name: getattr(item.alert, name) for name in FACTS}
+        | {name: getattr(delivery, name) for name in RESULT}
         | {"run_id": run_id, "position": position}
         for position, (item, delivery) in enumerate(planned, first)
     ]
     connection.execute(insert(RUN_ALERTS), rows)
 
 
-def mark_would_send(connection: Connection, run_id: str, number: int) -> None:
-    """Record that a dry run would send its pending alerts, so many of them."""
-    result = connection.execute(
-        update(RUN_ALERTS)
-        .where(RUN_ALERTS.c.run_id == run_id, RUN_ALERTS.c.status == AlertStatus.PENDING)
-        .values(status=AlertStatus.WOULD_SEND)
-    )
-    _must_change(result, number, f"pending alerts of run {run_id}")
+def end_pending(connection: Connection, run_id: str, number: int | None = None, **values: Any) -> None:
+    """Change the pending alerts of a run; `number` is how many there are, where that is known."""
+    pending = RUN_ALERTS.c.run_id == run_id, RUN_ALERTS.c.status == AlertStatus.PENDING
+    result = connection.execute(update(RUN_ALERTS).where(*pending).values(values))
+    if number is not None:
+        _must_change(result, number, f"pending alerts of run {run_id}")
 
 
 def record_unroutable(connection: Connection, run: RunState, number: int, now: datetime) -> None:
-    """Record the outcome of the run's alerts without a channel, so many of them."""
-    columns: dict[str, ColumnElement[Any]] = {
+    """Record the outcomes of the run's alerts without a channel; `number` is how many there are."""
+    columns: dict[str, sa.ColumnElement[Any]] = {
         "region": RUN_ALERTS.c.account_region,
-        "month": literal(run.month, Date()),
-        "updated_at": literal(now, UtcDateTime()),
+        "month": sa.literal(run.month, sa.Date()),
+        "updated_at": sa.literal(now, UtcDateTime()),
     }
     names = [column.name for column in OUTCOMES.c]
     seen = select(*(columns[name] if name in columns else RUN_ALERTS.c[name] for name in names)).where(
@@ -303,11 +250,11 @@ def record_unroutable(connection: Connection, run: RunState, number: int, now: d
 
 
 def record_deliveries(connection: Connection, run_id: str, deliveries: Sequence[Delivery]) -> None:
-    """Record what the run has done with alerts that it recorded before."""
+    """Record results of alerts that the run has planned."""
     if deliveries:
         changes = [
             {"of_run": run_id, "of_account": delivery.key.account_id, "of_type": delivery.key.alert_type}
-            | {name: getattr(delivery, name) for name in _RESULT}
+            | {name: getattr(delivery, name) for name in RESULT}
             for delivery in deliveries
         ]
         result = connection.execute(_UPDATE_RUN_ALERT, changes)
@@ -318,13 +265,13 @@ def record_deliveries(connection: Connection, run_id: str, deliveries: Sequence[
 
 
 def outcomes_of(connection: Connection, month: date) -> dict[AlertKey, Outcome]:
-    """Return what is on record of the month's alerts."""
+    """Return the outcomes of a month."""
     rows = connection.execute(_OUTCOMES_OF, {"of_month": month})
     return {AlertKey(account_id, alert_type): _outcome(found) for account_id, alert_type, *found in rows}
 
 
 def outcome_of(connection: Connection, key: AlertKey, month: date) -> Outcome | None:
-    """Return what is on record of one alert."""
+    """Return the outcome of one alert, or None."""
     found = connection.execute(_OUTCOME_OF, _bound(key, month)).one_or_none()
     return None if found is None else _outcome(found)
 
@@ -332,12 +279,12 @@ def outcome_of(connection: Connection, key: AlertKey, month: date) -> Outcome | 
 def write_outcome(
     connection: Connection, run: RunState, routed: RoutedAlert, delivery: Delivery, now: datetime
 ) -> None:
-    """Record the run's result of an alert, over what is on record of it."""
+    """Record the outcome of an alert in this run, in place of an earlier one."""
     upsert(
         connection,
         OUTCOMES,
         routed.key._asdict()
-        | {name: getattr(delivery, name) for name in _RESULT}
+        | {name: getattr(delivery, name) for name in RESULT}
         | {
             "month": run.month,
             "region": routed.alert.account_region,
@@ -348,8 +295,8 @@ def write_outcome(
 
 
 def update_outcome(connection: Connection, month: date, delivery: Delivery, now: datetime) -> None:
-    """Record the answer to a claim; region, channel and run stay those of the claim."""
-    values = {name: getattr(delivery, name) for name in _RESULT if name != "channel"}
+    """Record the result of a claim, which has set region, channel and run."""
+    values = {name: getattr(delivery, name) for name in RESULT if name != "channel"}
     result = connection.execute(_UPDATE_OUTCOME, _bound(delivery.key, month) | values | {"updated_at": now})
     _must_change(result, 1, f"the outcome of {delivery.key} in {month}")
 
@@ -357,7 +304,7 @@ def update_outcome(connection: Connection, month: date, delivery: Delivery, now:
 def resolve(connection: Connection, resolution: Resolution) -> None:
     """Record a person's decision about an unconfirmed alert.
 
-    Raises `OutcomeNotFound`; `AlreadyResolved` when a person was first, `NotUnconfirmed` when a run was.
+    Raises `OutcomeNotFound`, `AlreadyResolved` after a person's decision, or `NotUnconfirmed`.
     """
     found = outcome_of(connection, resolution.key, resolution.month)
     if found is None:
@@ -371,7 +318,7 @@ def resolve(connection: Connection, resolution: Resolution) -> None:
         "updated_at": resolution.at,
     }
     if resolution.decision is Decision.DELIVERED:
-        # When it was posted, as nearly as anyone knows: when the ledger last heard of it.
+        # The best estimate of when Slack posted the message.
         values["sent_at"] = OUTCOMES.c.updated_at
     unconfirmed = OUTCOMES.c.status == OutcomeStatus.UNCONFIRMED
     result = connection.execute(
@@ -395,7 +342,7 @@ def resolve(connection: Connection, resolution: Resolution) -> None:
 
 
 def not_on_record(key: AlertKey, month: date) -> OutcomeNotFound:
-    """Return the error for an alert that the ledger does not know."""
+    """Return the error for an unknown alert."""
     return OutcomeNotFound(
         f"No {key.alert_type} alert of account {key.account_id!r} in {month} is in the ledger;"
         " GET /outcomes lists the alerts that are"
