@@ -1,9 +1,8 @@
-"""Claim, post with retries, record: one alert, once.
+"""Claim, post with retries, record: each alert once.
 
-An alert's row in the ledger is claimed before its request leaves, and the answer is recorded right after
-it, so that whatever dies, whenever, no replay posts it twice. Lanes (a channel each, or the one webhook) go
-side by side; within a lane alerts go one after the other, so that a `Retry-After` holds up the whole
-channel and no other.
+An alert is claimed in the ledger before its request leaves, and its result is recorded right after the
+answer, so that no replay sends it twice after a crash. A lane is one channel, or the single webhook. Lanes
+are independent; a lane sends one alert after the other, so that a `Retry-After` delays the whole channel.
 """
 
 import asyncio
@@ -25,21 +24,13 @@ logger = logging.getLogger(__name__)
 
 
 class Stopping(Exception):
-    """The run was told to stop while a message waited for a try; it was not delivered."""
-
-    attempts = 0
-    """The tries that came before."""
+    """The run is stopped while a message waits to be sent; the message was not delivered."""
 
 
 def delivery_of(routed: RoutedAlert, answer: Answer, attempts: int, now: datetime) -> Delivery:
     """Return the result of an alert from Slack's last answer, which came at `now`."""
-    status = {
-        Verdict.DELIVERED: AlertStatus.SENT,
-        Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED,
-        Verdict.RETRY: AlertStatus.FAILED,
-        Verdict.REFUSED: AlertStatus.FAILED,
-        Verdict.CHANNEL_REFUSED: AlertStatus.FAILED,
-    }[answer.verdict]
+    done = {Verdict.DELIVERED: AlertStatus.SENT, Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED}
+    status = done.get(answer.verdict, AlertStatus.FAILED)
     return Delivery(
         key=routed.key,
         status=status,
@@ -64,7 +55,7 @@ class Lane:
         self._pacer = Pacer(run.settings.slack_channel_rate, sleep=self._sleep)
 
     async def deliver(self) -> None:
-        """Send what can be claimed; stop the other lanes too when the ledger can't take it."""
+        """Send the alerts that can be claimed; an error stops the other lanes too."""
         try:
             for position, routed in enumerate(self._alerts):
                 if self._stopping.is_set():
@@ -79,32 +70,21 @@ class Lane:
 
     async def _deliver_one(self, routed: RoutedAlert) -> Answer | None:
         ledger, run_id = self._run.ledger, self._run.run_id
-        # Both before the claim: a run that dies or fails here leaves nothing unconfirmed.
+        # Before the claim: a run that dies or fails here leaves nothing unconfirmed.
         message = self._build_message(routed)
         await self._pacer.turn()
-        # The ledger's commits wait for the disk: in a thread, so that they hold up no other lane's answer.
+        # In a thread: the commit waits for the disk, and must not delay the answers of other lanes.
         claim = await asyncio.to_thread(ledger.claim, run_id, routed, utc_now())
         if claim.status is not AlertStatus.SENDING:
             self._run.progress.record(routed.channel, AlertStatus.SKIPPED_REPLAY)
             return None
-        try:
-            answer, attempts = await self._post(routed.channel or "", message)
-            delivery = delivery_of(routed, answer, attempts, utc_now())
-        except Stopping as stop:
-            answer = None
-            delivery = Delivery(
-                routed.key,
-                AlertStatus.FAILED,
-                routed.channel,
-                reason=Interrupted.code,
-                error="The run was told to stop before it was delivered",
-                attempts=stop.attempts,
-            )
+        answer, attempts = await self._post(routed.channel or "", message)
+        delivery = delivery_of(routed, answer, attempts, utc_now())
         name = one_line(delivery.key.account_id)
         try:
             delivery = await asyncio.to_thread(ledger.record_answer, run_id, delivery, utc_now())
         except LedgerError:
-            # The row still says `sending`, and will be unconfirmed: this line is all that knows better.
+            # The ledger still says `sending`, later `unconfirmed`: only this line has the result.
             logger.error("%s to %s: %s, not recorded", name, routed.channel, delivery.status)  # noqa: TRY400  the ledger's error follows
             raise
         self._run.progress.record(routed.channel, delivery.status)
@@ -126,22 +106,21 @@ class Lane:
             if attempts:
                 await self._pacer.turn()
             if self._stopping.is_set():
-                # Told while the claim was written.
                 raise Stopping
             attempts += 1
             answer = await self._slack.post(channel, message)
             count_delivery(answer.label)
             if answer.retry_after and answer.retry_after <= longest:
-                # It is for the whole channel: after the last try, the next message waits too.
+                # For the whole channel: the next message waits too.
                 self._pacer.hold(answer.retry_after)
                 self._run.progress.waits(channel, utc_now() + timedelta(seconds=answer.retry_after))
             return answer
 
         try:
             return await post_with_retries(post, self._run.settings, sleep=self._sleep)
-        except Stopping as stop:
-            stop.attempts = attempts
-            raise
+        except Stopping:
+            error = "The run was stopped before it was delivered"
+            return Answer(Verdict.RETRY, Interrupted.code, error), attempts
 
     async def _give_up(self, rest: Sequence[RoutedAlert], answer: Answer) -> None:
         reason = answer.reason or Verdict.CHANNEL_REFUSED
@@ -152,7 +131,7 @@ class Lane:
         logger.warning("%d more alerts of that channel are not tried: %s", len(rest), reason)
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait, unless the run is told to stop."""
+        """Wait; raise `Stopping` when the run is stopped."""
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
@@ -161,9 +140,9 @@ class Lane:
 
 
 async def deliver(run: RunContext, alerts: Sequence[RoutedAlert]) -> None:
-    """Send the alerts, every lane at once; raises `Interrupted` when the run was told to stop before the end.
+    """Send the alerts, all lanes at once; raise `Interrupted` when the run is stopped before the end.
 
-    When it is, or when a lane fails, no lane claims anything new, and requests in flight get their answer.
+    After a stop or an error no lane claims another alert, and requests in flight get their answer.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -187,9 +166,9 @@ async def deliver(run: RunContext, alerts: Sequence[RoutedAlert]) -> None:
 
 @task(name="send", cache_policy=NO_CACHE, persist_result=False)
 async def send(run: RunContext, to_send: Sequence[RoutedAlert]) -> None:
-    """Send the alerts that the run has planned to send.
+    """Send the alerts of the plan.
 
-    Has no retries of Prefect's: they would multiply those of a message.
+    The task has no retries of Prefect's, which would multiply those of a message.
     """
     logger.info("Sending %d alerts", len(to_send))
     if to_send:
@@ -197,10 +176,10 @@ async def send(run: RunContext, to_send: Sequence[RoutedAlert]) -> None:
 
 
 async def _undisturbed(run: RunContext, delivery: Coroutine[Any, Any, None]) -> None:
-    """Await the delivery in a loop of its own: one torn down, as by a signal, would take answers with it.
+    """Await the delivery in its own event loop, since a signal may end the caller's loop in a request.
 
-    When cancelled, however often, the run is asked to stop and the delivery ends in order first; that is
-    bounded by the timeout of a request and of the commits around it.
+    A cancellation stops the run and waits until the delivery has ended, at most for the timeouts of one
+    request and its commits.
     """
     sending = asyncio.ensure_future(asyncio.to_thread(asyncio.run, delivery))
     cancelled = False

@@ -1,10 +1,4 @@
-"""The words of the domain and its rules, without any database, network or framework.
-
-`alerts` is what an alert is and what became of it, `runs` what a run is asked and how it adds up, `replay`
-what a run may do with an alert that is on record, `resolution` what a person decides, `reasons` what each
-reason means and what to do about it, `months` the arithmetic of months, `errors` everything that can stop a
-run.
-"""
+"""The values and rules of the domain, without any database, network or framework."""
 
 from core.domain import alerts, errors, months, reasons, replay, resolution, runs
 from core.domain.alerts import *

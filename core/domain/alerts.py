@@ -1,4 +1,4 @@
-"""What an alert is, where it goes, and what became of it."""
+"""An alert, its channel and its result."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -18,14 +18,14 @@ __all__ = [
 ]
 
 AT_RISK = "At Risk"
-"""The one `status` that is at risk; anything else, in any other spelling, is not."""
+"""The one `status` that is at risk; no other spelling is."""
 
 DEFAULT_ALERT_TYPE = "at_risk"
-"""The alert type of the specification: what is meant where none is named."""
+"""The alert type of the specification, and the default."""
 
 
 class AlertKey(NamedTuple):
-    """What makes an alert unique within its month."""
+    """The key of an alert within its month."""
 
     account_id: str
     alert_type: str
@@ -59,7 +59,7 @@ class AlertStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An account that a rule found in the month and whose ARR passes the threshold."""
+    """An account that a rule found in the month, with an ARR that passes the threshold."""
 
     account_id: str
     account_name: str
@@ -73,13 +73,13 @@ class Alert:
 
     @property
     def key(self) -> AlertKey:
-        """Return what makes the alert unique within its month."""
+        """Return the key of the alert within its month."""
         return AlertKey(self.account_id, self.alert_type)
 
 
 @dataclass(frozen=True, slots=True)
 class RoutedAlert:
-    """An alert with its Slack channel, or with the reason why it has none (exactly one of the two)."""
+    """An alert with either its Slack channel or the reason why it has none."""
 
     alert: Alert
     channel: str | None
@@ -87,7 +87,7 @@ class RoutedAlert:
 
     @property
     def key(self) -> AlertKey:
-        """Return what makes the alert unique within its month."""
+        """Return the key of the alert within its month."""
         return self.alert.key
 
 
@@ -106,7 +106,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of an alert that is on record: of an earlier run, or of one that is running now."""
+    """The recorded result of an alert, across runs."""
 
     status: OutcomeStatus
     channel: str | None

@@ -1,4 +1,4 @@
-"""Everything that can stop a run, each with the code that the outside relies on.
+"""The errors of the project, with the codes of the contract.
 
     RiskAlertsError
     ├── InternalError              internal_error
@@ -24,7 +24,7 @@
         ├── SourceChanged            source_changed
         └── SourceInvalid            source_invalid
 
-A message says what is wrong and what to do, in one line, and never carries a secret.
+A message is one line without secrets: what happened, to what, what to do next.
 """
 
 from typing import ClassVar
@@ -58,7 +58,7 @@ __all__ = [
 
 
 class RiskAlertsError(Exception):
-    """A fault with a name; `run_id` is set once it belongs to a run that was begun."""
+    """An error with a code; `run_id` is set when the error ended a run."""
 
     code: ClassVar[str] = "internal_error"
 
@@ -69,13 +69,13 @@ class RiskAlertsError(Exception):
 
 
 class InternalError(RiskAlertsError):
-    """A defect of ours, never an answer to bad input."""
+    """An internal error, never the answer to bad input."""
 
     code = "internal_error"
 
 
 class InvalidRequest(RiskAlertsError):
-    """What was asked for makes no sense, such as a month that is not a first day."""
+    """The request is invalid, such as a month that is not a first day."""
 
     code = "invalid_request"
 
@@ -87,7 +87,7 @@ class SettingsError(RiskAlertsError):
 
 
 class SlackNotConfigured(RiskAlertsError):
-    """A run that is to send has neither webhook setting."""
+    """Neither webhook setting is set, and the run is no dry run."""
 
     code = "slack_not_configured"
 
@@ -99,37 +99,37 @@ class TooManyAlerts(RiskAlertsError):
 
 
 class RunNotFound(RiskAlertsError):
-    """The ledger knows no run of that id."""
+    """The ledger has no run of that id."""
 
     code = "run_not_found"
 
 
 class OutcomeNotFound(RiskAlertsError):
-    """The ledger knows no outcome of that account in that month."""
+    """The ledger has no outcome of that account in that month."""
 
     code = "outcome_not_found"
 
 
 class AlreadyResolved(RiskAlertsError):
-    """A person has resolved the alert before; nothing was changed."""
+    """A person has already resolved the alert; nothing was changed."""
 
     code = "already_resolved"
 
 
 class NotUnconfirmed(RiskAlertsError):
-    """What became of the alert is known, or a run is sending it right now; nothing was changed."""
+    """The result of the alert is known, or a run is sending it now; nothing was changed."""
 
     code = "not_unconfirmed"
 
 
 class Interrupted(RiskAlertsError):
-    """The run was told to stop, or its process died, before it was over."""
+    """The run was stopped, or its process died, before the run ended."""
 
     code = "interrupted"
 
 
 class TooManyRuns(RiskAlertsError):
-    """The API has as many runs in hand as it takes; nothing was begun, and another try will do."""
+    """The API has reached its limit of runs; nothing was begun, and a later request may succeed."""
 
     code = "too_many_runs"
 
@@ -147,10 +147,10 @@ class LedgerError(RiskAlertsError):
 
 
 class LedgerCut(LedgerError):
-    """The ledger's server ended a connection or takes none; it may be back soon, as after a restart."""
+    """The ledger's server ended a connection or accepts none, for example during a restart."""
 
     undone = False
-    """Whether certainly nothing was written; only a commit without an answer leaves that open."""
+    """Whether certainly nothing was written; after a commit without an answer that is unknown."""
 
 
 class SourceError(RiskAlertsError):
@@ -158,25 +158,25 @@ class SourceError(RiskAlertsError):
 
 
 class SourceSchemeUnsupported(SourceError):
-    """The URI is none of `file://`, `gs://` and `s3://`."""
+    """The URI's scheme is not `file`, `gs` or `s3`."""
 
     code = "source_scheme_unsupported"
 
 
 class SourceNotAllowed(SourceError):
-    """`ALLOWED_SOURCES` does not lead to this source."""
+    """`ALLOWED_SOURCES` does not include this source."""
 
     code = "source_not_allowed"
 
 
 class SourceNotFound(SourceError):
-    """Nothing is there, or no Parquet file is in the folder."""
+    """The source does not exist, or the folder has no Parquet file."""
 
     code = "source_not_found"
 
 
 class SourceForbidden(SourceError):
-    """The store refused the credentials, or there are none."""
+    """The store refused the credentials, or they are missing."""
 
     code = "source_forbidden"
 
@@ -194,13 +194,13 @@ class SourceChanged(SourceError):
 
 
 class SourceInvalid(SourceError):
-    """Not Parquet, truncated, corrupt, or a column is missing or of a type that can't be read."""
+    """The source is not Parquet, is damaged, or has a missing column or one of an unsupported type."""
 
     code = "source_invalid"
 
 
 def error_of(code: str, message: str) -> RiskAlertsError:
-    """Return the error that a stored code and message stand for."""
+    """Return the error of a stored code and message."""
     kinds = [RiskAlertsError]
     for kind in kinds:
         kinds.extend(kind.__subclasses__())

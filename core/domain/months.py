@@ -1,4 +1,4 @@
-"""Months: always written and handed on as their first day."""
+"""Months, each represented by its first day."""
 
 import re
 from datetime import date

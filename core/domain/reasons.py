@@ -1,4 +1,4 @@
-"""Each reason of an alert's result: what it means, whether it is retried, and what a person should do."""
+"""The reasons of an alert's result: meaning, whether it is retried, and what a person should do."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ _LOOK = "it may have been posted: look in the channel for it, then resolve it"
 
 
 class Verdict(StrEnum):
-    """What an answer, or its absence, says about a message."""
+    """The result of one attempt to post a message."""
 
     DELIVERED = "delivered"
     RETRY = "retry"
@@ -42,19 +42,19 @@ class Verdict(StrEnum):
     CHANNEL_REFUSED = "channel_refused"
     """Not delivered, and Slack refuses every message of the destination."""
     UNCONFIRMED = "unconfirmed"
-    """May have been delivered: the request had left, and no usable answer came."""
+    """May have been delivered: the request was sent, and no usable answer came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What a reason means, and what to do about an alert that was not delivered for it."""
+    """The meaning of a reason, and what to do about an alert with it."""
 
     meaning: str
     advice: str = f"see the error; when its cause is gone, {_AGAIN.removeprefix('then ')}"
     retried: bool = False
-    """Whether a run tries such a message again; the code is then a label of the metric of deliveries."""
+    """Whether a run retries the message; the code is then a label of the metric of deliveries."""
     channel_wide: bool = False
-    """Whether the same answer awaits every message of the channel, so that the rest is not tried."""
+    """Whether Slack refuses every message of the channel, so that the run does not try the others."""
 
 
 def _of_the_channel(meaning: str) -> Reason:
@@ -117,18 +117,18 @@ REASONS = {
     "token_revoked": _of_the_channel("the webhook's token is revoked"),
     "user_not_found": _of_the_channel("the user of the webhook does not exist"),
 }
-"""By code. Slack may invent other words, and a run that fails leaves its own error's code: see `advice`."""
+"""By code. Other codes exist too: Slack may send new words, and a failed run leaves its error's code."""
 
 RETRIED = tuple(code for code, reason in REASONS.items() if reason.retried)
 CHANNEL_WIDE = frozenset(code for code, reason in REASONS.items() if reason.channel_wide)
 METRIC_LABELS = (*RETRIED, *(verdict.value for verdict in Verdict if verdict is not Verdict.RETRY))
-"""The labels of the metric of deliveries: an answer that is worth a retry counts by its reason."""
+"""The labels of the metric of deliveries: the reason of a retried answer, the verdict of any other."""
 
 
 def metric_label(verdict: Verdict, reason: str | None) -> str:
     """Return the label of an answer in the metric of deliveries.
 
-    Slack's own words are no labels: their number has no bound.
+    Slack's own words are no labels, since their number is unlimited.
     """
     return reason if verdict is Verdict.RETRY and reason in RETRIED else verdict.value
 
@@ -136,8 +136,7 @@ def metric_label(verdict: Verdict, reason: str | None) -> str:
 def advice(reason: str | None, status: AlertStatus) -> str:
     """Return what a person should do about an open alert.
 
-    The reason of an unconfirmed alert may be that of a later try, which was not delivered. An earlier try
-    may have been delivered all the same, and running the month does not send it again.
+    The status decides for an unconfirmed alert: its reason may be that of a later try, which failed.
     """
     if status is AlertStatus.UNCONFIRMED:
         return _LOOK

@@ -1,4 +1,4 @@
-"""The rules of replay: what a run may do with an alert that is on record, and what an answer changes."""
+"""The rules of replay: what a run may do with a recorded alert, and how an answer changes the record."""
 
 from dataclasses import replace
 
@@ -10,9 +10,9 @@ __all__ = ["accepts_answer", "as_dry_run", "claimed", "merge_result", "plan_deli
 
 
 def plan_delivery(routed: RoutedAlert, outcome: Outcome | None, *, retry_unconfirmed: bool) -> Delivery:
-    """Return what a run is to do with an alert, given what is on record of it.
+    """Return the planned delivery of an alert with this outcome, None for a new alert.
 
-    `PENDING` means that the run may claim and send it; any other status is the run's result for it.
+    `PENDING` means that the run may claim and send the alert; any other status is already the result.
     """
     key, channel = routed.alert.key, routed.channel
     if outcome is not None:
@@ -21,7 +21,7 @@ def plan_delivery(routed: RoutedAlert, outcome: Outcome | None, *, retry_unconfi
             return Delivery(key, skipped, outcome.channel, reason="already_sent", sent_at=outcome.sent_at)
         if outcome.status is OutcomeStatus.SENDING:
             return Delivery(key, skipped, outcome.channel, reason="being_sent_by_another_run")
-        # Without a channel it can't be sent again, and what may have been delivered stays unconfirmed.
+        # Without a channel a retry is impossible, so the alert stays unconfirmed.
         if outcome.status is OutcomeStatus.UNCONFIRMED and not (retry_unconfirmed and channel):
             return Delivery(
                 key,
@@ -37,14 +37,14 @@ def plan_delivery(routed: RoutedAlert, outcome: Outcome | None, *, retry_unconfi
 
 
 def as_dry_run(delivery: Delivery) -> Delivery:
-    """Return what a dry run says of a planned delivery."""
+    """Return the planned delivery in a dry run."""
     if delivery.status is not AlertStatus.PENDING:
         return delivery
     return replace(delivery, status=AlertStatus.WOULD_SEND)
 
 
 def claimed(routed: RoutedAlert, outcome: Outcome | None) -> Delivery:
-    """Return the claim of an alert; its reason says when an earlier try may have been delivered."""
+    """Return the claim of an alert; the reason marks the retry of an unconfirmed one."""
     again = outcome is not None and outcome.status is OutcomeStatus.UNCONFIRMED
     return Delivery(
         routed.alert.key,
@@ -55,10 +55,10 @@ def claimed(routed: RoutedAlert, outcome: Outcome | None) -> Delivery:
 
 
 def merge_result(delivery: Delivery, *, unconfirmed_before: bool) -> Delivery:
-    """Return what to record of a delivery, given whether an earlier try may have been delivered.
+    """Return the delivery to record, given whether an earlier try is unconfirmed.
 
-    A new try that was not delivered says nothing about the earlier one: such an alert stays unconfirmed,
-    since a later run would send a failed one without being asked.
+    A failed retry does not confirm the earlier try. The alert stays unconfirmed, since a later run would send
+    a failed one without being asked.
     """
     if not unconfirmed_before or delivery.status is not AlertStatus.FAILED:
         return delivery
@@ -67,11 +67,10 @@ def merge_result(delivery: Delivery, *, unconfirmed_before: bool) -> Delivery:
 
 
 def accepts_answer(outcome: Outcome, run_id: str, status: AlertStatus) -> bool:
-    """Return whether an answer that the run got still counts, given what is on record of the alert now.
+    """Return whether the run's answer changes the alert's outcome.
 
-    The answer may come after the run was closed as dead, and even after a person has resolved the alert. A
-    person who did not find the message looked too early when Slack has accepted it after all: it must not
-    be sent again.
+    The answer may come after the run was closed as dead, and even after a person's decision to send the alert
+    again. Slack has then accepted it after all, and it must not be sent again.
     """
     if outcome.run_id != run_id:
         return False

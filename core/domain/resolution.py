@@ -1,4 +1,4 @@
-"""What a person decides about an unconfirmed alert."""
+"""A person's decision about an unconfirmed alert."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,19 +10,19 @@ __all__ = ["RESOLVED", "STATUS_OF", "Decision", "Resolution", "check_by", "check
 
 
 class Decision(StrEnum):
-    """What a person who looked into the channel says of an unconfirmed alert."""
+    """What a person found in the channel of an unconfirmed alert."""
 
     DELIVERED = "delivered"
-    """It is there: never sent again."""
+    """The message is there: it is never sent again."""
     SEND_AGAIN = "send_again"
-    """It is not there: the next run of the month sends it."""
+    """The message is not there: the next run of the month sends it."""
 
 
 RESOLVED = {Decision.DELIVERED: "resolved_delivered", Decision.SEND_AGAIN: "resolved_send_again"}
 """The reason of an outcome that a person has resolved."""
 
 STATUS_OF = {Decision.DELIVERED: OutcomeStatus.SENT, Decision.SEND_AGAIN: OutcomeStatus.FAILED}
-"""The status that a decision gives to an outcome: what is not in the channel was not delivered."""
+"""The status of an outcome after a decision."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a run is asked, what it found, and how it adds up."""
+"""A run's request, scan and counts."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -49,7 +49,7 @@ class NotificationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a run is asked to do; the flow's parameters, checked."""
+    """The request of a run: the flow's parameters, checked."""
 
     source_uri: str
     month: date
@@ -59,7 +59,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunWarning:
-    """Something about the data that a person should know; it did not stop the run."""
+    """A warning about the data; it does not stop the run."""
 
     code: str
     message: str
@@ -67,7 +67,7 @@ class RunWarning:
 
 
 class Found(NamedTuple):
-    """How many accounts a rule found, and how many of them `ARR_THRESHOLD` left out."""
+    """The number of accounts that a rule found, and of those below `ARR_THRESHOLD`."""
 
     accounts: int
     below_threshold: int
@@ -75,7 +75,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What reading the source cost and found, apart from the alerts themselves."""
+    """The numbers of a scan of the source."""
 
     rows_scanned: int = 0
     duplicates_found: int = 0
@@ -85,7 +85,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What the source says of the month: its alerts, in order of `account_id`, and how they were found."""
+    """The alerts of the month, in order of `account_id`, and the scan that found them."""
 
     source_version: str
     scan: Scan
@@ -120,7 +120,7 @@ class Counts(BaseModel):
 
 
 _OF_THE_RUN = frozenset({"rows_scanned", "duplicates_found"})
-"""Counts of the one reading that serves all alert types: each type repeats them."""
+"""Counts of the scan, which is the same for all alert types."""
 
 _COUNTED_AS = {
     AlertStatus.SENT: ("alerts_sent",),
@@ -129,11 +129,11 @@ _COUNTED_AS = {
     AlertStatus.UNCONFIRMED: ("failed_deliveries", "unconfirmed"),
     AlertStatus.WOULD_SEND: ("would_send",),
 }
-"""A pending alert, or one that is being sent, counts as nothing yet."""
+"""The counts that an alert of a status adds to; pending and sending alerts add to none."""
 
 
 def count_found(scan: Scan) -> dict[str, Counts]:
-    """Return the counts of each alert type before anything was done with its alerts."""
+    """Return the counts of each alert type after the scan."""
     return {
         alert_type: Counts(
             rows_scanned=scan.rows_scanned,
@@ -148,9 +148,9 @@ def count_found(scan: Scan) -> dict[str, Counts]:
 def count_alerts(
     found: Mapping[str, Counts], alerts: Iterable[tuple[str, AlertStatus, str | None, int]]
 ) -> dict[str, Counts]:
-    """Return what the rules found together with what became of the alerts.
+    """Return the counts of the scan together with the counts of the alerts' results.
 
-    `alerts` gives (alert type, status, reason, how many); each type of theirs is one of `found`.
+    `alerts` has (alert type, status, reason, number); each alert type is a key of `found`.
     """
     numbers: dict[str, Counter[str]] = {alert_type: Counter() for alert_type in found}
     for alert_type, status, reason, number in alerts:

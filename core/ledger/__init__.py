@@ -1,7 +1,6 @@
-"""The ledger: the record of runs, of what they did with each alert, and of what people decided.
+"""The ledger: the record of runs, of their alerts and of people's decisions, in SQLite or PostgreSQL.
 
-It is kept in SQLite or PostgreSQL. `Ledger` writes, its `history` reads and answers with views; nothing
-outside this room sees a row or a statement.
+`Ledger` writes; its `history` reads and returns views. No other room sees a row or a statement.
 """
 
 from core.ledger.history import History, OpenAlerts

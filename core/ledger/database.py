@@ -1,4 +1,4 @@
-"""How the ledger's database is opened, at the current schema version, and its two kinds of transaction."""
+"""The ledger's database: opened at the newest schema version, with read and write transactions."""
 
 import re
 import sqlite3
@@ -24,17 +24,17 @@ NEWEST_REVISION = "0001"
 """The newest version in `migrations/versions`."""
 
 RESTART_SECONDS = 20.0
-"""How long the writes of a run wait for a server that restarts."""
+"""The longest wait of a run's writes for a server that restarts."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
 class Database:
-    """An engine whose schema is current, and its two kinds of transaction."""
+    """An engine at the newest schema version, with read and write transactions."""
 
     def __init__(self, url: str) -> None:
-        """Connect and bring the schema up to date; raise `LedgerError` with what to do."""
+        """Connect, and create or upgrade the schema; raise `LedgerError`."""
         self.url = parse_url(url)
         self._is_file = self.url.get_backend_name() == "sqlite"
         with translated_errors(self.url):
@@ -43,19 +43,19 @@ class Database:
                 switch_to_wal(self._engine)
             _prepare_schema(self._engine)
         self._writer = self._engine.execution_options(immediate=True)
-        # Writers of one process queue here: SQLite has each sleep, longer and longer, and try again, and on
-        # PostgreSQL each would hold a connection while it waits.
+        # Writers of one process wait here. SQLite would let each sleep and poll, and on PostgreSQL each would
+        # hold a connection while it waits.
         self._turn = threading.Lock()
         self._identity = self._identify()
 
     @property
     def path(self) -> Path | None:
-        """The database's file, where it is one."""
+        """The file of a SQLite database, else None."""
         return Path(self.url.database) if self._is_file and self.url.database else None
 
     @property
     def longest_key(self) -> int | None:
-        """The largest number of UTF-8 bytes of a text that rows are found by; None for no limit."""
+        """The largest number of UTF-8 bytes of a text in a primary key; None for no limit."""
         return None if self._is_file else LONGEST_KEY
 
     def is_gone(self) -> bool:
@@ -77,7 +77,7 @@ class Database:
             )
         try:
             if self.is_gone():
-                # What is written through an old handle is seen by no one who opens the ledger by its name.
+                # A write through the old handle would be lost to everyone who opens the ledger by its name.
                 raise LedgerError(f"The ledger's file {self.path} is gone, or another was put in its place")
             committing = False
             with translated_errors(self.url), self._writer.begin() as connection:
@@ -104,7 +104,7 @@ class Database:
 
 
 def parse_url(url: str) -> URL:
-    """Parse the ledger's URL; each form of a PostgreSQL URL names the one driver."""
+    """Parse the ledger's URL; every PostgreSQL URL gets the one supported driver."""
     parsed = make_url(url)
     is_server = parsed.drivername in {"postgres", "postgresql"}
     return parsed.set(drivername="postgresql+psycopg") if is_server else parsed
@@ -122,14 +122,14 @@ def engine_of(url: URL) -> Engine:
 
 @contextmanager
 def translated_errors(url: URL) -> Iterator[None]:
-    """Turn what a database driver raises into a `LedgerError` that names the ledger and the cause."""
+    """Raise a driver's error as a `LedgerError` that names the ledger and the cause."""
     try:
         yield
     except (DBAPIError, PoolTimeoutError, NoSuchModuleError, ImportError, sqlite3.Error, OSError) as error:
         cause = " ".join(str(getattr(error, "orig", None) or error).split())
         served = url.get_backend_name() == "postgresql"
         if served:
-            # Of a URL only the host is shown: a bad one may have a piece of a password elsewhere.
+            # Only the URL's host is shown: in an invalid URL, other parts may contain some of the password.
             cause = re.sub(r', port \d+|(?<=\buser|\brole) "[^"]*"', "", cause)
         where = "its server and the role's privileges" if served else "its disk and its permissions"
         message = redact(
@@ -143,9 +143,9 @@ def translated_errors(url: URL) -> Iterator[None]:
 def through_a_restart(
     *, repeatable: bool
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Return a decorator that repeats a write for `RESTART_SECONDS` while the server is away.
+    """Return a decorator that repeats a write for up to `RESTART_SECONDS` while the server is away.
 
-    A write that is not `repeatable` is repeated only when nothing of it can have been written.
+    A write that is not `repeatable` is repeated only after a certain rollback.
     """
     return retry(
         retry=retry_if_exception(

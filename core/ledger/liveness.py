@@ -1,4 +1,4 @@
-"""Whether the process that runs a run still lives, also when its process id means nothing here."""
+"""Whether the process of a run is alive, on this host or on another."""
 
 import logging
 import os
@@ -19,40 +19,40 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 STALE_AFTER = timedelta(seconds=90)
-"""A run of another host whose last heartbeat is further from now than this, and stays so when watched, is
-dead. Further either way: a heartbeat from the future tells of a clock that was set back, not of life."""
+"""A run of another host is dead when its last heartbeat is this far from now, in the past or in the future: a
+clock may have been set back."""
 SILENT_AFTER = timedelta(hours=2)
-"""So is one of this host, though its process is there: stopped, hung, or unable to write. Longer than a wall
-clock jumps, for here the process itself is the better witness."""
+"""The same for a run of this host whose process exists but hangs. Longer than a wall clock jumps, since here
+the process itself is the better evidence."""
 WATCH_SECONDS = HEARTBEAT_SECONDS + 5
-"""Long enough to see the next heartbeat of a live run. Its last one looks old when a wall clock has jumped
-since, and always when the clocks of two hosts differ."""
+"""Long enough to see the next heartbeat of a live run. The last one looks old after a jump of the wall clock,
+or when the clocks of two hosts differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process, told apart from a later one that was given the same id."""
+    """A process, different from a later one with the same process id."""
 
     host: str
-    """Where `pid` has a meaning: host name, boot and, in a container, its process-id namespace."""
+    """Host name, boot and process-id namespace: `pid` is unique within them."""
     pid: int
     started: str
 
 
 def this_process() -> ProcessIdentity:
-    """Identify the current process."""
+    """Return the identity of the current process."""
     pid = os.getpid()
     return ProcessIdentity(_host(), pid, _start_of(pid) or "")
 
 
 def is_dead(owner: ProcessIdentity, heartbeat_at: datetime, now: datetime) -> bool:
-    """Return whether a run's owner seems gone: by its process on this host, by its heartbeat elsewhere."""
+    """Return whether a run's process seems dead: by its id on this host, by its heartbeat elsewhere."""
     silent = abs(now - heartbeat_at)
     return _is_gone(owner) or silent > (SILENT_AFTER if owner.host == _host() else STALE_AFTER)
 
 
 def wait_for_heartbeats(owners: Iterable[ProcessIdentity]) -> None:
-    """Wait until each live one of these has sent a heartbeat; return at once when all are certainly gone."""
+    """Wait until each live process has sent a heartbeat; return at once when all have certainly ended."""
     if not all(_is_gone(owner) for owner in owners):
         time.sleep(WATCH_SECONDS)
 
@@ -67,10 +67,10 @@ def kept_alive(name: str, beat: Callable[[], None]) -> Iterator[None]:
             try:
                 beat()
             except LedgerError as error:
-                # The stage that needs the ledger next says so; a heartbeat alone must not end a run.
+                # A failed heartbeat alone must not end a run; the next write to the ledger reports the error.
                 logger.warning("No heartbeat: %s", error)
 
-    # With the ids of run and request, for its log.
+    # The copied context has the ids of run and request for the log.
     thread = threading.Thread(target=copy_context().run, args=[work], name=f"heartbeat-{name}", daemon=True)
     thread.start()
     try:
@@ -81,7 +81,7 @@ def kept_alive(name: str, beat: Callable[[], None]) -> Iterator[None]:
 
 
 def _is_gone(owner: ProcessIdentity) -> bool:
-    """Return whether the process was of this host and has ended."""
+    """Return whether the process was on this host and has ended."""
     here = owner.host == _host()
     return here and (not _exists(owner.pid) or (_start_of(owner.pid) or "") != owner.started)
 
@@ -108,9 +108,9 @@ def _exists(pid: int) -> bool:
 
 def _start_of(pid: int) -> str | None:
     """Return the clock ticks since boot at which the process started, where /proc exists (not on macOS)."""
-    # The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
+    # The second field is the program's name in parentheses, which may contain spaces and parentheses.
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    # A zombie has ended; only its parent has not yet asked how.
+    # A zombie has ended; its parent has not collected the exit status yet.
     return None if not fields or fields[0] == "Z" else fields[19]
 
 

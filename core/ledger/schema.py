@@ -18,7 +18,7 @@ VERSION = sa.Table(
     sa.Column("version_num", sa.String(32), primary_key=True, nullable=False),
 )
 
-# Constraints need names, or a later migration can't drop them; set before the first table is made.
+# A migration can drop only constraints that have names.
 METADATA = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -31,13 +31,13 @@ METADATA = sa.MetaData(
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An instant: stored in UTC, and read back with its zone even where the database keeps none."""
+    """An instant, stored in UTC and always read with its time zone."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """Convert the instant to UTC; raise `ValueError` for a naive one, whose meaning is unknown."""
+        """Convert the instant to UTC; raise `ValueError` for a naive one."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -45,20 +45,20 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """Return the instant in UTC: SQLite has dropped the zone, PostgreSQL returns the session's."""
+        """Return the instant in UTC: SQLite stores no zone, PostgreSQL returns the session's."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(SQLModel):
-    """What every table of the ledger shares."""
+    """The base of the ledger's tables."""
 
     metadata = METADATA
 
 
 class RunRow(Base, table=True):
-    """One run: what it was asked, who runs it, how it went."""
+    """One run: its request, its process, its result."""
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -84,7 +84,7 @@ class RunRow(Base, table=True):
     heartbeat_at: datetime = Field(sa_type=UtcDateTime)
 
     counts_by_type: dict[str, dict[str, int]] = Field(default_factory=dict, sa_type=sa.JSON)
-    """`Counts` by alert type: what was found once the run has planned, and all of it once it is closed."""
+    """`Counts` by alert type: those of the scan after the plan, all of them after the run is closed."""
     warnings: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
     error_code: str | None = None
     error_message: str | None = Field(default=None, sa_type=sa.Text)
@@ -106,7 +106,7 @@ class Result(Base):
 
 
 class OutcomeRow(Result, table=True):
-    """The result of an alert across runs; its key is what makes an alert unique."""
+    """The result of an alert across runs; the primary key makes an alert unique."""
 
     __tablename__ = "alert_outcomes"
     __table_args__ = (sa.Index(None, "run_id", "status", "alert_type"),)
@@ -120,7 +120,7 @@ class OutcomeRow(Result, table=True):
 
 
 class RunAlertRow(Result, table=True):
-    """An alert as one run saw it; later runs change the outcome, but never this."""
+    """An alert with its result in one run; later runs do not change it."""
 
     __tablename__ = "run_alerts"
     __table_args__ = (sa.Index(None, "run_id", "position"), sa.Index(None, "run_id", "status", "position"))
@@ -153,7 +153,7 @@ class NotificationRow(Base, table=True):
 
 
 class ResolutionRow(Base, table=True):
-    """A person's decision about an unconfirmed alert; one row a decision, none is ever changed."""
+    """A person's decision about an unconfirmed alert; a row never changes."""
 
     __tablename__ = "resolutions"
     __table_args__ = (sa.Index(None, "month", "account_id", "alert_type"),)
@@ -167,13 +167,13 @@ class ResolutionRow(Base, table=True):
     resolved_at: datetime = Field(sa_type=UtcDateTime)
     note: str | None = Field(default=None, sa_type=sa.Text)
     run_id: str
-    """The run whose try may have been delivered."""
+    """The run whose message may have been delivered."""
     reason: str | None = None
-    """Why it was unconfirmed."""
+    """Why the alert was unconfirmed."""
 
 
 class HealthCheckRow(Base, table=True):
-    """The one row that a health check writes, to see that the ledger accepts a commit."""
+    """The one row that health checks write to test a commit."""
 
     __tablename__ = "health_checks"
 

@@ -29,16 +29,16 @@ def sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        # The driver would open transactions by its own rules, and only before a write.
+        # By default the driver opens a transaction only before a write.
         connection.isolation_level = None
-        # A claim must survive a power cut, or the alert goes out a second time; a build may have less.
+        # A claim must survive a power cut, or the alert is sent twice; a build's default may be weaker.
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # A transaction that reads first and then writes gets SQLITE_BUSY at once, whatever the timeout;
-        # one that takes the write lock at its start waits for it.
+        # A transaction that reads and then writes can get SQLITE_BUSY without any wait; one that takes the
+        # write lock at its start waits for the lock.
         immediate = connection.get_execution_options().get("immediate", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
@@ -46,9 +46,9 @@ def sqlite_engine(url: URL) -> Engine:
 
 
 def switch_to_wal(engine: Engine) -> None:
-    """Let readers never wait for the writer; the database file keeps the mode, unless it is a copy.
+    """Switch to write-ahead logging, so that readers never wait for the writer.
 
-    The one statement that ignores the busy timeout while another process opens the same new ledger.
+    The statement ignores the busy timeout while another process opens the same new ledger, so it is repeated.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     connection = engine.raw_connection()
@@ -57,7 +57,7 @@ def switch_to_wal(engine: Engine) -> None:
             try:
                 connection.cursor().execute("PRAGMA journal_mode=WAL")
             except sqlite3.OperationalError as error:
-                # The low byte is the error; the others tell its kinds apart.
+                # The low byte is the primary result code.
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)

@@ -15,7 +15,7 @@ from core.runtime import Settings, one_line, redact
 from core.slack.verdicts import Answer, judge, judge_failure
 
 BODY_MAX = 64 * 1024
-"""Bytes that are read of an answer's body; Slack's bodies are one word or a small JSON object."""
+"""The largest number of bytes to read of an answer; Slack sends one word or a small JSON object."""
 
 
 class SlackWebhooks:
@@ -35,8 +35,8 @@ class SlackWebhooks:
         for name in ("httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)
         self._client = httpx.AsyncClient(
-            # A kept connection that Slack has closed meanwhile fails only after the request has left: a
-            # message that was never delivered would become unconfirmed.
+            # A kept connection that Slack has closed fails only after the request was sent, and then an
+            # undelivered message would become unconfirmed.
             limits=httpx.Limits(max_keepalive_connections=0),
             follow_redirects=False,
             # Each received byte restarts this timeout; `post` has the deadline of the whole attempt.
@@ -55,7 +55,7 @@ class SlackWebhooks:
         await self._client.__aexit__(kind, error, trace)
 
     def lane(self, channel: str) -> str:
-        """Return the key of the destination behind `channel`: its messages are paced and refused together."""
+        """Return the lane of a channel: the messages of a lane are paced and refused together."""
         return channel if self._base is not None else "webhook"
 
     async def reach(self) -> None:
@@ -71,7 +71,7 @@ class SlackWebhooks:
             raise ConnectionError(why or "no reason given") from None
 
     async def post(self, channel: str, message: dict[str, Any]) -> Answer:
-        """Post `message` once. Return within the timeout in all cases but cancellation."""
+        """Post `message` once, and return within the timeout."""
         body = json.dumps(message, ensure_ascii=False).encode()
         url = f"{self._base}/{quote(channel, safe='')}" if self._base is not None else self._single
         left = _Departure()
@@ -93,7 +93,7 @@ class SlackWebhooks:
                 )
                 response = await self._client.send(request, stream=True)
                 complete = await _read(response, received)
-        except Exception as error:  # noqa: BLE001  only how far the request got counts
+        except Exception as error:  # noqa: BLE001  only the progress of the request matters
             if response is None:
                 return judge_failure(error, left.began)
         finally:
@@ -103,13 +103,13 @@ class SlackWebhooks:
 
 
 class _Departure:
-    """Watches httpcore for the moment from which Slack can have seen the request."""
+    """Records whether Slack can have received the request."""
 
     def __init__(self) -> None:
         self.began = False
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Record the start of the POST's headers; a proxy's CONNECT before it does not count."""
+        """Record the start of the POST request; the CONNECT to a proxy does not count."""
         if event.endswith(".send_request_headers.started") and info["request"].method == b"POST":
             self.began = True
 

@@ -1,10 +1,10 @@
-"""How fast messages go to one destination."""
+"""The pace of the messages to one destination."""
 
 import time
 from collections.abc import Awaitable, Callable
 
 Sleep = Callable[[float], Awaitable[None]]
-"""Waits so many seconds. A run that stops raises from here; an early return only shortens the wait."""
+"""Waits for a number of seconds; raises when the run is stopped."""
 
 
 class Pacer:
@@ -13,12 +13,12 @@ class Pacer:
     def __init__(self, rate: float, *, sleep: Sleep, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval = 1 / rate if rate else 0.0
         self._sleep = sleep
-        # Monotonic: a wall clock that jumps by an hour would stop a channel for an hour.
+        # A jump of the wall clock would stop a channel for that time.
         self._clock = clock
         self._free_at = clock()
 
     async def turn(self) -> None:
-        """Wait for the next free start and take it; concurrent callers get one each."""
+        """Wait for the next free start; concurrent callers get one each."""
         now = self._clock()
         start = max(now, self._free_at)
         self._free_at = start + self._interval
@@ -26,5 +26,5 @@ class Pacer:
             await self._sleep(start - now)
 
     def hold(self, seconds: float) -> None:
-        """Delay every start by `seconds`: a `Retry-After` is for the channel, not for one message."""
+        """Delay every start by `seconds`, since a `Retry-After` is for the whole channel."""
         self._free_at = max(self._free_at, self._clock() + seconds)

@@ -1,4 +1,4 @@
-"""When to try Slack again. Nothing else in the project retries a message."""
+"""Retries of a message; no other code retries one."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,7 +15,7 @@ BACKOFF_MAX_SECONDS = 30.0
 
 
 class RetryWait(wait_base):
-    """Seconds to the next attempt: what Slack asked for, else a doubling backoff with jitter, up to 30 s."""
+    """The wait before the next attempt: Slack's `Retry-After`, else exponential backoff with jitter."""
 
     def __init__(self, backoff_seconds: float) -> None:
         self._backoff = wait_exponential_jitter(
@@ -23,7 +23,7 @@ class RetryWait(wait_base):
         )
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        """Return the seconds from the last answer and the number of attempts."""
+        """Return the seconds to wait."""
         asked = _last(retry_state).retry_after
         return asked if asked is not None else self._backoff(retry_state)
 
@@ -31,10 +31,9 @@ class RetryWait(wait_base):
 async def post_with_retries(
     post: Callable[[], Awaitable[Answer]], settings: Settings, *, sleep: Sleep
 ) -> tuple[Answer, int]:
-    """Call `post` until its answer is final or the attempts are used up.
+    """Call `post` until its answer is final or the attempts are used up; return the answer and the attempts.
 
-    Return the last answer and the number of attempts. When the last answer is still `RETRY`, the message was
-    not delivered. Errors of `post` and `sleep` pass through.
+    After a last answer `RETRY` the message was not delivered. Errors of `post` and `sleep` pass through.
     """
     longest = settings.slack_retry_after_max_seconds
     attempts = 0

@@ -1,7 +1,7 @@
-"""What an answer of Slack, or its absence, means for a message.
+"""The verdict on Slack's answer, or on a missing one.
 
-`judge` and `judge_failure` are pure functions; no other code looks at a status code of Slack. Slack has no
-idempotency key, so the question is always whether it can have posted the message.
+`judge` and `judge_failure` are pure functions, and no other code reads a status code of Slack. Slack has no
+idempotency key, so a verdict must say whether Slack can have posted the message.
 """
 
 import json
@@ -35,7 +35,7 @@ class Answer:
 
     @property
     def label(self) -> str:
-        """The label of the answer in the metric of deliveries."""
+        """Return the label of the answer in the metric of deliveries."""
         return metric_label(self.verdict, self.reason)
 
 
@@ -51,14 +51,14 @@ def judge(
     body_complete: bool,  # noqa: FBT001
     now: datetime,
 ) -> Answer:
-    """Return what an answer means: the status decides first, the word in the body second.
+    """Return the verdict on an answer: the status decides first, the word in the body second.
 
-    `body` is what was read, `body_complete` whether that is all. `now` is aware; it measures a `Retry-After`
-    date when the answer has no `Date`.
+    `body` may be incomplete. `now` is aware; it is the start of a `Retry-After` date when the answer has no
+    `Date`.
     """
     said = _parse(body)
     word = _word(said, body)
-    # Only Slack's short word is repeated: a proxy's error page may quote the webhook's path, a secret.
+    # Only Slack's short word is shown: a proxy's error page may quote the webhook's path, which is a secret.
     error = f"Slack answered {_title(status)}" + (f": {word}" if word else "")
     headers = httpx.Headers(headers)
     if 200 <= status < 300:  # noqa: PLR2004
@@ -79,7 +79,7 @@ def judge(
 
 
 def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: FBT001
-    """Return what a missing answer means; `request_started`: a byte of the request can have left."""
+    """Return the verdict on a missing answer; `request_started`: Slack may have received the request."""
     if request_started:
         text = f"No answer from Slack after the request had gone out ({_describe(error)})"
         return Answer(Verdict.UNCONFIRMED, "no_answer", text)
@@ -94,7 +94,7 @@ def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: F
 
 
 def _judge_success(said: dict[str, Any] | None, word: str | None, error: str, *, broke_off: bool) -> Answer:
-    """Return what a 2xx means: its JSON may say no, or break off before it can say so."""
+    """Return the verdict on a 2xx, whose JSON may be a refusal, or incomplete."""
     if said is not None and said.get("ok") is False:
         verdict = Verdict.CHANNEL_REFUSED if word in CHANNEL_WIDE else Verdict.REFUSED
         return Answer(verdict, word or "slack_refused", f"{error} (ok: false)")
@@ -104,7 +104,7 @@ def _judge_success(said: dict[str, Any] | None, word: str | None, error: str, *,
 
 
 def _may_be_json(headers: httpx.Headers, body: bytes) -> bool:
-    """Return whether an incomplete body can belong to a JSON that says `"ok": false`."""
+    """Return whether an incomplete body can be JSON with `"ok": false`."""
     start = body.lstrip()
     return start.startswith(b"{") or (not start and "json" in headers.get("content-type", ""))
 
@@ -118,7 +118,7 @@ def _parse(body: bytes) -> dict[str, Any] | None:
 
 
 def _word(said: dict[str, Any] | None, body: bytes) -> str | None:
-    """Return Slack's word for what is wrong: the `error` of a JSON body, or the whole of a plain one."""
+    """Return Slack's word for the error: the `error` of a JSON body, or a whole plain body."""
     text = str(said.get("error")) if said is not None else body.decode(errors="replace").strip()
     return text if _WORD.fullmatch(text) and redact(text) == text else None
 
@@ -131,7 +131,7 @@ def _retry_after(headers: httpx.Headers, now: datetime) -> float | None:
     until = _http_date(value)
     if until is None:
         return None
-    # The date is one of the server's clock, which may differ from this machine's.
+    # The server's clock may differ from this machine's.
     seconds = (until - (_http_date(headers.get("date", "")) or now)).total_seconds()
     return seconds if seconds > 0 else None
 

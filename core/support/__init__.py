@@ -1,4 +1,4 @@
-"""Support: the notification of what is open in a month, and the mail that carries it."""
+"""Support: the notification about a month's open alerts, and its mail."""
 
 from core.support.mail import TOTAL_SECONDS, MailError, send_mail, try_login
 from core.support.notification import NotificationResult, compose, notify

@@ -18,14 +18,14 @@ from core.runtime import Settings, one_line, redact
 IDLE_SECONDS = 10.0
 """The longest wait for one answer of the mail server."""
 TOTAL_SECONDS = 30.0
-"""The longest that a whole mail may take, from the look-up of the server's name to its last answer."""
+"""The longest time for a whole mail, from the name look-up to the last answer."""
 IMPLICIT_TLS_PORT = 465
 
 _LONGEST_REASON = 500
 
 
 class MailError(Exception):
-    """The mail server did not take the mail, or did not say so; `why` is the reason, without secrets."""
+    """The mail server did not confirm the mail; `why` is the reason, without secrets."""
 
     def __init__(self, why: str, result: str = "The mail was not sent") -> None:
         super().__init__(f"{result}: {why}")
@@ -33,10 +33,7 @@ class MailError(Exception):
 
 
 def send_mail(settings: Settings, message: SupportMessage) -> None:
-    """Hand `message` for `SUPPORT_EMAIL` to the mail server at `SMTP_HOST`.
-
-    Comes back once the server has said that it took the mail; raises `MailError` when it did not say so.
-    """
+    """Send `message` to `SUPPORT_EMAIL`; raise `MailError` unless the mail server has accepted it."""
     _Session(settings, message).hold()
 
 
@@ -46,10 +43,9 @@ def try_login(settings: Settings) -> None:
 
 
 class _Session(threading.Thread):
-    """A session with the mail server, in a thread of its own so that whoever waits for it can go.
+    """A session with the mail server, in its own thread, so that the caller can stop waiting for it.
 
-    A name server, several addresses, a handshake or an answer a byte at a time: some have limits of their
-    own, some none. Only going away bounds them all together.
+    Name look-up, connection attempts, handshake and slow answers have no common timeout.
     """
 
     def __init__(self, settings: Settings, message: SupportMessage | None) -> None:
@@ -73,23 +69,23 @@ class _Session(threading.Thread):
                 self.leave()
 
     def leave(self) -> None:
-        """End the session wherever it is; what has not been sent yet is not sent any more."""
+        """End the session at any point; nothing more is sent."""
         self._left = True
         sock = self._smtp and self._smtp.sock
         if sock:
             with suppress(OSError):
-                # Not the TLS socket's own method, which would let another thread's bytes out in the clear.
+                # The TLS socket's own method would let another thread send its bytes unencrypted.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def run(self) -> None:
-        """Send the mail, and take leave once it is known what became of it."""
+        """Send the mail, publish the result, then end the session."""
         try:
             self._send()
-        except BaseException as error:  # noqa: BLE001  # it is raised where the mail is waited for
+        except BaseException as error:  # noqa: BLE001  # `send_mail` raises it
             self.taken.set_exception(error)
         else:
             self.taken.set_result(None)
-            # The server has the mail: nothing that it says now changes that, and nobody waits for it.
+            # The server has accepted the mail, so an error of QUIT does not matter.
             with suppress(smtplib.SMTPException, OSError):
                 self._connected().quit()
         finally:
@@ -123,7 +119,7 @@ class _Session(threading.Thread):
 
 
 class _Smtp(smtplib.SMTP):
-    """A client that is known before it connects, and so can be cut off while it waits for the greeting."""
+    """A client that its session can close even before it is connected."""
 
     def __init__(self, known: Callable[[smtplib.SMTP], None], **options: Any) -> None:
         known(self)
@@ -143,16 +139,16 @@ def _connect(settings: Settings, known: Callable[[smtplib.SMTP], None]) -> smtpl
 
 
 def _mail(settings: Settings, message: SupportMessage) -> EmailMessage:
-    # 7bit: not every mail server takes 8BITMIME, and every one takes quoted-printable and base64.
+    # Every mail server accepts 7bit; some do not accept 8BITMIME.
     mail = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
-    # A subject is one line; whatever would begin a header of its own becomes a space.
+    # A line break in the subject would begin another header.
     mail["Subject"] = " ".join(message.subject.split())
     sender = _with_ascii_domain(settings.smtp_from)
     mail["From"] = sender
     mail["To"] = _with_ascii_domain(settings.support_email)
     mail["Date"] = formatdate()
     mail["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
-    # Keeps holiday responders from answering a machine.
+    # Automatic responders do not answer such a mail.
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(message.body)
     return mail
@@ -170,7 +166,7 @@ def _with_ascii_domain(address: str) -> str:
 
 
 def _encrypt(smtp: smtplib.SMTP, settings: Settings) -> bool:
-    """Encrypt the session as `SMTP_STARTTLS` says; answers whether it is encrypted."""
+    """Encrypt the session as `SMTP_STARTTLS` says, and return whether it is encrypted."""
     if isinstance(smtp, smtplib.SMTP_SSL):
         return True
     smtp.ehlo_or_helo_if_needed()
@@ -203,7 +199,7 @@ def _login(smtp: smtplib.SMTP, settings: Settings, *, encrypted: bool) -> None:
     except smtplib.SMTPNotSupportedError:
         why = "the mail server offers no login; unset SMTP_USERNAME and SMTP_PASSWORD, or change SMTP_PORT"
         raise MailError(why) from None
-    # The server's words are left out: they may repeat the password, encoded in a way that no mask finds.
+    # The server's words may repeat the password in an encoding that redaction does not know.
     except smtplib.SMTPAuthenticationError as error:
         why = f"the mail server refused the login ({error.smtp_code}); check SMTP_USERNAME and SMTP_PASSWORD"
         raise MailError(why) from None
@@ -221,7 +217,7 @@ def _unconfirmed(settings: Settings, why: str) -> MailError:
 
 
 def _words(error: Exception) -> str:
-    """Say what went wrong, in the server's own words where there are some."""
+    """Return the server's answer, or the text of another error."""
     code: int
     words: bytes | str
     if isinstance(error, smtplib.SMTPRecipientsRefused):

@@ -1,4 +1,4 @@
-"""The notification: one list of all that is open in the month, as a mail or in the log."""
+"""The notification about all open alerts of a month, as a mail or in the log."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NotificationResult:
-    """How the notification went, and what went wrong when it failed."""
+    """The status of the notification, and the error of a failed one."""
 
     status: NotificationStatus
     error: str | None = None
 
 
 class OpenAlert(Protocol):
-    """What the notification says of an alert."""
+    """The fields of an alert in the notification."""
 
     account_id: str
     account_name: str
@@ -45,7 +45,7 @@ class OpenAlert(Protocol):
 
 
 def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
-    """Mail the notification, or log it when there is no mail server; never raise for a mail that fails."""
+    """Mail the notification, or log it without a mail server; return the result, also of a failed mail."""
     if settings.smtp_host is None:
         logger.warning("To %s: %s\n%s", settings.support_email, message.subject, message.body)
         return NotificationResult(NotificationStatus.LOGGED)
@@ -59,7 +59,7 @@ def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
 
 
 def compose(run_id: str, request: RunRequest, alerts: Sequence[OpenAlert]) -> SupportMessage | None:
-    """Return the notification of the month's open alerts, all of them, or None when none is open."""
+    """Return the notification of the month's open alerts, or None without any."""
     groups = [(*group, _section_of(group[2][0])) for group in open_by_reason(alerts)]
     if not groups:
         return None
@@ -88,7 +88,7 @@ def _section_of(alert: OpenAlert) -> str:
 
 
 def _entry(alert: OpenAlert) -> str:
-    """Return one alert: a line that names it and short lines below, which fit on a phone."""
+    """Return one alert: a line with its name, and short lines that fit on a phone."""
     facts: list[tuple[str, str | None]] = [
         ("Alert", alert.alert_type),
         ("Region", _region(alert.account_region)),
@@ -105,7 +105,7 @@ def _entry(alert: OpenAlert) -> str:
 
 
 def _region(region: str | None) -> str:
-    """Return a region as given, in quotes: a stray blank may be what is wrong with it."""
+    """Return a region in quotes, which show a blank at its end."""
     if region is None:
         return "null"
     return f'"{region}"' if region else "empty"

@@ -1,4 +1,4 @@
-"""A ledger that fails in the middle, and a run that is told to stop."""
+"""A ledger that fails in the middle, and a run that is stopped."""
 
 import asyncio
 import time
@@ -34,9 +34,7 @@ def seen(slack: HostileSlack) -> set[str]:
     return set(found)
 
 
-def test_what_can_not_be_claimed_is_not_sent_and_no_lane_goes_on(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_failed_claim_stops_every_lane(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     channels = ("amer", "emea", "apac")
     for channel in channels:
         slack.script(f"/{channel}", slowly(0.03, OK))
@@ -63,7 +61,7 @@ def test_what_can_not_be_claimed_is_not_sent_and_no_lane_goes_on(
     assert len(seen(slack)) == 30
 
 
-def test_what_is_claimed_as_another_lane_fails_is_let_go_of_unsent(
+def test_claim_is_unsent_when_another_lane_fails(
     slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow_or_broken(run_id: str, alert: RoutedAlert, now: datetime) -> Delivery:
@@ -82,7 +80,7 @@ def test_what_is_claimed_as_another_lane_fails_is_let_go_of_unsent(
     assert look(ledger, "run-1").reasons == {"A-1": "interrupted", "E-1": "ledger_unavailable"}
 
 
-def test_an_answer_that_can_not_be_recorded_leaves_its_alert_unconfirmed_and_is_logged(
+def test_unrecorded_answer_is_logged(
     slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     execute(
@@ -103,9 +101,7 @@ def test_an_answer_that_can_not_be_recorded_leaves_its_alert_unconfirmed_and_is_
     assert seen(slack) == {"A-1", "A-2"}
 
 
-def test_a_ledger_that_takes_nothing_any_more_ends_the_run_and_closes_it_once_it_can(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_unwritable_ledger_ends_the_run(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     async def break_first(writer: asyncio.StreamWriter) -> None:
         for table in ("alert_outcomes", "run_alerts", "runs"):
             execute(
@@ -129,9 +125,7 @@ def test_a_ledger_that_takes_nothing_any_more_ends_the_run_and_closes_it_once_it
     assert seen(slack) == {"A-1", "A-2"}
 
 
-def test_a_ledger_that_is_taken_away_in_the_middle_stops_the_run(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_removed_ledger_stops_the_run(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     async def take_away(writer: asyncio.StreamWriter) -> None:
         await asyncio.to_thread(path.unlink)
         await OK(writer)
@@ -143,10 +137,10 @@ def test_a_ledger_that_is_taken_away_in_the_middle_stops_the_run(
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_run_that_is_told_to_stop_gets_the_answers_in_flight_and_claims_nothing_more(
+def test_stop_waits_for_answers_in_flight(
     slack: HostileSlack, ledger: Ledger, path: Path, times: int
 ) -> None:
-    """However often it is told."""
+    """One cancellation or several."""
     slack.script("/amer", slowly(0.4, OK))
     slack.script("/emea", answer(429, headers={"Retry-After": "60"}))
     slack.script("/apac", answer(503))
@@ -173,9 +167,7 @@ def test_a_run_that_is_told_to_stop_gets_the_answers_in_flight_and_claims_nothin
     assert deliver(ledger, alerts, chosen).view.counts.alerts_sent == 8
 
 
-def test_a_request_in_flight_that_gets_no_answer_is_unconfirmed_within_its_timeout(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_unanswered_request_ends_by_its_timeout(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", silence)
     chosen = settings(slack.url, path, slack_timeout_seconds=0.5)
     took = stop_when(lambda: bool(slack.requests), ledger, [routed("A-1"), routed("A-2")], chosen)
@@ -184,9 +176,7 @@ def test_a_request_in_flight_that_gets_no_answer_is_unconfirmed_within_its_timeo
     assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"}
 
 
-def test_a_lane_that_waits_its_turn_when_told_to_stop_has_claimed_nothing(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_waiting_lane_claims_nothing_after_stop(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     chosen = settings(slack.url, path, slack_channel_rate=0.02)
     alerts = [routed("A-1"), routed("A-2")]
     took = stop_when(lambda: outcomes(path) == {"A-1": ("sent", None)}, ledger, alerts, chosen)
@@ -195,9 +185,7 @@ def test_a_lane_that_waits_its_turn_when_told_to_stop_has_claimed_nothing(
     assert look(ledger, "run-1").reasons == {"A-1": None, "A-2": "interrupted"}
 
 
-def test_an_event_loop_that_is_torn_down_takes_no_answer_with_it(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_closed_event_loop_loses_no_answer(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     """As when Prefect turns SIGTERM into an exception that ends the loop of the flow."""
 
     async def run() -> None:

@@ -86,7 +86,7 @@ def kill_in_the_middle(driver: Driver, job: dict[str, object], path: Path, chanc
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_after_kills_and_a_replay_each_alert_was_seen_at_most_once_and_none_is_missing(
+def test_kills_send_nothing_twice(
     driver: Driver, slack: HostileSlack, path: Path, ledger: Ledger, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311

@@ -54,7 +54,7 @@ def drivers() -> Iterator[list[Driver]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_after_kills_side_by_side_and_a_replay_each_alert_was_seen_at_most_once(
+def test_kills_send_nothing_twice_on_postgresql(
     drivers: list[Driver], slack: HostileSlack, database_url: str, ledger: Ledger, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
@@ -83,9 +83,7 @@ def test_after_kills_side_by_side_and_a_replay_each_alert_was_seen_at_most_once(
     )
 
 
-def test_six_runs_side_by_side_send_each_alert_once_and_all_counts_are_true(
-    slack: HostileSlack, database_url: str, ledger: Ledger
-) -> None:
+def test_six_runs_send_each_alert_once(slack: HostileSlack, database_url: str, ledger: Ledger) -> None:
     chosen = settings(slack.url, database_url)
     runs = [f"run-{number}" for number in range(6)]
 
@@ -101,7 +99,7 @@ def test_six_runs_side_by_side_send_each_alert_once_and_all_counts_are_true(
     assert all(found.alerts_sent + found.skipped_replay == len(PLANNED) for found in counts)
 
 
-def test_six_runs_behind_pgbouncer_send_each_alert_once(
+def test_six_runs_behind_pgbouncer_send_once(
     slack: HostileSlack, postgresql: Server, database_url: str
 ) -> None:
     """Each run has its own connections, and PgBouncer hands a server to whichever transaction comes next."""
@@ -125,7 +123,7 @@ def test_six_runs_behind_pgbouncer_send_each_alert_once(
             one.close()
 
 
-def test_a_run_lives_through_a_cut_and_a_restart_while_slack_is_asked(
+def test_run_survives_a_restart_during_a_request(
     slack: HostileSlack, postgresql: Server, database_url: str, ledger: Ledger
 ) -> None:
     """Between two transactions a connection is idle, and another one does as well."""
@@ -146,7 +144,7 @@ def test_a_run_lives_through_a_cut_and_a_restart_while_slack_is_asked(
     assert len(slack.requests) == len(alerts)
 
 
-def test_a_server_that_restarts_at_any_moment_of_a_run_has_nothing_sent_twice_and_nothing_lost(
+def test_restart_at_any_moment_loses_nothing(
     slack: HostileSlack, postgresql: Server, database_url: str, ledger: Ledger
 ) -> None:
     chosen = settings(slack.url, database_url)

@@ -28,7 +28,7 @@ def test_a_region_goes_to_its_channel(region: str, channel: str) -> None:
 
 
 @pytest.mark.parametrize("region", [None, "", "APAC", "amer", "AMER ", " EMEA", "null", "amer-risk-alerts"])
-def test_there_is_no_default_channel_and_names_match_exactly(region: str | None) -> None:
+def test_region_names_match_exactly(region: str | None) -> None:
     [routed] = routed_alerts(route_alerts(alerts(region), REGIONS))
     assert (routed.channel, routed.reason) == (None, UNKNOWN_REGION)
     assert routed.alert.account_region == region

@@ -65,7 +65,7 @@ def seen(slack: HostileSlack, path: str | None = None) -> list[str]:
         pytest.param([answer(500), reset], "unconfirmed", "no_answer", 2, id="500, then reset"),
     ],
 )
-def test_each_answer_has_its_outcome_on_record_and_in_the_run(
+def test_each_answer_has_its_outcome(
     slack: HostileSlack,
     ledger: Ledger,
     path: Path,
@@ -91,7 +91,7 @@ def test_each_answer_has_its_outcome_on_record_and_in_the_run(
     assert run.view.counts.unconfirmed == (status == "unconfirmed")
 
 
-def test_a_slack_that_is_not_there_fails_every_alert_and_the_run_goes_on(ledger: Ledger, path: Path) -> None:
+def test_missing_slack_fails_every_alert(ledger: Ledger, path: Path) -> None:
     alerts = [routed("A-1"), routed("A-2", "emea"), routed("A-3", None)]
     run = deliver(ledger, alerts, settings("http://127.0.0.1:9", path))
     assert run.view.status == "succeeded"
@@ -99,9 +99,7 @@ def test_a_slack_that_is_not_there_fails_every_alert_and_the_run_goes_on(ledger:
     assert (run.view.counts.failed_deliveries, run.view.counts.unknown_region) == (3, 1)
 
 
-def test_the_claim_is_on_record_before_the_request_leaves_and_the_answer_before_the_next_claim(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_claim_is_recorded_before_its_request(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     states: list[list[Any]] = []
 
     async def look_first(writer: Any) -> None:
@@ -113,7 +111,7 @@ def test_the_claim_is_on_record_before_the_request_leaves_and_the_answer_before_
     assert states == [[("A-1", "sending")], [("A-1", "sent"), ("A-2", "sending")]]
 
 
-def test_a_message_that_can_not_be_built_is_never_claimed(
+def test_unbuilt_message_is_never_claimed(
     slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def build(*_: Any, **__: Any) -> dict[str, Any]:
@@ -127,9 +125,7 @@ def test_a_message_that_can_not_be_built_is_never_claimed(
     assert slack.requests == []
 
 
-def test_a_429_holds_up_its_whole_channel_and_no_other(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_429_delays_only_its_channel(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", answer(429, headers={"Retry-After": "110"}), OK)
     alerts = [routed(f"{channel}-{number}", channel) for channel in ("amer", "emea") for number in range(3)]
 
@@ -141,9 +137,7 @@ def test_a_429_holds_up_its_whole_channel_and_no_other(
     assert seen(slack, "/emea") == ["emea-0", "emea-1", "emea-2"]
 
 
-def test_a_channel_goes_on_in_its_order_after_the_wait_that_slack_asked_for(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_order_is_kept_after_retry_after(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", answer(429, headers={"Retry-After": "1"}), OK)
     run = deliver(ledger, [routed(f"A-{number}") for number in range(3)], settings(slack.url, path))
     assert run.view.counts.alerts_sent == 3
@@ -151,9 +145,7 @@ def test_a_channel_goes_on_in_its_order_after_the_wait_that_slack_asked_for(
     assert slack.requests[1].at - slack.requests[0].at >= 0.95
 
 
-def test_the_next_message_waits_too_when_the_last_try_of_one_was_told_to(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_next_message_waits_after_a_last_429(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", answer(429, headers={"Retry-After": "0.6"}), OK)
     chosen = settings(slack.url, path, slack_max_attempts=1)
     run = deliver(ledger, [routed("A-1"), routed("A-2")], chosen)
@@ -161,9 +153,7 @@ def test_the_next_message_waits_too_when_the_last_try_of_one_was_told_to(
     assert slack.requests[1].at - slack.requests[0].at >= 0.55
 
 
-def test_in_single_webhook_mode_all_channels_are_one_lane(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_single_webhook_is_one_lane(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/hook", answer(429, headers={"Retry-After": "0.6"}), slowly(0.1, OK))
     chosen = settings("", path, slack_webhook_base_url=None, slack_webhook_url=f"{slack.url}/hook")
     run = deliver(ledger, [routed("A-1", "amer"), routed("A-2", "emea"), routed("A-3", "apac")], chosen)
@@ -187,7 +177,7 @@ def test_in_single_webhook_mode_all_channels_are_one_lane(
         (403, "action_prohibited"),
     ],
 )
-def test_a_channel_that_refuses_all_is_asked_once_and_its_rest_has_that_reason(
+def test_refused_channel_is_tried_once(
     slack: HostileSlack, ledger: Ledger, path: Path, status: int, word: str
 ) -> None:
     slack.script("/gone", answer(status, word))
@@ -213,9 +203,7 @@ def title(status: int) -> str:
     return {403: "Forbidden", 404: "Not Found", 410: "Gone"}[status]
 
 
-def test_a_payload_that_is_refused_fails_only_its_own_alert(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_refused_payload_fails_only_its_alert(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", answer(400, "invalid_payload"), OK)
     run = deliver(ledger, [routed("A-1"), routed("A-2"), routed("A-3")], settings(slack.url, path))
     assert run.statuses == {"A-1": "failed", "A-2": "sent", "A-3": "sent"}
@@ -249,7 +237,7 @@ def pacers(slack: HostileSlack, monkeypatch: pytest.MonkeyPatch) -> list[TimedPa
     return made
 
 
-def test_each_message_of_a_channel_waits_for_its_turn(
+def test_messages_of_a_channel_are_paced(
     slack: HostileSlack, ledger: Ledger, path: Path, pacers: list[TimedPacer]
 ) -> None:
     """The next try of one too. What a turn is worth, `tests/slack/test_retries.py` shows."""
@@ -259,7 +247,7 @@ def test_each_message_of_a_channel_waits_for_its_turn(
     assert seen(slack) == ["A-1", "A-2", "A-2", "A-3"]
 
 
-def test_a_channel_gets_no_more_than_its_rate_and_channels_share_no_rate(
+def test_each_channel_has_its_own_rate(
     slack: HostileSlack, ledger: Ledger, path: Path, pacers: list[TimedPacer]
 ) -> None:
     alerts = [routed(f"{channel}-{number}", channel) for channel in ("amer", "emea") for number in range(4)]
@@ -267,7 +255,7 @@ def test_a_channel_gets_no_more_than_its_rate_and_channels_share_no_rate(
     assert [[start for start, _ in pacer.turns] for pacer in pacers] == [[0, 0.25, 0.5, 0.75]] * 2
 
 
-def test_a_replay_sends_nothing_that_was_sent_and_again_what_failed(ledger: Ledger, path: Path) -> None:
+def test_replay_sends_only_failed_alerts(ledger: Ledger, path: Path) -> None:
     alerts = [routed("A-1"), routed("A-2", "emea"), routed("A-3", None)]
     with MockSlack() as mock:
         mock.fail("emea", 500)
@@ -283,9 +271,7 @@ def test_a_replay_sends_nothing_that_was_sent_and_again_what_failed(ledger: Ledg
     assert look(ledger, first.view.run_id) == first
 
 
-def test_the_unconfirmed_are_sent_again_only_when_asked(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_unconfirmed_is_retried_only_when_asked(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", reset, OK)
     chosen = settings(slack.url, path)
     assert deliver(ledger, [routed("A-1")], chosen).statuses == {"A-1": "unconfirmed"}
@@ -300,9 +286,7 @@ def test_the_unconfirmed_are_sent_again_only_when_asked(
     assert len(slack.requests) == 2
 
 
-def test_an_unconfirmed_one_that_is_refused_when_sent_again_stays_unconfirmed(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_refused_retry_stays_unconfirmed(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", reset, reset, answer(404, "no_service"))
     chosen = settings(slack.url, path)
     alerts = [routed("A-1"), routed("A-2")]
@@ -314,17 +298,13 @@ def test_an_unconfirmed_one_that_is_refused_when_sent_again_stays_unconfirmed(
     assert len(slack.requests) == 3
 
 
-def test_a_dry_run_sends_nothing_and_leaves_no_outcome(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_dry_run_writes_no_outcome(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     run = deliver(ledger, [routed("A-1"), routed("A-2", None)], settings(slack.url, path), dry_run=True)
     assert run.statuses == {"A-1": "would_send", "A-2": "failed"}
     assert (slack.requests, outcomes(path)) == ([], {})
 
 
-def test_a_run_over_its_limit_sends_none_and_writes_no_outcome(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_run_over_its_limit_sends_none(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     alerts = [routed("A-1"), routed("A-2"), routed("A-3", None)]
     with pytest.raises(TooManyAlerts):
         deliver(ledger, alerts, settings(slack.url, path, max_alerts_per_run=1), "run-1")
@@ -364,9 +344,7 @@ def side_by_side(*calls: Callable[[], Delivered]) -> list[Delivered]:
     return found
 
 
-def test_runs_of_one_month_side_by_side_send_each_alert_once(
-    slack: HostileSlack, path: Path, ledger: Ledger
-) -> None:
+def test_parallel_runs_send_each_alert_once(slack: HostileSlack, path: Path, ledger: Ledger) -> None:
     channels = ("amer", "emea", "apac")
     for channel in channels:
         slack.script(f"/{channel}", slowly(0.01, OK))
@@ -386,9 +364,7 @@ def test_runs_of_one_month_side_by_side_send_each_alert_once(
         other.close()
 
 
-def test_what_another_run_is_sending_right_now_is_left_to_it(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_alert_of_another_live_run_is_skipped(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     second_is_over = threading.Event()
 
     async def meanwhile(writer: Any) -> None:
@@ -412,9 +388,7 @@ def test_what_another_run_is_sending_right_now_is_left_to_it(
     assert len(slack.requests) == 1
 
 
-def test_alerts_of_a_lane_go_in_their_order_one_after_the_other(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_alerts_of_a_lane_keep_their_order(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", slowly(0.02, OK))
     deliver(ledger, [routed(f"A-{number}") for number in (3, 1, 2)], settings(slack.url, path))
     assert seen(slack) == ["A-3", "A-1", "A-2"]

@@ -77,7 +77,7 @@ def _empty() -> bytes:
 
 @contextmanager
 def new_ledger(path: Path) -> Iterator[Ledger]:
-    """Yield an empty ledger at a place; copied, for making each anew takes most of a short test."""
+    """Yield an empty ledger at a place; copied, since its creation takes most of a short test."""
     path.write_bytes(_empty())
     opened = open_at(path)
     yield opened
@@ -160,13 +160,13 @@ def stop_when(
     async def run() -> float:
         task = asyncio.create_task(send_in_a_run(ledger, alerts, chosen, "run-1"))
         await until(happens)
-        told = time.monotonic()
+        started = time.monotonic()
         for _ in range(times):
             task.cancel()
             await asyncio.sleep(0.02)
         with pytest.raises(asyncio.CancelledError):
             await task
-        return time.monotonic() - told
+        return time.monotonic() - started
 
     return asyncio.run(run())
 
@@ -194,7 +194,7 @@ def assert_adds_up(view: RunView) -> None:
 
 
 def query(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Ask the database itself, past all code of ours."""
+    """Query the database file directly."""
     connection = sqlite3.connect(path, timeout=10)
     try:
         return connection.execute(sql, parameters).fetchall()

@@ -49,9 +49,7 @@ def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[st
 
 
 @pytest.mark.parametrize("size", [2_500, 2_501])
-def test_an_id_is_kept_however_long_it_is_or_refused_with_the_reason(
-    ledger: Ledger, backend: str, size: int
-) -> None:
+def test_long_id_is_kept_or_refused(ledger: Ledger, backend: str, size: int) -> None:
     # Of no pattern, or PostgreSQL would make it shorter.
     account_id = Random(1).randbytes(size).hex()[:size]  # noqa: S311
     item = routed(account_id)

@@ -1,4 +1,4 @@
-"""A ledger that a container will forget is told of at the start."""
+"""The start warns of a ledger that is lost with its container."""
 
 from pathlib import Path
 
@@ -22,16 +22,14 @@ MOUNTS = """\
         ("/tmp/ledger.db", ("/tmp", "tmpfs"), True),  # noqa: S108
     ],
 )
-def test_only_a_mount_of_its_own_outlives_a_container(
-    path: str, mount: tuple[str, str], *, forgotten: bool
-) -> None:
+def test_only_a_mount_outlives_its_container(path: str, mount: tuple[str, str], *, forgotten: bool) -> None:
     point, kind = mount_of(Path(path), MOUNTS)
     assert (point, kind) == mount
     assert is_forgotten(contained=True, mount_point=point, file_system=kind) is forgotten
     assert not is_forgotten(contained=False, mount_point=point, file_system=kind)
 
 
-def test_a_container_is_known_by_the_marks_of_its_engine(tmp_path: Path) -> None:
+def test_engine_marks_show_a_container(tmp_path: Path) -> None:
     assert not in_container({}, tmp_path)
     assert in_container({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, tmp_path)
     (tmp_path / ".dockerenv").touch()

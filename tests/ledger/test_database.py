@@ -24,7 +24,7 @@ from tests.delivery.world import NOW, begin, execute, look, open_at, outcomes, q
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_new_ledger_is_made_with_its_folder_and_has_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
+def test_new_ledger_has_the_schema_of_the_code(tmp_path: Path) -> None:
     path = tmp_path / "some" / "folder" / "ledger.db"
     open_at(path).close()
     engine = create_engine(f"sqlite:///{path}")
@@ -36,7 +36,7 @@ def test_a_new_ledger_is_made_with_its_folder_and_has_exactly_the_tables_of_the_
     engine.dispose()
 
 
-def test_the_database_itself_refuses_a_second_outcome_of_an_alert(tmp_path: Path) -> None:
+def test_database_refuses_a_second_outcome(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     open_at(path).close()
     row = "('A-1', '2026-01-01', 'at_risk', 'sent', 0, 'run-1', '2026-01-01')"
@@ -46,7 +46,7 @@ def test_the_database_itself_refuses_a_second_outcome_of_an_alert(tmp_path: Path
         execute(path, f"INSERT INTO alert_outcomes ({columns}) VALUES {row}")  # noqa: S608
 
 
-def test_a_ledger_that_is_current_is_opened_without_a_write(tmp_path: Path) -> None:
+def test_current_ledger_is_opened_without_a_write(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     open_at(path).close()
     holder = sqlite3.connect(path, isolation_level=None)
@@ -57,7 +57,7 @@ def test_a_ledger_that_is_current_is_opened_without_a_write(tmp_path: Path) -> N
     holder.close()
 
 
-def test_every_connection_writes_ahead_and_waits_for_the_disk(tmp_path: Path) -> None:
+def test_connections_write_ahead_and_durably(tmp_path: Path) -> None:
     """`synchronous` 2 is FULL: a claim survives a power cut before its request leaves."""
     opened = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
     with opened.write() as writer, opened.read() as reader:
@@ -72,7 +72,7 @@ def test_every_connection_writes_ahead_and_waits_for_the_disk(tmp_path: Path) ->
     opened.close()
 
 
-def test_readers_see_one_state_and_wait_for_no_writer(tmp_path: Path) -> None:
+def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     opened = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
     with opened.write() as writer:
         writer.execute(insert(HEALTH_CHECKS).values(id=1, checked_at=NOW))
@@ -83,7 +83,7 @@ def test_readers_see_one_state_and_wait_for_no_writer(tmp_path: Path) -> None:
     opened.close()
 
 
-def test_what_raises_in_a_transaction_leaves_nothing_of_it(tmp_path: Path) -> None:
+def test_error_rolls_the_transaction_back(tmp_path: Path) -> None:
     opened = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
 
     def write_half() -> None:
@@ -98,7 +98,7 @@ def test_what_raises_in_a_transaction_leaves_nothing_of_it(tmp_path: Path) -> No
     opened.close()
 
 
-def test_processes_that_open_a_new_ledger_at_once_all_get_it(tmp_path: Path) -> None:
+def test_processes_create_one_ledger_together(tmp_path: Path) -> None:
     program = (
         "import sys; from core.ledger.database import Database;"
         "print('ready', flush=True); sys.stdin.readline();"
@@ -128,7 +128,7 @@ def test_processes_that_open_a_new_ledger_at_once_all_get_it(tmp_path: Path) -> 
         assert (process.returncode, errors) == (0, "")
 
 
-def test_a_new_ledger_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+def test_open_waits_for_a_ledger_in_creation(tmp_path: Path) -> None:
     """The switch to write-ahead logging is the one statement that SQLite's busy timeout does not cover."""
     path = tmp_path / "ledger.db"
     maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -139,7 +139,7 @@ def test_a_new_ledger_that_another_process_is_making_is_waited_for(tmp_path: Pat
     maker.close()
 
 
-def test_threads_that_open_a_new_ledger_at_once_get_the_same_one(tmp_path: Path) -> None:
+def test_threads_share_one_open_ledger(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     found = []
     threads = [threading.Thread(target=lambda: found.append(open_ledger(url))) for _ in range(8)]
@@ -151,9 +151,7 @@ def test_threads_that_open_a_new_ledger_at_once_get_the_same_one(tmp_path: Path)
     assert len(set(map(id, found))) == 1
 
 
-def test_a_creation_that_fails_half_way_leaves_nothing_and_can_be_retried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_creation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "ledger.db"
 
     def create_all(connection: Connection) -> None:
@@ -169,7 +167,7 @@ def test_a_creation_that_fails_half_way_leaves_nothing_and_can_be_retried(
     open_at(path).close()
 
 
-def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_foreign_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     execute(path, "CREATE TABLE runs (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO runs VALUES (1, 'x')")
     with pytest.raises(LedgerError, match="holds tables of something else; give DATABASE_URL"):
@@ -179,7 +177,7 @@ def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert query(path, "PRAGMA journal_mode") == [("delete",)]
 
 
-def test_a_ledger_put_back_from_a_copy_writes_ahead_again(tmp_path: Path) -> None:
+def test_restored_copy_writes_ahead_again(tmp_path: Path) -> None:
     """What `VACUUM INTO` copies has lost the mode."""
     open_at(tmp_path / "ledger.db").close()
     copy = tmp_path / "copy.db"
@@ -189,14 +187,14 @@ def test_a_ledger_put_back_from_a_copy_writes_ahead_again(tmp_path: Path) -> Non
     assert query(copy, "PRAGMA journal_mode") == [("wal",)]
 
 
-def test_tables_of_others_that_share_the_database_stay_as_they_are(tmp_path: Path) -> None:
+def test_foreign_tables_stay_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "shared.db"
     execute(path, "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('x')")
     open_at(path).close()
     assert query(path, "SELECT * FROM alembic_version") == [("x",)]
 
 
-def test_a_text_file_is_no_ledger_and_keeps_its_text(tmp_path: Path) -> None:
+def test_text_file_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("Buy milk.\n" * 500)
     with pytest.raises(LedgerError, match="is not a database"):
@@ -204,7 +202,7 @@ def test_a_text_file_is_no_ledger_and_keeps_its_text(tmp_path: Path) -> None:
     assert path.read_text() == "Buy milk.\n" * 500
 
 
-def test_a_torn_ledger_is_named_before_anything_is_sent(tmp_path: Path) -> None:
+def test_damaged_ledger_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     open_at(path).close()
     path.write_bytes(path.read_bytes()[:100] + b"\xff" * 8000)
@@ -212,7 +210,7 @@ def test_a_torn_ledger_is_named_before_anything_is_sent(tmp_path: Path) -> None:
         open_at(path)
 
 
-def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+def test_newer_ledger_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     open_at(path).close()
     execute(path, f"UPDATE {VERSION.name} SET version_num = '9999'")  # noqa: S608
@@ -230,13 +228,13 @@ def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         ("postgresql+nosuchdriver://user:hunter22@host/name", "nosuchdriver"),
     ],
 )
-def test_an_address_that_is_no_ledger_says_so_and_shows_no_password(url: str, says: str) -> None:
+def test_invalid_url_is_refused_without_its_password(url: str, says: str) -> None:
     with pytest.raises(LedgerError, match=says) as caught:
         Database(url)
     assert "hunter22" not in str(caught.value)
 
 
-def test_a_folder_in_place_of_the_file_or_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+def test_folder_as_ledger_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="unable to open database file"):
         open_at(tmp_path)
     (tmp_path / "file").touch()
@@ -266,7 +264,7 @@ def open_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_read_only_folder_or_ledger_is_named_before_anything_is_begun(open_folder: Path) -> None:
+def test_read_only_ledger_is_refused(open_folder: Path) -> None:
     open_folder.chmod(0o555)
     with as_somebody_else(), pytest.raises(LedgerError, match="unable to open database file"):
         open_at(open_folder / "ledger.db")
@@ -280,7 +278,7 @@ def test_a_read_only_folder_or_ledger_is_named_before_anything_is_begun(open_fol
     open_folder.chmod(0o755)
 
 
-def test_a_full_database_fails_the_plan_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+def test_full_database_rolls_the_plan_back(tmp_path: Path) -> None:
     """`max_page_count` is SQLite's own way to have a full disk."""
     path = tmp_path / "ledger.db"
     ledger = open_at(path)
@@ -295,9 +293,7 @@ def test_a_full_database_fails_the_plan_and_leaves_nothing_half_written(tmp_path
     ledger.close()
 
 
-def test_a_lock_that_is_held_too_long_is_named_to_all_who_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_lock_fails_every_waiting_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (database, sqlite):
         monkeypatch.setattr(module, "BUSY_TIMEOUT_SECONDS", 0.2)
     path = tmp_path / "ledger.db"
@@ -325,7 +321,7 @@ def test_a_lock_that_is_held_too_long_is_named_to_all_who_wait(
     ledger.close()
 
 
-def test_a_ledger_that_was_taken_away_is_made_anew_at_the_next_use(tmp_path: Path) -> None:
+def test_removed_ledger_is_created_again(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     url = f"sqlite:///{path}"
     first = open_ledger(url)
@@ -340,7 +336,7 @@ def test_a_ledger_that_was_taken_away_is_made_anew_at_the_next_use(tmp_path: Pat
     assert query(path, "SELECT count(*) FROM health_checks") == [(1,)]
 
 
-def test_no_claim_is_written_to_a_ledger_whose_place_another_has_taken(tmp_path: Path) -> None:
+def test_replaced_ledger_takes_no_claim(tmp_path: Path) -> None:
     """As when a backup is put back under a service: its old handle leads to a file without a name."""
     path, other = tmp_path / "ledger.db", tmp_path / "backup.db"
     ledger = open_at(path)
@@ -354,7 +350,7 @@ def test_no_claim_is_written_to_a_ledger_whose_place_another_has_taken(tmp_path:
     ledger.close()
 
 
-def test_twenty_threads_that_claim_the_same_alerts_win_each_once_and_meet_no_lock(tmp_path: Path) -> None:
+def test_threads_win_each_claim_once(tmp_path: Path) -> None:
     """Over two ledgers opened on one file, as two processes would."""
     path = tmp_path / "ledger.db"
     ledgers = [open_at(path), open_at(path)]

@@ -30,11 +30,11 @@ def tables(path: Path) -> set[str]:
     return {name for (name,) in query(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
-def test_the_newest_version_is_the_one_that_is_asked_for_without_alembic() -> None:
+def test_newest_revision_is_the_head() -> None:
     assert ScriptDirectory(str(MIGRATIONS)).get_current_head() == NEWEST_REVISION
 
 
-def test_the_first_version_can_be_taken_back_and_brought_again(path: Path) -> None:
+def test_first_version_can_be_downgraded(path: Path) -> None:
     open_at(path).close()
     whole = tables(path)
     migrate(path, command.downgrade, "base")

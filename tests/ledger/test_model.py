@@ -291,7 +291,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
         assert self.once_sent <= sent, "an outcome has left `sent`"
         self.once_sent = sent
         for status, run_id in found.values():
-            assert status != "sending" or statuses[run_id] == "running", "a claim that nobody looks after"
+            assert status != "sending" or statuses[run_id] == "running", "a claim of a run that is over"
 
     @invariant()
     def every_closed_run_adds_up(self) -> None:
@@ -313,7 +313,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
                 assert counts[kind] == counts["below_threshold"] + sum(expected.values())
 
 
-def test_the_ledger_does_what_the_model_does_whatever_happens_in_whatever_order(tmp_path: Path) -> None:
+def test_ledger_behaves_like_the_model(tmp_path: Path) -> None:
     template = tmp_path / "template.db"
     open_at(template).close()
     machine: Any = type("Machine", (LedgerBesideModel,), {"template": template})

@@ -8,7 +8,7 @@ from core.ledger.statements import update_run
 from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, routed
 
 
-def test_each_month_is_what_its_last_run_that_succeeded_found(ledger: Ledger) -> None:
+def test_month_is_its_last_successful_run(ledger: Ledger) -> None:
     for minute, (run_id, names, failed) in enumerate(
         [("old", ["A-1"], False), ("new", ["A-1", "A-2", "A-3"], False), ("broken", [], True)]
     ):
@@ -23,7 +23,7 @@ def test_each_month_is_what_its_last_run_that_succeeded_found(ledger: Ledger) ->
     assert [one.run_id for one in ledger.history.months(OTHER_MONTH)] == ["before"]
 
 
-def test_channels_are_counted_by_what_became_of_their_alerts(ledger: Ledger) -> None:
+def test_channels_count_alerts_by_status(ledger: Ledger) -> None:
     alerts = [routed("A-1"), routed("A-2"), routed("A-3", "emea"), routed("A-4", None)]
     begin(ledger, "run", alerts)
     ledger.claim("run", alerts[0], NOW)

@@ -27,7 +27,7 @@ from tests.postgresql import Server
 ROOT = Path(__file__).parents[2]
 
 
-def test_it_has_exactly_the_tables_of_the_code(postgresql_url: str) -> None:
+def test_it_has_the_schema_of_the_code(postgresql_url: str) -> None:
     Database(postgresql_url).close()
     engine = create_engine(postgresql_url)
     with engine.connect() as connection:
@@ -38,8 +38,8 @@ def test_it_has_exactly_the_tables_of_the_code(postgresql_url: str) -> None:
     engine.dispose()
 
 
-def test_processes_that_start_at_once_on_a_new_ledger_all_get_it(postgresql: Server) -> None:
-    """Each migrates under the write lock; whoever comes second finds the schema current."""
+def test_processes_create_one_schema_together(postgresql: Server) -> None:
+    """Each prepares the schema under the write lock; the second process finds it current."""
     urls = [postgresql.new_database() for _ in range(3)]
     program = (
         "import sys; from core.ledger.database import Database;"
@@ -69,7 +69,7 @@ def test_processes_that_start_at_once_on_a_new_ledger_all_get_it(postgresql: Ser
         assert (process.returncode, errors) == (0, "")
 
 
-def test_a_claim_is_won_once_however_many_try_at_once(postgresql_url: str) -> None:
+def test_claim_is_won_by_one_run(postgresql_url: str) -> None:
     """Each run has an engine of its own, as on hosts of their own."""
     runs = [f"run-{number}" for number in range(6)]
     ledgers = [Ledger(Database(postgresql_url)) for _ in runs]
@@ -94,7 +94,7 @@ def test_a_claim_is_won_once_however_many_try_at_once(postgresql_url: str) -> No
         ledger.close()
 
 
-def test_a_reader_sees_one_state_and_waits_for_no_writer(postgresql_url: str) -> None:
+def test_reader_does_not_wait_for_a_writer(postgresql_url: str) -> None:
     with closing(Database(postgresql_url)) as opened:
         with opened.read() as reader:
             assert reader.execute(select(HEALTH_CHECKS)).all() == []
@@ -105,9 +105,7 @@ def test_a_reader_sees_one_state_and_waits_for_no_writer(postgresql_url: str) ->
             assert reader.execute(select(HEALTH_CHECKS)).all() == [(1, NOW)]
 
 
-def test_a_writer_that_keeps_the_lock_ends_as_an_error_in_bounded_time(
-    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hung_writer_loses_the_lock(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(dialect._LOCAL, "lock_timeout", "200ms")
     with (
         closing(Database(postgresql_url)) as holder,
@@ -118,7 +116,7 @@ def test_a_writer_that_keeps_the_lock_ends_as_an_error_in_bounded_time(
         waiting.check_writable(NOW)
 
 
-def test_connections_that_a_restart_cut_are_replaced(postgresql: Server, postgresql_url: str) -> None:
+def test_cut_connections_are_replaced(postgresql: Server, postgresql_url: str) -> None:
     """What was claimed before stays claimed, and its answer is recorded."""
     with closing(Ledger(Database(postgresql_url))) as ledger:
         alert = routed("A-1")
@@ -131,9 +129,7 @@ def test_connections_that_a_restart_cut_are_replaced(postgresql: Server, postgre
         assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed"}
 
 
-def test_a_connection_cut_inside_a_transaction_leaves_nothing_of_it(
-    postgresql: Server, postgresql_url: str
-) -> None:
+def test_cut_connection_rolls_back(postgresql: Server, postgresql_url: str) -> None:
     with closing(Database(postgresql_url)) as opened:
 
         def cut() -> None:
@@ -147,7 +143,7 @@ def test_a_connection_cut_inside_a_transaction_leaves_nothing_of_it(
             assert writer.execute(select(HEALTH_CHECKS)).all() == []
 
 
-def test_a_ledger_of_a_newer_version_and_somebody_elses_tables_are_refused(postgresql: Server) -> None:
+def test_newer_or_foreign_schema_is_refused(postgresql: Server) -> None:
     newer, foreign = postgresql.new_database(), postgresql.new_database()
     Database(newer).close()
     for url, statement, word in (
@@ -183,7 +179,7 @@ def refusal(url: str) -> str:
         ("/ledger?host=/no/such/folder", "No such file or directory"),
     ],
 )
-def test_a_server_that_is_not_there_is_named_and_no_password(where: str, why: str) -> None:
+def test_missing_server_is_named_without_password(where: str, why: str) -> None:
     said = refusal(f"postgresql://someone:canary%2Fhunter2@{where}")
     assert why in said
     # The host is all of the URL's authority that is shown.
@@ -191,13 +187,13 @@ def test_a_server_that_is_not_there_is_named_and_no_password(where: str, why: st
     assert "port 1" not in said
 
 
-def test_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
+def test_silent_server_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         assert "timeout" in refusal(f"postgresql://u:canary@127.0.0.1:{port}/ledger?connect_timeout=2")
 
 
-def test_what_the_server_refuses_is_named_and_no_password(postgresql: Server, postgresql_url: str) -> None:
+def test_refusal_is_named_without_password(postgresql: Server, postgresql_url: str) -> None:
     login = postgresql.new_login(postgresql_url, "p@ss/canary")
     assert "password authentication failed" in refusal(login.format(password="wrong-canary"))
     missing = postgresql_url.replace("/test_", "/no_test_")
@@ -216,7 +212,7 @@ def test_what_the_server_refuses_is_named_and_no_password(postgresql: Server, po
         ("&connect_timeout=3&sslmode=disable", "lock_timeout", "30s"),
     ],
 )
-def test_each_form_of_url_means_the_same_and_its_own_options_win(
+def test_options_of_the_url_win(
     postgresql: Server, scheme: str, query: str, setting: str, value: str
 ) -> None:
     url = f"{scheme}://postgres@/postgres?host={postgresql.folder}{query}"
@@ -227,7 +223,7 @@ def test_each_form_of_url_means_the_same_and_its_own_options_win(
     engine.dispose()
 
 
-def test_an_answer_waits_for_a_server_that_restarts(postgresql: Server, postgresql_url: str) -> None:
+def test_answer_waits_for_a_restart(postgresql: Server, postgresql_url: str) -> None:
     with closing(Ledger(Database(postgresql_url))) as ledger:
         alerts = [routed("A-1"), routed("A-2")]
         begin(ledger, "run-1", alerts)
@@ -244,10 +240,8 @@ def test_an_answer_waits_for_a_server_that_restarts(postgresql: Server, postgres
         assert look(ledger, "run-1").statuses == {"A-1": "sent", "A-2": "unconfirmed"}
 
 
-def test_a_commit_without_an_answer_claims_nothing_that_is_then_sent(
-    postgresql: Server, postgresql_url: str
-) -> None:
-    """Whether the claim was written, nobody can know; so it is left to the next run to find out."""
+def test_unanswered_commit_sends_nothing(postgresql: Server, postgresql_url: str) -> None:
+    """The claim may have been written, so the next run decides."""
     with closing(Ledger(Database(postgresql_url))) as ledger:
         alert = routed("A-1")
         begin(ledger, "run-1", [alert])

@@ -50,7 +50,7 @@ def answered(account_id: str, status: AlertStatus) -> Delivery:
     return Delivery(key(account_id), status, "amer", attempts=1, sent_at=LATER if status == "sent" else None)
 
 
-def test_what_is_on_record_is_the_claim_and_what_was_answered_to_it(ledger: Ledger) -> None:
+def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
     begin(ledger, "run", [A3])
     ledger.claim("run", A3, NOW)
     claimed = ledger.history.outcome(MONTH, key("A-3")).model_dump()
@@ -86,7 +86,7 @@ def test_what_is_on_record_is_the_claim_and_what_was_answered_to_it(ledger: Ledg
     assert (found.error, found.sent_at, found.updated_at) == (None, NOW, LATER)
 
 
-def test_only_the_one_that_is_to_be_sent_again_is_sent_by_the_next_run(ledger: Ledger) -> None:
+def test_send_again_sends_only_that_alert(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "first", [A1, A2, A3])
     decide(ledger, "A-1", DELIVERED)
     decide(ledger, "A-2", SEND_AGAIN)
@@ -100,13 +100,13 @@ def test_only_the_one_that_is_to_be_sent_again_is_sent_by_the_next_run(ledger: L
     assert begin(ledger, "third", [A1, A2, A3]) == []
 
 
-def test_what_is_delivered_is_not_even_sent_when_all_unconfirmed_are_asked_for(ledger: Ledger) -> None:
+def test_resolved_delivered_is_never_sent_again(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "first", [A1, A3])
     decide(ledger, "A-1", DELIVERED)
     assert begin(ledger, "second", [A1, A3], retry_unconfirmed=True) == [A3]
 
 
-def test_who_decided_what_and_when_is_kept_also_after_a_later_run(ledger: Ledger) -> None:
+def test_resolution_is_kept_after_a_later_run(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "first", [A1])
     decide(ledger, "A-1", SEND_AGAIN, "ana", "not in #amer")
     leave_unconfirmed(ledger, "second", [A1])
@@ -121,7 +121,7 @@ def test_who_decided_what_and_when_is_kept_also_after_a_later_run(ledger: Ledger
     assert look(ledger, "first").statuses == {"A-1": "unconfirmed"}
 
 
-def test_alerts_of_two_types_on_one_account_are_apart(ledger: Ledger) -> None:
+def test_types_of_one_account_are_resolved_apart(ledger: Ledger) -> None:
     both = [A1, routed("A-1", alert_type="recovered")]
     leave_unconfirmed(ledger, "first", both)
     decide(ledger, "A-1", DELIVERED)
@@ -170,7 +170,7 @@ def test_only_unconfirmed_alerts_can_be_resolved(ledger: Ledger) -> None:
         ledger.resolve(Resolution(key("A-1"), OTHER_MONTH, DELIVERED, "ana", None, LATER))
 
 
-def test_a_person_who_decides_before_the_claim_wins(ledger: Ledger) -> None:
+def test_decision_before_the_claim_wins(ledger: Ledger) -> None:
     """Though the run had already planned to send it again."""
     leave_unconfirmed(ledger, "first", [A1, A2])
     assert begin(ledger, "second", [A1, A2], retry_unconfirmed=True) == [A1, A2]
@@ -180,7 +180,7 @@ def test_a_person_who_decides_before_the_claim_wins(ledger: Ledger) -> None:
     assert ledger.claim("second", A2, LATER).status is AlertStatus.SENDING
 
 
-def test_a_person_who_decides_after_the_claim_loses(ledger: Ledger) -> None:
+def test_decision_after_the_claim_loses(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "first", [A1])
     begin(ledger, "second", [A1], retry_unconfirmed=True)
     ledger.claim("second", A1, LATER)
@@ -193,9 +193,7 @@ def test_a_person_who_decides_after_the_claim_loses(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("decision", Decision)
-def test_a_person_and_a_run_at_the_same_instant_agree_on_who_was_first(
-    ledger: Ledger, decision: Decision
-) -> None:
+def test_person_and_run_never_both_win(ledger: Ledger, decision: Decision) -> None:
     alerts = [routed(f"A-{number}") for number in range(8)]
     leave_unconfirmed(ledger, "first", alerts)
     begin(ledger, "second", alerts, retry_unconfirmed=True)
@@ -234,7 +232,7 @@ LATE_ANSWERS = [
 ]
 
 
-def test_an_answer_that_comes_after_a_person_decided_never_has_it_sent_twice(ledger: Ledger) -> None:
+def test_answer_after_a_decision_is_not_sent_twice(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "frozen", [routed(f"A-{number}") for number in range(len(LATE_ANSWERS))])
     for number, (decision, answer, stays) in enumerate(LATE_ANSWERS):
         decide(ledger, f"A-{number}", decision)
@@ -242,7 +240,7 @@ def test_an_answer_that_comes_after_a_person_decided_never_has_it_sent_twice(led
         assert status(ledger, f"A-{number}") == stays, (decision, answer)
 
 
-def test_what_is_unconfirmed_is_listed_by_month_page_by_page(ledger: Ledger) -> None:
+def test_unconfirmed_are_listed_in_pages(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "first", [A1, A2, A3, routed("A,4 'x' ü")])
     decide(ledger, "A-2", DELIVERED)
     begin(ledger, "other", [A1], month=OTHER_MONTH)

@@ -1,4 +1,4 @@
-"""A run is closed whatever happens, by itself or by whoever finds it dead."""
+"""A run is always closed: by itself, or by the process that finds it dead."""
 
 import asyncio
 import logging
@@ -86,7 +86,7 @@ def test_whatever_ends_a_run_is_stored_with_it(
     assert current_run_id.get() is None
 
 
-def test_a_run_that_ends_well_has_succeeded_and_its_heartbeat_has_stopped(ledger: Ledger) -> None:
+def test_successful_run_stops_its_heartbeat(ledger: Ledger) -> None:
     with open_run(RunContext("run-1", REQUEST, Settings(), ledger, flow_run_id="flow-1")) as run:
         assert isinstance(run, RunContext)
         assert current_run_id.get() == "run-1"
@@ -96,7 +96,7 @@ def test_a_run_that_ends_well_has_succeeded_and_its_heartbeat_has_stopped(ledger
     assert not any(thread.name == "heartbeat-run-1" for thread in threading.enumerate())
 
 
-def test_a_heart_goes_on_to_beat_when_a_beat_fails(
+def test_heartbeat_goes_on_after_a_failure(
     ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.02)
@@ -114,9 +114,7 @@ def test_a_heart_goes_on_to_beat_when_a_beat_fails(
             time.sleep(0.01)
 
 
-def test_a_run_that_can_not_be_closed_fails_with_the_ledger_and_is_closed_once_it_can(
-    ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unclosed_run_is_closed_later(ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     execute(path, BREAK_RUNS)
     with (
         pytest.raises(LedgerError, match="disk on fire") as caught,
@@ -133,7 +131,7 @@ def test_a_run_that_can_not_be_closed_fails_with_the_ledger_and_is_closed_once_i
     assert (view.status, view.error.code) == ("failed", "ledger_unavailable")
 
 
-def test_what_ended_a_run_is_not_hidden_by_a_ledger_that_can_not_close_it(ledger: Ledger, path: Path) -> None:
+def test_ledger_fault_does_not_hide_the_error(ledger: Ledger, path: Path) -> None:
     execute(path, BREAK_RUNS)
     with pytest.raises(SourceNotFound):
         raise_in_a_run(ledger, SourceNotFound("nothing there"))
@@ -144,9 +142,7 @@ def test_what_ended_a_run_is_not_hidden_by_a_ledger_that_can_not_close_it(ledger
     assert view.error.code == "source_not_found"
 
 
-def test_a_run_closes_the_dead_ones_before_it_begins(
-    ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_run_first_closes_dead_runs(ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     gone = replace(this_process(), started="long ago")
     for alert in begin(ledger, "dead", [routed("A-1"), routed("A-2"), routed("A-3", None)], owner=gone)[:1]:
         ledger.claim("dead", alert, NOW)
@@ -170,10 +166,8 @@ def test_a_run_that_lives_is_left_alone(ledger: Ledger) -> None:
     assert ledger.history.run("alive").status == "running"
 
 
-def test_a_run_that_was_taken_for_dead_claims_nothing_more_but_records_the_answer_it_got(
-    ledger: Ledger, path: Path
-) -> None:
-    """As after a suspended machine wakes up: nobody would look after what it claims now."""
+def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
+    """As after a suspended machine wakes up: no one would resolve a claim of this run."""
     first, second = begin(ledger, "slow", [routed("A-1"), routed("A-2")])
     ledger.claim("slow", first, NOW)
     assert ledger.close_dead_runs(lambda *_: True, NOW) == ["slow"]
@@ -192,7 +186,7 @@ def test_a_run_that_was_taken_for_dead_claims_nothing_more_but_records_the_answe
     assert (found.view.counts.alerts_sent, found.view.counts.failed_deliveries) == (1, 1)
 
 
-def test_a_late_answer_does_not_touch_what_a_later_run_has_claimed(ledger: Ledger, path: Path) -> None:
+def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
     [alert] = begin(ledger, "slow", [routed("A-1")])
     ledger.claim("slow", alert, NOW)
     ledger.close_dead_runs(lambda *_: True, NOW)
@@ -205,7 +199,7 @@ def test_a_late_answer_does_not_touch_what_a_later_run_has_claimed(ledger: Ledge
     assert outcomes(path) == {"A-1": ("sent", None)}
 
 
-def test_a_second_try_at_a_doubtful_alert_that_fails_leaves_it_doubtful(ledger: Ledger, path: Path) -> None:
+def test_failed_retry_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
     """Else a later run would send it unasked, though the first try may have been delivered."""
     alert = routed("A-1")
     begin(ledger, "first", [alert])
@@ -225,9 +219,7 @@ def test_a_second_try_at_a_doubtful_alert_that_fails_leaves_it_doubtful(ledger: 
     assert outcomes(path) == {"A-1": ("unconfirmed", "no_service")}
 
 
-def test_a_doubtful_alert_stays_doubtful_when_the_run_that_tries_again_is_taken_for_dead(
-    ledger: Ledger, path: Path
-) -> None:
+def test_retry_of_a_dead_run_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
     alert = routed("A-1")
     begin(ledger, "first", [alert])
     ledger.claim("first", alert, NOW)
@@ -241,7 +233,7 @@ def test_a_doubtful_alert_stays_doubtful_when_the_run_that_tries_again_is_taken_
     assert look(ledger, "slow").statuses == {"A-1": "unconfirmed"}
 
 
-def test_this_process_is_alive_and_a_process_that_ended_or_was_never_there_is_not() -> None:
+def test_ended_process_is_dead() -> None:
     me = this_process()
     assert not is_dead(me, NOW, NOW)
     assert is_dead(replace(me, started="another start"), NOW, NOW)
@@ -250,7 +242,7 @@ def test_this_process_is_alive_and_a_process_that_ended_or_was_never_there_is_no
     assert not is_dead(it, NOW, NOW)
     child.kill()
     deadline = time.monotonic() + 20
-    # Also as a zombie: nobody has waited for it yet.
+    # Also as a zombie, before its parent has waited for it.
     while not is_dead(it, NOW, NOW):
         assert time.monotonic() < deadline
     child.wait()
@@ -259,7 +251,7 @@ def test_this_process_is_alive_and_a_process_that_ended_or_was_never_there_is_no
     child.stdin.close()
 
 
-def test_a_process_elsewhere_lives_as_long_as_its_heart_beats() -> None:
+def test_remote_process_lives_by_its_heartbeat() -> None:
     elsewhere = ProcessIdentity("another-host", os.getpid(), this_process().started)
     assert not is_dead(elsewhere, NOW, NOW + STALE_AFTER)
     assert is_dead(elsewhere, NOW, NOW + STALE_AFTER + timedelta(seconds=1))
@@ -268,12 +260,12 @@ def test_a_process_elsewhere_lives_as_long_as_its_heart_beats() -> None:
     assert is_dead(elsewhere, NOW + STALE_AFTER + timedelta(seconds=1), NOW)
 
 
-def test_a_process_here_is_believed_through_a_clock_that_jumps_but_not_silent_for_ever() -> None:
+def test_local_process_survives_a_clock_jump() -> None:
     assert not is_dead(this_process(), NOW, NOW + timedelta(hours=1))
     assert is_dead(this_process(), NOW, NOW + SILENT_AFTER + timedelta(seconds=1))
 
 
-def test_a_process_id_means_nothing_in_another_container_of_the_same_name() -> None:
+def test_process_id_belongs_to_its_namespace() -> None:
     host = this_process().host
     assert host.startswith(socket.gethostname())
     assert host.count("/") >= (2 if sys.platform == "linux" else 0)
@@ -296,7 +288,7 @@ def test_the_log_says_which_run_met_a_defect(ledger: Ledger, caplog: pytest.LogC
     assert seen == ["run-1"]
 
 
-def test_a_row_that_is_gone_is_a_defect_that_claims_nothing(ledger: Ledger) -> None:
+def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
     alerts = begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("A-3")])
     with ledger._database.write() as connection:
         connection.execute(delete(RUN_ALERTS).where(RUN_ALERTS.c.account_id == "A-1"))

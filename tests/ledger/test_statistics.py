@@ -14,7 +14,7 @@ def at(minute: int) -> datetime:
     return NOW + timedelta(minutes=minute)
 
 
-def test_it_is_the_last_run_the_latest_month_and_the_oldest_that_is_running_of_those_that_are_no_dry_runs(
+def test_statistics_ignore_dry_runs(
     ledger: Ledger,
 ) -> None:
     after = date(2026, 2, 1)
@@ -44,7 +44,7 @@ def test_it_is_the_last_run_the_latest_month_and_the_oldest_that_is_running_of_t
     )
 
 
-def test_outcomes_are_counted_by_what_became_of_them(ledger: Ledger) -> None:
+def test_outcomes_are_counted_by_status(ledger: Ledger) -> None:
     names = ("sent", "also sent", "unconfirmed", "failed", "also failed", "failed too", "sending")
     alerts = [
         routed(name, None if "failed" in name else "amer", "recovered" if name == "failed too" else "at_risk")
@@ -83,7 +83,7 @@ def gauges(statistics: LedgerStatistics | None) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_each_gauge_says_its_part_and_what_never_was_is_nought() -> None:
+def test_gauges_show_zero_for_never() -> None:
     runs = dict(zip(RunStatus, (1, 2, 3), strict=True))
     outcomes = {("at_risk", status): 4 + n for n, status in enumerate(OutcomeStatus)}
     instants = [datetime(1970, 1, 1, 0, 0, seconds, tzinfo=UTC) for seconds in (11, 12, 13)]

@@ -20,7 +20,7 @@ def client(url: str) -> httpx.Client:
     return httpx.Client(base_url=url, trust_env=False)
 
 
-def test_it_takes_messages_gives_them_back_by_channel_and_forgets_them() -> None:
+def test_mock_keeps_messages_by_channel() -> None:
     with MockSlack() as slack, client(slack.url) as http:
         assert http.post("/amer", json={"text": "🚩 one"}).text == "ok"
         assert http.post("/%23emea", json={"blocks": [{"type": "divider"}]}).text == "ok"
@@ -70,7 +70,7 @@ def test_a_channel_fails_as_often_as_it_is_told_to() -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_the_program_prints_its_address_shows_messages_and_stops_without_a_traceback(
+def test_program_stops_without_a_traceback(
     signum: signal.Signals,
 ) -> None:
     command = [sys.executable, PROGRAM, "--port", "0", "--fail", "emea=500:1"]

@@ -40,13 +40,13 @@ def test_a_message_that_is_delivered_is_posted_once() -> None:
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNCONFIRMED, Verdict.REFUSED, Verdict.CHANNEL_REFUSED])
-def test_only_what_was_surely_not_delivered_and_may_be_is_tried_again(verdict: Verdict) -> None:
+def test_only_confirmed_failures_are_retried(verdict: Verdict) -> None:
     final = Answer(verdict, "why", "because")
     assert deliver(final, DELIVERED) == (final, 1, [])
     assert deliver(BUSY, final, DELIVERED)[:2] == (final, 2)
 
 
-def test_the_tries_end_with_the_last_answer_and_no_wait_after_it() -> None:
+def test_last_try_has_no_wait_after_it() -> None:
     answer, attempts, waits = deliver(*[BUSY] * 9, slack_max_attempts=3)
     assert (answer, attempts, len(waits)) == (BUSY, 3, 2)
 
@@ -55,7 +55,7 @@ def test_one_attempt_means_no_retry() -> None:
     assert deliver(BUSY, DELIVERED, slack_max_attempts=1) == (BUSY, 1, [])
 
 
-def test_waits_double_with_jitter_up_to_thirty_seconds() -> None:
+def test_waits_double_up_to_thirty_seconds() -> None:
     _, _, waits = deliver(*[BUSY] * 9, slack_max_attempts=9, slack_backoff_seconds=0.5)
     nominal = [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert len(waits) == len(nominal)
@@ -63,20 +63,20 @@ def test_waits_double_with_jitter_up_to_thirty_seconds() -> None:
         assert least <= wait <= min(least + 0.5, BACKOFF_MAX_SECONDS)
 
 
-def test_retry_after_is_waited_out_exactly_and_the_backoff_goes_on_after_it() -> None:
+def test_retry_after_is_waited_out_exactly() -> None:
     answer, attempts, waits = deliver(limited(90), limited(7), BUSY, DELIVERED)
     assert (answer, attempts) == (DELIVERED, 4)
     assert waits[:2] == [90, 7]
     assert waits[2] >= 2
 
 
-def test_a_retry_after_beyond_the_limit_ends_the_message_at_once() -> None:
+def test_long_retry_after_ends_the_message() -> None:
     answer, attempts, waits = deliver(limited(86_400), DELIVERED, slack_retry_after_max_seconds=120)
     assert (answer.verdict, answer.reason, attempts, waits) == (Verdict.RETRY, "rate_limited", 1, [])
     assert answer.error == "Slack answered 429; asked to wait 86400 s, more than 120 s"
 
 
-def test_a_retry_after_of_just_the_limit_is_waited_out() -> None:
+def test_retry_after_of_the_limit_is_waited_out() -> None:
     assert deliver(limited(120), DELIVERED, slack_retry_after_max_seconds=120) == (DELIVERED, 2, [120])
 
 
@@ -108,7 +108,7 @@ def starts(rate: float, count: int, clock: Clock, pacer: Pacer) -> list[float]:
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(1, [0, 1, 2]), (4, [0, 0.25, 0.5]), (0, [0, 0, 0])])
-def test_a_lane_starts_evenly_spaced_and_at_once_when_it_was_idle(rate: float, expected: list[float]) -> None:
+def test_idle_lane_starts_at_once(rate: float, expected: list[float]) -> None:
     clock = Clock()
     assert starts(rate, 3, clock, Pacer(rate, sleep=clock.sleep, clock=clock)) == expected
 
@@ -121,7 +121,7 @@ def test_a_pause_is_no_credit_for_a_burst() -> None:
     assert starts(1, 2, clock, pacer) == [60, 61]
 
 
-def test_a_lane_that_is_held_lets_no_one_start_whatever_its_rate() -> None:
+def test_held_lane_starts_nothing() -> None:
     clock = Clock()
     pacer = Pacer(0, sleep=clock.sleep, clock=clock)
     pacer.hold(30)

@@ -120,7 +120,7 @@ def test_what_slack_answered_is_said_in_a_line(
         (b'{"ok": false, "error": "no_service"}', {}, CHANNEL_REFUSED),
     ],
 )
-def test_a_success_that_broke_off_counts_unless_its_rest_could_have_said_no(
+def test_incomplete_json_success_is_unconfirmed(
     body: bytes, headers: dict[str, str], verdict: Verdict
 ) -> None:
     assert judge(200, headers, body, body_complete=False, now=NOW).verdict is verdict
@@ -155,7 +155,7 @@ def test_a_success_that_broke_off_counts_unless_its_rest_could_have_said_no(
         ({"Retry-After": "Thu, 01 Jan 2026 12:00:20 GMT", "Date": "yesterday"}, 20),
     ],
 )
-def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(
+def test_retry_after_is_seconds_or_a_date(
     status: int, headers: dict[str, str], seconds: float | None
 ) -> None:
     # As bytes, for httpx wants ASCII of str headers and servers are not bound to that.
@@ -174,7 +174,7 @@ def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock(
         (RuntimeError("anything"), "anything"),
     ],
 )
-def test_what_fails_before_the_request_leaves_is_tried_again(error: Exception, said: str) -> None:
+def test_failure_before_the_request_is_retried(error: Exception, said: str) -> None:
     answer = judge_failure(error, request_started=False)
     assert (answer.verdict, answer.reason) == (RETRY, "connection_failed")
     assert answer.error == f"No connection to Slack: {said}"
@@ -192,7 +192,7 @@ def test_what_fails_before_the_request_leaves_is_tried_again(error: Exception, s
         (ValueError("anything"), "unexpected error"),
     ],
 )
-def test_what_fails_after_the_request_left_may_have_been_delivered(error: Exception, said: str) -> None:
+def test_failure_after_the_request_is_unconfirmed(error: Exception, said: str) -> None:
     answer = judge_failure(error, request_started=True)
     assert (answer.verdict, answer.reason) == (UNCONFIRMED, "no_answer")
     assert answer.error == f"No answer from Slack after the request had gone out ({said})"
@@ -207,7 +207,7 @@ def test_what_fails_after_the_request_left_may_have_been_delivered(error: Except
         UnicodeError("label too long"),
     ],
 )
-def test_an_address_that_can_not_be_used_is_refused_and_not_shown(error: Exception) -> None:
+def test_invalid_webhook_is_refused_and_not_shown(error: Exception) -> None:
     answer = judge_failure(error, request_started=False)
     assert (answer.verdict, answer.reason) == (REFUSED, "invalid_url")
     assert answer.error is not None
@@ -222,7 +222,7 @@ def test_an_address_that_can_not_be_used_is_refused_and_not_shown(error: Excepti
         if isinstance(kind, type) and issubclass(kind, httpx.RequestError)
     ],
 )
-def test_each_error_that_httpx_has_is_judged_by_whether_the_request_had_begun(
+def test_httpx_errors_are_judged_by_the_request(
     kind: type[httpx.RequestError],
 ) -> None:
     assert judge_failure(kind("x"), request_started=True).verdict is UNCONFIRMED
@@ -247,7 +247,7 @@ def test_a_word_that_holds_a_secret_is_not_repeated(monkeypatch: pytest.MonkeyPa
     assert (answer.reason, answer.error) == ("slack_refused", "Slack answered 400 Bad Request")
 
 
-def test_the_body_of_a_refusal_is_never_repeated_beyond_slacks_own_word() -> None:
+def test_only_slacks_word_is_shown() -> None:
     page = b"<p>The requested URL /services/T1/B2/s3cret was not found</p>"
     answer = judge(404, {}, page, body_complete=True, now=NOW)
     assert answer.error == "Slack answered 404 Not Found"

@@ -137,9 +137,7 @@ def test_without_a_webhook_there_is_no_slack() -> None:
         ),
     ],
 )
-def test_each_answer_of_a_bad_day_has_its_verdict_within_the_timeout(
-    reply: Any, verdict: Verdict, reason: str | None
-) -> None:
+def test_hostile_answers_end_within_the_timeout(reply: Any, verdict: Verdict, reason: str | None) -> None:
     with HostileSlack() as slack:
         slack.script("/amer", reply)
         began = time.monotonic()
@@ -171,7 +169,7 @@ async def stay(writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize("reply", [stay, FLOOD, silence])
-def test_no_connection_outlives_its_try_and_none_is_made_after_the_end(reply: Reply) -> None:
+def test_no_connection_outlives_its_try(reply: Reply) -> None:
     async def run(url: str) -> Answer:
         async with SlackWebhooks(settings(slack_webhook_base_url=url)) as slack:
             await slack.post("amer", MESSAGE)
@@ -190,7 +188,7 @@ def test_an_answer_in_time_is_waited_for() -> None:
         assert post(slack.url).verdict is Verdict.DELIVERED
 
 
-def test_httpxs_own_five_seconds_cut_no_longer_timeout_short() -> None:
+def test_httpx_does_not_shorten_the_timeout() -> None:
     with HostileSlack() as slack:
         slack.script("/amer", slowly(5.2, answer(200, "ok")))
         assert post(slack.url, slack_timeout_seconds=30).verdict is Verdict.DELIVERED
@@ -211,9 +209,7 @@ def test_a_connection_that_is_never_made_may_be_tried_again(host: str) -> None:
 
 
 @pytest.mark.parametrize("reply", [answer(200), answer(407), reset, silence])
-def test_what_fails_on_the_way_through_a_proxy_is_no_connection(
-    reply: Reply, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxy_failure_is_no_connection(reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
     with HostileSlack() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         proxy.script("slack.invalid:443", reply)
@@ -223,13 +219,13 @@ def test_what_fails_on_the_way_through_a_proxy_is_no_connection(
 
 
 @pytest.mark.parametrize("greeting", [silence, raw(b"not TLS at all\r\n"), reset])
-def test_tls_that_fails_or_takes_for_ever_is_no_connection(greeting: Any) -> None:
+def test_tls_failure_is_no_connection(greeting: Any) -> None:
     with HostileSlack(greeting) as slack:
         found = post(slack.url.replace("http:", "https:"))
     assert (found.verdict, found.reason) == (Verdict.RETRY, "connection_failed")
 
 
-def test_a_reset_as_the_request_leaves_is_unconfirmed_for_no_one_can_know_what_was_read() -> None:
+def test_reset_during_the_request_is_unconfirmed() -> None:
     with HostileSlack(reset) as slack:
         found = post(slack.url)
     assert found.verdict in {Verdict.UNCONFIRMED, Verdict.RETRY}
@@ -250,7 +246,7 @@ def test_a_post_can_be_cancelled() -> None:
         asyncio.run(run(slack.url))
 
 
-def test_the_webhook_is_never_shown_in_an_error_or_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_webhook_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
     async def run(url: str) -> list[Answer]:
         async with SlackWebhooks(settings(slack_webhook_url=f"{url}/services/{SECRET}")) as slack:
             return [await slack.post("amer", MESSAGE) for _ in range(5)]

@@ -1,4 +1,4 @@
-"""Mail servers for tests: a real one that answers as it is told, and a socket that follows no protocol."""
+"""Mail servers for tests: a real one with set answers, and a socket that follows no protocol."""
 
 import socket
 import ssl
@@ -25,7 +25,7 @@ ADDRESS = "support@quadsci.ai"
 
 
 class Mailbox:
-    """A handler of aiosmtpd that keeps what it gets, and answers each step as it is told."""
+    """A handler of aiosmtpd that keeps each mail, and gives set answers."""
 
     def __init__(self, answer: str = "250 OK", **answers: str) -> None:
         """Answer to a mail with `answer`, and to other commands with `answers`: `RCPT="550 no such user"`."""
@@ -117,7 +117,7 @@ def smtp_settings(port: int, **values: Any) -> Settings:
 
 
 def self_signed(folder: Path, address: str = "127.0.0.1") -> tuple[ssl.SSLContext, Path]:
-    """Make a certificate for an address that nobody has signed; return a server's context and the file."""
+    """Return a server's context and the file of its new, untrusted certificate for an address."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a mail server")])
     now = datetime.now(UTC)

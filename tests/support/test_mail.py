@@ -84,7 +84,7 @@ def test_a_mail_refused_after_its_data_has_failed() -> None:
     assert "mailbox full" in result.error
 
 
-def test_a_mail_server_that_is_not_there_is_a_failed_notification() -> None:
+def test_missing_mail_server_fails() -> None:
     result = notify(MESSAGE, smtp_settings(free_port()))
     assert result.status is NotificationStatus.FAILED
     assert result.error is not None
@@ -95,7 +95,7 @@ def test_a_mail_server_that_is_not_there_is_a_failed_notification() -> None:
     )
 
 
-def test_a_mail_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_mail_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mail, "IDLE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         began = time.monotonic()
@@ -104,7 +104,7 @@ def test_a_mail_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyP
     assert time.monotonic() - began < 2
 
 
-def test_tls_that_is_required_and_not_offered_sends_nothing() -> None:
+def test_missing_required_tls_sends_nothing() -> None:
     mailbox = Mailbox()
     with mail_server(mailbox) as settings, pytest.raises(MailError, match="offers no TLS"):
         send_mail(settings.model_copy(update={"smtp_starttls": True}), MESSAGE)
@@ -112,7 +112,7 @@ def test_tls_that_is_required_and_not_offered_sends_nothing() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-def test_a_password_is_not_sent_without_tls_unless_that_is_wanted() -> None:
+def test_password_needs_tls_by_default() -> None:
     logins: list[bytes] = []
 
     def authenticate(server: Any, session: Any, envelope: Any, mechanism: Any, data: Any) -> AuthResult:
@@ -169,7 +169,7 @@ def test_domains_of_addresses_are_sent_in_ascii() -> None:
 
 
 @pytest.mark.parametrize("name", ["support_email", "smtp_from"])
-def test_an_address_that_needs_smtputf8_is_named_when_the_server_lacks_it(name: str) -> None:
+def test_missing_smtputf8_is_named(name: str) -> None:
     mailbox = Mailbox()
     with (
         mail_server(mailbox, enable_SMTPUTF8=False) as server,
@@ -181,7 +181,7 @@ def test_an_address_that_needs_smtputf8_is_named_when_the_server_lacks_it(name: 
 
 
 @pytest.mark.parametrize("name", ["support_email", "smtp_from"])
-def test_an_address_outside_of_ascii_is_used_with_smtputf8(name: str) -> None:
+def test_smtputf8_carries_any_address(name: str) -> None:
     mailbox = Mailbox()
     with mail_server(mailbox, enable_SMTPUTF8=True) as server:
         send_mail(server.model_copy(update={name: "zo\u00eb@example.com"}), MESSAGE)
@@ -193,9 +193,7 @@ def test_an_address_outside_of_ascii_is_used_with_smtputf8(name: str) -> None:
 @pytest.mark.parametrize(
     ("username", "password"), [("me", "right-\u00df-pass"), ("m\u00eb", "right-pass"), ("me", "\udcff-pass")]
 )
-def test_a_login_outside_of_ascii_fails_without_showing_any_of_it(
-    mechanism: str, username: str, password: str
-) -> None:
+def test_non_ascii_login_is_not_shown(mechanism: str, username: str, password: str) -> None:
     def talk(connection: socket.socket, _over: threading.Event) -> None:
         connection.sendall(b"220 hello\r\n")
         connection.recv(1000)
@@ -213,7 +211,7 @@ def test_a_login_outside_of_ascii_fails_without_showing_any_of_it(
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-def test_a_login_that_goes_wrong_shows_nothing_that_the_server_said() -> None:
+def test_failed_login_hides_the_servers_words() -> None:
     """The server may repeat the password, in a form that no mask recognizes."""
 
     def talk(connection: socket.socket, _over: threading.Event) -> None:
@@ -255,9 +253,7 @@ def test_a_server_without_login_is_named_as_such() -> None:
         ({"answer": "what?"}, "-1"),
     ],
 )
-def test_an_answer_that_says_no_is_a_failed_notification_with_its_words(
-    answers: dict[str, str], says: str
-) -> None:
+def test_refusal_is_shown_with_its_words(answers: dict[str, str], says: str) -> None:
     with mail_server(Mailbox(**answers)) as settings:
         fails(settings, says)
 
@@ -281,7 +277,7 @@ def test_what_the_server_says_is_cut_and_shows_no_secret() -> None:
 
 
 @pytest.mark.parametrize("farewell", ["421 in a hurry", "500 what?", "nonsense"])
-def test_a_mail_that_was_taken_is_sent_whatever_the_server_says_afterwards(farewell: str) -> None:
+def test_accepted_mail_is_sent(farewell: str) -> None:
     """Otherwise support would get it twice."""
     mailbox = Mailbox(QUIT=farewell)
     with mail_server(mailbox) as settings:
@@ -310,7 +306,7 @@ class Silent(Mailbox):
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("hangs_up", [False, True])
-def test_a_mail_without_an_answer_has_failed_though_it_may_have_come(*, hangs_up: bool) -> None:
+def test_unanswered_mail_has_failed(*, hangs_up: bool) -> None:
     """It is sent again: a mail twice is better than none."""
     mailbox = Silent(hangs_up=hangs_up)
     with mail_server(mailbox) as settings:
@@ -335,7 +331,7 @@ def trickle(connection: socket.socket, over: threading.Event, text: bytes) -> No
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("before", [b"", b"220 hello\r\n"], ids=["greeting", "ehlo"])
-def test_an_answer_that_trickles_is_given_up_when_the_mail_has_taken_too_long(before: bytes) -> None:
+def test_slow_answer_is_given_up(before: bytes) -> None:
     def talk(connection: socket.socket, over: threading.Event) -> None:
         connection.sendall(before)
         trickle(connection, over, b"220-still here\r\n" if not before else b"250-x\r\n")
@@ -345,7 +341,7 @@ def test_an_answer_that_trickles_is_given_up_when_the_mail_has_taken_too_long(be
 
 
 @pytest.mark.usefixtures("impatient")
-def test_tls_that_is_promised_and_never_comes_is_given_up() -> None:
+def test_hung_tls_is_given_up() -> None:
     def talk(connection: socket.socket, over: threading.Event) -> None:
         connection.sendall(b"220 hello\r\n")
         connection.recv(1000)
@@ -359,7 +355,7 @@ def test_tls_that_is_promised_and_never_comes_is_given_up() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_look_up_that_hangs_is_given_up_and_its_mail_is_not_sent_later(
+def test_hung_look_up_sends_no_mail_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing can interrupt a name server's silence; the mail must not go out when it ends."""
@@ -398,11 +394,11 @@ def test_a_server_that_does_not_read_is_given_up() -> None:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    """Return a server's TLS and its certificate, which nobody trusts yet."""
+    """Return a server's TLS and its certificate, which is not trusted yet."""
     return self_signed(tmp_path)
 
 
-def test_a_certificate_that_is_trusted_encrypts_the_login_and_the_mail(
+def test_trusted_certificate_encrypts_the_session(
     tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`SSL_CERT_FILE` is how a company's own authority is trusted."""
@@ -417,9 +413,7 @@ def test_a_certificate_that_is_trusted_encrypts_the_login_and_the_mail(
 
 
 @pytest.mark.parametrize("wanted", [None, True])
-def test_a_certificate_that_nobody_signed_gets_neither_mail_nor_password(
-    tls: tuple[ssl.SSLContext, Path], *, wanted: bool | None
-) -> None:
+def test_untrusted_certificate_gets_nothing(tls: tuple[ssl.SSLContext, Path], *, wanted: bool | None) -> None:
     """Also when TLS is only taken because it is offered: there is no going on in the clear."""
     mailbox, logins = Mailbox(), Logins()
     with mail_server(mailbox, tls_context=tls[0], authenticator=logins, auth_require_tls=True) as server:
@@ -436,7 +430,7 @@ def test_a_certificate_of_another_host_gets_nothing(tmp_path: Path, monkeypatch:
     assert mailbox.mails == []
 
 
-def test_tls_that_the_server_takes_back_is_not_done_without() -> None:
+def test_withdrawn_tls_sends_nothing() -> None:
     said = b""
 
     def talk(connection: socket.socket, _over: threading.Event) -> None:

@@ -129,9 +129,7 @@ def test_without_a_mail_server_it_is_logged_once(ledger: Ledger, caplog: pytest.
     assert caplog.text.count("To support@quadsci.ai") == 1
 
 
-def test_what_was_only_logged_is_mailed_once_there_is_a_mail_server_and_never_logged_after_that(
-    ledger: Ledger, smtp: Settings, mailbox: Mailbox
-) -> None:
+def test_logged_list_is_mailed_once_possible(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
     assert run(ledger, LOGGED, NO_CHANNEL).support_notification == "logged"
     assert run(ledger, smtp, NO_CHANNEL).support_notification == "sent"
     assert run(ledger, smtp, NO_CHANNEL).support_notification is None
@@ -209,9 +207,7 @@ def test_another_unknown_region_is_news(ledger: Ledger, smtp: Settings, mailbox:
     assert '"LATAM"' in mailbox.bodies[2]
 
 
-def test_a_region_that_moves_within_its_channel_and_another_wording_of_the_error_are_no_news(
-    ledger: Ledger, smtp: Settings, mailbox: Mailbox
-) -> None:
+def test_new_error_wording_is_no_news(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
     run(ledger, smtp, routed("A-2"), answers={"A-2": BUSY})
     moved = replace(routed("A-2"), alert=replace(routed("A-2").alert, account_region="US", arr=1))
     answers = {"A-2": replace(BUSY, error="Slack answered 503", attempts=1)}
@@ -248,7 +244,7 @@ def test_each_unconfirmed_try_is_news(ledger: Ledger, smtp: Settings, mailbox: M
 
 
 @pytest.mark.parametrize("answers", [{"RCPT": "450 later"}, {"answer": "451 later"}, {"answer": "554 spam"}])
-def test_a_mail_that_failed_is_made_up_for_by_the_next_run(
+def test_failed_mail_is_sent_by_the_next_run(
     ledger: Ledger, smtp: Settings, mailbox: Mailbox, answers: dict[str, str]
 ) -> None:
     alerts = (NO_CHANNEL, routed("A-2"))
@@ -266,9 +262,7 @@ def test_a_mail_that_failed_is_made_up_for_by_the_next_run(
     assert run(ledger, smtp, *alerts).support_notification is None
 
 
-def test_a_mail_that_failed_is_made_up_for_by_a_run_without_news(
-    ledger: Ledger, smtp: Settings, mailbox: Mailbox
-) -> None:
+def test_failed_mail_is_sent_by_a_run_without_news(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
     run(ledger, smtp, NO_CHANNEL)
     alerts = (NO_CHANNEL, routed("A-2", None))
     assert run(ledger, smtp_settings(free_port()), *alerts).support_notification == "failed"
@@ -276,9 +270,7 @@ def test_a_mail_that_failed_is_made_up_for_by_a_run_without_news(
     assert listed(mailbox) == [["A-1"], ["A-1", "A-2"]]
 
 
-def test_what_a_dead_run_left_open_is_listed_by_the_next(
-    ledger: Ledger, smtp: Settings, mailbox: Mailbox
-) -> None:
+def test_open_alerts_of_a_dead_run_are_listed(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
     gone = replace(this_process(), started="long ago")
     alerts = (NO_CHANNEL, routed("A-2"))
     [claimed] = begin(ledger, "dead", alerts, owner=gone)
@@ -288,9 +280,7 @@ def test_what_a_dead_run_left_open_is_listed_by_the_next(
     assert "process_died" in mailbox.bodies[0]
 
 
-def test_a_mail_that_was_taken_and_could_not_be_recorded_comes_again(
-    ledger: Ledger, smtp: Settings, mailbox: Mailbox, path: Path
-) -> None:
+def test_unrecorded_mail_is_sent_again(ledger: Ledger, smtp: Settings, mailbox: Mailbox, path: Path) -> None:
     """The side to err on: it could as well have been lost."""
     execute(
         path,
@@ -338,7 +328,7 @@ def test_of_runs_side_by_side_one_notifies(ledger: Ledger, answers: tuple[str, .
     assert notified == sorted(["sent", *["failed"] * len(answers), *["None"] * (3 - len(answers))])
 
 
-def test_a_run_waits_no_longer_for_the_mail_of_another_than_a_mail_may_take(
+def test_wait_for_another_mail_is_bounded(
     ledger: Ledger, smtp: Settings, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "TOTAL_SECONDS", 0.2)
@@ -402,7 +392,7 @@ def start(path: Path, settings: Settings, *accounts: str) -> "subprocess.Popen[s
 
 
 @pytest.mark.parametrize("taken", [False, True], ids=["before the answer", "after it, before the record"])
-def test_a_run_that_is_killed_in_the_mail_loses_nothing(
+def test_run_killed_in_the_mail_loses_nothing(
     path: Path, smtp: Settings, mailbox: Mailbox, *, taken: bool
 ) -> None:
     open_at(path).close()
