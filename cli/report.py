@@ -25,10 +25,10 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     _print_channels(history.channels(run.run_id), console)
     _print_open(history.alerts(run.run_id, None, None, None).alerts, console)
     counts = run.counts
-    recovered = f"{counts.recovered:,} recovered, " if counts.recovered else ""
+    found = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in run.found_by_type.items())
     console.print(
         f"\n{counts.rows_scanned:,} rows read, {counts.duplicates_found:,} duplicates;"
-        f" {counts.at_risk:,} at risk, {recovered}{counts.below_threshold:,} below the ARR threshold.",
+        f" {found}, {counts.below_threshold:,} below the ARR threshold.",
         highlight=False,
     )
     if run.support_notification:

@@ -23,7 +23,7 @@ SHOWN_OF_A_REASON = 10
 TABLE_ROWS = 5000
 """How many alerts the table shows; the ledger has them all."""
 TABLE_COLUMNS = (
-    *("account_name", "account_id", "account_region", "duration_months", "risk_start_month"),
+    *("account_name", "account_id", "alert_type", "account_region", "duration_months", "risk_start_month"),
     *("arr", "channel", "status", "reason"),
 )
 

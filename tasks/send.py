@@ -80,7 +80,7 @@ class Lane:
             return None
         answer, attempts = await self._post(routed.channel or "", message)
         delivery = delivery_of(routed, answer, attempts, utc_now())
-        name = one_line(delivery.key.account_id)
+        name = one_line(f"{delivery.key.alert_type} alert of {delivery.key.account_id}")
         try:
             delivery = await asyncio.to_thread(ledger.record_answer, run_id, delivery, utc_now())
         except LedgerError:

@@ -219,6 +219,16 @@ def test_a_value_in_quotes_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("value", "unknown"), [('["at_risk", "at-risk"]', "at-risk"), ('["At Risk"]', "At Risk"), ('[""]', "")]
+)
+def test_unknown_alert_type_is_named(monkeypatch: pytest.MonkeyPatch, value: str, unknown: str) -> None:
+    monkeypatch.setenv("ALERT_TYPES", value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value) == f"ALERT_TYPES: {unknown!r} is not an alert type; use at_risk, recovered"
+
+
 @pytest.mark.parametrize("mode", ["SLACK_WEBHOOK_BASE_URL", "SLACK_WEBHOOK_URL"])
 def test_a_channel_may_be_written_with_its_number_sign(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     monkeypatch.setenv(mode, "https://slack.example/x")

@@ -15,7 +15,6 @@ SHOWN = 200
 """So many alerts of each kind are on the page; the API has them all."""
 
 COUNTS = (
-    ("recovered", "recovered", "no longer at risk"),
     ("alerts_sent", "sent", "by this run"),
     ("would_send", "would be sent", "this was a dry run"),
     ("skipped_replay", "sent before", "by an earlier run, or being sent by another"),
@@ -91,8 +90,12 @@ def runs_page(  # noqa: PLR0913  # what can be asked of the list
 
 def _counts(run: RunView) -> list[tuple[int, str, str]]:
     numbers = run.counts.model_dump()
+    found = [
+        (number, name.replace("_", " "), f"of {run.counts.rows_scanned:,} rows read")
+        for name, number in run.found_by_type.items()
+    ]
     doubtful = f"{numbers['unconfirmed']:,} of them unconfirmed" if numbers["unconfirmed"] else ""
-    return [
+    return found + [
         (numbers[name], what, doubtful if doubtful and name == "failed_deliveries" else hint)
         for name, what, hint in COUNTS
         if numbers[name] or name in {"alerts_sent", "failed_deliveries"}

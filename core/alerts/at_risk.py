@@ -9,9 +9,9 @@ class AtRisk(AlertRule):
     """Accounts whose winning row in the month is At Risk."""
 
     type = "at_risk"
-    anchor = 0
-    look_back = 0
+    headline = "🚩 At Risk: {name} ({id})"
+    streak = "At Risk for: {months} (since {start})"
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
-        """See `AlertRule`."""
+        """Return the rows that are At Risk."""
         return winners["at_risk"]

@@ -12,7 +12,10 @@ class Recovered(AlertRule):
     type = "recovered"
     anchor = -1
     look_back = 1
+    headline = "✅ Recovered: {name} ({id})"
+    streak = "Was At Risk for: {months} ({start} to {end})"
+    streak_cue = False
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
-        """See `AlertRule`."""
+        """Return the rows that are not At Risk, of accounts that were in the month before."""
         return pc.and_(pc.invert(winners["at_risk"]), pc.greater(winners["months_before"], 0))

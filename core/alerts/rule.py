@@ -1,4 +1,4 @@
-"""What an alert type says of itself: which accounts it finds, and what it must know for that."""
+"""What an alert type is: which accounts it finds, what it must know for that, and its words."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -7,20 +7,25 @@ import pyarrow as pa
 
 
 class AlertRule(ABC):
-    """One alert type.
-
-    `type` is its name in `ALERT_TYPES`, in the ledger and in the API. Its streaks end at the target month
-    (`anchor` 0) or at the month before (`anchor` -1). `look_back` is how many months before the month `find`
-    must know, also of accounts below the threshold. Its words are in `core.slack.message`.
-    """
+    """One alert type."""
 
     type: ClassVar[str]
-    anchor: ClassVar[Literal[0, -1]]
-    look_back: ClassVar[int]
+    """The name of the type in `ALERT_TYPES`, in the ledger and in the API, and of its count in a run."""
+    anchor: ClassVar[Literal[0, -1]] = 0
+    """Where a streak ends: at the target month (0) or at the month before (-1)."""
+    look_back: ClassVar[int] = 0
+    """How many months before the target month `find` must know, also of accounts below the threshold."""
+
+    headline: ClassVar[str]
+    """The first line of a message, with {name} and {id}."""
+    streak: ClassVar[str]
+    """The line of a message about the streak, with {months}, {start} and {end}."""
+    streak_cue: ClassVar[bool] = True
+    """Whether a cue before that line shows how long the streak is."""
 
     @abstractmethod
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
-        """Say which of the month's winning rows this type finds (bool, never null), whatever their ARR.
+        """Return which of the month's winning rows this type finds (bool, never null), whatever their ARR.
 
         `winners` has a row for each candidate with a row in the month: `at_risk` (bool) and `months_before`
         (int32), how many months it was at risk without a gap up to the month before.

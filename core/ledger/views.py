@@ -93,6 +93,12 @@ class RunSummary(BaseModel):
     warnings: list[RunWarning]
     error: ErrorView | None
 
+    @property
+    def found_by_type(self) -> dict[str, int]:
+        """Return how many accounts each enabled alert type found; before any rule ran, 0 of the default."""
+        found = {name: counts.model_dump()[name] for name, counts in self.counts_by_type.items()}
+        return found or {DEFAULT_ALERT_TYPE: 0}
+
 
 class RunView(RunSummary):
     """A run with samples of its alerts and errors."""

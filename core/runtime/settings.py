@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
-from core.domain import SettingsError, SlackNotConfigured
+from core.alerts import RULES
+from core.domain import DEFAULT_ALERT_TYPE, SettingsError, SlackNotConfigured
 from core.runtime.environment import check_certificate_files, check_stores, clean_variables, prepare_proxies
 from core.runtime.redaction import protect
 from core.runtime.urls import check_database_url, check_http_url, passwords_in
@@ -72,6 +73,12 @@ def _smtp_host(value: str) -> str:
 def _member_id(value: str) -> str:
     if not re.fullmatch(r"[UW][A-Z0-9]{2,20}", value):
         raise ValueError("must be a Slack member ID such as U012AB3CD (in Slack: profile, Copy member ID)")
+    return value
+
+
+def _alert_type(value: str) -> str:
+    if value not in RULES:
+        raise ValueError(f"{value[:40]!r} is not an alert type; use {', '.join(RULES)}")
     return value
 
 
@@ -153,9 +160,6 @@ class ConfigFileSource(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if name not in self.current_state}
 
 
-AlertTypeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")]
-
-
 class Settings(BaseSettings):
     """The settings of one process, from the environment and then `CONFIG_FILE`."""
 
@@ -204,8 +208,9 @@ class Settings(BaseSettings):
     arr_threshold: WholeNumber = Field(
         default=10_000, ge=0, description="Alert when `arr` is at least this; an unknown ARR always alerts."
     )
-    alert_types: Annotated[list[AlertTypeName], Field(min_length=1)] = Field(
-        default=["at_risk"], description="JSON list of the alert types to run: `at_risk`, `recovered`."
+    alert_types: Annotated[list[Annotated[str, AfterValidator(_alert_type)]], Field(min_length=1)] = Field(
+        default=[DEFAULT_ALERT_TYPE],
+        description=f"JSON list of the alert types to run: {', '.join(f'`{name}`' for name in RULES)}.",
     )
     max_alerts_per_run: WholeNumber = Field(
         default=5000, ge=0, description="A run that would send more sends none and fails; 0 = no limit."

@@ -1,14 +1,12 @@
 """Slack: the message of an alert, how it is posted, and what the answer means."""
 
 from core.slack.client import SlackWebhooks
-from core.slack.message import WORDS, AlertWords, build_message, details_url
+from core.slack.message import build_message, details_url
 from core.slack.pacing import Pacer, Sleep
 from core.slack.retry import post_with_retries
 from core.slack.verdicts import Answer, judge, judge_failure
 
 __all__ = [
-    "WORDS",
-    "AlertWords",
     "Answer",
     "Pacer",
     "SlackWebhooks",

@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import quote
 
+from core.alerts import RULES, AlertRule
 from core.domain import Alert, month_number, months_before
 from core.runtime import Settings, money, months, one_line
 
@@ -35,24 +36,6 @@ _SOON_MONTHS = 3
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
-@dataclass(frozen=True, slots=True)
-class AlertWords:
-    """The words of an alert type: `headline` takes {name} and {id}, `streak` {months}, {start} and {end}."""
-
-    headline: str
-    streak: str
-    ended: bool = False
-    """Whether the streak ended in the month before the alert's month."""
-
-
-WORDS = {
-    "at_risk": AlertWords("🚩 At Risk: {name} ({id})", "At Risk for: {months} (since {start})"),
-    "recovered": AlertWords(
-        "✅ Recovered: {name} ({id})", "Was At Risk for: {months} ({start} to {end})", ended=True
-    ),
-}
-
-
 def details_url(app_base_url: str, account_id: str) -> str:
     """Return the URL of an account's page; the id is one path segment, whatever it holds."""
     # "surrogatepass" because any id must have a URL; the default would raise for a lone surrogate.
@@ -63,7 +46,7 @@ def build_message(alert: Alert, channel: str, settings: Settings) -> dict[str, A
     """Return the JSON of one alert, in the words of its type. In single webhook mode it names its channel."""
     draft = _Draft(
         alert,
-        WORDS[alert.alert_type],
+        RULES[alert.alert_type],
         url=details_url(settings.app_base_url, alert.account_id),
         channel=f"#{channel.removeprefix('#')}" if settings.single_webhook else "",
         member=settings.owners.get(alert.account_owner or ""),
@@ -79,7 +62,7 @@ class _Draft:
     """What a message says, not yet cut to Slack's limits. An empty `channel` is not named."""
 
     alert: Alert
-    words: AlertWords
+    rule: AlertRule
     url: str
     channel: str
     member: str | None
@@ -88,9 +71,7 @@ class _Draft:
         """Return the lines of the contract, each datum cut to `share` characters."""
         alert = self.alert
         lines = [
-            self.words.headline.format(
-                name=_fit(alert.account_name, share), id=_fit(alert.account_id, share)
-            ),
+            self.rule.headline.format(name=_fit(alert.account_name, share), id=_fit(alert.account_id, share)),
             _line("Region", alert.account_region, share),
             self._streak(),
             _line("ARR", money(alert.arr)),
@@ -129,19 +110,17 @@ class _Draft:
 
     def _header(self) -> str:
         """Return the headline within a header's limit; the name is cut before the id."""
-        free = HEADER_MAX - len(self.words.headline.format(name="", id=""))
+        free = HEADER_MAX - len(self.rule.headline.format(name="", id=""))
         name = _fit(self.alert.account_name, free)
         account_id = _fit(self.alert.account_id, max(_HEADER_ID_SHARE, free - len(name)))
-        return self.words.headline.format(
+        return self.rule.headline.format(
             name=_fit(self.alert.account_name, free - len(account_id)), id=account_id
         )
 
     def _streak(self) -> str:
         start = self.alert.risk_start_month
         count = self.alert.duration_months
-        return self.words.streak.format(
-            months=months(count), start=start, end=months_before(start, 1 - count)
-        )
+        return self.rule.streak.format(months=months(count), start=start, end=months_before(start, 1 - count))
 
     def _owner(self, limit: int) -> str:
         """Return the owner's line of at most `limit` characters, with a mention where `OWNERS` has one."""
@@ -151,11 +130,11 @@ class _Draft:
 
     def _month(self) -> date:
         """Return the alert's month; the streak says which one it is."""
-        count = self.alert.duration_months + self.words.ended
+        count = self.alert.duration_months - self.rule.anchor
         return months_before(self.alert.risk_start_month, 1 - count)
 
     def _months_cue(self) -> str:
-        if self.words.ended:
+        if not self.rule.streak_cue:
             return ""
         return next(cue for least, cue in _MONTHS_CUES if self.alert.duration_months >= least) + " "
 

@@ -1,11 +1,12 @@
 """The alert types, each as a rule over winning rows."""
 
+import re
+
 import pyarrow as pa
 import pytest
 
 from core.alerts import RULES, rules_named
-from core.domain import SettingsError
-from core.slack.message import WORDS
+from core.domain import Counts
 
 WINNERS = pa.table(
     {"at_risk": [True, True, False, False], "months_before": pa.array([0, 2, 0, 2], pa.int32())}
@@ -27,13 +28,14 @@ def test_rules_come_once_in_the_order_of_the_registry() -> None:
     ]
 
 
-def test_an_unknown_alert_type_is_named() -> None:
-    with pytest.raises(SettingsError, match="names at-risk, which is no alert type: use at_risk, recovered"):
-        rules_named(["at_risk", "at-risk"])
+def test_each_rule_can_be_counted_and_named() -> None:
+    for name, rule in RULES.items():
+        assert name == rule.type
+        assert re.fullmatch("[a-z][a-z0-9_]{0,39}", name)
+        assert name in {"at_risk", "recovered"} or name not in Counts.model_fields
 
 
-def test_each_alert_type_has_its_words() -> None:
-    assert WORDS.keys() == RULES.keys()
-    assert {name for name, words in WORDS.items() if words.ended} == {
-        name for name, rule in RULES.items() if rule.anchor < 0
-    }
+def test_each_rule_has_words_for_a_message() -> None:
+    for rule in RULES.values():
+        assert rule.headline.format(name="N", id="I").endswith(": N (I)")
+        assert "2 months" in rule.streak.format(months="2 months", start="S", end="E")

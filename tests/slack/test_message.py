@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.alerts import RULES
 from core.domain import Alert
 from core.runtime import Settings, one_line
-from core.slack import WORDS, build_message, details_url
+from core.slack import build_message, details_url
 
 ALERT = Alert(
     account_id="A-1",
@@ -331,7 +332,7 @@ HOSTILE = st.builds(lambda text, times: text * times, ANY, st.sampled_from([1, 1
         duration_months=st.integers(1, 999),
         risk_start_month=st.dates(max_value=date(9000, 1, 1)),
     ),
-    kind=st.sampled_from(sorted(WORDS)),
+    kind=st.sampled_from(sorted(RULES)),
     single=st.booleans(),
     mentioned=st.booleans(),
 )
@@ -346,7 +347,7 @@ def test_limits_lines_and_escapes_hold_for_any_data(
     text = message["text"]
     assert len(text) <= 40_000
     labels = [re.split(r": ", line, maxsplit=1)[0] for line in text.splitlines()]
-    first, streak = WORDS[kind].headline.split(": ")[0], WORDS[kind].streak.split(": ")[0]
+    first, streak = RULES[kind].headline.split(": ")[0], RULES[kind].streak.split(": ")[0]
     expected = [first, "Region", streak, "ARR", "Renewal date", "Owner", "Details"]
     expected += ["Channel"] if single else []
     if blank(alert.account_region):
