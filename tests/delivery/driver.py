@@ -1,7 +1,7 @@
 """Runs to be killed: reads one job a line (JSON), does it in a process of its own, says its id and its end.
 
-The stages run as in the flow but without Prefect, which takes seconds to start and records nothing that
-counts here. A fork for each job spares the imports.
+The runs go without Prefect's engine, which takes seconds to start and records nothing that counts here. A
+fork for each job spares the imports.
 """
 
 import json
@@ -9,19 +9,30 @@ import os
 import sys
 from typing import Any
 
+import pytest
+
+from core.domain import RunRequest
 from core.ledger import Ledger
 from core.ledger.database import Database
-from tests.delivery.world import deliver, routed, settings
+from core.run import prepare_run
+from flows.start import run_month
+from tests.alerts.of_the_tests import register
+from tests.delivery.world import MONTH, deliver, routed, settings
 
 
 def work(job: dict[str, Any]) -> None:
-    """Send the alerts of a job, each given as account id and channel."""
+    """Run the month of the job's source, or only send its alerts, each given as account id and channel."""
+    chosen = settings(job["url"], job["ledger"], **job.get("settings", {}))
+    if "source" in job:
+        run_month(prepare_run(RunRequest(job["source"], MONTH), chosen, job["run_id"]))
+        return
     alerts = [routed(account, channel) for account, channel in job["alerts"]]
-    deliver(Ledger(Database(job["ledger"])), alerts, settings(job["url"], job["ledger"]), job["run_id"])
+    deliver(Ledger(Database(job["ledger"])), alerts, chosen, job["run_id"])
 
 
 def main() -> None:
     """Do the jobs until there are no more."""
+    register(pytest.MonkeyPatch())
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

@@ -1,26 +1,169 @@
-"""Two alerts of one account, one of a type that only the tests know, through the whole life of an alert."""
+"""Every alert type, and one that only the tests know, through the whole life of its alerts."""
 
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from core.domain import Decision, Resolution
-from core.ledger import Ledger, LedgerCollector
-from core.run import RunContext, open_run
-from core.slack import WORDS, AlertWords
-from tasks.notify_support import notify_support
-from tests.delivery.world import MONTH, NOW, REQUEST, begin, deliver, key, look, routed, settings
+from core.alerts import RULES
+from core.domain import AlertStatus, Decision, Resolution, RunRequest, months_before
+from core.ledger import AlertView, Ledger, LedgerCollector, RunView, open_ledger
+from core.run import new_run_id, prepare_run
+from core.runtime import Settings
+from flows.preview import preview
+from flows.start import run_month
+from tests.alerts.of_the_tests import OURS, register
+from tests.delivery.test_killed import Driver
+from tests.delivery.world import MONTH, NOW, assert_adds_up, begin, deliver, key, look, routed, settings
+from tests.service import row, write_source
 from tests.slack.hostile import HostileSlack, answer, silence
 
-OURS = "of_the_tests"
-BOTH = [routed("A-1"), routed("A-1", alert_type=OURS)]
+LONGEST = 7
+BOTH = [routed("A-1"), routed("A-1", alert_type=OURS.type)]
+TYPES = [[rule.type] for rule in (*RULES.values(), OURS)]
+TYPES.append([*RULES, OURS.type])
 
 
 @pytest.fixture(autouse=True)
-def _words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the type its words."""
-    monkeypatch.setitem(WORDS, OURS, AlertWords("Of the tests: {name} ({id})", "For: {months}"))
+def _register(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Driver]:
+    """Yield a process that does the runs that are to be killed."""
+    started = Driver()
+    yield started
+    assert started.process.stdin is not None
+    started.process.stdin.close()
+    started.process.wait(10)
+
+
+def every_streak(path: Path) -> str:
+    """Write a source with each streak of up to 7 months that ends in the month or before; return its URI.
+
+    One more account has each streak and a region without a channel.
+    """
+    rows = []
+    for newest in (0, 1, 2):
+        for oldest in range(newest, newest + LONGEST):
+            for region in ("AMER", "LATAM") if oldest == newest + LONGEST - 1 else ("AMER",):
+                rows += _history(f"{region}-{newest}-{oldest}", newest, oldest, region)
+    return write_source(path, rows)
+
+
+def _history(account: str, newest: int, oldest: int, region: str) -> Iterator[dict[str, Any]]:
+    for age in range(LONGEST + 4):
+        status = "At Risk" if newest <= age <= oldest else "Healthy"
+        yield row(account, months_before(MONTH, age).isoformat(), status, account_region=region)
+
+
+def run(source: str, chosen: Settings) -> tuple[RunView, list[AlertView]]:
+    """Run the month in this process; return the stored run and its alerts."""
+    run_id = new_run_id()
+    run_month(prepare_run(RunRequest(source, MONTH), chosen, run_id))
+    history = open_ledger(chosen.database_url).history
+    view = history.run(run_id)
+    assert_adds_up(view)
+    return view, history.alerts(run_id, None, None, None).alerts
+
+
+def statuses(alerts: Sequence[AlertView]) -> Counter[str]:
+    """Count the alerts by their status in the run."""
+    return Counter(alert.status.value for alert in alerts)
+
+
+def kill_after_one_answer(driver: Driver, slack: HostileSlack, job: dict[str, Any]) -> None:
+    """Start a run, and kill it while Slack has answered one message and not the second."""
+    slack.script("/amer", answer(200, "ok"), silence)
+    pid = driver.start(job)
+    deadline = time.monotonic() + 60
+    while len(slack.requests) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    assert driver.line() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("types", TYPES, ids="+".join)
+def test_alert_type_lives_through_a_kill(
+    driver: Driver, slack: HostileSlack, path: Path, types: list[str]
+) -> None:
+    source = every_streak(path.with_name("status.parquet"))
+    enabled = {"alert_types": types, "regions": {"AMER": "amer"}}
+    chosen = settings(slack.url, path, **enabled)
+
+    expected = preview(RunRequest(source, MONTH), chosen)
+    planned = {(alert.account_id, alert.alert_type): alert for alert in expected.alerts}
+    found = Counter(alert.alert_type for alert in expected.alerts)
+    unknown = [alert for alert in expected.alerts if alert.account_region == "LATAM"]
+    sendable = len(planned) - len(unknown)
+    assert len(planned) == len(expected.alerts)
+    assert {name: counts.model_dump()[name] for name, counts in expected.counts_by_type.items()} == found
+    assert sorted(found) == sorted(types)
+    assert sendable >= 3
+    assert unknown
+
+    job = {"url": slack.url, "ledger": f"sqlite:///{path}", "source": source, "run_id": "killed"}
+    kill_after_one_answer(driver, slack, job | {"settings": enabled})
+    slack.script("/amer", answer(200, "ok"))
+    replay, alerts = run(source, chosen)
+    assert statuses(alerts) == {
+        "skipped_replay": 1,
+        "unconfirmed": 1,
+        "sent": sendable - 2,
+        "failed": len(unknown),
+    }
+    assert {(alert.account_id, alert.alert_type) for alert in alerts} == planned.keys()
+
+    [doubtful] = [alert for alert in alerts if alert.status is AlertStatus.UNCONFIRMED]
+    assert replay.support_message is not None
+    body = replay.support_message.body
+    assert body.count("\n  Alert:") == 1 + len(unknown)
+    for alert in (doubtful, *unknown):
+        assert f"({alert.account_id})\n  Alert:   {alert.alert_type}\n" in body
+    assert outcome_metrics(open_ledger(chosen.database_url), types) == {
+        (name, status): float(
+            sum(outcome_of(alert.status) == status for alert in alerts if alert.alert_type == name)
+        )
+        for name in types
+        for status in ("sent", "unconfirmed", "failed")
+    }
+
+    ledger = open_ledger(chosen.database_url)
+    ledger.resolve(Resolution(doubtful.key, MONTH, Decision.SEND_AGAIN, "ana", None, NOW))
+    _, alerts = run(source, chosen)
+    assert [alert.key for alert in alerts if alert.status is AlertStatus.SENT] == [doubtful.key]
+    assert statuses(alerts) == {"sent": 1, "skipped_replay": sendable - 1, "failed": len(unknown)}
+
+    posted = Counter(request.message["text"] for request in slack.requests)
+    again = [text for text, times in posted.items() if times > 1]
+    assert again == [planned[doubtful.key].message["text"]]
+    assert posted.keys() == {alert.message["text"] for alert in planned.values() if alert.message}
+
+
+def outcome_of(status: AlertStatus) -> str:
+    """Return the outcome behind the status of an alert in a run."""
+    return "sent" if status is AlertStatus.SKIPPED_REPLAY else status.value
+
+
+def outcome_metrics(ledger: Ledger, types: Sequence[str]) -> dict[tuple[str, str], float | None]:
+    """Return what Prometheus would read of the outcomes of these types."""
+    registry = CollectorRegistry()
+    registry.register(LedgerCollector(ledger.history.statistics()))
+    return {
+        (name, status): registry.get_sample_value(
+            "risk_alerts_outcomes", {"alert_type": name, "status": status}
+        )
+        for name in types
+        for status in ("sent", "unconfirmed", "failed")
+    }
 
 
 def results(ledger: Ledger, run_id: str) -> dict[str, str]:
@@ -30,45 +173,30 @@ def results(ledger: Ledger, run_id: str) -> dict[str, str]:
     return {alert.alert_type: alert.status.value for alert in alerts}
 
 
-def test_each_type_is_sent_once(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+def test_each_type_of_an_account_is_sent_once(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     chosen = settings(slack.url, path)
     deliver(ledger, BOTH[:1], chosen, "first")
     deliver(ledger, BOTH, chosen, "second")
-    assert results(ledger, "second") == {"at_risk": "skipped_replay", OURS: "sent"}
+    assert results(ledger, "second") == {"at_risk": "skipped_replay", OURS.type: "sent"}
     deliver(ledger, BOTH, chosen, "third")
-    assert results(ledger, "third") == {"at_risk": "skipped_replay", OURS: "skipped_replay"}
+    assert results(ledger, "third") == {"at_risk": "skipped_replay", OURS.type: "skipped_replay"}
     assert len(slack.requests) == 2
 
 
-def test_each_type_is_resolved_apart(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+def test_each_type_of_an_account_is_resolved_apart(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", silence, silence, answer(200, "ok"))
     chosen = settings(slack.url, path, slack_timeout_seconds=0.2)
     deliver(ledger, BOTH, chosen, "first")
-    assert results(ledger, "first") == {"at_risk": "unconfirmed", OURS: "unconfirmed"}
-    ledger.resolve(Resolution(key("A-1", OURS), MONTH, Decision.SEND_AGAIN, "ana", None, NOW))
+    assert results(ledger, "first") == {"at_risk": "unconfirmed", OURS.type: "unconfirmed"}
+    ledger.resolve(Resolution(key("A-1", OURS.type), MONTH, Decision.SEND_AGAIN, "ana", None, NOW))
     deliver(ledger, BOTH, chosen, "second")
-    assert results(ledger, "second") == {"at_risk": "unconfirmed", OURS: "sent"}
+    assert results(ledger, "second") == {"at_risk": "unconfirmed", OURS.type: "sent"}
 
 
 def test_each_type_that_a_dead_run_claimed_is_unconfirmed(ledger: Ledger) -> None:
     for item in begin(ledger, "dead", BOTH):
         ledger.claim("dead", item, NOW)
     assert ledger.close_dead_runs(lambda *_: True, NOW) == ["dead"]
-    assert results(ledger, "dead") == {"at_risk": "unconfirmed", OURS: "unconfirmed"}
+    assert results(ledger, "dead") == {"at_risk": "unconfirmed", OURS.type: "unconfirmed"}
     counts = ledger.history.run("dead").counts_by_type
-    assert {name: found.unconfirmed for name, found in counts.items()} == {"at_risk": 1, OURS: 1}
-
-
-def test_each_type_is_in_the_notification_and_the_metrics(ledger: Ledger, path: Path) -> None:
-    with open_run(RunContext("run", REQUEST, settings("http://127.0.0.1:9", path), ledger)) as run:
-        begin(ledger, "other", [routed("A-1", None), routed("A-1", None, OURS)])
-        notify_support.fn(run)
-    message = ledger.history.run("run").support_message
-    assert message is not None
-    assert message.body.count("Name of A-1 (A-1)") == 2
-    assert f"  Alert:   {OURS}\n" in message.body
-    registry = CollectorRegistry()
-    registry.register(LedgerCollector(ledger.history.statistics()))
-    for name in ("at_risk", OURS):
-        labels = {"alert_type": name, "status": "failed"}
-        assert registry.get_sample_value("risk_alerts_outcomes", labels) == 1
+    assert {name: found.unconfirmed for name, found in counts.items()} == {"at_risk": 1, OURS.type: 1}

@@ -1,0 +1,161 @@
+"""What each alert type finds in a month, by the preview of a small source."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.domain import RunRequest, parse_month
+from core.ledger import PreviewView
+from core.runtime import Settings
+from flows.preview import preview
+from tests.alerts.of_the_tests import OURS, register
+from tests.service import MONTH, row, write_source
+
+BEFORE, TWO_BEFORE, THREE_BEFORE = "2025-12-01", "2025-11-01", "2025-10-01"
+EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+ALL = ["at_risk", "recovered", OURS.type]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows, and what the types find: (type, months, start) of each alert, and counts that are not 0."""
+
+    rows: list[dict[str, Any]]
+    alerts: list[tuple[str, int, str]] = field(default_factory=list)
+    types: list[str] = field(default_factory=lambda: ["at_risk", "recovered"])
+    counts: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    month: str = MONTH
+
+
+def healthy(month: str = MONTH, **other: Any) -> dict[str, Any]:
+    """Return a row of the account that is not At Risk."""
+    return row("A", month, "Healthy", **other)
+
+
+CASES = {
+    "recovered": Case(
+        [row("A", TWO_BEFORE), row("A", BEFORE), healthy()],
+        [("recovered", 2, TWO_BEFORE)],
+        counts={"recovered": 1},
+    ),
+    "recovered is off by default": Case([row("A", BEFORE), healthy()], types=["at_risk"]),
+    "at_risk is off where it is not named": Case([row("A"), row("A", BEFORE)], types=["recovered"]),
+    "still at risk": Case([row("A", BEFORE), row("A")], [("at_risk", 2, BEFORE)], counts={"at_risk": 1}),
+    "the month before has no rows at all": Case([row("A", TWO_BEFORE), healthy()]),
+    "the month has no rows at all": Case([row("A", BEFORE)], warnings=["month_not_in_source"]),
+    "the account has no row in the month": Case([row("A", BEFORE), row("B")], [("at_risk", 1, MONTH)]),
+    "a gap inside the streak": Case(
+        [row("A", THREE_BEFORE), row("A", BEFORE), healthy()], [("recovered", 1, BEFORE)]
+    ),
+    "a status in another spelling is not at risk": Case(
+        [row("A", BEFORE), row("A", status="at risk")], [("recovered", 1, BEFORE)]
+    ),
+    "no status is not at risk": Case([row("A", BEFORE), row("A", status=None)], [("recovered", 1, BEFORE)]),
+    "the month's winning row is not at risk": Case(
+        [row("A", BEFORE), row("A", updated_at=EARLY), healthy(updated_at=LATE)],
+        [("recovered", 1, BEFORE)],
+        counts={"duplicates_found": 1},
+    ),
+    "the month's winning row is at risk": Case(
+        [row("A", BEFORE), healthy(updated_at=EARLY), row("A", updated_at=LATE)],
+        [("at_risk", 2, BEFORE)],
+        counts={"duplicates_found": 1},
+    ),
+    "the winning row of the month before is not at risk": Case(
+        [row("A", BEFORE, updated_at=EARLY), healthy(BEFORE, updated_at=LATE), healthy()],
+        counts={"duplicates_found": 0},
+    ),
+    "duplicates of the month that ended the streak count": Case(
+        [healthy(TWO_BEFORE), healthy(TWO_BEFORE), row("A", BEFORE), row("A", BEFORE), healthy()],
+        [("recovered", 1, BEFORE)],
+        counts={"duplicates_found": 2},
+    ),
+    "duplicates of earlier months do not count": Case(
+        [row("A", THREE_BEFORE), row("A", THREE_BEFORE), row("A", BEFORE), healthy()],
+        [("recovered", 1, BEFORE)],
+        counts={"duplicates_found": 0},
+    ),
+    "the threshold goes by the month's row": Case(
+        [row("A", BEFORE, arr=1_000_000), healthy(arr=9_999)],
+        counts={"recovered": 1, "below_threshold": 1},
+    ),
+    "the threshold itself alerts": Case(
+        [row("A", BEFORE, arr=1), healthy(arr=10_000)], [("recovered", 1, BEFORE)]
+    ),
+    "an unknown ARR alerts": Case([row("A", BEFORE, arr=1), healthy(arr=None)], [("recovered", 1, BEFORE)]),
+    "two types on one account": Case(
+        [row("A", BEFORE), row("A")],
+        [("at_risk", 2, BEFORE), (OURS.type, 1, BEFORE)],
+        types=ALL,
+        counts={"at_risk": 1, OURS.type: 1, "would_send": 2},
+    ),
+    "duplicates count once for two types on one account": Case(
+        [row("A", BEFORE), row("A", BEFORE), row("A")],
+        [("at_risk", 2, BEFORE), (OURS.type, 1, BEFORE)],
+        types=ALL,
+        counts={"duplicates_found": 1},
+    ),
+    "two types on one account below the threshold": Case(
+        [row("A", BEFORE), healthy(arr=1)],
+        types=ALL,
+        counts={"recovered": 1, OURS.type: 1, "below_threshold": 2},
+    ),
+    "two types on one account without a channel": Case(
+        [row("A", BEFORE), row("A", account_region="LATAM")],
+        [("at_risk", 2, BEFORE), (OURS.type, 1, BEFORE)],
+        types=ALL,
+        counts={"failed_deliveries": 2, "unknown_region": 2},
+    ),
+    "the first month of the calendar": Case(
+        [row("A", "0001-01-01")], [("at_risk", 1, "0001-01-01")], month="0001-01-01"
+    ),
+    "the second month of the calendar": Case(
+        [row("A", "0001-01-01"), healthy("0001-02-01")],
+        [("recovered", 1, "0001-01-01")],
+        month="0001-02-01",
+    ),
+    "the last month of the calendar": Case(
+        [row("A", "9999-11-01"), healthy("9999-12-01")],
+        [("recovered", 1, "9999-11-01")],
+        month="9999-12-01",
+    ),
+}
+
+
+def see(case: Case, folder: Path) -> PreviewView:
+    """Preview the month of a case."""
+    settings = Settings(
+        alert_types=case.types, regions={"AMER": "amer"}, database_url=f"sqlite:///{folder}/ledger.db"
+    )
+    source = write_source(folder / "status.parquet", case.rows)
+    return preview(RunRequest(source, parse_month(case.month)), settings)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_each_type_finds_its_alerts(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch)
+    found = see(case, tmp_path)
+    assert [
+        (alert.alert_type, alert.duration_months, str(alert.risk_start_month)) for alert in found.alerts
+    ] == case.alerts
+    counts = found.counts.model_dump()
+    assert {name: counts[name] for name in case.counts} == case.counts
+    assert [warning.code for warning in found.warnings] == case.warnings
+    assert sorted(found.counts_by_type) == sorted(case.types)
+    for one in (found.counts, *found.counts_by_type.values()):
+        numbers = one.model_dump()
+        assert sum(numbers[name] for name in case.types) == one.below_threshold + (
+            one.would_send + one.failed_deliveries + one.skipped_replay + one.alerts_sent
+        )
+
+
+def test_count_of_a_type_that_is_not_enabled_is_zero(tmp_path: Path) -> None:
+    for types in (["at_risk"], ["recovered"]):
+        found = see(Case([row("A", BEFORE), healthy(), row("B")], types=types), tmp_path)
+        assert {name: found.counts.model_dump()[name] for name in ("at_risk", "recovered")} == {
+            name: int(name in types) for name in ("at_risk", "recovered")
+        }
