@@ -20,7 +20,7 @@ from core.runtime.progress import ChannelProgress, Progress, count_recorded
 from core.runtime.redaction import RedactingFilter, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, in_words, load_settings
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
-from core.runtime.text import at_risk_for, money, months, one_line
+from core.runtime.text import money, months, one_line
 from core.runtime.urls import check_http_url, host_of, shown_database, shown_ledger
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "RedactingFilter",
     "Settings",
     "StopSignal",
-    "at_risk_for",
     "check_certificate_files",
     "check_certificates",
     "check_http_url",

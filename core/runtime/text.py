@@ -1,7 +1,5 @@
 """Text for people: data on one line, amounts of money, lengths of time."""
 
-from datetime import date
-
 # What could break a line, or hide or reorder what a person reads: C0, DEL and C1 controls, the Unicode line
 # and paragraph separators, the bidi embeddings, overrides and isolates (an override shows an id backwards),
 # and lone surrogates, which no UTF-8 body can carry. Joiners and marks stay: many scripts need them.
@@ -27,11 +25,6 @@ def money(amount: int | None) -> str:
     if amount is None:
         return "Unknown"
     return f"{'-' if amount < 0 else ''}${abs(amount):,}"
-
-
-def at_risk_for(duration_months: int, since: date) -> str:
-    """Return a streak in words: `3 months (since 2025-11-01)`."""
-    return f"{months(duration_months)} (since {since.isoformat()})"
 
 
 def months(count: int) -> str:

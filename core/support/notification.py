@@ -12,9 +12,10 @@ from core.domain import (
     NotificationStatus,
     RunRequest,
     SupportMessage,
+    months_before,
     open_by_reason,
 )
-from core.runtime import Settings, at_risk_for, money, one_line, redact
+from core.runtime import Settings, money, months, one_line, redact
 from core.support.mail import MailError, send_mail
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def _entry(alert: OpenAlert) -> str:
         ("Alert", alert.alert_type),
         ("Region", _region(alert.account_region)),
         ("ARR", money(alert.arr)),
-        ("At risk", at_risk_for(alert.duration_months, alert.risk_start_month)),
+        ("At risk", _streak(alert.risk_start_month, alert.duration_months)),
     ]
     if alert.reason != UNKNOWN_REGION:
         facts += [
@@ -102,6 +103,11 @@ def _entry(alert: OpenAlert) -> str:
         ]
     shown = [(label, value) for label, value in facts if value is not None]
     return f"{one_line(alert.account_name)} ({one_line(alert.account_id)})\n{_aligned(shown, indent='  ')}"
+
+
+def _streak(start: date, count: int) -> str:
+    """Return the months of a streak, which may be over: `2 months (2025-11-01 to 2025-12-01)`."""
+    return f"{months(count)} ({start} to {months_before(start, 1 - count)})"
 
 
 def _region(region: str | None) -> str:

@@ -1,16 +1,22 @@
-"""The alert types over HTTP and in the batch job: every place that shows an alert shows its type."""
+"""The alert types over HTTP and in a run's report: every place that shows an alert shows its type."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
+from core.domain import RunRequest
+from core.run import prepare_run
 from examples.mock_slack import MockSlack
-from flows.command_line import main
+from flows.console_report import print_report
+from flows.start import run_month
 from tests.alerts.of_the_tests import OURS, register
 from tests.conftest import Serve
-from tests.service import MONTH, row, write_source
+from tests.delivery.world import MONTH, settings
+from tests.service import row, write_source
 
 TYPES = ["at_risk", "recovered", OURS.type]
 ROWS = [
@@ -76,20 +82,14 @@ def test_every_answer_says_the_type(serve: Serve, slack: MockSlack, tmp_path: Pa
     }
 
 
-def test_batch_report_says_the_types(
-    slack: MockSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_report_says_the_types(slack: MockSlack, tmp_path: Path) -> None:
     source = write_source(tmp_path / "status.parquet", ROWS)
-    for name, value in {
-        "ALERT_TYPES": json.dumps(TYPES),
-        "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
-        "SLACK_WEBHOOK_BASE_URL": slack.url,
-        "SLACK_CHANNEL_RATE": "0",
-        "REGIONS": '{"AMER": "amer"}',
-    }.items():
-        monkeypatch.setenv(name, value)
-    assert main(["--source-uri", source, "--month", MONTH]) == 0
-    report = " ".join(capsys.readouterr().out.split())
-    assert "1 at risk, 1 recovered, 2 of the tests, 0 below the ARR threshold." in report
-    assert "Name of B (B), recovered" in report
-    assert f"Name of B (B), {OURS.type}" in report
+    chosen = settings(slack.url, tmp_path / "ledger.db", alert_types=TYPES, regions={"AMER": "amer"})
+    run = prepare_run(RunRequest(source, MONTH), chosen)
+    run_month(run)
+    out = io.StringIO()
+    history = run.ledger.history
+    print_report(history.run(run.run_id), history, Console(file=out, emoji=False, width=200))
+    assert "1 at risk, 1 recovered, 2 of the tests, 0 below the ARR threshold." in out.getvalue()
+    assert "Name of B (B), recovered" in out.getvalue()
+    assert f"Name of B (B), {OURS.type}" in out.getvalue()

@@ -71,7 +71,7 @@ def test_sections_have_a_fixed_order() -> None:
     )
     assert (
         "Acme (A-1)\n  Alert:   at_risk\n  Region:  null\n  ARR:     $1,234,567\n"
-        "  At risk: 3 months (since 2025-11-01)\n"
+        "  At risk: 3 months (2025-11-01 to 2026-01-01)\n"
     ) in found.body
     assert "Acme (A-2)\n  Alert:   at_risk\n  Region:  empty\n" in found.body
     assert '  Region:  "LATAM "\n' in found.body
