@@ -1,7 +1,8 @@
 """The promises, checked against what Slack and the mail server really saw.
 
-- No account was posted twice, counting every request whose sender can't know that it failed.
-- Every account was posted, or is on record as unconfirmed; one of an unknown region is on record as that.
+- No alert (account, month, type) was posted twice, counting every request whose sender can't know that it
+  failed; and nothing was posted that is no alert.
+- Every alert was posted, or is on record as unconfirmed; one of an unknown region is on record as that.
 - Whatever is still failed or unconfirmed was listed as just that, in a mail that the mail server took.
 - Per run that was killed or frozen at most one alert a channel is unconfirmed of which Slack kept no silence.
 - No run is left running, and every run adds up.
@@ -20,9 +21,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.domain import AlertKey, months_before
 from tests.chaos.slack import DELIVERED, NO_ANSWER
 from tests.chaos.tally import Tally
 
+ALERT_TYPES = ("at_risk", "recovered")
 REGIONS = {"AMER": "amer", "EMEA": "emea", "APAC": "apac"}
 UNKNOWN = ("LATAM", "", None)
 UNKNOWN_EVERY = 15
@@ -35,31 +38,42 @@ class World:
     """A month: its accounts and what was done to its runs."""
 
     month: str
-    regions: Mapping[str, str | None] = field(default_factory=dict)
-    """The region of each account."""
+    regions: Mapping[AlertKey, str | None] = field(default_factory=dict)
+    """The region of each alert."""
     runs_harmed: int = 0
 
 
-def write_source(path: Path, world: int, month: str, accounts: int) -> dict[str, str | None]:
-    """Write a month's source of so many accounts; gives the region of each, which is unknown for some."""
+def write_source(path: Path, world: int, month: str, accounts: int) -> dict[AlertKey, str | None]:
+    """Write a month's source of so many accounts; return the region of each alert, which is unknown for some.
+
+    Every other account has recovered: it was At Risk in the month before.
+    """
     known = list(REGIONS)
-    regions: dict[str, str | None] = {}
+    regions: dict[AlertKey, str | None] = {}
     for number in range(accounts):
         turn, rest = divmod(number, UNKNOWN_EVERY)
         region = known[number % len(known)] if rest else UNKNOWN[turn % len(UNKNOWN)]
-        regions[f"A{world:04d}-{number:03d}"] = region
+        regions[AlertKey(f"A{world:04d}-{number:03d}", ALERT_TYPES[number % 2])] = region
     first = date.fromisoformat(month)
+    before = months_before(first, 1)
+    at_risk = dict(zip(ALERT_TYPES, (first, before), strict=True))
+    rows = [
+        (key.account_id, region, day, "At Risk" if day == at_risk[key.alert_type] else "Healthy")
+        for key, region in regions.items()
+        for day in (before, first)
+    ]
+    ids, regions_of_rows, months, statuses = zip(*rows, strict=True)
     table = pa.table(
         {
-            "account_id": list(regions),
-            "account_name": [f"Account {account_id}" for account_id in regions],
-            "account_region": pa.array(list(regions.values()), pa.string()),
-            "month": [first] * accounts,
-            "status": ["At Risk"] * accounts,
-            "renewal_date": [first] * accounts,
-            "account_owner": ["Owner"] * accounts,
-            "arr": pa.array([50_000] * accounts, pa.int64()),
-            "updated_at": pa.array([datetime(2020, 1, 1, tzinfo=UTC)] * accounts, pa.timestamp("us", "UTC")),
+            "account_id": ids,
+            "account_name": [f"Account {account_id}" for account_id in ids],
+            "account_region": pa.array(regions_of_rows, pa.string()),
+            "month": months,
+            "status": statuses,
+            "renewal_date": [first] * len(rows),
+            "account_owner": ["Owner"] * len(rows),
+            "arr": pa.array([50_000] * len(rows), pa.int64()),
+            "updated_at": pa.array([datetime(2020, 1, 1, tzinfo=UTC)] * len(rows), pa.timestamp("us", "UTC")),
         }
     )
     pq.write_table(table, path)
@@ -67,34 +81,42 @@ def write_source(path: Path, world: int, month: str, accounts: int) -> dict[str,
 
 
 def check(
-    world: World, ledger: Path, fates: Mapping[str, Counter[str]], listed: set[tuple[str, str]], tally: Tally
+    world: World,
+    ledger: Path,
+    fates: Mapping[AlertKey, Counter[str]],
+    listed: set[tuple[AlertKey, str]],
+    tally: Tally,
 ) -> None:
     """Compare the ledger with what Slack did and support was sent; what is wrong goes to the tally."""
     with closing(sqlite3.connect(ledger)) as connection:
         outcomes = {
-            account_id: (status, reason)
-            for account_id, status, reason in connection.execute(
-                "SELECT account_id, status, reason FROM alert_outcomes WHERE month = ?", (world.month,)
+            AlertKey(account_id, alert_type): (status, reason)
+            for account_id, alert_type, status, reason in connection.execute(
+                "SELECT account_id, alert_type, status, reason FROM alert_outcomes WHERE month = ?",
+                (world.month,),
             )
         }
         runs = connection.execute(
             "SELECT run_id, status, counts_by_type FROM runs WHERE month = ?", (world.month,)
         ).fetchall()
     unexplained = 0
-    for account_id, region in world.regions.items():
-        fate = fates.get(account_id, Counter())
-        status, reason = outcomes.get(account_id, ("missing", None))
+    for key in sorted((fates.keys() | outcomes.keys()) - world.regions.keys()):
+        tally.duplicates.append(f"{key.account_id} ({key.alert_type}) is no alert of the source")
+    for key, region in world.regions.items():
+        name = f"{key.account_id} ({key.alert_type})"
+        fate = fates.get(key, Counter())
+        status, reason = outcomes.get(key, ("missing", None))
         delivered = fate[DELIVERED]
         if delivered + fate[NO_ANSWER] > 1 or (delivered and region not in REGIONS):
-            tally.duplicates.append(f"{account_id}: {dict(fate)}")
+            tally.duplicates.append(f"{name}: {dict(fate)}")
         if status == "sent" and not delivered:
-            tally.losses.append(f"{account_id} is on record as sent, but Slack saw {dict(fate)}")
+            tally.losses.append(f"{name} is on record as sent, but Slack saw {dict(fate)}")
         wanted = status in {"sent", "unconfirmed"} if region in REGIONS else reason == "unknown_region"
         if not wanted:
-            tally.losses.append(f"{account_id} is {status} ({reason}) after the last replay")
+            tally.losses.append(f"{name} is {status} ({reason}) after the last replay")
         heading = HEADINGS.get(reason or "", HEADINGS.get(status))
-        if status != "sent" and (account_id, heading) not in listed:
-            tally.unlisted.append(f"{account_id} is {status} ({reason}), and no accepted mail lists it so")
+        if status != "sent" and (key, heading) not in listed:
+            tally.unlisted.append(f"{name} is {status} ({reason}), and no accepted mail lists it so")
         tally.posted += delivered
         tally.unconfirmed += status == "unconfirmed"
         unexplained += status == "unconfirmed" and not fate[NO_ANSWER]

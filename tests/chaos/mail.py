@@ -15,6 +15,7 @@ from typing import Any, Self
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
+from core.domain import AlertKey
 from tests.service import closed_port
 
 # It warns of something that it does itself.
@@ -22,6 +23,7 @@ logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 HEADING = re.compile(r"(UNKNOWN REGION|FAILED|UNCONFIRMED)(?:: \w+)? \(\d+\)")
 ACCOUNT = re.compile(r".*\((A\d+-\d+)\)")
+TYPE = re.compile(r"  Alert: +(\w+)")
 
 
 class ChaosMail:
@@ -41,7 +43,7 @@ class ChaosMail:
         self.kind = False
         self.offered = 0
         self.accepted = 0
-        self._listed: set[tuple[str, str]] = set()
+        self._listed: set[tuple[AlertKey, str]] = set()
 
     def __enter__(self) -> Self:
         self._controller.start()
@@ -52,8 +54,8 @@ class ChaosMail:
     ) -> None:
         self._controller.stop()
 
-    def listed(self) -> set[tuple[str, str]]:
-        """Return the accounts that an accepted mail has listed, each with its heading."""
+    def listed(self) -> set[tuple[AlertKey, str]]:
+        """Return the alerts that an accepted mail has listed, each with its heading."""
         with self._lock:
             return set(self._listed)
 
@@ -85,10 +87,12 @@ class ChaosMail:
         return "250 OK"
 
 
-def _entries(text: str) -> Iterator[tuple[str, str]]:
-    heading = ""
+def _entries(text: str) -> Iterator[tuple[AlertKey, str]]:
+    heading = account = ""
     for line in text.splitlines():
         if found := HEADING.fullmatch(line):
             heading = found[1]
         elif found := ACCOUNT.fullmatch(line):
-            yield found[1], heading
+            account = found[1]
+        elif found := TYPE.fullmatch(line):
+            yield AlertKey(account, found[1]), heading

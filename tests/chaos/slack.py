@@ -13,10 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
+from core.domain import AlertKey
+
 DELIVERED, REFUSED, NO_ANSWER = "delivered", "refused", "no answer"
 """What became of a request: posted; surely not posted; posted, perhaps, but the client can't know."""
 
 ACCOUNT = re.compile(r"/accounts/(\S+)\Z")
+TYPES = {"🚩 At Risk": "at_risk", "✅ Recovered": "recovered"}
+"""The alert type of a message by the beginning of its first line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Seen:
     """One request that came in whole."""
 
     month: str
-    account_id: str
+    key: AlertKey
     fate: str
 
 
@@ -64,13 +68,13 @@ class ChaosSlack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def fates(self, month: str) -> dict[str, Counter[str]]:
-        """Give what became of each account's requests in a month's world."""
+    def fates(self, month: str) -> dict[AlertKey, Counter[str]]:
+        """Return what became of each alert's requests in a month's world."""
         with self._lock:
-            found: dict[str, Counter[str]] = {}
+            found: dict[AlertKey, Counter[str]] = {}
             for item in self.seen:
                 if item.month == month:
-                    found.setdefault(item.account_id, Counter())[item.fate] += 1
+                    found.setdefault(item.key, Counter())[item.fate] += 1
             return found
 
     def _answer(self, request: BaseHTTPRequestHandler, text: str) -> None:
@@ -78,14 +82,15 @@ class ChaosSlack:
         if found is None:
             raise ValueError(f"a message without its details link: {text}")
         account_id = found[1]
+        key = AlertKey(account_id, TYPES[text.partition(":")[0]])
         with self._lock:
-            # By account and try, for the order in which they come is nobody's choice.
-            nth = sum(item.account_id == account_id for item in self.seen)
+            # By alert and try, for the order in which they come is nobody's choice.
+            nth = sum(item.key == key for item in self.seen)
             chance = random.Random(f"{self._seed}/{account_id}/{nth}")  # noqa: S311
             choice, pause = (0.0, 0.0) if self.kind else (chance.random(), chance.random() * 0.15)
             fate = DELIVERED if choice < 0.80 else REFUSED if choice < 0.94 else NO_ANSWER
             # Written down before it is answered: the client may be dead by then, and yet it was posted.
-            self.seen.append(Seen(account_id.rsplit("-", 1)[0], account_id, fate))
+            self.seen.append(Seen(account_id.rsplit("-", 1)[0], key, fate))
         time.sleep(pause)
         try:
             if fate == DELIVERED:

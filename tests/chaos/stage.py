@@ -11,7 +11,7 @@ from typing import Self
 
 import httpx
 
-from tests.chaos.check import REGIONS, World, check, check_secrets, write_source
+from tests.chaos.check import ALERT_TYPES, REGIONS, World, check, check_secrets, write_source
 from tests.chaos.mail import ChaosMail
 from tests.chaos.plan import Clock, Harm, Round, plan
 from tests.chaos.processes import END_SECONDS, Process, api_server, batch_job, prefect_server
@@ -40,6 +40,7 @@ class Stage:
             "DATABASE_URL": f"sqlite:///{self._ledger}",
             "SLACK_WEBHOOK_BASE_URL": f"{self._slack.url}/services/{CANARIES['webhook']}",
             "REGIONS": json.dumps(REGIONS),
+            "ALERT_TYPES": json.dumps(ALERT_TYPES),
             "SLACK_CHANNEL_RATE": "0",
             "SLACK_BACKOFF_SECONDS": "0.05",
             "SLACK_MAX_ATTEMPTS": "3",

@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from core.domain import AlertStatus, Delivery
+from core.domain import AlertKey, AlertStatus, Delivery
 from core.ledger import Ledger
 from tests.chaos.check import World, check, check_secrets
 from tests.chaos.slack import DELIVERED, NO_ANSWER, REFUSED
 from tests.chaos.tally import Tally
 from tests.delivery.world import MONTH, NOW, begin, execute, new_ledger, routed
 
-SENT, OPEN, NO_CHANNEL = "A0001-001", "A0001-002", "A0001-000"
+SENT, OPEN, NO_CHANNEL = (
+    AlertKey("A0001-001", "at_risk"),
+    AlertKey("A0001-001", "recovered"),
+    AlertKey("A0001-000", "at_risk"),
+)
+OF_SENT = f"account_id = '{SENT.account_id}' AND alert_type = '{SENT.alert_type}'"
 
 
 class Played:
@@ -44,7 +49,10 @@ class Played:
 
 def play(ledger: Ledger) -> None:
     """Have one run send one alert, get no answer to another, and find no channel for a third."""
-    sent, unanswered, no_channel = routed(SENT, "emea"), routed(OPEN, "apac"), routed(NO_CHANNEL, None)
+    sent, unanswered, no_channel = (
+        routed(key.account_id, channel, key.alert_type)
+        for key, channel in ((SENT, "emea"), (OPEN, "apac"), (NO_CHANNEL, None))
+    )
     begin(ledger, "run-1", [no_channel, sent, unanswered])
     for alert, status in ((sent, AlertStatus.SENT), (unanswered, AlertStatus.UNCONFIRMED)):
         ledger.claim("run-1", alert, NOW)
@@ -87,6 +95,11 @@ def test_a_post_for_an_unknown_region_is_a_duplicate(played: Played) -> None:
     assert list(played.found()) == ["duplicate"]
 
 
+def test_a_post_of_another_type_is_a_duplicate(played: Played) -> None:
+    played.fates[AlertKey(NO_CHANNEL.account_id, "recovered")] = Counter([DELIVERED])
+    assert list(played.found()) == ["duplicate"]
+
+
 @pytest.mark.parametrize(
     "fates", [pytest.param([], id="not asked"), pytest.param([REFUSED], id="which refused")]
 )
@@ -98,7 +111,7 @@ def test_an_alert_on_record_as_sent_that_slack_has_not_posted_is_a_loss(
 
 
 def test_an_alert_that_is_not_on_record_is_a_loss_and_unlisted(played: Played) -> None:
-    played.doctor(f"DELETE FROM alert_outcomes WHERE account_id = '{SENT}'")  # noqa: S608
+    played.doctor(f"DELETE FROM alert_outcomes WHERE {OF_SENT}")  # noqa: S608
     assert list(played.found()) == ["loss", "unlisted"]
 
 
@@ -106,7 +119,7 @@ def test_an_alert_that_is_not_on_record_is_a_loss_and_unlisted(played: Played) -
 def test_an_alert_that_is_still_to_be_sent_after_the_last_replay_is_a_loss(
     played: Played, status: str
 ) -> None:
-    played.doctor(f"UPDATE alert_outcomes SET status = '{status}' WHERE account_id = '{SENT}'")  # noqa: S608
+    played.doctor(f"UPDATE alert_outcomes SET status = '{status}' WHERE {OF_SENT}")  # noqa: S608
     played.listed |= {(SENT, "FAILED"), (SENT, "UNCONFIRMED")}
     assert "loss" in played.found()
 
@@ -116,7 +129,7 @@ def test_an_open_alert_that_no_accepted_mail_names_is_unlisted(played: Played) -
         played.listed.remove(entry)
         found = played.found()
         assert list(found) == ["unlisted"]
-        assert [line.split()[0] for line in found["unlisted"]] == [entry[0]]
+        assert [line.split(" is ")[0] for line in found["unlisted"]] == ["{} ({})".format(*entry[0])]
         played.listed.add(entry)
 
 
