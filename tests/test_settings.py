@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.alerts import RULES
 from core.domain import SettingsError
 from core.runtime import Settings, load_settings, redact, redaction
 
@@ -226,7 +227,7 @@ def test_unknown_alert_type_is_named(monkeypatch: pytest.MonkeyPatch, value: str
     monkeypatch.setenv("ALERT_TYPES", value)
     with pytest.raises(SettingsError) as caught:
         load_settings()
-    assert str(caught.value) == f"ALERT_TYPES: {unknown!r} is not an alert type; use at_risk, recovered"
+    assert str(caught.value) == f"ALERT_TYPES: {unknown!r} is not an alert type; use {', '.join(RULES)}"
 
 
 @pytest.mark.parametrize("mode", ["SLACK_WEBHOOK_BASE_URL", "SLACK_WEBHOOK_URL"])

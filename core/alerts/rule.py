@@ -12,7 +12,7 @@ class AlertRule(ABC):
     type: ClassVar[str]
     """The name of the type in `ALERT_TYPES`, in the ledger and in the API, and of its count in a run."""
     anchor: ClassVar[Literal[0, -1]] = 0
-    """Where a streak ends: at the target month (0) or at the month before (-1)."""
+    """Where the streaks end of the rows it finds: at the target month (0) or at the month before (-1)."""
     look_back: ClassVar[int] = 0
     """How many months before the target month `find` must know, also of accounts below the threshold."""
 

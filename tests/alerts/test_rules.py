@@ -35,6 +35,16 @@ def test_each_rule_can_be_counted_and_named() -> None:
         assert name in {"at_risk", "recovered"} or name not in Counts.model_fields
 
 
+def test_each_rule_finds_streaks_that_end_at_its_anchor() -> None:
+    winners = pa.table(
+        {"at_risk": [True] * 9 + [False] * 9, "months_before": pa.array([*range(9), *range(9)], pa.int32())}
+    )
+    for rule in RULES.values():
+        found = winners.filter(rule.find(winners)).to_pylist()
+        assert found
+        assert all(one["at_risk"] if rule.anchor == 0 else one["months_before"] > 0 for one in found)
+
+
 def test_each_rule_has_words_for_a_message() -> None:
     for rule in RULES.values():
         assert rule.headline.format(name="N", id="I").endswith(": N (I)")

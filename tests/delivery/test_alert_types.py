@@ -24,7 +24,7 @@ from tests.delivery.world import MONTH, NOW, assert_adds_up, begin, deliver, key
 from tests.service import row, write_source
 from tests.slack.hostile import HostileSlack, answer, silence
 
-LONGEST = 7
+LONGEST = 9
 BOTH = [routed("A-1"), routed("A-1", alert_type=OURS.type)]
 TYPES = [[rule.type] for rule in (*RULES.values(), OURS)]
 TYPES.append([*RULES, OURS.type])
@@ -46,7 +46,7 @@ def driver() -> Iterator[Driver]:
 
 
 def every_streak(path: Path) -> str:
-    """Write a source with each streak of up to 7 months that ends in the month or before; return its URI.
+    """Write a source with each streak of up to 9 months that ends in the month or before; return its URI.
 
     One more account has each streak and a region without a channel.
     """
