@@ -8,10 +8,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
+from cli.report import print_report
 from core.domain import RunRequest
 from core.run import prepare_run
 from examples.mock_slack import MockSlack
-from flows.console_report import print_report
 from flows.start import run_month
 from tests.alerts.of_the_tests import OURS, register
 from tests.conftest import Serve
