@@ -1,7 +1,7 @@
-"""Imports Prefect, which reads its settings at that moment; bad ones end the process with one line.
+"""Imports Prefect, which reads its settings at that moment; a bad setting ends the process with one line.
 
-Every program of ours gets Prefect from here first. In a process of Prefect's own (a worker, the `prefect`
-command) it is there by then, and nothing is left to check.
+Every program of this project imports Prefect from here first. A worker and the `prefect` command have already
+imported it; there, nothing is checked.
 """
 
 import configparser
@@ -32,12 +32,11 @@ from flows.streams import exit_with
 DEFAULTS = {
     # No telemetry.
     "DO_NOT_TRACK": "1",
-    # Prefect's log goes to its UI, not to our terminal; our log goes there too, but only that of a flow run.
+    # Prefect's log goes to its UI, not to the terminal.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
-"""What Prefect takes from the environment when it is imported; the operator's settings win."""
+"""Defaults of variables that Prefect reads when it is imported."""
 
 
 def _import_prefect() -> None:
@@ -47,12 +46,14 @@ def _import_prefect() -> None:
     _import_fsspec()
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    # A home that cannot be written costs a run nothing.
+    # A run needs no Prefect home.
     warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
-    said = io.StringIO()
+    printed = io.StringIO()
+    # The collector would walk again and again through what the import keeps.
+    gc.disable()
     try:
-        # Prefect prints what it can't use, value and all, before it raises.
-        with contextlib.redirect_stderr(said), _without_a_trace(), _without_collector():
+        # Before it raises, Prefect prints a bad setting with its value.
+        with contextlib.redirect_stderr(printed), _without_home():
             import prefect.main  # noqa: F401, PLC0415  # the import itself is what is tried
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None
@@ -66,10 +67,12 @@ def _import_prefect() -> None:
         raise SettingsError(
             f"{_profiles()} of Prefect can't be read as profiles in TOML; correct or remove the file"
         ) from None
+    finally:
+        gc.enable()
     # A stream that is closed or full must not end the run.
     with contextlib.suppress(OSError):
-        if sys.stderr and said.getvalue():
-            sys.stderr.write(said.getvalue())
+        if sys.stderr and printed.getvalue():
+            sys.stderr.write(printed.getvalue())
     _check_api()
 
 
@@ -85,14 +88,14 @@ def _import_fsspec() -> None:
 
 
 @contextlib.contextmanager
-def _without_a_trace() -> Iterator[None]:
-    """Keep the import from making Prefect's home folder where no API is configured."""
+def _without_home() -> Iterator[None]:
+    """Keep Prefect's import from making its home folder, unless it exists or an API is configured."""
     given = os.environ.get("PREFECT_HOME")
     home = Path(os.path.expanduser(given or "~/.prefect"))  # noqa: PTH111  # without a user, it changes nothing
     if "PREFECT_API_URL" in os.environ or home.exists():
         yield
         return
-    # A folder below a file: nobody can make it, and no profile can lie in it.
+    # A folder below a file: it cannot be made, and cannot hold a profile.
     os.environ["PREFECT_HOME"] = f"{os.devnull}/prefect"
     try:
         yield
@@ -101,19 +104,9 @@ def _without_a_trace() -> Iterator[None]:
         os.environ |= {"PREFECT_HOME": given} if given else {}
 
 
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Keep the garbage collector from walking again and again through what stays."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 def _check_api() -> None:
-    """Check what an active profile may have set, too."""
-    from prefect.settings import get_current_settings  # noqa: PLC0415  # only now that it can be imported
+    """Raise `SettingsError` for a bad API setting of the environment or the active profile."""
+    from prefect.settings import get_current_settings  # noqa: PLC0415  # after the import was tried
 
     api = get_current_settings().api
     try:
@@ -127,18 +120,18 @@ def _check_api() -> None:
 
 
 def _describe(error: ValidationError) -> str:
-    # A default that depends on a bad value is an error of its own, and of no use.
+    # An error of a default that depends on the bad value says nothing.
     first = next(item for item in error.errors() if item["type"] != "default_factory_not_called")
     name = _variable(str(first["loc"][0]), model=error.title) if first["loc"] else "Prefect's settings"
-    # Prefect's own words may quote the value.
+    # Prefect's message may quote the value.
     reason = in_words(first) or "Prefect does not accept the value"
     place = "" if name in os.environ else f" (set in prefect.toml or in {_profiles()})"
     return f"{name}: {reason}{place}; correct or unset it"
 
 
 def _variable(field: str, model: str = "") -> str:
-    """Return the variable of a field of one of Prefect's models of settings."""
-    from prefect.settings.base import PrefectBaseSettings  # noqa: PLC0415  # it can be imported even now
+    """Return the environment variable of a field of one of Prefect's settings models."""
+    from prefect.settings.base import PrefectBaseSettings  # noqa: PLC0415  # works after a failed import
 
     if field.lower().startswith("prefect_"):
         return field.upper()
@@ -159,6 +152,6 @@ if "prefect" not in sys.modules:
     except SettingsError as error:
         exit_with(error)
 
-from prefect import flow  # noqa: E402  # what is above decides whether there is one
+from prefect import flow  # noqa: E402  # after its settings were checked
 
 __all__ = ["flow"]
