@@ -22,47 +22,47 @@ from core.ledger import Ledger, is_dead, kept_alive, open_ledger, this_process, 
 from core.runtime import Progress, Settings, StopSignal, count_rows_scanned, logged_as, process_stop, redact
 from core.sources import parse_source
 
-TOLD_TO_STOP = "The run was told to stop before it was over; run the month again"
+STOPPED = "The run was stopped before it was over; run the month again"
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class RunContext:
-    """What the stages of one run share; made by whoever starts the run."""
+    """What the stages of one run share; the code that starts the run makes it."""
 
     run_id: str
     request: RunRequest
     settings: Settings
     ledger: Ledger
     flow_run_id: str | None = None
-    """The flow run of Prefect's engine; None when the run goes on without Prefect."""
+    """The flow run of Prefect's engine; None for a run without Prefect."""
     progress: Progress = field(default_factory=Progress)
     stop: StopSignal = field(default_factory=StopSignal)
     begun: "Future[None]" = field(default_factory=Future)
-    """Done once Prefect has begun the flow, canceled when whoever waits has given that up."""
+    """Done once Prefect has begun the flow; canceled when the caller has given the run up."""
     closed: "Future[None]" = field(default_factory=Future)
-    """Done once the ledger has closed the run, or has failed to."""
+    """Done once the ledger has closed the run, or has failed to close it."""
     error: RiskAlertsError | None = None
-    """What ended the run."""
+    """The error of a failed run."""
 
     def kept_alive(self) -> AbstractContextManager[None]:
-        """Keep the heartbeat of the run, which was begun, while the context lasts."""
+        """Write the heartbeat of the begun run while the context lasts."""
         return kept_alive(self.run_id, lambda: self.ledger.heartbeat(self.run_id, utc_now()))
 
     def fail(self, error: RiskAlertsError) -> RiskAlertsError:
-        """Note and return what ended the run."""
+        """Record and return the error of the run."""
         error.run_id = self.run_id
         self.error = error
         return error
 
     def check_stop(self) -> None:
-        """Raise `Interrupted` when the run is asked to stop; for where nothing is under way."""
+        """Raise `Interrupted` after a stop; for places where no request is under way."""
         if self.stop.is_set():
-            raise Interrupted(TOLD_TO_STOP)
+            raise Interrupted(STOPPED)
 
     def plan(self, assessment: Assessment, routed: Iterable[RoutedAlert]) -> list[RoutedAlert]:
-        """Record what the run will do with each alert, and return those that it may send: none in a dry run.
+        """Record what the run will do with each alert, and return the alerts to send: none in a dry run.
 
         Raises `TooManyAlerts` when there are more than `MAX_ALERTS_PER_RUN`.
         """
@@ -76,8 +76,8 @@ class RunContext:
 def prepare_run(request: RunRequest, settings: Settings, run_id: str | None = None) -> RunContext:
     """Return the context of a run that can begin.
 
-    Raises before the ledger or Prefect keeps a URI that may carry a secret, or that names nothing at all. A
-    URI whose scheme is merely not supported is a run that fails, as with any other bad source.
+    Raises for a URI that is malformed or may hold a secret, before ledger and Prefect store it. A URI with an
+    unsupported scheme makes a failed run, as any other bad source does.
     """
     try:
         parse_source(request.source_uri)
@@ -93,13 +93,13 @@ def new_run_id() -> str:
 
 
 def utc_now() -> datetime:
-    """Read the wall clock, with its zone."""
+    """Return the time, with its zone."""
     return datetime.now(UTC)
 
 
 @contextmanager
 def open_run(run: RunContext) -> Iterator[RunContext]:
-    """Begin a run in the ledger, keep its heartbeat, and close it with what ended it.
+    """Begin a run in the ledger, write its heartbeat, and close it with its error, if any.
 
     Runs whose process died are closed first. A defect is stored as `internal_error`, and a stop from outside
     as `interrupted`.
@@ -116,22 +116,22 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
             run.fail(known)
             raise
         except Exception as defect:
-            logger.exception("Run %s met a defect", run.run_id)
+            logger.exception("Run %s failed with an internal error", run.run_id)
             raise run.fail(InternalError(redact(f"{type(defect).__name__}: {defect}"))) from defect
         except BaseException:
-            # Cancellation, Ctrl-C, an exit, or a signal that Prefect turned into an exception of its own.
-            run.fail(Interrupted(TOLD_TO_STOP))
+            # A cancellation, Ctrl-C, an exit, or a signal that Prefect turned into an exception.
+            run.fail(Interrupted(STOPPED))
             raise
         finally:
             _close(run)
 
 
 def _close(run: RunContext) -> None:
-    """Close the run; a ledger that cannot is what ended it, unless something else has already."""
+    """Close the run; an error of the ledger becomes the run's error, unless it has one."""
     try:
         run.ledger.finish(run.run_id, run.error, utc_now())
     except LedgerError as fault:
-        logger.error("Run %s can't be closed yet: %s", run.run_id, fault)  # noqa: TRY400  its text says it all
+        logger.error("Run %s can't be closed yet: %s", run.run_id, fault)  # noqa: TRY400  the text is enough
         if run.error is None:
             run.fail(fault)
             raise

@@ -1,1 +1,1 @@
-"""The flow, and how it is run: under Prefect's engine when a Prefect API is configured, else without it."""
+"""The flow, and what runs it with and without Prefect's engine."""

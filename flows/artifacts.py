@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a run that is over: its tags, a report and a table of its alerts."""
+"""What the Prefect UI shows of a closed run: tags, a report and a table of its alerts."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from core.runtime import money, one_line
 from flows.prefect_engine import described
 
 PUBLISH_SECONDS = 5
-"""The longest that a run waits for Prefect to take its report."""
+"""The longest that a run waits for Prefect to store its report."""
 SHOWN_OF_A_REASON = 10
 """How many alerts of each reason are in the report; the API has them all."""
 TABLE_ROWS = 5000
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 async def publish_report(run: RunContext) -> None:
-    """Show a closed run, as the ledger has it, in its flow run; what Prefect does not take is only logged."""
+    """Publish a closed run, as the ledger has it, in its flow run; a failure is only logged."""
     if run.flow_run_id is None:
         return
     try:
@@ -46,7 +46,7 @@ async def publish_report(run: RunContext) -> None:
 async def _publish(run: RunContext, stored: RunView) -> None:
     history = run.ledger.history
     alerts = history.alerts(run.run_id, None, None, None).alerts
-    # Not before: the tags of a context are also its tasks', which then wait for a slot of each tag.
+    # Only now: tasks inherit the tags of their flow run, and wait for a slot of each.
     regions = len(run.settings.regions)
     tags = {*flow_run.tags, f"{stored.month:%Y-%m}", f"{regions} region{'' if regions == 1 else 's'}"}
     async with get_client() as client:
@@ -58,12 +58,12 @@ async def _publish(run: RunContext, stored: RunView) -> None:
 
 
 def title(run: RunView) -> str:
-    """Return the name of a run in one line."""
+    """Return the title of a run."""
     return f"Risk alerts {run.month:%Y-%m}{' (dry run)' if run.dry_run else ''}"
 
 
 def report(run: RunView, channels: Sequence[ChannelView], alerts: Sequence[AlertView]) -> str:
-    """Write the run as Markdown: how it ended, what went where, and which alerts need a person."""
+    """Return the run as Markdown: its result, its channels, and the alerts that need a person."""
     version = f" (`{_cell(run.source_version)}`)" if run.source_version else ""
     lines = [f"# {title(run)}: {run.status.value}", ""]
     lines += [f"Run `{run.run_id}` read `{_cell(run.source_uri)}`{version}.", ""]
@@ -91,7 +91,7 @@ def _by_channel(channels: Sequence[ChannelView]) -> list[str]:
 
 
 def _open(alerts: Sequence[AlertView]) -> list[str]:
-    """List what is not delivered or unconfirmed, by reason, with what to do about it."""
+    """Return the lines of failed and unconfirmed alerts, by reason, with what to do."""
     by_reason = open_by_reason(alerts)
     lines = ["", "## Not delivered"] if by_reason else []
     for reason, advice, those in by_reason:
@@ -115,5 +115,5 @@ def table(alerts: Sequence[AlertView]) -> list[dict[str, Any]]:
 
 
 def _cell(text: str | None) -> str:
-    """Keep data from ending a table cell or a code span."""
+    """Return data that cannot end a table cell or a code span."""
     return one_line(text or "").replace("|", "\\|").replace("`", "'")

@@ -1,4 +1,4 @@
-"""What a flow run of Prefect says of its run: the month of its schedule, its name, its parameters."""
+"""What a flow run of Prefect gives to a run: month, name and parameters."""
 
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
@@ -16,7 +16,7 @@ from flows.prefect_logs import show_logs_in_ui
 
 
 def name_flow_run() -> str:
-    """Name the flow run by month and source."""
+    """Return the name of the flow run: month and source."""
     parameters = flow_run.parameters
     month = month_or_scheduled(parameters.get("month"))
     dry_run = " (dry run)" if parameters.get("dry_run") else ""
@@ -24,7 +24,7 @@ def name_flow_run() -> str:
 
 
 def month_or_scheduled(month: date | None) -> date:
-    """Return the month asked for, or that of the scheduled start: a late run is still of its month."""
+    """Return the given month, or the month of the scheduled start, also for a late run."""
     if month is not None:
         return month
     scheduled: datetime = flow_run.scheduled_start_time
@@ -48,7 +48,7 @@ def schedule_zone(deployment_id: str | None) -> tzinfo:
 def run_of_this_flow(
     source_uri: str, month: date | None, *, dry_run: bool, retry_unconfirmed: bool
 ) -> RunContext:
-    """Return the run that this process has prepared for the flow run, or else one made of the parameters."""
+    """Return the run that this process has prepared for the flow run, or make one from the parameters."""
     flow_run_id: str | None = flow_run.id
     if flow_run_id is not None:
         show_logs_in_ui()

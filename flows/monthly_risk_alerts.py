@@ -5,7 +5,7 @@ from datetime import date
 from core.run import RunContext, open_run
 from core.runtime import timed_step
 
-from flows.checked_prefect import flow  # isort: skip  # first: it ends a process that Prefect can't start in
+from flows.checked_prefect import flow  # isort: skip  # before other imports of Prefect
 from flows.artifacts import publish_report
 from flows.flow_run import name_flow_run, run_of_this_flow
 from flows.steps import stage_of, step
@@ -25,13 +25,13 @@ async def monthly_risk_alerts(
     dry_run: bool = False,  # noqa: FBT001, FBT002  # Prefect's parameters go by name
     retry_unconfirmed: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
-    """Alert each region's channel on its At Risk accounts, once; safe to run again at any time.
+    """Alert each region's channel on its accounts, exactly once; safe to run again at any time.
 
     Args:
         source_uri: A Parquet file or a folder of them, at file://, gs:// or s3://.
         month: The first day of the month; by default the month of the run's scheduled start.
-        dry_run: Do all but send; writes no outcome and notifies no one.
-        retry_unconfirmed: Also send alerts again that an earlier run may have delivered.
+        dry_run: Do everything except sending; write no outcome and notify no one.
+        retry_unconfirmed: Send unconfirmed alerts again, too.
 
     Returns the run_id under which the ledger keeps the run.
     """
@@ -41,9 +41,9 @@ async def monthly_risk_alerts(
 
 
 async def work_through(run: RunContext) -> None:
-    """Run the stages, under Prefect's engine when the run has a flow run, and as plain functions otherwise.
+    """Run the stages, as tasks of Prefect if the run has a flow run.
 
-    The ledger has the run from its beginning; whatever is raised afterwards closes it as failed.
+    The ledger has the run from its beginning; any error closes it as failed.
     """
     request, settings = run.request, run.settings
     try:

@@ -1,9 +1,9 @@
 """Runs the flow under Prefect's engine, in bounded time whatever Prefect does.
 
-Whoever waits for a run waits for Prefect at its two ends only: until it has begun the flow, and from when the
-ledger has closed the run until it has taken report and state. Prefect's client settings bound each request.
-A thread of ours bounds an end as a whole, which they cannot: it takes several requests with several tries
-each, and a flow that is canceled calls its API for as long again. So one that is given up is left behind.
+A caller waits for Prefect twice: until Prefect has begun the flow, and, after the ledger has closed the run,
+until Prefect has stored report and state. Each takes several requests with several tries; Prefect's client
+settings bound a request, and a thread of this module bounds the whole. A flow that takes too long is left
+behind in its thread: to cancel it would call the API for as long again.
 """
 
 import asyncio
@@ -34,20 +34,20 @@ from flows.prefect_logs import keep_prefect_quiet
 PROBE_SECONDS = 8
 """The longest that a Prefect API may take to answer a health check."""
 BEGIN_SECONDS = 60
-"""The longest that Prefect may take to begin a flow, all tries included; then nothing is begun."""
+"""The longest that Prefect may take to begin a flow, all tries included."""
 PATIENCE_SECONDS = 15
-"""The longest that the answer of a closed run waits for Prefect to take its report and its state."""
+"""The longest that the answer of a closed run waits for Prefect to store its report and its state."""
 DRAIN_SECONDS = 5
-"""The longest that the end of the process waits for Prefect to take the last events and logs."""
+"""The longest that the end of the process waits for Prefect to store the last events and logs."""
 REQUEST_BOUNDS = {"client.max_retries": 3, "client.retry_jitter_factor": 0.1, "api.request_timeout": 10.0}
-"""What one request may cost when Prefect stops answering; the operator's settings win."""
+"""Bounds of one request to a Prefect that stops answering; the operator's settings win."""
 BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE)
-"""What an overloaded API answers, as Prefect's server on SQLite does in a burst of runs."""
+"""What an overloaded API answers, such as Prefect's server on SQLite in a burst of runs."""
 
 logger = logging.getLogger(__name__)
 
 _prepared: dict[str, RunContext] = {}
-"""The runs of this process that Prefect has yet to begin, by the id of their flow run."""
+"""The runs of this process that Prefect has not begun yet, by the id of their flow run."""
 
 
 def configured_api() -> str | None:
@@ -56,9 +56,9 @@ def configured_api() -> str | None:
 
 
 def begin_prepared(flow_run_id: str) -> RunContext | None:
-    """Return the run that this process has prepared for a flow run, which begins now.
+    """Return the run that this process has prepared for a flow run, and mark it as begun.
 
-    Raises `OrchestratorUnreachable` when nobody waits for the run any more.
+    Raises `OrchestratorUnreachable` when the caller has given the run up.
     """
     run = _prepared.pop(flow_run_id, None)
     if run is not None:
@@ -71,13 +71,13 @@ def begin_prepared(flow_run_id: str) -> RunContext | None:
 def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
     """Run the flow under the engine until the run is over.
 
-    Raises the error that ended the run, or `OrchestratorUnreachable` when nothing was begun.
+    Raises the error of a failed run, or `OrchestratorUnreachable` when nothing was begun.
     """
     keep_prefect_quiet()
     probe(url)
-    # By default the events of one dead API are tried eleven times each, and follow no change of address.
+    # By default each event is tried eleven times, and all go to the first API of the process.
     EventsWorker.set_client_override(PrefectEventsClient, api_url=url, reconnection_attempts=1)
-    # Whoever waits is answered with this run: a retry would be another one, behind the answer.
+    # The caller gets this run as its answer; a retry would be another run after that.
     once = flow.with_options(retries=0)
     with temporary_settings(set_defaults=REQUEST_BOUNDS):
         ended = _in_a_thread(lambda: asyncio.run(_run_flow(run, once)))
@@ -98,14 +98,14 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
 
 
 def _in_a_thread(work: Callable[[], None]) -> "Future[None]":
-    """Start the work in a daemon: one that was given up must not hold up the end of the process."""
+    """Start the work in a daemon thread, which cannot delay the end of the process."""
     ended: Future[None] = Future()
 
     def call() -> None:
         try:
             work()
             ended.set_result(None)
-        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+        except BaseException as error:  # noqa: BLE001  # the future raises it again
             ended.set_exception(error)
 
     threading.Thread(target=copy_context().run, args=(call,), name="flow", daemon=True).start()
@@ -113,7 +113,7 @@ def _in_a_thread(work: Callable[[], None]) -> "Future[None]":
 
 
 async def _run_flow(run: RunContext, flow: Flow[..., Any]) -> None:
-    """Run the flow; while Prefect is too busy to begin it, ask again."""
+    """Run the flow; retry while Prefect is too busy to begin it."""
     parameters = asdict(run.request)
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(lambda error: _is_busy(error) and not run.begun.done()),
@@ -142,7 +142,7 @@ def _fault(ended: "Future[None]", seconds: float) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Describe an error of Prefect's in one line; some have several, others no text at all."""
+    """Describe an error of Prefect in one line; some have several lines, others no text."""
     without_text = "no answer in time" if isinstance(error, TimeoutError) else "no reason given"
     return one_line(redact(str(error))).strip() or without_text
 
@@ -164,22 +164,22 @@ def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
 
 
 async def _check_health(url: str, seconds: float) -> None:
-    """Ask with Prefect's own client, so with the key, the certificates and the headers of its settings."""
+    """Ask with Prefect's client, which uses the key, certificates and headers of its settings."""
     with temporary_settings({"client.max_retries": 0, "api.url": url}):
-        # Also bounds an answer that trickles in.
+        # The first bound is for an answer that comes byte by byte.
         async with asyncio.timeout(seconds), get_client(httpx_settings={"timeout": seconds}) as client:
             answer = await client.request("GET", "/health")
             answer.raise_for_status()
             if answer.json() is not True:
-                raise ValueError("the answer is not Prefect's")
+                raise ValueError("the answer does not come from Prefect")
 
 
 def drain() -> None:
-    """Let Prefect's background workers send what they hold, and give up on what takes too long.
+    """Send what Prefect's background workers hold, within `DRAIN_SECONDS`.
 
-    Left alone, they retry each event at the end of the process: for a minute when the API has died.
+    By default they retry each event at the end of the process, for a minute when the API has died.
     """
-    # All of Prefect's queues share one registry; reaching into it is the only way to set them a limit.
+    # All of Prefect's queues share one registry, and only it allows to bound them.
     workers = list(EventsWorker._instances.values())  # type: ignore[misc]  # noqa: SLF001
     sending = [(worker._loop, worker._task) for worker in workers]  # noqa: SLF001
     EventsWorker.drain_all(timeout=DRAIN_SECONDS)

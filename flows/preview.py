@@ -1,4 +1,4 @@
-"""What a run of a month would do: the same stages, without Prefect, and nothing sent or stored."""
+"""What a run of a month would do: the same stages, but nothing is sent or stored."""
 
 from core.domain import (
     Alert,
@@ -23,10 +23,10 @@ from tasks.route import route, routed_alerts
 
 
 def preview(request: RunRequest, settings: Settings) -> PreviewView:
-    """Read the month and say of each alert what a run would do with it, and the message that Slack would get.
+    """Return each alert of the month, what a run would do with it, and its message to Slack.
 
-    Raises what a run raises for a bad source, a `LedgerError`, or `Interrupted`. More alerts than
-    `MAX_ALERTS_PER_RUN` are a warning here: who looks for the reason must be able to see them.
+    Raises `SourceError`, `LedgerError` or `Interrupted`, as a run does. More alerts than `MAX_ALERTS_PER_RUN`
+    are a warning here, so that a preview shows them.
     """
     window = load_window.fn(request.source_uri, request.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window), settings)

@@ -1,4 +1,4 @@
-"""Starts a run in this process: under Prefect's engine when a Prefect API is configured, else without it."""
+"""Starts a run in this process, under Prefect's engine if a Prefect API is configured."""
 
 import asyncio
 import logging
@@ -15,9 +15,9 @@ logger = logging.getLogger(__name__)
 
 
 def run_month(run: RunContext) -> None:
-    """Work on a run in this thread until it is over.
+    """Run the month in this thread until the run is over.
 
-    Raises the error that ended the run, with its `run_id` when it was begun, or that kept it from beginning.
+    Raises the error of a failed run, which has its `run_id` if the run was begun.
     """
     if url := configured_api():
         run_with_prefect(run, monthly_risk_alerts, url)
@@ -26,18 +26,18 @@ def run_month(run: RunContext) -> None:
 
 
 class AcceptedRun:
-    """A run for which nobody waits: recorded at once, begun in its turn, and alive in between."""
+    """A run that is recorded at once and worked on later; its heartbeat starts at once, too."""
 
     def __init__(self, request: RunRequest, settings: Settings, run_id: str) -> None:
-        """Record the run; raises what keeps it from being recorded. `work` must follow."""
+        """Record the run, or raise why it cannot be; `work` must follow."""
         self._run = prepare_run(request, settings, run_id)
         self._run.ledger.begin_run(run_id, request, this_process(), None, utc_now())
-        # Or another host would take a run that waits long for one whose process died.
+        # Without a heartbeat, another host would close a run that waits long as dead.
         self._alive = ExitStack()
         self._alive.enter_context(self._run.kept_alive())
 
     def work(self) -> None:
-        """Work on the run; an error that keeps it from beginning is stored with it."""
+        """Run the month; an error before the run begins is stored with it."""
         run = self._run
         with self._alive:
             try:

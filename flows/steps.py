@@ -1,4 +1,4 @@
-"""Calls the stages of a run, under Prefect's engine or without it; the stages know neither."""
+"""Calls the stages of a run, as tasks of Prefect or as plain functions."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -15,18 +15,18 @@ T = TypeVar("T")
 
 
 def stage_of(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
-    """Return a stage as a task of the flow run, or as a plain function where there is none."""
+    """Return a stage as a task of the flow run, or as a plain function without a flow run."""
     if run.flow_run_id is None:
         return stage.fn
 
     @wraps(stage.fn)
     def by_reference(*args: P.args, **kwargs: P.kwargs) -> T:
-        # Prefect would walk thousands of alerts in search of futures; it hands on what is quoted as it is.
+        # Prefect would search thousands of alerts for futures; it passes quoted arguments by reference.
         return stage(*map(quote, args), **kwargs)  # type: ignore[arg-type]
 
     return by_reference
 
 
 def step(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
-    """Return a stage that measures its seconds, Prefect's own part included; for what is not awaited."""
+    """Return a stage that measures its seconds, with Prefect's share; not for a coroutine."""
     return timed_step(stage.name)(stage_of(run, stage))

@@ -29,7 +29,7 @@ _WORDS = {
     "GCSFS_DEBUG": _LEVELS,
     "S3FS_LOGGING_LEVEL": _LEVELS,
 }
-"""What a variable may say, where a library takes anything else for a failure of the store."""
+"""The values of variables that a library would otherwise report as a failure of the store."""
 _NUMBERS = (
     "AWS_MAX_ATTEMPTS",
     "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
@@ -45,18 +45,18 @@ _ADDRESSES = (
 )
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
 _METADATA = ("http://169.254.169.254", "http://169.254.170.2")
-"""Where AWS and Google hand out a machine's or a task's credentials."""
+"""Where AWS and Google serve the credentials of a machine or a task."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _networks: set[IPv4Network | IPv6Network] = set()
-"""The networks of `NO_PROXY`; once it is written, those of IPv6, on which httpx breaks, are not in it."""
+"""The networks of `NO_PROXY`. `prepare_proxies` removes those of IPv6 from it: httpx fails on them."""
 
 
 def clean_variables(settings: Collection[str] = ()) -> None:
     """Strip blanks and newlines around each variable that libraries read, and around these settings.
 
-    Raises `SettingsError` for a value in quotes: no value of them needs any, and `docker --env-file` keeps
-    those that a shell would take off.
+    Raises `SettingsError` for a value in quotes: none of them needs quotes, and `docker --env-file`, unlike a
+    shell, keeps them.
     """
     for name, value in [*os.environ.items()]:
         if name.upper() not in settings and not _READ_BY_LIBRARIES.fullmatch(name.upper()):
@@ -69,7 +69,7 @@ def clean_variables(settings: Collection[str] = ()) -> None:
 
 
 def check_stores() -> None:
-    """Raise `SettingsError` for a variable of the object stores' libraries that they can't use."""
+    """Raise `SettingsError` for a variable that the object stores' libraries can't use."""
     for name, words in _WORDS.items():
         value = os.environ.get(name, "")
         if value and value not in words and value.lower() not in words:
@@ -91,7 +91,7 @@ def _check_address(name: str, address: str) -> None:
 
 
 def check_certificate_files() -> None:
-    """Raise `SettingsError` for a variable that names TLS files which can't be used."""
+    """Raise `SettingsError` for a variable that names TLS files that can't be used."""
     for name in _CERTIFICATES:
         if path := os.environ.get(name):
             check_certificates(name, path)
@@ -108,7 +108,7 @@ def check_certificate_files() -> None:
 
 
 def check_certificates(name: str, path: str) -> None:
-    """Raise `SettingsError` unless the variable `name` leads to certificates: a PEM file, or a folder."""
+    """Raise `SettingsError` unless `path`, the value of `name`, is a PEM file, or a folder."""
     if name != "SSL_CERT_FILE" and Path(path).is_dir():
         return
     try:
@@ -125,10 +125,10 @@ def check_certificates(name: str, path: str) -> None:
 
 
 def prepare_proxies(urls: Iterable[str | None] = ()) -> None:
-    """Check the proxy variables, and write `NO_PROXY` so that every library reads the same from it.
+    """Check the proxy variables, and rewrite `NO_PROXY` so that every library understands it the same way.
 
-    Loopback is always in it. The libraries know no networks such as 10.0.0.0/8, and some break on them: the
-    hosts of `urls` that lie in one are named one by one. Raises `SettingsError` that names the variable.
+    Loopback is always in it. Libraries ignore networks such as 10.0.0.0/8, or fail on them: so the hosts of
+    `urls` in such a network are added by name. Raises `SettingsError` that names the variable.
     """
     proxies = getproxies_environment()
     entries = [entry for entry in re.split(r"[\s,]+", proxies.get("no", "")) if entry]
@@ -158,7 +158,7 @@ def _check_proxy(name: str, value: str) -> None:
 
 
 def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:
-    """Return a host name or address as all libraries take it, or a network."""
+    """Return a host name or an address as every library reads it, or a network."""
     bare = entry.rpartition("://")[2].rstrip("/").removeprefix("*")
     if bracketed := re.fullmatch(r"\[([^\]]+)\](:\d+)?", bare):
         bare = bracketed[1]
@@ -169,7 +169,7 @@ def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:
     else:
         return network if "/" in bare else bare
     try:
-        # Name by name as IDNA wants it, but for a dot in front, which asks for subdomains.
+        # In IDNA; a dot in front, which stands for subdomains, is not part of the name.
         host = "." * bare.startswith(".") + bare.lstrip(".").encode("idna").decode()
     except UnicodeError:
         host = ""
@@ -199,9 +199,9 @@ def is_direct(host: str) -> bool:
 
 
 def _write_no_proxy(entries: Iterable[str]) -> None:
-    # Each library has its own opinion on which of the two spellings wins.
+    # The libraries differ in which of the two spellings wins.
     value = ",".join(dict.fromkeys(entries))
     for name in ("NO_PROXY", "no_proxy"):
-        # Not without need: other threads may read the environment at this moment.
+        # Only if needed: other threads may read the environment at this moment.
         if os.environ.get(name) != value:
             os.environ[name] = value

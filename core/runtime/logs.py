@@ -1,10 +1,10 @@
-"""Where our log lines go and how they look; secrets are masked on the way."""
+"""Where the log lines go and how they look; secrets are masked on the way."""
 
 import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
@@ -13,47 +13,40 @@ from core.runtime.redaction import RedactingFilter
 from core.runtime.settings import Settings
 
 current_run_id: ContextVar[str | None] = ContextVar("current_run_id", default=None)
-"""The run that a log line belongs to."""
+"""The run that log lines name."""
 
 current_request_id: ContextVar[str | None] = ContextVar("current_request_id", default=None)
-"""The request to the API that a log line belongs to."""
+"""The request to the API that log lines name."""
 
 OUR_LOGGERS = ("api", "cli", "core", "flows", "tasks")
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what stderr is at that moment: a progress line on a terminal puts itself in its place."""
+    """Writes to the current `sys.stderr`, which a progress line on a terminal replaces."""
 
-    def __init__(self) -> None:
-        super().__init__(sys.stderr)
-
-    @property
-    def stream(self) -> TextIO:
-        """Give today's stderr."""
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, stream: TextIO) -> None:
-        """Take no other: the base class sets the one that it was made with."""
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class TextFormatter(logging.Formatter):
-    """One line a record: when, how grave, what, and for which request."""
+    """One line a record: time, level, message and request."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base class's name
-        """Write the line, and of a request to the API its id."""
+        """Return the line, with the id of the request to the API if there is one."""
         request_id = current_request_id.get()
         return super().formatMessage(record) + (f" [{request_id}]" if request_id else "")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, with the run and the request that it belongs to."""
+    """One JSON object a record, with its run and its request."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the record as JSON."""
+        """Return the record as JSON."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
@@ -71,23 +64,22 @@ class JsonFormatter(logging.Formatter):
 
 
 @contextmanager
-def logged_for(request_id: str | None) -> Iterator[None]:
-    """Have log lines name the request that this work is done for, in a thread that does work for many."""
-    token = current_request_id.set(request_id)
+def _set(variable: ContextVar[str | None], value: str | None) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        current_request_id.reset(token)
+        variable.reset(token)
 
 
-@contextmanager
-def logged_as(run_id: str) -> Iterator[None]:
-    """Have log lines name the run."""
-    token = current_run_id.set(run_id)
-    try:
-        yield
-    finally:
-        current_run_id.reset(token)
+def logged_for(request_id: str | None) -> AbstractContextManager[None]:
+    """Name the request in log lines while the context lasts, in a thread that works for many requests."""
+    return _set(current_request_id, request_id)
+
+
+def logged_as(run_id: str) -> AbstractContextManager[None]:
+    """Name the run in log lines while the context lasts."""
+    return _set(current_run_id, run_id)
 
 
 def configure_logs(
@@ -97,10 +89,10 @@ def configure_logs(
     stream: TextIO | None = None,
     taken_over: Iterable[str] = (),
 ) -> None:
-    """Send our own log lines to `stream` (stderr), in the format that is set; safe to call again.
+    """Send log lines to `stream` (by default stderr) in the format of `LOG_FORMAT`; safe to call again.
 
-    So go the lines of the loggers that are `taken_over`, in place of where they went before, and what
-    libraries warn of.
+    These are the lines of this project, of the loggers in `taken_over`, which then write nowhere else, and
+    the warnings of libraries and of Python.
     """
     handler = logging.StreamHandler(stream) if stream else StderrHandler()
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
@@ -109,25 +101,24 @@ def configure_logs(
     for name in OUR_LOGGERS:
         logger = logging.getLogger(name)
         logger.setLevel(level)
-        # Prefect's handlers sit on these loggers too; only ours is replaced.
+        # Prefect's handlers on these loggers stay.
         logger.handlers = [known for known in logger.handlers if known.get_name() != handler.get_name()]
         logger.addHandler(handler)
         logger.propagate = False
     for name in taken_over:
         logger = logging.getLogger(name)
         logger.handlers = [handler]
-        logger.setLevel(level)  # Prefect, when it is imported, turns uvicorn's down
+        logger.setLevel(level)  # Prefect, when it is imported, raises the level of uvicorn's
         logger.propagate = False
-    # Python's own warnings are lines of a log too.
     logging.captureWarnings(capture=True)
     root = logging.getLogger()
-    # Prefect prints there what any library warns of: as text whatever the format, and with its secrets.
+    # Prefect's handlers there print the warnings of any library: as text in any format, and with secrets.
     root.handlers = [
         known
         for known in root.handlers
         if known.get_name() != handler.get_name() and not type(known).__module__.startswith("prefect.")
     ]
     root.addHandler(handler)
-    # These print whole URLs, and a webhook's URL is a secret.
+    # These log whole URLs, and the URL of a webhook is a secret.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)

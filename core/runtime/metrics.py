@@ -1,7 +1,6 @@
-"""What this process counts and times of its runs, as Prometheus instruments.
+"""What this process counts and times of its runs, as Prometheus instruments that start at zero.
 
-These begin at nothing with each process, as Prometheus expects. What must survive a restart, or was done by a
-batch job on the same ledger, is read from the ledger instead: `core/ledger/statistics.py`.
+What must survive a restart, or comes from batch jobs on the same ledger, is in `core/ledger/statistics.py`.
 """
 
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from core.domain import METRIC_LABELS
 
 PROCESS = CollectorRegistry(auto_describe=True)
-"""Our own: the library's default registry is open to whatever else a process has imported."""
+"""Not the library's default registry, to which any imported library may add."""
 
 ProcessCollector(registry=PROCESS)
 
@@ -28,14 +27,14 @@ _step_seconds = Histogram(
 )
 _deliveries = Counter(
     "risk_alerts_deliveries",
-    "Tries to deliver a message, by what Slack answered, in runs of this process.",
+    "Attempts to deliver a message, by Slack's answer, in runs of this process.",
     ["answer"],
     registry=PROCESS,
 )
 
 STEPS = ("load_window", "dedupe", "compute_streaks", "route", "send", "persist", "notify_support")
 
-# From zero on: a series that first shows up with its first count hides that count from `increase()`.
+# From zero on: `increase()` misses the first count of a series that starts with it.
 for _step in STEPS:
     _step_seconds.labels(_step)
 for _label in METRIC_LABELS:
@@ -43,7 +42,7 @@ for _label in METRIC_LABELS:
 
 
 def count_rows_scanned(rows: int) -> None:
-    """Add what a run has decoded."""
+    """Add the rows that a run has decoded."""
     _rows_scanned.inc(rows)
 
 
@@ -54,6 +53,6 @@ def count_delivery(label: str) -> None:
 
 @contextmanager
 def timed_step(step: str) -> Iterator[None]:
-    """Measure how many seconds a stage takes, whether it ends well or not."""
+    """Measure how many seconds a stage takes, also when it fails."""
     with _step_seconds.labels(step).time():
         yield

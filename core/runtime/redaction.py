@@ -1,4 +1,4 @@
-"""The one place that keeps secrets out of logs, rows, errors and answers."""
+"""Masks secrets in logs, rows, errors and answers."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ _PATTERNS = (
         ),
         rf"\g<scheme>{MASK}@",
     ),
-    # Slack's own webhook addresses are secrets wherever they turn up.
+    # The address of a webhook of Slack is a secret as a whole.
     (re.compile(r"(https://hooks\.slack(?:-gov)?\.com/)[^\s\"'<>]+"), rf"\g<1>{MASK}"),
     (re.compile(r"(?i)(\bbearer\s+)[^\s\"',]+"), rf"\g<1>{MASK}"),
 )
@@ -25,8 +25,8 @@ _secrets: set[str] = set()
 
 
 def protect(secrets: Iterable[str]) -> None:
-    """Have `redact` mask these values from now on, in this process."""
-    # A value as short as this turns up by chance, and masking it would make every text unreadable.
+    """Mask these values in `redact` from now on, in this process."""
+    # A shorter value occurs by chance, and masking it would make every text unreadable.
     _secrets.update(secret for secret in secrets if len(secret) >= 4)  # noqa: PLR2004
 
 
@@ -43,7 +43,7 @@ class RedactingFilter(logging.Filter):
     """Masks secrets in log records, their arguments and their tracebacks."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record in place; never drops one."""
+        """Mask the record in place, and keep it."""
         record.msg = redact(record.getMessage())
         record.args = None
         if record.exc_info:

@@ -1,17 +1,23 @@
-"""Every setting of the service: its name, default, meaning and check. Nothing else reads them."""
+"""Every setting of the service: its name, default, meaning and check."""
 
 import json
 import os
 import re
 import tomllib
+from collections.abc import Callable, Collection
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import TZPATH, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
 from core.alerts import RULES
@@ -32,31 +38,33 @@ def _stripped(value: Any) -> Any:
     return {key: _stripped(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def _matching(pattern: str, message: str) -> AfterValidator:
+    """Return the check that a whole text matches the pattern."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
+
+
+def _secret(check: Callable[[str], str]) -> AfterValidator:
+    """Return a check of texts as one of secrets."""
+    return AfterValidator(lambda secret: SecretStr(check(secret.get_secret_value())))
+
+
 def _base_url(value: str) -> str:
     if "?" in value or "#" in value:
-        raise ValueError("must have no query and no fragment, because a path is put behind it")
+        raise ValueError("must have no query and no fragment, because a path is appended to it")
     return check_http_url(value)
-
-
-def _secret_http_url(value: SecretStr) -> SecretStr:
-    return SecretStr(check_http_url(value.get_secret_value()))
-
-
-def _secret_base_url(value: SecretStr) -> SecretStr:
-    return SecretStr(_base_url(value.get_secret_value()))
 
 
 def _channel(value: str) -> str:
     name = value.lstrip("#")
     if name in {"", ".", ".."} or not name.isprintable():
-        raise ValueError("a channel must be its name, such as amer-risk-alerts")
+        raise ValueError("must be the name of a channel, such as amer-risk-alerts")
     return name
-
-
-def _email(value: str) -> str:
-    if not re.fullmatch(r"[^@\s,;]+@[^@\s,;]+", value):
-        raise ValueError("must be one email address, such as name@example.com")
-    return value
 
 
 def _smtp_host(value: str) -> str:
@@ -70,21 +78,9 @@ def _smtp_host(value: str) -> str:
     return value
 
 
-def _member_id(value: str) -> str:
-    if not re.fullmatch(r"[UW][A-Z0-9]{2,20}", value):
-        raise ValueError("must be a Slack member ID such as U012AB3CD (in Slack: profile, Copy member ID)")
-    return value
-
-
 def _alert_type(value: str) -> str:
     if value not in RULES:
         raise ValueError(f"{value[:40]!r} is not an alert type; use {', '.join(RULES)}")
-    return value
-
-
-def _source_prefix(value: str) -> str:
-    if not re.match(r"(?i)(file:///|gs://|s3://)", value):
-        raise ValueError("each prefix must begin with file:///, gs:// or s3://")
     return value
 
 
@@ -94,7 +90,7 @@ def _timezone(value: str) -> str:
     if value not in available_timezones():
         raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin")
     if not any(Path(folder, value).is_file() for folder in TZPATH):
-        # Python has time zones of its own, Arrow has not.
+        # Python may have the zone from a package of its own; Arrow reads the system's files only.
         raise ValueError("needs the system's time zones: install the package tzdata")
     return value
 
@@ -106,58 +102,64 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
-def _token(value: SecretStr) -> SecretStr:
-    # A header can't carry anything else, so the service would refuse everyone; an empty one would let all in.
-    if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+def _token(value: str) -> str:
+    # A header can carry nothing else, and an empty token would admit every request.
+    if not re.fullmatch(r"[!-~]+", value):
         raise ValueError("must be printable ASCII characters without spaces")
     return value
 
 
 HttpUrl = Annotated[str, AfterValidator(_base_url)]
-SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
-SecretBaseUrl = Annotated[SecretStr, AfterValidator(_secret_base_url)]
+SecretHttpUrl = Annotated[SecretStr, _secret(check_http_url)]
+SecretBaseUrl = Annotated[SecretStr, _secret(_base_url)]
 WholeNumber = Annotated[int, BeforeValidator(_no_boolean)]
-Number = Annotated[float, BeforeValidator(_no_boolean)]
-Seconds = Annotated[Number, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Number = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
+Seconds = Annotated[Number, Field(ge=0, le=86_400)]
+Timeout = Annotated[Number, Field(gt=0, le=3600)]
 Name = Annotated[str, Field(min_length=1)]
-Email = Annotated[str, AfterValidator(_email)]
+AlertType = Annotated[str, AfterValidator(_alert_type)]
+Channel = Annotated[str, AfterValidator(_channel)]
+Email = Annotated[
+    str, _matching(r"[^@\s,;]+@[^@\s,;]+", "must be one email address, such as name@example.com")
+]
+MemberId = Annotated[
+    str,
+    _matching(
+        "[UW][A-Z0-9]{2,20}",
+        "must be a Slack member ID such as U012AB3CD (in Slack: profile, Copy member ID)",
+    ),
+]
+SourcePrefix = Annotated[
+    str, _matching("(?is)(file:///|gs://|s3://).*", "must begin with file:///, gs:// or s3://")
+]
 
 
-class ConfigFileSource(PydanticBaseSettingsSource):
-    """The JSON or TOML file that `CONFIG_FILE` names, with the settings' names in lower case."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        """Unused: the file is read whole in `__call__`."""
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """Read the file, or answer with nothing when none is named."""
-        name = os.environ.get(CONFIG_FILE, "")
-        if not name:
-            return {}
-        path = Path(name)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise SettingsError(
-                f"{CONFIG_FILE}: {path} can't be read ({reason}); name a readable file or unset it"
-            ) from None
-        try:
-            values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
-        except ValueError as error:
-            kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
-            raise SettingsError(f"{CONFIG_FILE}: {path} is not valid {kind} ({error}); correct it") from None
-        if not isinstance(values, dict):
-            raise SettingsError(f"{CONFIG_FILE}: {path} must hold one object; its keys are settings")
-        unknown = sorted(set(values) - set(self.settings_cls.model_fields))
-        if unknown:
-            raise SettingsError(
-                f"{CONFIG_FILE}: {path} has unknown settings: {', '.join(unknown)};"
-                " correct or remove them (a key is a setting's name in lower case)"
-            )
-        # Pydantic would merge the two `regions`; what the environment leaves out is to have no channel.
-        return {name: value for name, value in values.items() if name not in self.current_state}
+def _read_config_file(known: Collection[str]) -> dict[str, Any]:
+    """Return what the JSON or TOML file holds that `CONFIG_FILE` names; its keys must be among the known."""
+    name = os.environ.get(CONFIG_FILE, "")
+    if not name:
+        return {}
+    path = Path(name)
+    kind, parse = ("TOML", tomllib.loads) if path.suffix.lower() == ".toml" else ("JSON", json.loads)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(
+            f"{CONFIG_FILE}: {path} can't be read ({reason}); name a readable file or unset it"
+        ) from None
+    try:
+        values = parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{CONFIG_FILE}: {path} is not valid {kind} ({error}); correct it") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{CONFIG_FILE}: {path} must hold one object; its keys are settings")
+    if unknown := sorted(set(values).difference(known)):
+        raise SettingsError(
+            f"{CONFIG_FILE}: {path} has unknown settings: {', '.join(unknown)};"
+            " correct or remove them (a key is a setting's name in lower case)"
+        )
+    return values
 
 
 class Settings(BaseSettings):
@@ -170,10 +172,10 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    regions: dict[Name, Annotated[str, AfterValidator(_channel)]] = Field(
+    regions: dict[Name, Channel] = Field(
         default_factory=dict, description="Region, exactly as in the data, to Slack channel: a JSON object."
     )
-    owners: dict[Name, Annotated[str, AfterValidator(_member_id)]] = Field(
+    owners: dict[Name, MemberId] = Field(
         default_factory=dict,
         description="Account owner, exactly as in the data, to the Slack member ID that messages mention:"
         " a JSON object.",
@@ -195,20 +197,17 @@ class Settings(BaseSettings):
         default=120,
         description="The longest `Retry-After` that is waited out; a longer one ends that message as failed.",
     )
-    slack_timeout_seconds: Number = Field(
-        default=10, gt=0, le=3600, allow_inf_nan=False, description="The longest that one request may take."
-    )
+    slack_timeout_seconds: Timeout = Field(default=10, description="The longest that one request may take.")
     slack_channel_rate: Number = Field(
         default=1,
         ge=0,
         le=10_000,
-        allow_inf_nan=False,
         description="Messages a second a channel (the webhook's, in single webhook mode); 0 = no pacing.",
     )
     arr_threshold: WholeNumber = Field(
         default=10_000, ge=0, description="Alert when `arr` is at least this; an unknown ARR always alerts."
     )
-    alert_types: Annotated[list[Annotated[str, AfterValidator(_alert_type)]], Field(min_length=1)] = Field(
+    alert_types: Annotated[list[AlertType], Field(min_length=1)] = Field(
         default=[DEFAULT_ALERT_TYPE],
         description=f"JSON list of the alert types to run: {', '.join(f'`{name}`' for name in RULES)}.",
     )
@@ -241,7 +240,7 @@ class Settings(BaseSettings):
     smtp_from: Email = Field(
         default="account-risk-alerts@localhost", description="Sender of the notification."
     )
-    api_token: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+    api_token: Annotated[SecretStr, _secret(_token)] | None = Field(
         default=None,
         description="When set, every endpoint but `/health` wants `Authorization: Bearer …`. A secret.",
     )
@@ -251,7 +250,7 @@ class Settings(BaseSettings):
         le=256,
         description="Runs that the API works on side by side; three times as many wait, others get a 429.",
     )
-    allowed_sources: list[Annotated[str, AfterValidator(_source_prefix)]] | None = Field(
+    allowed_sources: list[SourcePrefix] | None = Field(
         default=None,
         description="JSON list of URI prefixes, of whole path segments; any other source is refused.",
     )
@@ -273,23 +272,12 @@ class Settings(BaseSettings):
         default="UTC",
         description="The time zone in which UTC timestamps of `month` and `renewal_date` are dates.",
     )
-    source_timeout_seconds: Number = Field(
+    source_timeout_seconds: Timeout = Field(
         default=60,
-        gt=0,
-        le=3600,
-        allow_inf_nan=False,
         description="The longest that one request to the object store may take, all its retries included.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="`json`: one object a line, with `run_id`."
-    )
-
-    SECRET_FIELDS: ClassVar[tuple[str, ...]] = (
-        "slack_webhook_base_url",
-        "slack_webhook_url",
-        "smtp_password",
-        "api_token",
-        "gcs_token",
     )
 
     @model_validator(mode="before")
@@ -312,47 +300,46 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments win over the environment, and the environment over the file."""
-        return init_settings, env_settings, ConfigFileSource(settings_cls)
+        """Let arguments win over the environment, and the environment over the file."""
+        # Pydantic would merge two `regions`; a region that the environment leaves out must have no channel.
+        given = {**env_settings(), **init_settings()}
+        file = _read_config_file(settings_cls.model_fields)
+        in_file = {name: value for name, value in file.items() if name not in given}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, in_file)
 
     @property
     def slack_configured(self) -> bool:
-        """Whether there is anywhere to send to."""
+        """Return whether one of the two webhook settings is set."""
         return self.slack_webhook_base_url is not None or self.slack_webhook_url is not None
 
     @property
     def single_webhook(self) -> bool:
-        """Whether one webhook takes the messages of every channel."""
+        """Return whether one webhook takes the messages of every channel."""
         return self.slack_webhook_base_url is None and self.slack_webhook_url is not None
 
     def require_slack(self) -> None:
-        """Raise `SlackNotConfigured` unless one of the two webhook settings is there."""
+        """Raise `SlackNotConfigured` unless one of the two webhook settings is set."""
         if not self.slack_configured:
             raise SlackNotConfigured(
                 "No Slack webhook: set SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL, or ask for a dry run"
             )
 
     def secrets(self) -> list[str]:
-        """Every value that must not be shown to anyone."""
-        values = [getattr(self, name) for name in self.SECRET_FIELDS]
-        found = [value.get_secret_value() for value in values if value is not None]
+        """Return every value that must never be shown."""
+        found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         # An error of a driver or a store may show a password as it is, or as it stands in the URL.
         passwords = passwords_in(self.database_url)
-        passwords += [urlsplit(url).password or "" for url in self._endpoints()]
+        passwords += [urlsplit(url).password or "" for url in self.urls()]
         for password in passwords:
             found += [unquote(password), password, quote(password, safe="")]
         # The words that `gcs_token` may hold instead of a secret.
         return [secret for secret in found if secret not in {"anon", "cloud", "google_default"}]
 
-    def _endpoints(self) -> list[str]:
-        return [url for url in (self.app_base_url, self.gcs_endpoint_url, self.s3_endpoint_url) if url]
-
     def urls(self) -> list[str]:
-        """Every address that this service asks."""
-        slack = [
-            url.get_secret_value() for url in (self.slack_webhook_base_url, self.slack_webhook_url) if url
-        ]
-        return [*slack, *self._endpoints()]
+        """Return every URL that this service sends requests to, and that of the details links."""
+        slack = (self.slack_webhook_base_url, self.slack_webhook_url)
+        others = (self.app_base_url, self.gcs_endpoint_url, self.s3_endpoint_url)
+        return [*(url.get_secret_value() for url in slack if url), *(url for url in others if url)]
 
 
 def load_settings() -> Settings:
@@ -391,7 +378,7 @@ _WORDS = {
     "string": "must be a string",
     "string_too_short": "must not be empty",
 }
-"""By the type of pydantic's error, or by its first word."""
+"""What a value must be, by the type of pydantic's error or the first word of that type."""
 
 
 def _describe(item: Any) -> str:
@@ -403,6 +390,6 @@ def _describe(item: Any) -> str:
 
 
 def in_words(item: Any) -> str | None:
-    """Return what a value must be by one of pydantic's errors, without the value; None for other errors."""
+    """Describe one of pydantic's errors without the value; return None for other errors."""
     words = _WORDS.get(item["type"]) or _WORDS.get(item["type"].partition("_")[0])
     return words.format(**item.get("ctx", {})) if words else None

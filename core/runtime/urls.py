@@ -1,4 +1,4 @@
-"""What the settings that are URLs may look like, and what of a URL may be shown."""
+"""Checks of settings that are URLs, and the part of a URL that may be shown."""
 
 import re
 from urllib.parse import urlsplit
@@ -33,7 +33,7 @@ def check_http_url(value: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL, which is all of its authority that may be shown."""
+    """Return the host of a URL, the only part of its authority that may be shown."""
     try:
         return urlsplit(url).hostname or "?"
     except ValueError:
@@ -94,7 +94,7 @@ def shown_ledger(database_url: str) -> str:
 
 
 def passwords_in(database_url: str) -> list[str]:
-    """Return every password of the ledger's URL, as it is and as it stands there."""
+    """Return every password of the ledger's URL, decoded and as it stands there."""
     url = make_url(database_url)
     in_query = [url.query.get(name) for name in ("password", "sslpassword")]
     written = database_url.partition("://")[2].rpartition("@")[0].partition(":")[2]
