@@ -178,7 +178,7 @@ def ended(program: str, folder: Path, **environment: str) -> "subprocess.Complet
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -270,7 +270,7 @@ def test_a_run_behind_a_proxy_reaches_slack_and_prefect_on_loopback(prefect_api:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=300,
         )
         assert end.returncode == 0, end.stderr
         assert {message["channel"] for message in slack.messages} == {"amer", "emea"}

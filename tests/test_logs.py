@@ -1,4 +1,4 @@
-"""The log: one format and one place that masks, whoever writes the line."""
+"""The log: one format and one place that masks every line."""
 
 import io
 import json
@@ -92,8 +92,8 @@ def test_configured_twice_each_line_is_written_once(log: io.StringIO) -> None:
 
 def test_a_line_that_came_from_another_handler_or_shows_a_stack_is_masked_too(log: io.StringIO) -> None:
     """What a queue hands on has its traceback as text already."""
-    told = {"exc_text": f"ValueError: {SECRET}", "stack_info": f"Stack of {SECRET}"}
-    record = logging.makeLogRecord({"name": "gcsfs", "levelno": logging.ERROR, "msg": "x", **told})
+    kept = {"exc_text": f"ValueError: {SECRET}", "stack_info": f"Stack of {SECRET}"}
+    record = logging.makeLogRecord({"name": "gcsfs", "levelno": logging.ERROR, "msg": "x", **kept})
     logging.getLogger().handle(record)
     assert len(lines(log)) == 1
     assert SECRET not in log.getvalue() + str(record.exc_text) + str(record.stack_info)

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of an HTTP server that drops, delays or fails what goes through it, as it is told."""
+"""A TCP proxy in front of an HTTP server that drops, delays or fails requests on demand."""
 
 import contextlib
 import math
@@ -14,7 +14,7 @@ FULL = '{"exception_message": "Internal Server Error", "detail": "database or di
 
 
 class Proxy:
-    """Passes everything through until told otherwise; listens for as long as the `with` block lasts."""
+    """Passes everything through by default; listens for as long as the `with` block lasts."""
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
@@ -47,7 +47,7 @@ class Proxy:
         self.die()
 
     def die(self) -> None:
-        """Close every connection, and refuse new ones, for good."""
+        """Close every connection, and refuse new ones permanently."""
         with self._lock:
             sockets, self._sockets = self._sockets, set()
         for each in sockets:

@@ -98,7 +98,7 @@ class Job:
 
 @pytest.fixture(scope="module", autouse=True)
 def jobs(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Job]]:
-    """Start one batch job for each way in which Prefect fails for good."""
+    """Start one batch job for each way in which Prefect fails permanently."""
     command = [sys.executable, "-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri"]
 
     def work(world: World) -> tuple[int, str, str, datetime]:

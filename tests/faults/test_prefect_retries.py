@@ -36,7 +36,7 @@ def world(prefect_api: str, tmp_path: Path) -> Iterator[World]:
 
 
 def start(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of Python's where Prefect was told to try failed flows again."""
+    """Run a Python program with Prefect set to retry failed flows."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -49,7 +49,7 @@ def start(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_flow_run_that_prefect_tries_again_sends_what_is_left_in_a_run_of_its_own(world: World) -> None:
-    """As in a worker: the flow alone, and nobody who waits for a run."""
+    """As in a worker: the flow alone, without a caller that waits for the run."""
     program = (
         "import asyncio; from flows.monthly_risk_alerts import monthly_risk_alerts as flow;"
         f" asyncio.run(flow(source_uri={world.source!r}, month={MONTH!r}))"

@@ -11,7 +11,7 @@ from tests.slack.hostile import HostileSlack, answer, slowly
 
 ROOT = Path(__file__).parents[2]
 ALERTS = 30
-START_SECONDS = 60
+START_SECONDS = 300
 
 
 def environment(

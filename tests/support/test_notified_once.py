@@ -399,10 +399,10 @@ def test_run_killed_in_the_mail_loses_nothing(
     watched = Watched(path if taken else None)
     with mail_server(watched) as settings:
         process = start(path, settings, "A-1", "A-2")
-        assert watched.came.wait(60)
+        assert watched.came.wait(300)
         time.sleep(0.2)
         os.kill(process.pid, signal.SIGKILL)
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(300) == -signal.SIGKILL
     if watched.lock:
         watched.lock.close()
     with closing(open_at(path)) as ledger:
