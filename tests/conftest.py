@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from core.runtime import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
-from tests.prefect_homes import NewHome, new_homes, prefect_server
+from tests.prefect_homes import NewHome, new_homes, session_folder, shared_server
 from tests.service import Service, served, write_source
 
 # What a developer has set for themselves must decide nothing here. At import, which comes before any test
@@ -29,6 +30,10 @@ for _name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
 # Each of the many processes would compile our modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# An example on a busy machine may take long; `timeout` bounds a test that hangs.
+hypothesis_settings.register_profile("without-deadline", deadline=None)
+hypothesis_settings.load_profile("without-deadline")
+
 LONG = ("deployment", "chaos", "orchestration", "faults", "stopping")
 """Folders whose tests mostly wait for processes."""
 
@@ -40,14 +45,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def new_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> NewHome:
-    """Give a function that makes a `PREFECT_HOME` of its own, whose database Prefect has migrated."""
+    """Return a function that makes a `PREFECT_HOME` with a migrated database."""
     return new_homes(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def prefect_api(new_prefect_home: NewHome) -> Iterator[str]:
-    """Start a real Prefect server, once; give the URL of its API."""
-    with prefect_server(new_prefect_home()) as url:
+def prefect_api(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) -> Iterator[str]:
+    """Yield the API's URL of the Prefect server that all workers of the session share."""
+    with shared_server(session_folder(tmp_path_factory), new_prefect_home) as url:
         yield url
 
 

@@ -1,11 +1,15 @@
-"""Prefect servers, on homes made from one that is migrated once for all workers of a test session.
+"""Prefect servers for tests: one for all workers of a session, and homes for others.
 
-Prefect's migrations cost a new home about ten seconds of a processor; a copy of their result costs nothing.
+Prefect's migrations cost a new home about ten seconds of CPU, and the start of a server fifteen; a copy of a
+migrated home costs nothing.
 """
 
+import contextlib
 import fcntl
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,7 +38,7 @@ LEAN = {
     "DO_NOT_TRACK": "1",
 }
 """The environment of a server that only records runs."""
-START_SECONDS = 110
+START_SECONDS = 300
 
 _MIGRATE = """
 import asyncio
@@ -51,23 +55,33 @@ asyncio.run(migrate())
 
 
 def new_homes(factory: pytest.TempPathFactory) -> NewHome:
-    """Give a function that makes a home that no one else uses."""
-    # Each worker has a folder of its own in the one of the session.
-    session = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        session = session.parent
+    """Return a function that makes a home for one user."""
 
     def new_home() -> Path:
-        return shutil.copytree(_migrated_home(session), factory.mktemp("prefect-home"), dirs_exist_ok=True)
+        migrated = _migrated_home(session_folder(factory))
+        return shutil.copytree(migrated, factory.mktemp("prefect-home"), dirs_exist_ok=True)
 
     return new_home
 
 
-def _migrated_home(session: Path) -> Path:
-    """Give the home to copy; whoever comes first makes it, and no one sees it half made."""
-    home = session / "prefect-home-migrated"
-    with (session / "prefect-home.lock").open("w") as lock:
+def session_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all workers of the session share."""
+    folder = factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Keep other workers out while the context lasts."""
+    with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _migrated_home(session: Path) -> Path:
+    """Return the home to copy; the first worker makes it."""
+    home = session / "prefect-home-migrated"
+    with _locked(session / "prefect-home.lock"):
         if not home.exists():
             making = Path(tempfile.mkdtemp(dir=session, prefix="prefect-home-making-"))
             subprocess.run(
@@ -78,30 +92,49 @@ def _migrated_home(session: Path) -> Path:
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
-    """Run a Prefect server on a home; yield the URL of its API."""
+def shared_server(session: Path, new_home: NewHome) -> Iterator[str]:
+    """Yield the API's URL of a server for all workers; the first user starts it, the last one stops it."""
+    running = session / "prefect-server.json"
+    lock = session / "prefect-server.lock"
+    with (session / "prefect-server.users").open("w") as users:
+        with _locked(lock):
+            if not running.exists():
+                running.write_text(json.dumps(_start_server(new_home())))
+            pid, url = json.loads(running.read_text())
+            # Released with the process, whatever ends it.
+            fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield url
+        finally:
+            with _locked(lock), contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                running.unlink()
+                os.kill(pid, signal.SIGTERM)
+
+
+def _start_server(home: Path) -> tuple[int, str]:
+    """Start a Prefect server on a home; return its process ID and the URL of its API."""
     port = closed_port()
-    log = (home / "server.log").open("wb")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "--log-level", "warning", *SERVER, "--port", str(port)],
-        env={**os.environ, **LEAN, "PREFECT_HOME": str(home)},
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-    )
+    log = home / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "--log-level", "warning", *SERVER, "--port", str(port)],
+            env={**os.environ, **LEAN, "PREFECT_HOME": str(home)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
     url = f"http://127.0.0.1:{port}/api"
+    deadline = time.monotonic() + START_SECONDS
     try:
-        deadline = time.monotonic() + START_SECONDS
         while not _answers(url):
-            said = (home / "server.log").read_text(errors="replace")
-            assert server.poll() is None, said
-            assert time.monotonic() < deadline, said
+            assert server.poll() is None, log.read_text(errors="replace")
+            assert time.monotonic() < deadline, log.read_text(errors="replace")
             time.sleep(0.1)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
+    except BaseException:
+        server.kill()
+        raise
+    return server.pid, url
 
 
 def _answers(url: str) -> bool:
