@@ -1,4 +1,4 @@
-"""The documentation misses nothing that the outside can use, and names nothing that is not there."""
+"""The documentation has everything that users can use, and nothing that does not exist."""
 
 import json
 import re
@@ -16,8 +16,10 @@ from core.runtime import CONFIG_FILE, Settings, load_settings
 from core.slack import judge, judge_failure
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [README, CONTRIBUTING, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 DIAGRAMS = ("flowchart", "sequenceDiagram", "stateDiagram-v2", "erDiagram", "classDiagram")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -32,14 +34,14 @@ ALL_TEXT = "\n".join(_text(page) for page in PAGES)
 
 
 def _blocks(kind: str) -> list[tuple[str, str]]:
-    """Give the fenced blocks of a kind, each with the name of its page."""
+    """Return the fenced blocks of a kind, each with the name of its page."""
     return [
         (page.name, body) for page in PAGES for found, body in _FENCE.findall(_text(page)) if found == kind
     ]
 
 
 def _commands() -> list[list[str]]:
-    """Give the words of every command in the bash blocks, comments left out."""
+    """Return the words of every command in the bash blocks, without comments."""
     commands = []
     for _, body in _blocks("bash"):
         for command in _logical_lines(body):
@@ -50,7 +52,7 @@ def _commands() -> list[list[str]]:
 
 
 def _logical_lines(body: str) -> list[str]:
-    """Join what is continued by a backslash or an open quote."""
+    """Join lines that a backslash or an open quote continues."""
     lines: list[str] = []
     for line in body.replace("\\\n", " ").splitlines():
         if lines and _is_open(lines[-1]):
@@ -79,10 +81,11 @@ def _codes() -> list[str]:
     return sorted({kind.code for kind in kinds})
 
 
-def _settings_table() -> dict[str, str]:
-    """Give the default of each setting as the README's table has it."""
-    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (\S+) \| \S", _text(README), re.MULTILINE)
-    return {name: default.strip("`") for name, default in rows}
+def _rows(page: str, pattern: str) -> list[Any]:
+    """Return what the pattern finds in the table rows of a page of docs/."""
+    found = re.findall(rf"^\| {pattern} \|", _text(DOCS / page), re.MULTILINE)
+    assert found, f"docs/{page} has no such table"
+    return found
 
 
 def _shown(default: Any) -> str:
@@ -91,73 +94,81 @@ def _shown(default: Any) -> str:
     return json.dumps(default) if isinstance(default, bool | list) else str(default)
 
 
-@pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_each_setting_is_in_the_readme_with_its_default(name: str) -> None:
-    """The table of settings is the class's."""
-    default = "none" if name in {"owners", "regions"} else _shown(Settings.model_fields[name].default)
-    assert _settings_table().get(name.upper()) == default
+def test_each_setting_is_documented_with_its_default() -> None:
+    expected = {name.upper(): _shown(field.default) for name, field in Settings.model_fields.items()}
+    expected |= {"OWNERS": "none", "REGIONS": "none"}
+    documented = _rows("settings.md", r"`([A-Z0-9_]+)` \| (\S+) \| \S.*?")
+    assert {name: default.strip("`") for name, default in documented} == expected
+    assert len(documented) == len(expected)
+    assert f"`{CONFIG_FILE}`" in _text(DOCS / "settings.md")
 
 
-def test_the_readme_has_no_setting_that_is_gone() -> None:
-    """Nobody sets what nothing reads."""
-    assert set(_settings_table()) == {name.upper() for name in Settings.model_fields}
-    assert f"`{CONFIG_FILE}`" in _text(README)
-
-
-def test_each_endpoint_is_in_the_readme_and_no_other() -> None:
-    """What OpenAPI lists is what the table of the API lists."""
+def test_each_endpoint_is_documented_and_no_other() -> None:
     from api.service import create_app  # noqa: PLC0415  # takes seconds to import
 
     paths = create_app(Settings()).openapi()["paths"]
     real = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
-    assert set(re.findall(r"^\| `((?:GET|POST) /\S*)` \|", _text(README), re.MULTILINE)) == real
+    assert set(_rows("api.md", r"`((?:GET|POST) /\S*)` \| \S.*?")) == real
 
 
-@pytest.mark.parametrize("code", _codes())
-@pytest.mark.parametrize("page", [README, ROOT / "docs" / "operations.md"], ids=lambda page: page.name)
-def test_each_error_code_is_explained(code: str, page: Path) -> None:
-    """The README says what it is, the operations page what to do."""
-    assert f"`{code}`" in _text(page)
+def test_each_code_is_documented_with_its_http_status() -> None:
+    from api.problems import STATUS  # noqa: PLC0415  # takes seconds to import
+
+    documented = {
+        code: int(status) for status, code in _rows("codes.md", r"(\d{3}) \| `(\w+)` \| \S.*? \| \S.*?")
+    }
+    assert documented == STATUS
+    assert set(_codes()) <= STATUS.keys()
 
 
-def test_each_reason_is_on_the_operations_page_with_what_to_do() -> None:
+def test_each_reason_is_documented_with_what_to_do() -> None:
     """The table is the one that the reports read."""
-    page = _text(ROOT / "docs" / "operations.md")
+    page = _text(DOCS / "codes.md")
     rows = [f"| `{code}` | {reason.meaning} | {reason.advice} |" for code, reason in REASONS.items()]
     assert [row for row in rows if row not in page] == []
 
 
-def test_the_readme_gives_each_code_the_status_that_the_api_gives_it() -> None:
-    """The table of bad input is the API's."""
-    from api.problems import STATUS  # noqa: PLC0415  # takes seconds to import
-
-    rows = re.findall(r"^\| (\d{3}) \| (.*?) \|", _text(README), re.MULTILINE)
-    assert {code: int(status) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)} == STATUS
-
-
-def test_each_make_target_is_in_the_readme_and_none_that_is_not_there() -> None:
-    """`make X` in a text is a target, and each target is in the README."""
+def test_each_make_target_is_documented_and_no_other() -> None:
     named = set(re.findall(r"`make ([a-z-]+)", ALL_TEXT))
     named |= {words[1] for words in _commands() if words[0] == "make" and len(words) > 1}
     assert named <= _targets()
-    assert {f"make {target}" for target in _targets() if f"make {target}" not in _text(README)} == set()
+    for_people = _text(README) + _text(CONTRIBUTING) + _text(DOCS / "deployment.md")
+    assert {target for target in _targets() if f"make {target}" not in for_people} == set()
 
 
-def test_each_command_is_in_the_readme_and_no_other() -> None:
-    """The table of commands is the command line's."""
-    documented = set(re.findall(r"^\| `risk-alerts (\w+)` \|", _text(README), re.MULTILINE))
-    assert documented == set(risk_alerts.commands)
+def test_each_command_is_documented_and_no_other() -> None:
+    assert set(_rows("commands.md", r"`risk-alerts (\w+)` \| \S.*?")) == set(risk_alerts.commands)
 
 
-def test_each_option_of_a_run_is_in_the_readme() -> None:
-    """The table of options is the command's."""
-    options = {name for option in risk_alerts.commands["run"].params for name in option.opts}
-    assert set(re.findall(r"^\| `(--[a-z-]+)` \|", _text(README), re.MULTILINE)) == options
+def test_each_option_is_documented_with_its_commands() -> None:
+    documented = {
+        (command, option)
+        for options, commands in _rows("commands.md", r"(`--.*?`) \| (`.*?`) \| \S.*?")
+        for option in re.findall(r"`(.*?)`", options)
+        for command in re.findall(r"`(.*?)`", commands)
+    }
+    real = {
+        (name, option)
+        for name, command in risk_alerts.commands.items()
+        for parameter in command.params
+        for option in parameter.opts
+    }
+    assert documented == real
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_page_names_its_readers_first(page: Path) -> None:
+    assert re.match(r"# .+\n\n\*?For ", _text(page))
+
+
+def test_each_decision_has_a_date_a_reason_and_a_cost() -> None:
+    page = _text(DOCS / "decisions.md").partition("## Dependencies")[0]
+    rows = [row for row in page.splitlines() if row.startswith("| ") and not row.startswith("| date ")]
+    assert [row for row in rows if not re.fullmatch(r"\| \d{4}-\d\d-\d\d( \| [^|]+){3} \|", row)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_link_leads_somewhere(page: Path) -> None:
-    """A page links to files that are there, and to headings that are there."""
     text = re.sub(_FENCE, "", _text(page))
     for target, anchor in _LINK.findall(text):
         if "://" not in target:
@@ -169,21 +180,19 @@ def test_each_link_leads_somewhere(page: Path) -> None:
 
 
 def _anchors(text: str) -> set[str]:
-    """Name the headings as GitHub does."""
+    """Return the anchors of the headings, as GitHub names them."""
     headings = re.findall(r"^#+ (.+)$", re.sub(_FENCE, "", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_file_of_the_project_that_a_page_names_is_there(page: Path) -> None:
-    """What is named in code style or as a link's text, and lies in one of our folders exists."""
     rooms = "api|cli|core|flows|tasks|tests|examples|docs|requirements"
     named = re.findall(rf"[`\[]((?:{rooms})/[\w./-]+)(?:::\w+)?[`\]]", _text(page))
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_each_test_that_a_page_names_is_there() -> None:
-    """A line of the specification is proven by a test that exists."""
     named = re.findall(r"`(tests/[\w./-]+\.py)::(\w+)`", ALL_TEXT)
     assert named
     missing = [
@@ -196,7 +205,6 @@ def test_each_test_that_a_page_names_is_there() -> None:
 
 @pytest.mark.parametrize(("page", "body"), _blocks("mermaid"))
 def test_each_diagram_is_of_a_known_kind_and_has_something_in_it(page: str, body: str) -> None:
-    """GitHub draws it."""
     lines = [line for line in body.splitlines() if line.strip()]
     assert lines[0].split()[0] in DIAGRAMS
     assert len(lines) > 3
@@ -204,8 +212,7 @@ def test_each_diagram_is_of_a_known_kind_and_has_something_in_it(page: str, body
     assert opened == len(re.findall(r"^ *end$", body, re.MULTILINE))
 
 
-def test_the_readme_has_the_pictures_that_were_asked_for() -> None:
-    """An architecture and a sequence diagram are in the README."""
+def test_the_readme_has_both_diagrams() -> None:
     kinds = {body.split()[0] for page, body in _blocks("mermaid") if page == README.name}
     assert {"flowchart", "sequenceDiagram"} <= kinds
 
@@ -216,16 +223,14 @@ def _verdict_rows(pattern: str) -> list[tuple[str, ...]]:
     return rows
 
 
-def test_the_table_from_answer_to_verdict_is_the_codes() -> None:
-    """What the page on delivery says of an answer is what is made of it."""
+def test_each_documented_answer_has_its_verdict() -> None:
     pattern = r"^\| (\d{3}) \| (?:`(.*)`)? ?\| `(\w+)` \| (?:`(\w+)`)? ?\|$"
     for status, body, verdict, reason in _verdict_rows(pattern):
         answer = judge(int(status), {}, body.encode(), body_complete=True, now=datetime.now(UTC))
         assert (status, body, answer.verdict, answer.reason or "") == (status, body, verdict, reason)
 
 
-def test_the_table_from_failure_to_verdict_is_the_codes() -> None:
-    """The same for tries without an answer."""
+def test_each_documented_failure_has_its_verdict() -> None:
     pattern = r"^\| `(\w+)`[^|]* \| (yes|no) \| `(\w+)` \| `(\w+)` \|$"
     for failure, begun, verdict, reason in _verdict_rows(pattern):
         answer = judge_failure(getattr(httpx, failure)("x"), request_started=begun == "yes")
@@ -233,8 +238,7 @@ def test_the_table_from_failure_to_verdict_is_the_codes() -> None:
 
 
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)
-def test_each_command_of_a_bash_block_is_one_that_exists(words: list[str]) -> None:
-    """What a reader pastes finds its module or file."""
+def test_each_documented_command_can_be_called(words: list[str]) -> None:
     for position, word in enumerate(words):
         if word == "-m":
             module = words[position + 1].replace(".", "/")
@@ -247,10 +251,9 @@ def test_each_command_of_a_bash_block_is_one_that_exists(words: list[str]) -> No
 
 
 @pytest.mark.parametrize("kind", ["json", "toml"])
-def test_the_config_examples_in_the_readme_are_settings(
+def test_config_examples_of_the_readme_are_settings(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader may copy them as they are."""
     blocks = [body for page, body in _blocks(kind) if page == README.name]
     assert blocks
     for body in blocks:
@@ -261,6 +264,5 @@ def test_the_config_examples_in_the_readme_are_settings(
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.json")), ids=lambda path: path.name)
-def test_each_json_file_of_the_examples_is_json(path: Path) -> None:
-    """An example can be read by a machine."""
+def test_each_json_example_is_json(path: Path) -> None:
     assert json.loads(_text(path))
