@@ -1,4 +1,4 @@
-"""Admission: a bounded executor for runs and previews, the one limit that they meet."""
+"""Admission: a bounded executor for runs and previews, and the only limit on them."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class Admission:
-    """Works on so many `at_once`, lets so many more wait, and refuses the rest.
+    """Run `at_once` pieces of work side by side, queue `waiting` more, and refuse the rest.
 
-    What waits costs little, but a queue without a bound could grow faster than it is worked off.
+    Queued work costs little, but a queue without a bound could grow faster than it is worked off.
     """
 
     def __init__(self, name: str, at_once: int, waiting: int) -> None:
@@ -22,16 +22,16 @@ class Admission:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
-        """Call `work` once a thread is free; raises `TooManyRuns` when there is no place left."""
+        """Call `work` in the next free thread; raise `TooManyRuns` when the queue is full."""
         return self.prepare(lambda: work)
 
     def prepare(self, prepare: Callable[[], Callable[[], T]]) -> "Future[T]":
-        """Call `prepare` now, and what it returns once a thread is free.
+        """Call `prepare` now, and call what it returns in the next free thread.
 
-        Raises `TooManyRuns` when there is no place left, before anything is called; or what `prepare` does.
+        Raises `TooManyRuns` when the queue is full, before any call; or what `prepare` raises.
         """
         if not self._places.acquire(blocking=False):
-            raise TooManyRuns("As many runs are under way and waiting as this service takes; ask again soon")
+            raise TooManyRuns("This service has as many runs in progress and waiting as it takes; retry soon")
         request_id = current_request_id.get()
 
         try:
@@ -49,5 +49,5 @@ class Admission:
         return future
 
     def shutdown(self) -> None:
-        """Wait for all that was submitted."""
+        """Wait until all submitted work is done."""
         self._threads.shutdown()

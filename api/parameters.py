@@ -1,12 +1,19 @@
-"""Parameters that several endpoints take."""
+"""What several endpoints take: their common parameters, and the ledger."""
 
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Query, Request
 from pydantic import BeforeValidator, Field
 
 from core.domain import parse_month
+from core.ledger import Ledger
+
+
+def ledger_of(request: Request) -> Ledger:
+    """Return the ledger of the app; raise `LedgerError` while it can't be opened."""
+    ledger: Ledger = request.app.state.open_ledger()
+    return ledger
 
 
 def _month(value: Any) -> date:
@@ -20,9 +27,9 @@ MonthFilter = Annotated[Month | None, Query()]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 _CURSOR: dict[str, Any] = {
     "description": "The `next_cursor` of the page before.",
-    # For who reads the schema: one of another alphabet is refused as what no page gave.
+    # For readers of the schema; a cursor with other characters is refused as an invalid cursor.
     "json_schema_extra": {"pattern": "^[A-Za-z0-9_-]*$"},
 }
 Cursor = Annotated[str | None, Query(max_length=200, **_CURSOR)]
-# It holds an account's id of any length, and is bounded by the server's bound on an address.
+# It holds an account_id of any length; the server limits the length of an address.
 LongCursor = Annotated[str | None, Query(**_CURSOR)]

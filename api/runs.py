@@ -4,17 +4,16 @@ import asyncio
 from concurrent.futures import Future
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, StringConstraints
 
 from api.pages.rendering import wants_page
 from api.pages.run_pages import run_page, runs_page
-from api.parameters import Cursor, Limit, Month, MonthFilter
+from api.parameters import Cursor, Limit, Month, MonthFilter, ledger_of
 from api.problems import responses
 from core.domain import AlertStatus, RunRequest, RunStatus
-from core.ledger import AlertPage, History, PreviewView, RunPage, RunView, open_ledger
+from core.ledger import AlertPage, PreviewView, RunPage, RunView
 from core.run import new_run_id, prepare_run
-from core.runtime import Settings
 from flows.preview import preview
 from flows.start import AcceptedRun, run_month
 
@@ -24,7 +23,7 @@ T = TypeVar("T")
 
 
 class RunBody(BaseModel):
-    """What a run is asked to do."""
+    """The request of a run or a preview."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,7 +39,7 @@ class RunBody(BaseModel):
     )
 
     def to_request(self) -> RunRequest:
-        """Give the request in the words of the domain."""
+        """Return the request as the domain knows it."""
         return RunRequest(self.source_uri, self.month, self.dry_run, self.retry_unconfirmed)
 
 
@@ -48,17 +47,17 @@ LINKS: dict[str, Any] = {
     name: {"operationId": operation, "parameters": {"run_id": "$response.body#/run_id"}}
     for name, operation in (("run", "get_run"), ("alerts", "list_alerts"))
 }
-"""Where an answer's `run_id` leads, for whoever reads the OpenAPI document."""
+"""The operations that take an answer's `run_id`, for readers of the OpenAPI document."""
 
 
 class RunStarted(BaseModel):
-    """The run that is over."""
+    """The id of the run: it is over, or accepted with `Prefer: respond-async`."""
 
     run_id: str = Field(examples=["0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c"])
 
 
 PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
-"""A page is another form of the same answer."""
+"""The same answer as a page."""
 
 SOURCE_PROBLEMS = (
     "source_not_allowed",
@@ -89,8 +88,8 @@ SOURCE_PROBLEMS = (
         202: {
             "links": LINKS,
             "model": RunStarted,
-            "description": "With `Prefer: respond-async`: the run is recorded, and goes on.",
-            "headers": {"Location": {"description": "Where the run is found.", "schema": {"type": "string"}}},
+            "description": "With `Prefer: respond-async`: the run is recorded and goes on.",
+            "headers": {"Location": {"description": "The address of the run.", "schema": {"type": "string"}}},
         },
     },
 )
@@ -104,13 +103,13 @@ async def start_run(
 ) -> RunStarted:
     """Run the month and answer once the run is over, Slack failures or not.
 
-    A client that hangs up ends nothing: the run goes on and is found by `GET /runs`.
+    The run goes on when the client disconnects, and `GET /runs` lists it.
     """
     run_id = new_run_id()
     state = request.app.state
     asked = body.to_request()
     if _prefers_async(prefer):
-        # Recorded in a thread that no run takes, so that the answer waits for none.
+        # Recorded in a thread that no run takes, so that the answer waits for no run.
         await asyncio.to_thread(state.runs.prepare, lambda: AcceptedRun(asked, state.settings, run_id).work)
         response.status_code = 202
         response.headers["Location"] = f"{request.scope['root_path']}/runs/{run_id}"
@@ -128,46 +127,40 @@ async def start_run(
     ),
 )
 async def preview_run(body: RunBody, request: Request) -> Response:
-    """Say what a run would do, with every message as Slack would get it; nothing is sent or stored."""
+    """Return what a run would do, with every message as Slack would get it. Nothing is sent or stored."""
     state = request.app.state
 
     def work() -> bytes:
-        # Megabytes for many alerts: the event loop, which FastAPI would do it in, has others to serve.
+        # FastAPI would write the megabytes of many alerts in the event loop, and delay other requests.
         return preview(body.to_request(), state.settings).model_dump_json().encode()
 
     return Response(await _done(state.previews.submit(work)), media_type="application/json")
 
 
-def _vary(response: Response) -> None:
-    """Tell caches that the same address answers with a page or with JSON."""
-    response.headers["Vary"] = "Accept"
-
-
-@router.get("/runs", dependencies=[Depends(_vary)], responses=PAGE | responses("ledger_unavailable"))
+@router.get("/runs", response_model=RunPage, responses=PAGE | responses("ledger_unavailable"))
 def list_runs(
     request: Request,
     month: MonthFilter = None,
     status: RunStatus | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> RunPage:
+) -> RunPage | Response:
     """List runs, newest first. A browser, which asks for HTML, gets a page."""
+    history = ledger_of(request).history
     if wants_page(request):
-        # FastAPI passes a response through as it is; the annotation is what programs get.
-        return runs_page(request, _history(request), month, status, limit=limit, cursor=cursor)  # type: ignore[return-value]
-    return _history(request).runs(month, status, limit, cursor)
+        return runs_page(request, history, month, status, limit=limit, cursor=cursor)
+    return history.runs(month, status, limit, cursor)
 
 
 @router.get(
     "/runs/{run_id}",
-    dependencies=[Depends(_vary)],
+    response_model=RunView,
     responses=PAGE | responses("run_not_found", "ledger_unavailable"),
 )
-def get_run(run_id: str, request: Request) -> RunView:
-    """Give a run with its counts, and samples of its alerts and errors. A browser gets a page."""
-    if wants_page(request):
-        return run_page(request, _history(request), run_id)  # type: ignore[return-value]
-    return _history(request).run(run_id)
+def get_run(run_id: str, request: Request) -> RunView | Response:
+    """Return a run with its counts, and samples of its alerts and errors. A browser gets a page."""
+    history = ledger_of(request).history
+    return run_page(request, history, run_id) if wants_page(request) else history.run(run_id)
 
 
 @router.get("/runs/{run_id}/alerts", responses=responses("run_not_found", "ledger_unavailable"))
@@ -178,21 +171,16 @@ def list_alerts(
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> AlertPage:
-    """List every alert that the run saw, with what became of it in that run."""
-    return _history(request).alerts(run_id, status, limit, cursor)
+    """List every alert that the run saw, with its result in that run."""
+    return ledger_of(request).history.alerts(run_id, status, limit, cursor)
 
 
 def _prefers_async(prefer: list[str]) -> bool:
-    """Find `respond-async` among the preferences, each of which may have parameters."""
+    """Return whether `respond-async` is among the preferences, each of which may have parameters."""
     preferences = ",".join(prefer).lower().split(",")
     return any(preference.partition(";")[0].strip() == "respond-async" for preference in preferences)
 
 
-def _history(request: Request) -> History:
-    settings: Settings = request.app.state.settings
-    return open_ledger(settings.database_url).history
-
-
 async def _done(work: "Future[T]") -> T:
-    """Wait for work that holds up no other request, and is finished whoever still waits for it."""
+    """Return the result of work that goes on even if the client disconnects."""
     return await asyncio.shield(asyncio.wrap_future(work))

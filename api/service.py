@@ -1,132 +1,100 @@
-"""The application: what lives as long as it does, and its parts put together."""
+"""The application: its endpoints, its middleware, and what lives as long as it does."""
 
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
 
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import health, index, metrics, outcomes, runs
+from api import operations, outcomes, runs
 from api.admission import Admission
-from api.answers import CompletedAnswers
-from api.auth import OPEN_PATHS, Guard
-from api.examples import add_examples
-from api.limits import LimitedBody
-from api.pages import routes
-from api.problems import Problem, answer_with_problems, responses
+from api.middleware import CompletedAnswers, Guard, LimitedBody
+from api.openapi import complete_openapi
+from api.problems import answer_with_problems, responses
 from core import __version__
 from core.domain import LedgerError
-from core.ledger import is_dead, open_ledger, wait_for_heartbeats
+from core.ledger import Ledger, is_dead, open_ledger, wait_for_heartbeats
 from core.run import utc_now
 from core.runtime import Settings, configure_logs, process_stop, stopped_by_signals
 from flows.prefect_engine import drain
 
 WAITING_FOR_EACH = 3
-"""How many runs may wait for each that is worked on: one may take an hour, and its turn should come."""
+"""How many runs may wait for each that is in progress: one may take an hour."""
 PREVIEWS_AT_ONCE, PREVIEWS_WAITING = 4, 252
-"""Previews mostly decode, so that more of them at once would hardly be sooner, and each has its turn soon."""
+"""Previews mostly decode, so that more of them at once would hardly be faster."""
 READERS_AT_ONCE = 8
-"""Threads that read the ledger for an answer; more would wait for the interpreter, and hold others up."""
+"""Threads that read the ledger for an answer; more would wait for the interpreter, and delay others."""
 
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = """
-Finds the accounts that are At Risk in a month, for how long, and tells each region's Slack channel, once.
-Running a month again is safe: what was sent is skipped, what surely failed is tried again.
+Finds the accounts that are At Risk in a month and since when, and alerts each region's Slack channel once.
+It is safe to run a month again: sent alerts are skipped, and those that were not delivered are retried.
 """
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Put the API together for these settings."""
-    # Uvicorn's own lines too: in the same format, and a traceback of a defect without its secrets.
+    """Return the API for these settings."""
+    # Uvicorn's own lines too: in the same format, and tracebacks without secrets.
     configure_logs(settings, taken_over=("fastapi", "uvicorn", "uvicorn.error", "uvicorn.access"))
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        close_dead_runs(settings)
-        runs_at_once = settings.api_runs_at_once
-        app.state.runs = Admission("run", runs_at_once, WAITING_FOR_EACH * runs_at_once)
-        app.state.previews = Admission("preview", PREVIEWS_AT_ONCE, PREVIEWS_WAITING)
-        app.state.checks = ThreadPoolExecutor(1, thread_name_prefix="health")
-        app.state.scrapes = ThreadPoolExecutor(1, thread_name_prefix="metrics")
-        to_thread.current_default_thread_limiter().total_tokens = READERS_AT_ONCE
-        # What is imported stays: the garbage collector need not walk through it again and again.
-        gc.freeze()
-        with stopped_by_signals(process_stop):
-            yield
-        # In threads: runs still need the loop's callbacks, and Prefect's own end wants no loop around it.
-        await asyncio.to_thread(app.state.runs.shutdown)
-        await asyncio.to_thread(app.state.previews.shutdown)
-        await asyncio.to_thread(app.state.checks.shutdown)
-        await asyncio.to_thread(app.state.scrapes.shutdown)
-        await asyncio.to_thread(drain)
-
+    token = settings.api_token.get_secret_value() if settings.api_token else None
     # FastAPI's own page loads its scripts from the internet, which a customer's network may not reach.
     app = FastAPIOffline(
         redoc_url=None,
         title="Account Risk Alerts",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lifespan,
-        generate_unique_id_function=lambda route: route.name,  # an operation is called as its function is
-        redirect_slashes=False,  # a path that is not ours is not found, as any other
+        lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,  # the operation has the name of its function
+        redirect_slashes=False,  # a path with a slash too many is not found, as any other
         responses=responses("unauthorized", "invalid_request", "internal_error"),
     )
     app.state.settings = settings
-    token = settings.api_token.get_secret_value() if settings.api_token else None
-    app.include_router(index.router)
-    app.include_router(runs.router)
-    app.include_router(outcomes.router)
-    app.include_router(routes.router)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
+    # Opens the ledger at the start of the app, and again when its file was removed or replaced.
+    app.state.open_ledger = partial(open_ledger, settings.database_url)
+    for module in (operations, runs, outcomes):
+        app.include_router(module.router)
     answer_with_problems(app)
     # The last one added is the outermost.
     app.add_middleware(LimitedBody)
     app.add_middleware(Guard, token=token)
-    _complete_answers(app)
-    _complete_openapi(app, needs_token=settings.api_token is not None)
+    # Around Starlette's answer to internal errors, which middleware would be within.
+    build = app.build_middleware_stack
+    app.build_middleware_stack = lambda: CompletedAnswers(build())  # type: ignore[method-assign]
+    complete_openapi(app, needs_token=token is not None)
     return app
 
 
-def close_dead_runs(settings: Settings) -> None:
-    """Close what a process that died left running; a ledger that can't be used is for `/health` to report."""
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    close_dead_runs(state.open_ledger)
+    runs_at_once = state.settings.api_runs_at_once
+    state.runs = Admission("run", runs_at_once, WAITING_FOR_EACH * runs_at_once)
+    state.previews = Admission("preview", PREVIEWS_AT_ONCE, PREVIEWS_WAITING)
+    state.checks = ThreadPoolExecutor(1, thread_name_prefix="health")
+    state.scrapes = ThreadPoolExecutor(1, thread_name_prefix="metrics")
+    to_thread.current_default_thread_limiter().total_tokens = READERS_AT_ONCE
+    # The garbage collector need not walk through the imported modules again and again.
+    gc.freeze()
+    with stopped_by_signals(process_stop):
+        yield
+    # In threads: runs still need the loop's callbacks, and Prefect's own end must have no loop around it.
+    for threads in (state.runs, state.previews, state.checks, state.scrapes):
+        await asyncio.to_thread(threads.shutdown)
+    await asyncio.to_thread(drain)
+
+
+def close_dead_runs(opened: Callable[[], Ledger]) -> None:
+    """Close the runs of processes that died; a ledger that can't be used is for `/health` to report."""
     try:
-        ledger = open_ledger(settings.database_url)
-        for run_id in ledger.close_dead_runs(is_dead, utc_now(), wait_for_heartbeats):
+        for run_id in opened().close_dead_runs(is_dead, utc_now(), wait_for_heartbeats):
             logger.warning("Closed run %s: its process died before it was over", run_id)
     except LedgerError as error:
         logger.error("%s", error)  # noqa: TRY400  its text says it all
-
-
-def _complete_answers(app: FastAPI) -> None:
-    """Put the headers of every answer around all there is: middleware would be within the one to defects."""
-    build = app.build_middleware_stack
-    app.build_middleware_stack = lambda: CompletedAnswers(build())  # type: ignore[method-assign]
-
-
-def _complete_openapi(app: FastAPI, *, needs_token: bool) -> None:
-    """Give OpenAPI what FastAPI does not know: our problems in place of its own, examples, who may call."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = generate()
-        schemas = schema["components"]["schemas"]
-        schemas["Problem"] = Problem.model_json_schema()
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        add_examples(schema)
-        if needs_token:
-            schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            schema["security"] = [{"token": []}]
-            for path in OPEN_PATHS:
-                schema["paths"][path]["get"]["security"] = []
-        return schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema

@@ -22,9 +22,8 @@ HEADERS = {
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; form-action 'self';"
         " base-uri 'none'; frame-ancestors 'none'"
     ),
-    # Not "no-referrer": with that a form's Origin would be null, and forms go by it.
+    # Not "no-referrer": with that a form's Origin would be null, and the guard goes by it.
     "Referrer-Policy": "same-origin",
-    "Vary": "Accept",
 }
 
 _templates = Environment(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from api.limits import BODY_MAX
+from api.middleware import BODY_MAX
 from tests.conftest import Serve
 from tests.service import MONTH, Service, problem_of
 
@@ -89,7 +89,7 @@ def test_every_answer_has_an_id_and_the_headers_of_safety_refusals_and_defects_t
         service.client.get("/no/such/path", headers=token),
         service.client.post("/runs", headers=token, content=b"x" * (BODY_MAX + 1)),
     ]
-    monkeypatch.setattr(runs, "_history", broken)
+    monkeypatch.setattr(runs, "ledger_of", broken)
     answers.append(service.client.get("/runs", headers=token | {"X-Request-ID": "req-defect"}))
     assert [answer.status_code for answer in answers] == [200, 401, 404, 413, 500]
     for answer in answers:

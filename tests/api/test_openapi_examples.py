@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from api.health import Health
+from api.operations import Health
 from api.runs import RunStarted
 from core.ledger import AlertPage, OutcomePage, OutcomeView, PreviewView, RunPage, RunView
 from examples.make_openapi_examples import openapi_examples

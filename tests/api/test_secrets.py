@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from api import auth
+from api import middleware
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
 from tests.service import MONTH, problem_of
@@ -63,7 +63,7 @@ def test_the_token_is_compared_in_constant_time(serve: Serve, monkeypatch: pytes
         compared.append(given)
         return secrets.compare_digest(given, expected)
 
-    monkeypatch.setattr(auth, "secrets", SimpleNamespace(compare_digest=compare))
+    monkeypatch.setattr(middleware, "secrets", SimpleNamespace(compare_digest=compare))
     client = serve(API_TOKEN=TOKEN).client
     for given, status in (("x", 401), (TOKEN[:-1], 401), (TOKEN, 200)):
         assert client.get("/runs", headers={"Authorization": f"Bearer {given}"}).status_code == status
@@ -157,7 +157,7 @@ def test_a_defect_is_an_internal_error_whose_traceback_stays_in_the_log_without_
         raise KeyError(f"a defect that shows {TOKEN}")
 
     service = serve(API_TOKEN=TOKEN)
-    monkeypatch.setattr(runs, "_history", broken)
+    monkeypatch.setattr(runs, "ledger_of", broken)
     answer = service.client.get("/runs", headers={"Authorization": f"Bearer {TOKEN}"})
     assert (answer.status_code, problem_of(answer)["code"]) == (500, "internal_error")
     assert "KeyError" not in answer.text

@@ -1,0 +1,213 @@
+"""What a request passes before the endpoints: its id and form, the token, and the limit of its body.
+
+Each is plain ASGI, so that it also covers unknown paths, the documentation and internal errors.
+"""
+
+import base64
+import binascii
+import re
+import secrets
+import uuid
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.pages.rendering import wants_page
+from api.problems import problem, problem_or_page
+from core.runtime import current_request_id
+
+REQUEST_ID = "X-Request-ID"
+
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+"""Request ids that log lines can hold: no spaces, quotes or line breaks, and a bounded length."""
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    # Answers hold names and amounts of customers.
+    "Cache-Control": "no-store",
+    # A browser gets a page where a program gets JSON.
+    "Vary": "Accept",
+}
+
+OPEN_PATHS = frozenset({"/health"})
+"""The paths that need no token."""
+
+FORMS = "/pages/"
+"""The prefix of the paths that the forms of the pages post to."""
+
+_UNAUTHORIZED = "The Authorization header must carry the API_TOKEN (scheme Bearer)"
+_SIGN_IN = "Reload the page and sign in with the API_TOKEN as the password; any user name will do"
+_BASIC = 'Basic realm="Account Risk Alerts", charset="UTF-8"'
+_CROSS_SITE = (
+    "the request: sent by another site, or by no page at all; open the page here and send its form,"
+    " or call the API with the API_TOKEN (scheme Bearer)"
+)
+
+BODY_MAX = 256 * 1024
+"""Bytes of a request's body. A run's request takes a few hundred, and 25 thousand with the longest URI."""
+
+DRAINED_MAX = 32 * BODY_MAX
+"""Bytes of a larger body that are received and dropped: most clients send all of it before they read."""
+
+
+class CompletedAnswers:
+    """Give each request an id, the caller's own if it is well-formed, and each answer its headers.
+
+    Behind it, HEAD is GET, and the path begins with the prefix of a proxy exactly once.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        # Never reset: the server's task logs the access line, or an internal error, after this returns.
+        current_request_id.set(request_id)
+
+        async def send_completed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = request_id
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(_normalized(scope), receive, send_completed)
+
+
+class Guard:
+    """Refuse requests without the token, and changes that another site has a browser send.
+
+    A program sends the token by the scheme Bearer. A browser sends it as the password of HTTP Basic, which
+    opens what can be read and the forms of the pages, and starts no run.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app = app
+        self._token = token.encode() if token else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        refusal = self._refusal(Request(scope)) if scope["type"] == "http" else None
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        path = request.scope["path"].removeprefix(request.scope["root_path"])
+        if path in OPEN_PATHS:
+            return None
+        is_form, reads = path.startswith(FORMS), request.method == "GET"
+        scheme = self._scheme(request)
+        if self._token and not (scheme == "bearer" or (scheme == "basic" and (is_form or reads))):
+            return _unauthorized(request)
+        # No browser sends a Bearer token for another site.
+        if reads or scheme == "bearer" or _is_from_this_site(request, default=not is_form):
+            return None
+        return problem_or_page(request, "invalid_request", _CROSS_SITE)
+
+    def _scheme(self, request: Request) -> str | None:
+        """Return the scheme, in lower case, by which the request carries the token; None if it does not."""
+        given = request.headers.getlist("authorization")
+        scheme, _, credentials = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        scheme = scheme.lower()
+        token = _password(credentials) if scheme == "basic" else credentials.strip().encode("latin-1")
+        known = scheme in {"basic", "bearer"} and self._token is not None
+        return scheme if known and secrets.compare_digest(token, self._token or b"") else None
+
+
+class LimitedBody:
+    """Answer 413 to a body larger than `BODY_MAX`, announced or not, before anything reads it.
+
+    It stands behind the token: no body of a stranger is read.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body, which is small, and pass the request on with it; or refuse it."""
+        if scope["type"] != "http" or not _has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        body = bytearray()
+        size = 0
+        more = True
+        while more and size <= DRAINED_MAX:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size <= BODY_MAX:
+                body += chunk
+            more = message.get("more_body", False)
+        if size > BODY_MAX:
+            answer = problem("request_too_large", f"The body is larger than {BODY_MAX} bytes")
+            await answer(scope, receive, send)
+            return
+        whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        async def replay() -> Message:
+            nonlocal whole
+            message, whole = whole, None
+            return message if message is not None else await receive()
+
+        await self._app(scope, replay, send)
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.getlist(REQUEST_ID)
+    if len(given) == 1 and _WELL_FORMED.fullmatch(given[0]):
+        return given[0]
+    return str(uuid.uuid4())
+
+
+def _normalized(scope: Scope) -> Scope:
+    """Return the scope with GET for HEAD and with the prefix once.
+
+    The server omits the body by the scope of its own. It puts the prefix (`uvicorn --root-path`) before
+    every path, and a proxy that does not strip the prefix sends it as well.
+    """
+    given = scope.get("root_path", "")
+    path = scope["path"].removeprefix(given)
+    root = f"/{given.strip('/')}".rstrip("/")
+    if f"{path}/".startswith(f"{root}/"):
+        path = path.removeprefix(root)
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    return {**scope, "method": method, "root_path": root, "path": root + (path or "/")}
+
+
+def _password(credentials: str) -> bytes:
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _is_from_this_site(request: Request, *, default: bool) -> bool:
+    """Return whether a page of this host sent the request, as the browser says; by default `default`."""
+    fetched_by = request.headers.get("sec-fetch-site")
+    if fetched_by is not None:
+        return fetched_by == "same-origin"
+    # Without TLS, browsers send Sec-Fetch-Site to localhost alone.
+    origin = request.headers.get("origin")
+    return default if origin is None else urlsplit(origin).netloc == request.headers.get("host")
+
+
+def _unauthorized(request: Request) -> Response:
+    in_browser = wants_page(request)
+    answer = problem_or_page(request, "unauthorized", _SIGN_IN if in_browser else _UNAUTHORIZED)
+    answer.headers["WWW-Authenticate"] = _BASIC if in_browser else "Bearer"
+    return answer
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])

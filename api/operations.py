@@ -1,0 +1,135 @@
+"""What operators and their tools ask of the service: its index, its health and its metrics."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from pydantic import BaseModel, Field
+
+from api.pages.rendering import wants_page
+from api.parameters import ledger_of
+from core.domain import LedgerError
+from core.ledger import LedgerCollector, LedgerStatistics, warning_about
+from core.run import utc_now
+from core.runtime import PROCESS, Settings
+
+CHECK_SECONDS = 2
+"""The longest that a health check waits for the ledger; container runtimes give up after a few seconds."""
+SCRAPE_SECONDS = 3
+"""The longest that a scrape waits for the ledger; Prometheus gives up after 10 s by default."""
+
+router = APIRouter()
+
+T = TypeVar("T")
+
+
+class Index(BaseModel):
+    """Addresses on this host."""
+
+    docs: str
+    health: str
+    runs: str
+
+
+class Health(BaseModel):
+    """The result of a health check."""
+
+    status: Literal["ok", "unavailable"]
+    ledger: str = Field(description="`ok`, or why it can't be written.")
+    settings: str = Field(description="`ok`, or what is missing.")
+    warnings: list[str] = Field(description="What works now and will cause loss of data.")
+
+
+@router.get(
+    "/",
+    tags=["health"],
+    response_model=Index,
+    responses={303: {"description": "A browser is led to the runs."}},
+)
+def index(request: Request) -> Index | Response:
+    """Return where documentation, health and runs are; lead a browser to the runs."""
+    root = request.scope["root_path"]
+    runs = f"{root}/runs"
+    if wants_page(request):
+        return RedirectResponse(runs, 303)
+    return Index(docs=f"{root}/docs", health=f"{root}/health", runs=runs)
+
+
+@router.get("/health", tags=["health"], responses={503: {"model": Health, "description": "What is wrong."}})
+async def health(request: Request, response: Response) -> Health:
+    """Check that the ledger can be written and that the settings are complete. Needs no token."""
+    settings: Settings = request.app.state.settings
+    not_kept = warning_about(settings.database_url)
+    found = Health(
+        status="ok",
+        ledger=await _check_ledger(request),
+        settings=_missing_settings(settings),
+        warnings=[not_kept] if not_kept else [],
+    )
+    if not found.ledger == found.settings == "ok":
+        found.status = "unavailable"
+        response.status_code = 503
+    return found
+
+
+@router.get(
+    "/metrics",
+    tags=["metrics"],
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Prometheus text format: runs and outcomes in the ledger; rows scanned, seconds by"
+            " step and deliveries by answer of this process.",
+            "content": {CONTENT_TYPE_PLAIN_0_0_4: {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Return the metrics. A ledger that can't be read is `risk_alerts_ledger_up 0`, not an error."""
+
+    def read() -> LedgerStatistics:
+        return ledger_of(request).history.statistics()
+
+    try:
+        found = await _bounded(request.app.state.scrapes, read, SCRAPE_SECONDS)
+    except (LedgerError, TimeoutError):
+        found = None
+    scrape = CollectorRegistry()
+    scrape.register(PROCESS)
+    scrape.register(LedgerCollector(found))
+    return Response(generate_latest(scrape), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+async def _check_ledger(request: Request) -> str:
+    def check() -> None:
+        ledger_of(request).check_writable(utc_now())
+
+    try:
+        await _bounded(request.app.state.checks, check, CHECK_SECONDS)
+    except TimeoutError:
+        return f"The ledger takes no commit within {CHECK_SECONDS} s"
+    except LedgerError as error:
+        return error.message
+    return "ok"
+
+
+async def _bounded(thread: ThreadPoolExecutor, work: Callable[[], T], seconds: float) -> T:
+    """Return the result of `work`, which runs in a thread apart from those of other requests.
+
+    Raises `TimeoutError`. Work that was begun goes on in its one thread; work that waits behind it is
+    dropped, or it would pile up.
+    """
+    return await asyncio.wait_for(asyncio.wrap_future(thread.submit(work)), seconds)
+
+
+def _missing_settings(settings: Settings) -> str:
+    missing = []
+    if not settings.slack_configured:
+        missing.append("SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL")
+    if not settings.regions:
+        missing.append("REGIONS")
+    return f"missing: {', '.join(missing)}" if missing else "ok"
