@@ -1,1 +1,1 @@
-"""HTTP in, the flow called in-process, the ledger read back."""
+"""The HTTP API: it starts runs in this process and reads the ledger."""

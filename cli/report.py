@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from core.domain import AlertStatus, open_by_reason
-from core.ledger import AlertView, ChannelView, History, RunView
+from core.domain import open_by_reason
+from core.ledger import AlertView, ChannelTable, History, RunView
 from core.runtime import money, one_line
 
 
@@ -13,8 +13,7 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     """Print how the run ended, what went to which channel, and what needs a person."""
     colour = "green" if run.status == "succeeded" else "red"
     console.print(
-        f"[bold]Risk alerts {run.month:%Y-%m}[/bold]{' (dry run)' if run.dry_run else ''}"
-        f"  [{colour}]{run.status.value}[/{colour}]  run {run.run_id}",
+        f"[bold]{run.title}[/bold]  [{colour}]{run.status.value}[/{colour}]  run {run.run_id}",
         highlight=False,
     )
     console.print(f"Source: {escape(run.source_uri)}", highlight=False, soft_wrap=True)
@@ -24,35 +23,35 @@ def print_report(run: RunView, history: History, console: Console) -> None:
         console.print(f"[yellow]{warning.code}[/yellow]: {escape(warning.message)}", highlight=False)
     _print_channels(history.channels(run.run_id), console)
     _print_open(history.alerts(run.run_id, None, None, None).alerts, console)
-    counts = run.counts
-    found = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in run.found_by_type.items())
-    console.print(
-        f"\n{counts.rows_scanned:,} rows read, {counts.duplicates_found:,} duplicates;"
-        f" {found}, {counts.below_threshold:,} below the ARR threshold.",
-        highlight=False,
-    )
+    console.print(f"\n{_counts(run.labeled_counts)}", highlight=False)
+    if len(run.counts_by_type) > 1:
+        for alert_type, counts in run.counts_by_type.items():
+            console.print(
+                f"[bold]{escape(alert_type)}[/bold]: {_counts(counts.labeled([alert_type]))}", highlight=False
+            )
     if run.support_notification:
         error = f" ({escape(run.support_error)})" if run.support_error else ""
         console.print(f"Support notification: {run.support_notification.value}{error}.", highlight=False)
 
 
-def _print_channels(channels: list[ChannelView], console: Console) -> None:
-    if not channels:
+def _counts(labeled: list[tuple[str, str, int]]) -> str:
+    return escape(", ".join(f"{number:,} {label}" for _, label, number in labeled) + ".")
+
+
+def _print_channels(channels: ChannelTable, console: Console) -> None:
+    if not channels.rows:
         return
-    shown = [status for status in AlertStatus if any(one.alerts.get(status) for one in channels)]
-    table = Table("channel", *(status.value.replace("_", " ") for status in shown), box=None, pad_edge=False)
+    table = Table("channel", *channels.columns, box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for one in channels:
-        table.add_row(
-            escape(one.channel or "(no channel)"), *(str(one.alerts.get(status, "")) for status in shown)
-        )
+    for label, numbers in channels.rows:
+        table.add_row(escape(label), *(str(number or "") for number in numbers))
     console.print()
     console.print(table)
 
 
 def _print_open(alerts: list[AlertView], console: Console) -> None:
-    """List what was not delivered, or not surely, one by one."""
+    """Print what was not delivered or is unconfirmed, one by one."""
     by_reason = open_by_reason(alerts)
     if not by_reason:
         return

@@ -10,8 +10,8 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from core.domain import AlertStatus, open_by_reason
-from core.ledger import AlertView, ChannelView, RunView
+from core.domain import open_by_reason
+from core.ledger import AlertView, ChannelTable, RunView
 from core.run import RunContext
 from core.runtime import money, one_line
 from flows.prefect_engine import described
@@ -52,41 +52,43 @@ async def _publish(run: RunContext, stored: RunView) -> None:
     async with get_client() as client:
         await client.update_flow_run(UUID(run.flow_run_id), tags=sorted(tags))
     markdown = report(stored, history.channels(run.run_id), alerts)
-    await acreate_markdown_artifact(markdown, key="risk-alerts-report", description=title(stored))
+    await acreate_markdown_artifact(markdown, key="risk-alerts-report", description=stored.title)
     if alerts:
-        await acreate_table_artifact(table(alerts[:TABLE_ROWS]), key="risk-alerts", description=title(stored))
+        await acreate_table_artifact(table(alerts[:TABLE_ROWS]), key="risk-alerts", description=stored.title)
 
 
-def title(run: RunView) -> str:
-    """Return the title of a run."""
-    return f"Risk alerts {run.month:%Y-%m}{' (dry run)' if run.dry_run else ''}"
-
-
-def report(run: RunView, channels: Sequence[ChannelView], alerts: Sequence[AlertView]) -> str:
+def report(run: RunView, channels: ChannelTable, alerts: Sequence[AlertView]) -> str:
     """Return the run as Markdown: its result, its channels, and the alerts that need a person."""
     version = f" (`{_cell(run.source_version)}`)" if run.source_version else ""
-    lines = [f"# {title(run)}: {run.status.value}", ""]
+    lines = [f"# {run.title}: {run.status.value}", ""]
     lines += [f"Run `{run.run_id}` read `{_cell(run.source_uri)}`{version}.", ""]
     if run.error:
         lines += [f"**{run.error.code}**: {_cell(run.error.message)}", ""]
     lines += [f"- **{warning.code}**: {_cell(warning.message)}" for warning in run.warnings]
     lines += _by_channel(channels) + _open(alerts)
-    lines += ["", "## Counts", "", "| count | |", "|---|---:|"]
-    lines += [f"| {name} | {number:,} |" for name, number in run.counts.model_dump().items()]
+    lines += _counts(run)
     lines += ["", f"All of it: `GET /runs/{run.run_id}` and `/runs/{run.run_id}/alerts` of the API."]
     return "\n".join(lines) + "\n"
 
 
-def _by_channel(channels: Sequence[ChannelView]) -> list[str]:
-    if not channels:
+def _by_channel(channels: ChannelTable) -> list[str]:
+    if not channels.rows:
         return []
-    shown = [status for status in AlertStatus if any(one.alerts.get(status) for one in channels)]
-    lines = ["", "## By channel", ""]
-    lines += [f"| channel | {' | '.join(status.value.replace('_', ' ') for status in shown)} |"]
-    lines += [f"|---|{'---:|' * len(shown)}"]
-    for one in channels:
-        numbers = " | ".join(str(one.alerts.get(status, "")) for status in shown)
-        lines.append(f"| {_cell(one.channel or '(no channel)')} | {numbers} |")
+    lines = ["", "## By channel", "", f"| channel | {' | '.join(channels.columns)} |"]
+    lines.append(f"|---|{'---:|' * len(channels.columns)}")
+    for label, numbers in channels.rows:
+        lines.append(f"| {_cell(label)} | {' | '.join(str(number or '') for number in numbers)} |")
+    return lines
+
+
+def _counts(run: RunView) -> list[str]:
+    """Return the lines of the counts, with a column for each alert type where there are several."""
+    by_type = run.counts_by_type if len(run.counts_by_type) > 1 else {}
+    lines = ["", "## Counts", "", f"| count | {' | '.join(('all', *map(_cell, by_type)))} |"]
+    lines.append(f"|---|{'---:|' * (1 + len(by_type))}")
+    for name, label, number in run.labeled_counts:
+        numbers = (number, *(getattr(counts, name) for counts in by_type.values()))
+        lines.append(f"| {label} | {' | '.join(f'{one:,}' for one in numbers)} |")
     return lines
 
 

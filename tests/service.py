@@ -165,11 +165,12 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 def adds_up(counts: dict[str, int]) -> bool:
-    """Whether at risk = below the threshold + what became of the others, and no part is above its whole."""
+    """Return whether what the rules found is what became of it, and no part is above its whole."""
     ends = ("alerts_sent", "skipped_replay", "failed_deliveries", "would_send")
     parts = counts["unknown_region"] + counts["unconfirmed"]
     return (
-        counts["at_risk"] == counts["below_threshold"] + sum(counts[end] for end in ends)
+        counts["at_risk"] + counts["recovered"]
+        == counts["below_threshold"] + sum(counts[end] for end in ends)
         and parts <= counts["failed_deliveries"]
     )
 

@@ -1,1 +1,1 @@
-"""Pages for a browser: rendered here, without scripts, and with nothing from anywhere else."""
+"""Pages for a browser, without scripts and without anything from another host."""

@@ -1,19 +1,19 @@
-"""Bars over the months as numbers that a template writes as SVG."""
+"""Layout of bar charts as numbers, which a template writes as SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT, FLOOR, TOP = 480.0, 170.0, 146.0, 22.0
-"""Of the drawing, where its bars stand, and where the highest one ends."""
+"""Size of the drawing, the y of the foot of its bars, and the y where the highest bar ends."""
 
 _WIDEST = 54.0
 _LABELS = 7
-"""As many months are named below the bars, or each second, third, … of them."""
+"""At most so many bars have a label: all of them, or each second, third, …"""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar with its place, what stands above it, and below it where there is room."""
+    """A bar with its place, its value above and its label below; `named` if the label has room."""
 
     x: float
     y: float
@@ -27,7 +27,7 @@ class Bar:
 
 
 def bars(values: Sequence[tuple[str, int, str]]) -> list[Bar]:
-    """Lay bars out, each given by its label, its height in any unit and how that is written."""
+    """Return the layout of bars, each given by label, height in any unit, and that height as text."""
     if not values:
         return []
     highest = max(1, *(number for _, number, _ in values))
@@ -46,10 +46,10 @@ def bars(values: Sequence[tuple[str, int, str]]) -> list[Bar]:
 
 
 def short_money(dollars: int) -> str:
-    """Write dollars in three digits: `$950`, `$12.3K`, `$4.56M`."""
+    """Return dollars in three digits: `$950`, `$12.3K`, `$4.56M`."""
     amount = float(dollars)
     for unit in ("", "K", "M"):
-        if abs(amount) < 999.5:  # noqa: PLR2004  # what would be written with four digits
+        if abs(amount) < 999.5:  # noqa: PLR2004  # a larger number would have four digits
             return f"${amount:.3g}{unit}"
         amount /= 1000
     return f"${amount:,.3g}B" if abs(amount) < 999.5 else f"${amount:,.0f}B"  # noqa: PLR2004

@@ -1,8 +1,7 @@
-"""How a page becomes an answer: templates that escape all data, and headers that let nothing else in."""
+"""Rendering of pages: templates that escape all data, and headers that allow no script and no other host."""
 
 import base64
 import hashlib
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from core.runtime import money, one_line
+from core.runtime import money, months, one_line
 
 _FOLDER = Path(__file__).parent
 STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8")
@@ -36,22 +35,22 @@ _templates = Environment(
 
 
 def page(request: Request, name: str, http_status: int = 200, **values: Any) -> HTMLResponse:
-    """Return the page that a template makes of these values, with links below the root of the request."""
+    """Return a page made of a template and values, with links below the root of the request."""
     text = _templates.get_template(name).render(style=STYLE, root=request.scope["root_path"], **values)
     return HTMLResponse(text, status_code=http_status, headers=HEADERS)
 
 
 def wants_page(request: Request) -> bool:
-    """Say whether the client would rather have HTML than JSON; who names neither gets JSON."""
-    wishes = _qualities(",".join(request.headers.getlist("accept")))
-    return wishes.get("text/html", 0) > wishes.get("application/json", 0)
+    """Return whether the client prefers HTML to JSON; a client that names neither gets JSON."""
+    quality = _qualities(",".join(request.headers.getlist("accept")))
+    return quality.get("text/html", 0) > quality.get("application/json", 0)
 
 
 def _qualities(accept: str) -> dict[str, float]:
-    """Read an Accept header (RFC 9110, 12.5.1): how much each media type that it names is wanted."""
+    """Return the quality of each media type in an Accept header (RFC 9110, 12.5.1)."""
     found: dict[str, float] = {}
-    for wish in accept.lower().split(","):
-        kind, *parameters = (part.strip() for part in wish.split(";"))
+    for item in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in item.split(";"))
         quality = next((part[2:] for part in parameters if part.startswith("q=")), "1")
         try:
             found[kind] = float(quality)
@@ -60,22 +59,14 @@ def _qualities(accept: str) -> dict[str, float]:
     return found
 
 
-def _clock(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _month(month: date) -> str:
-    return f"{month:%B %Y}"
-
-
 def _address(text: str) -> str:
-    """Write any text as one segment of a path, or one value of a form that no browser changes."""
+    """Return any text as one segment of a path, or as a form value that no browser changes."""
     return quote(text, safe="", errors="surrogatepass")
 
 
 _templates.filters |= {
-    "clock": _clock,
-    "month": _month,
+    "clock": lambda instant: f"{instant:%Y-%m-%d %H:%M:%S} UTC",
+    "months": months,
     "money": money,
     "line": lambda text: one_line(str(text)),
     "words": lambda text: str(text).replace("_", " "),

@@ -1,4 +1,4 @@
-"""The page of one run, and the list of runs."""
+"""The page of one run, and the page that lists runs."""
 
 from datetime import date
 from typing import Any
@@ -8,42 +8,55 @@ from fastapi.responses import HTMLResponse
 
 from api.pages.chart import bars, short_money
 from api.pages.rendering import page
-from core.domain import AlertKey, AlertStatus, Decision, OutcomeStatus, RunStatus, open_by_reason
-from core.ledger import AlertView, History, MonthView, OutcomeView, RunView
+from core.domain import (
+    AlertKey,
+    AlertStatus,
+    OutcomeStatus,
+    RunStatus,
+    count_label,
+    count_names,
+    open_by_reason,
+)
+from core.ledger import AlertView, History, MonthView, OutcomeView, RunSummary
 
 SHOWN = 200
-"""So many alerts of each kind are on the page; the API has them all."""
+"""How many alerts of each kind are on the page; the API has them all."""
 
-COUNTS = (
-    ("alerts_sent", "sent", "by this run"),
-    ("would_send", "would be sent", "this was a dry run"),
-    ("skipped_replay", "sent before", "by an earlier run, or being sent by another"),
-    ("failed_deliveries", "not delivered", "below is what to do"),
-    ("below_threshold", "below threshold", "of ARR: not alerted"),
-)
+HINTS = {
+    "at_risk": "in the month",
+    "recovered": "no longer at risk",
+    "alerts_sent": "by this run",
+    "would_send": "this was a dry run",
+    "skipped_replay": "by an earlier run, or being sent by another",
+    "failed_deliveries": "below is what to do",
+    "unconfirmed": "part of those not delivered",
+    "below_threshold": "not alerted",
+}
+"""What stands below a count on the page of a run."""
+LEFT_OUT = frozenset({"rows_scanned", "duplicates_found", "unknown_region"})
+"""Counts that the page shows elsewhere or not at all."""
 
 
 def run_page(
     request: Request, history: History, run_id: str, *, notice: str = "", status: int = 200
 ) -> HTMLResponse:
-    """Show what happened in a run, what is open of it, and how to resolve it; raises `RunNotFound`."""
+    """Return the page of a run with its open alerts and the forms that resolve them; raise `RunNotFound`."""
     run = history.run(run_id)
     failed = history.alerts(run_id, AlertStatus.FAILED, SHOWN, None)
     unconfirmed = history.alerts(run_id, AlertStatus.UNCONFIRMED, SHOWN, None)
     every = history.alerts(run_id, None, SHOWN, None)
     keys = [alert.key for alert in (*failed.alerts, *unconfirmed.alerts)]
     outcomes = {} if run.dry_run else history.latest_outcomes(run.month, keys)
-    channels = history.channels(run_id)
     return page(
         request,
         "run.html",
         status,
-        title=f"Run of {run.month:%B %Y}",
+        title=run.title,
         run=run,
         seconds=(run.finished_at - run.started_at).total_seconds() if run.finished_at else None,
         counts=_counts(run),
-        channels=channels,
-        statuses=[one for one in AlertStatus if any(one in channel.alerts for channel in channels)],
+        hints=HINTS,
+        channels=history.channels(run_id),
         failed=_by_reason(failed.alerts, outcomes),
         more_failed=failed.next_cursor is not None,
         unconfirmed=[(alert, outcomes.get(alert.key)) for alert in unconfirmed.alerts],
@@ -56,12 +69,11 @@ def run_page(
             if (found := outcomes.get(alert.key)) and found.status is OutcomeStatus.UNCONFIRMED
         },
         charts=_charts(history.months(run.month)),
-        decisions=list(Decision),
         notice=notice,
     )
 
 
-def runs_page(  # noqa: PLR0913  # what can be asked of the list
+def runs_page(  # noqa: PLR0913  # the filters of the list
     request: Request,
     history: History,
     month: date | None,
@@ -70,14 +82,18 @@ def runs_page(  # noqa: PLR0913  # what can be asked of the list
     limit: int,
     cursor: str | None,
 ) -> HTMLResponse:
-    """List runs, newest first, with links that narrow the list."""
+    """Return the page that lists runs, newest first, with links that narrow the list."""
     found = history.runs(month, status, limit, cursor)
     months = history.months()
+    shown = {name for run in found.runs for name, _, _ in _counts(run)}
+    types = dict.fromkeys(alert_type for run in found.runs for alert_type in run.alert_types)
+    columns = [(name, count_label(name)) for name in count_names(types) if name in shown]
     return page(
         request,
         "runs.html",
         title="Runs",
         runs=found.runs,
+        columns=columns,
         next_cursor=found.next_cursor,
         limit=limit,
         month=month,
@@ -88,24 +104,14 @@ def runs_page(  # noqa: PLR0913  # what can be asked of the list
     )
 
 
-def _counts(run: RunView) -> list[tuple[int, str, str]]:
-    numbers = run.counts.model_dump()
-    found = [
-        (number, name.replace("_", " "), f"of {run.counts.rows_scanned:,} rows read")
-        for name, number in run.found_by_type.items()
-    ]
-    doubtful = f"{numbers['unconfirmed']:,} of them unconfirmed" if numbers["unconfirmed"] else ""
-    return found + [
-        (numbers[name], what, doubtful if doubtful and name == "failed_deliveries" else hint)
-        for name, what, hint in COUNTS
-        if numbers[name] or name in {"alerts_sent", "failed_deliveries"}
-    ]
+def _counts(run: RunSummary) -> list[tuple[str, str, int]]:
+    return [count for count in run.labeled_counts if count[0] not in LEFT_OUT]
 
 
 def _by_reason(
     alerts: list[AlertView], outcomes: dict[AlertKey, OutcomeView]
 ) -> list[tuple[str, str, list[tuple[AlertView, OutcomeView | None]]]]:
-    """Put alerts of the same reason together, each with what became of it since, and say what to do."""
+    """Return (reason, what to do, alerts), each alert with its present outcome."""
     return [
         (reason, advice, [(alert, outcomes.get(alert.key)) for alert in those])
         for reason, advice, those in open_by_reason(alerts)

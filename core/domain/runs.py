@@ -27,6 +27,8 @@ __all__ = [
     "SupportMessage",
     "count_alerts",
     "count_found",
+    "count_label",
+    "count_names",
     "total",
 ]
 
@@ -103,21 +105,66 @@ class Counts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    rows_scanned: int = Field(default=0, description="Rows decoded from the source.")
+    rows_scanned: int = Field(default=0, title="rows read", description="Rows decoded from the source.")
     duplicates_found: int = Field(
         default=0,
+        title="duplicate rows",
         description="Rows that lost to a later row of the same account and month, among those needed.",
     )
-    at_risk: int = Field(default=0, description="Accounts whose winning row in the month is At Risk.")
-    recovered: int = Field(default=0, description="Accounts that the rule `recovered` found.")
-    below_threshold: int = Field(default=0, description="Of those, the ones that ARR_THRESHOLD left out.")
-    alerts_sent: int = 0
-    skipped_replay: int = Field(default=0, description="Sent by an earlier run, or being sent by another.")
-    failed_deliveries: int = Field(default=0, description="Not delivered, or not known to be delivered.")
-    would_send: int = Field(default=0, description="In a dry run: what would have been sent.")
-    unknown_region: int = Field(default=0, description="The failed ones whose region has no channel.")
-    unconfirmed: int = Field(default=0, description="The failed ones that may have been delivered.")
+    at_risk: int = Field(
+        default=0, title="at risk", description="Accounts whose winning row in the month is At Risk."
+    )
+    recovered: int = Field(
+        default=0, title="recovered", description="Accounts that the rule `recovered` found."
+    )
+    below_threshold: int = Field(
+        default=0,
+        title="below the ARR threshold",
+        description="Of those, the ones that ARR_THRESHOLD left out.",
+    )
+    alerts_sent: int = Field(default=0, title="sent", description="Sent by this run.")
+    skipped_replay: int = Field(
+        default=0, title="sent before", description="Sent by an earlier run, or being sent by another."
+    )
+    failed_deliveries: int = Field(
+        default=0, title="not delivered", description="Not delivered, or not known to be delivered."
+    )
+    would_send: int = Field(
+        default=0, title="would be sent", description="In a dry run: what would have been sent."
+    )
+    unknown_region: int = Field(
+        default=0, title="of an unknown region", description="The failed ones whose region has no channel."
+    )
+    unconfirmed: int = Field(
+        default=0, title="unconfirmed", description="The failed ones that may have been delivered."
+    )
 
+    def labeled(self, alert_types: Iterable[str]) -> list[tuple[str, str, int]]:
+        """Return (name, label, number) of the counts that a report shows: some only when they are not 0."""
+        numbers = self.model_dump()
+        types = list(alert_types)
+        return [
+            (name, count_label(name), numbers[name])
+            for name in count_names(types)
+            if numbers[name] or name in _SHOWN_AT_ZERO or name in types
+        ]
+
+
+def count_names(alert_types: Iterable[str]) -> list[str]:
+    """Return the names of the counts in the order of a report: each alert type has its own."""
+    rest = [name for name in Counts.model_fields if name not in _OF_THE_RUN | {"at_risk", "recovered"}]
+    return ["rows_scanned", "duplicates_found", *alert_types, *rest]
+
+
+def count_label(name: str) -> str:
+    """Return the words that reports use for a count."""
+    field = Counts.model_fields.get(name)
+    return (field and field.title) or name.replace("_", " ")
+
+
+_SHOWN_AT_ZERO = frozenset(
+    {"rows_scanned", "duplicates_found", "below_threshold", "alerts_sent", "failed_deliveries"}
+)
 
 _OF_THE_RUN = frozenset({"rows_scanned", "duplicates_found"})
 """Counts of the scan, which is the same for all alert types."""

@@ -19,7 +19,7 @@ from core.ledger.trial import try_write
 from core.ledger.views import (
     AlertPage,
     AlertView,
-    ChannelView,
+    ChannelTable,
     MonthView,
     OutcomePage,
     OutcomeView,
@@ -34,7 +34,7 @@ __all__ = [
     "HEARTBEAT_SECONDS",
     "AlertPage",
     "AlertView",
-    "ChannelView",
+    "ChannelTable",
     "History",
     "Ledger",
     "LedgerCollector",

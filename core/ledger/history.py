@@ -39,7 +39,7 @@ from core.ledger.statistics import LedgerStatistics, read_statistics
 from core.ledger.views import (
     AlertPage,
     AlertView,
-    ChannelView,
+    ChannelTable,
     DeliveryErrorView,
     ErrorView,
     MonthView,
@@ -222,21 +222,24 @@ class History:
             digest: str | None = connection.execute(query).scalar_one_or_none()
         return digest
 
-    def channels(self, run_id: str) -> list[ChannelView]:
-        """Count the run's alerts by channel and status, in order of the channel; None comes last."""
+    def channels(self, run_id: str) -> ChannelTable:
+        """Count the run's alerts by channel and status, in order of the channel; those without come last."""
         query = (
             select(RUN_ALERTS.c.channel, RUN_ALERTS.c.status, func.count())
             .where(RUN_ALERTS.c.run_id == run_id)
             .group_by(RUN_ALERTS.c.channel, RUN_ALERTS.c.status)
         )
-        found: dict[str | None, dict[AlertStatus, int]] = defaultdict(dict)
         with self._database.read() as connection:
-            for channel, status, number in connection.execute(query):
-                found[channel][AlertStatus(status)] = number
-        return [
-            ChannelView(channel=channel, alerts=found[channel])
-            for channel in sorted(found, key=lambda name: (name is None, name or ""))
-        ]
+            found = {(channel, status): number for channel, status, number in connection.execute(query)}
+        channels = sorted({channel for channel, _ in found}, key=lambda name: (name is None, name or ""))
+        statuses = [status for status in AlertStatus if any(status == shown for _, shown in found)]
+        return ChannelTable(
+            [status.replace("_", " ") for status in statuses],
+            [
+                (channel or "(no channel)", [found.get((channel, status), 0) for status in statuses])
+                for channel in channels
+            ],
+        )
 
     def months(self, until: date = date.max) -> list[MonthView]:
         """Return the result of the last successful run of each month up to `until`, oldest first.

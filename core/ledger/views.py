@@ -1,7 +1,7 @@
 """Stored runs, alerts and outcomes, as the API and the command line show them."""
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -46,6 +46,21 @@ class AlertFacts(BaseModel):
     status: AlertStatus
     reason: str | None
 
+    @property
+    def key(self) -> AlertKey:
+        """Return the key of the alert within its month."""
+        return AlertKey(self.account_id, self.alert_type)
+
+    @property
+    def kind(self) -> str:
+        """Return the alert type for a report: empty for the default."""
+        return "" if self.alert_type == DEFAULT_ALERT_TYPE else self.alert_type
+
+    @property
+    def label(self) -> str:
+        """Return the account, and the alert type unless it is the default, for a report."""
+        return f"{self.account_name} ({self.account_id}){self.kind and f', {self.kind}'}"
+
 
 class AlertView(AlertFacts):
     """An alert with its result in one run."""
@@ -53,17 +68,6 @@ class AlertView(AlertFacts):
     error: str | None
     attempts: int
     sent_at: datetime | None
-
-    @property
-    def key(self) -> AlertKey:
-        """Return the key of the alert within its month."""
-        return AlertKey(self.account_id, self.alert_type)
-
-    @property
-    def label(self) -> str:
-        """Return the account, and the alert type unless it is the default, for a report."""
-        kind = "" if self.alert_type == DEFAULT_ALERT_TYPE else f", {self.alert_type}"
-        return f"{self.account_name} ({self.account_id}){kind}"
 
 
 class DeliveryErrorView(BaseModel):
@@ -94,10 +98,19 @@ class RunSummary(BaseModel):
     error: ErrorView | None
 
     @property
-    def found_by_type(self) -> dict[str, int]:
-        """Return how many accounts each enabled alert type found; before any rule ran, 0 of the default."""
-        found = {name: counts.model_dump()[name] for name, counts in self.counts_by_type.items()}
-        return found or {DEFAULT_ALERT_TYPE: 0}
+    def title(self) -> str:
+        """Return the title of the run for a report."""
+        return f"Risk alerts {self.month:%Y-%m}{' (dry run)' if self.dry_run else ''}"
+
+    @property
+    def alert_types(self) -> list[str]:
+        """Return the enabled alert types; before any rule ran, the default."""
+        return list(self.counts_by_type) or [DEFAULT_ALERT_TYPE]
+
+    @property
+    def labeled_counts(self) -> list[tuple[str, str, int]]:
+        """Return (name, label, number) of the counts that a report shows."""
+        return self.counts.labeled(self.alert_types)
 
 
 class RunView(RunSummary):
@@ -161,11 +174,11 @@ class OutcomePage(BaseModel):
     next_cursor: NextCursor
 
 
-class ChannelView(BaseModel):
-    """How many alerts of a run belong to a channel, by status."""
+class ChannelTable(NamedTuple):
+    """The number of a run's alerts: a row for each channel, a column for each status."""
 
-    channel: str | None
-    alerts: dict[AlertStatus, int]
+    columns: list[str]
+    rows: list[tuple[str, list[int]]]
 
 
 class MonthView(BaseModel):

@@ -90,6 +90,6 @@ def test_report_says_the_types(slack: MockSlack, tmp_path: Path) -> None:
     out = io.StringIO()
     history = run.ledger.history
     print_report(history.run(run.run_id), history, Console(file=out, emoji=False, width=200))
-    assert "1 at risk, 1 recovered, 2 of the tests, 0 below the ARR threshold." in out.getvalue()
+    assert "1 at risk, 1 recovered, 2 of the tests, 0 below the ARR threshold, " in out.getvalue()
     assert "Name of B (B), recovered" in out.getvalue()
     assert f"Name of B (B), {OURS.type}" in out.getvalue()

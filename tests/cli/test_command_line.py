@@ -88,7 +88,7 @@ def test_the_report_is_readable_when_it_is_piped(story: Story) -> None:
     for part in ("Risk alerts 2026-01", "succeeded", "amer-risk-alerts", "unknown_region", "Cargo (C)"):
         assert part in out
     assert "unknown_region: give the region a channel in REGIONS" in out
-    assert "8 rows read, 1 duplicates; 4 at risk, 1 below the ARR threshold." in re.sub(r"\s+", " ", out)
+    assert "8 rows read, 1 duplicate rows, 4 at risk, 1 below the ARR threshold, " in re.sub(r"\s+", " ", out)
 
 
 def test_json_is_the_stored_run_and_nothing_else_is_on_stdout(story: Story) -> None:
