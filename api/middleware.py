@@ -193,7 +193,7 @@ def _password(credentials: str) -> bytes:
 
 
 def _is_from_this_site(request: Request, *, default: bool) -> bool:
-    """Return whether a page of this host sent the request, as the browser says; by default `default`."""
+    """Return whether a page of this host sent the request, as the browser states; else `default`."""
     fetched_by = request.headers.get("sec-fetch-site")
     if fetched_by is not None:
         return fetched_by == "same-origin"

@@ -104,7 +104,7 @@ def resolve_outcome(
 
 @router.post("/pages/resolve", include_in_schema=False)
 async def resolve_by_form(request: Request) -> Response:
-    """Resolve an alert as the form says, and show the run again, with the reason of a refusal."""
+    """Resolve an alert by the form of a page, and show the run again, with the reason of a refusal."""
     return await run_in_threadpool(_resolve_by_form, request, await request.body())
 
 

@@ -97,4 +97,4 @@ def close_dead_runs(opened: Callable[[], Ledger]) -> None:
         for run_id in opened().close_dead_runs(is_dead, utc_now(), wait_for_heartbeats):
             logger.warning("Closed run %s: its process died before it was over", run_id)
     except LedgerError as error:
-        logger.error("%s", error)  # noqa: TRY400  its text says it all
+        logger.error("%s", error)  # noqa: TRY400  the error names cause and remedy

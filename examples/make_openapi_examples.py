@@ -2,7 +2,7 @@
 
     python examples/make_openapi_examples.py
 
-It comes after `make_examples.py`, whose answers it arranges by endpoint; `make examples` runs both.
+It follows `make_examples.py`, whose answers it arranges by endpoint; `make examples` runs both.
 """
 
 import json
@@ -17,7 +17,7 @@ from core.ledger import RunSummary  # noqa: E402  # found on the path from here
 
 
 def openapi_examples() -> str:
-    """Give the text of api/examples.json."""
+    """Return the text of api/examples.json."""
     preview, run = (_kept(name) for name in ("preview.json", "run.json"))
     unconfirmed = _unconfirmed(run)
     summary = {name: run[name] for name in RunSummary.model_fields}
@@ -27,7 +27,7 @@ def openapi_examples() -> str:
         "POST /preview 200": preview,
         "GET /runs 200": {"runs": [summary], "next_cursor": None},
         "GET /runs/{run_id} 200": run,
-        # Of so small a run, the sample is every alert.
+        # The run is so small that its sample is every alert.
         "GET /runs/{run_id}/alerts 200": {"alerts": run["sample_alerts"], "next_cursor": None},
         "GET /outcomes 200": {"outcomes": [unconfirmed], "next_cursor": None},
         "POST /outcomes/{month}/{account_id}/resolve 200": _resolved(unconfirmed),
@@ -37,7 +37,7 @@ def openapi_examples() -> str:
 
 
 def _unconfirmed(run: dict[str, Any]) -> dict[str, Any]:
-    """Give what an alert of the run would be on record as, had Slack never answered; no mock is that rude."""
+    """Return the outcome of an alert of the run if Slack had not answered, which the mock always does."""
     alert = next(alert for alert in run["sample_alerts"] if alert["status"] == "sent")
     return {
         "account_id": alert["account_id"],
@@ -58,7 +58,7 @@ def _unconfirmed(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(outcome: dict[str, Any]) -> dict[str, Any]:
-    """Give the same once someone has found it in its channel."""
+    """Return the outcome after a person has found the alert in its channel."""
     resolution = {
         "decision": "delivered",
         "by": "Ana Sousa",

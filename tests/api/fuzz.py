@@ -1,4 +1,4 @@
-"""Ask the real API whatever its OpenAPI schema allows, and what it does not, with all checks of schemathesis.
+"""Send the real API valid and invalid requests made from its OpenAPI schema, with all checks of schemathesis.
 
     python -m tests.api.fuzz PROGRAM [--examples 300] [--seed 1]
 
@@ -6,8 +6,8 @@ PROGRAM is schemathesis, which has an environment of its own (`make fuzz`). The 
 with a source that it may read, a mock Slack, a ledger with a run in it and a local Prefect server. The exit
 code is schemathesis' own: 1 when an answer is a 5xx, or breaks the schema or a rule of HTTP.
 
-One check is left out, that whatever fits the schema is taken: no schema can say that a month begins on its
-first day, that a cursor was given out before, or which sources an operator allows.
+One check is left out, that every request of the schema is accepted: no schema can express that a month
+begins on its first day, that a page returned a cursor, or which sources an operator allows.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tests.service import MONTH, write_source
 
 
 def main() -> int:
-    """Serve, have it asked, and answer with what schemathesis found."""
+    """Serve the API, run schemathesis against it, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.api.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("program", type=Path, help="schemathesis")
     parser.add_argument("--examples", type=int, default=300, help="of each operation")
@@ -36,7 +36,7 @@ def main() -> int:
         settings = {
             "ALLOWED_SOURCES": json.dumps([Path(folder).as_uri()]),
             "SLACK_CHANNEL_RATE": "0",
-            # uvicorn itself refuses an address of more than 64 KiB, in words of its own.
+            # uvicorn itself refuses an address of more than 64 KiB, without problem details.
             "UVICORN_H11_MAX_INCOMPLETE_EVENT_SIZE": "1000000",
         }
         with served(**settings) as service:
@@ -49,7 +49,7 @@ def main() -> int:
                     *("--max-examples", str(options.examples), "--seed", str(options.seed)),
                     *("--request-timeout", "60", "--continue-on-failure"),
                 ],
-                # It keeps what it found beside it.
+                # schemathesis writes its findings into the working directory.
                 cwd=folder,
                 check=False,
             ).returncode

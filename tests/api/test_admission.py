@@ -1,4 +1,4 @@
-"""More than can be worked on at once: a few wait, others are told to come again, and nothing is held up."""
+"""Admission: runs beyond the limit wait, those beyond the queue are refused, and other requests go on."""
 
 import asyncio
 import sqlite3
@@ -20,7 +20,7 @@ from tests.slack.hostile import HostileSlack, answer
 
 
 class HeldSlack(HostileSlack):
-    """A Slack that keeps the first message without an answer until it is let go."""
+    """A Slack that answers the first message only when it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class HeldSlack(HostileSlack):
 
 @pytest.fixture
 def held_slack() -> Iterator[HeldSlack]:
-    """Give such a Slack; at the end no run waits for it."""
+    """Yield such a Slack, and release it at the end."""
     with HeldSlack() as slack:
         try:
             yield slack
@@ -47,7 +47,7 @@ def ask(service: Service, source: str, month: str = MONTH, **headers: str) -> ht
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until it is true."""
+    """Wait until the condition is true."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -55,11 +55,11 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def under_way(slack: HostileSlack) -> None:
-    """Wait until the first run is at Slack."""
+    """Wait until the first run has sent a message."""
     wait_for(lambda: slack.received("/amer-risk-alerts"))
 
 
-def test_a_run_too_many_is_told_when_to_come_again_and_the_others_have_their_turn(
+def test_run_beyond_the_queue_gets_429(
     serve: Serve, held_slack: HeldSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_service, "WAITING_FOR_EACH", 2)
@@ -70,7 +70,7 @@ def test_a_run_too_many_is_told_when_to_come_again_and_the_others_have_their_tur
         waiting = [pool.submit(ask, service, source, months[0])]
         under_way(held_slack)
         waiting += [pool.submit(ask, service, source, month, Prefer="respond-async") for month in months[1:]]
-        # Recorded and answered, though no thread is free for them.
+        # Async runs are recorded and answered although no thread is free.
         accepted = [answered.result(timeout=20) for answered in waiting[1:]]
         assert [answered.status_code for answered in accepted] == [202, 202]
 
@@ -87,11 +87,11 @@ def test_a_run_too_many_is_told_when_to_come_again_and_the_others_have_their_tur
         assert waiting[0].result().status_code == 200
     wait_for(lambda: all(run["finished_at"] for run in service.runs()))
     assert [(run["status"], run["counts"]["alerts_sent"]) for run in service.runs()] == [("succeeded", 1)] * 3
-    # And there is room again.
+    # The queue has room again.
     assert ask(service, source).status_code == 200
 
 
-def test_a_run_that_waits_for_its_turn_has_a_heartbeat(
+def test_queued_run_has_a_heartbeat(
     serve: Serve, held_slack: HeldSlack, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.1)

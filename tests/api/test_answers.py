@@ -1,4 +1,4 @@
-"""What every answer carries, and how much a request may bring."""
+"""The headers of every answer, the request id, and the limit of a body."""
 
 import json
 import re
@@ -16,7 +16,7 @@ UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
 def lines_of(service: Service, request_id: str, *loggers: str) -> list[dict[str, str]]:
-    """Give the log's lines of a request, once each of these loggers has written one."""
+    """Return the log lines of a request, once each of these loggers has written one."""
     deadline = time.monotonic() + 10
     while True:
         lines = [json.loads(line) for line in service.log.getvalue().splitlines()]
@@ -28,13 +28,13 @@ def lines_of(service: Service, request_id: str, *loggers: str) -> list[dict[str,
 
 
 @pytest.mark.parametrize("given", ["a", "req-1", "01J.X:Y_z-9", "x" * 128])
-def test_a_well_formed_request_id_is_taken_over(service: Service, given: str) -> None:
+def test_well_formed_request_id_is_kept(service: Service, given: str) -> None:
     answer = service.client.get("/health", headers={"X-Request-ID": given})
     assert answer.headers["x-request-id"] == given
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "a b", 'a"b', "a,b", "{}", "\xe9", "a\tb", "<!channel>"])
-def test_any_other_is_replaced_by_a_new_one(service: Service, given: str) -> None:
+def test_malformed_request_id_is_replaced(service: Service, given: str) -> None:
     headers = httpx.Headers({"X-Request-ID": given}, encoding="latin-1")
     answers = [service.client.get("/health", headers=headers) for _ in range(2)]
     made = {answer.headers["x-request-id"] for answer in answers}
@@ -42,7 +42,7 @@ def test_any_other_is_replaced_by_a_new_one(service: Service, given: str) -> Non
     assert all(re.fullmatch(UUID, request_id) for request_id in made)
 
 
-def test_each_log_line_of_a_request_names_it_the_servers_and_the_runs_too(serve: Serve, source: str) -> None:
+def test_each_log_line_has_the_request_id(serve: Serve, source: str) -> None:
     service = serve(LOG_FORMAT="json")
     body = {"source_uri": source, "month": MONTH}
     headers = {"X-Request-ID": "req-of-the-run"}
@@ -56,7 +56,7 @@ def test_each_log_line_of_a_request_names_it_the_servers_and_the_runs_too(serve:
     assert any(line["logger"] == "tasks.send" for line in tasks)
 
 
-def test_a_run_that_nobody_waits_for_is_still_logged_for_its_request(serve: Serve, source: str) -> None:
+def test_async_run_logs_its_request_id(serve: Serve, source: str) -> None:
     service = serve(LOG_FORMAT="json")
     body = {"source_uri": source, "month": MONTH}
     headers = {"X-Request-ID": "req-async", "Prefer": "respond-async"}
@@ -64,7 +64,7 @@ def test_a_run_that_nobody_waits_for_is_still_logged_for_its_request(serve: Serv
     assert lines_of(service, "req-async", "uvicorn.access", "tasks.send", "tasks.persist")
 
 
-def test_the_text_log_names_the_request_as_well(serve: Serve) -> None:
+def test_text_log_has_the_request_id(serve: Serve) -> None:
     service = serve()
     service.client.get("/runs", headers={"X-Request-ID": "req-text"})
     deadline = time.monotonic() + 10
@@ -73,9 +73,7 @@ def test_the_text_log_names_the_request_as_well(serve: Serve) -> None:
         time.sleep(0.02)
 
 
-def test_every_answer_has_an_id_and_the_headers_of_safety_refusals_and_defects_too(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_answer_has_an_id_and_safe_headers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     from api import runs  # noqa: PLC0415
 
     def broken(_request: object) -> None:
@@ -108,7 +106,7 @@ def _chunks(size: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("path", ["/runs", "/preview"])
-def test_a_body_too_large_is_refused_announced_or_not_and_begins_nothing(service: Service, path: str) -> None:
+def test_body_too_large_is_refused(service: Service, path: str) -> None:
     for content in (
         b"x" * (BODY_MAX + 1),
         b"x" * (BODY_MAX * 8),
@@ -122,7 +120,7 @@ def test_a_body_too_large_is_refused_announced_or_not_and_begins_nothing(service
     assert service.runs() == []
 
 
-def test_a_body_as_large_as_may_be_is_read_whole_in_pieces_too(service: Service, source: str) -> None:
+def test_largest_body_is_read_whole(service: Service, source: str) -> None:
     body = json.dumps({"source_uri": source, "month": MONTH}).encode()
     padded = body + b" " * (BODY_MAX - len(body))
     pieces = (padded[start : start + 50_000] for start in range(0, BODY_MAX, 50_000))

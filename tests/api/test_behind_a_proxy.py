@@ -18,7 +18,7 @@ BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
 @pytest.fixture(scope="module", params=["/alerts", "alerts/"])
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the address of the API with a token, a run and a prefix, however an operator writes it."""
+    """Yield the address of the API with a token, a run, and a prefix in each spelling."""
     folder = tmp_path_factory.mktemp("proxy")
     ledger = open_ledger(f"sqlite:///{folder}/ledger.db")
     leave_unconfirmed(ledger, "run", [routed("A-1")])
@@ -39,26 +39,26 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(params=["", "/alerts"], ids=["stripped", "not-stripped"])
 def client(request: pytest.FixtureRequest, url: str) -> Iterator[httpx.Client]:
-    """Yield a client that asks as such a proxy does."""
+    """Yield a client that sends requests as such a proxy does."""
     with httpx.Client(base_url=url + request.param, auth=("any", TOKEN), timeout=30) as opened:
         yield opened
 
 
-def test_health_is_open_and_nothing_else(client: httpx.Client) -> None:
+def test_only_health_is_open(client: httpx.Client) -> None:
     assert client.get("/health", auth=None).status_code == 503
     for path in ("/", "/runs", "/docs", "/health/", "/runs/health", "/no/such/path"):
         assert httpx.get(f"{client.base_url}".rstrip("/") + path).status_code == 401, path
 
 
 @pytest.mark.parametrize("path", ["/runs", "/runs/run", "/runs/no-such-run"])
-def test_links_and_forms_of_pages_carry_the_prefix(client: httpx.Client, path: str) -> None:
+def test_page_links_have_the_prefix(client: httpx.Client, path: str) -> None:
     page = client.get(path, headers=BROWSER).text
     links = re.findall(r'(?:href|action)="(?!data:|#)([^"]+)"', page)
     assert links
     assert [link for link in links if not link.startswith("/alerts/")] == []
 
 
-def test_places_that_answers_name_carry_the_prefix(client: httpx.Client) -> None:
+def test_locations_have_the_prefix(client: httpx.Client) -> None:
     assert client.get("/").json() == {
         "docs": "/alerts/docs",
         "health": "/alerts/health",
@@ -80,7 +80,7 @@ def test_places_that_answers_name_carry_the_prefix(client: httpx.Client) -> None
     }
 
 
-def test_the_documentation_finds_its_parts_and_the_api(client: httpx.Client, url: str) -> None:
+def test_docs_page_works_behind_a_prefix(client: httpx.Client, url: str) -> None:
     page = client.get("/docs").text
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page) + re.findall(r"url: '([^']+)'", page)
     assert len(loaded) == 4

@@ -1,4 +1,4 @@
-"""`GET /runs`, `GET /runs/{run_id}` and its alerts: filters, pages, and what asks for nothing there."""
+"""`GET /runs`, `GET /runs/{run_id}` and its alerts: filters, pages and invalid requests."""
 
 import base64
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ def record(ledger: Ledger, number: int, *, failed: bool = False, month: date = J
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """Give the ledger that the service of the test reads."""
+    """Yield the ledger that the service of the test reads."""
     opened = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
     yield opened
     opened.close()
 
 
 def pages(service: Service, path: str, items: str, **query: Any) -> Iterator[list[dict[str, Any]]]:
-    """Turn the pages to the last."""
+    """Yield each page of a list."""
     cursor: dict[str, str] = {}
     while True:
         page = service.get(path, **query, **cursor)
@@ -46,9 +46,7 @@ def pages(service: Service, path: str, items: str, **query: Any) -> Iterator[lis
         cursor = {"cursor": page["next_cursor"]}
 
 
-def test_every_run_is_on_one_page_newest_first_also_while_new_ones_come(
-    ledger: Ledger, service: Service
-) -> None:
+def test_each_run_is_on_one_page_newest_first(ledger: Ledger, service: Service) -> None:
     stored = [record(ledger, number) for number in range(7)]
     seen = []
     for page in pages(service, "/runs", "runs", limit=3):
@@ -57,7 +55,7 @@ def test_every_run_is_on_one_page_newest_first_also_while_new_ones_come(
     assert seen == stored[::-1]
 
 
-def test_runs_that_began_at_the_same_instant_are_each_on_one_page(ledger: Ledger, service: Service) -> None:
+def test_runs_of_one_instant_are_each_on_one_page(ledger: Ledger, service: Service) -> None:
     for run_id in ("a", "b", "c", "d", "e"):
         ledger.begin_run(run_id, RunRequest("file:///x", JANUARY), this_process(), None, START)
     seen = [run["run_id"] for page in pages(service, "/runs", "runs", limit=2) for run in page]
@@ -76,7 +74,7 @@ def test_runs_that_began_at_the_same_instant_are_each_on_one_page(ledger: Ledger
         ({"limit": 1}, ["run-03"]),
     ],
 )
-def test_runs_are_found_by_month_and_status(
+def test_runs_are_filtered_by_month_and_status(
     ledger: Ledger, service: Service, query: dict[str, Any], expected: list[str]
 ) -> None:
     for number in range(4):
@@ -84,7 +82,7 @@ def test_runs_are_found_by_month_and_status(
     assert [run["run_id"] for run in service.get("/runs", **query)["runs"]] == expected
 
 
-def test_a_failed_run_says_what_ended_it(ledger: Ledger, service: Service) -> None:
+def test_failed_run_has_its_error(ledger: Ledger, service: Service) -> None:
     run = service.get(f"/runs/{record(ledger, 1, failed=True)}")
     assert (run["status"], run["error"]) == (
         "failed",
@@ -95,7 +93,7 @@ def test_a_failed_run_says_what_ended_it(ledger: Ledger, service: Service) -> No
 
 @pytest.fixture
 def planned(ledger: Ledger) -> str:
-    """Store a run of many alerts, every third of them without a channel, the others not sent."""
+    """Store a run of many alerts: every third has no channel, the others are not sent."""
     alerts = [Alert(name, name, "AMER", 1, None, None, 1, JANUARY, "at_risk") for name in ALERTS]
     routed = [
         RoutedAlert(alert, None, "unknown_region") if n % 3 == 0 else RoutedAlert(alert, "amer")
@@ -119,7 +117,7 @@ def planned(ledger: Ledger) -> str:
     ],
 )
 @pytest.mark.parametrize("limit", [1, 7, 100])
-def test_every_alert_of_a_run_is_on_one_page(
+def test_each_alert_of_a_run_is_on_one_page(
     planned: str, service: Service, query: dict[str, str], expected: list[str], limit: int
 ) -> None:
     found = [
@@ -130,7 +128,7 @@ def test_every_alert_of_a_run_is_on_one_page(
     assert found == expected
 
 
-def test_a_run_shows_ten_of_its_alerts_and_ten_of_its_errors(planned: str, service: Service) -> None:
+def test_run_has_ten_sample_alerts_and_errors(planned: str, service: Service) -> None:
     run = service.get(f"/runs/{planned}")
     assert len(run["sample_alerts"]) == 10
     assert len(run["sample_errors"]) == 9
@@ -138,7 +136,7 @@ def test_a_run_shows_ten_of_its_alerts_and_ten_of_its_errors(planned: str, servi
 
 
 @pytest.mark.parametrize("path", ["/runs/no-such-run", "/runs/no-such-run/alerts", "/runs/%00%F0%9F%A6%8A"])
-def test_a_run_that_is_not_there_is_not_found(service: Service, path: str) -> None:
+def test_unknown_run_is_not_found(service: Service, path: str) -> None:
     answer = service.client.get(path)
     assert (answer.status_code, problem_of(answer)["code"]) == (404, "run_not_found")
 
@@ -161,7 +159,7 @@ CURSORS = [
 
 
 @pytest.mark.parametrize("path", ["/runs", "/runs/run/alerts"])
-def test_what_the_lists_can_not_take_is_an_invalid_request(serve: Serve, planned: str, path: str) -> None:
+def test_invalid_list_parameter_is_refused(serve: Serve, planned: str, path: str) -> None:
     service = serve()
     queries: list[dict[str, str]] = [{"cursor": cursor} for cursor in CURSORS]
     queries += [{"limit": limit} for limit in ("0", "-1", "1001", "ten", "1.5")]

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what the ledger has, whoever wrote it, and what this process counted."""
+"""`GET /metrics`: the metrics of the ledger and of this process."""
 
 import sqlite3
 import time
@@ -11,11 +11,11 @@ from tests.conftest import Serve
 from tests.service import Service, problem_of, row, write_source
 
 Samples = dict[tuple[str, str], float]
-"""By name and by the values of the labels."""
+"""Values by name and labels."""
 
 
 def scrape(service: Service) -> Samples:
-    """Scrape as Prometheus does, and parse what came."""
+    """Return the samples of a scrape, parsed as Prometheus does."""
     answer = service.client.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -28,13 +28,11 @@ def scrape(service: Service) -> Samples:
 
 
 def growth(before: Samples, after: Samples) -> Samples:
-    """Give what has changed; instruments of a process are shared by all its tests."""
+    """Return what has changed; all tests share the instruments of the process."""
     return {key: value - before.get(key, 0) for key, value in after.items() if value != before.get(key, 0)}
 
 
-def test_a_run_shows_in_every_metric_that_the_contract_names(
-    serve: Serve, source: str, slack: MockSlack
-) -> None:
+def test_run_counts_in_every_metric(serve: Serve, source: str, slack: MockSlack) -> None:
     service = serve(SLACK_MAX_ATTEMPTS="2")
     before = scrape(service)
     slack.fail("amer-risk-alerts", 503, times=1)
@@ -49,7 +47,7 @@ def test_a_run_shows_in_every_metric_that_the_contract_names(
     assert grown["step_duration_seconds_sum", "send"] > 0
 
 
-def test_before_the_first_run_everything_is_there_and_nought(service: Service) -> None:
+def test_metrics_are_zero_before_the_first_run(service: Service) -> None:
     found = scrape(service)
     assert {found["runs", status] for status in ("running", "succeeded", "failed")} == {0}
     assert {
@@ -62,9 +60,7 @@ def test_before_the_first_run_everything_is_there_and_nought(service: Service) -
     assert ("deliveries_total", "rate_limited") in found
 
 
-def test_what_the_ledger_has_survives_a_restart_and_dry_runs_are_no_success(
-    serve: Serve, source: str
-) -> None:
+def test_dry_run_is_no_success_in_metrics(serve: Serve, source: str) -> None:
     first = serve()
     first.run(source, dry_run=True)
     assert scrape(first)["last_succeeded_month_timestamp_seconds", ""] == 0
@@ -76,7 +72,7 @@ def test_what_the_ledger_has_survives_a_restart_and_dry_runs_are_no_success(
     assert began <= found["last_run_timestamp_seconds", "succeeded"] <= time.time()
 
 
-def test_a_run_that_failed_is_told_apart_and_its_step_is_timed_too(serve: Serve, tmp_path: Path) -> None:
+def test_failed_run_counts_and_is_timed(serve: Serve, tmp_path: Path) -> None:
     service = serve()
     before = scrape(service)
     assert service.post("/runs", (tmp_path / "no.parquet").as_uri()).status_code == 404
@@ -87,9 +83,7 @@ def test_a_run_that_failed_is_told_apart_and_its_step_is_timed_too(serve: Serve,
     assert ("step_duration_seconds_count", "dedupe") not in grown
 
 
-def test_a_run_under_way_shows_since_when_and_a_scrape_waits_for_no_lock(
-    serve: Serve, source: str, slack: MockSlack, tmp_path: Path
-) -> None:
+def test_scrape_waits_for_no_lock(serve: Serve, source: str, slack: MockSlack, tmp_path: Path) -> None:
     service = serve(SLACK_CHANNEL_RATE="0.5")
     many = write_source(tmp_path / "many.parquet", [row("A"), row("B")])
     began = time.time()
@@ -108,7 +102,7 @@ def test_a_run_under_way_shows_since_when_and_a_scrape_waits_for_no_lock(
         other.execute("ROLLBACK")
 
 
-def test_no_data_and_no_secret_becomes_a_label(serve: Serve, source: str, slack: MockSlack) -> None:
+def test_labels_hold_no_data_and_no_secret(serve: Serve, source: str, slack: MockSlack) -> None:
     slack.fail("amer-risk-alerts", 400)
     service = serve()
     service.run(source)
@@ -118,7 +112,7 @@ def test_no_data_and_no_secret_becomes_a_label(serve: Serve, source: str, slack:
     assert len(text.splitlines()) < 250
 
 
-def test_a_ledger_that_can_not_be_used_is_said_and_the_rest_is_there(serve: Serve, tmp_path: Path) -> None:
+def test_unusable_ledger_is_a_metric(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     found = scrape(serve(DATABASE_URL=f"sqlite:///{tmp_path}/folder"))
     assert found["ledger_up", ""] == 0
@@ -126,15 +120,15 @@ def test_a_ledger_that_can_not_be_used_is_said_and_the_rest_is_there(serve: Serv
     assert ("rows_scanned_total", "") in found
 
 
-def test_it_wants_the_token(serve: Serve) -> None:
+def test_metrics_need_the_token(serve: Serve) -> None:
     client = serve(API_TOKEN="canary-token").client
     answer = client.get("/metrics")
     assert (answer.status_code, problem_of(answer)["code"]) == (401, "unauthorized")
     assert client.get("/metrics", headers={"Authorization": "Bearer canary-token"}).status_code == 200
 
 
-def test_the_outcomes_are_counted_from_an_index_alone(service: Service, tmp_path: Path) -> None:
-    """Years of alerts, with their texts, are not read at each scrape."""
+def test_outcomes_are_counted_from_the_index(service: Service, tmp_path: Path) -> None:
+    """A scrape does not read years of alerts with their texts."""
     scrape(service)
     with sqlite3.connect(tmp_path / "ledger.db") as ledger:
         plan = ledger.execute(
@@ -144,7 +138,7 @@ def test_the_outcomes_are_counted_from_an_index_alone(service: Service, tmp_path
     assert "COVERING INDEX" in plan[0][3]
 
 
-def test_openapi_says_what_it_gives(service: Service) -> None:
+def test_openapi_describes_metrics_as_text(service: Service) -> None:
     described = service.get("/openapi.json")["paths"]["/metrics"]["get"]["responses"]
     assert list(described["200"]["content"]) == ["text/plain; version=0.0.4; charset=utf-8"]
     assert "401" in described

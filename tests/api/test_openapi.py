@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the API does, and its examples are true."""
+"""The OpenAPI document describes the API, and its examples work."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from tests.service import Service
 
 @pytest.fixture
 def document(service: Service) -> dict[str, Any]:
-    """Give the document, as anyone would fetch it."""
+    """Return the document as a client gets it."""
     return service.get("/openapi.json")
 
 
@@ -21,7 +21,7 @@ def _refs(node: Any) -> list[str]:
     return [ref for value in node for ref in _refs(value)] if isinstance(node, list) else []
 
 
-def test_it_describes_every_endpoint_and_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_endpoint_and_reference_is_described(document: dict[str, Any]) -> None:
     found = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert found >= {
         ("post", "/runs"),
@@ -40,7 +40,7 @@ def test_it_describes_every_endpoint_and_every_reference_leads_somewhere(documen
         assert node
 
 
-def test_every_error_is_described_as_problem_details(document: dict[str, Any]) -> None:
+def test_every_error_is_problem_details(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             for status, response in operation["responses"].items():
@@ -56,13 +56,13 @@ def test_every_error_is_described_as_problem_details(document: dict[str, Any]) -
         ("/preview", {"200", "400", "401", "404", "409", "413", "422", "429", "500", "502", "503"}),
     ],
 )
-def test_the_statuses_of_the_contract_are_all_described(
+def test_each_status_of_the_contract_is_described(
     document: dict[str, Any], path: str, statuses: set[str]
 ) -> None:
     assert set(document["paths"][path]["post"]["responses"]) == statuses
 
 
-def test_an_answer_with_a_run_id_says_where_it_leads(document: dict[str, Any]) -> None:
+def test_run_id_links_to_its_operations(document: dict[str, Any]) -> None:
     operations = {
         operation["operationId"]: path
         for path, methods in document["paths"].items()
@@ -75,21 +75,21 @@ def test_an_answer_with_a_run_id_says_where_it_leads(document: dict[str, Any]) -
         assert all(link["parameters"] == {"run_id": "$response.body#/run_id"} for link in links.values())
 
 
-def test_the_examples_of_a_body_are_taken(service: Service, document: dict[str, Any], source: str) -> None:
+def test_body_examples_are_accepted(service: Service, document: dict[str, Any], source: str) -> None:
     properties = document["components"]["schemas"]["RunBody"]["properties"]
     example = {name: schema["examples"][0] for name, schema in properties.items() if "examples" in schema}
     assert set(example) == {"source_uri", "month"}
-    # Only the bucket is made up; everything else of the example must do as it stands.
+    # Only the bucket does not exist; the rest of the example must work unchanged.
     assert service.client.post("/preview", json=example | {"source_uri": source}).status_code == 200
     assert example["source_uri"].startswith("gs://")
 
 
-def test_the_docs_page_is_there(service: Service) -> None:
+def test_docs_page_exists(service: Service) -> None:
     answer = service.client.get("/docs")
     assert answer.headers["content-type"].startswith("text/html")
 
 
-def test_the_documentation_page_needs_no_other_host(service: Service) -> None:
+def test_docs_page_needs_no_other_host(service: Service) -> None:
     page = service.client.get("/docs").text
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert loaded

@@ -1,4 +1,4 @@
-"""The OpenAPI document shows for each endpoint what the real API answers when all is well."""
+"""The OpenAPI document has an example of a real answer for each endpoint."""
 
 import json
 from pathlib import Path
@@ -30,22 +30,22 @@ KEPT = Path(__file__).parents[2] / "api" / "examples.json"
         ("get", "/health", "200", Health),
     ],
 )
-def test_the_example_of_an_answer_is_of_its_own_schema(
+def test_answer_example_matches_its_schema(
     service: Service, method: str, path: str, status: str, model: type[BaseModel]
 ) -> None:
     responses = service.get("/openapi.json")["paths"][path][method]["responses"]
     content: dict[str, Any] = responses[status]["content"]["application/json"]
     assert content["schema"] == {"$ref": f"#/components/schemas/{model.__name__}"}
-    # There and back without a difference: no field is missing or unknown, and each is written as served.
+    # Parsed and written again without a difference: no field is missing or unknown.
     assert model.model_validate(content["example"]).model_dump(mode="json") == content["example"]
 
 
-def test_the_examples_are_those_of_the_folder() -> None:
-    """One that is not true any more is made anew: make examples."""
+def test_examples_json_is_up_to_date() -> None:
+    """`make examples` writes them again."""
     assert KEPT.read_text(encoding="utf-8") == openapi_examples(), "make examples"
 
 
-def test_the_example_shows_every_alert_of_its_run() -> None:
+def test_example_run_shows_all_its_alerts() -> None:
     found = json.loads(KEPT.read_text(encoding="utf-8"))
     counts = found["GET /runs/{run_id} 200"]["counts"]
     assert (
@@ -53,7 +53,7 @@ def test_the_example_shows_every_alert_of_its_run() -> None:
     )
 
 
-def test_the_health_of_the_examples_is_that_of_a_service_that_has_all_it_needs(service: Service) -> None:
-    # Where the tests themselves run in a container, their ledgers will be forgotten.
+def test_health_example_is_a_real_answer(service: Service) -> None:
+    # In a container, the ledger of the test is reported as not kept.
     found = service.get("/health") | {"warnings": []}
     assert found == json.loads(KEPT.read_text(encoding="utf-8"))["GET /health 200"]

@@ -21,7 +21,7 @@ HOSTILE = "A/1 ?#%2F\n<b>&amp; ü🚩"
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """Give the service's ledger, with three unconfirmed alerts in it."""
+    """Yield the ledger of the service, with three unconfirmed alerts."""
     opened = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
     leave_unconfirmed(opened, "first", [routed("A-1"), routed("A-2"), routed(HOSTILE)])
     yield opened
@@ -29,8 +29,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def resolve(service: Service, account_id: str, month: object = MONTH, **body: Any) -> tuple[int, Any]:
-    """Resolve an alert; return the status and the answer, a problem's code for one."""
-    # Written as ASCII: half a surrogate pair is something that JSON can carry, and UTF-8 can not.
+    """Resolve an alert; return the status and the answer, or the code of a problem."""
+    # In ASCII: JSON can hold half a surrogate pair, UTF-8 cannot.
     answer = service.client.post(
         f"/outcomes/{month}/{quote(account_id, safe='')}/resolve",
         content=json.dumps(body),
@@ -40,7 +40,7 @@ def resolve(service: Service, account_id: str, month: object = MONTH, **body: An
 
 
 @pytest.mark.parametrize("account_id", ["A-1", HOSTILE])
-def test_a_resolved_alert_is_no_longer_listed(ledger: Ledger, service: Service, account_id: str) -> None:
+def test_resolved_alert_is_no_longer_listed(ledger: Ledger, service: Service, account_id: str) -> None:
     listed = service.get("/outcomes", status="unconfirmed", month=MONTH.isoformat())
     assert listed["next_cursor"] is None
     assert sorted(one["account_id"] for one in listed["outcomes"]) == sorted(["A-1", "A-2", HOSTILE])
@@ -58,7 +58,7 @@ def test_a_resolved_alert_is_no_longer_listed(ledger: Ledger, service: Service, 
     assert resolve(service, account_id, **body) == (409, "already_resolved")
 
 
-def test_two_alerts_of_one_account_are_two_outcomes(ledger: Ledger, service: Service) -> None:
+def test_alerts_of_two_types_are_two_outcomes(ledger: Ledger, service: Service) -> None:
     leave_unconfirmed(ledger, "second", [routed("A-1", alert_type="recovered")])
     found = service.get("/outcomes", alert_type="recovered")["outcomes"]
     assert [(one["account_id"], one["alert_type"]) for one in found] == [("A-1", "recovered")]
@@ -69,9 +69,7 @@ def test_two_alerts_of_one_account_are_two_outcomes(ledger: Ledger, service: Ser
     assert resolve(service, "A-1", **body)[0] == 200
 
 
-def test_the_longest_id_that_a_source_may_have_is_listed_paged_over_and_resolved(
-    ledger: Ledger, service: Service
-) -> None:
+def test_longest_id_is_listed_and_resolved(ledger: Ledger, service: Service) -> None:
     account_id = "\x01" * LONGEST_ID
     leave_unconfirmed(ledger, "second", [routed(account_id)])
     first = service.get("/outcomes", limit=1)
@@ -80,7 +78,7 @@ def test_the_longest_id_that_a_source_may_have_is_listed_paged_over_and_resolved
     assert resolve(service, account_id, decision="delivered", by="Ana Sousa")[0] == 200
 
 
-def test_what_can_not_be_resolved_is_refused_with_a_code(ledger: Ledger, serve: Serve) -> None:
+def test_refused_resolution_has_a_code(ledger: Ledger, serve: Serve) -> None:
     service = serve()
     good = {"decision": "send_again", "by": "ana"}
     assert resolve(service, "A-9", **good) == (404, "outcome_not_found")

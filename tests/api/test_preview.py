@@ -29,14 +29,14 @@ ALERT_FIELDS = {
 
 
 def preview(service: Service, source: str, **body: Any) -> dict[str, Any]:
-    """Preview the month, which is to succeed."""
+    """Return the preview of the month, which must succeed."""
     answer = service.post("/preview", source, **body)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-def test_a_preview_gives_every_alert_with_the_message_that_a_run_then_posts(
+def test_preview_shows_the_messages_of_the_run(
     service: Service, source: str, slack: MockSlack, tmp_path: Path
 ) -> None:
     found = preview(service, source)
@@ -66,35 +66,31 @@ def test_a_preview_gives_every_alert_with_the_message_that_a_run_then_posts(
     assert [alert["status"] for alert in again["alerts"]] == ["skipped_replay", "skipped_replay", "failed"]
 
 
-def test_a_preview_needs_no_slack_and_names_the_channel_for_a_single_webhook(
-    serve: Serve, source: str
-) -> None:
+def test_preview_needs_no_slack(serve: Serve, source: str) -> None:
     for webhook, last_line in (("", BOLT_TEXT.splitlines()[-1]), ("http://127.0.0.1:9/x", "emea-risk")):
         service = serve(SLACK_WEBHOOK_BASE_URL="", SLACK_WEBHOOK_URL=webhook)
         text = preview(service, source)["alerts"][1]["message"]["text"]
         assert last_line in text.splitlines()[-1]
 
 
-def test_a_preview_shows_all_of_too_many_alerts_and_warns(serve: Serve, source: str) -> None:
+def test_preview_warns_of_too_many_alerts(serve: Serve, source: str) -> None:
     found = preview(serve(MAX_ALERTS_PER_RUN="1"), source)
     assert [warning["code"] for warning in found["warnings"]] == ["too_many_alerts"]
     assert found["counts"]["would_send"] == 2
 
 
 @pytest.mark.parametrize("body", [{"dry_run": True}, {"retry_unconfirmed": True}])
-def test_a_preview_takes_what_a_run_takes(service: Service, source: str, body: dict[str, bool]) -> None:
+def test_preview_takes_the_body_of_a_run(service: Service, source: str, body: dict[str, bool]) -> None:
     assert preview(service, source, **body)["counts"]["would_send"] == 2
 
 
-def test_a_month_without_rows_is_a_preview_with_a_warning(service: Service, tmp_path: Path) -> None:
+def test_preview_of_a_month_without_rows_warns(service: Service, tmp_path: Path) -> None:
     found = preview(service, write_source(tmp_path / "empty.parquet", []))
     assert (found["alerts"], found["warnings"][0]["code"]) == ([], "month_not_in_source")
 
 
-def test_months_that_are_not_first_days_are_a_warning_of_preview_and_run(
-    serve: Serve, tmp_path: Path
-) -> None:
-    """A month end belongs to no month, and its alert must not be missed in silence."""
+def test_months_not_first_day_are_a_warning(serve: Serve, tmp_path: Path) -> None:
+    """Rows of a month end belong to no month, and must not be ignored silently."""
     service = serve()
     source = write_source(tmp_path / "ends.parquet", [row("A", "2026-01-31"), row("B", "2026-01-31")])
     for found in (preview(service, source), service.run(source)):

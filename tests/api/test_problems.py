@@ -1,4 +1,4 @@
-"""What goes wrong is a problem with the contract's code, and the run, where one was begun, is stored so."""
+"""Each error is a problem with the contract's code; a run that was begun is stored as failed."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ BODIES: list[Any] = [
     *({"source_uri": uri, "month": MONTH} for uri in ("", 1, None, ["file:///x"], "x" * 5000)),
     *({"source_uri": "file:///x", "month": MONTH, "dry_run": flag} for flag in ("true", 1, 0, None)),
     {"source_uri": "file:///x", "month": MONTH, "retry_unconfirmed": "yes"},
-    # URIs that name nothing.
+    # URIs without a file or folder.
     {"source_uri": "file://host/x.parquet", "month": MONTH},
     {"source_uri": "gs://", "month": MONTH},
     {"source_uri": "s3://bucket/a\nb", "month": MONTH},
@@ -51,9 +51,7 @@ BODIES: list[Any] = [
 
 
 @pytest.mark.parametrize("path", ["/runs", "/preview"])
-def test_a_body_that_makes_no_sense_is_an_invalid_request_and_begins_nothing(
-    service: Service, path: str
-) -> None:
+def test_invalid_body_begins_no_run(service: Service, path: str) -> None:
     for body in BODIES:
         answer = service.client.post(
             path, content=json.dumps(body), headers={"content-type": "application/json"}
@@ -75,12 +73,12 @@ def test_a_body_that_makes_no_sense_is_an_invalid_request_and_begins_nothing(
         (b"source_uri=file:///x&month=2026-01-01", "application/x-www-form-urlencoded"),
     ],
 )
-def test_a_body_that_is_not_json_is_an_invalid_request(service: Service, content: bytes, kind: str) -> None:
+def test_body_must_be_json(service: Service, content: bytes, kind: str) -> None:
     answer = service.client.post("/runs", content=content, headers={"content-type": kind})
     assert (answer.status_code, problem_of(answer)["code"]) == (422, "invalid_request")
 
 
-def test_a_problem_names_the_field_and_not_its_value(service: Service) -> None:
+def test_problem_names_the_field_not_its_value(service: Service) -> None:
     detail = problem_of(service.post("/runs", "file:///x", "2026-01-15"))["detail"]
     assert detail == "month: month must be the first day of a month: 2026-01-01, not 2026-01-15"
     answer = service.client.post(
@@ -102,9 +100,7 @@ def test_a_problem_names_the_field_and_not_its_value(service: Service) -> None:
         ("PUT", "/runs/x", 405),
     ],
 )
-def test_an_unknown_path_or_method_is_a_problem_too(
-    service: Service, method: str, path: str, status: int
-) -> None:
+def test_unknown_path_or_method_is_a_problem(service: Service, method: str, path: str, status: int) -> None:
     answer = service.client.request(method, path)
     assert problem_of(answer)["status"] == answer.status_code == status
     assert ("allow" in answer.headers) == (status == 405)
@@ -120,9 +116,7 @@ def test_an_unknown_path_or_method_is_a_problem_too(
         ("/health", "GET, HEAD"),
     ],
 )
-def test_a_method_that_a_path_does_not_take_is_answered_with_those_that_it_does(
-    service: Service, path: str, methods: str
-) -> None:
+def test_405_lists_the_allowed_methods(service: Service, path: str, methods: str) -> None:
     answer = service.client.request("OPTIONS", path)
     assert (answer.status_code, answer.headers["Allow"]) == (405, methods)
 
@@ -156,9 +150,7 @@ SOURCES: dict[str, tuple[int, str, Callable[[Path], str]]] = {
 }
 
 
-def test_a_bad_source_is_answered_with_its_own_code_and_stored_as_a_failed_run(
-    serve: Serve, slack: MockSlack, tmp_path: Path
-) -> None:
+def test_bad_source_is_a_stored_failed_run(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:
     service = serve(ALLOWED_SOURCES=json.dumps([tmp_path.as_uri()]))
     for why, (status, code, make) in SOURCES.items():
         uri = make(tmp_path)
@@ -175,7 +167,7 @@ def test_a_bad_source_is_answered_with_its_own_code_and_stored_as_a_failed_run(
     assert slack.messages == []
 
 
-def test_without_slack_a_run_is_stored_as_failed_but_a_dry_run_is_well(serve: Serve, source: str) -> None:
+def test_run_without_slack_fails_unless_dry(serve: Serve, source: str) -> None:
     service = serve(SLACK_WEBHOOK_BASE_URL="")
     answer = service.post("/runs", source)
     found = problem_of(answer)
@@ -187,9 +179,7 @@ def test_without_slack_a_run_is_stored_as_failed_but_a_dry_run_is_well(serve: Se
     assert "SLACK_WEBHOOK_BASE_URL" in health.json()["settings"]
 
 
-def test_too_many_alerts_send_none_and_all_are_accounted_for(
-    serve: Serve, slack: MockSlack, tmp_path: Path
-) -> None:
+def test_too_many_alerts_send_none(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:
     source = write_source(tmp_path / "many.parquet", [row("A"), row("B"), row("C", account_region=None)])
     service = serve(MAX_ALERTS_PER_RUN="1")
     answer = service.post("/runs", source)
@@ -203,9 +193,7 @@ def test_too_many_alerts_send_none_and_all_are_accounted_for(
     assert serve(MAX_ALERTS_PER_RUN="2").run(source)["counts"]["alerts_sent"] == 2
 
 
-def test_a_ledger_that_can_not_be_used_is_said_and_nothing_is_sent(
-    serve: Serve, source: str, slack: MockSlack, tmp_path: Path
-) -> None:
+def test_unusable_ledger_sends_nothing(serve: Serve, source: str, slack: MockSlack, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     service = serve(DATABASE_URL=f"sqlite:///{tmp_path}/folder")
     for answer in (
@@ -223,7 +211,7 @@ def test_a_ledger_that_can_not_be_used_is_said_and_nothing_is_sent(
     assert health.json()["settings"] == "ok"
 
 
-def test_a_ledger_that_its_container_will_forget_is_warned_of_in_the_log_and_by_health(
+def test_ledger_inside_a_container_is_warned_of(
     serve: Serve,
 ) -> None:
     if not Path("/dev/shm").is_mount():  # noqa: S108
@@ -239,9 +227,7 @@ def test_a_ledger_that_its_container_will_forget_is_warned_of_in_the_log_and_by_
         assert warning in service.log.getvalue()
 
 
-def test_without_a_prefect_api_nothing_is_begun_but_what_needs_none_goes_on(
-    serve: Serve, source: str, slack: MockSlack
-) -> None:
+def test_unreachable_prefect_begins_no_run(serve: Serve, source: str, slack: MockSlack) -> None:
     service = serve(PREFECT_API_URL=f"http://127.0.0.1:{closed_port()}/api")
     answer = service.post("/runs", source)
     found = problem_of(answer)

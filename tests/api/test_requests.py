@@ -1,4 +1,4 @@
-"""Forms of a request that clients really send: other content types, encodings, HEAD, encoded ids."""
+"""Variants of a request: other content types, encodings, HEAD, encoded ids."""
 
 import json
 from collections.abc import Iterator
@@ -31,9 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     ],
 )
 @pytest.mark.parametrize("path", ["/runs", "/preview", f"/outcomes/{MONTH}/A/resolve"])
-def test_another_content_type_is_answered_with_the_right_one(
-    service: Service, path: str, kind: str | None
-) -> None:
+def test_wrong_content_type_is_named(service: Service, path: str, kind: str | None) -> None:
     headers = {} if kind is None else {"content-type": kind}
     answer = service.client.post(path, content=b'{"month": "2026-01-01"}', headers=headers)
     assert (answer.status_code, problem_of(answer)["detail"]) == (
@@ -52,14 +50,14 @@ def test_another_content_type_is_answered_with_the_right_one(
         ("utf-8", "application/vnd.alerts+json"),
     ],
 )
-def test_json_is_read_in_any_of_its_encodings(service: Service, encoding: str, kind: str) -> None:
+def test_json_is_read_in_each_encoding(service: Service, encoding: str, kind: str) -> None:
     body = json.dumps({"source_uri": "file:///no/z\u00fcrich", "month": MONTH}, ensure_ascii=False)
     answer = service.client.post("/preview", content=body.encode(encoding), headers={"content-type": kind})
     assert problem_of(answer)["code"] == "source_not_found"
     assert "z\u00fcrich" in answer.json()["detail"]
 
 
-def test_text_that_is_not_utf8_is_named_as_such(service: Service) -> None:
+def test_text_that_is_not_utf8_is_named(service: Service) -> None:
     body = '{"source_uri": "file:///z\u00fcrich", "month": "2026-01-01"}'.encode("latin-1")
     answer = service.client.post("/preview", content=body, headers={"content-type": "application/json"})
     assert problem_of(answer)["detail"] == "the body: cannot be read as JSON in UTF-8"
@@ -68,7 +66,7 @@ def test_text_that_is_not_utf8_is_named_as_such(service: Service) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/health", "/runs", "/runs/x", "/runs/x/alerts", "/outcomes", "/metrics", "/docs"]
 )
-def test_head_is_answered_as_get_without_a_body(service: Service, path: str) -> None:
+def test_head_is_get_without_a_body(service: Service, path: str) -> None:
     head, get = service.client.head(path), service.client.get(path)
     assert (head.status_code, head.content) == (get.status_code, b"")
     for header in ("content-type", "content-length"):
@@ -76,7 +74,7 @@ def test_head_is_answered_as_get_without_a_body(service: Service, path: str) -> 
     assert service.client.head("/preview").headers["allow"] == "POST"
 
 
-def test_a_double_encoded_id_is_taken_as_it_is(service: Service) -> None:
+def test_double_encoded_id_is_not_decoded_twice(service: Service) -> None:
     for path in ("/runs/a%252Fb", "/runs/a%252Fb/alerts"):
         assert "'a%2Fb'" in problem_of(service.client.get(path))["detail"]
     body = {"decision": "delivered", "by": "ana"}
@@ -84,5 +82,5 @@ def test_a_double_encoded_id_is_taken_as_it_is(service: Service) -> None:
     assert "'a%2Fb'" in problem_of(answer)["detail"]
 
 
-def test_an_unknown_path_says_where_to_look(service: Service) -> None:
+def test_unknown_path_points_to_docs_and_runs(service: Service) -> None:
     assert "/docs" in problem_of(service.client.get("/runs/"))["detail"]

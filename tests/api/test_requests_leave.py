@@ -1,4 +1,4 @@
-"""No request leaves for where the settings do not lead: neither at the start nor by a redirect."""
+"""The service sends requests only where the settings allow, redirects included."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ from tests.service import problem_of
 
 
 class Listener:
-    """An HTTP server that notes what it is asked, and answers with one status and one Location."""
+    """An HTTP server that records requests, and answers with one status and one Location."""
 
     def __init__(self, status: int = 404, location: str | None = None) -> None:
         asked = self.asked = []
@@ -45,7 +45,7 @@ class Listener:
 
 @pytest.fixture
 def inside() -> Iterator[Listener]:
-    """Give a host that nobody outside should make us ask, such as a cloud's metadata service."""
+    """Yield a host that no caller may make the service ask, such as a cloud's metadata service."""
     listener = Listener()
     yield listener
     listener.close()
@@ -59,7 +59,7 @@ STORE = {
 }
 
 
-def test_a_source_that_is_not_allowed_costs_no_request_at_all(serve: Serve, inside: Listener) -> None:
+def test_source_not_allowed_causes_no_request(serve: Serve, inside: Listener) -> None:
     service = serve(
         **STORE,
         GCS_ENDPOINT_URL=inside.url,
@@ -90,7 +90,7 @@ def test_a_source_that_is_not_allowed_costs_no_request_at_all(serve: Serve, insi
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
-def test_a_redirect_from_the_object_store_leads_nowhere_else(
+def test_redirect_of_the_store_is_not_followed(
     serve: Serve, inside: Listener, scheme: str, status: int
 ) -> None:
     store = Listener(status, f"{inside.url}/latest/meta-data")

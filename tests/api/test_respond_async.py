@@ -1,4 +1,4 @@
-"""`Prefer: respond-async` (RFC 7240): the run goes on without anyone who waits for it."""
+"""`Prefer: respond-async` (RFC 7240): the answer does not wait for the run."""
 
 import time
 from typing import Any
@@ -13,7 +13,7 @@ DEADLINE_SECONDS = 60
 
 
 def ended(client: httpx.Client, location: str) -> Any:
-    """Ask for a run until it is over; it must be known from the first time on."""
+    """Return the run once it is over; every request for it must find it."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         answer = client.get(location)
@@ -26,9 +26,7 @@ def ended(client: httpx.Client, location: str) -> Any:
 
 
 @pytest.mark.parametrize("prefer", ["respond-async", "handling=lenient, Respond-Async; wait=10"])
-def test_the_answer_comes_at_once_and_says_where_the_run_is_found(
-    service: Service, source: str, prefer: str
-) -> None:
+def test_respond_async_answers_202_with_location(service: Service, source: str, prefer: str) -> None:
     answer = service.client.post(
         "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": prefer}
     )
@@ -40,14 +38,14 @@ def test_the_answer_comes_at_once_and_says_where_the_run_is_found(
     assert run["flow_run_id"] is None
 
 
-def test_another_preference_changes_nothing(service: Service, source: str) -> None:
+def test_other_preference_is_ignored(service: Service, source: str) -> None:
     answer = service.client.post(
         "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": "return=minimal"}
     )
     assert answer.status_code == 200
 
 
-def test_a_run_that_cannot_begin_is_stored_as_failed_with_the_reason(serve: Serve, source: str) -> None:
+def test_accepted_run_that_cannot_begin_is_failed(serve: Serve, source: str) -> None:
     client = serve(PREFECT_API_URL="http://127.0.0.1:1/api").client
     answer = client.post(
         "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": "respond-async"}
@@ -57,7 +55,7 @@ def test_a_run_that_cannot_begin_is_stored_as_failed_with_the_reason(serve: Serv
     assert (run["status"], run["error"]["code"]) == ("failed", "orchestrator_unreachable")
 
 
-def test_what_can_never_run_is_refused_at_once(service: Service) -> None:
+def test_invalid_async_run_is_refused(service: Service) -> None:
     answer = service.client.post(
         "/runs",
         json={"source_uri": "s3://key:secret@bucket/x.parquet", "month": MONTH},

@@ -1,4 +1,4 @@
-"""`POST /runs`: what Slack gets, what is stored, and that runs side by side stay apart."""
+"""`POST /runs`: what Slack gets, what is stored, and runs side by side."""
 
 import json
 import socket
@@ -39,7 +39,7 @@ RUN_FIELDS = {
 
 
 def outcomes(folder: Path) -> list[tuple[Any, ...]]:
-    """Give what is on record of alerts for good, in order of account."""
+    """Return the stored outcomes in order of account."""
     with sqlite3.connect(folder / "ledger.db") as ledger:
         return ledger.execute(
             "SELECT account_id, month, alert_type, region, channel, status, reason, attempts, run_id,"
@@ -49,7 +49,7 @@ def outcomes(folder: Path) -> list[tuple[Any, ...]]:
 
 @dataclass(frozen=True)
 class FirstRun:
-    """A first run of the source, and what was there right after it."""
+    """A first run of the source, and the state right after it."""
 
     run: dict[str, Any]
     posted: list[tuple[str, str]]
@@ -59,7 +59,7 @@ class FirstRun:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
-    """Run the source once for all the tests that only look."""
+    """Run the source once for all tests that only read."""
     folder = tmp_path_factory.mktemp("first")
     with MockSlack() as slack, services(slack, folder) as serve:
         run = serve().run(write_source(folder / "status.parquet"))
@@ -67,11 +67,11 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
         yield FirstRun(run, posted, outcomes(folder), folder / "status.parquet")
 
 
-def test_a_run_posts_each_alert_to_the_channel_of_its_region(first: FirstRun) -> None:
+def test_each_alert_goes_to_its_regions_channel(first: FirstRun) -> None:
     assert first.posted == [("amer-risk-alerts", ACME_TEXT), ("emea-risk-alerts", BOLT_TEXT)]
 
 
-def test_a_run_is_stored_with_all_that_the_contract_names(first: FirstRun) -> None:
+def test_run_has_every_field_of_the_contract(first: FirstRun) -> None:
     run = first.run
     assert set(run) >= RUN_FIELDS
     assert {name: run[name] for name in ("source_uri", "month", "dry_run", "status", "counts", "error")} == {
@@ -93,7 +93,7 @@ def test_a_run_is_stored_with_all_that_the_contract_names(first: FirstRun) -> No
     ]
 
 
-def test_an_alert_of_a_run_says_what_was_seen_and_what_became_of_it(first: FirstRun) -> None:
+def test_alert_of_a_run_has_its_data_and_result(first: FirstRun) -> None:
     acme, _, cargo = first.run["sample_alerts"]
     assert acme["sent_at"]
     assert acme | {"sent_at": None} == {
@@ -116,7 +116,7 @@ def test_an_alert_of_a_run_says_what_was_seen_and_what_became_of_it(first: First
     assert (cargo["status"], cargo["reason"], cargo["sent_at"]) == ("failed", "unknown_region", None)
 
 
-def test_the_outcomes_are_on_record_for_good(first: FirstRun) -> None:
+def test_outcomes_are_stored(first: FirstRun) -> None:
     run_id, key = first.run["run_id"], (MONTH, "at_risk")
     assert first.outcomes == [
         ("A/1", *key, "AMER", "amer-risk-alerts", "sent", None, 1, run_id, 1),
@@ -125,9 +125,7 @@ def test_the_outcomes_are_on_record_for_good(first: FirstRun) -> None:
     ]
 
 
-def test_a_replay_sends_nothing_twice_and_leaves_the_old_run_as_it_was(
-    service: Service, source: str, slack: MockSlack
-) -> None:
+def test_replay_sends_nothing_twice(service: Service, source: str, slack: MockSlack) -> None:
     first = service.run(source)
     old = service.get(f"/runs/{first['run_id']}/alerts")
     replay = service.run(source)
@@ -142,9 +140,7 @@ def test_a_replay_sends_nothing_twice_and_leaves_the_old_run_as_it_was(
     assert service.get(f"/runs/{first['run_id']}/alerts") == old
 
 
-def test_slack_failures_end_no_run_and_a_replay_tries_them_again(
-    service: Service, source: str, slack: MockSlack
-) -> None:
+def test_failed_alert_is_retried_on_replay(service: Service, source: str, slack: MockSlack) -> None:
     slack.fail("amer-risk-alerts", 404)
     run = service.run(source)
     assert run["status"] == "succeeded"
@@ -157,7 +153,7 @@ def test_slack_failures_end_no_run_and_a_replay_tries_them_again(
     assert [item["channel"] for item in slack.messages] == ["emea-risk-alerts", "amer-risk-alerts"]
 
 
-def test_a_dry_run_does_all_but_send_record_and_notify(
+def test_dry_run_sends_and_records_nothing(
     service: Service, source: str, slack: MockSlack, tmp_path: Path
 ) -> None:
     run = service.run(source, dry_run=True)
@@ -168,9 +164,7 @@ def test_a_dry_run_does_all_but_send_record_and_notify(
     assert service.run(source)["counts"] == COUNTS
 
 
-def test_an_unconfirmed_alert_is_sent_again_only_when_asked(
-    serve: Serve, source: str, slack: MockSlack
-) -> None:
+def test_unconfirmed_is_sent_again_only_when_asked(serve: Serve, source: str, slack: MockSlack) -> None:
     with HostileSlack() as mute:
         mute.script("/amer-risk-alerts", slowly(5, answer(200, "ok")))
         first = serve(SLACK_WEBHOOK_BASE_URL=mute.url, SLACK_TIMEOUT_SECONDS="0.3").run(source)
@@ -189,9 +183,7 @@ def test_an_unconfirmed_alert_is_sent_again_only_when_asked(
     assert [item["message"]["text"] for item in slack.messages] == [ACME_TEXT]
 
 
-def test_a_month_without_rows_succeeds_with_a_warning(
-    service: Service, source: str, slack: MockSlack
-) -> None:
+def test_month_without_rows_is_a_warning(service: Service, source: str, slack: MockSlack) -> None:
     run = service.run(source, "2031-05-01")
     assert (run["status"], run["counts"]["at_risk"]) == ("succeeded", 0)
     assert [warning["code"] for warning in run["warnings"]] == ["month_not_in_source"]
@@ -199,10 +191,8 @@ def test_a_month_without_rows_succeeds_with_a_warning(
     assert slack.messages == []
 
 
-def test_ten_runs_at_once_are_not_mixed_up_and_none_is_sent_twice(
-    service: Service, slack: MockSlack, tmp_path: Path
-) -> None:
-    """Eight months at once, one of them asked for three times."""
+def test_ten_runs_at_once_stay_apart(service: Service, slack: MockSlack, tmp_path: Path) -> None:
+    """They are eight months, one of them three times."""
     months = [date(2025, number, 1).isoformat() for number in range(1, 9)]
     sources = {
         month: write_source(tmp_path / f"{month}.parquet", [row(f"{month}-{n}", month) for n in range(3)])
@@ -221,9 +211,7 @@ def test_ten_runs_at_once_are_not_mixed_up_and_none_is_sent_twice(
     assert len({item["message"]["text"] for item in slack.messages}) == len(slack.messages) == 24
 
 
-def test_a_client_that_hangs_up_ends_nothing_and_health_stays_quick_meanwhile(
-    serve: Serve, source: str
-) -> None:
+def test_run_goes_on_when_its_client_leaves(serve: Serve, source: str) -> None:
     with HostileSlack() as slow:
         slow.script("/amer-risk-alerts", slowly(1.5, answer(200, "ok")))
         service = serve(SLACK_WEBHOOK_BASE_URL=slow.url)

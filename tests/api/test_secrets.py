@@ -1,4 +1,4 @@
-"""Who may call, and that no secret comes out of any answer, log line or stored byte."""
+"""The token, and that no answer, log line or stored byte contains a secret."""
 
 import json
 import secrets
@@ -32,7 +32,7 @@ PATHS = [
 ]
 
 
-def test_with_a_token_set_every_endpoint_but_health_wants_it(serve: Serve) -> None:
+def test_every_endpoint_but_health_needs_the_token(serve: Serve) -> None:
     client = serve(API_TOKEN=TOKEN).client
     wrong = [
         {},
@@ -55,8 +55,8 @@ def test_with_a_token_set_every_endpoint_but_health_wants_it(serve: Serve) -> No
     assert client.get("/health").status_code == 200
 
 
-def test_the_token_is_compared_in_constant_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each attempt goes through the comparison that takes as long whatever it finds."""
+def test_token_is_compared_in_constant_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt uses the comparison whose time does not depend on the token."""
     compared: list[bytes] = []
 
     def compare(given: bytes, expected: bytes) -> bool:
@@ -71,7 +71,7 @@ def test_the_token_is_compared_in_constant_time(serve: Serve, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_with_the_token_everything_is_there(serve: Serve, scheme: str) -> None:
+def test_token_opens_everything(serve: Serve, scheme: str) -> None:
     client = serve(API_TOKEN=TOKEN).client
     for path in ("/runs", "/docs", "/openapi.json"):
         assert client.get(path, headers={"Authorization": f"{scheme} {TOKEN}"}).status_code == 200
@@ -97,7 +97,7 @@ URIS_WITH_SECRETS = [
 ]
 
 
-def test_no_secret_comes_out_of_any_answer_log_or_stored_byte(
+def test_no_secret_is_answered_logged_or_stored(
     serve: Serve, source: str, slack: MockSlack, tmp_path: Path
 ) -> None:
     slack.fail("services/canary-webhook", 403)
@@ -137,9 +137,7 @@ def test_no_secret_comes_out_of_any_answer_log_or_stored_byte(
         assert [canary for canary in CANARIES if canary in place] == [], place[:2000]
 
 
-def test_the_log_is_one_object_a_line_with_the_run_and_the_servers_own_lines_too(
-    serve: Serve, source: str
-) -> None:
+def test_json_log_is_one_object_a_line(serve: Serve, source: str) -> None:
     service = serve(LOG_FORMAT="json")
     run_id = service.run(source)["run_id"]
     lines = [json.loads(line) for line in service.log.getvalue().splitlines()]
@@ -148,9 +146,7 @@ def test_the_log_is_one_object_a_line_with_the_run_and_the_servers_own_lines_too
     assert of_tasks == {run_id}
 
 
-def test_a_defect_is_an_internal_error_whose_traceback_stays_in_the_log_without_secrets(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_internal_error_is_logged_without_secrets(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     from api import runs  # noqa: PLC0415
 
     def broken(_request: object) -> None:

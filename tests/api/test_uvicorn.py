@@ -1,4 +1,4 @@
-"""`uvicorn api.app:app`, as the contract has it started."""
+"""The command `uvicorn api.app:app`."""
 
 import json
 import os
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(folder: Path, *options: str, **settings: str) -> "subprocess.Popen[str]":
-    """Start it on a port that it chooses itself."""
+    """Start uvicorn on a port that it chooses."""
     return subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0", *options],
         cwd=ROOT,
@@ -26,7 +26,7 @@ def start(folder: Path, *options: str, **settings: str) -> "subprocess.Popen[str
 
 
 def wait_until_up(process: "subprocess.Popen[str]", lines: list[str] | None = None) -> str:
-    """Return where the API is served; what it has logged by then is added to `lines`."""
+    """Return the address of the API; add the log lines until then to `lines`."""
     lines = [] if lines is None else lines
     assert process.stderr is not None
     while not (found := re.search(r"http://127\.0\.0\.1:\d+", lines[-1] if lines else "")):
@@ -35,7 +35,7 @@ def wait_until_up(process: "subprocess.Popen[str]", lines: list[str] | None = No
     return found.group()
 
 
-def test_it_serves_until_it_is_told_to_stop_and_logs_one_object_a_line(
+def test_uvicorn_serves_until_it_is_stopped(
     tmp_path: Path,
 ) -> None:
     process = start(tmp_path)
@@ -56,7 +56,7 @@ def test_it_serves_until_it_is_told_to_stop_and_logs_one_object_a_line(
     assert not any("Traceback" in line for line in lines)
 
 
-def test_bad_settings_are_one_clear_line_and_no_start(tmp_path: Path) -> None:
+def test_bad_setting_is_one_line_and_no_start(tmp_path: Path) -> None:
     process = start(tmp_path, SLACK_MAX_ATTEMPTS="many-canary")
     out, err = process.communicate(timeout=60)
     assert process.returncode != 0

@@ -1,4 +1,4 @@
-"""A place for the ledger that the pages of a module show."""
+"""A folder for the ledger that the pages of a module show."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a place for the ledger."""
+    """Return a folder for the ledger."""
     return tmp_path_factory.mktemp("pages")

@@ -1,4 +1,4 @@
-"""The pages in a real Chromium, over a real uvicorn: they show, resolve, and nothing complains."""
+"""The pages in a real Chromium, over a real uvicorn."""
 
 import shutil
 import warnings
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not instal
 
 @pytest.fixture(scope="module")
 def tab() -> Iterator[Tab]:
-    """Give a tab of a browser."""
+    """Yield a tab of a browser."""
     with browser(CHROMIUM or "") as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def ledger(folder: Path) -> Iterator[Ledger]:
-    """Give a ledger with two months: alerts sent, without a channel and unconfirmed; names are hostile."""
+    """Yield a ledger with two months: alerts sent, without a channel and unconfirmed; names are hostile."""
     opened = open_ledger(f"sqlite:///{folder}/ledger.db")
     begin(opened, "before", [routed("A-1")], month=OTHER_MONTH)
     opened.finish("before", None, NOW)
@@ -52,7 +52,7 @@ def ledger(folder: Path) -> Iterator[Ledger]:
 
 @pytest.fixture(scope="module")
 def service(ledger: Ledger, folder: Path) -> Iterator[Service]:
-    """Give the API, with a token."""
+    """Yield the API with a token."""
     del ledger
     with MockSlack() as slack, services(slack, folder) as start:
         yield start(API_TOKEN=TOKEN)
@@ -67,16 +67,14 @@ def signed_in(tab: Tab, service: Service) -> Tab:
     return tab
 
 
-def test_a_sign_in_holds_for_every_page(signed_in: Tab, service: Service) -> None:
+def test_sign_in_holds_for_every_page(signed_in: Tab, service: Service) -> None:
     for path in ("/", "/runs", "/runs/run", "/docs"):
         signed_in.open(service.url + path)
         assert signed_in.status == 200, path
     assert signed_in.call("Network.getCookies")["cookies"] == []
 
 
-def test_a_run_is_shown_with_hostile_names_as_text_and_nothing_complains(
-    signed_in: Tab, service: Service
-) -> None:
+def test_hostile_names_are_shown_as_text(signed_in: Tab, service: Service) -> None:
     for scheme in ("light", "dark"):
         signed_in.prefer(scheme)
         signed_in.open(f"{service.url}/runs/run")
@@ -84,7 +82,7 @@ def test_a_run_is_shown_with_hostile_names_as_text_and_nothing_complains(
         shown = signed_in.text()
         assert "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> & {{ 7 * 7 }}" in shown
         assert signed_in.evaluate("document.querySelectorAll('script, img').length") == 0
-        # Light text on dark ground, or the other way round.
+        # Light text on a dark background, or the reverse.
         assert signed_in.evaluate(CONTRASTS) == []
     for width in (360, 1280):
         signed_in.size(width, 800)
@@ -98,7 +96,7 @@ def test_a_run_is_shown_with_hostile_names_as_text_and_nothing_complains(
     assert signed_in.complaints == []
 
 
-def test_a_screen_reader_finds_headings_names_and_labels(signed_in: Tab, service: Service) -> None:
+def test_page_has_headings_names_and_labels(signed_in: Tab, service: Service) -> None:
     signed_in.open(f"{service.url}/runs/run")
     tree = signed_in.tree()
     for role in ("link", "button", "textbox", "region", "table", "figure", "img", "form", "image"):
@@ -114,9 +112,7 @@ def test_a_screen_reader_finds_headings_names_and_labels(signed_in: Tab, service
     assert len(ids) == len(set(ids))
 
 
-def test_an_unconfirmed_alert_is_resolved_by_its_form_once(
-    signed_in: Tab, service: Service, ledger: Ledger
-) -> None:
+def test_form_resolves_an_alert_once(signed_in: Tab, service: Service, ledger: Ledger) -> None:
     signed_in.open(f"{service.url}/runs/run")
     for account_id, value in ((HOSTILE, "delivered"), ("A-2", "send_again")):
         assert ledger.history.outcome(MONTH, key(account_id)).status == "unconfirmed"

@@ -1,4 +1,4 @@
-"""Which form of a run an address gives, who gets it, and which forms are taken."""
+"""Who gets a page instead of JSON, and which forms are accepted."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ OWN = {"Sec-Fetch-Site": "same-origin"}
 
 @pytest.fixture(scope="module")
 def ledger(folder: Path) -> Iterator[Ledger]:
-    """Give a ledger with a run that left an alert unconfirmed."""
+    """Yield a ledger with a run that left an alert unconfirmed."""
     opened = open_ledger(f"sqlite:///{folder}/ledger.db")
     leave_unconfirmed(opened, "run", [routed("A-1")])
     yield opened
@@ -31,7 +31,7 @@ def ledger(folder: Path) -> Iterator[Ledger]:
 
 @pytest.fixture(scope="module")
 def open_service(ledger: Ledger, folder: Path) -> Iterator[Service]:
-    """Give the API without a token."""
+    """Yield the API without a token."""
     del ledger
     with MockSlack() as slack, services(slack, folder) as start:
         yield start()
@@ -39,14 +39,14 @@ def open_service(ledger: Ledger, folder: Path) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def closed_service(ledger: Ledger, folder: Path, open_service: Service) -> Iterator[Service]:
-    """Give the API with a token."""
+    """Yield the API with a token."""
     del ledger, open_service
     with MockSlack() as slack, services(slack, folder) as start:
         yield start(API_TOKEN=TOKEN)
 
 
 def form(**changes: str) -> dict[str, str]:
-    """Give what the page's form sends."""
+    """Return the fields that the form of the page sends."""
     good = {"run_id": "run", "month": str(MONTH), "account_id": "A-1", "decision": "delivered", "by": "ana"}
     return good | changes
 
@@ -67,7 +67,7 @@ def form(**changes: str) -> dict[str, str]:
         ("text/html", "text/html; charset=utf-8"),
     ],
 )
-def test_who_asks_for_html_gets_a_page_and_all_others_json(
+def test_only_a_client_that_prefers_html_gets_a_page(
     open_service: Service, path: str, accept: str | None, kind: str
 ) -> None:
     request = open_service.client.build_request("GET", path)
@@ -84,7 +84,7 @@ def test_who_asks_for_html_gets_a_page_and_all_others_json(
         assert answer.headers["cache-control"] == "no-store"
 
 
-def test_what_is_not_there_is_a_page_too_with_the_same_status(open_service: Service) -> None:
+def test_not_found_is_a_page_with_status_404(open_service: Service) -> None:
     answer = open_service.client.get("/runs/<b>x", headers={"Accept": BROWSER})
     assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert "<b>x" not in answer.text
@@ -103,7 +103,7 @@ def test_what_is_not_there_is_a_page_too_with_the_same_status(open_service: Serv
         {"Sec-Fetch-Site": "cross-site", "Origin": "own"},
     ],
 )
-def test_a_form_of_another_site_resolves_nothing(
+def test_form_of_another_site_is_refused(
     open_service: Service, ledger: Ledger, headers: dict[str, str]
 ) -> None:
     given = {name: open_service.url if value == "own" else value for name, value in headers.items()}
@@ -112,9 +112,7 @@ def test_a_form_of_another_site_resolves_nothing(
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
 
 
-def test_what_a_form_gets_wrong_is_said_on_the_page_and_changes_nothing(
-    open_service: Service, ledger: Ledger
-) -> None:
+def test_invalid_form_changes_nothing(open_service: Service, ledger: Ledger) -> None:
     wrong: list[tuple[dict[str, str], int]] = [
         ({"by": ""}, 422),
         ({"decision": "sent"}, 422),
@@ -143,7 +141,7 @@ def basic(token: str, user: str = "any") -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", ["/", "/runs", "/runs/run", "/docs", "/no/such/path"])
-def test_a_browser_without_the_token_is_asked_to_sign_in(closed_service: Service, path: str) -> None:
+def test_browser_without_token_must_sign_in(closed_service: Service, path: str) -> None:
     answer = closed_service.client.get(path, headers={"Accept": BROWSER})
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Basic realm="Account Risk Alerts", charset="UTF-8"'
@@ -155,14 +153,14 @@ def test_a_browser_without_the_token_is_asked_to_sign_in(closed_service: Service
 
 
 @pytest.mark.parametrize("user", ["", "any", "zo\u00eb"])
-def test_the_token_as_password_opens_what_can_be_looked_at(closed_service: Service, user: str) -> None:
+def test_password_opens_what_can_be_read(closed_service: Service, user: str) -> None:
     headers = basic(TOKEN, user) | {"Accept": BROWSER}
     for path in ("/runs", "/runs/run", "/docs", "/openapi.json"):
         assert closed_service.client.get(path, headers=headers).status_code == 200
     assert TOKEN not in closed_service.log.getvalue()
 
 
-def test_the_token_as_password_starts_no_run_and_calls_no_api(closed_service: Service) -> None:
+def test_password_starts_no_run(closed_service: Service) -> None:
     for path in ("/runs", "/preview", f"/outcomes/{MONTH}/A-1/resolve"):
         answer = closed_service.client.post(path, json={}, headers=basic(TOKEN) | OWN)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
@@ -182,12 +180,12 @@ def test_the_token_as_password_starts_no_run_and_calls_no_api(closed_service: Se
         f"Digest {TOKEN}",
     ],
 )
-def test_a_wrong_password_opens_nothing(closed_service: Service, value: str) -> None:
+def test_wrong_password_is_refused(closed_service: Service, value: str) -> None:
     headers = httpx.Headers({"Authorization": value}, encoding="latin-1")
     assert closed_service.client.get("/runs", headers=headers).status_code == 401
 
 
-def test_two_authorizations_open_nothing(closed_service: Service) -> None:
+def test_two_authorizations_are_refused(closed_service: Service) -> None:
     headers = [("Authorization", f"Bearer {TOKEN}"), *basic(TOKEN).items()]
     assert closed_service.client.get("/runs", headers=headers).status_code == 401
 
@@ -203,23 +201,23 @@ def test_two_authorizations_open_nothing(closed_service: Service) -> None:
         ({"Origin": "http://evil.example"}, 422),
     ],
 )
-def test_a_password_sends_forms_of_this_site_alone(
+def test_password_sends_only_forms_of_this_site(
     closed_service: Service, headers: dict[str, str], status: int
 ) -> None:
-    """A browser adds the password to what another site has it send."""
+    """A browser adds the password to requests that another site makes it send."""
     given = {name: closed_service.url if value == "own" else value for name, value in headers.items()}
     sent = form(run_id="no-such-run")
     answer = closed_service.client.post("/pages/resolve", data=sent, headers=basic(TOKEN) | given)
     assert answer.status_code == status
 
 
-def test_a_program_with_the_token_sends_a_form_from_anywhere(closed_service: Service) -> None:
+def test_bearer_token_sends_forms_from_anywhere(closed_service: Service) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     answer = closed_service.client.post("/pages/resolve", data=form(run_id="no-such-run"), headers=headers)
     assert (answer.status_code, problem_of(answer)["code"]) == (404, "run_not_found")
 
 
-def test_without_a_token_another_site_starts_no_run(open_service: Service) -> None:
+def test_another_site_starts_no_run(open_service: Service) -> None:
     body = {"source_uri": "file:///x", "month": str(MONTH)}
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil.example"}, {"Origin": "null"}):
         for path in ("/runs", "/preview"):
@@ -228,7 +226,7 @@ def test_without_a_token_another_site_starts_no_run(open_service: Service) -> No
     assert open_service.client.post("/preview", json=body).status_code == 404
 
 
-def test_the_address_of_the_service_leads_a_browser_to_the_runs(open_service: Service) -> None:
+def test_index_leads_a_browser_to_the_runs(open_service: Service) -> None:
     answer = open_service.client.get("/", headers={"Accept": BROWSER})
     assert (answer.status_code, answer.headers["location"], answer.headers["vary"]) == (
         303,
@@ -238,7 +236,7 @@ def test_the_address_of_the_service_leads_a_browser_to_the_runs(open_service: Se
     assert open_service.get("/") == {"docs": "/docs", "health": "/health", "runs": "/runs"}
 
 
-def test_bars_stand_on_their_floor_within_the_drawing_whatever_they_show() -> None:
+def test_bars_stay_within_the_drawing() -> None:
     for count in (1, 2, 7, 24):
         drawn = bars([(str(n), n * 10**12 - 1, "x") for n in range(count)])
         assert all(bar.y + bar.height == pytest.approx(146, abs=0.2) for bar in drawn)
@@ -253,5 +251,5 @@ def test_bars_stand_on_their_floor_within_the_drawing_whatever_they_show() -> No
     ("dollars", "written"),
     [(0, "$0"), (950, "$950"), (999, "$999"), (12_345, "$12.3K"), (999_600, "$1M"), (4_560_000, "$4.56M")],
 )
-def test_dollars_are_written_short(dollars: int, written: str) -> None:
+def test_dollars_are_written_in_three_digits(dollars: int, written: str) -> None:
     assert short_money(dollars) == written

@@ -1,4 +1,4 @@
-"""A run that is cancelled in Prefect's UI: what its worker then does to it, done for real."""
+"""A flow run that is canceled in Prefect's UI, with a real worker."""
 
 import subprocess
 import sys
@@ -18,11 +18,11 @@ from tests.stopping.world import ROOT, check, environment, source, until
 
 
 def deploy_and_ask_for_a_run(parameters: dict[str, str]) -> UUID:
-    """Ask for a run of the flow as the UI does, of a deployment such as prefect.yaml's."""
+    """Create a flow run as the UI does, of a deployment such as the one in prefect.yaml; return its id."""
     with get_client(sync_client=True) as client:
         deployment = client.create_deployment(
             client.create_flow(monthly_risk_alerts),
-            name="cancelled",
+            name="canceled",
             entrypoint="flows.monthly_risk_alerts.monthly_risk_alerts",
             path=str(ROOT),
         )
@@ -48,11 +48,11 @@ def cancel(flow_run: UUID, worker: "subprocess.Popen[str]") -> str:
     raise AssertionError(worker.communicate()[0])
 
 
-def test_a_run_that_is_cancelled_in_prefect_ends_in_order(prefect_api: str, tmp_path: Path) -> None:
+def test_canceled_flow_run_closes_the_run(prefect_api: str, tmp_path: Path) -> None:
     with HostileSlack() as slack, temporary_settings({"api.url": prefect_api}):
         settings = environment(slack, tmp_path, {"PREFECT_API_URL": prefect_api})
         flow_run = deploy_and_ask_for_a_run({"source_uri": source(tmp_path), "month": MONTH})
-        # What a worker starts for each of its runs.
+        # The command that a worker starts for each run.
         command = [sys.executable, "-m", "prefect", "flow-run", "execute", str(flow_run)]
         worker = subprocess.Popen(
             command,
@@ -63,10 +63,10 @@ def test_a_run_that_is_cancelled_in_prefect_ends_in_order(prefect_api: str, tmp_
             text=True,
         )
         until(lambda: len(slack.requests) > 2)
-        said = cancel(flow_run, worker)
+        printed = cancel(flow_run, worker)
         with get_client(sync_client=True) as client:
             state = client.read_flow_run(flow_run).state
         assert state is not None
-        assert state.is_cancelled(), said
+        assert state.is_cancelled(), printed
         [run] = open_ledger(settings["DATABASE_URL"]).history.runs(None, None, 9, None).runs
         check(run.model_dump(mode="json"), slack)

@@ -1,4 +1,4 @@
-"""A container's stop and Ctrl-C: what is in flight gets its answer, nothing new is begun, nothing is left."""
+"""A container's stop and Ctrl-C: requests in flight get their answer, and nothing new is begun."""
 
 import json
 import signal
@@ -25,7 +25,7 @@ def children_of(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("fixture", ["", "prefect_api"], ids=["without Prefect", "with Prefect"])
-def test_the_batch_job_ends_in_order_and_a_later_run_sends_the_rest(
+def test_signal_ends_the_batch_job_in_order(
     number: signal.Signals, fixture: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     prefect = {"PREFECT_API_URL": request.getfixturevalue(fixture)} if fixture else {}
@@ -51,7 +51,7 @@ def test_the_batch_job_ends_in_order_and_a_later_run_sends_the_rest(
         assert len(set(texts)) == len(texts) == ALERTS
 
 
-def test_the_batch_job_ends_while_it_waits_for_a_store_that_does_not_answer(tmp_path: Path) -> None:
+def test_signal_ends_a_wait_for_the_store(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, HostileSlack() as slack:
         store = {"GCS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", "GCS_TOKEN": "anon"}
         # A job that does not react to the signal waits for the store longer than this test.
@@ -68,7 +68,7 @@ def test_the_batch_job_ends_while_it_waits_for_a_store_that_does_not_answer(tmp_
         assert json.loads(out)["error"]["code"] == "interrupted"
 
 
-def test_the_api_ends_in_order_and_starts_no_process(tmp_path: Path) -> None:
+def test_signal_ends_the_api_in_order(tmp_path: Path) -> None:
     with HostileSlack() as slack:
         settings = environment(slack, tmp_path)
         log = (tmp_path / "api.log").open("w+")
@@ -95,7 +95,7 @@ def test_the_api_ends_in_order_and_starts_no_process(tmp_path: Path) -> None:
         assert children_of(api.pid) == []
         run_id = started.json()["run_id"]
         api.send_signal(signal.SIGTERM)
-        # Uvicorn's own way to end on a signal: it gives itself the signal again.
+        # Uvicorn ends on a signal by sending itself the signal again.
         assert api.wait(300) in {0, -signal.SIGTERM}
         assert "Traceback" not in (tmp_path / "api.log").read_text()
         assert "Warning" not in (tmp_path / "api.log").read_text()

@@ -1,4 +1,4 @@
-"""What a run needs that is to be stopped in its middle, and what is true of it then."""
+"""A run that a test stops while it sends, and the state that it must leave."""
 
 import os
 import time
@@ -17,7 +17,7 @@ START_SECONDS = 300
 def environment(
     slack: HostileSlack, folder: Path, prefect: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Give what a run needs; each answer of Slack takes so long that a signal comes into the middle."""
+    """Return the environment of a run; Slack answers slowly, so that a signal arrives while it sends."""
     slack.script("/amer", slowly(0.3, answer(200, "ok")))
     return {
         **os.environ,
@@ -38,12 +38,12 @@ def until(true: Callable[[], Any], seconds: float = START_SECONDS) -> None:
 
 
 def source(folder: Path) -> str:
-    """Write a source of so many alerts, all of one channel; gives its URI."""
+    """Write a source whose alerts all go to one channel; return its URI."""
     return write_source(folder / "status.parquet", [row(f"A-{number:02}") for number in range(ALERTS)])
 
 
 def check(run: dict[str, Any], slack: HostileSlack) -> None:
-    """See that the run is closed, adds up, and says of every request what Slack said of it."""
+    """Assert that the run is closed, adds up, and has the result of every request."""
     counts = run["counts"]
     assert (run["status"], run["error"]["code"]) == ("failed", "interrupted")
     assert counts["alerts_sent"] == len(slack.requests)
