@@ -13,7 +13,7 @@ from api.parameters import Cursor, Limit, Month, MonthFilter, ledger_of
 from api.problems import responses
 from core.domain import AlertStatus, RunRequest, RunStatus
 from core.ledger import AlertPage, PreviewView, RunPage, RunView
-from core.run import new_run_id, prepare_run
+from core.run import RunContext, new_run_id, prepare_run
 from flows.preview import preview
 from flows.start import AcceptedRun, run_month
 
@@ -107,15 +107,18 @@ async def start_run(
     """
     run_id = new_run_id()
     state = request.app.state
-    asked = body.to_request()
+
+    def prepared() -> RunContext:
+        return prepare_run(body.to_request(), state.settings, ledger_of(request), run_id)
+
     if _prefers_async(prefer):
         # Recorded in a thread that no run takes, so that the answer waits for no run.
-        await asyncio.to_thread(state.runs.prepare, lambda: AcceptedRun(asked, state.settings, run_id).work)
+        await asyncio.to_thread(state.runs.prepare, lambda: AcceptedRun(prepared()).work)
         response.status_code = 202
         response.headers["Location"] = f"{request.scope['root_path']}/runs/{run_id}"
         response.headers["Preference-Applied"] = "respond-async"
     else:
-        await _done(state.runs.submit(lambda: run_month(prepare_run(asked, state.settings, run_id))))
+        await _done(state.runs.submit(lambda: run_month(prepared())))
     return RunStarted(run_id=run_id)
 
 
@@ -132,7 +135,8 @@ async def preview_run(body: RunBody, request: Request) -> Response:
 
     def work() -> bytes:
         # FastAPI would write the megabytes of many alerts in the event loop, and delay other requests.
-        return preview(body.to_request(), state.settings).model_dump_json().encode()
+        found = preview(body.to_request(), state.settings, ledger_of(request))
+        return found.model_dump_json().encode()
 
     return Response(await _done(state.previews.submit(work)), media_type="application/json")
 

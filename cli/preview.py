@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
-from core.domain import DEFAULT_ALERT_TYPE, RunRequest
-from core.ledger import PreviewView
+from core.domain import RunRequest
+from core.ledger import PreviewView, open_ledger
 from core.runtime import configure_logs, load_settings, money, one_line, process_stop, stopped_by_signals
 from flows.preview import preview
 
@@ -19,7 +19,7 @@ def show_preview(request: RunRequest, *, as_json: bool) -> None:
     settings = load_settings()
     configure_logs(settings, level=logging.WARNING)
     with stopped_by_signals(process_stop):
-        found = preview(request, settings)
+        found = preview(request, settings, open_ledger(settings.database_url))
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     else:
@@ -33,9 +33,8 @@ def _print_preview(found: PreviewView, console: Console) -> None:
     table = Table("account", "region", "ARR", "at risk", "channel", "status", box=None, pad_edge=False)
     table.columns[2].justify = "right"
     for alert in found.alerts:
-        kind = "" if alert.alert_type == DEFAULT_ALERT_TYPE else f", {alert.alert_type}"
         table.add_row(
-            escape(one_line(f"{alert.account_name} ({alert.account_id}){kind}")),
+            escape(one_line(alert.label)),
             escape(one_line(alert.account_region)) if alert.account_region else "-",
             money(alert.arr),
             f"{alert.duration_months} mo",

@@ -39,7 +39,7 @@ def _run(request: RunRequest, settings: Settings, *, as_json: bool, interactive:
     progress = Progress()
 
     def work() -> None:
-        run = prepare_run(request, settings, run_id)
+        run = prepare_run(request, settings, open_ledger(settings.database_url), run_id)
         run.progress = progress
         run_month(run)
 

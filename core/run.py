@@ -18,7 +18,7 @@ from core.domain import (
     RunRequest,
     SourceSchemeUnsupported,
 )
-from core.ledger import Ledger, is_dead, kept_alive, open_ledger, this_process, wait_for_heartbeats
+from core.ledger import Ledger, is_dead, kept_alive, this_process, wait_for_heartbeats
 from core.runtime import Progress, Settings, StopSignal, count_rows_scanned, logged_as, process_stop, redact
 from core.sources import parse_source
 
@@ -73,7 +73,9 @@ class RunContext:
         return to_send
 
 
-def prepare_run(request: RunRequest, settings: Settings, run_id: str | None = None) -> RunContext:
+def prepare_run(
+    request: RunRequest, settings: Settings, ledger: Ledger, run_id: str | None = None
+) -> RunContext:
     """Return the context of a run that can begin.
 
     Raises for a URI that is malformed or may hold a secret, before ledger and Prefect store it. A URI with an
@@ -84,7 +86,7 @@ def prepare_run(request: RunRequest, settings: Settings, run_id: str | None = No
     except SourceSchemeUnsupported:
         if "@" in request.source_uri or "?" in request.source_uri or not request.source_uri.isprintable():
             raise
-    return RunContext(run_id or new_run_id(), request, settings, open_ledger(settings.database_url))
+    return RunContext(run_id or new_run_id(), request, settings, ledger)
 
 
 def new_run_id() -> str:

@@ -9,6 +9,7 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import deployment, flow_run
 
 from core.domain import InvalidRequest, RunRequest, check_month
+from core.ledger import open_ledger
 from core.run import RunContext, prepare_run
 from core.runtime import load_settings, redact
 from flows.prefect_engine import begin_prepared
@@ -59,6 +60,7 @@ def run_of_this_flow(
     except ValueError as error:
         raise InvalidRequest(str(error)) from None
     request = RunRequest(source_uri, checked, dry_run, retry_unconfirmed)
-    run = prepare_run(request, load_settings())
+    settings = load_settings()
+    run = prepare_run(request, settings, open_ledger(settings.database_url))
     run.flow_run_id = flow_run_id
     return run

@@ -1,5 +1,7 @@
 """What a run of a month would do: the same stages, but nothing is sent or stored."""
 
+from collections.abc import Callable
+
 from core.domain import (
     Alert,
     AlertStatus,
@@ -13,7 +15,7 @@ from core.domain import (
     plan_delivery,
     total,
 )
-from core.ledger import PreviewAlertView, PreviewView, open_ledger
+from core.ledger import Ledger, PreviewAlertView, PreviewView
 from core.runtime import Settings
 from core.slack import build_message, details_url
 from tasks.compute_streaks import compute_streaks
@@ -22,16 +24,17 @@ from tasks.load_window import load_window
 from tasks.route import route, routed_alerts
 
 
-def preview(request: RunRequest, settings: Settings) -> PreviewView:
+def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger]) -> PreviewView:
     """Return each alert of the month, what a run would do with it, and its message to Slack.
 
+    `ledger` opens the ledger, after the source has been read.
     Raises `SourceError`, `LedgerError` or `Interrupted`, as a run does. More alerts than `MAX_ALERTS_PER_RUN`
     are a warning here, so that a preview shows them.
     """
     window = load_window.fn(request.source_uri, request.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window), settings)
     routed = route.fn(assessment.alerts, settings)
-    known = open_ledger(settings.database_url).outcomes(request.month)
+    known = ledger().outcomes(request.month)
     deliveries, alerts = [], []
     for item in routed_alerts(routed):
         delivery = as_dry_run(

@@ -4,10 +4,9 @@ import asyncio
 import logging
 from contextlib import ExitStack
 
-from core.domain import RiskAlertsError, RunRequest
+from core.domain import RiskAlertsError
 from core.ledger import this_process
-from core.run import RunContext, prepare_run, utc_now
-from core.runtime import Settings
+from core.run import RunContext, utc_now
 from flows.monthly_risk_alerts import monthly_risk_alerts, work_through
 from flows.prefect_engine import configured_api, run_with_prefect
 
@@ -28,10 +27,10 @@ def run_month(run: RunContext) -> None:
 class AcceptedRun:
     """A run that is recorded at once and worked on later; its heartbeat starts at once, too."""
 
-    def __init__(self, request: RunRequest, settings: Settings, run_id: str) -> None:
+    def __init__(self, run: RunContext) -> None:
         """Record the run, or raise why it cannot be; `work` must follow."""
-        self._run = prepare_run(request, settings, run_id)
-        self._run.ledger.begin_run(run_id, request, this_process(), None, utc_now())
+        self._run = run
+        run.ledger.begin_run(run.run_id, run.request, this_process(), None, utc_now())
         # Without a heartbeat, another host would close a run that waits long as dead.
         self._alive = ExitStack()
         self._alive.enter_context(self._run.kept_alive())

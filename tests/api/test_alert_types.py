@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cli.report import print_report
 from core.domain import RunRequest
+from core.ledger import open_ledger
 from core.run import prepare_run
 from examples.mock_slack import MockSlack
 from flows.start import run_month
@@ -85,7 +86,7 @@ def test_every_answer_says_the_type(serve: Serve, slack: MockSlack, tmp_path: Pa
 def test_report_says_the_types(slack: MockSlack, tmp_path: Path) -> None:
     source = write_source(tmp_path / "status.parquet", ROWS)
     chosen = settings(slack.url, tmp_path / "ledger.db", alert_types=TYPES, regions={"AMER": "amer"})
-    run = prepare_run(RunRequest(source, MONTH), chosen)
+    run = prepare_run(RunRequest(source, MONTH), chosen, open_ledger(chosen.database_url))
     run_month(run)
     out = io.StringIO()
     history = run.ledger.history

@@ -211,9 +211,22 @@ def test_unusable_ledger_sends_nothing(serve: Serve, source: str, slack: MockSla
     assert health.json()["settings"] == "ok"
 
 
-def test_ledger_inside_a_container_is_warned_of(
-    serve: Serve,
-) -> None:
+def test_ledger_is_opened_again_without_a_restart(serve: Serve, source: str, tmp_path: Path) -> None:
+    """It was not usable at the start, and its file is removed later."""
+    ledger = tmp_path / "folder"
+    ledger.mkdir()
+    service = serve(DATABASE_URL=f"sqlite:///{ledger}")
+    assert service.client.get("/health").status_code == 503
+    ledger.rmdir()
+    assert service.client.get("/health").status_code == 200
+    old = service.run(source)
+    for file in tmp_path.glob("folder*"):
+        file.unlink()
+    assert service.runs() == []
+    assert service.run(source)["run_id"] != old["run_id"]
+
+
+def test_ledger_inside_a_container_is_warned_of(serve: Serve) -> None:
     if not Path("/dev/shm").is_mount():  # noqa: S108
         pytest.skip("no disk in memory is here to be forgotten")
     with TemporaryDirectory(dir="/dev/shm") as forgotten:

@@ -32,11 +32,12 @@ def test_runs_in_two_processes_send_each_alert_once(serve: Serve, slack: MockSla
     # The other process calls in its threads what the API calls in its own.
     program = (
         "import sys, json; from concurrent.futures import ThreadPoolExecutor; from datetime import date;"
-        "from core.domain import RunRequest; from core.run import new_run_id, prepare_run;"
-        "from core.runtime import load_settings; from flows.start import run_month; s = load_settings();"
+        "from core.domain import RunRequest; from core.ledger import open_ledger;"
+        "from core.run import new_run_id, prepare_run; from core.runtime import load_settings;"
+        "from flows.start import run_month; s = load_settings(); ledger = open_ledger(s.database_url);"
         "ids = [new_run_id() for _ in range(3)];"
         "r = RunRequest(sys.argv[1], date.fromisoformat(sys.argv[2]));"
-        "p = ThreadPoolExecutor(3); list(p.map(lambda i: run_month(prepare_run(r, s, i)), ids));"
+        "p = ThreadPoolExecutor(3); list(p.map(lambda i: run_month(prepare_run(r, s, ledger, i)), ids));"
         "print(json.dumps(ids))"
     )
     other = subprocess.Popen(

@@ -20,6 +20,7 @@ from prefect import task
 from prefect.settings import temporary_settings
 
 from core.domain import OrchestratorUnreachable, RunRequest, RunStatus, SourceNotFound
+from core.ledger import open_ledger
 from core.run import prepare_run
 from core.runtime import Settings, load_settings
 from flows import artifacts, prefect_engine
@@ -52,7 +53,8 @@ def run(world: World, **request: Any) -> float:
     """Run the month to its end, and give the seconds that the answer came after the run was over."""
     asked = RunRequest(request.get("source", world.source), date.fromisoformat(MONTH))
     with temporary_settings({"api.url": world.proxy.url}):
-        run_month(prepare_run(asked, settings_of(world)))
+        settings = settings_of(world)
+        run_month(prepare_run(asked, settings, open_ledger(settings.database_url)))
     return since_the_end(world)
 
 
