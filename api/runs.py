@@ -135,7 +135,7 @@ async def preview_run(body: RunBody, request: Request) -> Response:
 
     def work() -> bytes:
         # FastAPI would write the megabytes of many alerts in the event loop, and delay other requests.
-        found = preview(body.to_request(), state.settings, ledger_of(request))
+        found = preview(body.to_request(), state.settings, state.open_ledger)
         return found.model_dump_json().encode()
 
     return Response(await _done(state.previews.submit(work)), media_type="application/json")
