@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.domain import RunRequest, parse_month
-from core.ledger import PreviewView
+from core.ledger import PreviewView, open_ledger
 from core.runtime import Settings
 from flows.preview import preview
 from tests.alerts.of_the_tests import OURS, register
@@ -132,7 +133,8 @@ def see(case: Case, folder: Path) -> PreviewView:
         alert_types=case.types, regions={"AMER": "amer"}, database_url=f"sqlite:///{folder}/ledger.db"
     )
     source = write_source(folder / "status.parquet", case.rows)
-    return preview(RunRequest(source, parse_month(case.month)), settings)
+    request = RunRequest(source, parse_month(case.month))
+    return preview(request, settings, partial(open_ledger, settings.database_url))
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,9 @@ def _history(account: str, newest: int, oldest: int, region: str) -> Iterator[di
 def run(source: str, chosen: Settings) -> tuple[RunView, list[AlertView]]:
     """Run the month in this process; return the stored run and its alerts."""
     run_id = new_run_id()
-    run_month(prepare_run(RunRequest(source, MONTH), chosen, run_id))
-    history = open_ledger(chosen.database_url).history
+    ledger = open_ledger(chosen.database_url)
+    run_month(prepare_run(RunRequest(source, MONTH), chosen, ledger, run_id))
+    history = ledger.history
     view = history.run(run_id)
     assert_adds_up(view)
     return view, history.alerts(run_id, None, None, None).alerts
@@ -99,7 +101,7 @@ def test_alert_type_lives_through_a_kill(
     enabled = {"alert_types": types, "regions": {"AMER": "amer"}}
     chosen = settings(slack.url, path, **enabled)
 
-    expected = preview(RunRequest(source, MONTH), chosen)
+    expected = preview(RunRequest(source, MONTH), chosen, partial(open_ledger, chosen.database_url))
     planned = {(alert.account_id, alert.alert_type): alert for alert in expected.alerts}
     found = Counter(alert.alert_type for alert in expected.alerts)
     unknown = [alert for alert in expected.alerts if alert.account_region == "LATAM"]
