@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.prefect_homes import NewHome, shared_server
 from tests.service import closed_port
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +31,15 @@ def deploy(folder: Path, *arguments: str, **settings: str) -> "subprocess.Comple
     )
 
 
+@pytest.fixture
+def prefect_api(tmp_path: Path, new_prefect_home: NewHome) -> Iterator[str]:
+    """Yield the API's URL of a server without work pools: other tests make one on the shared server."""
+    with shared_server(tmp_path, new_prefect_home) as url:
+        yield url
+
+
 def test_deploy_makes_pool_and_deployment_and_can_be_repeated(prefect_api: str, tmp_path: Path) -> None:
     pool = f"{prefect_api}/work_pools/risk-alerts"
-    httpx.delete(pool)
     first = deploy(tmp_path, "--source-uri", SOURCE, PREFECT_API_URL=prefect_api)
     assert (first.returncode, first.stderr) == (0, "")
     assert "risk-alerts: created" in first.stdout
