@@ -65,8 +65,7 @@ def report(run: RunView, channels: ChannelTable, alerts: Sequence[AlertView]) ->
     if run.error:
         lines += [f"**{run.error.code}**: {_cell(run.error.message)}", ""]
     lines += [f"- **{warning.code}**: {_cell(warning.message)}" for warning in run.warnings]
-    lines += _by_channel(channels) + _open(alerts)
-    lines += _counts(run)
+    lines += _by_channel(channels) + _open(alerts) + _counts(run)
     lines += ["", f"All of it: `GET /runs/{run.run_id}` and `/runs/{run.run_id}/alerts` of the API."]
     return "\n".join(lines) + "\n"
 

@@ -8,7 +8,7 @@ from core.runtime import timed_step
 from flows.checked_prefect import flow  # isort: skip  # before other imports of Prefect
 from flows.artifacts import publish_report
 from flows.flow_run import name_flow_run, run_of_this_flow
-from flows.steps import stage_of, step
+from flows.prefect_engine import stage_of, step
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window

@@ -13,22 +13,24 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextvars import copy_context
 from dataclasses import asdict
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import httpx
 
 import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
-from prefect import Flow
+from prefect import Flow, Task
 from prefect.client.orchestration import get_client
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.flow_engine import run_flow_async
 from prefect.settings import get_current_settings, temporary_settings
+from prefect.utilities.annotations import quote
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from core.domain import OrchestratorUnreachable
 from core.run import RunContext
-from core.runtime import host_of, one_line, redact
+from core.runtime import host_of, one_line, redact, timed_step
 from flows.prefect_logs import keep_prefect_quiet
 
 PROBE_SECONDS = 8
@@ -43,6 +45,9 @@ REQUEST_BOUNDS = {"client.max_retries": 3, "client.retry_jitter_factor": 0.1, "a
 """Bounds of one request to a Prefect that stops answering; the operator's settings win."""
 BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE)
 """What an overloaded API answers, such as Prefect's server on SQLite in a burst of runs."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +71,24 @@ def begin_prepared(flow_run_id: str) -> RunContext | None:
             raise OrchestratorUnreachable("Prefect began this run after it was given up")
         run.begun.set_result(None)
     return run
+
+
+def stage_of(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
+    """Return a stage as a task of the flow run, or as a plain function without a flow run."""
+    if run.flow_run_id is None:
+        return stage.fn
+
+    @wraps(stage.fn)
+    def by_reference(*args: P.args, **kwargs: P.kwargs) -> T:
+        # Prefect would search thousands of alerts for futures; it passes quoted arguments by reference.
+        return stage(*map(quote, args), **kwargs)  # type: ignore[arg-type]
+
+    return by_reference
+
+
+def step(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
+    """Return a stage that measures its seconds, with Prefect's share; not for a coroutine."""
+    return timed_step(stage.name)(stage_of(run, stage))
 
 
 def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
