@@ -176,11 +176,13 @@ def test_worker_deploys_and_sends_a_month(tmp_path: Path, prefect_api: str) -> N
             path = f"{deployments}/name/monthly-risk-alerts/monthly"
             deployment = wait_for(lambda: answered(client.get(path)), log)
             body = {"parameters": {"month": "2026-01-01"}, "state": {"type": "SCHEDULED"}}
-            flow_run = client.post(f"{deployments}/{deployment['id']}/create_flow_run", json=body).json()
+            create = f"{deployments}/{deployment['id']}/create_flow_run"
+            # The server is shared with other tests, and answers 503 while it is busy.
+            flow_run = wait_for(lambda: answered(client.post(create, json=body)), log)
 
             def finished() -> Any:
-                run = client.get(f"{prefect_api}/flow_runs/{flow_run['id']}").json()
-                return run if run["state"]["type"] in {"COMPLETED", "FAILED", "CRASHED"} else None
+                run = answered(client.get(f"{prefect_api}/flow_runs/{flow_run['id']}"))
+                return run if run and run["state"]["type"] in {"COMPLETED", "FAILED", "CRASHED"} else None
 
             assert wait_for(finished, log)["state"]["type"] == "COMPLETED", log.read_text()
             posted = client.get(f"{stack.slack}/messages").json()
