@@ -56,7 +56,7 @@ DRAINED_MAX = 32 * BODY_MAX
 
 
 class CompletedAnswers:
-    """Give each request an id, the caller's own if it is well-formed, and each answer its headers.
+    """Set the id of each request (the caller's own if it is well-formed) and the headers of each answer.
 
     Behind it, HEAD is GET, and the path begins with the prefix of a proxy exactly once.
     """

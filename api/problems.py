@@ -71,7 +71,7 @@ _PROBLEMS = {
     "settings_invalid": (500, "ARR_THRESHOLD must be a whole number"),
     "source_forbidden": (502, "gs://bucket/status.parquet: the store refused the credentials"),
     "source_unreachable": (502, "gs://bucket/status.parquet: no answer in 60 s (SOURCE_TIMEOUT_SECONDS)"),
-    "interrupted": (503, "The run was told to stop before it was over; run the month again"),
+    "interrupted": (503, "The run was stopped before it was over; run the month again"),
     "ledger_unavailable": (
         503,
         (

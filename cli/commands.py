@@ -117,7 +117,7 @@ def risk_alerts() -> None:
 )
 @_source_uri(required=True)
 @_month(required=True)
-@click.option("--dry-run", is_flag=True, help="Do all but send; nobody is notified.")
+@click.option("--dry-run", is_flag=True, help="Do all but send; notify no one.")
 @_retry_unconfirmed
 @_json("the run, as GET /runs/{run_id} gives it,")
 @click.pass_context

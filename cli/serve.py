@@ -25,7 +25,7 @@ class ServeFailed(Exception):
 
 
 def serve_both(api_port: int, prefect_port: int) -> bool:
-    """Serve until told to stop (True), or until one of the two ends by itself (False)."""
+    """Serve until stopped (return True), or until one of the two ends by itself (return False)."""
     # SIGTERM is a Ctrl-C that needs no terminal.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -44,7 +44,7 @@ def _serve(api_port: int, prefect_port: int) -> None:
     prefect_url = f"http://{HOST}:{prefect_port}"
     api_url = f"http://{HOST}:{api_port}"
     with ExitStack() as stack:
-        # The UI in the browser is told to ask the API on this host and port.
+        # The UI in the browser asks the API on this host and port.
         prefect = stack.enter_context(
             _uvicorn(
                 ["--factory", "prefect.server.api.server:create_app", "--log-level", "warning"],

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 def load_window(source_uri: str, month: date, settings: Settings) -> Window:
     """Read what the enabled alert types need of `month`, all of it from one version of the source.
 
-    Raises `InvalidRequest`, a `SourceError`, or `Interrupted` when the process is told to stop.
+    Raises `InvalidRequest`, a `SourceError`, or `Interrupted` when the process is stopped.
     """
     source = open_uri(source_uri, settings)
     rules = rules_named(settings.alert_types)

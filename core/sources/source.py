@@ -86,7 +86,7 @@ class Source:
         """Read these ranges of `file`, as few and as large as the caller wants its requests to be.
 
         Thread-safe. Raises `SourceChanged` if the file is no longer the same, another
-        `SourceError`, or `Interrupted` when the process is told to stop.
+        `SourceError`, or `Interrupted` when the process is stopped.
         """
         parts = self._store.read(file.stored, ranges)
         for (start, end), part in zip(ranges, parts, strict=True):

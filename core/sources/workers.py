@@ -1,4 +1,4 @@
-"""Work on the parts of a source side by side, within bounds of memory, until told to stop."""
+"""Work on the parts of a source side by side, within bounds of memory, until the process is stopped."""
 
 import os
 import threading

@@ -84,7 +84,7 @@ TIMES = pa.schema([("position", pa.int64()), ("updated_seconds", pa.int64()), ("
 """When rows were updated, for those where it decides."""
 
 
-NOBODY = pa.nulls(0, pa.large_string())
+NO_ACCOUNTS = pa.nulls(0, pa.large_string())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,7 +163,7 @@ class AccountFile:
                     kept.append((first, batch.select(OF_EARLIER_MONTHS)))
             rows = pa.concat_tables([MONTH_ROWS.empty_table(), *(rows for rows, _, _ in found)])
             possible = rows.filter(passes_threshold(rows["arr"], arr_threshold))
-            historic = pc.unique(possible["account_id"]) if repeats else NOBODY
+            historic = pc.unique(possible["account_id"]) if repeats else NO_ACCOUNTS
             history = [
                 _history_rows(first, batch, month, historic)
                 for first, batch in (kept if len(historic) else ())
