@@ -37,7 +37,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from core.domain import DEFAULT_ALERT_TYPE, Alert, Assessment, Found, RoutedAlert, RunRequest, Scan
+from core.domain import DEFAULT_ALERT_TYPE, Alert, Assessment, RunRequest, count_found
 from core.ledger import Ledger, open_ledger
 from core.run import RunContext, new_run_id, open_run
 from core.runtime import Settings
@@ -113,7 +113,7 @@ def measure(slack: str, alerts: int, rounds: int, console: Console) -> dict[str,
     return seconds
 
 
-def deliver_and_replay(slack: str, routed: Sequence[RoutedAlert]) -> dict[str, float]:
+def deliver_and_replay(slack: str, routed: Sequence[Alert]) -> dict[str, float]:
     """Send the alerts on a new ledger, and again on the same; checks that each was posted once."""
     with TemporaryDirectory(dir=RESULTS) as folder:
         settings = Settings(
@@ -135,21 +135,21 @@ def deliver_and_replay(slack: str, routed: Sequence[RoutedAlert]) -> dict[str, f
     return seconds
 
 
-async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence[RoutedAlert]) -> None:
+async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence[Alert]) -> None:
     request = RunRequest("file:///bench.parquet", MONTH)
-    scan = Scan(len(routed), 0, {DEFAULT_ALERT_TYPE: Found(len(routed), 0)})
-    assessment = Assessment("bench", scan, (), tuple(item.alert for item in routed))
+    counts = count_found(len(routed), 0, {DEFAULT_ALERT_TYPE: (len(routed), 0)})
+    assessment = Assessment("bench", counts, (), routed)
     with open_run(RunContext(run_id, request, settings, ledger)) as run:
         await send.fn(run, run.plan(assessment, routed))
 
 
-def bare(slack: str, routed: Sequence[RoutedAlert], *, kept: int) -> float:
+def bare(slack: str, routed: Sequence[Alert], *, kept: int) -> float:
     """Post the alerts and look at nothing but the status; keeps up to `kept` connections."""
     bodies: dict[str, list[bytes]] = {channel: [] for channel in CHANNELS}
     plain = Settings()
     for item in routed:
         channel = item.channel or ""
-        message = build_message(item.alert, channel, plain)
+        message = build_message(item, plain)
         bodies[channel].append(json.dumps(message, ensure_ascii=False).encode())
     started = time.perf_counter()
     asyncio.run(_post_all(slack, bodies, kept))
@@ -249,10 +249,10 @@ def _expect(found: int, expected: int) -> None:
         raise RuntimeError(f"{found} alerts were posted, not {expected}: this measured something else")
 
 
-def _routed(number: int) -> RoutedAlert:
+def _routed(number: int) -> Alert:
     channel = CHANNELS[number % len(CHANNELS)]
     region = channel.split("-")[0].upper()
-    alert = Alert(
+    return Alert(
         account_id=f"ACC-{number:05}",
         account_name=f"Account {number} Ltd.",
         account_region=region,
@@ -262,8 +262,8 @@ def _routed(number: int) -> RoutedAlert:
         duration_months=1 + number % 12,
         risk_start_month=date(2025, 1, 1),
         alert_type=DEFAULT_ALERT_TYPE,
+        channel=channel,
     )
-    return RoutedAlert(alert, channel)
 
 
 if __name__ == "__main__":

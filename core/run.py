@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from core.domain import (
+    Alert,
     Assessment,
     InternalError,
     Interrupted,
     LedgerError,
     RiskAlertsError,
-    RoutedAlert,
     RunRequest,
     SourceSchemeUnsupported,
 )
@@ -61,15 +61,16 @@ class RunContext:
         if self.stop.is_set():
             raise Interrupted(STOPPED)
 
-    def plan(self, assessment: Assessment, routed: Iterable[RoutedAlert]) -> list[RoutedAlert]:
+    def plan(self, assessment: Assessment, alerts: Iterable[Alert]) -> list[Alert]:
         """Record what the run will do with each alert, and return the alerts to send: none in a dry run.
 
         Raises `TooManyAlerts` when there are more than `MAX_ALERTS_PER_RUN`.
         """
-        count_rows_scanned(assessment.scan.rows_scanned)
+        rows_scanned = assessment.counts.rows_scanned
+        count_rows_scanned(rows_scanned)
         limit = self.settings.max_alerts_per_run
-        to_send = self.ledger.plan(self.run_id, assessment, routed, limit, utc_now())
-        self.progress.planned(assessment.scan.rows_scanned, to_send)
+        to_send = self.ledger.plan(self.run_id, assessment, alerts, limit, utc_now())
+        self.progress.planned(rows_scanned, to_send)
         return to_send
 
 

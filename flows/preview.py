@@ -6,12 +6,10 @@ from core.domain import (
     Alert,
     AlertStatus,
     Delivery,
-    RoutedAlert,
     RunRequest,
     RunWarning,
     as_dry_run,
     count_alerts,
-    count_found,
     plan_delivery,
     total,
 )
@@ -36,14 +34,14 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
     routed = route.fn(assessment.alerts, settings)
     known = ledger().outcomes(request.month)
     deliveries, alerts = [], []
-    for item in routed_alerts(routed):
+    for alert in routed_alerts(routed):
         delivery = as_dry_run(
-            plan_delivery(item, known.get(item.key), retry_unconfirmed=request.retry_unconfirmed)
+            plan_delivery(alert, known.get(alert.key), retry_unconfirmed=request.retry_unconfirmed)
         )
         deliveries.append(delivery)
-        alerts.append(_preview_alert(item, delivery, settings))
+        alerts.append(_preview_alert(alert, delivery, settings))
     counts_by_type = count_alerts(
-        count_found(assessment.scan),
+        assessment.counts_by_type,
         ((delivery.key.alert_type, delivery.status, delivery.reason, 1) for delivery in deliveries),
     )
     counts = total(counts_by_type)
@@ -65,17 +63,15 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
     )
 
 
-def _preview_alert(routed: RoutedAlert, delivery: Delivery, settings: Settings) -> PreviewAlertView:
-    alert = routed.alert
-    message = None
-    if routed.channel is not None:
-        message = build_message(alert, routed.channel, settings)
+def _preview_alert(alert: Alert, delivery: Delivery, settings: Settings) -> PreviewAlertView:
     unconfirmed = delivery.status is AlertStatus.UNCONFIRMED
     return PreviewAlertView(
-        **{name: getattr(alert, name) for name in Alert.__slots__},
-        channel=delivery.channel,
+        **{name: getattr(alert, name) for name in Alert.__slots__}
+        | {
+            "channel": delivery.channel,
+            "status": AlertStatus.FAILED if unconfirmed else delivery.status,
+            "reason": AlertStatus.UNCONFIRMED if unconfirmed else delivery.reason,
+        },
         details_url=details_url(settings.app_base_url, alert.account_id),
-        status=AlertStatus.FAILED if unconfirmed else delivery.status,
-        reason=AlertStatus.UNCONFIRMED if unconfirmed else delivery.reason,
-        message=message,
+        message=build_message(alert, settings) if alert.channel else None,
     )

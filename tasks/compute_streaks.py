@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from core.alerts import ALERTS, AlertRule, rules_named
-from core.domain import Assessment, Found, RunWarning, Scan, month_number, months_before
+from core.domain import Assessment, RunWarning, count_found, month_number, months_before
 from core.runtime import Settings
 from core.sources import Window, passes_threshold
 
@@ -21,9 +21,10 @@ logger = logging.getLogger(__name__)
 def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> Assessment:
     """Find the alerts of the window; see `assess`."""
     assessment = assess(window, winners, rules_named(settings.alert_types), settings.arr_threshold)
-    for alert_type, (accounts, below_threshold) in assessment.scan.found.items():
-        logger.info("%s: %d accounts, %d below the threshold", alert_type, accounts, below_threshold)
-    logger.info("%d alerts, %d duplicates", assessment.alerts.num_rows, assessment.scan.duplicates_found)
+    for alert_type, counts in assessment.counts_by_type.items():
+        accounts = getattr(counts, alert_type)
+        logger.info("%s: %d accounts, %d below the threshold", alert_type, accounts, counts.below_threshold)
+    logger.info("%d alerts, %d duplicates", assessment.alerts.num_rows, assessment.counts.duplicates_found)
     return assessment
 
 
@@ -46,15 +47,15 @@ def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_th
         mask = rule.find(in_month)
         chosen = in_month.filter(pc.and_(mask, passing))
         accounts = pc.sum(mask).as_py() or 0
-        found[rule.type] = Found(accounts, below_threshold=accounts - chosen.num_rows)
+        found[rule.type] = accounts, accounts - chosen.num_rows
         alerts.append(_alerts(rule, window, chosen))
         alerting += chosen["account"].chunks
     duplicates = _superseded(in_month) + _superseded_in_streaks(
         history, streaks, pc.unique(pa.chunked_array(alerting))
     )
-    scan = Scan(window.rows_scanned, duplicates + window.other_duplicates, found)
+    counts = count_found(window.rows_scanned, duplicates + window.other_duplicates, found)
     in_order = pa.concat_tables(alerts).sort_by([("account_id", "ascending"), ("alert_type", "ascending")])
-    return Assessment(window.source_version, scan, tuple(_warnings(window, in_month)), in_order)
+    return Assessment(window.source_version, counts, tuple(_warnings(window, in_month)), in_order)
 
 
 def _months_back(months: pa.ChunkedArray, month: date) -> pa.ChunkedArray:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import date
+from itertools import starmap
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from core.alerts import ROUTED_ALERTS
-from core.domain import UNKNOWN_REGION, Alert, RoutedAlert
+from core.domain import UNKNOWN_REGION, Alert
 from core.runtime import Settings
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def route_alerts(alerts: pa.Table, regions: Mapping[str, str]) -> pa.Table:
     return pa.table(columns, schema=ROUTED_ALERTS)
 
 
-def routed_alerts(routed: pa.Table) -> Iterator[RoutedAlert]:
+def routed_alerts(routed: pa.Table) -> Iterator[Alert]:
     """Yield the alerts that `route` returned as objects, in order."""
     for batch in routed.to_batches(max_chunksize=OBJECTS_AT_ONCE):
         columns = [
@@ -54,9 +55,7 @@ def routed_alerts(routed: pa.Table) -> Iterator[RoutedAlert]:
             else batch[name].to_pylist()
             for name in Alert.__slots__
         ]
-        channels, reasons = batch["channel"].to_pylist(), batch["reason"].to_pylist()
-        for values, channel, reason in zip(zip(*columns, strict=True), channels, reasons, strict=True):
-            yield RoutedAlert(Alert(*values), channel, reason)
+        yield from starmap(Alert, zip(*columns, strict=True))
 
 
 def _dates(days: pa.Array) -> list[date | None]:

@@ -15,7 +15,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from core.domain import AlertStatus, Delivery, Interrupted, LedgerError, RoutedAlert, Verdict
+from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, Verdict
 from core.run import RunContext, utc_now
 from core.runtime import count_delivery, one_line
 from core.slack import Answer, Pacer, SlackWebhooks, build_message, post_with_retries
@@ -27,14 +27,14 @@ class Stopping(Exception):
     """The run is stopped while a message waits to be sent; the message was not delivered."""
 
 
-def delivery_of(routed: RoutedAlert, answer: Answer, attempts: int, now: datetime) -> Delivery:
+def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> Delivery:
     """Return the result of an alert from Slack's last answer, which came at `now`."""
     done = {Verdict.DELIVERED: AlertStatus.SENT, Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED}
     status = done.get(answer.verdict, AlertStatus.FAILED)
     return Delivery(
-        key=routed.key,
+        key=alert.key,
         status=status,
-        channel=routed.channel,
+        channel=alert.channel,
         reason=answer.reason,
         error=answer.error,
         attempts=attempts,
@@ -46,7 +46,7 @@ class Lane:
     """The alerts of one destination, sent one after the other."""
 
     def __init__(
-        self, run: RunContext, slack: SlackWebhooks, alerts: Sequence[RoutedAlert], stopping: asyncio.Event
+        self, run: RunContext, slack: SlackWebhooks, alerts: Sequence[Alert], stopping: asyncio.Event
     ) -> None:
         self._run = run
         self._slack = slack
@@ -57,10 +57,10 @@ class Lane:
     async def deliver(self) -> None:
         """Send the alerts that can be claimed; an error stops the other lanes too."""
         try:
-            for position, routed in enumerate(self._alerts):
+            for position, alert in enumerate(self._alerts):
                 if self._stopping.is_set():
                     return
-                answer = await self._deliver_one(routed)
+                answer = await self._deliver_one(alert)
                 if answer and answer.verdict is Verdict.CHANNEL_REFUSED:
                     await self._give_up(self._alerts[position + 1 :], answer)
                     return
@@ -68,34 +68,29 @@ class Lane:
             self._stopping.set()
             raise
 
-    async def _deliver_one(self, routed: RoutedAlert) -> Answer | None:
+    async def _deliver_one(self, alert: Alert) -> Answer | None:
         ledger, run_id = self._run.ledger, self._run.run_id
         # Before the claim: a run that dies or fails here leaves nothing unconfirmed.
-        message = self._build_message(routed)
+        message = build_message(alert, self._run.settings)
         await self._pacer.turn()
         # In a thread: the commit waits for the disk, and must not delay the answers of other lanes.
-        claim = await asyncio.to_thread(ledger.claim, run_id, routed, utc_now())
+        claim = await asyncio.to_thread(ledger.claim, run_id, alert, utc_now())
         if claim.status is not AlertStatus.SENDING:
-            self._run.progress.record(routed.channel, AlertStatus.SKIPPED_REPLAY)
+            self._run.progress.record(alert.channel, AlertStatus.SKIPPED_REPLAY)
             return None
-        answer, attempts = await self._post(routed.channel or "", message)
-        delivery = delivery_of(routed, answer, attempts, utc_now())
+        answer, attempts = await self._post(alert.channel or "", message)
+        delivery = delivery_of(alert, answer, attempts, utc_now())
         name = one_line(f"{delivery.key.alert_type} alert of {delivery.key.account_id}")
         try:
             delivery = await asyncio.to_thread(ledger.record_answer, run_id, delivery, utc_now())
         except LedgerError:
             # The ledger still says `sending`, later `unconfirmed`: only this line has the result.
-            logger.error("%s to %s: %s, not recorded", name, routed.channel, delivery.status)  # noqa: TRY400  the ledger's error follows
+            logger.error("%s to %s: %s, not recorded", name, alert.channel, delivery.status)  # noqa: TRY400  the ledger's error follows
             raise
-        self._run.progress.record(routed.channel, delivery.status)
+        self._run.progress.record(alert.channel, delivery.status)
         if delivery.status is not AlertStatus.SENT:
-            logger.warning("%s to %s: %s (%s)", name, routed.channel, delivery.status, delivery.error)
+            logger.warning("%s to %s: %s (%s)", name, alert.channel, delivery.status, delivery.error)
         return answer
-
-    def _build_message(self, routed: RoutedAlert) -> dict[str, Any]:
-        if routed.channel is None:
-            raise ValueError("an alert without a channel is never planned to be sent")
-        return build_message(routed.alert, routed.channel, self._run.settings)
 
     async def _post(self, channel: str, message: dict[str, Any]) -> tuple[Answer, int]:
         longest = self._run.settings.slack_retry_after_max_seconds
@@ -122,12 +117,12 @@ class Lane:
             error = "The run was stopped before it was delivered"
             return Answer(Verdict.RETRY, Interrupted.code, error), attempts
 
-    async def _give_up(self, rest: Sequence[RoutedAlert], answer: Answer) -> None:
+    async def _give_up(self, rest: Sequence[Alert], answer: Answer) -> None:
         reason = answer.reason or Verdict.CHANNEL_REFUSED
         error = f"Not tried: the channel refuses every message ({answer.error})"
         await asyncio.to_thread(self._run.ledger.give_up, self._run.run_id, rest, reason, error, utc_now())
-        for routed in rest:
-            self._run.progress.record(routed.channel, AlertStatus.FAILED)
+        for alert in rest:
+            self._run.progress.record(alert.channel, AlertStatus.FAILED)
         logger.warning("%d more alerts of that channel are not tried: %s", len(rest), reason)
 
     async def _sleep(self, seconds: float) -> None:
@@ -139,7 +134,7 @@ class Lane:
         raise Stopping
 
 
-async def deliver(run: RunContext, alerts: Sequence[RoutedAlert]) -> None:
+async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
     """Send the alerts, all lanes at once; raise `Interrupted` when the run is stopped before the end.
 
     After a stop or an error no lane claims another alert, and requests in flight get their answer.
@@ -148,8 +143,8 @@ async def deliver(run: RunContext, alerts: Sequence[RoutedAlert]) -> None:
     loop = asyncio.get_running_loop()
     async with SlackWebhooks(run.settings) as slack:
 
-        def lane_of(routed: RoutedAlert) -> str:
-            return slack.lane(routed.channel or "")
+        def lane_of(alert: Alert) -> str:
+            return slack.lane(alert.channel or "")
 
         lanes = [
             Lane(run, slack, list(group), stopping).deliver()
@@ -165,7 +160,7 @@ async def deliver(run: RunContext, alerts: Sequence[RoutedAlert]) -> None:
 
 
 @task(name="send", cache_policy=NO_CACHE, persist_result=False)
-async def send(run: RunContext, to_send: Sequence[RoutedAlert]) -> None:
+async def send(run: RunContext, to_send: Sequence[Alert]) -> None:
     """Send the alerts of the plan.
 
     The task has no retries of Prefect's, which would multiply those of a message.

@@ -1,7 +1,6 @@
 """Our own three stages, without Prefect."""
 
 from bench.support.answer import Answer, Question
-from core.domain import DEFAULT_ALERT_TYPE
 from core.runtime import Settings
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
@@ -26,5 +25,5 @@ def answer(question: Question) -> Answer:
     window = load_window.fn(question.uri, question.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window), settings)
     alerts = zip(*(assessment.alerts[name].to_pylist() for name in ROW), strict=True)
-    scan = assessment.scan
-    return Answer(list(alerts), *scan.found[DEFAULT_ALERT_TYPE], scan.duplicates_found)
+    counts = assessment.counts
+    return Answer(list(alerts), counts.at_risk, counts.below_threshold, counts.duplicates_found)

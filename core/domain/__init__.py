@@ -1,7 +1,8 @@
 """The values and rules of the domain, without any database, network or framework."""
 
-from core.domain import alerts, errors, months, reasons, replay, resolution, runs
+from core.domain import alerts, counts, errors, months, reasons, replay, resolution, runs
 from core.domain.alerts import *
+from core.domain.counts import *
 from core.domain.errors import *
 from core.domain.months import *
 from core.domain.reasons import *
@@ -11,6 +12,7 @@ from core.domain.runs import *
 
 __all__ = []
 __all__ += alerts.__all__
+__all__ += counts.__all__
 __all__ += errors.__all__
 __all__ += months.__all__
 __all__ += reasons.__all__

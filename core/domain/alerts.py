@@ -12,9 +12,7 @@ __all__ = [
     "AlertKey",
     "AlertStatus",
     "Delivery",
-    "Outcome",
     "OutcomeStatus",
-    "RoutedAlert",
 ]
 
 AT_RISK = "At Risk"
@@ -70,6 +68,9 @@ class Alert:
     duration_months: int
     risk_start_month: date
     alert_type: str
+    channel: str | None = None
+    reason: str | None = None
+    """Why the alert has no channel."""
 
     @property
     def key(self) -> AlertKey:
@@ -78,22 +79,8 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class RoutedAlert:
-    """An alert with either its Slack channel or the reason why it has none."""
-
-    alert: Alert
-    channel: str | None
-    reason: str | None = None
-
-    @property
-    def key(self) -> AlertKey:
-        """Return the key of the alert within its month."""
-        return self.alert.key
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery:
-    """The result of one alert in one run, planned or recorded."""
+    """The result of an alert: planned or recorded in one run, or on record across runs."""
 
     key: AlertKey
     status: AlertStatus
@@ -102,16 +89,5 @@ class Delivery:
     error: str | None = None
     attempts: int = 0
     sent_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The recorded result of an alert, across runs."""
-
-    status: OutcomeStatus
-    channel: str | None
-    reason: str | None
-    error: str | None
-    attempts: int
-    run_id: str
-    sent_at: datetime | None
+    run_id: str = ""
+    """The last run that recorded it, when it is read across runs."""

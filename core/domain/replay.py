@@ -1,39 +1,34 @@
-"""The rules of replay: what a run may do with a recorded alert, and how an answer changes the record."""
+"""The rules of replay: what a run may do with a recorded alert, and how an answer changes the record.
+
+An outcome is the delivery on record for an alert across runs, None for a new alert.
+"""
 
 from dataclasses import replace
 
-from core.domain.alerts import AlertStatus, Delivery, Outcome, OutcomeStatus, RoutedAlert
+from core.domain.alerts import Alert, AlertStatus, Delivery
 from core.domain.reasons import RETRY_OF_UNCONFIRMED
 from core.domain.resolution import RESOLVED, Decision
 
 __all__ = ["accepts_answer", "as_dry_run", "claimed", "merge_result", "plan_delivery"]
 
 
-def plan_delivery(routed: RoutedAlert, outcome: Outcome | None, *, retry_unconfirmed: bool) -> Delivery:
-    """Return the planned delivery of an alert with this outcome, None for a new alert.
+def plan_delivery(alert: Alert, outcome: Delivery | None, *, retry_unconfirmed: bool) -> Delivery:
+    """Return the planned delivery of an alert with this outcome.
 
     `PENDING` means that the run may claim and send the alert; any other status is already the result.
     """
-    key, channel = routed.alert.key, routed.channel
     if outcome is not None:
         skipped = AlertStatus.SKIPPED_REPLAY
-        if outcome.status is OutcomeStatus.SENT:
-            return Delivery(key, skipped, outcome.channel, reason="already_sent", sent_at=outcome.sent_at)
-        if outcome.status is OutcomeStatus.SENDING:
-            return Delivery(key, skipped, outcome.channel, reason="being_sent_by_another_run")
+        if outcome.status is AlertStatus.SENT:
+            return Delivery(alert.key, skipped, outcome.channel, "already_sent", sent_at=outcome.sent_at)
+        if outcome.status is AlertStatus.SENDING:
+            return Delivery(alert.key, skipped, outcome.channel, "being_sent_by_another_run")
         # Without a channel a retry is impossible, so the alert stays unconfirmed.
-        if outcome.status is OutcomeStatus.UNCONFIRMED and not (retry_unconfirmed and channel):
-            return Delivery(
-                key,
-                AlertStatus.UNCONFIRMED,
-                outcome.channel,
-                reason=outcome.reason,
-                error=outcome.error,
-                attempts=outcome.attempts,
-            )
-    if channel is None:
-        return Delivery(key, AlertStatus.FAILED, reason=routed.reason)
-    return Delivery(key, AlertStatus.PENDING, channel)
+        if outcome.status is AlertStatus.UNCONFIRMED and not (retry_unconfirmed and alert.channel):
+            return outcome
+    if alert.channel is None:
+        return Delivery(alert.key, AlertStatus.FAILED, reason=alert.reason)
+    return Delivery(alert.key, AlertStatus.PENDING, alert.channel)
 
 
 def as_dry_run(delivery: Delivery) -> Delivery:
@@ -43,15 +38,10 @@ def as_dry_run(delivery: Delivery) -> Delivery:
     return replace(delivery, status=AlertStatus.WOULD_SEND)
 
 
-def claimed(routed: RoutedAlert, outcome: Outcome | None) -> Delivery:
+def claimed(alert: Alert, outcome: Delivery | None) -> Delivery:
     """Return the claim of an alert; the reason marks the retry of an unconfirmed one."""
-    again = outcome is not None and outcome.status is OutcomeStatus.UNCONFIRMED
-    return Delivery(
-        routed.alert.key,
-        AlertStatus.SENDING,
-        routed.channel,
-        reason=RETRY_OF_UNCONFIRMED if again else None,
-    )
+    again = outcome is not None and outcome.status is AlertStatus.UNCONFIRMED
+    return Delivery(alert.key, AlertStatus.SENDING, alert.channel, RETRY_OF_UNCONFIRMED if again else None)
 
 
 def merge_result(delivery: Delivery, *, unconfirmed_before: bool) -> Delivery:
@@ -66,7 +56,7 @@ def merge_result(delivery: Delivery, *, unconfirmed_before: bool) -> Delivery:
     return replace(delivery, status=AlertStatus.UNCONFIRMED, error=error)
 
 
-def accepts_answer(outcome: Outcome, run_id: str, status: AlertStatus) -> bool:
+def accepts_answer(outcome: Delivery, run_id: str, status: AlertStatus) -> bool:
     """Return whether the run's answer changes the alert's outcome.
 
     The answer may come after the run was closed as dead, and even after a person's decision to send the alert
@@ -74,6 +64,6 @@ def accepts_answer(outcome: Outcome, run_id: str, status: AlertStatus) -> bool:
     """
     if outcome.run_id != run_id:
         return False
-    if outcome.status in {OutcomeStatus.SENDING, OutcomeStatus.UNCONFIRMED}:
+    if outcome.status in {AlertStatus.SENDING, AlertStatus.UNCONFIRMED}:
         return True
     return status is AlertStatus.SENT and outcome.reason == RESOLVED[Decision.SEND_AGAIN]

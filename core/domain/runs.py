@@ -1,35 +1,23 @@
-"""A run's request, scan and counts."""
+"""A run: its request, what its scan found, and its notification."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from core.domain.alerts import AlertStatus
-from core.domain.reasons import UNKNOWN_REGION
+from core.domain.counts import Counts, total
 
 if TYPE_CHECKING:  # The command line needs the domain, and seldom Arrow, which takes a fifth of a second.
     import pyarrow as pa
 
 __all__ = [
     "Assessment",
-    "Counts",
-    "Found",
     "NotificationStatus",
     "RunRequest",
     "RunStatus",
     "RunWarning",
-    "Scan",
     "SupportMessage",
-    "count_alerts",
-    "count_found",
-    "count_label",
-    "count_names",
-    "total",
 ]
 
 
@@ -68,159 +56,21 @@ class RunWarning:
     count: int | None = None
 
 
-class Found(NamedTuple):
-    """The number of accounts that a rule found, and of those below `ARR_THRESHOLD`."""
-
-    accounts: int
-    below_threshold: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """The numbers of a scan of the source."""
-
-    rows_scanned: int = 0
-    duplicates_found: int = 0
-    found: Mapping[str, Found] = field(default_factory=dict)
-    """By alert type, for every rule that is enabled."""
-
-
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The alerts of the month, in order of `account_id`, and the scan that found them."""
+    """The alerts of the month, in order of `account_id`, and what the scan that found them has counted."""
 
     source_version: str
-    scan: Scan
+    counts_by_type: Mapping[str, Counts]
+    """By alert type, for every rule that is enabled."""
     warnings: tuple[RunWarning, ...]
     alerts: "pa.Table"
     """The fields of `Alert`; see `core.alerts.ALERTS`."""
 
-
-class Counts(BaseModel):
-    """The counts of a run, or of one of its alert types.
-
-    What the rules found (`at_risk` + `recovered`) is `below_threshold` + `alerts_sent` + `skipped_replay` +
-    `failed_deliveries` + `would_send`. Another alert type has a count of its own name beside these two.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    rows_scanned: int = Field(default=0, title="rows read", description="Rows decoded from the source.")
-    duplicates_found: int = Field(
-        default=0,
-        title="duplicate rows",
-        description="Rows that lost to a later row of the same account and month, among those needed.",
-    )
-    at_risk: int = Field(
-        default=0, title="at risk", description="Accounts whose winning row in the month is At Risk."
-    )
-    recovered: int = Field(
-        default=0, title="recovered", description="Accounts that the rule `recovered` found."
-    )
-    below_threshold: int = Field(
-        default=0,
-        title="below the ARR threshold",
-        description="Of those, the ones that ARR_THRESHOLD left out.",
-    )
-    alerts_sent: int = Field(default=0, title="sent", description="Sent by this run.")
-    skipped_replay: int = Field(
-        default=0, title="sent before", description="Sent by an earlier run, or being sent by another."
-    )
-    failed_deliveries: int = Field(
-        default=0, title="not delivered", description="Not delivered, or not known to be delivered."
-    )
-    would_send: int = Field(
-        default=0, title="would be sent", description="In a dry run: what would have been sent."
-    )
-    unknown_region: int = Field(
-        default=0, title="of an unknown region", description="The failed ones whose region has no channel."
-    )
-    unconfirmed: int = Field(
-        default=0, title="unconfirmed", description="The failed ones that may have been delivered."
-    )
-
-    def labeled(self, alert_types: Iterable[str]) -> list[tuple[str, str, int]]:
-        """Return (name, label, number) of the counts that a report shows: some only when they are not 0."""
-        numbers = self.model_dump()
-        types = list(alert_types)
-        return [
-            (name, count_label(name), numbers[name])
-            for name in count_names(types)
-            if numbers[name] or name in _SHOWN_AT_ZERO or name in types
-        ]
-
-
-def count_names(alert_types: Iterable[str]) -> list[str]:
-    """Return the names of the counts in the order of a report: each alert type has its own."""
-    rest = [name for name in Counts.model_fields if name not in _OF_THE_RUN | {"at_risk", "recovered"}]
-    return ["rows_scanned", "duplicates_found", *alert_types, *rest]
-
-
-def count_label(name: str) -> str:
-    """Return the words that reports use for a count."""
-    field = Counts.model_fields.get(name)
-    return (field and field.title) or name.replace("_", " ")
-
-
-_SHOWN_AT_ZERO = frozenset(
-    {"rows_scanned", "duplicates_found", "below_threshold", "alerts_sent", "failed_deliveries"}
-)
-
-_OF_THE_RUN = frozenset({"rows_scanned", "duplicates_found"})
-"""Counts of the scan, which is the same for all alert types."""
-
-_COUNTED_AS = {
-    AlertStatus.SENT: ("alerts_sent",),
-    AlertStatus.SKIPPED_REPLAY: ("skipped_replay",),
-    AlertStatus.FAILED: ("failed_deliveries",),
-    AlertStatus.UNCONFIRMED: ("failed_deliveries", "unconfirmed"),
-    AlertStatus.WOULD_SEND: ("would_send",),
-}
-"""The counts that an alert of a status adds to; pending and sending alerts add to none."""
-
-
-def count_found(scan: Scan) -> dict[str, Counts]:
-    """Return the counts of each alert type after the scan."""
-    return {
-        alert_type: Counts(
-            rows_scanned=scan.rows_scanned,
-            duplicates_found=scan.duplicates_found,
-            below_threshold=found.below_threshold,
-            **{name: found.accounts if name == alert_type else 0 for name in scan.found},
-        )
-        for alert_type, found in scan.found.items()
-    }
-
-
-def count_alerts(
-    found: Mapping[str, Counts], alerts: Iterable[tuple[str, AlertStatus, str | None, int]]
-) -> dict[str, Counts]:
-    """Return the counts of the scan together with the counts of the alerts' results.
-
-    `alerts` has (alert type, status, reason, number); each alert type is a key of `found`.
-    """
-    numbers: dict[str, Counter[str]] = {alert_type: Counter() for alert_type in found}
-    for alert_type, status, reason, number in alerts:
-        for name in _COUNTED_AS.get(status, ()):
-            numbers[alert_type][name] += number
-        if status is AlertStatus.FAILED and reason == UNKNOWN_REGION:
-            numbers[alert_type]["unknown_region"] += number
-    changing = {"unknown_region"}.union(*_COUNTED_AS.values())
-    return {
-        alert_type: counts.model_copy(update={name: numbers[alert_type][name] for name in changing})
-        for alert_type, counts in found.items()
-    }
-
-
-def total(by_type: Mapping[str, Counts]) -> Counts:
-    """Return the counts of all alert types together."""
-    parts = [counts.model_dump() for counts in by_type.values()]
-    return Counts(
-        **{
-            name: number if name in _OF_THE_RUN else sum(part[name] for part in parts)
-            for name, number in (parts[0] if parts else {}).items()
-        }
-    )
+    @property
+    def counts(self) -> Counts:
+        """Return the counts of all alert types together."""
+        return total(self.counts_by_type)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from sqlalchemy import insert, select
 
 from core.domain import (
     RETRY_OF_UNCONFIRMED,
+    Alert,
     AlertKey,
     AlertStatus,
     Assessment,
@@ -24,11 +25,8 @@ from core.domain import (
     Interrupted,
     LedgerError,
     NotificationStatus,
-    Outcome,
-    OutcomeStatus,
     Resolution,
     RiskAlertsError,
-    RoutedAlert,
     RunRequest,
     RunStatus,
     SourceInvalid,
@@ -180,33 +178,33 @@ class Ledger:
 
     # Alerts
 
-    def outcomes(self, month: date) -> dict[AlertKey, Outcome]:
+    def outcomes(self, month: date) -> dict[AlertKey, Delivery]:
         """Return the outcomes of a month."""
         with self._database.read() as connection:
             return statements.outcomes_of(connection, month)
 
     def plan(
-        self, run_id: str, assessment: Assessment, routed: Iterable[RoutedAlert], limit: int, now: datetime
-    ) -> list[RoutedAlert]:
+        self, run_id: str, assessment: Assessment, alerts: Iterable[Alert], limit: int, now: datetime
+    ) -> list[Alert]:
         """Record each alert with its planned delivery, and return the alerts to send.
 
         Alerts without a channel get their outcome here. Raises `TooManyAlerts` for more than `limit` alerts
         to send (0 = no limit), with no outcome written, and `SourceInvalid` for an id that is too long.
         """
-        to_send: list[RoutedAlert] = []
+        to_send: list[Alert] = []
         unroutable = position = 0
-        alerts = iter(routed)
+        left = iter(alerts)
         with self._database.write() as connection:
             run = statements.running(connection, run_id)
             known = statements.outcomes_of(connection, run.month)
             statements.record_scan(connection, run_id, assessment)
             while planned := [
-                (item, plan_delivery(item, known.get(item.key), retry_unconfirmed=run.retry_unconfirmed))
-                for item in self._storable(islice(alerts, PLANNED_AT_ONCE))
+                (alert, plan_delivery(alert, known.get(alert.key), retry_unconfirmed=run.retry_unconfirmed))
+                for alert in self._storable(islice(left, PLANNED_AT_ONCE))
             ]:
                 statements.insert_alerts(connection, run_id, position, planned)
                 position += len(planned)
-                to_send += [item for item, delivery in planned if delivery.status is AlertStatus.PENDING]
+                to_send += [alert for alert, delivery in planned if delivery.status is AlertStatus.PENDING]
                 unroutable += sum(delivery.status is AlertStatus.FAILED for _, delivery in planned)
             too_many = 0 < limit < len(to_send)
             if run.dry_run and not too_many:
@@ -220,31 +218,31 @@ class Ledger:
             )
         return [] if run.dry_run else to_send
 
-    def _storable(self, routed: Iterable[RoutedAlert]) -> Iterator[RoutedAlert]:
+    def _storable(self, alerts: Iterable[Alert]) -> Iterator[Alert]:
         """Yield the alerts; raise `SourceInvalid` for an id that is too long for the database."""
         longest = self._database.longest_key
-        for item in routed:
-            account_id = item.alert.account_id
+        for alert in alerts:
+            account_id = alert.account_id
             if longest is not None and len(account_id.encode()) > longest:
                 raise SourceInvalid(
                     f"column account_id holds an id of {len(account_id.encode())} bytes, {account_id[:40]}…;"
                     f" a ledger on PostgreSQL keeps at most {longest}"
                 )
-            yield item
+            yield alert
 
     @through_a_restart(repeatable=False)
-    def claim(self, run_id: str, routed: RoutedAlert, now: datetime) -> Delivery:
+    def claim(self, run_id: str, alert: Alert, now: datetime) -> Delivery:
         """Claim the right to send one alert: return `SENDING`, or the result that another run has recorded.
 
         Raises `Interrupted` for a closed run, since no one would resolve its claims.
         """
         with self._database.write() as connection:
             run = statements.running(connection, run_id)
-            outcome = statements.outcome_of(connection, routed.key, run.month)
-            delivery = plan_delivery(routed, outcome, retry_unconfirmed=run.retry_unconfirmed)
+            outcome = statements.outcome_of(connection, alert.key, run.month)
+            delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
             if delivery.status is AlertStatus.PENDING:
-                delivery = claimed(routed, outcome)
-                statements.write_outcome(connection, run, routed, delivery, now)
+                delivery = claimed(alert, outcome)
+                statements.write_outcome(connection, run, alert, delivery, now)
             statements.record_deliveries(connection, run_id, [delivery])
         return delivery
 
@@ -264,21 +262,21 @@ class Ledger:
         return delivery
 
     def give_up(
-        self, run_id: str, routed: Iterable[RoutedAlert], reason: str, error: str | None, now: datetime
+        self, run_id: str, alerts: Iterable[Alert], reason: str, error: str | None, now: datetime
     ) -> None:
         """Record as failed, without a request, alerts whose channel refuses every message."""
         with self._database.write() as connection:
             run = statements.running(connection, run_id)
             known = statements.outcomes_of(connection, run.month)
             deliveries = []
-            for item in routed:
-                outcome = known.get(item.key)
-                delivery = plan_delivery(item, outcome, retry_unconfirmed=run.retry_unconfirmed)
+            for alert in alerts:
+                outcome = known.get(alert.key)
+                delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
                 if delivery.status is AlertStatus.PENDING:
                     refused = replace(delivery, status=AlertStatus.FAILED, reason=reason, error=error)
-                    again = outcome is not None and outcome.status is OutcomeStatus.UNCONFIRMED
+                    again = outcome is not None and outcome.status is AlertStatus.UNCONFIRMED
                     delivery = merge_result(refused, unconfirmed_before=again)
-                    statements.write_outcome(connection, run, item, delivery, now)
+                    statements.write_outcome(connection, run, alert, delivery, now)
                 deliveries.append(delivery)
             statements.record_deliveries(connection, run_id, deliveries)
 

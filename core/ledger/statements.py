@@ -31,15 +31,12 @@ from core.domain import (
     Interrupted,
     LedgerError,
     NotUnconfirmed,
-    Outcome,
     OutcomeNotFound,
     OutcomeStatus,
     Resolution,
     RiskAlertsError,
-    RoutedAlert,
     RunStatus,
     count_alerts,
-    count_found,
 )
 from core.ledger.schema import METADATA, UtcDateTime
 
@@ -59,9 +56,8 @@ _THIS_RUN_ALERT = sa.and_(
     RUN_ALERTS.c.account_id == bindparam("of_account"),
     RUN_ALERTS.c.alert_type == bindparam("of_type"),
 )
-FACTS = [field.name for field in fields(Alert)]
-RESULT = [field.name for field in fields(Delivery) if field.name != "key"]
-_OUTCOME = [OUTCOMES.c[field.name] for field in fields(Outcome)]
+RESULT = [field.name for field in fields(Delivery) if field.name not in {"key", "run_id"}]
+FACTS = [field.name for field in fields(Alert) if field.name not in RESULT]
 
 
 class RunState(NamedTuple):
@@ -76,10 +72,9 @@ class RunState(NamedTuple):
 
 # Built once, since other writers wait while an alert is claimed or recorded.
 _RUN_STATE = select(*(RUNS.c[name] for name in RunState._fields)).where(_THIS_RUN)
-_OUTCOME_OF = select(*_OUTCOME).where(_THIS_OUTCOME)
-_OUTCOMES_OF = select(OUTCOMES.c.account_id, OUTCOMES.c.alert_type, *_OUTCOME).where(
-    OUTCOMES.c.month == bindparam("of_month")
-)
+_OUTCOMES = select(*(OUTCOMES.c[name] for name in ("account_id", "alert_type", *RESULT, "run_id")))
+_OUTCOME_OF = _OUTCOMES.where(_THIS_OUTCOME)
+_OUTCOMES_OF = _OUTCOMES.where(OUTCOMES.c.month == bindparam("of_month"))
 _UPDATE_RUN = update(RUNS).where(_THIS_RUN)
 _UPDATE_OUTCOME = update(OUTCOMES).where(_THIS_OUTCOME)
 _UPDATE_RUN_ALERT = update(RUN_ALERTS).where(_THIS_RUN_ALERT)
@@ -148,7 +143,7 @@ def running(connection: Connection, run_id: str) -> RunState:
 
 def record_scan(connection: Connection, run_id: str, assessment: Assessment) -> None:
     """Record the source's version, the warnings and the counts of a scan."""
-    found = count_found(assessment.scan)
+    found = assessment.counts_by_type
     update_run(
         connection,
         run_id,
@@ -214,14 +209,14 @@ def close_run(connection: Connection, run_id: str, error: RiskAlertsError | None
 
 
 def insert_alerts(
-    connection: Connection, run_id: str, first: int, planned: Sequence[tuple[RoutedAlert, Delivery]]
+    connection: Connection, run_id: str, first: int, planned: Sequence[tuple[Alert, Delivery]]
 ) -> None:
     """Record alerts and their planned deliveries, from the position `first` on."""
     rows = [
-        {name: getattr(item.alert, name) for name in FACTS}
+        {name: getattr(alert, name) for name in FACTS}
         | {name: getattr(delivery, name) for name in RESULT}
         | {"run_id": run_id, "position": position}
-        for position, (item, delivery) in enumerate(planned, first)
+        for position, (alert, delivery) in enumerate(planned, first)
     ]
     connection.execute(insert(RUN_ALERTS), rows)
 
@@ -264,30 +259,30 @@ def record_deliveries(connection: Connection, run_id: str, deliveries: Sequence[
 # Outcomes
 
 
-def outcomes_of(connection: Connection, month: date) -> dict[AlertKey, Outcome]:
+def outcomes_of(connection: Connection, month: date) -> dict[AlertKey, Delivery]:
     """Return the outcomes of a month."""
     rows = connection.execute(_OUTCOMES_OF, {"of_month": month})
-    return {AlertKey(account_id, alert_type): _outcome(found) for account_id, alert_type, *found in rows}
+    return {outcome.key: outcome for outcome in map(_outcome, rows)}
 
 
-def outcome_of(connection: Connection, key: AlertKey, month: date) -> Outcome | None:
+def outcome_of(connection: Connection, key: AlertKey, month: date) -> Delivery | None:
     """Return the outcome of one alert, or None."""
     found = connection.execute(_OUTCOME_OF, _bound(key, month)).one_or_none()
     return None if found is None else _outcome(found)
 
 
 def write_outcome(
-    connection: Connection, run: RunState, routed: RoutedAlert, delivery: Delivery, now: datetime
+    connection: Connection, run: RunState, alert: Alert, delivery: Delivery, now: datetime
 ) -> None:
     """Record the outcome of an alert in this run, in place of an earlier one."""
     upsert(
         connection,
         OUTCOMES,
-        routed.key._asdict()
+        alert.key._asdict()
         | {name: getattr(delivery, name) for name in RESULT}
         | {
             "month": run.month,
-            "region": routed.alert.account_region,
+            "region": alert.account_region,
             "run_id": run.run_id,
             "updated_at": now,
         },
@@ -309,7 +304,7 @@ def resolve(connection: Connection, resolution: Resolution) -> None:
     found = outcome_of(connection, resolution.key, resolution.month)
     if found is None:
         raise not_on_record(resolution.key, resolution.month)
-    if found.status is not OutcomeStatus.UNCONFIRMED:
+    if found.status is not AlertStatus.UNCONFIRMED:
         raise _refused(resolution, found)
     values: dict[str, Any] = {
         "status": STATUS_OF[resolution.decision],
@@ -349,12 +344,12 @@ def not_on_record(key: AlertKey, month: date) -> OutcomeNotFound:
     )
 
 
-def _refused(resolution: Resolution, found: Outcome) -> RiskAlertsError:
+def _refused(resolution: Resolution, found: Delivery) -> RiskAlertsError:
     key = resolution.key
     alert = f"The {key.alert_type} alert of account {key.account_id!r} in {resolution.month}"
     if found.reason in RESOLVED.values():
         return AlreadyResolved(f"{alert} was resolved before ({found.reason}); nothing was changed")
-    if found.status is OutcomeStatus.SENDING:
+    if found.status is AlertStatus.SENDING:
         return NotUnconfirmed(f"{alert} is being sent by a run now; look again when that run is over")
     return NotUnconfirmed(f"{alert} is {found.status}, not unconfirmed; nothing was changed")
 
@@ -363,6 +358,6 @@ def _bound(key: AlertKey, month: date) -> dict[str, Any]:
     return {"of_account": key.account_id, "of_month": month, "of_type": key.alert_type}
 
 
-def _outcome(found: Iterable[Any]) -> Outcome:
-    status, *rest = found
-    return Outcome(OutcomeStatus(status), *rest)
+def _outcome(row: Iterable[Any]) -> Delivery:
+    account_id, alert_type, status, *rest = row
+    return Delivery(AlertKey(account_id, alert_type), AlertStatus(status), *rest)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from core.domain import AlertStatus, RoutedAlert
+from core.domain import Alert, AlertStatus
 
 
 @dataclass
@@ -35,12 +35,12 @@ class Progress:
         self._rows_read: int | None = None
         self._channels: dict[str, ChannelProgress] = {}
 
-    def planned(self, rows_read: int, alerts: Iterable[RoutedAlert]) -> None:
+    def planned(self, rows_read: int, alerts: Iterable[Alert]) -> None:
         """Add the number of rows read and the alerts to send."""
         with self._lock:
             self._rows_read = rows_read
-            for routed in alerts:
-                self._channels.setdefault(routed.channel or "", ChannelProgress()).total += 1
+            for alert in alerts:
+                self._channels.setdefault(alert.channel or "", ChannelProgress()).total += 1
 
     def record(self, channel: str | None, status: AlertStatus) -> None:
         """Add a result, and end the channel's wait."""

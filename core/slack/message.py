@@ -42,13 +42,13 @@ def details_url(app_base_url: str, account_id: str) -> str:
     return f"{app_base_url}/accounts/{quote(account_id, safe='', errors='surrogatepass')}"
 
 
-def build_message(alert: Alert, channel: str, settings: Settings) -> dict[str, Any]:
+def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     """Return the JSON of one alert, in the words of its type. In single webhook mode it names its channel."""
     draft = _Draft(
         alert,
         RULES[alert.alert_type],
         url=details_url(settings.app_base_url, alert.account_id),
-        channel=f"#{channel.removeprefix('#')}" if settings.single_webhook else "",
+        channel=f"#{(alert.channel or '').removeprefix('#')}" if settings.single_webhook else "",
         member=settings.owners.get(alert.account_owner or ""),
     )
     text = draft.text(TEXT_MAX)

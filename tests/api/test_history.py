@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.domain import Alert, Assessment, Found, RoutedAlert, RunRequest, Scan, SourceNotFound
+from core.domain import Alert, Assessment, RunRequest, SourceNotFound, count_found
 from core.ledger import Ledger, open_ledger, this_process
 from tests.conftest import Serve
 from tests.service import Service, problem_of
@@ -94,15 +94,14 @@ def test_failed_run_has_its_error(ledger: Ledger, service: Service) -> None:
 @pytest.fixture
 def planned(ledger: Ledger) -> str:
     """Store a run of many alerts: every third has no channel, the others are not sent."""
-    alerts = [Alert(name, name, "AMER", 1, None, None, 1, JANUARY, "at_risk") for name in ALERTS]
-    routed = [
-        RoutedAlert(alert, None, "unknown_region") if n % 3 == 0 else RoutedAlert(alert, "amer")
-        for n, alert in enumerate(alerts)
+    alerts = [
+        Alert(name, name, "AMER", 1, None, None, 1, JANUARY, "at_risk", *to)
+        for n, name in enumerate(ALERTS)
+        for to in [("amer", None) if n % 3 else (None, "unknown_region")]
     ]
     ledger.begin_run("run", RunRequest("file:///x", JANUARY, dry_run=True), this_process(), None, START)
-    ledger.plan(
-        "run", Assessment("v1", Scan(found={"at_risk": Found(25, 0)}), (), tuple(alerts)), routed, 0, START
-    )
+    counts = count_found(0, 0, {"at_risk": (25, 0)})
+    ledger.plan("run", Assessment("v1", counts, (), alerts), alerts, 0, START)
     ledger.finish("run", None, START)
     return "run"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.domain import Delivery, LedgerError, RoutedAlert
+from core.domain import Alert, Delivery, LedgerError
 from core.ledger import Ledger
 from tests.delivery.world import (
     accounts,
@@ -64,7 +64,7 @@ def test_failed_claim_stops_every_lane(slack: HostileSlack, ledger: Ledger, path
 def test_claim_is_unsent_when_another_lane_fails(
     slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow_or_broken(run_id: str, alert: RoutedAlert, now: datetime) -> Delivery:
+    def slow_or_broken(run_id: str, alert: Alert, now: datetime) -> Delivery:
         if alert.channel == "emea":
             raise LedgerError("disk on fire")
         claim = really(run_id, alert, now)

@@ -31,7 +31,7 @@ def test_a_region_goes_to_its_channel(region: str, channel: str) -> None:
 def test_region_names_match_exactly(region: str | None) -> None:
     [routed] = routed_alerts(route_alerts(alerts(region), REGIONS))
     assert (routed.channel, routed.reason) == (None, UNKNOWN_REGION)
-    assert routed.alert.account_region == region
+    assert routed.account_region == region
 
 
 def test_alerts_are_routed_in_their_order(
@@ -40,7 +40,7 @@ def test_alerts_are_routed_in_their_order(
     monkeypatch.setattr("tasks.route.OBJECTS_AT_ONCE", 2)
     with caplog.at_level("INFO"):
         found = list(routed_alerts(route.fn(alerts("EMEA", None, "AMER"), Settings(regions=REGIONS))))
-    assert [item.alert.account_id for item in found] == ["A-0", "A-1", "A-2"]
+    assert [item.account_id for item in found] == ["A-0", "A-1", "A-2"]
     assert [item.channel for item in found] == ["emea-risk-alerts", None, "amer-risk-alerts"]
     assert "Routed 3 alerts to 2 channels; 1 have an unknown region" in caplog.messages
 

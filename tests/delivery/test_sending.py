@@ -356,7 +356,7 @@ def test_parallel_runs_send_each_alert_once(slack: HostileSlack, path: Path, led
         return lambda: deliver(which, alerts, chosen)
 
     runs = side_by_side(*(run_of(which) for which in (ledger, *others)))
-    assert sorted(seen(slack)) == [alert.alert.account_id for alert in alerts]
+    assert sorted(seen(slack)) == [alert.account_id for alert in alerts]
     assert sum(run.view.counts.alerts_sent for run in runs) == 36
     assert sum(run.view.counts.skipped_replay for run in runs) == 72
     assert {status for status, _ in outcomes(path).values()} == {"sent"}

@@ -22,10 +22,8 @@ from core.domain import (
     AlertKey,
     AlertStatus,
     Assessment,
-    Found,
-    RoutedAlert,
     RunRequest,
-    Scan,
+    count_found,
 )
 from core.ledger import Ledger, ProcessIdentity, RunView
 from core.ledger.database import Database
@@ -45,21 +43,19 @@ def key(account_id: str, alert_type: str = DEFAULT_ALERT_TYPE) -> AlertKey:
     return AlertKey(account_id, alert_type)
 
 
-def routed(
-    account_id: str, channel: str | None = "amer", alert_type: str = DEFAULT_ALERT_TYPE
-) -> RoutedAlert:
+def routed(account_id: str, channel: str | None = "amer", alert_type: str = DEFAULT_ALERT_TYPE) -> Alert:
     """Return an alert that goes to a channel, or to none."""
     name = f"Name of {account_id}"
-    alert = Alert(account_id, name, "AMER", 50_000, None, "Zoë", 2, OTHER_MONTH, alert_type)
-    return RoutedAlert(alert, channel, None if channel else UNKNOWN_REGION)
+    facts = (account_id, name, "AMER", 50_000, None, "Zoë", 2, OTHER_MONTH, alert_type)
+    return Alert(*facts, channel, None if channel else UNKNOWN_REGION)
 
 
-def assessment(alerts: Sequence[RoutedAlert], below_threshold: int = 2) -> Assessment:
+def assessment(alerts: Sequence[Alert], below_threshold: int = 2) -> Assessment:
     """Return what the stages before would say of these alerts: so many more of each type are below."""
-    numbers = Counter(item.alert.alert_type for item in alerts)
+    numbers = Counter(item.alert_type for item in alerts)
     numbers[DEFAULT_ALERT_TYPE] += 0
-    found = {name: Found(number + below_threshold, below_threshold) for name, number in numbers.items()}
-    return Assessment("version-1", Scan(100, 3, found), (), tuple(item.alert for item in alerts))
+    found = {name: (number + below_threshold, below_threshold) for name, number in numbers.items()}
+    return Assessment("version-1", count_found(100, 3, found), (), alerts)
 
 
 def open_at(path: Path) -> Ledger:
@@ -87,13 +83,13 @@ def new_ledger(path: Path) -> Iterator[Ledger]:
 def begin(
     ledger: Ledger,
     run_id: str,
-    alerts: Sequence[RoutedAlert] = (),
+    alerts: Sequence[Alert] = (),
     *,
     owner: ProcessIdentity = ME,
     month: date = MONTH,
     dry_run: bool = False,
     retry_unconfirmed: bool = False,
-) -> list[RoutedAlert]:
+) -> list[Alert]:
     """Begin and plan a run; return what it may send."""
     request = RunRequest("file:///source.parquet", month, dry_run, retry_unconfirmed)
     ledger.begin_run(run_id, request, owner, None, NOW)
@@ -123,7 +119,7 @@ class Delivered:
 
 
 async def send_in_a_run(
-    ledger: Ledger, alerts: Sequence[RoutedAlert], chosen: Settings, run_id: str, **request: Any
+    ledger: Ledger, alerts: Sequence[Alert], chosen: Settings, run_id: str, **request: Any
 ) -> None:
     """Run the stage `send` without Prefect."""
     asked = RunRequest("file:///source.parquet", MONTH, **request)
@@ -132,7 +128,7 @@ async def send_in_a_run(
 
 
 def deliver(
-    ledger: Ledger, alerts: Sequence[RoutedAlert], chosen: Settings, run_id: str = "", **request: Any
+    ledger: Ledger, alerts: Sequence[Alert], chosen: Settings, run_id: str = "", **request: Any
 ) -> Delivered:
     """Send alerts in a run of their own, to the end."""
     run_id = run_id or new_run_id()
@@ -150,7 +146,7 @@ async def until(happens: Callable[[], bool]) -> None:
 def stop_when(
     happens: Callable[[], bool],
     ledger: Ledger,
-    alerts: Sequence[RoutedAlert],
+    alerts: Sequence[Alert],
     chosen: Settings,
     *,
     times: int = 1,

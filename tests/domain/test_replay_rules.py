@@ -11,10 +11,6 @@ from core.domain import (
     Counts,
     Decision,
     Delivery,
-    Found,
-    Outcome,
-    OutcomeStatus,
-    Scan,
     accepts_answer,
     as_dry_run,
     claimed,
@@ -27,20 +23,19 @@ from core.domain import (
 from tests.delivery.world import NOW, key, routed
 
 
-def on_record(status: OutcomeStatus) -> Outcome:
+def on_record(status: AlertStatus) -> Delivery:
     """Return an outcome of another run."""
-    sent_at = NOW if status is OutcomeStatus.SENT else None
-    return Outcome(status, "old-channel", "why", "because", 2, "other-run", sent_at)
+    sent_at = NOW if status is AlertStatus.SENT else None
+    return Delivery(key("A-1"), status, "old-channel", "why", "because", 2, sent_at, "other-run")
 
 
 SENT, SENDING, FAILED, UNCONFIRMED = (
-    on_record(OutcomeStatus(word)) for word in ("sent", "sending", "failed", "unconfirmed")
+    on_record(AlertStatus(word)) for word in ("sent", "sending", "failed", "unconfirmed")
 )
 PENDING = Delivery(key("A-1"), AlertStatus.PENDING, "amer")
 NO_CHANNEL = Delivery(key("A-1"), AlertStatus.FAILED, None, "unknown_region")
 ALREADY = Delivery(key("A-1"), AlertStatus.SKIPPED_REPLAY, "old-channel", "already_sent", sent_at=NOW)
 ELSEWHERE = Delivery(key("A-1"), AlertStatus.SKIPPED_REPLAY, "old-channel", "being_sent_by_another_run")
-UNCONFIRMED_BEFORE = Delivery(key("A-1"), AlertStatus.UNCONFIRMED, "old-channel", "why", "because", 2)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +49,7 @@ UNCONFIRMED_BEFORE = Delivery(key("A-1"), AlertStatus.UNCONFIRMED, "old-channel"
         ("amer", SENDING, True, ELSEWHERE),
         ("amer", FAILED, False, PENDING),
         ("amer", FAILED, True, PENDING),
-        ("amer", UNCONFIRMED, False, UNCONFIRMED_BEFORE),
+        ("amer", UNCONFIRMED, False, UNCONFIRMED),
         ("amer", UNCONFIRMED, True, PENDING),
         (None, None, False, NO_CHANNEL),
         (None, None, True, NO_CHANNEL),
@@ -64,14 +59,14 @@ UNCONFIRMED_BEFORE = Delivery(key("A-1"), AlertStatus.UNCONFIRMED, "old-channel"
         (None, SENDING, True, ELSEWHERE),
         (None, FAILED, False, NO_CHANNEL),
         (None, FAILED, True, NO_CHANNEL),
-        (None, UNCONFIRMED, False, UNCONFIRMED_BEFORE),
+        (None, UNCONFIRMED, False, UNCONFIRMED),
         # Not even when asked: as `failed` it would be sent unasked once its region has a channel.
-        (None, UNCONFIRMED, True, UNCONFIRMED_BEFORE),
+        (None, UNCONFIRMED, True, UNCONFIRMED),
     ],
 )
 def test_what_a_run_may_do_follows_from_what_is_on_record(
     channel: str | None,
-    outcome: Outcome | None,
+    outcome: Delivery | None,
     retry_unconfirmed: bool,  # noqa: FBT001
     expected: Delivery,
 ) -> None:
@@ -80,7 +75,7 @@ def test_what_a_run_may_do_follows_from_what_is_on_record(
 
 def test_a_dry_run_would_send_what_a_run_may_and_says_the_same_of_all_else() -> None:
     assert as_dry_run(PENDING) == Delivery(key("A-1"), AlertStatus.WOULD_SEND, "amer")
-    for delivery in (NO_CHANNEL, ALREADY, ELSEWHERE, UNCONFIRMED_BEFORE):
+    for delivery in (NO_CHANNEL, ALREADY, ELSEWHERE, UNCONFIRMED):
         assert as_dry_run(delivery) == delivery
 
 
@@ -121,9 +116,8 @@ def test_an_answer_counts_while_its_claim_is_open_and_slacks_yes_also_after_a_pe
 
 
 def test_a_run_adds_up_by_alert_type_status_and_reason() -> None:
-    scan = Scan(1000, 2000, {"at_risk": Found(3000, 4000), "recovered": Found(7, 3), "late": Found(1, 0)})
     found = count_alerts(
-        count_found(scan),
+        count_found(1000, 2000, {"at_risk": (3000, 4000), "recovered": (7, 3), "late": (1, 0)}),
         [
             ("at_risk", AlertStatus.SENT, None, 1),
             ("at_risk", AlertStatus.SENT, RETRY_OF_UNCONFIRMED, 2),

@@ -99,7 +99,7 @@ def test_when_the_disk_fills_up_in_the_middle_nothing_unclaimed_is_sent_and_noth
         assert (first.view.status, first.view.error.code) == ("failed", "ledger_unavailable")
         second = deliver(ledger, ALERTS, settings(slack.url, path))
         assert second.view.status == "succeeded"
-        assert slack.accounts == sorted(alert.alert.account_id for alert in ALERTS)
+        assert slack.accounts == sorted(alert.account_id for alert in ALERTS)
         # Taken by Slack when the answer could not be written any more: one a channel at most, for a person.
         doubtful = [account for account, (status, _) in outcomes(path).items() if status == "unconfirmed"]
         assert second.view.counts.unconfirmed == len(doubtful) <= 2

@@ -26,7 +26,9 @@ def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[st
         replace(
             item,
             channel=other or "amer",
-            alert=replace(item.alert, account_name=other, account_region=other, account_owner=other),
+            account_name=other,
+            account_region=other,
+            account_owner=other,
         )
         for item in map(routed, sorted(ids))
     ]

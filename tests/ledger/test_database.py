@@ -375,7 +375,7 @@ def test_threads_win_each_claim_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert faults == []
-    assert sorted(won) == sorted(alert.alert.account_id for alert in alerts)
+    assert sorted(won) == sorted(alert.account_id for alert in alerts)
     for number in range(20):
         ledgers[0].finish(f"run-{number}", None, NOW)
     runs = [look(ledgers[0], f"run-{number}").view.counts for number in range(20)]

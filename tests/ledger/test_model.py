@@ -21,12 +21,12 @@ from hypothesis.stateful import (
 )
 
 from core.domain import (
+    Alert,
     AlertKey,
     AlertStatus,
     Delivery,
     InternalError,
     Interrupted,
-    RoutedAlert,
     RunRequest,
     TooManyAlerts,
 )
@@ -38,7 +38,7 @@ KEYS = (key("A-1"), key("A-1", "recovered"), key("A-2"), key("A-3", "of_the_test
 BELOW = 2
 
 
-def routed_to(found: AlertKey, channel: str | None) -> RoutedAlert:
+def routed_to(found: AlertKey, channel: str | None) -> Alert:
     """Return the alert of a key with its channel."""
     return routed(found.account_id, channel, found.alert_type)
 

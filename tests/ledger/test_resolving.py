@@ -7,6 +7,7 @@ from threading import Barrier, Thread
 import pytest
 
 from core.domain import (
+    Alert,
     AlertStatus,
     AlreadyResolved,
     Decision,
@@ -16,7 +17,6 @@ from core.domain import (
     OutcomeStatus,
     Resolution,
     RiskAlertsError,
-    RoutedAlert,
 )
 from core.ledger import Ledger
 from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, key, look, routed
@@ -31,7 +31,7 @@ def decide(ledger: Ledger, account_id: str, decision: Decision, by: str = "ana",
     ledger.resolve(Resolution(key(account_id), MONTH, decision, by, note or None, LATER))
 
 
-def leave_unconfirmed(ledger: Ledger, run_id: str, alerts: Sequence[RoutedAlert]) -> None:
+def leave_unconfirmed(ledger: Ledger, run_id: str, alerts: Sequence[Alert]) -> None:
     """Close a run after it claimed these alerts."""
     begin(ledger, run_id, alerts)
     for item in alerts:
@@ -198,7 +198,7 @@ def test_person_and_run_never_both_win(ledger: Ledger, decision: Decision) -> No
     leave_unconfirmed(ledger, "first", alerts)
     begin(ledger, "second", alerts, retry_unconfirmed=True)
     for item in alerts:
-        account_id, start = item.alert.account_id, Barrier(2)
+        account_id, start = item.account_id, Barrier(2)
         refused: list[RiskAlertsError] = []
 
         def person(account_id: str = account_id, start: Barrier = start) -> None:

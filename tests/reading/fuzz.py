@@ -147,9 +147,7 @@ def serve() -> None:
         try:
             window = load_window.fn(source_uri, date(2026, 1, 1), settings)
             found = compute_streaks.fn(window, dedupe.fn(window), settings)
-            outcome = repr(
-                (found.alerts.to_pylist(), found.warnings, found.scan.found, found.scan.duplicates_found)
-            )
+            outcome = repr((found.alerts.to_pylist(), found.warnings, found.counts_by_type))
         except RiskAlertsError as error:
             outcome = error.code
             if error.code == "source_invalid" and len(error.message) > 600:

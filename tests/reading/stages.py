@@ -24,4 +24,4 @@ def assess(source: Path | str, month: date = MONTH, **settings: Any) -> Assessme
 
 
 def alerts_of(assessment: Assessment) -> list[Alert]:
-    return [routed.alert for routed in routed_alerts(route_alerts(assessment.alerts, {}))]
+    return list(routed_alerts(route_alerts(assessment.alerts, {})))

@@ -60,7 +60,7 @@ def test_names_of_a_megabyte_are_read_in_bounded_memory(tmp_path: Path, name: st
     program = (
         "import sys; from pathlib import Path; import pyarrow as pa;"
         "from tests.reading.stages import assess;"
-        "print(assess(Path(sys.argv[1])).scan.rows_scanned, pa.default_memory_pool().max_memory())"
+        "print(assess(Path(sys.argv[1])).counts.rows_scanned, pa.default_memory_pool().max_memory())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)],
@@ -93,7 +93,7 @@ def test_a_name_of_a_megabyte_is_cut_to_what_slack_could_show(tmp_path: Path) ->
     pq.write_table(at_risk(1, account_name=pa.array(["é" * MEGABYTE])), tmp_path / "x.parquet")
     [alert] = alerts_of(assess(tmp_path / "x.parquet"))
     assert alert.account_name == "é" * (LONGEST_TEXT - 1) + "…"
-    message = build_message(alert, "amer", Settings())
+    message = build_message(alert, Settings())
     assert len(message["text"]) <= LONGEST_TEXT
 
 
@@ -136,7 +136,7 @@ def test_ten_thousand_columns_beside_ours_are_left_alone(tmp_path: Path) -> None
 def test_many_rows_of_one_account_are_one_alert(tmp_path: Path) -> None:
     pq.write_table(at_risk(300_000, account_id=repeated("a", 300_000)), tmp_path / "x.parquet")
     found = assess(tmp_path / "x.parquet")
-    assert (found.alerts.num_rows, found.scan.duplicates_found) == (1, 299_999)
+    assert (found.alerts.num_rows, found.counts.duplicates_found) == (1, 299_999)
 
 
 @pytest.mark.parametrize("month", [date(1, 1, 1), date(9999, 12, 1)])
@@ -165,6 +165,6 @@ def test_every_plane_of_unicode_and_every_control_character_reaches_the_message(
     alerts = alerts_of(assess(tmp_path / "x.parquet"))
     assert {alert.account_id for alert in alerts} == set(ids)
     for alert in alerts:
-        message = build_message(alert, "amer", Settings())
+        message = build_message(alert, Settings())
         assert message["text"].splitlines()[0].startswith("🚩 At Risk: &lt;")
         assert len(message["text"].splitlines()) >= 6

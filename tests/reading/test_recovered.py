@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from core.domain import Found
 from tests.reading.stages import alerts_of, assess
 from tests.reading.worlds import MONTH, Layout, Row, back, row, write
 
@@ -53,6 +52,6 @@ def test_details_and_threshold_are_of_the_month(tmp_path: Path) -> None:
         Layout(),
     )
     found = assess(tmp_path, alert_types=["recovered"])
-    assert found.scan.found == {"recovered": Found(accounts=2, below_threshold=1)}
+    assert (found.counts.recovered, found.counts.below_threshold) == (2, 1)
     [alert] = alerts_of(found)
     assert (alert.account_name, alert.arr) == ("New", 50_000)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.domain import Assessment
+from core.domain import Alert, Assessment
 from tests.reading.stages import alerts_of, assess
 from tests.reading.worlds import (
     MONTH,
@@ -43,16 +43,19 @@ EACH_RULE = [
 """A world in which each rule decides something."""
 
 
+FACTS = [name for name in Alert.__slots__ if name not in {"channel", "reason"}]
+
+
 def answer(found: Assessment, not_first_days: range) -> Answer:
     """Turn what was found into an answer, with `not_first_days` for a count that is in that range."""
     warnings = {warning.code: warning.count for warning in found.warnings}
     assert 0 not in warnings.values()
     count = warnings.get("months_not_first_day") or 0
     return Answer(
-        alerts=[tuple(getattr(alert, name) for name in alert.__slots__) for alert in alerts_of(found)],
-        found=sum(one.accounts for one in found.scan.found.values()),
-        below_threshold=sum(one.below_threshold for one in found.scan.found.values()),
-        duplicates=found.scan.duplicates_found,
+        alerts=[tuple(getattr(alert, name) for name in FACTS) for alert in alerts_of(found)],
+        found=sum(getattr(found.counts, alert_type) for alert_type in found.counts_by_type),
+        below_threshold=found.counts.below_threshold,
+        duplicates=found.counts.duplicates_found,
         nameless=warnings.get("rows_without_account_id") or 0,
         month_missing="month_not_in_source" in warnings,
         not_first_days=not_first_days if count in not_first_days else range(count, count + 1),

@@ -140,7 +140,7 @@ def test_first_days_cost_no_more_rows_and_no_warning(tmp_path: Path) -> None:
     put(tmp_path / "1.parquet", row(status="Healthy"))
     put(tmp_path / "2.parquet", row(month=back(MONTH, 24)))
     found = find(tmp_path)
-    assert (found.scan.rows_scanned, warnings(found)) == (1, {})
+    assert (found.counts.rows_scanned, warnings(found)) == (1, {})
 
 
 @pytest.mark.parametrize("zone", ["Berlin", "UTC+1", "../etc/passwd", "europe/berlin"])
@@ -392,7 +392,7 @@ def test_files_selected_from_a_table_are_refused_but_one_named_file_is_read(tmp_
 @pytest.mark.parametrize("source", ["batch=7", "batch=7/", "batch=7/region=EMEA", "batch=7/region=EMEA/*"])
 def test_partition_of_a_delta_table_is_refused(tmp_path: Path, source: str) -> None:
     put(tmp_path / "batch=7" / "region=EMEA" / "part-0.parquet")
-    assert find(f"{tmp_path.as_uri()}/{source}").scan.rows_scanned == 1
+    assert find(f"{tmp_path.as_uri()}/{source}").counts.rows_scanned == 1
     (tmp_path / "_delta_log").mkdir()
     with pytest.raises(SourceInvalid, match="Delta Lake"):
         find(f"{tmp_path.as_uri()}/{source}")
@@ -527,4 +527,4 @@ def test_statistics_prune_in_the_time_zone_of_the_months(
         made = table([row(month=back(MONTH, number), status="Healthy")], {"month": kind}, local)
         pq.write_table(made, tmp_path / f"{number}.parquet")
     found = find(tmp_path, source_timezone=zone)
-    assert (found.scan.rows_scanned, warnings(found)) == (1, {})
+    assert (found.counts.rows_scanned, warnings(found)) == (1, {})

@@ -32,7 +32,7 @@ SINGLE_WEBHOOK = {"slack_webhook_url": "https://hooks.example.com/services/x"}
 
 def build(alert: Alert, *, channel: str = "amer-risk-alerts", kind: str = "at_risk", **settings: Any) -> Any:
     """Return the message for a channel under these settings."""
-    return build_message(replace(alert, alert_type=kind), channel, Settings(**settings))
+    return build_message(replace(alert, alert_type=kind, channel=channel), Settings(**settings))
 
 
 def plain(text: str) -> dict[str, Any]:

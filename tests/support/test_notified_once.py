@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from core.domain import AlertStatus, Delivery, LedgerError, RoutedAlert, RunRequest
+from core.domain import Alert, AlertStatus, Delivery, LedgerError, RunRequest
 from core.ledger import Ledger, RunView, this_process
 from core.run import RunContext, new_run_id, open_run
 from core.runtime import Settings
@@ -75,7 +75,7 @@ def smtp(mailbox: Mailbox) -> Iterator[Settings]:
 def run(
     ledger: Ledger,
     settings: Settings,
-    *alerts: RoutedAlert,
+    *alerts: Alert,
     answers: Mapping[str, Delivery] | None = None,
     request: RunRequest | None = None,
 ) -> RunView:
@@ -85,7 +85,7 @@ def run(
     with open_run(RunContext(run_id, asked, settings, ledger)) as under_way:
         for item in ledger.plan(run_id, assessment(alerts), alerts, 0, NOW):
             ledger.claim(run_id, item, NOW)
-            answer = (answers or {})[item.alert.account_id]
+            answer = (answers or {})[item.account_id]
             ledger.record_answer(run_id, replace(answer, key=item.key, channel=item.channel), NOW)
         stage.notify_support.fn(under_way)
     view = ledger.history.run(run_id)
@@ -190,7 +190,7 @@ def test_thousands_are_listed_in_one_mail(ledger: Ledger, smtp: Settings, mailbo
     ids=["another reason", "now unconfirmed", "another channel", "no channel any more"],
 )
 def test_a_changed_list_is_sent_whole(
-    ledger: Ledger, smtp: Settings, mailbox: Mailbox, alert: RoutedAlert, answer: Delivery
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox, alert: Alert, answer: Delivery
 ) -> None:
     run(ledger, smtp, NO_CHANNEL, routed("A-2"), answers={"A-2": BUSY})
     again = run(ledger, smtp, NO_CHANNEL, alert, answers={"A-2": answer})
@@ -201,7 +201,7 @@ def test_a_changed_list_is_sent_whole(
 
 def test_another_unknown_region_is_news(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
     for region in (None, "", "LATAM", "LATAM"):
-        alert = replace(NO_CHANNEL, alert=replace(NO_CHANNEL.alert, account_region=region))
+        alert = replace(NO_CHANNEL, account_region=region)
         run(ledger, smtp, alert)
     assert len(mailbox.mails) == 3
     assert '"LATAM"' in mailbox.bodies[2]
@@ -209,7 +209,7 @@ def test_another_unknown_region_is_news(ledger: Ledger, smtp: Settings, mailbox:
 
 def test_new_error_wording_is_no_news(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
     run(ledger, smtp, routed("A-2"), answers={"A-2": BUSY})
-    moved = replace(routed("A-2"), alert=replace(routed("A-2").alert, account_region="US", arr=1))
+    moved = replace(routed("A-2"), account_region="US", arr=1)
     answers = {"A-2": replace(BUSY, error="Slack answered 503", attempts=1)}
     assert run(ledger, smtp, moved, answers=answers).support_notification is None
     assert len(mailbox.mails) == 1
