@@ -4,9 +4,9 @@ PYTHON ?= python3
 REQUIREMENTS ?= requirements/dev.txt
 VENV := .venv
 BIN := $(VENV)/bin
-# Named for what was installed, so that another REQUIREMENTS (such as requirements/runtime.txt) installs anew.
+# Named after the lock, so that another REQUIREMENTS (such as requirements/runtime.txt) is installed again.
 STAMP := $(VENV)/.installed-$(notdir $(basename $(REQUIREMENTS)))
-# Tools apart from what they look at: what they bring along must not be there in a test.
+# Environments of their own: the dependencies of these tools must not be importable in a test.
 AUDIT := .venv-audit
 AUDIT_STAMP := $(AUDIT)/.installed-audit
 FUZZ := .venv-fuzz
@@ -21,7 +21,7 @@ help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
-run: install ## See it work: sample source, mock Slack, one run, its report; again: the replay
+run: install ## Try it: sample source, mock Slack, one run, its report; run it again for the replay
 	@$(BIN)/python examples/demo.py
 
 .PHONY: test
@@ -30,50 +30,50 @@ test: install ## Run the whole test suite
 		--no-loadscope-reorder
 
 .PHONY: install
-install: $(STAMP) $(BIN)/risk-alerts ## Only the environment, in .venv, from the lock file, with the command risk-alerts
+install: $(STAMP) $(BIN)/risk-alerts ## Install the environment in .venv from the lock, with the command risk-alerts
 
 .PHONY: serve
-serve: install ## The API on :8000 with docs, and the Prefect UI on :4200 showing its runs
+serve: install ## Serve the API on :8000 and a Prefect server, which shows its runs, on :4200
 	@exec $(BIN)/risk-alerts serve
 
 .PHONY: deploy
-deploy: install ## Deploy the monthly schedule to the Prefect API of PREFECT_API_URL, with its work pool
+deploy: install ## Deploy the monthly schedule and its work pool to the Prefect API of PREFECT_API_URL
 	@exec $(BIN)/risk-alerts deploy $(OPTIONS)
 
-# Every program of bench/, or those that are named: make bench BENCH=delivery OPTIONS='--alerts 600 --rounds 2'
+# All programs of bench/, or the named ones: make bench BENCH=delivery OPTIONS='--alerts 600 --rounds 2'
 BENCH ?= $(sort $(notdir $(basename $(wildcard bench/*.py))))
 
 .PHONY: bench
-bench: $(VENV)/.installed-bench-peers ## The benchmarks, each as a ratio against its peers measured side by side
+bench: $(VENV)/.installed-bench-peers ## Run the benchmarks: ratios against peers that are measured side by side
 	@set -e; for program in $(BENCH); do $(BIN)/python -m bench.$$program $(OPTIONS); done
 
 ROUNDS ?= 200
 
 .PHONY: chaos
-chaos: install ## The long fault tests: kills, stops, hostile Slack and mail; ROUNDS=200 SEED=… LANES=2
+chaos: install ## Run the long fault tests: kills, stops, hostile Slack and mail; ROUNDS=200 SEED=… LANES=2
 	@$(BIN)/python -m tests.chaos.driver --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(if $(LANES),--lanes $(LANES))
 
 EXAMPLES ?= 300
 
 .PHONY: fuzz
-fuzz: install $(FUZZ_STAMP) ## Hostile input: damaged Parquet for the reader, schemathesis for the API; ROUNDS=200 EXAMPLES=300
+fuzz: install $(FUZZ_STAMP) ## Test hostile input: damaged Parquet, schemathesis for the API; ROUNDS=200 EXAMPLES=300
 	@$(BIN)/python -m tests.reading.fuzz --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.api.fuzz $(FUZZ)/bin/schemathesis --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: check
-check: install ## Lint, format, types and floors
+check: install ## Lint, format, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 .PHONY: examples
-examples: install ## Make the example outputs in examples/ anew
+examples: install ## Generate the example outputs in examples/
 	@$(BIN)/python examples/make_examples.py
 	@$(BIN)/python examples/make_openapi_examples.py
 
 .PHONY: pictures
-pictures: install ## Draw the pictures of the docs anew, from the real thing; needs Chromium
+pictures: install ## Generate the pictures in docs/ from real runs; needs Chromium
 	@$(BIN)/python examples/make_slack_picture.py
 	@$(BIN)/python examples/make_terminal_picture.py
 	@$(BIN)/python examples/make_prefect_pictures.py
@@ -81,7 +81,7 @@ pictures: install ## Draw the pictures of the docs anew, from the real thing; ne
 
 # Needs root, buildah and debootstrap, and four minutes; no Docker engine.
 .PHONY: image-test
-image-test: install ## Build the image and run it for real: read-only, as its own user, every role
+image-test: install ## Build the image and run each role in it, read-only and as its own user
 	@tests/image/run $(BIN)/python
 
 # Versions already locked are kept; `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
@@ -90,7 +90,7 @@ COMPILE = $(BIN)/uv pip compile --no-config --quiet --universal --python-version
 COMPILE_PROJECT = $(COMPILE) --extra postgres pyproject.toml
 
 .PHONY: lock
-lock: install ## Lock the dependencies of pyproject.toml anew, with hashes
+lock: install ## Lock the dependencies of pyproject.toml, with hashes
 	@$(COMPILE_PROJECT) --output-file requirements/runtime.txt
 	@$(COMPILE_PROJECT) --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
 	@$(COMPILE_PROJECT) --group dev --group bench --constraint requirements/dev.txt \
@@ -98,34 +98,34 @@ lock: install ## Lock the dependencies of pyproject.toml anew, with hashes
 	@$(COMPILE) --group audit --output-file requirements/audit.txt
 	@$(COMPILE) --group fuzz --output-file requirements/fuzz.txt
 
-# Of the runtime lock: what the image holds. It is read, not installed, so that no network is needed.
+# Reads the runtime lock, which is what the image installs. It installs nothing, so it needs no network.
 SBOM ?= dist/sbom.cdx.json
 
 .PHONY: sbom
-sbom: $(AUDIT_STAMP) ## The software bill of materials (CycloneDX JSON) of what runs, in dist/sbom.cdx.json
+sbom: $(AUDIT_STAMP) ## Write the software bill of materials (CycloneDX JSON) of the runtime lock to dist/sbom.cdx.json
 	@mkdir -p $(dir $(SBOM))
 	@PYTHONWARNINGS=ignore "$(AUDIT)/bin/cyclonedx-py" requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
 		--output-file $(SBOM) requirements/runtime.txt
 	@echo "$(SBOM)"
 
-# Not part of `make check`, which works offline: the answer is only as new as the database that is asked.
+# Not part of `make check`, which works offline.
 .PHONY: audit
-audit: $(AUDIT_STAMP) ## Ask the advisory database for known vulnerabilities of what runs; needs the network
+audit: $(AUDIT_STAMP) ## Look up known vulnerabilities of the runtime lock; needs the network
 	@$(AUDIT)/bin/python -m pip_audit --strict --progress-spinner off --disable-pip --require-hashes \
 		--requirement requirements/runtime.txt || { \
 		echo "make audit: vulnerabilities were found (listed above), or the advisory database can't be reached:" \
-			"it needs the network, and offline it says nothing about safety." >&2; exit 1; }
+			"it needs the network." >&2; exit 1; }
 
 .PHONY: clean
 clean: ## Remove the environment, caches and the demo's files
 	@rm -rf $(VENV) $(AUDIT) $(FUZZ) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The project itself is run from the checkout. pip compiles what it installs, which saves every start some seconds.
+# The project itself runs from the checkout. pip compiles what it installs, so that the first start is fast.
 $(STAMP): $(REQUIREMENTS)
 	$(call environment,$(VENV),$(REQUIREMENTS))
 
-# The command runs the checkout from any folder: -P keeps what lies in that folder off the import path.
+# The command works in any folder: -P keeps that folder off the import path.
 $(BIN)/risk-alerts: $(STAMP) Makefile
 	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/python" -P -m cli "$$@"\n' "$(CURDIR)" "$$(cd $(BIN) && pwd)" > $@
 	@chmod +x $@
@@ -136,7 +136,7 @@ $(AUDIT_STAMP): requirements/audit.txt
 $(FUZZ_STAMP): requirements/fuzz.txt
 	$(call environment,$(FUZZ),requirements/fuzz.txt)
 
-# Makes an environment ($(1)) with exactly what a lock ($(2)) lists, and its stamp.
+# Makes an environment ($(1)) with exactly the packages of a lock ($(2)), and its stamp.
 define environment
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -n 1)." \
@@ -150,7 +150,7 @@ define environment
 @touch $@
 endef
 
-# The peers of the benchmarks come on top of what is installed; nothing else needs them.
+# The peers of the benchmarks are installed in addition to the environment.
 $(VENV)/.installed-bench-peers: requirements/bench.txt $(STAMP)
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes \
 		--requirement requirements/bench.txt
