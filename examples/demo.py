@@ -1,7 +1,7 @@
-"""`make run`: the whole service from nothing, on a sample source and against a mock Slack.
+"""`make run`: run the service on a sample source and against a mock Slack.
 
-Everything it makes stays in `.demo/`: the sample, the ledger and the log of the last run. So a second
-`make run` is a replay of the same month, which posts nothing.
+The sample, the ledger and the log of the last run stay in `.demo/`. So a second `make run` is a replay of the
+same month, which posts nothing.
 """
 
 import os
@@ -35,13 +35,13 @@ _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 
 
 def main() -> int:
-    """Run the demo; gives the exit code of the run."""
-    # Also where the locale knows no emoji, as in a bare container.
+    """Run the demo; return the exit code of the run."""
+    # The locale of a bare container has no emoji.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     DEMO.mkdir(exist_ok=True)
     if not SOURCE.exists():
-        # Under its name only once it is whole: Ctrl-C must not leave half a sample behind.
+        # The sample gets its name when it is complete, so that Ctrl-C leaves no half of it.
         unfinished = SOURCE.with_suffix(".unfinished")
         write_sample(unfinished)
         unfinished.rename(SOURCE)
@@ -60,8 +60,8 @@ def main() -> int:
 
 
 def run_batch_job(slack_url: str) -> tuple[int, str]:
-    """Run the month as a user would, by the command line; gives its exit code and its report."""
-    # What the user has set for the real service has no part in this, nor has a Prefect profile of theirs.
+    """Run the month with the command line; return its exit code and its report."""
+    # Leave out the user's settings of the real service, and their Prefect profile.
     ours = {name.upper() for name in Settings.model_fields} | {CONFIG_FILE}
     environment = {
         name: value
@@ -71,9 +71,9 @@ def run_batch_job(slack_url: str) -> tuple[int, str]:
     environment |= {
         "SLACK_WEBHOOK_BASE_URL": slack_url,
         "REGIONS": REGIONS,
-        # From the folder that the command runs in: whatever is in the checkout's path needs no escaping.
+        # A relative path, so that no character of the checkout's path needs escaping.
         "DATABASE_URL": "sqlite:///.demo/risk_alerts.db",
-        # No pacing: the mock has no limit, and nobody wants to watch one message a second.
+        # No pacing, because the mock has no limit.
         "SLACK_CHANNEL_RATE": "0",
         "PREFECT_HOME": str(DEMO / "prefect"),
         "COLUMNS": str(WIDTH),
@@ -90,17 +90,17 @@ def run_batch_job(slack_url: str) -> tuple[int, str]:
         try:
             report, _ = job.communicate()
         except KeyboardInterrupt:
-            # It was told as well, and still writes down what became of its alerts.
+            # The run got Ctrl-C too, and still records the result of its alerts.
             job.wait()
             raise
     return job.returncode, report
 
 
 def show_slack(messages: list[dict[str, Any]]) -> None:
-    """Show what landed in which channel, the first message in full."""
-    headline("WHAT THE SLACK GOT")
+    """Print the messages of each channel, the first one in full."""
+    headline("MESSAGES IN SLACK")
     if not messages:
-        print("Nothing.")
+        print("None.")
         return
     by_channel: dict[str, list[str]] = defaultdict(list)
     for item in messages:
@@ -120,44 +120,44 @@ def show_slack(messages: list[dict[str, Any]]) -> None:
 
 
 def show_report(report: str) -> None:
-    """Show what the command printed."""
-    headline("WHAT THE RUN REPORTED")
+    """Print the report of the command."""
+    headline("REPORT OF THE RUN")
     print("\n".join(line.rstrip() for line in report.strip().splitlines()) or "(nothing)")
 
 
 def show_support_mail(log: str) -> None:
-    """Show the mail to support as the run logged it, there being no mail server here."""
+    """Print the mail to support as the run logged it: the demo has no mail server."""
     mail = support_mail(log)
     if mail:
-        headline("THE MAIL TO SUPPORT (logged, as no SMTP_HOST is set)")
+        headline("MAIL TO SUPPORT (logged, because SMTP_HOST is not set)")
         print(mail)
 
 
 def support_mail(log: str) -> str:
-    """Find the notification in a log: the record that says to whom it goes, up to the next one."""
+    """Return the notification from a log: the record that begins with its recipient."""
     records = _LOG_LINE.split(log)
     return next((record.strip() for record in records if record.startswith("To ")), "")
 
 
 def show_end(code: int, messages: list[dict[str, Any]], report: str, log: str) -> None:
-    """Say in a sentence what happened, and what to do next."""
-    headline("IN SHORT")
+    """Print what happened, and what to do next."""
+    headline("SUMMARY")
     if code:
-        print("The run failed. Why is in its report, and in its log, which ends:")
+        print("The run failed. Its report says why. The end of its log:")
         print("\n".join(log.splitlines()[-LOG_TAIL:]) or "(nothing)")
         print("To start over: rm -rf .demo")
     elif messages:
         channels = len({item["channel"] for item in messages})
         print(f"{len(messages)} alerts were posted to {channels} channels.")
-        print("Type `make run` again: the same month is replayed, and nothing is posted twice.")
+        print("Type `make run` again to replay the same month: nothing is posted twice.")
     else:
         print(f"Nothing was posted: all {skipped(report)} were sent before.")
-        print("What failed is tried again by every run, and fails until its cause is mended.")
+        print("Every run retries the failed alerts; they fail until their cause is fixed.")
         print("To start over: rm -rf .demo (or `make clean`, which removes .venv as well).")
 
 
 def skipped(report: str) -> int:
-    """Count what the report's table of channels says was skipped."""
+    """Return the number of skipped alerts in the report's table of channels."""
     lines = report.splitlines()
     for start, line in enumerate(lines):
         if line.startswith("channel ") and "skipped replay" in line:
@@ -169,19 +169,19 @@ def skipped(report: str) -> int:
 
 
 def headline(text: str) -> None:
-    """Print a line that parts the sections."""
+    """Print the heading of a section."""
     print(f"\n{'-' * WIDTH}\n{text}")
 
 
 def as_slack_shows(text: str) -> str:
-    """Undo the three escapes, as Slack does for people."""
+    """Undo the three escapes, as Slack does."""
     for entity, character in _ENTITIES:
         text = text.replace(entity, character)
     return text
 
 
 def clip(line: str) -> str:
-    """Cut a line to the width, as a terminal counts it."""
+    """Cut a line to the width in terminal columns."""
     cut = line
     while cell_len(cut) > WIDTH - (3 if cut != line else 0):
         cut = cut[:-1]
@@ -194,6 +194,6 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # As in `make run | head`: whoever reads has seen enough, and Python is not to say so at its end.
+        # `make run | head` closes stdout early. Without this, Python prints an error when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

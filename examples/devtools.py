@@ -1,4 +1,4 @@
-"""Chromium through its DevTools: looks at pages of this machine, fills in forms, takes pictures."""
+"""Control Chromium over its DevTools protocol: open local pages, fill in forms, take screenshots."""
 
 import base64
 import itertools
@@ -20,20 +20,20 @@ PATIENCE_SECONDS = 60
 
 
 class Tab:
-    """One page of a browser, and what it complained of."""
+    """One page of a browser, and the errors that it reported."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._ids = itertools.count(1)
         self.complaints: list[str] = []
-        """Errors of the console, of scripts, of the policy, and of what could not be loaded."""
+        """Errors of the console, of scripts, of the content security policy, and of loading."""
         self.status = 0
-        """Of the last document."""
+        """The HTTP status of the last document."""
         for domain in ("Page", "Runtime", "Log", "Network", "Accessibility"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Give what DevTools answers."""
+        """Call a DevTools method and return its answer."""
         number = next(self._ids)
         self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
@@ -46,11 +46,11 @@ class Tab:
             self._hear(answer)
 
     def open(self, url: str) -> None:
-        """Go to a page, and wait until it is there."""
+        """Open a page and wait until it has loaded."""
         self._loaded(lambda: self.call("Page.navigate", url=url))
 
     def press(self, selector: str, **fields: str) -> None:
-        """Fill in the form that a button belongs to, press the button, and wait for the page that comes."""
+        """Fill in the form of a button, press the button, and wait for the next page."""
         script = f"""(() => {{
             const button = document.querySelector({json.dumps(selector)});
             for (const [name, value] of Object.entries({json.dumps(fields)}))
@@ -60,19 +60,19 @@ class Tab:
         self._loaded(lambda: self.evaluate(script))
 
     def evaluate(self, script: str) -> Any:
-        """Give the value of an expression in the page."""
+        """Return the value of an expression in the page."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(answer["exceptionDetails"])
         return answer["result"].get("value")
 
     def text(self) -> str:
-        """Give what a reader sees."""
+        """Return the visible text."""
         found: str = self.evaluate("document.body.innerText")
         return found
 
     def tree(self) -> list[tuple[str, str]]:
-        """Give role and name of all that a screen reader meets, in order."""
+        """Return role and name of each node of the accessibility tree, in order."""
         nodes = self.call("Accessibility.getFullAXTree")["nodes"]
         return [
             (node["role"]["value"], node.get("name", {}).get("value", ""))
@@ -81,17 +81,17 @@ class Tab:
         ]
 
     def size(self, width: int, height: int) -> None:
-        """Be a screen of so many pixels."""
+        """Set the size of the screen in pixels."""
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **screen)
 
     def prefer(self, scheme: str) -> None:
-        """Be the browser of someone who prefers `light` or `dark`."""
+        """Set the preferred color scheme: `light` or `dark`."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", features=features)
 
     def picture(self) -> bytes:
-        """Give the screen as a PNG."""
+        """Return the screen as a PNG."""
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def _loaded(self, act: Callable[[], object]) -> None:
@@ -118,7 +118,7 @@ class Tab:
 
 
 def find_chromium() -> str:
-    """Give the browser's program; ends a script where there is none."""
+    """Return the path of the browser; exit with an error if there is none."""
     found = shutil.which("chromium") or shutil.which("google-chrome")
     if found is None:
         sys.exit("Chromium is needed (apt-get install chromium)")
@@ -126,7 +126,7 @@ def find_chromium() -> str:
 
 
 def photograph(html: str, out: Path, width: int, height: int) -> None:
-    """Write what a page of `html` looks like, on a screen of so many pixels, to `out`."""
+    """Write a screenshot of `html` to `out`; width and height are pixels."""
     with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8") as page:
         page.write(html)
         page.flush()
@@ -139,7 +139,7 @@ def photograph(html: str, out: Path, width: int, height: int) -> None:
 
 @contextmanager
 def browser(program: str) -> Iterator[Tab]:
-    """Give a tab of a headless Chromium with a profile of its own; afterwards nothing of it is left."""
+    """Yield a tab of a headless Chromium with a temporary profile."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         process = subprocess.Popen(  # noqa: S603  # the browser that was asked for
             [

@@ -1,11 +1,11 @@
-"""Make the example outputs anew, from the real API on a small source: `make examples`.
+"""Generate the example outputs from the real API on a small source: `make examples`.
 
     python examples/make_examples.py [--out FOLDER]
 
 `preview.json` is the answer of `POST /preview`, `run.json` that of `GET /runs/{run_id}` after a run against a
-Slack where one channel is archived; `slack_message.json` is a message that it got, `support_mail.txt` what
-support is told. Nothing is shortened: the source holds a dozen accounts of the sample, chosen for their
-traps. Only what differs from run to run (ids, times, where the source is) is replaced by something fixed.
+Slack where one channel is archived; `slack_message.json` is one of the messages, `support_mail.txt` the mail
+to support. The source holds a dozen accounts of the sample that are edge cases. Values that differ from run
+to run (ids, times, the place of the source) are replaced by fixed ones.
 """
 
 import argparse
@@ -41,10 +41,10 @@ ACCOUNTS = (
     "ACC-90002",  # a missing month ends the streak
     "ACC-90004",  # at risk for over a year
     "ACC-90005",  # at risk in the whole history
-    "ACC-90011",  # a later row takes the risk back
-    "ACC-90017",  # the very same row twice
+    "ACC-90011",  # a later row is Healthy
+    "ACC-90017",  # the same row twice
     "ACC-90021",  # no region
-    "ACC-90023",  # a region that no channel is for
+    "ACC-90023",  # a region without a channel
     "ACC-90025",  # an unknown ARR
     "ACC-90026",  # one dollar below the threshold
     "ACC-90029",  # no owner
@@ -62,11 +62,11 @@ FIXED = {
     "finished_at": "2026-02-01T08:00:21Z",
     "sent_at": "2026-02-01T08:00:12Z",
 }
-"""What stands in the examples for what differs from run to run."""
+"""Fixed values in the examples for values that differ from run to run."""
 
 
 def make(folder: Path) -> list[Path]:
-    """Write the examples into `folder`; gives their paths."""
+    """Write the examples into `folder`; return their paths."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         scratch = Path(name)
         source = scratch / "source.parquet"
@@ -95,7 +95,7 @@ def _write_source(path: Path) -> None:
 
 
 def set_environment(scratch: Path, slack_url: str) -> None:
-    """Set all that decides what the examples look like, and nothing that the user has set."""
+    """Set every setting that changes the examples, and unset the user's own."""
     for setting in (*Settings.model_fields, CONFIG_FILE):
         os.environ.pop(setting.upper(), None)
     os.environ |= {
@@ -107,7 +107,7 @@ def set_environment(scratch: Path, slack_url: str) -> None:
 
 
 def _ask(source_uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Get a preview and a run from the API."""
+    """Return a preview and a run from the API."""
     with served() as client:
         body = {"source_uri": source_uri, "month": MONTH}
         preview = client.post("/preview", json=body).raise_for_status().json()
@@ -117,18 +117,18 @@ def _ask(source_uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @contextmanager
 def served() -> Iterator[httpx.Client]:
-    """Serve the API on a free port; gives a client of it."""
-    # Only now: Prefect takes its settings from the environment when it is first imported.
+    """Serve the API on a free port; yield a client of it."""
+    # Imported here, because Prefect reads its settings from the environment when it is imported.
     from api.service import create_app  # noqa: PLC0415
 
     server = uvicorn.Server(uvicorn.Config(create_app(load_settings()), log_config=None))
-    # What the service logs is not what this command has to say.
+    # Keep the service's log out of the output of this command.
     logging.disable(logging.CRITICAL)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            # Until it is up, the request waits in the listener's queue.
+            # Until the service is up, the request waits in the queue of the listener.
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             with httpx.Client(base_url=url, timeout=300) as client:
                 yield client
@@ -157,7 +157,7 @@ def _replaced(text: str, actual: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Write the examples where the arguments say, by default where they are kept."""
+    """Write the examples into the folder of the arguments, by default this one."""
     parser = argparse.ArgumentParser(description="Make the example outputs anew.")
     parser.add_argument("--out", type=Path, default=ROOT / "examples")
     for path in make(parser.parse_args().out):

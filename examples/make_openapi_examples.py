@@ -1,8 +1,8 @@
-"""Make api/examples.json, the examples of the OpenAPI document, from the examples kept here.
+"""Generate api/examples.json, the examples of the OpenAPI document, from the examples in this folder.
 
     python examples/make_openapi_examples.py
 
-It follows `make_examples.py`, whose answers it arranges by endpoint; `make examples` runs both.
+Run it after `make_examples.py`; `make examples` runs both.
 """
 
 import json
@@ -27,7 +27,7 @@ def openapi_examples() -> str:
         "POST /preview 200": preview,
         "GET /runs 200": {"runs": [summary], "next_cursor": None},
         "GET /runs/{run_id} 200": run,
-        # The run is so small that its sample is every alert.
+        # The run has at most ten alerts, so that its sample is complete.
         "GET /runs/{run_id}/alerts 200": {"alerts": run["sample_alerts"], "next_cursor": None},
         "GET /outcomes 200": {"outcomes": [unconfirmed], "next_cursor": None},
         "POST /outcomes/{month}/{account_id}/resolve 200": _resolved(unconfirmed),
@@ -37,7 +37,7 @@ def openapi_examples() -> str:
 
 
 def _unconfirmed(run: dict[str, Any]) -> dict[str, Any]:
-    """Return the outcome of an alert of the run if Slack had not answered, which the mock always does."""
+    """Return the outcome of an alert of the run as it would be without an answer from Slack."""
     alert = next(alert for alert in run["sample_alerts"] if alert["status"] == "sent")
     return {
         "account_id": alert["account_id"],
@@ -58,7 +58,7 @@ def _unconfirmed(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(outcome: dict[str, Any]) -> dict[str, Any]:
-    """Return the outcome after a person has found the alert in its channel."""
+    """Return the outcome after a person has resolved it as delivered."""
     resolution = {
         "decision": "delivered",
         "by": "Ana Sousa",

@@ -1,9 +1,9 @@
-"""Take the pictures of a run's page, docs/pictures/run_page_*.png, of a real run that the API shows.
+"""Generate docs/pictures/run_page_*.png: the page of a real run.
 
     python examples/make_page_pictures.py [--out FOLDER] [--chromium PROGRAM]
 
-Runs half a year of the sample, the last month against a mock Slack where one channel is archived and two
-messages of another are left without an answer.
+Runs half a year of the sample. In the last month, the mock Slack has an archived channel, and leaves two
+messages of another channel without an answer.
 """
 
 import argparse
@@ -25,7 +25,7 @@ WIDTH, HEIGHT = 900, 1005
 
 
 def main() -> None:
-    """Write the pictures; ends with an error where there is no Chromium."""
+    """Write the pictures; exit with an error if there is no Chromium."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
@@ -41,7 +41,7 @@ def main() -> None:
             for month in MONTHS:
                 if month == MONTHS[-1]:
                     slack.fail("apac-risk-alerts", 410)
-                    # No answer that Slack would give: it says neither yes nor no.
+                    # A status that is neither success nor failure makes an alert unconfirmed.
                     slack.fail("emea-risk-alerts", 101, times=2)
                 body = {"source_uri": source.as_uri(), "month": month}
                 run_id = client.post("/runs", json=body).raise_for_status().json()["run_id"]

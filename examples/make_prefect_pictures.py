@@ -1,9 +1,9 @@
-"""Take the pictures of the Prefect UI, docs/pictures/prefect_*.png, of a real run that `make serve` shows.
+"""Generate docs/pictures/prefect_*.png: a real run in the Prefect UI.
 
     python examples/make_prefect_pictures.py [--out FOLDER]
 
-Serves the API and Prefect on free ports, runs the sample against a mock Slack where one channel is archived,
-and looks at the flow run with Chromium through its DevTools.
+Serves the API and Prefect on free ports, and runs the sample against a mock Slack where one channel is
+archived.
 """
 
 import argparse
@@ -31,11 +31,11 @@ REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts", "APAC": "apac
 WIDTH, HEIGHT = 1280, 860
 START_SECONDS = 180
 SETTLE_SECONDS = 6
-"""What the UI takes to draw: it tells nobody when it has."""
+"""Seconds to wait for the UI, which does not report when it has finished drawing."""
 
 
 def main() -> None:
-    """Write the pictures."""
+    """Write the pictures; exit with an error if there is no Chromium."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
     options = parser.parse_args()
@@ -48,7 +48,7 @@ def main() -> None:
                 f"{api}/runs", json={"source_uri": source.as_uri(), "month": "2026-01-01"}, timeout=120
             )
             run = httpx.get(f"{api}/runs/{answer.json()['run_id']}").json()
-            time.sleep(2)  # Task runs reach Prefect as events, a moment later.
+            time.sleep(2)  # Task runs reach Prefect as events, some time after the run.
             found = httpx.post(f"{prefect}/api/artifacts/filter", json={}).json()
             report = next(artifact["id"] for artifact in found if artifact["key"] == "risk-alerts-report")
             pages = {
@@ -66,7 +66,7 @@ def main() -> None:
 
 @contextmanager
 def served(folder: Path, slack: str) -> Iterator[tuple[str, str]]:
-    """Serve both as `make serve` does; gives where the API and Prefect are."""
+    """Serve both as `make serve` does; yield the URLs of the API and of Prefect."""
     ports = [_free_port(), _free_port()]
     environment = {
         **os.environ,

@@ -1,9 +1,9 @@
-"""Make a believable monthly account status file, with every trap of the data rules in it.
+"""Generate a monthly account status file with every edge case ("trap") of the data rules.
 
     python examples/make_sample.py --out .demo/monthly_account_status.parquet
 
-The same arguments always give the same rows. A cast of accounts carries the traps (`TRAPS` lists them, with
-what the last month must make of each); a crowd of ordinary customers around them makes the file look real.
+The same arguments always give the same rows. `TRAPS` lists the accounts that are edge cases, with the
+expected result of the last month; generated ordinary customers fill up the file.
 """
 
 import argparse
@@ -25,7 +25,7 @@ DEFAULT_LAST_MONTH = date(2026, 1, 1)
 DEFAULT_SEED = 2026
 
 MIN_MONTHS = 14
-"""The longest streak of the cast that still has a month before it."""
+"""The longest streak of `TRAPS` that has a month before it."""
 ROW_GROUP_ROWS = 2000
 
 SCHEMA = pa.schema(
@@ -46,19 +46,19 @@ STATUSES = {
     "H": "Healthy",
     "W": "Watch",
     "R": "At Risk",
-    "r": "at risk",  # not the status `At Risk`: a wrong spelling is not at risk
+    "r": "at risk",  # another spelling of `At Risk` is not at risk
 }
 NO_ROW = "."
 
 Record = dict[str, Any]
-"""A row as the file has it."""
+"""A row of the file."""
 
 WHOLE_HISTORY = -1
-"""Stands for as many months as the file has."""
+"""Stands for all months of the file."""
 ANY_ARR = -1
-"""Stands for an ARR that is drawn, well above the usual threshold."""
+"""Stands for a random ARR well above the default threshold."""
 ANYONE = "anyone"
-"""Stands for an owner that is drawn."""
+"""Stands for a random owner."""
 
 OWNERS = (
     "Ana Sousa",
@@ -98,7 +98,7 @@ LAST_WORDS = {
     "APAC": ("Pty Ltd", "K.K.", "Pte Ltd", "Holdings"),
 }
 
-# How a customer's status moves from one month to the next: it mostly stays what it was.
+# The probabilities of a customer's next status: mostly the same one.
 TRANSITIONS = {
     "H": (("H", 957), ("W", 41), ("R", 2)),
     "W": (("W", 660), ("H", 280), ("R", 60)),
@@ -107,37 +107,37 @@ TRANSITIONS = {
 
 
 class Row(NamedTuple):
-    """One of an account's rows of a month, where the month has not just its usual one."""
+    """One of an account's rows of a month that has another number of rows than one, or an unusual row."""
 
     status: str
     hours: int | None = 0
-    """How long after the usual `updated_at`; none: the row has no `updated_at`."""
+    """Time after the usual `updated_at`; `None`: the row has no `updated_at`."""
     arr: int | None = None
-    """Instead of the account's own."""
+    """Replaces the account's ARR in this row."""
 
 
 @dataclass(frozen=True)
 class Trap:
-    """An account that goes wrong in a careless reader, and what the last month must say of it."""
+    """An account that is an edge case, and its expected result in the last month."""
 
     why: str
     account_id: str | None
     name: str
     history: str
-    """Its last months, the target month last, in the letters of `STATUSES`; `.` is a month without a row."""
+    """Its last statuses, target month last, in the letters of `STATUSES`; `.` is a month without a row."""
     months: int | None
-    """How long it is at risk in the last month; none: it is not."""
+    """Months at risk in the last month; `None`: it is not at risk."""
     region: str | None = "AMER"
     arr: int | None = ANY_ARR
     owner: str | None = ANYONE
     renews: bool = True
     before: str = "H"
-    """What every month before `history` is."""
+    """The status of each month before `history`."""
     rows: dict[int, tuple[Row, ...]] = field(default_factory=dict)
-    """Months back to that month's rows, in the order of the file, where it is not just the usual row."""
+    """Number of months back to the rows of that month, in file order, where it is not the usual row."""
 
 
-# The list of traps: what each one is for stands in its first line.
+# The first line of each trap says what it is for.
 TRAPS = (
     # Streaks.
     Trap("the specification's example", "ACC-90001", "Northwind Robotics Inc.", "RRHR", 1),
@@ -158,7 +158,7 @@ TRAPS = (
     Trap("at risk last month, no row now", "ACC-90008", "Departed Media B.V.", "RRR.", None, region="EMEA"),
     Trap("a status in the wrong case is not At Risk", "ACC-90009", "Lowercase Studios Inc.", "RRr", None),
     Trap("a wrong case in the past ends the streak", "ACC-90010", "Mixedcase Optics Inc.", "RRrR", 1),
-    # Duplicates: the latest updated_at wins, wherever it stands in the file.
+    # Duplicates: the latest updated_at wins, wherever it is in the file.
     Trap(
         "a later row takes the risk back",
         "ACC-90011",
@@ -258,14 +258,14 @@ TRAPS = (
     Trap("exactly the usual threshold", "ACC-90027", "Threshold Dental Inc.", "HR", 1, arr=10_000),
     Trap("no renewal date", "ACC-90028", "Evergreen Farms Ltd", "HR", 1, region="EMEA", renews=False),
     Trap("no owner", "ACC-90029", "Orphan Aviation Corp.", "HRR", 2, owner=None),
-    # Text that a careless message, link or table breaks on.
+    # Text that may break a message, a link or a table.
     Trap("an account_id that a URL can't hold as it is", "ACC/90030?v=1&x#ü %", "Slash/Query Labs", "HR", 1),
     Trap("a name with &, < and >", "ACC-90031", "Barnes & <Noble> Outfitters", "HR", 1),
     Trap("a name that would ping everyone", "ACC-90032", "<!channel> Labs Pty Ltd", "HR", 1, region="APAC"),
     Trap("an emoji in a name", "ACC-90033", "🦊 Firefox & Söhne GmbH", "HR", 1, region="EMEA"),
     Trap("a line break in a name", "ACC-90034", "Two Lines\nARR: $1 Ltd", "HRR", 2, region="EMEA"),
     Trap("Slack's markup in a name", "ACC-90035", "*Bold* _Brew_ ~Co~ `LLC`", "HR", 1),
-    # Rows that belong to no account: nobody can be alerted about them.
+    # Rows without an account, which cannot be alerted.
     Trap("no account_id, at risk", None, "Anonymous Freight Inc.", "R", None, before=NO_ROW),
     Trap("no account_id, healthy", None, "Unnamed Apparel Inc.", "HH", None, before=NO_ROW),
 )
@@ -293,7 +293,7 @@ def sample_table(
     last_month: date = DEFAULT_LAST_MONTH,
     seed: int = DEFAULT_SEED,
 ) -> pa.Table:
-    """Make the sample's rows: the cast of `TRAPS`, and a crowd that fills up to `accounts`."""
+    """Return the rows of the sample: those of `TRAPS`, and ordinary customers up to `accounts` accounts."""
     if months < MIN_MONTHS:
         raise ValueError(f"at least {MIN_MONTHS} months, or the longest streak has no beginning")
     if not len(TRAPS) <= accounts <= len(TRAPS) + len(COMPANIES):
@@ -303,7 +303,7 @@ def sample_table(
         )
     if last_month.day != 1:
         raise ValueError("the last month must be a first day of a month")
-    rng = random.Random(seed)  # noqa: S311 the same sample each time is the point
+    rng = random.Random(seed)  # noqa: S311  # the sample is the same each time on purpose
     calendar = [_month_before(last_month, back) for back in reversed(range(months))]
     by_month: dict[date, list[list[Record]]] = {month: [] for month in calendar}
     for trap in TRAPS:
@@ -312,7 +312,7 @@ def sample_table(
         _add(by_month, _crowd_rows(account, calendar, rng))
     rows: list[Record] = []
     for groups in by_month.values():
-        # In no order of accounts; one account's rows stay together, as the ties are decided by their order.
+        # Accounts are shuffled. The rows of one account stay together, because their order decides ties.
         rng.shuffle(groups)
         rows.extend(row for group in groups for row in group)
     return pa.Table.from_pylist(rows, schema=SCHEMA)
@@ -326,7 +326,7 @@ class _Account:
     arr: int | None
     owner: str | None
     renewal: date | None
-    """One of its renewals; there is one each year."""
+    """One of its renewal dates; there is one each year."""
 
 
 def _add(by_month: dict[date, list[list[Record]]], rows: Iterator[list[Record]]) -> None:
@@ -366,14 +366,14 @@ def _crowd(count: int, rng: random.Random) -> Iterator[_Account]:
 
 
 def _crowd_rows(account: _Account, calendar: list[date], rng: random.Random) -> Iterator[list[Record]]:
-    # A third of the customers came, and one in thirty left, while the file was kept.
+    # A third of the customers joined after the first month, and one in thirty left.
     joined = rng.randrange(len(calendar)) if _one_in(3, rng) else 0
     left = rng.randrange(joined, len(calendar)) + 1 if _one_in(30, rng) else len(calendar)
     letter = rng.choices("HWR", (88, 8, 4))[0]
     for month in calendar[joined:left]:
         letter = _next_letter(letter, rng)
         if _one_in(250, rng):
-            continue  # the export missed it
+            continue  # a month that the export left out
         updated_at = _usual_update(month, rng)
         rows = [Row(letter)]
         if _one_in(50, rng):
@@ -405,7 +405,7 @@ def _record(account: _Account, month: date, row: Row, updated_at: datetime) -> R
 
 
 def _usual_update(month: date, rng: random.Random) -> datetime:
-    """Give a second of the month's last week."""
+    """Return a time in the last week of the month."""
     start = datetime(month.year, month.month, 21, tzinfo=UTC)
     return start + timedelta(seconds=rng.randrange(7 * 86_400))
 
@@ -417,7 +417,7 @@ def _some_day(rng: random.Random) -> date:
 def _next_renewal(renewal: date | None, month: date) -> date | None:
     if renewal is None:
         return None
-    # No renewal on a 29th of February, which most years don't have.
+    # No renewal is on February 29, which most years do not have.
     this_year = renewal.replace(year=month.year, day=min(renewal.day, 28))
     return this_year if this_year >= month else this_year.replace(year=month.year + 1)
 
@@ -428,7 +428,7 @@ def _month_before(month: date, back: int) -> date:
 
 
 def main() -> None:
-    """Write the sample that the arguments ask for."""
+    """Write the sample of the arguments."""
     parser = argparse.ArgumentParser(description="Make a sample monthly account status file, traps included.")
     parser.add_argument("--out", type=Path, default=Path(".demo/monthly_account_status.parquet"))
     parser.add_argument("--months", type=int, default=DEFAULT_MONTHS)

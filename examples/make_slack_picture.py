@@ -1,10 +1,9 @@
-"""Draw a message as Slack shows it, from the real payload, with Chromium: docs/pictures/slack_message.png.
+"""Generate docs/pictures/slack_message.png: two messages as Slack shows them.
 
     python examples/make_slack_picture.py [--out FILE]
 
-The payloads are those of `preview.json` beside this file, as `POST /preview` answered. What is drawn is a
-likeness: the blocks that this project sends, as wide as on a phone, in fonts of this machine (on Debian, the
-packages fonts-lato and fonts-noto-color-emoji).
+The payloads are those of `preview.json` in this folder. Chromium draws their blocks in the style of Slack, as
+wide as on a phone, with the fonts of this machine (Debian packages fonts-lato and fonts-noto-color-emoji).
 """
 
 import argparse
@@ -52,7 +51,7 @@ def main() -> None:
 
 
 def as_html(messages: list[dict[str, Any]]) -> str:
-    """Lay messages out side by side."""
+    """Return a page with the messages side by side."""
     articles = "".join(
         '<article><div class="from"><i>🚩</i><b>Account Risk Alerts</b><small>APP</small></div>'
         + "".join(map(_block, message["blocks"]))
@@ -72,7 +71,7 @@ def _block(block: dict[str, Any]) -> str:
 
 
 def _text(text: dict[str, Any]) -> str:
-    """Show a text object: Slack's three entities are HTML's too."""
+    """Return a text object as HTML; the three entities of Slack are valid in HTML too."""
     shown = html.escape(html.unescape(text["text"]), quote=False)
     if text["type"] == "mrkdwn":
         shown = re.sub(r"&lt;(https?://.+?)&gt;", r'<a href="\1">\1</a>', shown)

@@ -1,9 +1,9 @@
-"""Draw what the batch job shows on a terminal, from a real run: docs/pictures/terminal.png.
+"""Generate docs/pictures/terminal.png: a real run of the batch job on a terminal.
 
     python examples/make_terminal_picture.py [--out FILE]
 
-Runs the sample on a terminal of 80 columns, against a mock Slack that asks one channel to wait and where
-another is archived. What is drawn is one frame of its progress, and the report at its end.
+Runs the sample on a terminal of 80 columns, against a mock Slack that rate limits one channel and where
+another is archived. The picture has one frame of the progress, and the report.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures" / "terminal.png")
     options = parser.parse_args()
     shown = run_on_a_terminal()
-    # The progress is drawn anew in place: a frame is what stands between two wipings.
+    # The progress is redrawn in place: a frame is the output between two erasures.
     frames = [frame.strip("\r\n") for frame in re.split(r"(?:\r?\x1b\[(?:1A|2K))+", shown) if frame.strip()]
     waiting = [frame for frame in frames if "waits for Slack" in frame]
     report = next(frame for frame in reversed(frames) if "Risk alerts" in frame)
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def run_on_a_terminal() -> str:
-    """Run the sample as a person would, and give all that the terminal was sent."""
+    """Run the sample on a pseudo terminal; return everything that it wrote."""
     terminal, of_the_program = pty.openpty()
     with tempfile.TemporaryDirectory() as folder, MockSlack(retry_after=2) as slack:
         slack.fail("emea-risk-alerts", 429, 1)
@@ -82,7 +82,7 @@ def run_on_a_terminal() -> str:
         )
         os.close(of_the_program)
         sent = b""
-        with suppress(OSError):  # The end of a terminal is an error on Linux.
+        with suppress(OSError):  # On Linux, reading from a closed terminal is an error.
             while some := os.read(terminal, 65536):
                 sent += some
         process.wait()

@@ -1,12 +1,12 @@
-"""A mock of Slack's incoming webhooks: shows what the service posts, and fails on demand.
+"""A mock of Slack's incoming webhooks, which shows the messages and fails on demand.
 
     python examples/mock_slack.py --port 9000
     SLACK_WEBHOOK_BASE_URL=http://127.0.0.1:9000 …
 
-`POST /{channel}` takes a message and answers `ok`, as Slack does; any path will do, also that of a single
-webhook. `GET /messages` (or `?channel=…`) gives what was taken as JSON, `DELETE /messages` forgets it.
-`--fail CHANNEL=STATUS` answers a channel with that status, `--fail CHANNEL=STATUS:TIMES` only so many times,
-which shows the retries.
+`POST /{channel}` accepts a message and answers `ok`, as Slack does; any other path does the same, also that
+of a single webhook. `GET /messages` (or `?channel=…`) returns the accepted messages as JSON, `DELETE
+/messages` deletes them. `--fail CHANNEL=STATUS` answers a channel with that status, `--fail
+CHANNEL=STATUS:TIMES` only that many times, which shows the retries.
 """
 
 import argparse
@@ -31,11 +31,11 @@ WORDS = {
     404: "channel_not_found",
     410: "channel_is_archived",
 }
-"""What Slack says with a status that it refuses with."""
+"""The body that Slack sends with a status of refusal."""
 
 
 class MockSlack:
-    """A mock Slack on a port of its own for as long as the `with` block lasts (port 0: any free one)."""
+    """A mock Slack that serves while its `with` block lasts (port 0: any free port)."""
 
     def __init__(
         self, port: int = 0, *, host: str = "127.0.0.1", quiet: bool = True, retry_after: float = 1
@@ -50,32 +50,32 @@ class MockSlack:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Self:
-        """Start to answer."""
+        """Start the server."""
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop, and free the port."""
+        """Stop the server and free the port."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
     @property
     def url(self) -> str:
-        """The base URL, for `SLACK_WEBHOOK_BASE_URL`."""
+        """Return the base URL, for `SLACK_WEBHOOK_BASE_URL`."""
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """What was taken, oldest first: `channel`, `received_at` (ISO 8601) and `message` as posted."""
+        """Return the accepted messages, oldest first: `channel`, `received_at` (ISO 8601), `message`."""
         with self._lock:
             return list(self._messages)
 
     def clear(self) -> None:
-        """Forget what was taken."""
+        """Delete the accepted messages."""
         with self._lock:
             self._messages.clear()
 
@@ -85,7 +85,7 @@ class MockSlack:
             self._failures[channel] = (status, times)
 
     def take(self, channel: str, message: dict[str, Any]) -> int:
-        """Keep a message, unless the channel is to fail; gives the status to answer with."""
+        """Store a message, unless the channel is to fail; return the status of the answer."""
         with self._lock:
             status, times = self._failures.get(channel, (200, None))
             if times is not None:
@@ -113,14 +113,14 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request; the methods are named as `http.server` wants them."""
+    """One request; `http.server` requires the names of the methods."""
 
     protocol_version = "HTTP/1.1"
     timeout = 30
     server: _Server
 
     def do_POST(self) -> None:
-        """Take a message, or refuse it as Slack would."""
+        """Accept a message, or refuse it as Slack would."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > BODY_MAX:
             self.close_connection = True
@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, "ok" if status == HTTPStatus.OK else WORDS.get(status, "mock_failure"))
 
     def do_GET(self) -> None:
-        """Give what was taken."""
+        """Return the accepted messages."""
         address = urlsplit(self.path)
         if address.path != "/messages":
             self._answer(HTTPStatus.NOT_FOUND, "not_found")
@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(HTTPStatus.OK, json.dumps(messages, ensure_ascii=False, indent=2), "application/json")
 
     def do_DELETE(self) -> None:
-        """Forget what was taken."""
+        """Delete the accepted messages."""
         if self.path != "/messages":
             self._answer(HTTPStatus.NOT_FOUND, "not_found")
             return
@@ -158,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(HTTPStatus.OK, "ok")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing: messages are shown as they are taken, not as access log lines."""
+        """Write no access log; each message is printed when it is accepted."""
 
     def _answer(self, status: int, text: str, kind: str = "text/plain") -> None:
         body = text.encode()
@@ -168,13 +168,13 @@ class _Handler(BaseHTTPRequestHandler):
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             self.send_header("Retry-After", f"{self.server.slack.retry_after:g}")
         self.end_headers()
-        # A client that has given up is its own affair.
+        # The client may have closed the connection.
         with suppress(ConnectionError):
             self.wfile.write(body)
 
 
 def _refusal(message: Any) -> str | None:
-    """Give Slack's word for what is wrong with a payload, roughly as strict as Slack is."""
+    """Return Slack's error code for a payload, or None; about as strict as Slack."""
     if not isinstance(message, dict):
         return "invalid_payload"
     text, blocks = message.get("text"), message.get("blocks")
@@ -204,7 +204,7 @@ def _text_fits(text: Any, limit: int) -> bool:
 
 
 def _failure(value: str) -> tuple[str, int, int | None]:
-    """Read `CHANNEL=STATUS[:TIMES]`."""
+    """Parse `CHANNEL=STATUS[:TIMES]`."""
     channel, _, rest = value.rpartition("=")
     status, _, times = rest.partition(":")
     if not channel or not status.isdecimal() or not 400 <= int(status) <= 599:  # noqa: PLR2004
@@ -217,7 +217,7 @@ def _failure(value: str) -> tuple[str, int, int | None]:
 
 
 def main() -> int:
-    """Run the mock until Ctrl-C or SIGTERM."""
+    """Serve until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description="A mock of Slack's incoming webhooks.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=9000, help="0 = any free one (default: %(default)s)")
