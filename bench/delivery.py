@@ -1,17 +1,17 @@
-"""What durable delivery costs: our `send` beside a bare httpx loop that records nothing, and its replay.
+"""Measure the cost of durable delivery: our `send`, its replay, and a bare httpx loop that records nothing.
 
     python -m bench.delivery [--alerts 5000] [--rounds 3]
 
-Alerts on three channels, a lane each, pacing off, against a Slack that answers after 50 ms. Measured in turn,
-round by round, in an order that turns with the rounds, so that a busy minute hits all alike:
+Alerts go to three channels, without pacing, to a Slack that answers after 50 ms. Each round measures all
+programs, in rotating order, so that other load on the machine affects all of them:
 
 - `delivery`: begin, plan, each claim and answer committed (`synchronous=FULL`), close; without Prefect;
 - `replay`: the same alerts again on the same ledger;
-- `bare`: one httpx client of the same options, the same lanes, messages built before; nothing is recorded;
-- `bare, keep-alive`: the same with connections kept, which delivery does without on purpose.
+- `bare`: one httpx client with the same options and lanes, messages built before; nothing is recorded;
+- `bare, keep-alive`: the same with connections kept, which delivery does not do on purpose.
 
-The ledger lies in `bench/results/`, on the disk of the checkout. Nothing fails for being slow: the ratios
-are for a reader, who sees the load of the machine beside them.
+The ledger is in `bench/results/`, on the disk of the checkout. A slow result is no failure. The table also
+shows the load of the machine.
 """
 
 import argparse
@@ -53,7 +53,7 @@ DELIVERY, REPLAY, BARE, KEPT = "delivery", "replay", "bare", "bare, keep-alive"
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio that we want to stay below."""
+    """A ratio and its upper limit."""
 
     measured: str
     against: str
@@ -64,7 +64,7 @@ TARGETS = (Target(DELIVERY, BARE, 1.25), Target(DELIVERY, KEPT, None), Target(RE
 
 
 def main() -> None:
-    """Measure, print the table and keep the numbers in `bench/results/delivery.json`."""
+    """Measure, print the table, and store the numbers in `bench/results/delivery.json`."""
     parser = argparse.ArgumentParser(prog="python -m bench.delivery", description=__doc__.splitlines()[0])
     parser.add_argument("--alerts", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def measure(slack: str, alerts: int, rounds: int, console: Console) -> dict[str, list[float]]:
-    """Run every program once a round; gives the seconds of each by name."""
+    """Run every program once a round; return the seconds of each by name."""
     routed = [_routed(number) for number in range(alerts)]
     programs: list[Callable[[], dict[str, float]]] = [
         lambda: deliver_and_replay(slack, routed),
@@ -114,7 +114,7 @@ def measure(slack: str, alerts: int, rounds: int, console: Console) -> dict[str,
 
 
 def deliver_and_replay(slack: str, routed: Sequence[Alert]) -> dict[str, float]:
-    """Send the alerts on a new ledger, and again on the same; checks that each was posted once."""
+    """Send the alerts on a new ledger, then replay them; check that each was posted once."""
     with TemporaryDirectory(dir=RESULTS) as folder:
         settings = Settings(
             slack_webhook_base_url=slack,
@@ -144,7 +144,7 @@ async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence
 
 
 def bare(slack: str, routed: Sequence[Alert], *, kept: int) -> float:
-    """Post the alerts and look at nothing but the status; keeps up to `kept` connections."""
+    """Post the alerts and check only the status; keep at most `kept` connections."""
     bodies: dict[str, list[bytes]] = {channel: [] for channel in CHANNELS}
     plain = Settings()
     for item in routed:
@@ -172,7 +172,7 @@ async def _post_all(slack: str, bodies: dict[str, list[bytes]], kept: int) -> No
 
 
 def commit_seconds(times: int = 200) -> float:
-    """Say how long one durable commit of SQLite takes on this disk: what no ledger can do without."""
+    """Return the seconds of one durable SQLite commit on this disk: the least that a ledger costs."""
     with TemporaryDirectory(dir=RESULTS) as folder:
         connection = sqlite3.connect(f"{folder}/commits.db", isolation_level=None)
         connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (n)")
@@ -185,7 +185,7 @@ def commit_seconds(times: int = 200) -> float:
 
 
 def ratios(seconds: dict[str, list[float]], target: Target) -> dict[str, float | None]:
-    """Give the ratio round by round, as median and ends, beside its target."""
+    """Return each ratio with its target: median, lowest and highest of the rounds."""
     pairs = zip(seconds[target.measured], seconds[target.against], strict=True)
     found = [measured / against for measured, against in pairs]
     return {
@@ -197,7 +197,7 @@ def ratios(seconds: dict[str, list[float]], target: Target) -> dict[str, float |
 
 
 def show(console: Console, result: dict[str, Any]) -> None:
-    """Print what was measured."""
+    """Print the results."""
     alerts, rounds = result["alerts"], len(result["seconds"][BARE])
     table = Table(title=f"{alerts:,} alerts, {len(CHANNELS)} channels, 50 ms an answer, {rounds} rounds")
     for heading in ("", "median", "lowest", "highest", "an alert"):

@@ -1,16 +1,15 @@
-"""The scan beside its peers: load, dedupe and streaks against DuckDB's and Polars' best queries.
+"""Measure load, dedupe and streaks beside DuckDB's and Polars' best queries.
 
     python -m bench.scan [--rounds 5] [--only layouts,history,long,files,remote,limit]
                          [--large] [--make] [--page]
 
 Makes its data once (about 3.5 GB; `--large` another 2.5 GB of 109 million rows) in SCAN_DATA or
-`bench/results/data`. Each run is a process of its own with two threads, the files read into the page cache
-before, readers taking turns; medians are printed. It fails when two readers give different answers. What is
-slow fails nothing: the ratios stand beside their targets, and the load of the machine beside them.
-`duplicates_found` is counted by ours alone.
+`bench/results/data`. Each run is a process of its own with two threads, after the files were read into the
+page cache. The readers take turns, and medians are printed. It fails when two readers give different answers,
+not when one is slow. Only our reader counts `duplicates_found`.
 
-Parts that are measured replace those in `bench/results/scan.json`, others stay. `--page` measures nothing: it
-writes docs/performance.json and .svg and the tables in docs/performance.md from there.
+Measured parts replace those in `bench/results/scan.json`, other parts stay. `--page` measures nothing: it
+writes docs/performance.json, docs/performance.svg and the tables in docs/performance.md from that file.
 """
 
 import argparse
@@ -51,7 +50,7 @@ RESULT = RESULTS / "scan.json"
 
 @dataclass(frozen=True)
 class DataSet:
-    """A source, how it is made, and which readers answer from it."""
+    """A source, how it is made, and the readers that are measured on it."""
 
     name: str
     make: Callable[[Path], None]
@@ -62,12 +61,12 @@ class DataSet:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Return the path of the source."""
         return DATA / self.name
 
 
 def by_month(world: World) -> Callable[[Path], None]:
-    """Make one file in month order."""
+    """Write one file in month order."""
     return lambda path: accounts.write_by_month(world, path)
 
 
@@ -110,7 +109,7 @@ PARTS = ("layouts", "history", "long", "files", "remote", "limit")
 
 
 def main() -> None:
-    """Make what is missing, measure, keep the numbers in `bench/results/scan.json` and print them."""
+    """Make missing data, measure, store the numbers in `bench/results/scan.json`, and print them."""
     parser = argparse.ArgumentParser(prog="python -m bench.scan", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
@@ -175,7 +174,7 @@ def measure_part(part: str, rounds: int, console: Console) -> list[dict[str, Any
 
 
 def make(data: DataSet, console: Console) -> None:
-    """Make a data set unless it is there, under another name until it is whole."""
+    """Make a data set unless it exists; it has another name until it is complete."""
     if data.path.exists():
         return
     console.print(f"making {data.path} ...", style="dim")
@@ -185,7 +184,7 @@ def make(data: DataSet, console: Console) -> None:
 
 
 def measure(data: DataSet, threshold: int, rounds: int, console: Console) -> dict[str, Any]:
-    """Let the readers answer in turn; raises when their answers differ."""
+    """Measure the readers in turn; raise an error when their answers differ."""
     runs: dict[str, list[dict[str, Any]]] = {reader: [] for reader in data.readers}
     for number in range(rounds):
         turn = number % len(data.readers)
@@ -232,7 +231,7 @@ def one_run(
 
 
 def warm(path: Path) -> None:
-    """Read every byte, so that it comes from the page cache afterwards."""
+    """Read every byte, so that the page cache has it."""
     for file in _files(path):
         with file.open("rb", buffering=0) as opened:
             while opened.read(CHUNK):
@@ -240,12 +239,12 @@ def warm(path: Path) -> None:
 
 
 def rows_in(path: Path) -> int:
-    """Count the rows by the footers."""
+    """Return the number of rows in the footers."""
     return sum(pq.read_metadata(file).num_rows for file in _files(path))
 
 
 def limits(rounds: int) -> dict[str, Any]:
-    """Measure what no reader can do without, on the file in month order."""
+    """Measure the least work of any reader, on the file in month order."""
     data = DATA_SETS[0]
     make(data, Console())
     path = data.path
@@ -280,7 +279,7 @@ def over_the_wire(
     pauses: tuple[float, ...] = (0.0, 0.05),
     stores: tuple[str, ...] = ("GCS", "S3"),
 ) -> list[dict[str, Any]]:
-    """Measure what ours moves over the wire, and what a pause before each answer costs it."""
+    """Measure the bytes that our reader fetches, and the cost of a pause before each answer."""
     needs, wire, threshold = needed.needed(data.path, MANY), Wire(), data.thresholds[0]
     found: dict[tuple[str, float], dict[str, Any]] = {}
     warm(data.path)

@@ -1,14 +1,15 @@
-"""How the service bears many callers, and many runs: the real API in a process of its own, asked over HTTP.
+"""Measure the API under load: many callers, and many runs. The API is a process of its own.
 
     python -m bench.service [--part load] [--seconds 8] [--runs 200]
 
-- `load`: previews and reading calls from more and more clients at once, while a run sends: how many calls a
-  second, which statuses, the process's memory, and `/health` at the 99th percentile, as a ratio to what it
-  takes when only the run goes on;
-- `soak`: so many runs, each of a month of its own, one after the other: memory, threads, open files and child
-  processes, which must not grow with the runs.
+- `load`: previews and read calls from more and more clients at the same time, while a run sends. It measures
+calls
+  per second, statuses, memory of the process, and the 99th percentile of `/health` as a ratio to the one
+  without clients;
+- `soak`: runs one after the other, each of another month. It measures memory, threads, open files and child
+  processes, which must not grow.
 
-Nothing fails for being slow; an answer that is not 200 is counted and shown.
+A slow result is no failure; answers that are not 200 are counted.
 """
 
 import argparse
@@ -46,7 +47,7 @@ PROBE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Served:
-    """The API that is up."""
+    """The running API."""
 
     url: str
     pid: int
@@ -54,13 +55,13 @@ class Served:
 
     @property
     def megabytes(self) -> float:
-        """Resident memory of the process."""
+        """Return the resident memory of a process."""
         lines = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines()
         [resident] = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
         return int(resident) / 1024
 
     def holds(self) -> dict[str, int]:
-        """Count what a process must not pile up."""
+        """Return the counts of a process that must not grow."""
         process = Path(f"/proc/{self.pid}")
         children = (process / f"task/{self.pid}/children").read_text(encoding="utf-8").split()
         return {
@@ -72,7 +73,7 @@ class Served:
 
 
 def main() -> None:
-    """Measure, print the tables and keep the numbers in `bench/results/service.json`."""
+    """Measure, print the tables, and store the numbers in `bench/results/service.json`."""
     parser = argparse.ArgumentParser(prog="python -m bench.service", description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=["load", "soak"])
     parser.add_argument("--seconds", type=float, default=8, help="of each number of clients")
@@ -92,7 +93,7 @@ def main() -> None:
 
 @contextmanager
 def served(**settings: str) -> Iterator[Served]:
-    """Serve the API, with a ledger and a Slack of its own."""
+    """Serve the API with a new ledger and a mock Slack."""
     with TemporaryDirectory() as folder, MockSlack() as slack:
         environment = os.environ | {
             "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
@@ -115,7 +116,7 @@ def served(**settings: str) -> Iterator[Served]:
 
 
 def _address(log: Path, process: "subprocess.Popen[bytes]") -> str:
-    """Wait until uvicorn says where it listens."""
+    """Return the address that uvicorn logs; wait for it."""
     while process.poll() is None:
         _, found, rest = log.read_text(encoding="utf-8").partition("Uvicorn running on ")
         if found and " " in rest:
@@ -125,7 +126,7 @@ def _address(log: Path, process: "subprocess.Popen[bytes]") -> str:
 
 
 def source(folder: Path, months: list[date], accounts: int, alerts: int) -> str:
-    """Write a source of so many accounts in each month, of which so many alert."""
+    """Write a source with the numbers of accounts and of alerts in each month."""
     path = folder / "status.parquet"
     with pq.ParquetWriter(path, _month(months[0], 1, 1).schema) as writer:
         for month in months:
@@ -151,7 +152,7 @@ def _month(month: date, accounts: int, alerts: int) -> pa.Table:
 
 
 async def load(service: Served, seconds: float, console: Console) -> dict[str, object]:
-    """Ask from more and more clients, while a run goes on."""
+    """Call the API from more and more clients while a run sends."""
     uri = source(service.folder, [MONTH], ACCOUNTS, ALERTS)
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=service.url, timeout=120, limits=limits) as client:
@@ -195,7 +196,7 @@ async def load(service: Served, seconds: float, console: Console) -> dict[str, o
 
 @dataclass(frozen=True)
 class Callers:
-    """Who asks the service, for so many `seconds` each time, while the run `run_id` goes on."""
+    """The clients, which call for `seconds` while the run `run_id` sends."""
 
     client: httpx.AsyncClient
     asked: dict[str, str]
@@ -211,7 +212,7 @@ class Callers:
             sent = answer.json()["alerts"]
 
     async def health(self) -> float:
-        """Ask for the service's health again and again; gives the 99th percentile in seconds."""
+        """Call `/health` repeatedly; return the 99th percentile in seconds."""
         took: list[float] = []
         end = time.monotonic() + self.seconds
         while time.monotonic() < end:
@@ -222,7 +223,7 @@ class Callers:
         return statistics.quantiles(took, n=100)[98]
 
     async def call(self, statuses: Counter[int], first: int) -> None:
-        """Call one endpoint after the other, each client beginning with another, and count the answers."""
+        """Call the endpoints in turn, each client starting at another one, and count the answers."""
         run = f"/runs/{self.run_id}"
         paths = ["/runs", run, f"{run}/alerts", "/outcomes", "/metrics", None]
         end = time.monotonic() + self.seconds
@@ -235,7 +236,7 @@ class Callers:
 
 
 def soak(service: Served, runs: int, console: Console) -> list[dict[str, int]]:
-    """Run one month after the other, and count now and then what the process holds."""
+    """Run one month after the other, and sample the counts of the process."""
     months = [date(2000 + number // 12, number % 12 + 1, 1) for number in range(runs)]
     uri = source(service.folder, months, SOAK_ACCOUNTS, SOAK_ALERTS)
     table = Table("runs", "MB", "threads", "files", "children", title="One run after the other")

@@ -1,9 +1,8 @@
-"""What a batch job costs from nothing: wall time, CPU and memory, beside an interpreter that only imports.
+"""Measure wall time, CPU and memory of a whole batch job, beside an interpreter that only imports.
 
     python -m bench.startup [--rounds 5] [--no-prefect]
 
-Each measurement is a process with a home of its own, measured in turn, round by round, in an order that
-turns with the rounds:
+Each measurement is a process with a home of its own. Each round measures all of them, in rotating order:
 
 - `imports`: an interpreter that imports prefect, pyarrow, sqlmodel and httpx, and ends;
 - `first run`: the batch job on the sample, with a new ledger and a mock Slack, without a Prefect API;
@@ -11,8 +10,8 @@ turns with the rounds:
 - `imports and empty flow`: the imports and an async flow that does nothing, on a Prefect server;
 - `run with Prefect`: the batch job with a new ledger on that server.
 
-Memory is the highest sum over the process and all its children. Nothing fails for being slow: the ratios are
-for a reader, who sees the load of the machine beside them.
+Memory is the highest sum over the process and all its children. A slow result is no failure. The table also
+shows the load of the machine.
 """
 
 import argparse
@@ -56,7 +55,7 @@ asyncio.run(empty())
 
 
 class Cost(NamedTuple):
-    """What one process and its children took."""
+    """The cost of one process and its children."""
 
     seconds: float
     cpu_seconds: float
@@ -64,7 +63,7 @@ class Cost(NamedTuple):
 
 
 def main() -> None:
-    """Measure, print the table and keep the numbers in `bench/results/startup.json`."""
+    """Measure, print the table, and store the numbers in `bench/results/startup.json`."""
     parser = argparse.ArgumentParser(prog="python -m bench.startup", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-prefect", action="store_true", help="leave the Prefect server out")
@@ -87,7 +86,7 @@ def main() -> None:
 
 
 def measure(folder: Path, slack: str, api: str | None, rounds: int) -> dict[str, list[Cost]]:
-    """Measure each of the processes once a round."""
+    """Measure each process once a round."""
     job = ["-m", "flows.monthly_risk_alerts", "--month", MONTH, "--json"]
     job += ["--source-uri", (folder / "status.parquet").as_uri()]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -96,7 +95,7 @@ def measure(folder: Path, slack: str, api: str | None, rounds: int) -> dict[str,
         "SLACK_CHANNEL_RATE": "0",
         "REGIONS": '{"AMER": "amer", "EMEA": "emea", "APAC": "apac"}',
     }
-    # One process first, whose time is not counted: it compiles and fills the caches of the disk.
+    # The first process is not counted: it compiles modules and fills the disk's cache.
     one_process(["-c", IMPORT], common)
     costs: dict[str, list[Cost]] = {}
     for number in range(rounds):
@@ -118,7 +117,7 @@ def measure(folder: Path, slack: str, api: str | None, rounds: int) -> dict[str,
 
 
 def one_process(arguments: list[str], environment: Mapping[str, str]) -> Cost:
-    """Run Python to its end."""
+    """Run a Python process to its end; return its cost."""
     started = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603  # our own interpreter
         [sys.executable, *arguments],
@@ -147,7 +146,7 @@ def one_process(arguments: list[str], environment: Mapping[str, str]) -> Cost:
 
 
 def family(pid: int) -> Iterator[int]:
-    """Yield the process and all that it has started."""
+    """Yield the process and its descendants."""
     yield pid
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
@@ -159,7 +158,7 @@ def family(pid: int) -> Iterator[int]:
 
 
 def megabytes(pid: int) -> float:
-    """Return the resident memory of a process; 0 of one that has ended."""
+    """Return the resident memory of a process; 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
@@ -199,7 +198,7 @@ def prefect_server(folder: Path) -> Iterator[str]:
 
 
 def show(costs: Mapping[str, list[Cost]], load: float, console: Console) -> None:
-    """Print the medians, and each batch job as a ratio of what it is compared with, round by round."""
+    """Print the medians, and the ratio of each batch job to its peer, round by round."""
     rounds = len(costs[IMPORTS])
     table = Table(
         title=f"Medians of {rounds}; load of the machine {load:.1f}."

@@ -1,11 +1,11 @@
-"""DuckDB's best hand-written SQL: the month's candidates, their rows of it, and of earlier months.
+"""DuckDB's best hand-written SQL: the candidates of the month, then their rows, then their history.
 
-Every pass says which months it wants, so that row groups of other months are pruned by statistics; the look
-back goes on over twice as many months while a streak still holds, or takes all months at once where the file
-is not in month order. Semi-joins push the candidates into the scan, and the order of rows is not preserved.
-The winner of equal times is the row later in the source, by `filename` and `file_row_number`.
+Every pass filters by month, so that statistics prune the row groups of other months. The look-back doubles
+its number of months while a streak continues; where the file is not in month order, it takes all months at
+once. Semi-joins push the candidates into the scan, and the order of rows is not preserved. Of equal times,
+the row later in the source wins, by `filename` and `file_row_number`.
 
-Tried, in seconds of CPU (the lowest seen on a busy machine) with two threads, 16,000 alerts:
+Variants, in seconds of CPU (the lowest seen on a busy machine) with two threads, 16,000 alerts:
 
 | | by month | by account | shuffled |
 |---|---|---|---|
@@ -18,7 +18,7 @@ Tried, in seconds of CPU (the lowest seen on a busy machine) with two threads, 1
 | all months before at once | 1.97 | as here | as here |
 | the same, into a table first | 1.96 | 1.96 | 4.39 |
 
-`duplicates_found` is left out, in DuckDB's favour: it would take a winner for each account of the month.
+`duplicates_found` is left out, in favor of DuckDB: it would need the winner of each account of the month.
 """
 
 import duckdb
@@ -30,7 +30,7 @@ DETAILS = ("status", "arr", "account_name", "account_region", "renewal_date", "a
 
 
 def answer(question: Question) -> Answer:
-    """Answer with a connection of its own."""
+    """Return the answer, with a connection of its own."""
     con = duckdb.connect(config={"threads": 2, "preserve_insertion_order": False})
     source = f"read_parquet({question.files}, filename = true, file_row_number = true)"
     month, details = f"DATE '{question.month}'", ", ".join(f"{name} := {name}" for name in DETAILS)

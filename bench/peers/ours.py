@@ -20,7 +20,7 @@ ROW = (
 
 
 def answer(question: Question) -> Answer:
-    """Answer as a run does."""
+    """Return the answer as a run computes it."""
     settings = SETTINGS.model_copy(update={"arr_threshold": question.threshold})
     window = load_window.fn(question.uri, question.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window), settings)

@@ -1,9 +1,9 @@
 """Polars' best lazy queries on the streaming engine, in the same passes as DuckDB's.
 
-Months are filtered by literals, so that row groups are skipped by statistics; semi-joins keep candidates
-only. The winner of equal times is the row later in the source: the scan numbers its rows.
+Months are filtered by literals, so that statistics prune row groups; semi-joins keep only candidates. Of
+equal times, the row later in the source wins: the scan numbers its rows.
 
-Tried, in seconds of CPU on a busy machine with two threads, 16,000 alerts:
+Variants, in seconds of CPU on a busy machine with two threads, 16,000 alerts:
 
 | | by month | monthly files | by account | shuffled |
 |---|---|---|---|---|
@@ -15,7 +15,7 @@ Tried, in seconds of CPU on a busy machine with two threads, 16,000 alerts:
 | in memory, `prefiltered` | 1.09 - 1.29 | 1.10 | 1.42 | 2.46 |
 | step by step | as here | as here | 1.95 | |
 
-`duplicates_found` is left out, as in DuckDB's: it would take a group for each account of the month.
+`duplicates_found` is left out, as for DuckDB: it would need a group for each account of the month.
 """
 
 from datetime import date
@@ -28,7 +28,7 @@ DETAILS = ("status", "arr", "account_name", "account_region", "renewal_date", "a
 
 
 def answer(question: Question) -> Answer:
-    """Answer; POLARS_MAX_THREADS is set by who starts the process."""
+    """Return the answer; the parent process sets POLARS_MAX_THREADS."""
     scan = pl.scan_parquet(question.files, row_index_name="position", parallel="prefiltered")
     month, of_month = question.month, pl.col("month") == question.month
     at_risk_row = pl.col("status") == "At Risk"

@@ -1,7 +1,7 @@
-"""Made-up account health of any size, in any layout, from a seed, in the memory of a few row groups.
+"""Generate account health of any size and layout from a seed, in the memory of a few row groups.
 
-Every value is a hash of (seed, account, months back, what), so that the same row is the same in every
-layout and a row can be made on its own, wherever in a file it stands.
+Every value is a hash of (seed, account, months back, column), so that a row is the same in every layout and
+can be generated on its own.
 """
 
 from collections.abc import Iterator
@@ -76,9 +76,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class World:
-    """How many accounts, for how many months, and how long they may be at risk.
+    """Numbers of accounts and months, and the longest streak.
 
-    `long_streaks`: so many accounts are at risk in every month, and no other is in the newest month.
+    `long_streaks`: the number of accounts that are at risk in every month; no other is at risk in the newest
+    month.
     """
 
     accounts: int = 300_000
@@ -88,13 +89,13 @@ class World:
 
 
 def month_back(back: int) -> date:
-    """Give the first day of the month, so many months before the newest."""
+    """Return the first day of the month that is this number of months before the newest."""
     number = MONTH.year * 12 + MONTH.month - 1 - back
     return date(number // 12, number % 12 + 1, 1)
 
 
 class Maker:
-    """Makes the rows of a world."""
+    """Generates the rows of a world."""
 
     def __init__(self, world: World, seed: int = SEED) -> None:
         self.world = world
@@ -105,7 +106,7 @@ class Maker:
         )
 
     def rows(self, account: Ints, back: Ints, again: npt.NDArray[np.bool_]) -> pa.Table:
-        """Make the rows of these accounts, months back, and whether each is the later row of its month."""
+        """Return the rows of these accounts and months back; `again` marks the later row of a month."""
         every = np.zeros_like(back) - 1
         days = self._days[back]
         number = pc.utf8_lpad(pa.array(account).cast(pa.string()), 7, "0")
@@ -134,13 +135,13 @@ class Maker:
         return pa.table(columns, schema=SCHEMA)
 
     def has_duplicate(self, account: Ints, back: Ints) -> npt.NDArray[np.bool_]:
-        """Say which (account, month) have two rows."""
+        """Return which pairs of account and month have two rows."""
         return self._share(account, back, 8) < DUPLICATES
 
     def in_month(self, back: int) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
-        """List a month's rows: first each account's, then the corrections."""
+        """Return the rows of a month: first one for each account, then the corrections."""
         first: Ints = np.arange(self.world.accounts, dtype=np.int64)
-        if not self.world.long_streaks:  # No order within a month, and each month another.
+        if not self.world.long_streaks:  # The order within a month is random, and differs between months.
             first = first[np.argsort(self._hash(first, np.full_like(first, back), 9), kind="stable")]
         later = first[self.has_duplicate(first, np.full_like(first, back))]
         account = np.concatenate([first, later])
@@ -148,7 +149,7 @@ class Maker:
         return account, np.full_like(account, back), again
 
     def _status(self, account: Ints, back: Ints, again: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
-        """Give the winning status, or now and then another for a row that will lose."""
+        """Return the winning status; rows that lose sometimes have another one."""
         world, every = self.world, np.zeros_like(back) - 1
         if world.long_streaks:
             now = (
@@ -159,7 +160,7 @@ class Maker:
             now = self._share(account, every, 10) < AT_RISK_NOW
             chance = 1 - self._share(account, every, 11)
             length = 1 + np.floor(np.log(chance) / np.log(STREAK_GOES_ON)).astype(np.int64)
-            # A few were at risk all along.
+            # Some accounts were at risk in every month.
             length = np.where(self._share(account, every, 12) < 0.0005, world.longest, length)
             length = np.where(now, np.minimum(length, world.longest), 0)
         before = self._share(account, back, 13) < AT_RISK_BEFORE
@@ -174,7 +175,7 @@ class Maker:
         ).astype(np.int8)
 
     def _arr(self, account: Ints, back: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
-        """Log-normal around 50,000, a little less in each year before; some unknown."""
+        """Return ARR: log-normal around 50,000, lower in earlier years, sometimes unknown."""
         every = np.zeros_like(back) - 1
         radius = np.sqrt(-2 * np.log(1 - self._share(account, every, 16)))
         normal = radius * np.cos(2 * np.pi * self._share(account, every, 17))

@@ -7,12 +7,12 @@ from datetime import date
 from pathlib import Path
 
 MONTH = date(2026, 1, 1)
-"""The newest month, whose alerts are asked for."""
+"""The newest month, which is the target month."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Which alerts of which source (a path, or a URI); peers look back so far at first."""
+    """A source (a path or a URI), its target month, and how many months the peers look back at first."""
 
     source: str
     month: date
@@ -21,12 +21,12 @@ class Question:
 
     @property
     def uri(self) -> str:
-        """The source as ours wants it."""
+        """Return the URI of the source."""
         return self.source if "://" in self.source else Path(self.source).as_uri()
 
     @property
     def files(self) -> list[str]:
-        """The Parquet files, in name order."""
+        """Return the Parquet files in name order."""
         path = Path(self.source)
         return [self.source] if path.is_file() else sorted(map(str, path.glob("*.parquet")))
 
@@ -37,7 +37,7 @@ Row = tuple[str, int, date, str, str | None, int | None, date | None, str | None
 
 @dataclass(frozen=True)
 class Answer:
-    """Alerts in any order, and the counts; `duplicates` None where a peer does not count them."""
+    """Alerts in any order, and counts; `duplicates` is None where a peer does not count them."""
 
     alerts: list[Row]
     at_risk: int
@@ -45,7 +45,7 @@ class Answer:
     duplicates: int | None = None
 
     def summary(self) -> dict[str, str | int | None]:
-        """Say it in a few words that differ when an answer differs."""
+        """Return a short text that differs when an answer differs."""
         digest = hashlib.sha256(json.dumps(sorted(self.alerts), default=str).encode()).hexdigest()
         return {
             "alerts": len(self.alerts),

@@ -1,4 +1,4 @@
-"""Which bytes of a source the answer can't do without, by DuckDB's answer and the footers alone."""
+"""Compute the fewest bytes that the answer needs, from DuckDB's answer and the footers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,10 @@ class Needed:
 
 
 def needed(path: Path, threshold: int) -> Needed:
-    """Add up the column chunks that the answer needs.
+    """Return the column chunks that the answer needs.
 
-    Of the month's row groups all columns, as an alert may be in each; of those back to the month that ends
-    the longest streak the account, month and status; `updated_at` where rows of an alert's account and month
+    These are all columns of the month's row groups; account, month and status of earlier row groups, back to
+    the month that ends the longest streak; and `updated_at` where rows of an alert's account and month
     disagree.
     """
     question = Question(str(path), MONTH, threshold)

@@ -1,9 +1,9 @@
-"""One measured run, in a process of its own: imports first, then time and memory of the answer alone.
+"""Measure one answer in a process of its own, after the imports.
 
     python -m bench.support.one_run READER SOURCE THRESHOLD FIRST_LOOK
 
-Prints a JSON object. Memory is the peak of what the process holds (VmHWM, reset before) above what
-it held idle.
+Prints a JSON object. Memory is the peak of the process (VmHWM, reset before the answer) above its idle
+memory.
 """
 
 import gc
@@ -50,7 +50,7 @@ def main() -> None:
         )
     )
     sys.stdout.flush()
-    os._exit(0)  # What a library does at its end is not part of it.
+    os._exit(0)  # Work that a library does at exit is not measured.
 
 
 def _kib(key: str) -> int:

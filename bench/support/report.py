@@ -1,6 +1,6 @@
 """The tables and the chart of docs/performance.md, from what `bench.scan` measured.
 
-Needs nothing but the standard library, so that a test can compare the page with the numbers.
+It imports only the standard library, so that a test can compare the page with the numbers.
 """
 
 import json
@@ -42,21 +42,21 @@ STYLE = (
 
 
 def write() -> None:
-    """Write page and chart from the numbers that are kept beside them."""
+    """Write the page and the chart from docs/performance.json."""
     result = json.loads(KEPT.read_text(encoding="utf-8"))
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), result), encoding="utf-8")
     CHART.write_text(chart(result), encoding="utf-8")
 
 
 def page(text: str, result: Json) -> str:
-    """Put the tables between the marks of the page."""
+    """Return the page with the tables between its marks."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{tables(result)}\n{END}{after}"
 
 
 def tables(result: Json) -> str:
-    """Make Markdown of all that was measured."""
+    """Return the results as Markdown tables."""
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     lines = [f"{versions}; {result['cpus']} processors, {result['threads']} threads."]
     for part, title in TITLES.items():
@@ -85,7 +85,7 @@ def tables(result: Json) -> str:
 
 
 def ratios(item: Json, key: str, against: str) -> list[float]:
-    """Give ours over a peer's, round by round."""
+    """Return our value divided by a peer's, for each round."""
     pairs = zip(item["readers"][OURS][key], item["readers"][against][key], strict=True)
     return [ours / theirs for ours, theirs in pairs]
 
@@ -170,7 +170,7 @@ def _spread(values: list[float], unit: str = "") -> str:
 
 
 def chart(result: Json) -> str:
-    """Draw how long each reader took for each layout; on a page of any colour."""
+    """Return an SVG chart of seconds and memory by layout and reader, for light and dark pages."""
     items = result["parts"]["layouts"]["measured"]
     most = max(statistics.median(run["seconds"]) for item in items for run in item["readers"].values())
     scale = (WIDTH - LEFT - 150) / most

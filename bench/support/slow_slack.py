@@ -1,9 +1,9 @@
-"""A Slack that takes every message, each after the same pause; a process of its own, with a GIL of its own.
+"""A Slack that accepts every message after the same pause. It is a process of its own, with its own GIL.
 
     python bench/support/slow_slack.py [--pause 0.05]
 
-Prints its port. `GET /` answers with how many messages came since the last such question. Ends with its
-standard input, so that it outlives no one.
+Prints its port. `GET /` returns the number of messages since the last `GET /`. Ends with its standard input,
+so that it never outlives its parent.
 """
 
 import argparse
@@ -15,7 +15,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nok
 
 
 class SlowSlack(asyncio.Protocol):
-    """One connection; requests on it come one after the other, as httpx sends them."""
+    """One connection, with one request after the other, as httpx sends them."""
 
     posted = 0
 
@@ -25,12 +25,12 @@ class SlowSlack(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember whom to answer."""
+        """Keep the transport for the answers."""
         assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101  # asyncio's promise about TCP
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer once a request is there in whole: after the pause, or with the count."""
+        """Answer each complete request: after the pause, or with the count."""
         self._received += data
         head, found, body = bytes(self._received).partition(b"\r\n\r\n")
         if not found or len(body) < _content_length(head):

@@ -1,8 +1,8 @@
-"""A store in memory that speaks as much of GCS's JSON API and of S3 as a reader needs, and counts.
+"""An object store in memory that counts requests and bytes: the parts of GCS and S3 that a reader needs.
 
-The usual emulators take longer to answer than the reader takes to ask: a ratio of times would judge them.
-This one answers a range with a slice of memory from one event loop, and can add a pause to each request, in
-which all the others go on. Whether the reader gets along with the emulators is what the tests look at.
+The usual emulators answer more slowly than the reader asks, so that a ratio of times would measure them. This
+store answers from one event loop, and can pause before each answer while other requests go on. The tests use
+real emulators.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ GCS_OBJECT = re.compile(rf"(?:/download)?/storage/v1/b/{BUCKET}/o/(.+)")
 
 @dataclass
 class Wire:
-    """What went over it since it was last reset."""
+    """Requests and bytes since the last reset."""
 
     pause: float = 0.0
     requests: int = 0
@@ -36,11 +36,11 @@ class Wire:
     ranges: list[tuple[str, int, int]] = field(default_factory=list)
 
     def reset(self, pause: float) -> None:
-        """Begin anew, with so many seconds added to each request."""
+        """Set the counts to zero, and the pause of each request to `pause` seconds."""
         self.pause, self.requests, self.body_bytes, self.ranges = pause, 0, 0, []
 
     def twice(self) -> int:
-        """Count the bytes that were fetched again."""
+        """Return the number of bytes that were fetched more than once."""
         again = 0
         reached: dict[str, int] = {}
         for path, start, end in sorted(self.ranges):
@@ -51,7 +51,7 @@ class Wire:
 
 
 class Objects:
-    """The files of a source, by the names that a store has for them."""
+    """The files of a source by their object names."""
 
     def __init__(self, source: Path) -> None:
         files = [source] if source.is_file() else sorted(source.glob("*.parquet"))
@@ -63,7 +63,7 @@ class Objects:
             self.data[file.relative_to(root).as_posix()] = memoryview(mapped)
 
     def gcs(self, name: str) -> dict[str, str]:
-        """Describe an object as GCS does."""
+        """Return the metadata of an object as GCS does."""
         return {
             "kind": "storage#object",
             "name": name,
@@ -75,7 +75,7 @@ class Objects:
         }
 
     def s3_listing(self, prefix: str) -> bytes:
-        """List objects as S3 does."""
+        """Return a listing as S3 does."""
         found = "".join(
             f"<Contents><Key>{name}</Key><LastModified>{S3_TIME}</LastModified><ETag>&quot;1&quot;</ETag>"
             f"<Size>{len(data)}</Size><StorageClass>STANDARD</StorageClass></Contents>"
@@ -108,12 +108,12 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep where the answers go."""
+        """Keep the transport for the answers."""
         if isinstance(transport, asyncio.Transport):
             self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is whole, after the pause."""
+        """Answer each complete request after the pause."""
         self._received += data
         while b"\r\n\r\n" in self._received:
             head, self._received = self._received.split(b"\r\n\r\n", 1)
@@ -174,7 +174,7 @@ def _json(body: object) -> _Answer:
 
 @contextmanager
 def served(source: Path, wire: Wire) -> Iterator[dict[str, tuple[str, dict[str, str]]]]:
-    """Serve a file or folder; gives by the store's name the URI, and the environment that leads there."""
+    """Serve a file or folder; yield the URI and the environment of each store."""
     objects, loop = Objects(source), asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
