@@ -103,7 +103,7 @@ def test_each_setting_is_documented_with_its_default() -> None:
     assert f"`{CONFIG_FILE}`" in _text(DOCS / "settings.md")
 
 
-def test_each_endpoint_is_documented_and_no_other() -> None:
+def test_only_real_endpoints_are_documented() -> None:
     from api.service import create_app  # noqa: PLC0415  # takes seconds to import
 
     paths = create_app(Settings()).openapi()["paths"]
@@ -128,7 +128,7 @@ def test_each_reason_is_documented_with_what_to_do() -> None:
     assert [row for row in rows if row not in page] == []
 
 
-def test_each_make_target_is_documented_and_no_other() -> None:
+def test_only_real_make_targets_are_documented() -> None:
     named = set(re.findall(r"`make ([a-z-]+)", ALL_TEXT))
     named |= {words[1] for words in _commands() if words[0] == "make" and len(words) > 1}
     assert named <= _targets()
@@ -136,7 +136,7 @@ def test_each_make_target_is_documented_and_no_other() -> None:
     assert {target for target in _targets() if f"make {target}" not in for_people} == set()
 
 
-def test_each_command_is_documented_and_no_other() -> None:
+def test_only_real_commands_are_documented() -> None:
     assert set(_rows("commands.md", r"`risk-alerts (\w+)` \| \S.*?")) == set(risk_alerts.commands)
 
 
@@ -161,14 +161,14 @@ def test_each_page_names_its_readers_first(page: Path) -> None:
     assert re.match(r"# .+\n\n\*?For ", _text(page))
 
 
-def test_each_decision_has_a_date_a_reason_and_a_cost() -> None:
+def test_each_decision_has_date_reason_and_cost() -> None:
     page = _text(DOCS / "decisions.md").partition("## Dependencies")[0]
     rows = [row for row in page.splitlines() if row.startswith("| ") and not row.startswith("| date ")]
     assert [row for row in rows if not re.fullmatch(r"\| \d{4}-\d\d-\d\d( \| [^|]+){3} \|", row)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_each_link_leads_somewhere(page: Path) -> None:
+def test_each_link_has_a_target(page: Path) -> None:
     text = re.sub(_FENCE, "", _text(page))
     for target, anchor in _LINK.findall(text):
         if "://" not in target:
@@ -186,13 +186,13 @@ def _anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_each_file_of_the_project_that_a_page_names_is_there(page: Path) -> None:
+def test_each_file_named_on_a_page_exists(page: Path) -> None:
     rooms = "api|cli|core|flows|tasks|tests|examples|docs|requirements"
     named = re.findall(rf"[`\[]((?:{rooms})/[\w./-]+)(?:::\w+)?[`\]]", _text(page))
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_each_test_that_a_page_names_is_there() -> None:
+def test_each_test_named_on_a_page_exists() -> None:
     named = re.findall(r"`(tests/[\w./-]+\.py)::(\w+)`", ALL_TEXT)
     assert named
     missing = [
@@ -204,7 +204,7 @@ def test_each_test_that_a_page_names_is_there() -> None:
 
 
 @pytest.mark.parametrize(("page", "body"), _blocks("mermaid"))
-def test_each_diagram_is_of_a_known_kind_and_has_something_in_it(page: str, body: str) -> None:
+def test_each_diagram_is_well_formed(page: str, body: str) -> None:
     lines = [line for line in body.splitlines() if line.strip()]
     assert lines[0].split()[0] in DIAGRAMS
     assert len(lines) > 3
@@ -212,7 +212,7 @@ def test_each_diagram_is_of_a_known_kind_and_has_something_in_it(page: str, body
     assert opened == len(re.findall(r"^ *end$", body, re.MULTILINE))
 
 
-def test_the_readme_has_both_diagrams() -> None:
+def test_readme_has_both_diagrams() -> None:
     kinds = {body.split()[0] for page, body in _blocks("mermaid") if page == README.name}
     assert {"flowchart", "sequenceDiagram"} <= kinds
 
@@ -251,7 +251,7 @@ def test_each_documented_command_can_be_called(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "toml"])
-def test_config_examples_of_the_readme_are_settings(
+def test_config_examples_of_the_readme_are_valid(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocks = [body for page, body in _blocks(kind) if page == README.name]

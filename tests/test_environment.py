@@ -76,7 +76,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value", "said"), BAD)
-def test_a_bad_variable_of_a_library_is_one_line_that_names_it(name: str, value: str, said: str) -> None:
+def test_bad_library_variable_is_one_line_that_names_it(name: str, value: str, said: str) -> None:
     os.environ[name] = value
     with pytest.raises(SettingsError, match=f"^{name}: ") as caught:
         load_settings()
@@ -85,7 +85,7 @@ def test_a_bad_variable_of_a_library_is_one_line_that_names_it(name: str, value:
     assert "\n" not in caught.value.message
 
 
-def test_blanks_around_a_variable_of_a_library_are_stripped() -> None:
+def test_blanks_around_library_variables_are_stripped() -> None:
     os.environ.update(AWS_SECRET_ACCESS_KEY="secret\n", HTTPS_PROXY=" http://proxy:3128\r\n")
     load_settings()
     assert (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["HTTPS_PROXY"]) == ("secret", "http://proxy:3128")
@@ -117,9 +117,7 @@ def answering(word: bytes, host: str = "127.0.0.1") -> Iterator[int]:
 )
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
-def test_loopback_is_reached_directly_and_the_rest_by_the_proxy(
-    no_proxy: str, variable: str, host: str
-) -> None:
+def test_only_loopback_bypasses_the_proxy(no_proxy: str, variable: str, host: str) -> None:
     with ExitStack() as stack:
         proxy = stack.enter_context(answering(b"proxy"))
         origin = stack.enter_context(
@@ -135,7 +133,7 @@ def test_loopback_is_reached_directly_and_the_rest_by_the_proxy(
             assert answer.read() == b"origin"
 
 
-def test_a_network_in_no_proxy_covers_the_hosts_of_the_settings() -> None:
+def test_network_in_no_proxy_covers_configured_hosts() -> None:
     os.environ.update(
         HTTPS_PROXY="http://proxy:1", NO_PROXY="10.0.0.0/8 fd00::/8", no_proxy="10.0.0.0/8 fd00::/8"
     )
@@ -145,7 +143,7 @@ def test_a_network_in_no_proxy_covers_the_hosts_of_the_settings() -> None:
     assert [bool(proxy_bypass(host)) for host in ("10.1.2.3", "fd00::7", "11.1.2.3")] == [True, True, False]
 
 
-def test_no_proxy_of_a_star_leaves_every_proxy_out() -> None:
+def test_no_proxy_star_disables_every_proxy() -> None:
     os.environ.update(ALL_PROXY="socks5://proxy:1", NO_PROXY="internal.example, *")
     load_settings()
     with httpx.Client():
@@ -155,7 +153,7 @@ def test_no_proxy_of_a_star_leaves_every_proxy_out() -> None:
 @pytest.mark.parametrize(
     "entry", ["*.internal.example", ".internal.example", "internal.example", "http://db.internal.example/"]
 )
-def test_a_name_in_no_proxy_is_reached_directly(entry: str) -> None:
+def test_host_in_no_proxy_is_reached_directly(entry: str) -> None:
     os.environ.update(HTTPS_PROXY="http://proxy:1", NO_PROXY=entry)
     load_settings()
     assert proxy_bypass("db.internal.example")
@@ -194,9 +192,7 @@ def assert_refused(end: "subprocess.CompletedProcess[str]", name: str) -> None:
     ("name", "value"),
     [("SSL_CERT_FILE", "/no/such.pem"), ("ALL_PROXY", "socks5://canary")],
 )
-def test_each_program_refuses_to_start_with_a_bad_variable(
-    program: str, name: str, value: str, tmp_path: Path
-) -> None:
+def test_each_program_refuses_a_bad_variable(program: str, name: str, value: str, tmp_path: Path) -> None:
     assert_refused(ended(program, tmp_path, **{name: value}), name)
 
 
@@ -211,7 +207,7 @@ def test_each_program_refuses_to_start_with_a_bad_variable(
         ("batch job", "PREFECT_API_SSL_CERT_FILE", "/no/such.pem"),
     ],
 )
-def test_a_bad_setting_of_prefects_is_one_line_that_names_it(
+def test_bad_prefect_setting_is_one_line_that_names_it(
     program: str, name: str, value: str, tmp_path: Path
 ) -> None:
     assert_refused(ended(program, tmp_path, **{name: value}), name)
@@ -227,15 +223,13 @@ PROFILES = ["[[[ canary", '[profiles]\nx = "canary"\n', b"\xff\xfe\x00canary"]
 
 
 @pytest.mark.parametrize("content", PROFILES)
-def test_a_broken_prefect_profile_is_one_line_that_names_the_file(
-    content: str | bytes, tmp_path: Path
-) -> None:
+def test_broken_prefect_profile_is_named(content: str | bytes, tmp_path: Path) -> None:
     profiles = tmp_path / "profiles.toml"
     profiles.write_bytes(content if isinstance(content, bytes) else b'active = "x"\n' + content.encode())
     assert_refused(ended("batch job", tmp_path, PREFECT_HOME=str(tmp_path)), str(profiles))
 
 
-def test_a_bad_value_in_a_prefect_profile_names_setting_and_file(tmp_path: Path) -> None:
+def test_bad_value_in_a_prefect_profile_is_named(tmp_path: Path) -> None:
     profiles = tmp_path / "profiles.toml"
     profiles.write_text('active = "x"\n[profiles.x]\nPREFECT_LOGGING_LEVEL = "canary"\n')
     end = ended("batch job", tmp_path, PREFECT_HOME=str(tmp_path))
@@ -243,12 +237,12 @@ def test_a_bad_value_in_a_prefect_profile_names_setting_and_file(tmp_path: Path)
     assert str(profiles) in end.stderr
 
 
-def test_unconfirmed_needs_nothing_of_prefects(tmp_path: Path) -> None:
+def test_unconfirmed_works_without_prefect(tmp_path: Path) -> None:
     end = ended("unconfirmed", tmp_path, PREFECT_LOGGING_LEVEL="canary")
     assert (end.returncode, end.stdout) == (0, "Nothing is unconfirmed.\n")
 
 
-def test_a_run_behind_a_proxy_reaches_slack_and_prefect_on_loopback(prefect_api: str, tmp_path: Path) -> None:
+def test_run_behind_a_proxy_reaches_loopback(prefect_api: str, tmp_path: Path) -> None:
     dead = f"http://127.0.0.1:{closed_port()}"
     with MockSlack() as slack:
         end = subprocess.run(

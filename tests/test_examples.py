@@ -35,20 +35,20 @@ def made_anew(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_the_example_is_what_the_service_answers(name: str, made_anew: Path) -> None:
+def test_example_is_what_the_service_answers(name: str, made_anew: Path) -> None:
     """An example that is not true any more is made anew: make examples."""
     made, kept = made_anew / name, EXAMPLES / name
     assert made.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), "make examples"
 
 
-def test_the_message_of_the_preview_is_the_one_that_slack_got() -> None:
+def test_previewed_message_is_the_one_that_slack_got() -> None:
     """A preview shows messages exactly as Slack gets them."""
     preview = json.loads((EXAMPLES / "preview.json").read_text(encoding="utf-8"))
     message = json.loads((EXAMPLES / "slack_message.json").read_text(encoding="utf-8"))
     assert message in [alert["message"] for alert in preview["alerts"]]
 
 
-def test_the_run_of_the_examples_adds_up() -> None:
+def test_run_of_the_examples_adds_up() -> None:
     """At risk is below the threshold and what became of the others."""
     counts = json.loads((EXAMPLES / "run.json").read_text(encoding="utf-8"))["counts"]
     ends = ("below_threshold", "alerts_sent", "skipped_replay", "failed_deliveries", "would_send")
@@ -56,7 +56,7 @@ def test_the_run_of_the_examples_adds_up() -> None:
 
 
 @pytest.mark.parametrize("name", ["config.json", "config.toml"])
-def test_the_example_config_files_are_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_config_files_are_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever copies an example has settings that work."""
     monkeypatch.setenv(CONFIG_FILE, str(EXAMPLES / name))
     settings = load_settings()
@@ -64,7 +64,7 @@ def test_the_example_config_files_are_accepted(name: str, monkeypatch: pytest.Mo
     assert settings.smtp_host == "smtp-relay.example.com"
 
 
-def test_the_example_config_files_say_the_same() -> None:
+def test_example_config_files_are_equal() -> None:
     """JSON and TOML are two spellings of one file."""
     as_json = json.loads((EXAMPLES / "config.json").read_text(encoding="utf-8"))
     assert as_json == tomllib.loads((EXAMPLES / "config.toml").read_text(encoding="utf-8"))
@@ -81,7 +81,7 @@ def demo() -> ModuleType:
     return module
 
 
-def test_the_demo_counts_what_was_skipped(demo: ModuleType) -> None:
+def test_demo_counts_skipped_alerts(demo: ModuleType) -> None:
     """The number in its last words is that of the report's table."""
     report = """\
 Risk alerts 2026-01  succeeded
@@ -97,14 +97,14 @@ not delivered  region
     assert demo.skipped("Risk alerts 2026-01  failed") == 0
 
 
-def test_the_demo_finds_the_support_mail_in_the_log(demo: ModuleType) -> None:
+def test_demo_finds_the_support_mail_in_the_log(demo: ModuleType) -> None:
     """The mail is one record of many lines; the records around it are not shown."""
     log = "08:00:00 INFO    Sending\n08:00:01 WARNING To a@b: subject\nbody\n\nend\n08:00:02 INFO    Done\n"
     assert demo.support_mail(log) == "To a@b: subject\nbody\n\nend"
     assert demo.support_mail("08:00:00 INFO    Sending\n") == ""
 
 
-def test_the_demo_cuts_lines_as_a_terminal_counts_them(demo: ModuleType) -> None:
+def test_demo_cuts_lines_by_terminal_columns(demo: ModuleType) -> None:
     """An emoji is two columns wide."""
     assert demo.clip("x" * 80) == "x" * 80
     assert demo.clip("x" * 81) == "x" * 77 + "..."

@@ -68,7 +68,7 @@ async def _flow_run(url: str, flow_run_id: str) -> FlowRun:
         return await client.read_flow_run(UUID(flow_run_id))
 
 
-def test_the_flow_has_the_name_and_the_parameters_of_the_contract() -> None:
+def test_flow_has_the_documented_parameters() -> None:
     assert monthly_risk_alerts.name == "monthly-risk-alerts"
     assert list(monthly_risk_alerts.parameters.properties) == [
         "source_uri",
@@ -79,7 +79,7 @@ def test_the_flow_has_the_name_and_the_parameters_of_the_contract() -> None:
     assert monthly_risk_alerts.parameters.required == ["source_uri"]
 
 
-def test_a_run_shows_its_month_and_source_its_seven_tasks_and_its_report(
+def test_prefect_shows_the_tasks_and_the_report_of_a_run(
     service: Service, prefect_api: str, tmp_path: Path
 ) -> None:
     source = write_source(tmp_path / "status.parquet")
@@ -114,7 +114,7 @@ async def _artifacts(prefect_api: str, run: dict[str, Any]) -> dict[str, Any]:
         return {found.key or "": found for found in await client.read_artifacts(artifact_filter=of_run)}
 
 
-def test_the_report_says_what_went_where_and_what_to_do_about_the_rest(
+def test_report_lists_channels_and_advice(
     service: Service, prefect_api: str, source: str, slack: MockSlack, tmp_path: Path
 ) -> None:
     slack.fail("emea-risk-alerts", 404)
@@ -133,7 +133,7 @@ def test_the_report_says_what_went_where_and_what_to_do_about_the_rest(
     )
 
 
-def test_a_failed_run_is_failed_at_prefect_too_without_a_secret(service: Service, prefect_api: str) -> None:
+def test_failed_run_fails_in_prefect_without_a_secret(service: Service, prefect_api: str) -> None:
     found = problem_of(service.post("/runs", "file:///no/such.parquet"))
     run = service.get(f"/runs/{found['run_id']}")
     flow_run = ask(_flow_run(prefect_api, run["flow_run_id"]))
@@ -151,7 +151,7 @@ def test_a_failed_run_is_failed_at_prefect_too_without_a_secret(service: Service
         (datetime.fromisoformat("2026-03-01T00:30:00+02:00"), date(2026, 2, 1)),
     ],
 )
-def test_without_a_month_a_run_is_of_the_month_that_it_was_scheduled_for(
+def test_run_without_month_takes_the_scheduled_one(
     monkeypatch: pytest.MonkeyPatch, scheduled: datetime, expected: date
 ) -> None:
     class Scheduled:

@@ -74,14 +74,14 @@ def test_no_file_is_another_lock() -> None:
     assert [path for path in _tree() if path.name == "uv" + ".lock"] == []
 
 
-def test_no_file_promises_to_be_finished_later() -> None:
+def test_no_file_has_an_unfinished_mark() -> None:
     """What is missing is an issue, not a remark."""
     marks = re.compile(rf"\b({'|'.join(UNFINISHED)})\b")
     assert [path for path in _tree() if marks.search(_text(path))] == []
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_each_locked_requirement_is_one_version_with_hashes(name: str) -> None:
+def test_each_requirement_is_locked_with_hashes(name: str) -> None:
     """Nothing is installed but the very files that were locked."""
     lines = _locked(name)
     assert len(lines) > LOCKS[name]
@@ -91,7 +91,7 @@ def test_each_locked_requirement_is_one_version_with_hashes(name: str) -> None:
         )
 
 
-def test_what_is_locked_for_development_includes_what_runs() -> None:
+def test_dev_lock_includes_the_runtime_lock() -> None:
     """The tests run on the versions that the service runs on."""
     development = _pins("requirements/dev.txt")
     assert {name: development.get(name) for name in _pins("requirements/runtime.txt")} == _pins(
@@ -99,12 +99,12 @@ def test_what_is_locked_for_development_includes_what_runs() -> None:
     )
 
 
-def test_no_tool_brings_what_prefect_would_import_here_and_not_where_it_runs() -> None:
+def test_dev_lock_leaves_out_rfc3987_syntax() -> None:
     """With it, jsonschema, and so each process that a test starts, spends two seconds on a grammar."""
     assert "rfc3987-syntax" not in _pins("requirements/dev.txt")
 
 
-def test_the_locks_hold_what_pyproject_asks_for() -> None:
+def test_locks_satisfy_pyproject() -> None:
     """A dependency that was added or raised has been locked again."""
     project = tomllib.loads(_text(ROOT / "pyproject.toml"))
     wanted = {
@@ -123,7 +123,7 @@ def test_the_locks_hold_what_pyproject_asks_for() -> None:
             )
 
 
-def test_the_packages_are_named_one_by_one() -> None:
+def test_every_package_is_listed() -> None:
     """No package folder is left out of the distribution, or named without being there."""
     project = tomllib.loads(_text(ROOT / "pyproject.toml"))
     folders = {
@@ -135,12 +135,12 @@ def test_the_packages_are_named_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("target", ["run", "test", "install", "serve", "check", "lock", "sbom", "audit"])
-def test_the_makefile_has_the_target_and_says_what_it_does(target: str) -> None:
+def test_make_target_has_a_description(target: str) -> None:
     """`make` alone lists every command with a line about it."""
     assert re.search(rf"^{target}:.*## \S+", _text(ROOT / "Makefile"), re.MULTILINE)
 
 
-def test_ci_can_be_run_and_ends_with_the_tests() -> None:
+def test_ci_script_ends_with_the_tests() -> None:
     """CI does what anyone does at home."""
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
@@ -151,7 +151,7 @@ def test_ci_can_be_run_and_ends_with_the_tests() -> None:
     assert "make sbom" in lines
 
 
-def test_the_image_is_made_of_the_runtime_lock_and_every_room() -> None:
+def test_image_has_every_package_and_the_runtime_lock() -> None:
     """The image has all packages, nothing that is only for development, and no root."""
     dockerfile = _text(ROOT / "Dockerfile")
     for room in ROOMS:

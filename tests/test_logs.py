@@ -48,13 +48,13 @@ def lines(log: io.StringIO) -> list[dict[str, str]]:
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
-def test_what_a_library_warns_of_is_one_object_too_and_masked(log: io.StringIO) -> None:
+def test_warning_of_a_library_is_one_masked_object(log: io.StringIO) -> None:
     logging.getLogger("gcsfs.retry").warning("refused: %s\nsecond line", SECRET)
     assert [(line["logger"], line["level"]) for line in lines(log)] == [("gcsfs.retry", "warning")]
     assert SECRET not in log.getvalue()
 
 
-def test_pythons_own_warnings_are_lines_of_the_log(log: io.StringIO) -> None:
+def test_python_warnings_are_logged(log: io.StringIO) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(capture=False)
@@ -64,7 +64,7 @@ def test_pythons_own_warnings_are_lines_of_the_log(log: io.StringIO) -> None:
     assert SECRET not in log.getvalue()
 
 
-def test_a_traceback_stays_in_its_object_and_is_masked(log: io.StringIO) -> None:
+def test_traceback_is_masked_within_its_object(log: io.StringIO) -> None:
     try:
         {}[SECRET]
     except KeyError:
@@ -74,7 +74,7 @@ def test_a_traceback_stays_in_its_object_and_is_masked(log: io.StringIO) -> None
     assert SECRET not in log.getvalue()
 
 
-def test_a_line_names_its_run_and_its_request_and_only_them(log: io.StringIO) -> None:
+def test_line_names_its_run_and_request(log: io.StringIO) -> None:
     logger = logging.getLogger("core.run")
     logger.info("before")
     token = current_run_id.set("run-1")
@@ -87,14 +87,14 @@ def test_a_line_names_its_run_and_its_request_and_only_them(log: io.StringIO) ->
     assert current_request_id.get() is None
 
 
-def test_configured_twice_each_line_is_written_once(log: io.StringIO) -> None:
+def test_configuring_twice_writes_each_line_once(log: io.StringIO) -> None:
     configure_logs(Settings(log_format="json"), stream=log)
     logging.getLogger("core").info("once")
     logging.getLogger("botocore").warning("once")
     assert len(lines(log)) == 2
 
 
-def test_a_line_that_came_from_another_handler_or_shows_a_stack_is_masked_too(log: io.StringIO) -> None:
+def test_line_of_another_handler_is_masked(log: io.StringIO) -> None:
     """What a queue hands on has its traceback as text already."""
     kept = {"exc_text": f"ValueError: {SECRET}", "stack_info": f"Stack of {SECRET}"}
     record = logging.makeLogRecord({"name": "gcsfs", "levelno": logging.ERROR, "msg": "x", **kept})

@@ -57,7 +57,7 @@ def exposed() -> dict[str, set[tuple[str, str]]]:
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_each_metric_and_label_of_a_rule_or_a_panel_is_exposed(
+def test_each_metric_in_rules_and_panels_is_exposed(
     expression: str, exposed: dict[str, set[tuple[str, str]]]
 ) -> None:
     named = re.findall(r"\b((?:risk_alerts|process)_\w+)(?:\{([^}]*)\})?", expression)
@@ -71,13 +71,13 @@ def test_each_metric_and_label_of_a_rule_or_a_panel_is_exposed(
                 assert (label, wanted) in exposed[name], (name, label, wanted)
 
 
-def test_each_expression_is_whole(exposed: dict[str, set[tuple[str, str]]]) -> None:
+def test_each_expression_is_balanced(exposed: dict[str, set[tuple[str, str]]]) -> None:
     for expression in EXPRESSIONS:
         for opening, closing in ("()", "[]", "{}"):
             assert expression.count(opening) == expression.count(closing), expression
 
 
-def test_each_rule_rings_when_the_operations_page_says_and_not_before() -> None:
+def test_each_rule_fires_as_documented() -> None:
     cases = sorted(Path(__file__).parent.glob("alerts*_test.yml"))
     tried = {
         name for case in cases for name in re.findall(r"alertname: (\w+)", case.read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ def test_each_rule_rings_when_the_operations_page_says_and_not_before() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_rule_can_be_loaded_and_says_what_is_the_matter() -> None:
+def test_each_rule_loads_and_describes_the_problem() -> None:
     names = [rule["alert"] for rule in rules()]
     assert len(set(names)) == len(names)
     for rule in rules():
@@ -107,25 +107,25 @@ def test_each_rule_can_be_loaded_and_says_what_is_the_matter() -> None:
         assert rule["annotations"]["summary"]
 
 
-def test_for_each_rule_the_operations_page_says_what_to_do() -> None:
+def test_each_rule_is_on_the_operations_page() -> None:
     described = re.findall(r"^\| `(RiskAlerts\w+)` \|", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
     assert described == [rule["alert"] for rule in rules()]
 
 
-def test_each_metric_of_ours_is_on_the_operations_page(exposed: dict[str, set[tuple[str, str]]]) -> None:
+def test_each_metric_is_on_the_operations_page(exposed: dict[str, set[tuple[str, str]]]) -> None:
     page = OPERATIONS.read_text(encoding="utf-8")
     ours = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in exposed if name.startswith("risk_")}
     assert {name for name in ours if f"`{name}" not in page} == set()
 
 
-def test_labels_are_few_and_known_beforehand(exposed: dict[str, set[tuple[str, str]]]) -> None:
+def test_labels_have_few_known_values(exposed: dict[str, set[tuple[str, str]]]) -> None:
     labels = {label for name, found in exposed.items() if name.startswith("risk_") for label in found}
     known = {("status", status) for status in (*RunStatus, *OutcomeStatus)} | {("alert_type", "at_risk")}
     known |= {("step", step) for step in STEPS} | {("answer", answer) for answer in METRIC_LABELS}
     assert {(label, value) for label, value in labels if label != "le"} == known
 
 
-def test_the_panels_lie_side_by_side_and_on_no_other() -> None:
+def test_panels_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in panels():
         place = panel["gridPos"]
@@ -136,7 +136,7 @@ def test_the_panels_lie_side_by_side_and_on_no_other() -> None:
     assert len({panel["id"] for panel in panels()}) == len(panels())
 
 
-def test_make_sbom_lists_what_is_locked_each_with_its_hashes(tmp_path: Path) -> None:
+def test_sbom_lists_the_lock_with_hashes(tmp_path: Path) -> None:
     stamp = ".venv-audit/.installed-audit"
     if not (ROOT / stamp).exists():
         warnings.warn("make sbom has not been run: its test is SKIPPED", stacklevel=2)

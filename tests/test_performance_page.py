@@ -11,16 +11,16 @@ from bench.support import report
 RESULT = json.loads(report.KEPT.read_text(encoding="utf-8"))
 
 
-def test_the_tables_of_the_page_are_those_of_the_numbers_kept() -> None:
+def test_tables_match_the_stored_numbers() -> None:
     text = report.PAGE.read_text(encoding="utf-8")
     assert report.page(text, RESULT) == text
 
 
-def test_the_chart_is_that_of_the_numbers_kept() -> None:
+def test_chart_matches_the_stored_numbers() -> None:
     assert report.CHART.read_text(encoding="utf-8") == report.chart(RESULT)
 
 
-def test_the_chart_is_well_formed_and_has_a_bar_for_each_reader_of_each_layout(tmp_path: Path) -> None:
+def test_chart_has_a_bar_for_each_reader_and_layout(tmp_path: Path) -> None:
     path = tmp_path / "chart.svg"
     path.write_text(report.chart(RESULT), encoding="utf-8")
     bars = ET.parse(path).getroot().findall("{http://www.w3.org/2000/svg}rect")  # noqa: S314 - our own
@@ -28,7 +28,7 @@ def test_the_chart_is_well_formed_and_has_a_bar_for_each_reader_of_each_layout(t
     assert len(bars) == len(report.COLOURS) + sum(len(item["readers"]) for item in layouts)
 
 
-def test_a_number_typed_by_hand_is_noticed() -> None:
+def test_edited_number_is_noticed() -> None:
     text = report.PAGE.read_text(encoding="utf-8")
     changed = text.replace(report.BEGIN, f"{report.BEGIN}\n\n42 times as fast")
     assert report.page(changed, RESULT) == text

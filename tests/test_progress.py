@@ -20,12 +20,12 @@ def progress() -> Progress:
     return progress
 
 
-def test_before_anything_is_read_there_is_nothing_to_tell() -> None:
+def test_progress_is_empty_before_reading() -> None:
     assert Progress().now() == (None, {})
     assert count_recorded({}) == (0, 0)
 
 
-def test_each_channel_is_told_in_order_with_what_became_of_its_alerts(progress: Progress) -> None:
+def test_channels_are_in_order_with_their_results(progress: Progress) -> None:
     progress.record("amer", AlertStatus.SENT)
     progress.record("amer", AlertStatus.SENT)
     progress.record(None, AlertStatus.FAILED)
@@ -41,7 +41,7 @@ def test_each_channel_is_told_in_order_with_what_became_of_its_alerts(progress: 
     assert count_recorded(channels) == (3, 4), "a copy has changed"
 
 
-def test_channel_waits_until_the_instant_or_a_recorded_alert(
+def test_wait_ends_with_the_time_or_an_alert(
     progress: Progress,
 ) -> None:
     for channel in ("amer", "emea", None):
@@ -56,7 +56,7 @@ def test_channel_waits_until_the_instant_or_a_recorded_alert(
     assert not channels["amer"].waits_at(LATER)
 
 
-def test_a_channel_that_the_run_has_no_alerts_for_is_not_told(progress: Progress) -> None:
+def test_channel_without_alerts_is_left_out(progress: Progress) -> None:
     before = progress.now()
     progress.record("apac", AlertStatus.SENT)
     progress.waits("apac", LATER)

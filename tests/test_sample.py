@@ -73,7 +73,7 @@ def _alerts(winners: dict[tuple[str, date], Row]) -> list[Row]:
 
 
 @pytest.mark.parametrize("trap", BY_ID, ids=lambda trap: trap.why)
-def test_each_trap_is_at_risk_for_as_long_as_it_says(
+def test_each_trap_has_its_months_at_risk(
     trap: Trap, winners: dict[tuple[str, date], Row], rows: list[Row]
 ) -> None:
     """A trap says truly what the last month makes of it."""
@@ -84,9 +84,7 @@ def test_each_trap_is_at_risk_for_as_long_as_it_says(
     assert _months_at_risk(winners, trap.account_id, DEFAULT_LAST_MONTH) == expected
 
 
-def test_duplicates_flip_the_status_both_ways_now_and_in_the_past(
-    rows: list[Row], winners: dict[tuple[str, date], Row]
-) -> None:
+def test_duplicates_flip_the_status_both_ways(rows: list[Row], winners: dict[tuple[str, date], Row]) -> None:
     """Losing rows say the opposite of the winner, in each direction."""
     flips = {
         (row["status"] == "At Risk", winner["status"] == "At Risk", row["month"] == DEFAULT_LAST_MONTH)
@@ -99,7 +97,7 @@ def test_duplicates_flip_the_status_both_ways_now_and_in_the_past(
         assert {(True, False, now), (False, True, now)} <= flips
 
 
-def test_later_rows_stand_before_and_after_the_ones_they_replace(rows: list[Row]) -> None:
+def test_later_rows_are_before_and_after_earlier_ones(rows: list[Row]) -> None:
     """Neither the first nor the last row of a month is always the winner, and some tie."""
     previous: dict[tuple[str, date], Row] = {}
     orders = set()
@@ -111,7 +109,7 @@ def test_later_rows_stand_before_and_after_the_ones_they_replace(rows: list[Row]
     assert orders == {-1, 0, 1}
 
 
-def test_a_null_updated_at_stands_alone_and_beside_another(rows: list[Row]) -> None:
+def test_null_updated_at_is_alone_and_in_a_tie(rows: list[Row]) -> None:
     """A row without `updated_at` is the only one of its month, or one of two."""
     undated = [row for row in rows if row["updated_at"] is None]
     beside = {
@@ -121,14 +119,14 @@ def test_a_null_updated_at_stands_alone_and_beside_another(rows: list[Row]) -> N
     assert beside == {1, 2}
 
 
-def test_the_specification_s_example_is_there(winners: dict[tuple[str, date], Row]) -> None:
+def test_example_of_the_specification_is_included(winners: dict[tuple[str, date], Row]) -> None:
     """The four months of the specification are an account's last four."""
     months = (date(2025, 10, 1), date(2025, 11, 1), date(2025, 12, 1), date(2026, 1, 1))
     statuses = [winners["ACC-90001", month]["status"] for month in months]
     assert statuses == ["At Risk", "At Risk", "Healthy", "At Risk"]
 
 
-def test_the_last_month_has_a_screenful_of_alerts_and_a_handful_of_unknown_regions(
+def test_report_of_the_last_month_fits_a_screen(
     winners: dict[tuple[str, date], Row],
 ) -> None:
     """The report of the last month fits a screen."""
@@ -151,7 +149,7 @@ def test_the_last_month_has_a_screenful_of_alerts_and_a_handful_of_unknown_regio
         ("account_region", ""),
     ],
 )
-def test_alerts_have_the_edges_of_each_column(
+def test_alerts_have_the_edge_values_of_each_column(
     winners: dict[tuple[str, date], Row], column: str, value: object
 ) -> None:
     """Everything nullable is null in an alert, and an ARR is exactly the threshold."""
@@ -159,37 +157,35 @@ def test_alerts_have_the_edges_of_each_column(
 
 
 @pytest.mark.parametrize("text", ["&", "<", ">", "<!channel>", "\n", "🦊", "*", "`"])
-def test_alerts_have_names_that_break_a_careless_message(
-    winners: dict[tuple[str, date], Row], text: str
-) -> None:
+def test_alerts_have_names_with_special_characters(winners: dict[tuple[str, date], Row], text: str) -> None:
     """Names of alerts have markup, mentions, line breaks and emoji."""
     assert any(text in row["account_name"] for row in _alerts(winners))
 
 
-def test_an_alert_has_an_id_that_must_be_encoded_in_a_url(winners: dict[tuple[str, date], Row]) -> None:
+def test_alert_has_an_id_to_encode_in_a_url(winners: dict[tuple[str, date], Row]) -> None:
     """An alert's id has the characters that mean something in a URL."""
     assert any({"/", "?", "&", "#", "%", " "} <= set(row["account_id"]) for row in _alerts(winners))
 
 
-def test_statuses_in_the_wrong_case_are_there_in_the_last_month_and_before(rows: list[Row]) -> None:
+def test_statuses_in_the_wrong_case_are_included(rows: list[Row]) -> None:
     """A misspelt status is in the target month, and in a history."""
     months = {row["month"] == DEFAULT_LAST_MONTH for row in rows if row["status"] == "at risk"}
     assert months == {True, False}
 
 
-def test_an_account_at_risk_stays_below_the_threshold(winners: dict[tuple[str, date], Row]) -> None:
+def test_account_at_risk_is_below_the_threshold(winners: dict[tuple[str, date], Row]) -> None:
     """An account at risk is one dollar short of the threshold."""
     row = winners["ACC-90026", DEFAULT_LAST_MONTH]
     assert (row["status"], row["arr"]) == ("At Risk", THRESHOLD - 1)
 
 
-def test_rows_without_account_id_are_there_at_risk_too(rows: list[Row]) -> None:
+def test_rows_without_account_id_are_included(rows: list[Row]) -> None:
     """Rows that belong to no account are at risk and healthy."""
     statuses = {row["status"] for row in rows if row["account_id"] is None}
     assert {"At Risk", "Healthy"} <= statuses
 
 
-def test_every_account_of_the_cast_has_its_own_id(rows: list[Row]) -> None:
+def test_each_trap_has_its_own_account_id(rows: list[Row]) -> None:
     """No two accounts share an id."""
     names: dict[str, set[str]] = {}
     for row in rows:
@@ -199,7 +195,7 @@ def test_every_account_of_the_cast_has_its_own_id(rows: list[Row]) -> None:
     assert {trap.account_id for trap in BY_ID} <= set(names)
 
 
-def test_the_file_is_in_month_order_in_small_row_groups_of_the_specification_s_columns(
+def test_file_is_in_month_order_in_small_row_groups(
     tmp_path: Path,
 ) -> None:
     """The file is laid out as an export of many months is."""
@@ -226,7 +222,7 @@ def test_the_file_is_in_month_order_in_small_row_groups_of_the_specification_s_c
     assert (months[0], months[-1]) == (date(2024, 2, 1), date(2026, 1, 1))
 
 
-def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     """A sample can be made again."""
     for name in ("one", "two"):
         write_sample(tmp_path / name, seed=7)
@@ -238,7 +234,7 @@ def test_another_seed_gives_other_rows() -> None:
     assert not sample_table(seed=7).equals(sample_table(seed=8))
 
 
-def test_the_arguments_say_how_much_there_is() -> None:
+def test_arguments_decide_months_and_accounts() -> None:
     """Months, accounts and the last month are as asked for."""
     table = sample_table(months=14, accounts=60, last_month=date(2025, 6, 1))
     months = table.column("month").to_pylist()
@@ -250,13 +246,13 @@ def test_the_arguments_say_how_much_there_is() -> None:
 @pytest.mark.parametrize(
     "arguments", [{"months": 13}, {"accounts": 3}, {"accounts": 10_000}, {"last_month": date(2026, 1, 2)}]
 )
-def test_arguments_that_leave_no_room_for_the_traps_are_refused(arguments: dict[str, Any]) -> None:
+def test_arguments_too_small_for_the_traps_are_refused(arguments: dict[str, Any]) -> None:
     """No sample is made that would miss a trap."""
     with pytest.raises(ValueError, match=r"account|month"):
         sample_table(**arguments)
 
 
-def test_columns_are_of_the_specification_s_types() -> None:
+def test_columns_have_the_types_of_the_specification() -> None:
     """Dates are dates, ARR is int64."""
     schema = sample_table().schema
     assert pa.types.is_date(schema.field("month").type)

@@ -55,14 +55,12 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_the_defaults_are_the_contracts() -> None:
+def test_defaults_are_those_of_the_contract() -> None:
     settings = load_settings()
     assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
 
 
-def test_every_setting_can_stand_in_the_environment_and_in_a_json_or_toml_file(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_come_from_environment_json_and_toml(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text('{"regions": {"AMER": "amer"}, "arr_threshold": 1, "s3_anon": true}')
     settings = load_settings()
     assert (settings.regions, settings.arr_threshold, settings.s3_anon) == ({"AMER": "amer"}, 1, True)
@@ -76,15 +74,13 @@ def test_every_setting_can_stand_in_the_environment_and_in_a_json_or_toml_file(
     assert load_settings().arr_threshold == 3
 
 
-def test_regions_of_the_environment_replace_those_of_the_file(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_replaces_the_regions_of_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text('{"regions": {"AMER": "amer", "EMEA": "emea"}}')
     monkeypatch.setenv("REGIONS", '{"APAC": "apac"}')
     assert load_settings().regions == {"APAC": "apac"}
 
 
-def test_an_empty_variable_is_as_if_it_were_not_set(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_counts_as_unset(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text('{"arr_threshold": 7}')
     for name in ("ARR_THRESHOLD", "REGIONS", "API_TOKEN"):
         monkeypatch.setenv(name, "")
@@ -174,7 +170,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_a_bad_value_is_one_line_that_names_the_setting_and_not_the_value(
+def test_bad_value_names_the_setting_and_not_the_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -214,7 +210,7 @@ def test_blanks_and_newlines_around_values_are_stripped(
     assert (settings.s3_anon, settings.arr_threshold) == (True, 10_000)
 
 
-def test_a_value_in_quotes_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quoted_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_FORMAT", '"json"')
     with pytest.raises(SettingsError, match=r"^LOG_FORMAT: the value is in quotes; remove them"):
         load_settings()
@@ -231,7 +227,7 @@ def test_unknown_alert_type_is_named(monkeypatch: pytest.MonkeyPatch, value: str
 
 
 @pytest.mark.parametrize("mode", ["SLACK_WEBHOOK_BASE_URL", "SLACK_WEBHOOK_URL"])
-def test_a_channel_may_be_written_with_its_number_sign(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+def test_channel_may_begin_with_a_number_sign(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     monkeypatch.setenv(mode, "https://slack.example/x")
     monkeypatch.setenv("REGIONS", '{"AMER": " #amer-risk-alerts "}')
     assert load_settings().regions == {"AMER": "amer-risk-alerts"}
@@ -251,7 +247,7 @@ GOOD_DATABASES = [
 
 
 @pytest.mark.parametrize("url", GOOD_DATABASES)
-def test_each_usual_form_of_a_database_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_usual_database_urls_are_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
     assert load_settings().database_url == url
 
@@ -266,7 +262,7 @@ def test_each_usual_form_of_a_database_url_is_taken(monkeypatch: pytest.MonkeyPa
         ("postgresql://user:p@ss@host/db", "%40"),
     ],
 )
-def test_a_wrong_database_url_is_answered_with_the_right_form(
+def test_wrong_database_url_shows_the_right_form(
     monkeypatch: pytest.MonkeyPatch, url: str, form: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
@@ -274,7 +270,7 @@ def test_a_wrong_database_url_is_answered_with_the_right_form(
         load_settings()
 
 
-def test_a_number_out_of_range_is_answered_with_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_number_shows_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SMTP_PORT": "70000", "ARR_THRESHOLD": "x", "LOG_FORMAT": "xml"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
@@ -304,7 +300,7 @@ FILES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("content", "expected"), FILES)
-def test_a_bad_file_is_one_clear_error(config: Path, content: str | bytes | None, expected: str) -> None:
+def test_bad_config_file_is_one_clear_error(config: Path, content: str | bytes | None, expected: str) -> None:
     if content is not None:
         config.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(SettingsError, match=re.escape(expected)) as caught:
@@ -324,7 +320,7 @@ def test_config_file_may_begin_with_a_bom(
     assert load_settings().arr_threshold == 5
 
 
-def test_a_bad_toml_file_is_named_as_such(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_toml_file_is_named(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toml = config.with_suffix(".toml")
     toml.write_text("api_token = canary")
     monkeypatch.setenv("CONFIG_FILE", str(toml))
@@ -343,7 +339,7 @@ SECRETS = {
 }
 
 
-def test_secrets_show_in_no_representation_and_are_masked_wherever_they_turn_up(
+def test_secrets_are_masked_everywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in {**SECRETS, "SMTP_USERNAME": "someone"}.items():
@@ -364,17 +360,17 @@ def test_secrets_show_in_no_representation_and_are_masked_wherever_they_turn_up(
         "postgresql://canary@host/db",
     ],
 )
-def test_what_stands_before_the_host_of_a_url_is_masked(text: str) -> None:
+def test_user_info_of_a_url_is_masked(text: str) -> None:
     assert "canary" not in redact(text)
     assert "host/" in redact(text)
 
 
 @pytest.mark.parametrize("text", ["http://host:80/x, a@b.example", '{"a": "http://host:80/x", "b": "c@d"}'])
-def test_an_address_after_a_url_is_not_masked(text: str) -> None:
+def test_address_after_a_url_is_not_masked(text: str) -> None:
     assert redact(text) == text
 
 
-def test_the_words_that_stand_for_a_kind_of_google_credentials_are_no_secrets(
+def test_gcs_token_keywords_are_no_secrets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GCS_TOKEN", "anon")
@@ -382,5 +378,5 @@ def test_the_words_that_stand_for_a_kind_of_google_credentials_are_no_secrets(
     assert redact("anon") == "anon"
 
 
-def test_every_setting_says_what_it_means() -> None:
+def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in Settings.model_fields.values())

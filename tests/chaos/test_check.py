@@ -69,7 +69,7 @@ def played(tmp_path: Path) -> Iterator[Played]:
         yield Played(path)
 
 
-def test_a_world_that_is_right_passes(played: Played) -> None:
+def test_correct_world_passes(played: Played) -> None:
     assert played.found() == {}
 
 
@@ -80,22 +80,22 @@ def test_a_world_that_is_right_passes(played: Played) -> None:
         pytest.param([NO_ANSWER, DELIVERED], id="posted after a request without an answer"),
     ],
 )
-def test_an_alert_that_was_posted_twice_is_a_duplicate(played: Played, fates: list[str]) -> None:
+def test_alert_posted_twice_is_a_duplicate(played: Played, fates: list[str]) -> None:
     played.fates[SENT] = Counter(fates)
     assert list(played.found()) == ["duplicate"]
 
 
-def test_an_unconfirmed_alert_that_was_sent_again_is_a_duplicate(played: Played) -> None:
+def test_unconfirmed_alert_sent_again_is_a_duplicate(played: Played) -> None:
     played.fates[OPEN] = Counter([NO_ANSWER, NO_ANSWER])
     assert list(played.found()) == ["duplicate"]
 
 
-def test_a_post_for_an_unknown_region_is_a_duplicate(played: Played) -> None:
+def test_post_for_an_unknown_region_is_a_duplicate(played: Played) -> None:
     played.fates[NO_CHANNEL] = Counter([DELIVERED])
     assert list(played.found()) == ["duplicate"]
 
 
-def test_a_post_of_another_type_is_a_duplicate(played: Played) -> None:
+def test_post_of_another_type_is_a_duplicate(played: Played) -> None:
     played.fates[AlertKey(NO_CHANNEL.account_id, "recovered")] = Counter([DELIVERED])
     assert list(played.found()) == ["duplicate"]
 
@@ -103,28 +103,24 @@ def test_a_post_of_another_type_is_a_duplicate(played: Played) -> None:
 @pytest.mark.parametrize(
     "fates", [pytest.param([], id="not asked"), pytest.param([REFUSED], id="which refused")]
 )
-def test_an_alert_on_record_as_sent_that_slack_has_not_posted_is_a_loss(
-    played: Played, fates: list[str]
-) -> None:
+def test_sent_alert_that_slack_lacks_is_a_loss(played: Played, fates: list[str]) -> None:
     played.fates[SENT] = Counter(fates)
     assert list(played.found()) == ["loss"]
 
 
-def test_an_alert_that_is_not_on_record_is_a_loss_and_unlisted(played: Played) -> None:
+def test_unrecorded_alert_is_a_loss_and_unlisted(played: Played) -> None:
     played.doctor(f"DELETE FROM alert_outcomes WHERE {OF_SENT}")  # noqa: S608
     assert list(played.found()) == ["loss", "unlisted"]
 
 
 @pytest.mark.parametrize("status", ["failed", "sending"])
-def test_an_alert_that_is_still_to_be_sent_after_the_last_replay_is_a_loss(
-    played: Played, status: str
-) -> None:
+def test_failed_alert_after_the_last_replay_is_a_loss(played: Played, status: str) -> None:
     played.doctor(f"UPDATE alert_outcomes SET status = '{status}' WHERE {OF_SENT}")  # noqa: S608
     played.listed |= {(SENT, "FAILED"), (SENT, "UNCONFIRMED")}
     assert "loss" in played.found()
 
 
-def test_an_open_alert_that_no_accepted_mail_names_is_unlisted(played: Played) -> None:
+def test_open_alert_in_no_accepted_mail_is_unlisted(played: Played) -> None:
     for entry in [(NO_CHANNEL, "UNKNOWN REGION"), (OPEN, "UNCONFIRMED")]:
         played.listed.remove(entry)
         found = played.found()
@@ -133,12 +129,12 @@ def test_an_open_alert_that_no_accepted_mail_names_is_unlisted(played: Played) -
         played.listed.add(entry)
 
 
-def test_an_alert_that_was_listed_as_something_else_is_unlisted(played: Played) -> None:
+def test_alert_under_another_heading_is_unlisted(played: Played) -> None:
     played.listed = {(NO_CHANNEL, "UNKNOWN REGION"), (OPEN, "FAILED")}
     assert list(played.found()) == ["unlisted"]
 
 
-def test_more_unconfirmed_than_the_harm_explains_are_a_broken_promise(played: Played) -> None:
+def test_too_many_unconfirmed_break_a_promise(played: Played) -> None:
     played.fates[OPEN] = Counter()
     assert list(played.found()) == ["broken"]
     played.world.runs_harmed = 1
@@ -152,14 +148,12 @@ def test_more_unconfirmed_than_the_harm_explains_are_a_broken_promise(played: Pl
         "counts_by_type = json_set(counts_by_type, '$.at_risk.alerts_sent', 9)",
     ],
 )
-def test_a_run_that_is_still_running_or_does_not_add_up_is_a_broken_promise(
-    played: Played, change: str
-) -> None:
+def test_open_or_inconsistent_run_breaks_a_promise(played: Played, change: str) -> None:
     played.doctor(f"UPDATE runs SET {change}")  # noqa: S608
     assert list(played.found()) == ["broken"]
 
 
-def test_a_secret_in_any_file_that_was_written_is_a_broken_promise(tmp_path: Path) -> None:
+def test_secret_in_any_file_breaks_a_promise(tmp_path: Path) -> None:
     (tmp_path / "prefect").mkdir()
     (tmp_path / "prefect" / "prefect.db").write_bytes(b"\0\1 canary \2")
     (tmp_path / "log").write_text("nothing")

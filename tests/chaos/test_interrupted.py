@@ -25,7 +25,7 @@ def _processes_that_name(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_chaos_leaves_no_folder_and_no_process(tmp_path: Path, how: signal.Signals) -> None:
+def test_interrupted_chaos_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
     driver = subprocess.Popen(
         [sys.executable, "-m", "tests.chaos.driver", "--seed", "1", "--lanes", "2"],
         cwd=Path(__file__).parents[2],

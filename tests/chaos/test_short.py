@@ -11,7 +11,7 @@ SEED, ROUNDS = 27495, 1
 
 
 @pytest.mark.timeout(600)
-def test_nothing_is_posted_twice_and_nothing_is_lost_or_unlisted_whatever_is_harmed(
+def test_harmed_runs_post_nothing_twice_and_lose_nothing(
     new_prefect_home: NewHome,
 ) -> None:
     tally = Tally()
@@ -21,13 +21,13 @@ def test_nothing_is_posted_twice_and_nothing_is_lost_or_unlisted_whatever_is_har
     assert tally.posted
 
 
-def test_the_fixed_seed_kills_job_and_prefect_stops_the_api_and_has_a_client_go_away() -> None:
+def test_fixed_seed_harms_job_api_prefect_and_client() -> None:
     only = plan(SEED, 0)
     assert [fate.harm for fate in only.jobs] == [Harm.KILL]
     assert (only.posts, only.api.harm, only.prefect.harm) == (1, Harm.STOP, Harm.KILL)
     assert only.hangs_up
 
 
-def test_the_same_seed_brings_the_same_choices() -> None:
+def test_same_seed_makes_the_same_choices() -> None:
     assert [plan(5, number) for number in range(50)] == [plan(5, number) for number in range(50)]
     assert plan(5, 1) != plan(6, 1)

@@ -68,12 +68,12 @@ def specification() -> Draft202012Validator:
     return Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
 
 
-def test_file_fits_the_compose_specification(specification: Draft202012Validator) -> None:
+def test_compose_file_matches_its_schema(specification: Draft202012Validator) -> None:
     assert [error.message for error in specification.iter_errors(COMPOSE)] == []
 
 
 @pytest.mark.parametrize("wrong", [{"port": ["8000"]}, {"command": 5}, {"restart": ["always"]}])
-def test_specification_refuses_a_mistake(specification: Draft202012Validator, wrong: dict[str, Any]) -> None:
+def test_compose_schema_refuses_a_mistake(specification: Draft202012Validator, wrong: dict[str, Any]) -> None:
     services = {**SERVICES, "api": {**SERVICES["api"], **wrong}}
     assert list(specification.iter_errors({**COMPOSE, "services": services}))
 
@@ -84,7 +84,7 @@ def test_ports_are_published_on_loopback_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_each_variable_is_one_that_is_read() -> None:
+def test_each_variable_is_read() -> None:
     assert DOT_ENV.keys() - OF_COMPOSE <= {name.upper() for name in Settings.model_fields}
     for service in SERVICES.values():
         for name in service.get("environment", {}):
@@ -92,13 +92,13 @@ def test_each_variable_is_one_that_is_read() -> None:
             assert known or name.startswith("POSTGRES_"), name
 
 
-def test_no_secret_stands_in_the_file() -> None:
+def test_compose_file_has_no_secret() -> None:
     text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
     assert DOT_ENV["POSTGRES_PASSWORD"] not in text
     assert not re.search(r"(?i)(PASSWORD|TOKEN|WEBHOOK)\w*: (?!\$\{)", text)
 
 
-def test_services_name_each_other_as_they_are_called() -> None:
+def test_services_use_each_others_names() -> None:
     urls = [
         interpolated(SERVICES["api"]["environment"])[name] for name in ("DATABASE_URL", "PREFECT_API_URL")
     ]

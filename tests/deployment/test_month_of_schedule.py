@@ -31,7 +31,7 @@ def scheduled(monkeypatch: pytest.MonkeyPatch, at: str, zone: str) -> None:
         ("2024-10-01 00:30", "Asia/Kolkata", "2024-10-01"),  # a half-hour zone
     ],
 )
-def test_the_month_is_the_schedules_own(
+def test_month_is_in_the_timezone_of_the_schedule(
     monkeypatch: pytest.MonkeyPatch, at: str, zone: str, month: str
 ) -> None:
     # The time of the actual start is nowhere asked for, so a late run has the same month.
@@ -39,7 +39,7 @@ def test_the_month_is_the_schedules_own(
     assert module.month_or_scheduled(None) == date.fromisoformat(month)
 
 
-def test_a_month_that_was_given_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_month_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     scheduled(monkeypatch, "2026-05-01 00:30", "Asia/Tokyo")
     assert module.month_or_scheduled(date(2025, 2, 1)) == date(2025, 2, 1)
 
@@ -54,7 +54,7 @@ def test_a_month_that_was_given_wins(monkeypatch: pytest.MonkeyPatch) -> None:
         ([None], 0),
     ],
 )
-def test_the_zone_is_the_one_of_all_schedules(
+def test_timezone_is_the_one_of_all_schedules(
     monkeypatch: pytest.MonkeyPatch, zones: list[str | None], hours: int
 ) -> None:
     class Client:

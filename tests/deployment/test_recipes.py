@@ -32,7 +32,7 @@ def _mappings(value: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["kubernetes-cronjob.yaml", "cloud-run-job.yaml", "ecs-task.json"])
-def test_a_recipe_names_only_what_exists(name: str) -> None:
+def test_recipe_names_only_what_exists(name: str) -> None:
     text = (DEPLOY / name).read_text(encoding="utf-8")
     mappings = _mappings(json.loads(text) if name.endswith("json") else list(yaml.safe_load_all(text)))
     variables = [found for found in mappings if {"name"} < found.keys() <= {"name", "value", "valueFrom"}]
@@ -60,7 +60,7 @@ def _pool_job() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("manifest", [*_cronjob(), _pool_job()], ids=lambda manifest: manifest["kind"])
-def test_manifest_fits_the_kubernetes_schema(manifest: dict[str, Any]) -> None:
+def test_manifest_matches_the_kubernetes_schema(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
@@ -97,7 +97,7 @@ def _google_schema(api: str, version: str, name: str) -> Draft4Validator:
     return Draft4Validator({"$ref": f"#/schemas/{name}", "schemas": schemas})
 
 
-def test_job_fits_the_cloud_run_schema() -> None:
+def test_job_matches_the_cloud_run_schema() -> None:
     schema = _google_schema("run", "v1", "Job")
     job = _cloud_run()
     assert [error.message for error in schema.iter_errors(job)] == []
@@ -107,7 +107,7 @@ def test_job_fits_the_cloud_run_schema() -> None:
         assert list(schema.iter_errors(job)), wrong
 
 
-def test_cloud_scheduler_calls_an_address_that_cloud_run_has() -> None:
+def test_cloud_scheduler_calls_a_cloud_run_address() -> None:
     """`:run` of a job, by Google's own description of the API."""
     document = json.loads(get_static_doc("run", "v2"))
     run = document["resources"]["projects"]["resources"]["locations"]["resources"]["jobs"]["methods"]["run"]
@@ -117,7 +117,7 @@ def test_cloud_scheduler_calls_an_address_that_cloud_run_has() -> None:
     assert f"--http-method {run['httpMethod']} " in DEPLOYMENT
 
 
-def test_the_task_role_only_reads() -> None:
+def test_task_role_only_reads() -> None:
     policy = json.loads((DEPLOY / "ecs-task-role-policy.json").read_text(encoding="utf-8"))
     assert {found["Action"] for found in policy["Statement"]} == {"s3:ListBucket", "s3:GetObject"}
     assert all("BUCKET" in found["Resource"] for found in policy["Statement"])
@@ -127,7 +127,7 @@ def _operation(service: str, name: str) -> Any:
     return get_session().get_service_model(service).operation_model(name).input_shape
 
 
-def test_the_task_definition_is_one_that_ecs_takes() -> None:
+def test_task_definition_matches_the_ecs_model() -> None:
     """By AWS's own model of its API: no unknown key, none missing, no wrong type."""
     task = json.loads((DEPLOY / "ecs-task.json").read_text(encoding="utf-8"))
     shape = _operation("ecs", "RegisterTaskDefinition")
@@ -136,7 +136,7 @@ def test_the_task_definition_is_one_that_ecs_takes() -> None:
     assert task["requiresCompatibilities"][0] in shape.members["requiresCompatibilities"].member.enum
 
 
-def test_the_command_for_eventbridge_is_one_that_its_scheduler_takes() -> None:
+def test_eventbridge_command_matches_the_scheduler_model() -> None:
     found = re.search(r"^    aws scheduler create-schedule(.*?'.*?')$", DEPLOYMENT, re.MULTILINE | re.DOTALL)
     assert found
     words = shlex.split(found[1].replace("\\\n", " "))

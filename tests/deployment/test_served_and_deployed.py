@@ -154,7 +154,7 @@ def deployed(served: Served) -> Served:
     return served
 
 
-def test_a_run_of_the_api_is_seen_in_prefects_ui(served: Served, source: str, tmp_path: Path) -> None:
+def test_run_of_the_api_is_in_prefects_ui(served: Served, source: str, tmp_path: Path) -> None:
     answer = served.api.post("/runs", json={"source_uri": source, "month": "2026-01-01"})
     run = served.api.get(f"/runs/{answer.json()['run_id']}").json()
     assert run["status"] == "succeeded"
@@ -180,12 +180,12 @@ def test_a_run_of_the_api_is_seen_in_prefects_ui(served: Served, source: str, tm
         assert shown in page
 
 
-def test_the_prefect_server_sends_no_telemetry(served: Served) -> None:
+def test_prefect_server_sends_no_telemetry(served: Served) -> None:
     settings = httpx.get(f"{served.environment['PREFECT_API_URL']}/admin/settings").json()
     assert settings["server"]["analytics_enabled"] is False
 
 
-def test_each_deployment_is_on_its_pool_and_only_one_has_an_active_schedule(deployed: Served) -> None:
+def test_only_one_deployment_has_an_active_schedule(deployed: Served) -> None:
     active = {}
     for name, pool in (("monthly", ""), ("monthly-docker", "-docker"), ("monthly-kubernetes", "-kubernetes")):
         found = deployed.prefect.read_deployment_by_name(f"{FLOW}/{name}")
@@ -215,7 +215,7 @@ async def _configuration(name: str) -> BaseJobConfiguration:
         )
 
 
-def test_the_docker_workers_containers_get_the_secrets_that_prefect_keeps_nowhere_in_plain_text(
+def test_docker_worker_gets_encrypted_secrets(
     deployed: Served,
 ) -> None:
     for block, value in SECRETS.values():
@@ -231,7 +231,7 @@ def test_the_docker_workers_containers_get_the_secrets_that_prefect_keeps_nowher
         assert "example/secret" not in kept
 
 
-def test_the_kubernetes_workers_jobs_get_the_secrets_from_kubernetes(deployed: Served) -> None:
+def test_kubernetes_job_gets_secrets_from_kubernetes(deployed: Served) -> None:
     assert SECRETS.keys().isdisjoint(configuration("kubernetes").env)
     template = deployed.prefect.read_work_pool("risk-alerts-kubernetes").base_job_template
     (container,) = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]["containers"]
@@ -239,9 +239,7 @@ def test_the_kubernetes_workers_jobs_get_the_secrets_from_kubernetes(deployed: S
     assert container["securityContext"]["readOnlyRootFilesystem"]
 
 
-def test_a_run_by_hand_and_a_scheduled_one_are_worked_off_one_after_the_other(
-    deployed: Served, tmp_path: Path
-) -> None:
+def test_manual_and_scheduled_runs_do_not_overlap(deployed: Served, tmp_path: Path) -> None:
     this_month = datetime.now(ZoneInfo("America/New_York")).date().replace(day=1)
     source = write_source(
         tmp_path / "status.parquet", [row("by-hand", "2025-06-01"), row("now", str(this_month))]

@@ -37,7 +37,7 @@ def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness, "WATCH_SECONDS", 0.5)
 
 
-def test_pace_and_waits_go_by_a_clock_that_does_not_jump(
+def test_pacing_and_waits_ignore_the_wall_clock(
     jumping_clock: None, slack: MockSlack, tmp_path: Path
 ) -> None:
     """Two alerts a second, the first of which Slack asks to try again in a second."""
@@ -53,7 +53,7 @@ def test_pace_and_waits_go_by_a_clock_that_does_not_jump(
     ledger.close()
 
 
-def test_no_run_of_this_host_is_taken_for_dead_while_the_clock_jumps(
+def test_clock_jump_closes_no_live_run_of_this_host(
     jumping_clock: None, slack: MockSlack, tmp_path: Path
 ) -> None:
     path = tmp_path / "ledger.db"
@@ -88,7 +88,7 @@ def beating(path: Path) -> Iterator[None]:
     ledger.close()
 
 
-def test_a_run_of_another_host_that_lives_is_not_closed_when_the_clock_has_jumped(
+def test_clock_jump_closes_no_live_run_of_another_host(
     jumping_clock: None, slack: MockSlack, tmp_path: Path
 ) -> None:
     path = tmp_path / "ledger.db"
@@ -102,7 +102,7 @@ def test_a_run_of_another_host_that_lives_is_not_closed_when_the_clock_has_jumpe
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["set forward", "set back"])
-def test_a_run_of_another_host_that_died_is_watched_and_then_closed_though_the_clock_was_set(
+def test_dead_run_of_another_host_is_watched_then_closed(
     jumping_clock: None, tmp_path: Path, jump: timedelta
 ) -> None:
     path = tmp_path / "ledger.db"
@@ -117,7 +117,7 @@ def test_a_run_of_another_host_that_died_is_watched_and_then_closed_though_the_c
     ledger.close()
 
 
-def test_a_run_of_this_host_whose_process_is_gone_is_closed_at_once(tmp_path: Path) -> None:
+def test_dead_run_of_this_host_is_closed_at_once(tmp_path: Path) -> None:
     ledger = open_at(tmp_path / "ledger.db")
     begin(ledger, "gone", [routed("A-1")], owner=replace(this_process(), started="long ago"))
     began = time.monotonic()

@@ -51,9 +51,7 @@ def fill(disk: Path) -> Path:
             return filler
 
 
-def test_a_disk_that_is_full_from_the_start_is_named_before_anything_is_sent(
-    disk: Path, slack: MockSlack
-) -> None:
+def test_full_disk_sends_nothing(disk: Path, slack: MockSlack) -> None:
     fill(disk)
     with pytest.raises(LedgerError, match="disk is full") as caught:
         open_at(disk / "ledger.db")
@@ -61,9 +59,7 @@ def test_a_disk_that_is_full_from_the_start_is_named_before_anything_is_sent(
     assert slack.messages == []
 
 
-def test_a_disk_that_is_full_when_a_run_begins_is_named_before_anything_is_sent(
-    disk: Path, slack: MockSlack
-) -> None:
+def test_disk_full_when_a_run_begins_sends_nothing(disk: Path, slack: MockSlack) -> None:
     path = disk / "ledger.db"
     open_at(path).close()
     filler = fill(disk)
@@ -77,9 +73,7 @@ def test_a_disk_that_is_full_when_a_run_begins_is_named_before_anything_is_sent(
     ledger.close()
 
 
-def test_when_the_disk_fills_up_in_the_middle_nothing_unclaimed_is_sent_and_nothing_twice_when_it_is_mended(
-    disk: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_disk_full_in_the_middle_sends_nothing_twice(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = disk / "ledger.db"
     ledger = open_at(path)
     with Saboteur() as slack:
@@ -108,9 +102,7 @@ def test_when_the_disk_fills_up_in_the_middle_nothing_unclaimed_is_sent_and_noth
     ledger.close()
 
 
-def test_a_disk_that_is_mounted_read_only_is_named_before_anything_is_sent(
-    disk: Path, slack: MockSlack
-) -> None:
+def test_read_only_disk_sends_nothing(disk: Path, slack: MockSlack) -> None:
     path = disk / "ledger.db"
     open_at(path).close()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)

@@ -125,7 +125,7 @@ def jobs(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield started
 
 
-def test_a_prefect_that_is_down_begins_nothing(world: World) -> None:
+def test_prefect_down_begins_no_run(world: World) -> None:
     world.proxy.die()
     with pytest.raises(OrchestratorUnreachable, match="No Prefect API answers"):
         run(world)
@@ -133,7 +133,7 @@ def test_a_prefect_that_is_down_begins_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_prefect_whose_database_is_full_at_the_start_begins_nothing(world: World, status: int) -> None:
+def test_prefect_with_a_full_database_begins_no_run(world: World, status: int) -> None:
     world.proxy.fail(status)
     # Prefect's client waits two seconds after a 503, although no try follows.
     with pytest.raises(OrchestratorUnreachable, match=f"HTTP {status}" if status == 500 else "no answer"):
@@ -141,7 +141,7 @@ def test_a_prefect_whose_database_is_full_at_the_start_begins_nothing(world: Wor
     assert_nothing_begun(world)
 
 
-def test_a_prefect_that_takes_30_s_an_answer_begins_nothing_and_is_not_waited_for(world: World) -> None:
+def test_slow_prefect_begins_no_run(world: World) -> None:
     world.proxy.delay(30)
     began = time.monotonic()
     with pytest.raises(OrchestratorUnreachable, match="No Prefect API answers"):
@@ -151,7 +151,7 @@ def test_a_prefect_that_takes_30_s_an_answer_begins_nothing_and_is_not_waited_fo
 
 
 @pytest.mark.parametrize("fault", ["hang", "die"])
-def test_a_prefect_that_fails_between_its_first_answer_and_the_beginning_begins_nothing(
+def test_prefect_failing_after_the_probe_begins_no_run(
     world: World, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     def answer_once(url: str) -> None:
@@ -170,9 +170,7 @@ def test_a_prefect_that_fails_between_its_first_answer_and_the_beginning_begins_
     assert_nothing_begun(world)
 
 
-def test_a_prefect_that_is_too_busy_to_begin_a_run_is_asked_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_busy_prefect_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A burst of runs locks its SQLite database for longer than its own client tries."""
 
     def answer_once(url: str) -> None:
@@ -185,7 +183,7 @@ def test_a_prefect_that_is_too_busy_to_begin_a_run_is_asked_again(
     assert_all_sent(world)
 
 
-def test_a_prefect_that_stays_too_busy_begins_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefect_that_stays_busy_begins_no_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer_once(url: str) -> None:
         probe(url)
         world.proxy.fail(503)
@@ -200,9 +198,7 @@ def test_a_prefect_that_stays_too_busy_begins_nothing(world: World, monkeypatch:
     assert_nothing_begun(world)
 
 
-def test_a_run_that_prefect_begins_when_it_was_given_up_sends_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_begun_after_giving_up_sends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_engine, "BEGIN_SECONDS", 0)
     with pytest.raises(OrchestratorUnreachable, match="did not begin"):
         run(world)
@@ -222,7 +218,7 @@ def test_a_run_that_prefect_begins_when_it_was_given_up_sends_nothing(
     ],
     ids=["hangs", "answers 500", "answers 503"],
 )
-def test_a_prefect_that_fails_in_the_middle_costs_no_alert_and_little_time(
+def test_prefect_failing_in_the_middle_costs_no_alert(
     world: World, caplog: pytest.LogCaptureFixture, fault: Callable[[Proxy], None], words: str
 ) -> None:
     world.slack.act = lambda: fault(world.proxy)
@@ -236,7 +232,7 @@ def test_a_prefect_that_fails_in_the_middle_costs_no_alert_and_little_time(
     assert "\n" not in report + end
 
 
-def test_a_prefect_that_becomes_slow_in_the_middle_is_waited_for(
+def test_slow_prefect_in_the_middle_is_waited_for(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefect_engine, "PATIENCE_SECONDS", 15)
@@ -246,7 +242,7 @@ def test_a_prefect_that_becomes_slow_in_the_middle_is_waited_for(
     assert all(line.startswith("Prefect missed the report of run") for line in missed(caplog))
 
 
-def test_what_ended_a_run_is_told_also_when_prefect_can_not_be_told(
+def test_error_of_a_run_is_reported_without_prefect(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load_window(*_: object, **__: object) -> None:
@@ -263,9 +259,7 @@ def test_what_ended_a_run_is_told_also_when_prefect_can_not_be_told(
 
 
 @pytest.mark.parametrize("fault", ["die", "hang"])
-def test_a_batch_job_whose_prefect_fails_for_good_ends_when_its_patience_does(
-    jobs: dict[str, Job], fault: str
-) -> None:
+def test_batch_job_ends_when_prefect_fails_permanently(jobs: dict[str, Job], fault: str) -> None:
     job = jobs[fault]
     code, out, err, when = job.ended.result()
     finished = job.world.runs[0].finished_at

@@ -48,7 +48,7 @@ def start(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_flow_run_that_prefect_tries_again_sends_what_is_left_in_a_run_of_its_own(world: World) -> None:
+def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
     """As in a worker: the flow alone, without a caller that waits for the run."""
     program = (
         "import asyncio; from flows.monthly_risk_alerts import monthly_risk_alerts as flow;"
@@ -70,7 +70,7 @@ def test_a_flow_run_that_prefect_tries_again_sends_what_is_left_in_a_run_of_its_
     assert world.slack.accounts == ACCOUNTS
 
 
-def test_a_run_that_somebody_waits_for_is_not_tried_again_behind_its_answer(world: World) -> None:
+def test_run_with_a_waiting_caller_is_not_retried(world: World) -> None:
     command = ["-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri", world.source]
     ended = start(world, *command)
     [only] = world.runs

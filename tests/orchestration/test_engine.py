@@ -34,7 +34,7 @@ def service(serve: Serve) -> Service:
     return serve()
 
 
-def test_a_burst_of_runs_is_begun_and_none_is_mixed_up(service: Service, tmp_path: Path) -> None:
+def test_burst_of_runs_is_kept_apart(service: Service, tmp_path: Path) -> None:
     months = [f"2025-{number:02}-01" for number in range(1, 9)]
     rows = [row(f"of {month}", month) for month in months]
     source = write_source(tmp_path / "status.parquet", rows)
@@ -45,7 +45,7 @@ def test_a_burst_of_runs_is_begun_and_none_is_mixed_up(service: Service, tmp_pat
     assert sum(run["counts"]["alerts_sent"] for run in runs) == len(months)
 
 
-def test_the_log_of_a_run_is_in_prefect_with_secrets_masked(
+def test_log_of_a_run_is_in_prefect_without_secrets(
     service: Service, prefect_api: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load_window(*_: object) -> None:
@@ -83,7 +83,7 @@ def test_runs_leave_no_log_handler_behind(service: Service, source: str) -> None
     assert handlers() == before
 
 
-def test_a_short_outage_of_prefect_is_waited_out(
+def test_short_outage_of_prefect_is_waited_out(
     serve: Serve, prefect_api: str, source: str, slack: MockSlack
 ) -> None:
     with Proxy(prefect_api) as proxy:

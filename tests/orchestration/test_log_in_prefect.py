@@ -20,7 +20,7 @@ def _same_handlers_afterwards() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def test_a_line_outside_a_flow_run_causes_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+def test_line_outside_a_flow_run_causes_no_warning(recwarn: pytest.WarningsRecorder) -> None:
     """As in a worker, which imports Prefect with its own defaults before our code."""
     show_logs_in_ui()
     with temporary_settings({"logging.to_api.when_missing_flow": "warn"}):

@@ -41,12 +41,12 @@ def web() -> Iterator[str]:
     server.shutdown()
 
 
-def test_a_prefect_api_that_answers_is_accepted(web: str) -> None:
+def test_prefect_api_is_accepted(web: str) -> None:
     probe(f"{web}/prefect")
 
 
 @pytest.mark.parametrize("path", ["500", "503", "404", "200", "302", "trickle"])
-def test_what_is_not_a_prefect_api_is_refused_in_time(web: str, path: str) -> None:
+def test_other_servers_are_refused_in_bounded_time(web: str, path: str) -> None:
     began = time.monotonic()
     with pytest.raises(OrchestratorUnreachable, match="No Prefect API answers at"):
         probe(f"{web}/{path}", seconds=1)
@@ -60,14 +60,14 @@ def test_error_without_text_is_described_in_words(error: Exception, words: str) 
     assert described(error) == words
 
 
-def test_a_closed_port_is_refused_at_once() -> None:
+def test_closed_port_is_refused_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(OrchestratorUnreachable, match="correct PREFECT_API_URL"):
         probe(f"http://127.0.0.1:{port}/api")
 
 
-def test_a_server_that_accepts_and_never_answers_is_given_up_in_time() -> None:
+def test_silent_server_is_refused_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         began = time.monotonic()
         with pytest.raises(OrchestratorUnreachable, match=r"no answer in 1 s|timed out"):
@@ -76,12 +76,12 @@ def test_a_server_that_accepts_and_never_answers_is_given_up_in_time() -> None:
 
 
 @pytest.mark.parametrize("url", ["not a url", "ftp://127.0.0.1/api", "http://127.0.0.1:99999/api"])
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(OrchestratorUnreachable):
         probe(url)
 
 
-def test_credentials_in_the_address_are_not_shown() -> None:
+def test_credentials_in_the_address_are_hidden() -> None:
     with pytest.raises(OrchestratorUnreachable) as caught:
         probe("http://someone:hunter2@127.0.0.1:9/api")
     assert "hunter2" not in caught.value.message

@@ -70,20 +70,20 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return Job(json.loads(ended.stdout), ended.stderr, watched["events"], set(watched["modules"]), folder)
 
 
-def test_a_run_without_prefect_is_complete(job: Job) -> None:
+def test_run_without_prefect_is_complete(job: Job) -> None:
     assert (job.run["status"], job.run["counts"], job.run["flow_run_id"]) == ("succeeded", COUNTS, None)
 
 
-def test_a_run_without_prefect_starts_no_process_and_opens_no_port(job: Job) -> None:
+def test_run_without_prefect_starts_no_process_or_port(job: Job) -> None:
     assert job.events == []
 
 
-def test_a_run_without_prefect_writes_nothing_of_prefect(job: Job) -> None:
+def test_run_without_prefect_writes_no_prefect_files(job: Job) -> None:
     assert [*(job.folder / "home").iterdir()] == []
     assert not (job.folder / "prefect").exists()
 
 
-def test_a_run_without_prefect_says_nothing_of_it(job: Job) -> None:
+def test_run_without_prefect_does_not_log_prefect(job: Job) -> None:
     assert "prefect" not in job.stderr.lower()
 
 
@@ -94,5 +94,5 @@ def test_a_run_without_prefect_says_nothing_of_it(job: Job) -> None:
         *("psycopg", "alembic", "fastapi", "uvicorn", "jinja2", "prefect.server"),
     ],
 )
-def test_a_batch_job_on_local_files_imports_no(library: str, job: Job) -> None:
+def test_batch_job_on_local_files_does_not_import(library: str, job: Job) -> None:
     assert library not in job.modules

@@ -70,7 +70,7 @@ def by_account(one: Row) -> object:
 
 @pytest.mark.parametrize("order", [by_month, by_account])
 @pytest.mark.parametrize("row_group_size", [100, 600, 3000])
-def test_hardly_a_byte_is_read_twice(
+def test_almost_no_byte_is_read_twice(
     tmp_path: Path, order: Callable[[Row], object], row_group_size: int
 ) -> None:
     path = tmp_path / "x.parquet"
@@ -84,7 +84,7 @@ def test_hardly_a_byte_is_read_twice(
         assert again < (0.2 if order is by_account else 0.01) * sum(end - start for start, end in asked)
 
 
-def test_tiny_row_groups_are_read_as_few(tmp_path: Path) -> None:
+def test_tiny_row_groups_are_read_together(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     with pq.ParquetWriter(path, table([]).schema) as writer:
         for age in range(3):
@@ -95,7 +95,7 @@ def test_tiny_row_groups_are_read_as_few(tmp_path: Path) -> None:
     assert source.calls < 15
 
 
-def test_of_a_row_group_with_the_month_and_the_one_before_no_byte_is_read_twice_where_rows_disagree(
+def test_tied_months_in_one_row_group_are_read_once(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "x.parquet"
@@ -112,7 +112,7 @@ def test_of_a_row_group_with_the_month_and_the_one_before_no_byte_is_read_twice_
     assert all(end <= after for (_, end), (after, _) in pairwise(asked))
 
 
-def test_of_a_file_in_month_order_a_row_group_costs_two_requests_and_old_ones_none(tmp_path: Path) -> None:
+def test_row_group_costs_two_requests_and_old_ones_none(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     write(path, by_month, 408)
     window, source = read(path)
@@ -131,7 +131,7 @@ def test_of_a_file_in_month_order_a_row_group_costs_two_requests_and_old_ones_no
     assert len(source.asked["x.parquet"]) <= 2 * len(touched) + 4
 
 
-def test_nothing_stays_in_arrows_memory_but_the_window(tmp_path: Path) -> None:
+def test_only_the_window_stays_in_memory(tmp_path: Path) -> None:
     """Arrow keeps an error with its reader, and an error its traceback: with all that was decoded."""
     path = tmp_path / "x.parquet"
     write(path, by_account, 1000)
@@ -142,7 +142,7 @@ def test_nothing_stays_in_arrows_memory_but_the_window(tmp_path: Path) -> None:
     assert pa.total_allocated_bytes() == before
 
 
-def test_arrows_memory_is_of_the_allocator_that_gives_it_back() -> None:
+def test_arrow_uses_the_allocator_that_frees_memory() -> None:
     program = "import flows.monthly_risk_alerts, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
     environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
     done = subprocess.run(
@@ -151,9 +151,7 @@ def test_arrows_memory_is_of_the_allocator_that_gives_it_back() -> None:
     assert done.stdout.split() == ["jemalloc"]
 
 
-def test_reading_ends_when_the_process_is_told_to_stop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_ends_on_a_stop_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.parquet"
     write(path, by_month, 100)
     stop = StopSignal()

@@ -202,7 +202,7 @@ def test_unreachable_s3_is_named_without_the_proxy_password(monkeypatch: pytest.
         (403, "SomethingNew", "AWS gives no credentials for the role"),
     ],
 )
-def test_refused_role_is_not_a_refusal_of_the_bucket(
+def test_refused_role_is_named_instead_of_the_bucket(
     status: int, code: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text("canary")

@@ -12,7 +12,7 @@ from tests.reading.stages import read
 from tests.reading.worlds import MONTH, back, row, table
 
 
-def test_whatever_is_damaged_comes_to_an_answer_or_a_clear_error() -> None:
+def test_damaged_file_gives_an_answer_or_a_clear_error() -> None:
     outcomes = rounds(seed=1, numbers=range(60))
     assert outcomes.keys() <= set(ALLOWED)
     assert outcomes["source_invalid"] > 10
@@ -29,7 +29,7 @@ def with_shorter_statistics(path: Path, value: bytes, length: int) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3])
-def test_statistics_that_are_too_short_do_not_end_the_process(tmp_path: Path, length: int) -> None:
+def test_short_statistics_do_not_end_the_process(tmp_path: Path, length: int) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(table([row("a1"), row("a1", back(MONTH, 1))]), path)
     days = (MONTH - date(1970, 1, 1)).days

@@ -56,7 +56,7 @@ paths = st.fixed_dictionaries(
     threshold=st.sampled_from([0, 10_000]),
     types=alert_types,
 )
-def test_every_path_of_the_reader_finds_the_same_whatever_wrote_the_file(
+def test_every_reader_path_matches_the_oracle(
     rows: list[Row],
     layout: Layout,
     writing: dict[str, Any],
@@ -77,7 +77,7 @@ def test_every_path_of_the_reader_finds_the_same_whatever_wrote_the_file(
 
 @given(rows=rows_of_a_world, row_group_size=st.sampled_from([3, 1000]))
 @settings(max_examples=60, deadline=None)
-def test_kept_bytes_serve_every_later_pass(rows: list[Row], row_group_size: int) -> None:
+def test_kept_bytes_give_the_same_answer(rows: list[Row], row_group_size: int) -> None:
     """With `recovered` the month before is read three times, with other columns each time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.sources.reader.Workers", lambda _: Workers(8))

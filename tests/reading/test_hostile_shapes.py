@@ -44,7 +44,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_names_of_a_megabyte_are_read_in_bounded_memory(tmp_path: Path, name: str) -> None:
+def test_huge_names_are_read_in_bounded_memory(tmp_path: Path, name: str) -> None:
     made, dictionary = LARGE[name]
     path = tmp_path / "x.parquet"
     pq.write_table(
@@ -75,9 +75,7 @@ def test_names_of_a_megabyte_are_read_in_bounded_memory(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
-def test_long_statistics_in_the_header_of_a_page_are_no_fault_of_the_file(
-    tmp_path: Path, version: str
-) -> None:
+def test_long_page_statistics_are_accepted(tmp_path: Path, version: str) -> None:
     """Their header is longer than that of any dictionary."""
     names = pa.array([f"{number:06d}" + "N" * 1000 for number in range(3_000)])
     pq.write_table(
@@ -89,7 +87,7 @@ def test_long_statistics_in_the_header_of_a_page_are_no_fault_of_the_file(
     assert assess(tmp_path / "x.parquet").alerts.num_rows == 3_000
 
 
-def test_a_name_of_a_megabyte_is_cut_to_what_slack_could_show(tmp_path: Path) -> None:
+def test_huge_name_is_cut_to_slacks_limit(tmp_path: Path) -> None:
     pq.write_table(at_risk(1, account_name=pa.array(["é" * MEGABYTE])), tmp_path / "x.parquet")
     [alert] = alerts_of(assess(tmp_path / "x.parquet"))
     assert alert.account_name == "é" * (LONGEST_TEXT - 1) + "…"
@@ -107,14 +105,14 @@ def test_a_name_of_a_megabyte_is_cut_to_what_slack_could_show(tmp_path: Path) ->
         (at_risk(1, account_name=pa.array(["N" * 100 * MEGABYTE])), "its rows of 104,857,[0-9]+ bytes each"),
     ],
 )
-def test_absurd_values_are_refused_with_their_reason(tmp_path: Path, made: pa.Table, what: str) -> None:
+def test_absurd_values_are_refused_with_a_reason(tmp_path: Path, made: pa.Table, what: str) -> None:
     pq.write_table(made, tmp_path / "x.parquet", compression="zstd", use_dictionary=False)
     with pytest.raises(SourceInvalid, match=what):
         assess(tmp_path / "x.parquet")
 
 
 @pytest.mark.parametrize("written", [{}, {"write_statistics": False}])
-def test_more_rows_of_a_month_than_anybody_has_accounts_are_refused(
+def test_too_many_rows_of_a_month_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: dict[str, Any]
 ) -> None:
     pq.write_table(at_risk(20), tmp_path / "x.parquet", **written)
@@ -125,7 +123,7 @@ def test_more_rows_of_a_month_than_anybody_has_accounts_are_refused(
         assess(tmp_path / "x.parquet")
 
 
-def test_ten_thousand_columns_beside_ours_are_left_alone(tmp_path: Path) -> None:
+def test_ten_thousand_other_columns_are_ignored(tmp_path: Path) -> None:
     made = at_risk(5)
     more = {f"x{number}": pa.nulls(5, pa.int32()) for number in range(10_000)}
     wide = pa.table({name: made[name] for name in made.column_names} | more)
@@ -133,14 +131,14 @@ def test_ten_thousand_columns_beside_ours_are_left_alone(tmp_path: Path) -> None
     assert assess(tmp_path / "x.parquet").alerts.num_rows == 5
 
 
-def test_many_rows_of_one_account_are_one_alert(tmp_path: Path) -> None:
+def test_many_rows_of_an_account_are_one_alert(tmp_path: Path) -> None:
     pq.write_table(at_risk(300_000, account_id=repeated("a", 300_000)), tmp_path / "x.parquet")
     found = assess(tmp_path / "x.parquet")
     assert (found.alerts.num_rows, found.counts.duplicates_found) == (1, 299_999)
 
 
 @pytest.mark.parametrize("month", [date(1, 1, 1), date(9999, 12, 1)])
-def test_the_first_and_the_last_month_of_the_calendar_are_months(tmp_path: Path, month: date) -> None:
+def test_first_and_last_calendar_month_are_read(tmp_path: Path, month: date) -> None:
     rows = [row("a", date(1, 1, 1), "At Risk"), row("a", date(9999, 12, 1), "At Risk")]
     pq.write_table(table(rows), tmp_path / "x.parquet")
     [alert] = alerts_of(assess(tmp_path / "x.parquet", month))
@@ -148,7 +146,7 @@ def test_the_first_and_the_last_month_of_the_calendar_are_months(tmp_path: Path,
 
 
 @pytest.mark.parametrize("dictionary", [True, False])
-def test_months_outside_the_calendar_are_no_months(tmp_path: Path, dictionary: bool) -> None:  # noqa: FBT001
+def test_months_outside_the_calendar_are_ignored(tmp_path: Path, dictionary: bool) -> None:  # noqa: FBT001
     months = pa.array([(MONTH - date(1970, 1, 1)).days, -(2**31), 2**31 - 1], pa.int32()).cast(pa.date32())
     made = at_risk(3, account_id=repeated("a", 3), month=months)
     pq.write_table(made, tmp_path / "x.parquet", use_dictionary=dictionary)
@@ -156,7 +154,7 @@ def test_months_outside_the_calendar_are_no_months(tmp_path: Path, dictionary: b
     assert alert.duration_months == 1
 
 
-def test_every_plane_of_unicode_and_every_control_character_reaches_the_message(tmp_path: Path) -> None:
+def test_any_unicode_name_reaches_the_message(tmp_path: Path) -> None:
     strange = [chr(plane * 0x10000 + place) for plane in range(17) for place in (0x41, 0xD7FF, 0xFFFD)]
     strange += [*map(chr, range(0x20)), "\u202e", "\u200f", "\u2028", "\x7f", "\ufeff"]
     ids = [f"id {character}" for character in strange]

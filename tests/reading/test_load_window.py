@@ -26,20 +26,20 @@ def good(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 11, 12, 500, 5000, -1, -4, -8, -100])
-def test_a_truncated_file_is_invalid(good: Path, size: int) -> None:
+def test_truncated_file_is_invalid(good: Path, size: int) -> None:
     good.write_bytes(good.read_bytes()[:size])
     with pytest.raises(SourceInvalid, match=r"good\.parquet"):
         read(good)
 
 
-def test_a_text_file_is_invalid(tmp_path: Path) -> None:
+def test_text_file_is_invalid(tmp_path: Path) -> None:
     path = tmp_path / "data.parquet"
     path.write_text("account_id,month\n" * 1000)
     with pytest.raises(SourceInvalid, match=r"data\.parquet"):
         read(path)
 
 
-def test_a_flipped_bit_in_a_page_is_invalid_and_never_a_wrong_answer(good: Path) -> None:
+def test_flipped_bit_in_a_page_is_invalid(good: Path) -> None:
     metadata = pq.ParquetFile(good).metadata.row_group(0)
     names = [metadata.column(i).path_in_schema for i in range(metadata.num_columns)]
     for name in ("account_id", "month", "status", "arr", "updated_at", "account_name"):
@@ -52,7 +52,7 @@ def test_a_flipped_bit_in_a_page_is_invalid_and_never_a_wrong_answer(good: Path)
             read(damaged)
 
 
-def test_a_footer_that_contradicts_itself_does_not_end_the_process(tmp_path: Path) -> None:
+def test_contradictory_footer_does_not_end_the_process(tmp_path: Path) -> None:
     """Asked for such a column chunk or its statistics, pyarrow 26.0 calls abort()."""
     path = tmp_path / "data.parquet"
     pq.write_table(table([row()]), path, store_schema=False)
@@ -69,7 +69,7 @@ def test_a_footer_that_contradicts_itself_does_not_end_the_process(tmp_path: Pat
     assert contradictions
 
 
-def test_no_flipped_bit_in_a_footer_does_worse_than_an_invalid_source(good: Path) -> None:
+def test_flipped_bit_in_a_footer_is_at_worst_invalid(good: Path) -> None:
     content = good.read_bytes()
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     random = Random(7)  # noqa: S311 - the same flips each time
@@ -85,7 +85,7 @@ def test_no_flipped_bit_in_a_footer_does_worse_than_an_invalid_source(good: Path
     "name",
     ["account_id", "account_name", "account_region", "month", "status", "renewal_date", "arr", "updated_at"],
 )
-def test_a_missing_column_is_named(tmp_path: Path, name: str) -> None:
+def test_missing_column_is_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / "data.parquet"
     pq.write_table(table([row()]).drop_columns(name), path)
     with pytest.raises(SourceInvalid, match=f"data.parquet: column {name} is missing"):
@@ -103,7 +103,7 @@ def test_a_missing_column_is_named(tmp_path: Path, name: str) -> None:
         ("account_owner", pa.array([1.5]), "double"),
     ],
 )
-def test_a_wrong_type_is_named(tmp_path: Path, name: str, values: pa.Array, found: str) -> None:
+def test_wrong_type_is_named(tmp_path: Path, name: str, values: pa.Array, found: str) -> None:
     path = tmp_path / "data.parquet"
     good = table([row()])
     pq.write_table(good.set_column(good.column_names.index(name), name, values), path)
@@ -121,9 +121,7 @@ def test_a_wrong_type_is_named(tmp_path: Path, name: str, values: pa.Array, foun
         pa.array([Decimal("1.50")], pa.decimal128(10, 2)),
     ],
 )
-def test_an_arr_that_is_no_whole_number_is_invalid_only_where_it_matters(
-    tmp_path: Path, arr: pa.Array
-) -> None:
+def test_fractional_arr_is_invalid_only_in_an_alert(tmp_path: Path, arr: pa.Array) -> None:
     for status, raises in (("At Risk", True), ("Healthy", False)):
         path = tmp_path / "data.parquet"
         good = table([row(status=status)])
@@ -144,7 +142,7 @@ def test_invalid_utf8_is_invalid(tmp_path: Path) -> None:
         read(path)
 
 
-def test_nanoseconds_and_files_of_different_units_are_compared_exactly(tmp_path: Path) -> None:
+def test_timestamp_units_are_compared_exactly(tmp_path: Path) -> None:
     pq.write_table(table([row(arr=1)], {"updated_at": pa.timestamp("s")}), tmp_path / "1.parquet")
     nanos = pa.array(
         [pq.read_table(tmp_path / "1.parquet")["updated_at"].cast(pa.int64())[0].as_py() * 10**6 + 1]
@@ -168,12 +166,12 @@ def test_old_row_groups_are_never_opened(tmp_path: Path) -> None:
     assert read(tmp_path).rows_scanned == 30
 
 
-def test_a_row_group_is_counted_once_however_often_it_is_read(tmp_path: Path) -> None:
+def test_row_group_is_counted_once(tmp_path: Path) -> None:
     write([row("a1", back(MONTH, age)) for age in range(12)], tmp_path, Layout())
     assert read(tmp_path).rows_scanned == 12
 
 
-def test_files_of_other_partitions_are_not_even_opened(tmp_path: Path) -> None:
+def test_files_of_other_partitions_are_not_opened(tmp_path: Path) -> None:
     write([row(), row(month=back(MONTH, 1), status="Healthy")], tmp_path, Layout(hive=True))
     old = tmp_path / "month=2020-01-01" / "part.parquet"
     old.parent.mkdir()
@@ -181,21 +179,21 @@ def test_files_of_other_partitions_are_not_even_opened(tmp_path: Path) -> None:
     assert read(tmp_path).rows.num_rows == 2
 
 
-def test_a_partition_decides_the_month_of_its_rows_also_where_they_say_another(tmp_path: Path) -> None:
+def test_partition_decides_the_month_of_its_rows(tmp_path: Path) -> None:
     part = tmp_path / f"month={MONTH}" / "part.parquet"
     part.parent.mkdir()
     pq.write_table(table([row(month=back(MONTH, 1))]), part)
     assert read(tmp_path).rows["month"].to_pylist() == [MONTH]
 
 
-def test_columns_without_any_value_may_have_the_type_null(tmp_path: Path) -> None:
+def test_column_without_values_may_have_type_null(tmp_path: Path) -> None:
     nothing: dict[str, Any] = dict.fromkeys(("account_region", "account_owner", "renewal_date", "arr"))
     types = dict.fromkeys(nothing, pa.null())
     pq.write_table(table([row(**nothing)], types), tmp_path / "data.parquet")
     assert read(tmp_path).details.num_rows == 1
 
 
-def test_a_file_that_is_replaced_before_it_is_read_is_changed_rather_than_invalid(good: Path) -> None:
+def test_file_replaced_before_reading_is_source_changed(good: Path) -> None:
     source = open_uri(good.as_uri(), Settings())
     window = read_window(source, MONTH, Need(0))
     good.write_bytes(good.read_bytes()[:-1])

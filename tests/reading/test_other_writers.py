@@ -12,7 +12,7 @@ from tests.reading.worlds import MONTH, oracle
 
 @pytest.mark.parametrize("threshold", [0, 10_000])
 @pytest.mark.parametrize("source", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
-def test_it_finds_the_same_whoever_wrote_the_file(source: Path, threshold: int) -> None:
+def test_files_of_other_writers_are_read_alike(source: Path, threshold: int) -> None:
     expected = oracle(rows(), MONTH, threshold)
     assert max(alert[-3] for alert in expected.alerts) > 4
     assert expected.duplicates > 10

@@ -62,7 +62,7 @@ def read(scheme: str, settings: Settings) -> None:
         source.verify_unchanged()
 
 
-def test_the_task_role_permits_what_is_asked_of_s3_and_no_more(
+def test_task_role_permits_exactly_the_s3_requests(
     s3_server: str, aws_keys: None, requests: io.StringIO
 ) -> None:
     client = boto3.client("s3", endpoint_url=s3_server)
@@ -86,9 +86,7 @@ def test_the_task_role_permits_what_is_asked_of_s3_and_no_more(
     assert used == set(statements)
 
 
-def test_object_viewer_permits_what_is_asked_of_gcs_and_no_more(
-    gcs_server: str, requests: io.StringIO
-) -> None:
+def test_object_viewer_permits_the_gcs_requests(gcs_server: str, requests: io.StringIO) -> None:
     """The role is `storage.objects.get` and `storage.objects.list`, and nothing about buckets."""
     emulator = GCSFileSystem(token="anon", endpoint_url=gcs_server, skip_instance_cache=True)
     emulator.pipe_file(f"bucket/{KEY}", b"data")

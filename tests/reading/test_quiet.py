@@ -75,7 +75,7 @@ def test_refusal_is_one_line(scheme: str, status: int, tmp_path: Path) -> None:
     assert said.count("\n") == 1
 
 
-def test_silent_token_endpoint_does_not_hold_up_the_exit(private_key: str, tmp_path: Path) -> None:
+def test_silent_token_endpoint_does_not_delay_the_exit(private_key: str, tmp_path: Path) -> None:
     """Google's library waits two minutes for it, in a thread of its own."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -86,7 +86,7 @@ def test_silent_token_endpoint_does_not_hold_up_the_exit(private_key: str, tmp_p
     assert said.count("\n") == 1
 
 
-def test_developers_own_google_credentials_are_no_warning(tmp_path: Path) -> None:
+def test_user_google_credentials_cause_no_warning(tmp_path: Path) -> None:
     folder = tmp_path / ".config" / "gcloud"
     folder.mkdir(parents=True)
     # The client id of gcloud itself, of which Google's library warns.

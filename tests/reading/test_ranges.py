@@ -15,7 +15,7 @@ def size(of: list[tuple[int, int]]) -> int:
 
 
 @given(needed=ranges)
-def test_what_is_asked_for_covers_what_is_needed_once_in_order_and_little_more(
+def test_requests_cover_the_needed_ranges_once(
     needed: list[tuple[int, int]],
 ) -> None:
     asked = coalesce(needed)
@@ -36,13 +36,13 @@ def test_what_is_asked_for_covers_what_is_needed_once_in_order_and_little_more(
         ([], []),
     ],
 )
-def test_small_gaps_are_read_along_and_large_ones_cost_a_request(
+def test_small_gaps_are_read_and_large_ones_skipped(
     needed: list[tuple[int, int]], asked: list[tuple[int, int]]
 ) -> None:
     assert coalesce(needed) == asked
 
 
-def test_only_the_pieces_that_are_there_can_be_read() -> None:
+def test_only_fetched_ranges_can_be_read() -> None:
     file = Pieces(100, [(10, 14), (50, 52)], [b"abcd", pa.py_buffer(b"xy")])
     assert bytes(file.read(0) if file.seek(11) != 11 else file.read(2)) == b"bc"
     assert file.tell() == 13

@@ -18,7 +18,7 @@ def find(rows: list[Row], folder: Path) -> list[tuple[str, str, int, date]]:
     return [(one.account_id, one.alert_type, one.duration_months, one.risk_start_month) for one in found]
 
 
-def test_the_streak_ends_at_the_month_before(tmp_path: Path) -> None:
+def test_streak_ends_at_the_month_before(tmp_path: Path) -> None:
     rows = [row(month=back(MONTH, age)) for age in (1, 2, 4)]
     assert find([row(status="Healthy"), *rows], tmp_path) == [("a1", "recovered", 2, back(MONTH, 2))]
 
@@ -36,11 +36,11 @@ def test_the_streak_ends_at_the_month_before(tmp_path: Path) -> None:
     ],
     ids=["no row in the month", "a gap before the month", "the month before was corrected"],
 )
-def test_an_account_has_not_recovered(rows: list[Row], tmp_path: Path) -> None:
+def test_account_has_not_recovered(rows: list[Row], tmp_path: Path) -> None:
     assert find(rows, tmp_path) == []
 
 
-def test_details_and_threshold_are_of_the_month(tmp_path: Path) -> None:
+def test_details_and_threshold_come_from_the_month(tmp_path: Path) -> None:
     write(
         [
             row("small", BEFORE, arr=50_000),

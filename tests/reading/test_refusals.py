@@ -222,7 +222,7 @@ def test_gcs_object_with_content_encoding_is_refused(store: Refusing, header: st
         (503, {"error": "unavailable"}, SourceUnreachable, "SOURCE_TIMEOUT_SECONDS"),
     ],
 )
-def test_google_token_endpoint_refusal_is_not_an_outage(
+def test_refusing_google_token_endpoint_is_no_outage(
     store: Refusing,
     private_key: str,
     tmp_path: Path,

@@ -86,7 +86,7 @@ def ask(
 @example(EACH_RULE, Layout(), 10_000, ["recovered"])
 @example([row(None)], Layout(), 10_000, ["at_risk"])
 @example([row("old", back(MONTH, 1))], Layout(), 10_000, ["at_risk"])
-def test_every_layout_gives_the_answer_of_the_contract(
+def test_every_layout_matches_the_oracle(
     rows: list[Row], layout: Layout, threshold: int, types: list[str]
 ) -> None:
     found, expected = ask(rows, layout, threshold, types)
@@ -94,7 +94,7 @@ def test_every_layout_gives_the_answer_of_the_contract(
 
 
 @pytest.mark.parametrize("threshold", [10_000, 2**63 - 1, 2**63])
-def test_an_arr_of_just_the_threshold_alerts_also_where_no_arr_is_greater(threshold: int) -> None:
+def test_arr_equal_to_the_threshold_alerts(threshold: int) -> None:
     arrs = (None, min(threshold, 2**63 - 1), threshold - 1)
     found, expected = ask(
         [row(f"a{number}", arr=arr) for number, arr in enumerate(arrs)], Layout(), threshold
@@ -102,7 +102,7 @@ def test_an_arr_of_just_the_threshold_alerts_also_where_no_arr_is_greater(thresh
     assert found == expected
 
 
-def test_the_example_of_the_spec_gives_one_month() -> None:
+def test_example_of_the_spec_gives_one_month() -> None:
     rows = [
         row(month=date(2025, 10, 1)),
         row(month=date(2025, 11, 1)),
@@ -113,7 +113,7 @@ def test_the_example_of_the_spec_gives_one_month() -> None:
     assert found.alerts[0][-3:-1] == (1, date(2026, 1, 1))
 
 
-def test_a_streak_may_begin_in_the_first_month_of_the_calendar(tmp_path: Path) -> None:
+def test_streak_may_begin_in_the_first_calendar_month(tmp_path: Path) -> None:
     write([row(month=date(1, 2, 1)), row(month=date(1, 1, 1))], tmp_path, Layout())
     alert = alerts_of(assess(tmp_path, date(1, 2, 1)))[0]
     assert (alert.duration_months, alert.risk_start_month) == (2, date(1, 1, 1))

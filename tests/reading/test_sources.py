@@ -62,7 +62,7 @@ def test_dates_beyond_2262_do_not_wrap_around(tmp_path: Path, unit: str) -> None
     assert (alert.account_id, alert.renewal_date) == ("a2", early.date())
 
 
-def test_an_int96_month_is_midnight_in_the_time_zone_of_the_source(tmp_path: Path) -> None:
+def test_int96_month_is_in_the_source_timezone(tmp_path: Path) -> None:
     """Spark writes instants in this type, its default."""
     made = table([row()]).set_column(
         3,
@@ -84,20 +84,20 @@ def instants(*values: datetime, zone: str = "UTC") -> pa.Array:
 LATE = datetime(2025, 12, 31, 23, tzinfo=UTC)
 
 
-def test_a_source_timezone_makes_midnights_east_of_utc_first_days(tmp_path: Path) -> None:
+def test_source_timezone_makes_local_midnights_first_days(tmp_path: Path) -> None:
     put(tmp_path / "x.parquet", row(), month=instants(LATE), renewal_date=instants(LATE))
     [alert] = alerts_of(find(tmp_path, source_timezone="Europe/Berlin"))
     assert alert.renewal_date == MONTH
     assert warnings(find(tmp_path)) == {"month_not_in_source": None, "months_not_first_day": 1}
 
 
-def test_a_zone_that_the_file_names_is_its_own(tmp_path: Path) -> None:
+def test_timezone_named_in_the_file_wins(tmp_path: Path) -> None:
     put(tmp_path / "x.parquet", row(), month=instants(LATE, zone="Europe/Berlin"))
     for zone in ("UTC", "Asia/Tokyo"):
         assert accounts(find(tmp_path, source_timezone=zone)) == ["a1"]
 
 
-def test_timestamps_without_a_zone_are_dates_as_they_are(tmp_path: Path) -> None:
+def test_naive_timestamps_are_not_converted(tmp_path: Path) -> None:
     put(tmp_path / "x.parquet", row(), month=pa.array([MONTH]).cast(pa.timestamp("ms")))
     assert accounts(find(tmp_path, source_timezone="America/New_York")) == ["a1"]
 
@@ -113,7 +113,7 @@ def test_timestamps_without_a_zone_are_dates_as_they_are(tmp_path: Path) -> None
     ],
 )
 @pytest.mark.parametrize("hive", [False, True])
-def test_rows_meant_for_the_month_are_noticed_by_statistics_and_partitions(
+def test_rows_not_on_the_first_day_cause_a_warning(
     tmp_path: Path,
     day: date,
     noticed: int | None,
@@ -128,7 +128,7 @@ def test_rows_meant_for_the_month_are_noticed_by_statistics_and_partitions(
     assert warnings(found).get("months_not_first_day") == noticed
 
 
-def test_a_streak_that_ends_at_a_month_end_is_noticed(tmp_path: Path) -> None:
+def test_streak_ending_at_a_month_end_causes_a_warning(tmp_path: Path) -> None:
     for number, day in enumerate((MONTH, BEFORE, date(2025, 11, 30))):
         put(tmp_path / f"{number}.parquet", row(month=day))
     found = find(tmp_path)
@@ -136,7 +136,7 @@ def test_a_streak_that_ends_at_a_month_end_is_noticed(tmp_path: Path) -> None:
     assert warnings(found) == {"months_not_first_day": 1}
 
 
-def test_first_days_cost_no_more_rows_and_no_warning(tmp_path: Path) -> None:
+def test_first_days_cause_no_warning(tmp_path: Path) -> None:
     put(tmp_path / "1.parquet", row(status="Healthy"))
     put(tmp_path / "2.parquet", row(month=back(MONTH, 24)))
     found = find(tmp_path)
@@ -144,12 +144,12 @@ def test_first_days_cost_no_more_rows_and_no_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zone", ["Berlin", "UTC+1", "../etc/passwd", "europe/berlin"])
-def test_a_source_timezone_is_an_iana_name(zone: str) -> None:
+def test_source_timezone_is_an_iana_name(zone: str) -> None:
     with pytest.raises(ValueError, match="IANA name"):
         Settings(source_timezone=zone)
 
 
-def test_a_source_timezone_needs_the_time_zones_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_timezone_needs_system_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.runtime.settings.TZPATH", ())
     with pytest.raises(ValueError, match="install the package tzdata"):
         Settings(source_timezone="Europe/Berlin")
@@ -165,7 +165,7 @@ def test_a_source_timezone_needs_the_time_zones_of_the_system(monkeypatch: pytes
     ids=str,
 )
 @pytest.mark.parametrize("name", ["account_region", "account_owner", "renewal_date", "arr", "updated_at"])
-def test_a_column_without_values_may_have_any_type(tmp_path: Path, name: str, kind: pa.DataType) -> None:
+def test_column_without_values_may_have_any_type(tmp_path: Path, name: str, kind: pa.DataType) -> None:
     put(tmp_path / "x.parquet", row(), row("a2"), **{name: pa.nulls(2, kind)})
     [first, second] = alerts_of(find(tmp_path))
     assert getattr(first, name, None) is getattr(second, name, None) is None
@@ -188,7 +188,7 @@ def test_keys_without_values_alert_nobody(
     assert (accounts(found), warnings(found)) == ([], expected)
 
 
-def test_an_empty_part_may_have_any_types(tmp_path: Path) -> None:
+def test_empty_file_may_have_any_types(tmp_path: Path) -> None:
     put(tmp_path / "a.parquet")
     empty = pa.table({name: pa.nulls(0, pa.float64()) for name in table([row()]).column_names})
     pq.write_table(empty, tmp_path / "b.parquet")
@@ -196,7 +196,7 @@ def test_an_empty_part_may_have_any_types(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("statistics", [True, False])
-def test_one_value_of_a_wrong_type_is_refused_wherever_it_is(
+def test_one_value_of_a_wrong_type_is_refused(
     tmp_path: Path,
     statistics: bool,  # noqa: FBT001
 ) -> None:
@@ -213,21 +213,21 @@ def test_one_value_of_a_wrong_type_is_refused_wherever_it_is(
 @pytest.mark.parametrize(
     "spell", [str.upper, str.title, "\ufeff{}".format, "  {}\t".format, "\ufeff {} ".format]
 )
-def test_names_may_differ_in_case_blanks_and_byte_order_mark(tmp_path: Path, spell: Any) -> None:
+def test_column_names_ignore_case_blanks_and_bom(tmp_path: Path, spell: Any) -> None:
     made = table([row()])
     pq.write_table(made.rename_columns([spell(name) for name in made.column_names]), tmp_path / "x.parquet")
     [alert] = alerts_of(find(tmp_path))
     assert (alert.account_owner, alert.arr) == ("Olga", 50_000)
 
 
-def test_an_exact_name_wins_over_similar_ones(tmp_path: Path) -> None:
+def test_exact_column_name_wins(tmp_path: Path) -> None:
     made = table([row()]).append_column("STATUS", pa.array([7])).append_column(" status", pa.array(["x"]))
     pq.write_table(made, tmp_path / "x.parquet")
     assert accounts(find(tmp_path)) == ["a1"]
 
 
 @pytest.mark.parametrize("names", [("STATUS", "Status "), ("status", "status")])
-def test_two_columns_that_may_be_the_same_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+def test_ambiguous_columns_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
     made = table([row()]).drop_columns("status")
     for name in names:
         made = made.append_column(name, pa.array(["At Risk"]))
@@ -240,13 +240,13 @@ def test_two_columns_that_may_be_the_same_are_refused(tmp_path: Path, names: tup
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.int32(), pa.list_(pa.string())], ids=str)
-def test_the_month_inside_a_partition_is_not_looked_at(tmp_path: Path, kind: pa.DataType) -> None:
+def test_month_column_in_a_partition_is_ignored(tmp_path: Path, kind: pa.DataType) -> None:
     value = [["2026-01"]] if pa.types.is_list(kind) else ["2026-01"] if pa.types.is_string(kind) else [202601]
     put(tmp_path / "month=2026-01-01" / "x.parquet", row(), month=pa.array(value, kind))
     assert accounts(find(tmp_path)) == ["a1"]
 
 
-def test_two_months_inside_a_partition_are_not_looked_at(tmp_path: Path) -> None:
+def test_two_month_columns_in_a_partition_are_ignored(tmp_path: Path) -> None:
     path = put(tmp_path / "month=2026-01-01" / "x.parquet")
     pq.write_table(pq.read_table(path, partitioning=None).append_column("month", pa.array([1])), path)
     assert accounts(find(tmp_path)) == ["a1"]
@@ -279,7 +279,7 @@ def test_two_months_inside_a_partition_are_not_looked_at(tmp_path: Path) -> None
         "year=2020/month=2026-01-01",
     ],
 )
-def test_a_partition_gives_the_month_in_any_usual_spelling(tmp_path: Path, folder: str) -> None:
+def test_partition_month_has_any_usual_spelling(tmp_path: Path, folder: str) -> None:
     put(tmp_path / folder / "x.parquet", row(), without="month")
     put(tmp_path / folder.replace("2026", "2025") / "x.parquet", row("a2"), without="month")
     assert accounts(find(tmp_path)) == ["a1"]
@@ -298,14 +298,14 @@ def test_a_partition_gives_the_month_in_any_usual_spelling(tmp_path: Path, folde
         "month=20260",
     ],
 )
-def test_a_partition_that_is_no_month_is_refused(tmp_path: Path, folder: str) -> None:
+def test_partition_that_is_no_month_is_refused(tmp_path: Path, folder: str) -> None:
     put(tmp_path / folder / "x.parquet", row(), without="month")
     with pytest.raises(SourceInvalid, match=r"names no month; name it month=YYYY-MM-01"):
         find(tmp_path)
 
 
 @pytest.mark.parametrize("folder", ["month={}", "year=2026/month={}", "year={}/month=01"])
-def test_rows_of_no_month_are_left_out(tmp_path: Path, folder: str) -> None:
+def test_rows_without_a_month_are_left_out(tmp_path: Path, folder: str) -> None:
     put(tmp_path / "month=2026-01-01" / "x.parquet", row(), without="month")
     put(tmp_path / folder.format("__HIVE_DEFAULT_PARTITION__") / "x.parquet", row("a2"), without="month")
     assert accounts(find(tmp_path)) == ["a1"]
@@ -319,9 +319,7 @@ def test_rows_of_no_month_are_left_out(tmp_path: Path, folder: str) -> None:
         ("account_owner=O", "account_owner"),
     ],
 )
-def test_a_column_that_is_only_a_partition_is_refused_with_what_to_do(
-    tmp_path: Path, folder: str, name: str
-) -> None:
+def test_column_only_in_a_partition_is_refused(tmp_path: Path, folder: str, name: str) -> None:
     put(tmp_path / folder / "x.parquet", row(), without=name)
     with pytest.raises(SourceInvalid) as caught:
         find(tmp_path)
@@ -329,7 +327,7 @@ def test_a_column_that_is_only_a_partition_is_refused_with_what_to_do(
     assert f"write {name} into the files" in str(caught.value)
 
 
-def test_a_partition_folder_named_by_itself_leads_to_the_folder_above(tmp_path: Path) -> None:
+def test_partition_as_source_suggests_the_parent_folder(tmp_path: Path) -> None:
     path = put(tmp_path / "month=2026-01-01" / "x.parquet", row(), without="month")
     for source in (path, path.parent, f"{path.parent.as_uri()}/*.parquet"):
         with pytest.raises(
@@ -373,7 +371,7 @@ MARKERS = [
 
 
 @pytest.mark.parametrize(("marker", "table_format"), MARKERS)
-def test_a_folder_of_a_table_format_is_refused(tmp_path: Path, marker: str, table_format: str) -> None:
+def test_folder_of_a_table_format_is_refused(tmp_path: Path, marker: str, table_format: str) -> None:
     put(tmp_path / "data" / "month=2026-01-01" / "part-0.parquet", row(), without="month")
     (tmp_path / marker).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / marker).write_text("{}")
@@ -381,7 +379,7 @@ def test_a_folder_of_a_table_format_is_refused(tmp_path: Path, marker: str, tabl
         find(tmp_path)
 
 
-def test_files_selected_from_a_table_are_refused_but_one_named_file_is_read(tmp_path: Path) -> None:
+def test_only_a_named_file_of_a_table_is_read(tmp_path: Path) -> None:
     put(tmp_path / "part-0.parquet")
     (tmp_path / "_delta_log").mkdir()
     with pytest.raises(SourceInvalid, match="Delta Lake"):
@@ -402,12 +400,12 @@ def test_partition_of_a_delta_table_is_refused(tmp_path: Path, source: str) -> N
     "name",
     ["metadata/x.parquet", "part-00000-0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c-c000.snappy.parquet"],
 )
-def test_what_only_looks_like_a_table_may_hold_data(tmp_path: Path, name: str) -> None:
+def test_folder_that_resembles_a_table_is_read(tmp_path: Path, name: str) -> None:
     put(tmp_path / name)
     assert accounts(find(tmp_path)) == ["a1"]
 
 
-def test_files_without_an_extension_are_data_where_no_file_is_parquet(tmp_path: Path) -> None:
+def test_files_without_extension_are_data_without_parquet(tmp_path: Path) -> None:
     put(tmp_path / "month=2026-01-01" / "000000_0", row(), without="month")
     for note in ("_SUCCESS", ".part", "notes.txt", "month=2026-01-01_$folder$", "x.manifest"):
         (tmp_path / note).touch()
@@ -416,7 +414,7 @@ def test_files_without_an_extension_are_data_where_no_file_is_parquet(tmp_path: 
     assert accounts(find(tmp_path)) == ["a2"]
 
 
-def test_a_star_in_the_last_segment_selects_files_of_the_folder(tmp_path: Path) -> None:
+def test_star_in_the_last_segment_selects_files(tmp_path: Path) -> None:
     for name in ("a-1.parquet", "a-2.parquet", "b-1.parquet", "a-3.txt", "_a-4.parquet", "a-5.d/x.parquet"):
         put(tmp_path / name, row(name))
     (tmp_path / "A-[1]").write_bytes((tmp_path / "b-1.parquet").read_bytes())
@@ -435,17 +433,17 @@ def test_a_star_in_the_last_segment_selects_files_of_the_folder(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("uri", ["file:///*/x.parquet", "gs://bucket/a*/x", "s3://bucket/a*/"])
-def test_a_star_in_another_segment_is_refused(uri: str) -> None:
+def test_star_in_another_segment_is_refused(uri: str) -> None:
     with pytest.raises(InvalidRequest, match="only in its last segment"):
         open_uri(uri, Settings())
 
 
-def test_a_local_name_may_hold_a_star(tmp_path: Path) -> None:
+def test_encoded_star_is_part_of_a_name(tmp_path: Path) -> None:
     put(tmp_path / "*" / "x*.parquet")
     assert accounts(find(f"{tmp_path.as_uri()}/%2A/x%2A.parquet")) == ["a1"]
 
 
-def test_a_star_does_not_lead_out_of_the_allowed_sources(tmp_path: Path) -> None:
+def test_star_stays_in_the_allowed_sources(tmp_path: Path) -> None:
     put(tmp_path / "in" / "x.parquet")
     put(tmp_path / "in-too" / "x.parquet")
     inside = (tmp_path / "in").as_uri()
@@ -467,7 +465,7 @@ def paths(cloud: Cloud, path: str) -> list[str]:
     return [file.path for file in open_uri(f"{cloud.scheme}://bucket/{path}", cloud.settings).files]
 
 
-def test_object_stores_have_the_same_folders(cloud: Cloud) -> None:
+def test_object_stores_list_folders_alike(cloud: Cloud) -> None:
     for key in ("exports/s-1", "exports/s-2", "exports/other", "exports/_SUCCESS", "exports/n.txt"):
         cloud.put(key, b"x")
     cloud.put("exports/sub/", b"")
@@ -484,7 +482,7 @@ def test_object_stores_have_the_same_folders(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize(("marker", "table_format"), MARKERS)
-def test_object_stores_refuse_the_same_tables(cloud: Cloud, marker: str, table_format: str) -> None:
+def test_object_stores_refuse_tables_too(cloud: Cloud, marker: str, table_format: str) -> None:
     folder = marker.replace("/", "-")
     cloud.put(f"{folder}/data/part-0.parquet", b"x")
     cloud.put(f"{folder}/{marker}", b"{}")
@@ -519,9 +517,7 @@ def test_object_stores_refuse_a_partition_of_a_delta_table(cloud: Cloud, source:
     ],
     ids=str,
 )
-def test_statistics_prune_in_the_time_zone_of_the_months(
-    tmp_path: Path, kind: pa.DataType, zone: str
-) -> None:
+def test_statistics_prune_in_the_source_timezone(tmp_path: Path, kind: pa.DataType, zone: str) -> None:
     local = {"Asia/Tokyo": "Asia/Tokyo", "+05:30": "Asia/Kolkata"}.get(getattr(kind, "tz", None), zone)
     for number in range(3):
         made = table([row(month=back(MONTH, number), status="Healthy")], {"month": kind}, local)

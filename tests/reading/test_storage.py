@@ -54,7 +54,7 @@ def read_all(source: Source) -> bytes:
         ("s3://bucket/a\nb", InvalidRequest, "unprintable"),
     ],
 )
-def test_a_uri_that_can_not_be_used_is_refused_and_its_secret_not_shown(
+def test_unusable_uri_is_refused_without_its_secret(
     uri: str, error: type[RiskAlertsError], said: str
 ) -> None:
     with pytest.raises(error, match=said) as caught:
@@ -86,7 +86,7 @@ def test_a_uri_that_can_not_be_used_is_refused_and_its_secret_not_shown(
         (Path("bucket/x").absolute().as_uri(), "gs://bucket", False),
     ],
 )
-def test_only_allowed_prefixes_lead_to_a_source(uri: str, prefix: str, allowed: bool) -> None:  # noqa: FBT001
+def test_only_allowed_prefixes_are_sources(uri: str, prefix: str, allowed: bool) -> None:  # noqa: FBT001
     settings = Settings(allowed_sources=["s3://elsewhere", prefix, "file:///else/where"])
     if allowed:
         check_source(uri, settings)
@@ -95,7 +95,7 @@ def test_only_allowed_prefixes_lead_to_a_source(uri: str, prefix: str, allowed: 
             check_source(uri, settings)
 
 
-def test_no_dots_encodings_or_links_lead_out_of_the_allowed_folder(tmp_path: Path) -> None:
+def test_dots_and_links_do_not_leave_the_allowed_folder(tmp_path: Path) -> None:
     inside, outside = tmp_path / "in", tmp_path / "out"
     inside.mkdir()
     outside.mkdir()
@@ -124,7 +124,7 @@ def test_no_dots_encodings_or_links_lead_out_of_the_allowed_folder(tmp_path: Pat
         open_uri(inside.as_uri(), settings)
 
 
-def test_dots_and_links_that_stay_in_the_allowed_folder_are_no_matter(tmp_path: Path) -> None:
+def test_dots_and_links_inside_the_folder_are_allowed(tmp_path: Path) -> None:
     inside = tmp_path / "in"
     inside.mkdir()
     (inside / "x.parquet").write_bytes(b"data")
@@ -135,7 +135,7 @@ def test_dots_and_links_that_stay_in_the_allowed_folder_are_no_matter(tmp_path: 
 
 
 @pytest.mark.parametrize("swapped", ["file", "folder"])
-def test_a_link_put_in_after_the_check_leads_nowhere_either(tmp_path: Path, swapped: str) -> None:
+def test_link_created_after_the_check_is_not_followed(tmp_path: Path, swapped: str) -> None:
     """Not even to a file that was made to look the same: of the same size and time."""
     inside, outside = tmp_path / "in" / "folder", tmp_path / "out"
     for folder, data in ((inside, b"public"), (outside, b"secret")):
@@ -152,7 +152,7 @@ def test_a_link_put_in_after_the_check_leads_nowhere_either(tmp_path: Path, swap
         read_all(source)
 
 
-def test_a_folder_gives_its_parquet_files_in_name_order_and_skips_hidden_names(tmp_path: Path) -> None:
+def test_folder_lists_parquet_files_in_name_order(tmp_path: Path) -> None:
     for name in (
         "b.parquet",
         "a/z.pq",
@@ -172,14 +172,14 @@ def test_a_folder_gives_its_parquet_files_in_name_order_and_skips_hidden_names(t
 
 
 @pytest.mark.parametrize("beginning", ["file://localhost/", "FILE://LocalHost/", "file:///"])
-def test_a_local_path_may_have_localhost_and_percent_encodings(tmp_path: Path, beginning: str) -> None:
+def test_local_uri_may_have_localhost_and_encodings(tmp_path: Path, beginning: str) -> None:
     path = tmp_path / "with space%\udcff.parquet"
     path.write_bytes(b"data")
     uri = path.as_uri().replace("file:///", beginning)
     assert read_all(open_uri(uri, Settings())) == b"data"
 
 
-def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
+def test_missing_local_source_is_not_found(tmp_path: Path) -> None:
     for path in (tmp_path / "none.parquet", tmp_path):
         with pytest.raises(SourceNotFound):
             open_uri(path.as_uri(), Settings())
@@ -188,14 +188,14 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
         open_uri(f"{(tmp_path / 'x.parquet').as_uri()}/", Settings())
 
 
-def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
+def test_fifo_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.parquet")
     for path in (tmp_path / "pipe.parquet", tmp_path):
         with pytest.raises(SourceInvalid):
             open_uri(path.as_uri(), Settings())
 
 
-def test_a_partition_that_is_no_month_is_named(tmp_path: Path) -> None:
+def test_partition_that_is_no_month_is_named(tmp_path: Path) -> None:
     (tmp_path / "month=soon").mkdir()
     (tmp_path / "month=soon" / "x.parquet").write_bytes(b"x")
     with pytest.raises(SourceInvalid, match="month=soon"):
@@ -203,7 +203,7 @@ def test_a_partition_that_is_no_month_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_a_local_source_that_is_replaced_is_noticed(tmp_path: Path, folder: bool) -> None:  # noqa: FBT001
+def test_replaced_local_source_is_noticed(tmp_path: Path, folder: bool) -> None:  # noqa: FBT001
     path = tmp_path / "x.parquet"
     path.write_bytes(b"one")
     source = open_uri((tmp_path if folder else path).as_uri(), Settings())
@@ -218,14 +218,14 @@ def test_a_local_source_that_is_replaced_is_noticed(tmp_path: Path, folder: bool
         source.verify_unchanged()
 
 
-def test_an_object_is_read_by_ranges(cloud: Cloud) -> None:
+def test_object_is_read_by_ranges(cloud: Cloud) -> None:
     source = open_uri(cloud.put("one/x.parquet", b"0123456789"), cloud.settings)
     parts = source.read(source.files[0], [(6, 8), (0, 1), (8, 10)])
     assert [bytes(part) for part in parts] == [b"67", b"0", b"89"]
     assert source.version.startswith(("generation:", "etag:"))
 
 
-def test_a_prefix_is_a_folder_with_partitions(cloud: Cloud) -> None:
+def test_prefix_is_a_folder_with_partitions(cloud: Cloud) -> None:
     cloud.put("hive/month=2026-01-01/b.parquet", b"b")
     cloud.put("hive/month=2025-12-01%2000%3A00%3A00/a.parquet", b"a")
     cloud.put("hive/_SUCCESS", b"")
@@ -236,7 +236,7 @@ def test_a_prefix_is_a_folder_with_partitions(cloud: Cloud) -> None:
         assert read_all(source) == b"ab"
 
 
-def test_an_object_that_is_replaced_is_noticed(cloud: Cloud) -> None:
+def test_replaced_object_is_noticed(cloud: Cloud) -> None:
     uri = cloud.put("changing/x.parquet", b"one")
     source = open_uri(uri, cloud.settings)
     source.verify_unchanged()
@@ -281,14 +281,14 @@ def test_pinned_gcs_generation_is_read_while_it_is_kept(storage: CloudStorage) -
         source.verify_unchanged()
 
 
-def test_many_threads_may_read_the_same_source_at_once(cloud: Cloud) -> None:
+def test_many_threads_read_one_source(cloud: Cloud) -> None:
     uri = cloud.put("threads/x.parquet", bytes(range(256)) * 100)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: read_all(open_uri(uri, cloud.settings)), range(24)))
     assert set(found) == {bytes(range(256)) * 100}
 
 
-def test_a_missing_object_bucket_or_folder_is_not_found(cloud: Cloud) -> None:
+def test_missing_object_bucket_or_folder_is_not_found(cloud: Cloud) -> None:
     cloud.put("missing/x.parquet", b"no folder")
     paths = ("bucket/none.parquet", "no-such-bucket/x.parquet", "no-such-bucket", "bucket/none/")
     for path in (*paths, "bucket/missing/x.parquet/"):
@@ -340,9 +340,7 @@ def test_each_refusal_has_its_error(
 
 
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
-def test_a_store_that_is_not_there_or_never_answers_is_unreachable_in_time(
-    scheme: str, aws_keys: None
-) -> None:
+def test_unreachable_store_is_reported_in_bounded_time(scheme: str, aws_keys: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for port in (silent.getsockname()[1], 1):
             url = f"http://127.0.0.1:{port}"
@@ -364,14 +362,14 @@ def test_s3_without_credentials_is_forbidden(
         open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=s3_server))
 
 
-def test_the_emulator_variable_of_google_works(gcs_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_storage_emulator_host_is_used(gcs_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server)
     with pytest.raises(SourceNotFound):
         open_uri("gs://bucket/nothing-here.parquet", Settings())
 
 
 @pytest.mark.parametrize("stray", ["latest.txt", ".git/HEAD", "_temporary/part.parquet", "notes/x.txt"])
-def test_what_is_no_data_may_be_a_broken_link_and_costs_nothing(tmp_path: Path, stray: str) -> None:
+def test_broken_link_that_is_no_data_is_ignored(tmp_path: Path, stray: str) -> None:
     pq.write_table(pa.table({"account_id": ["A"]}), tmp_path / "data.parquet")
     (tmp_path / stray).parent.mkdir(exist_ok=True)
     (tmp_path / stray).symlink_to(tmp_path / "nowhere")
@@ -379,7 +377,7 @@ def test_what_is_no_data_may_be_a_broken_link_and_costs_nothing(tmp_path: Path, 
     assert [file.path for file in files] == ["data.parquet"]
 
 
-def test_a_broken_link_that_should_be_data_is_named(tmp_path: Path) -> None:
+def test_broken_link_to_data_is_named(tmp_path: Path) -> None:
     (tmp_path / "month.parquet").symlink_to(tmp_path / "nowhere")
     with pytest.raises(SourceNotFound, match=r"month\.parquet"):
         open_uri(tmp_path.as_uri(), Settings())

@@ -17,17 +17,17 @@ WRITTEN = b"\x15\x0e" + b"\x39\x2c" + INNER + INNER + b"\x59\xf5\x03\x02\x04\x06
         ({4: Each({3: int}, places={1})}, {4: [{3: 300}]}),
     ],
 )
-def test_the_fields_of_the_shape_are_read_and_others_skipped(shape: Shape, found: object) -> None:
+def test_only_fields_of_the_shape_are_read(shape: Shape, found: object) -> None:
     assert read_struct(WRITTEN, 0, shape) == (found, len(WRITTEN))
 
 
 @pytest.mark.parametrize("shape", [{1: bytes}, {1: {}}, {4: int}, {4: Each(int)}, {9: {}}, {9: Each(bytes)}])
-def test_a_value_of_another_kind_is_an_error(shape: Shape) -> None:
+def test_value_of_another_type_is_an_error(shape: Shape) -> None:
     with pytest.raises(ValueError, match="another kind"):
         read_struct(WRITTEN, 0, shape)
 
 
-def test_bytes_that_end_too_early_are_an_error() -> None:
+def test_truncated_bytes_are_an_error() -> None:
     for end in range(len(WRITTEN)):
         with pytest.raises(IndexError):
             read_struct(WRITTEN[:end], 0, {1: int, 4: Each({2: bytes})})
