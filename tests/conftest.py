@@ -1,4 +1,4 @@
-"""A clean environment for every test, and one Prefect server for all that need one."""
+"""A clean environment for every test, and one Prefect server for all tests that need one."""
 
 import atexit
 import os
@@ -16,21 +16,21 @@ from examples.mock_slack import MockSlack
 from tests.prefect_homes import NewHome, new_homes, session_folder, shared_server
 from tests.service import Service, served, write_source
 
-# What a developer has set for themselves must decide nothing here. At import, which comes before any test
-# module is read: Prefect takes its settings from the environment once, when it is first imported.
+# Remove the developer's own settings. This happens at import, before any test module, because Prefect reads
+# its settings from the environment when it is first imported.
 _OURS = {name.upper() for name in Settings.model_fields} | {CONFIG_FILE}
 for _name in [*os.environ]:
     if _name.upper() in _OURS or _name.startswith("PREFECT_"):
         del os.environ[_name]
-# A profile of theirs could name a Prefect API.
+# The developer's profile may name a Prefect API.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
 atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 for _name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
     os.environ.pop(_name, None)
-# Each of the many processes would compile our modules anew.
+# Each of the many processes would compile our modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# An example on a busy machine may take long; `timeout` bounds a test that hangs.
+# On a busy machine an example may take long; `timeout` ends a test that hangs.
 hypothesis_settings.register_profile("without-deadline", deadline=None)
 hypothesis_settings.load_profile("without-deadline")
 
@@ -39,7 +39,7 @@ LONG = ("deployment", "chaos", "orchestration", "faults", "stopping")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long ones, so that no process is left with them alone at the end."""
+    """Run long tests first, so that no worker is alone with them at the end."""
     items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
@@ -58,14 +58,14 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewH
 
 @pytest.fixture
 def slack() -> Iterator[MockSlack]:
-    """Give a mock Slack of the test's own."""
+    """Yield a new mock Slack."""
     with MockSlack() as mock:
         yield mock
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> str:
-    """Give the URI of the source that `tests.service` describes."""
+    """Return the URI of the source of `tests.service`."""
     return write_source(tmp_path / "status.parquet")
 
 
@@ -74,7 +74,7 @@ Serve = Callable[..., Service]
 
 @contextmanager
 def services(slack: MockSlack, folder: Path, **common: str) -> Iterator[Serve]:
-    """Give a function that serves the API with the settings given; by default all that a run needs is set.
+    """Yield a function that serves the API with the given settings, by default those that a run needs.
 
     No Prefect API is configured, unless `PREFECT_API_URL` is among the settings.
     """
@@ -97,12 +97,12 @@ def services(slack: MockSlack, folder: Path, **common: str) -> Iterator[Serve]:
 
 @pytest.fixture
 def serve(slack: MockSlack, tmp_path: Path) -> Iterator[Serve]:
-    """Give what serves the API, on a ledger and a mock Slack of the test's own."""
+    """Yield a function that serves the API on a new ledger and a new mock Slack."""
     with services(slack, tmp_path) as start:
         yield start
 
 
 @pytest.fixture
 def service(serve: Serve) -> Service:
-    """Give the API with all that a run needs."""
+    """Yield the API with all settings that a run needs."""
     return serve()

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: started by them, on a socket of its own, from Debian's package."""
+"""A real PostgreSQL for the tests, from Debian's package, on a socket of its own."""
 
 import os
 import shutil
@@ -24,12 +24,12 @@ def programs() -> Path | None:
 
 
 def as_user() -> list[str]:
-    """Return the words that start a server as another user than root, which each server refuses to be."""
+    """Return the command prefix that starts a server as another user than root, which servers refuse."""
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.getuid() == 0 else []
 
 
 class Server:
-    """A running server, which makes databases."""
+    """A running server."""
 
     def __init__(self, folder: Path, start: list[str | Path], stop: list[str | Path]) -> None:
         self.folder = folder
@@ -42,9 +42,9 @@ class Server:
 
     @contextmanager
     def pgbouncer(self) -> Iterator[Callable[[str], str]]:
-        """Run PgBouncer in transaction mode, with few connections; yield what leads a URL through it.
+        """Run PgBouncer in transaction mode; yield a function that routes a URL through it.
 
-        Skips, loudly, where PgBouncer is not installed.
+        Without PgBouncer, the test is skipped with a warning.
         """
         program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
@@ -71,7 +71,7 @@ class Server:
             log.close()
 
     def new_database(self) -> str:
-        """Make an empty database; return its URL."""
+        """Create an empty database; return its URL."""
         name = f"test_{uuid4().hex}"
         with self._admin.connect() as connection:
             connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
@@ -86,15 +86,15 @@ class Server:
             )
 
     def stop(self) -> None:
-        """End as a restart begins: connections are cut, what was committed is kept."""
+        """Stop the server as a restart does: connections are cut, committed data is kept."""
         subprocess.run([*self._stop, "-m", "fast"], check=True, capture_output=True, cwd="/")
 
     def start(self) -> None:
-        """Come back."""
+        """Start the server again."""
         subprocess.run(self._start, check=True, capture_output=True, cwd="/")
 
     def new_login(self, url: str, password: str) -> str:
-        """Have a database ask its owner, a new role, for a password; return its URL, but for the password."""
+        """Make a new role with a password the owner of a database; return its URL without the password."""
         name = url.partition("@/")[2].partition("?")[0]
         with self._admin.connect() as connection:
             connection.exec_driver_sql(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'")
@@ -105,18 +105,18 @@ class Server:
         return f"postgresql://{name}:{{password}}@/{name}?host={self.folder}"
 
     def close(self) -> None:
-        """Let go of the server."""
+        """Stop the server and delete its files."""
         self._admin.dispose()
 
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """Start a server for as long as it is wanted; skips, loudly, where none is installed."""
+    """Run a server while the block runs; without PostgreSQL, the test is skipped with a warning."""
     found = programs()
     if found is None:
         warnings.warn("PostgreSQL is not installed: its tests are SKIPPED", stacklevel=2)
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    # A path of a socket is short, and the server's user must reach it: not pytest's own folder.
+    # Not pytest's folder: the path of a socket must be short, and the server's user must reach it.
     folder = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir="/tmp"))
     if as_user():
         shutil.chown(folder, "nobody", "nogroup")
@@ -127,7 +127,7 @@ def server() -> Iterator[Server]:
         capture_output=True,
         cwd="/",
     )
-    # For tests alone: nothing here needs to outlive a crash of the machine.
+    # Test data need not survive a crash of the machine.
     options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
     control = [*as_user(), found / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
     stop = [*control, "stop"]

@@ -1,7 +1,7 @@
-"""Prefect servers for tests: one for all workers of a session, and homes for others.
+"""Prefect servers for tests: one that all workers of a session share, and homes for further ones.
 
-Prefect's migrations cost a new home about ten seconds of CPU, and the start of a server fifteen; a copy of a
-migrated home costs nothing.
+The migrations of a new home take about ten seconds of CPU, and the start of a server takes fifteen. The copy
+of a migrated home takes none.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from tests.service import closed_port
 NewHome = Callable[[], Path]
 
 SERVER = ["--factory", "prefect.server.api.server:create_app"]
-"""What uvicorn is to serve."""
+"""The application that uvicorn serves."""
 LEAN = {
     # Only the services that record runs: no scheduler, no late runs, no UI.
     "PREFECT__SERVER_EPHEMERAL": "1",
@@ -72,7 +72,7 @@ def session_folder(factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Keep other workers out while the context lasts."""
+    """Hold the lock of the session while the context lasts."""
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -93,7 +93,7 @@ def _migrated_home(session: Path) -> Path:
 
 @contextmanager
 def shared_server(session: Path, new_home: NewHome) -> Iterator[str]:
-    """Yield the API's URL of a server for all workers; the first user starts it, the last one stops it."""
+    """Yield the API URL of the shared server; the first user starts it, the last one stops it."""
     running = session / "prefect-server.json"
     lock = session / "prefect-server.lock"
     with (session / "prefect-server.users").open("w") as users:
@@ -101,7 +101,7 @@ def shared_server(session: Path, new_home: NewHome) -> Iterator[str]:
             if not running.exists():
                 running.write_text(json.dumps(_start_server(new_home())))
             pid, url = json.loads(running.read_text())
-            # Released with the process, whatever ends it.
+            # The lock is released when the process ends, however it ends.
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield url

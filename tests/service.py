@@ -1,4 +1,4 @@
-"""The API as its users meet it: behind a real uvicorn, on a free port, with a small source to read."""
+"""The API behind a real uvicorn on a free port, with a small source."""
 
 import io
 import logging
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 
 
 def row(account_id: str, month: str = MONTH, status: str = "At Risk", **other: Any) -> dict[str, Any]:
-    """Give a row of the source: an account of AMER that alerts, unless told otherwise."""
+    """Return a row of the source, by default of an account of AMER that alerts."""
     return {
         "account_id": account_id,
         "account_name": f"Name of {account_id}",
@@ -84,7 +84,7 @@ COUNTS = {
     "unknown_region": 1,
     "unconfirmed": 0,
 }
-"""What a first run of `ROWS` counts."""
+"""The counts of a first run of `ROWS`."""
 
 ACME_TEXT = """\
 🚩 At Risk: Acme &amp; &lt;Co&gt; (A/1)
@@ -105,7 +105,7 @@ Details: https://app.yourcompany.com/accounts/B"""
 
 
 def write_source(path: Path, rows: list[dict[str, Any]] | None = None, *, without: str = "") -> str:
-    """Write a source of these rows (`ROWS`), and give its URI."""
+    """Write a source of the rows, by default `ROWS`; return its URI."""
     table = pa.Table.from_pylist(ROWS if rows is None else rows, schema=SCHEMA)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.drop_columns([without]) if without else table, path)
@@ -113,7 +113,7 @@ def write_source(path: Path, rows: list[dict[str, Any]] | None = None, *, withou
 
 
 def closed_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a port on which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -121,18 +121,18 @@ def closed_port() -> int:
 
 @dataclass(frozen=True)
 class Service:
-    """The API that is up, what it logs, and a client that talks to it."""
+    """A running API, its log, and a client."""
 
     url: str
     client: httpx.Client
     log: io.StringIO
 
     def post(self, path: str, source_uri: str, month: str = MONTH, **body: Any) -> httpx.Response:
-        """Ask for a run or a preview."""
+        """Request a run or a preview."""
         return self.client.post(path, json={"source_uri": source_uri, "month": month, **body})
 
     def run(self, source_uri: str, month: str = MONTH, **body: Any) -> dict[str, Any]:
-        """Run a month, which is to succeed, and give the run as it is stored."""
+        """Run a month, assert that it succeeded, and return the stored run."""
         answer = self.post("/runs", source_uri, month, **body)
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "application/json"
@@ -140,20 +140,20 @@ class Service:
         return self.get(f"/runs/{answer.json()['run_id']}")
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """Get what is there."""
+        """Send a GET request; return the JSON of the answer."""
         answer = self.client.get(path, params=query)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
     def runs(self) -> list[dict[str, Any]]:
-        """Give every run that is stored, newest first."""
+        """Return every stored run, newest first."""
         found: list[dict[str, Any]] = self.get("/runs")["runs"]
         return found
 
 
 def problem_of(answer: httpx.Response) -> dict[str, Any]:
-    """Give the problem that was answered, having checked that it is a proper one."""
+    """Assert that the answer is a complete problem document, and return it."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     body: dict[str, Any] = answer.json()
     assert set(body) - {"run_id"} == {"type", "title", "status", "code", "detail"}
@@ -165,7 +165,7 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 def adds_up(counts: dict[str, int]) -> bool:
-    """Return whether what the rules found is what became of it, and no part is above its whole."""
+    """Return whether the alerts found equal the sum of their results, and no part exceeds its whole."""
     ends = ("alerts_sent", "skipped_replay", "failed_deliveries", "would_send")
     parts = counts["unknown_region"] + counts["unconfirmed"]
     return (
@@ -177,8 +177,8 @@ def adds_up(counts: dict[str, int]) -> bool:
 
 @contextmanager
 def served(environment: dict[str, str]) -> Iterator[Service]:
-    """Serve the API from a thread, with these settings; afterwards nothing of it is left."""
-    # Here, because most tests need none of this, and it takes seconds to import.
+    """Serve the API in a thread with these settings; clean up afterwards."""
+    # Imported here, because the import takes seconds, and most tests do not need it.
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415
 
     from api.service import create_app  # noqa: PLC0415
@@ -217,7 +217,7 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, log: i
 
 @contextmanager
 def _loggers_restored() -> Iterator[None]:
-    """Leave logging as other tests expect it, whatever the service configures."""
+    """Restore the loggers that the service configures."""
     names = ("", "py.warnings", "api", "core", "flows", "tasks", "uvicorn", "uvicorn.error", "uvicorn.access")
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]

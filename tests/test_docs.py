@@ -1,4 +1,4 @@
-"""The documentation has everything that users can use, and nothing that does not exist."""
+"""The docs describe everything that users can use, and nothing else."""
 
 import json
 import re
@@ -82,7 +82,7 @@ def _codes() -> list[str]:
 
 
 def _rows(page: str, pattern: str) -> list[Any]:
-    """Return what the pattern finds in the table rows of a page of docs/."""
+    """Return the matches of the pattern in the table rows of a page of docs/."""
     found = re.findall(rf"^\| {pattern} \|", _text(DOCS / page), re.MULTILINE)
     assert found, f"docs/{page} has no such table"
     return found
@@ -122,7 +122,7 @@ def test_each_code_is_documented_with_its_http_status() -> None:
 
 
 def test_each_reason_is_documented_with_what_to_do() -> None:
-    """The table is the one that the reports read."""
+    """The reports read the same table."""
     page = _text(DOCS / "codes.md")
     rows = [f"| `{code}` | {reason.meaning} | {reason.advice} |" for code, reason in REASONS.items()]
     assert [row for row in rows if row not in page] == []
@@ -187,8 +187,8 @@ def _anchors(text: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_file_named_on_a_page_exists(page: Path) -> None:
-    rooms = "api|cli|core|flows|tasks|tests|examples|docs|requirements"
-    named = re.findall(rf"[`\[]((?:{rooms})/[\w./-]+)(?:::\w+)?[`\]]", _text(page))
+    folders = "api|cli|core|flows|tasks|tests|examples|docs|requirements"
+    named = re.findall(rf"[`\[]((?:{folders})/[\w./-]+)(?:::\w+)?[`\]]", _text(page))
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

@@ -1,4 +1,4 @@
-"""Variables that libraries read by themselves: a bad one is one line that names it; loopback has no proxy."""
+"""Variables that libraries read: a bad one is one line that names it, and loopback never uses a proxy."""
 
 import os
 import subprocess
@@ -45,7 +45,7 @@ BAD = [
     ("NO_PROXY", "localhost,<canary>", "NO_PROXY"),
     ("SSL_CERT_FILE", "/no/such/file.pem", "No such file"),
     ("SSL_CERT_FILE", "/etc/hostname", "no PEM certificate"),
-    ("SSL_CERT_FILE", "/tmp", "can't be loaded"),  # noqa: S108  # a folder, and nothing else of it matters
+    ("SSL_CERT_FILE", "/tmp", "can't be loaded"),  # noqa: S108  # any folder will do
     ("REQUESTS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
     ("CURL_CA_BUNDLE", "/no/such/file.pem", "No such file"),
     ("AWS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
@@ -137,7 +137,7 @@ def test_network_in_no_proxy_covers_configured_hosts() -> None:
     os.environ.update(
         HTTPS_PROXY="http://proxy:1", NO_PROXY="10.0.0.0/8 fd00::/8", no_proxy="10.0.0.0/8 fd00::/8"
     )
-    load_settings()  # What is known later is covered, too.
+    load_settings()  # Hosts that become known later are covered too.
     os.environ.update(S3_ENDPOINT_URL="https://10.1.2.3:9000", PREFECT_API_URL="http://[fd00::7]:4200/api")
     load_settings()
     assert [bool(proxy_bypass(host)) for host in ("10.1.2.3", "fd00::7", "11.1.2.3")] == [True, True, False]

@@ -1,4 +1,4 @@
-"""The examples are what the service really answers, and what the demo says is so."""
+"""The examples are real answers of the service, and the demo prints the truth."""
 
 import importlib.util
 import json
@@ -19,7 +19,7 @@ MADE = ("preview.json", "run.json", "slack_message.json", "support_mail.txt")
 
 @pytest.fixture(scope="module")
 def made_anew(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the examples anew, in a process of their own, in a folder of their own."""
+    """Generate the examples in another process, into a new folder; return the folder."""
     folder = tmp_path_factory.mktemp("examples")
     done = subprocess.run(
         [sys.executable, "examples/make_examples.py", "--out", str(folder)],
@@ -36,7 +36,7 @@ def made_anew(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", MADE)
 def test_example_is_what_the_service_answers(name: str, made_anew: Path) -> None:
-    """An example that is not true any more is made anew: make examples."""
+    """If this fails, run `make examples`."""
     made, kept = made_anew / name, EXAMPLES / name
     assert made.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), "make examples"
 
@@ -49,7 +49,7 @@ def test_previewed_message_is_the_one_that_slack_got() -> None:
 
 
 def test_run_of_the_examples_adds_up() -> None:
-    """At risk is below the threshold and what became of the others."""
+    """`at_risk` equals `below_threshold` plus the results of the others."""
     counts = json.loads((EXAMPLES / "run.json").read_text(encoding="utf-8"))["counts"]
     ends = ("below_threshold", "alerts_sent", "skipped_replay", "failed_deliveries", "would_send")
     assert counts["at_risk"] == sum(counts[end] for end in ends)
@@ -57,7 +57,7 @@ def test_run_of_the_examples_adds_up() -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "config.toml"])
 def test_example_config_files_are_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever copies an example has settings that work."""
+    """Users copy these files."""
     monkeypatch.setenv(CONFIG_FILE, str(EXAMPLES / name))
     settings = load_settings()
     assert settings.regions["APAC"] == "apac-risk-alerts"
@@ -65,14 +65,14 @@ def test_example_config_files_are_accepted(name: str, monkeypatch: pytest.Monkey
 
 
 def test_example_config_files_are_equal() -> None:
-    """JSON and TOML are two spellings of one file."""
+    """The JSON and the TOML file have the same settings."""
     as_json = json.loads((EXAMPLES / "config.json").read_text(encoding="utf-8"))
     assert as_json == tomllib.loads((EXAMPLES / "config.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def demo() -> ModuleType:
-    """Give the demo as a module, without running it."""
+    """Return the demo as a module, without running it."""
     spec = importlib.util.spec_from_file_location("examples.demo", EXAMPLES / "demo.py")
     assert spec is not None
     assert spec.loader is not None
@@ -82,7 +82,7 @@ def demo() -> ModuleType:
 
 
 def test_demo_counts_skipped_alerts(demo: ModuleType) -> None:
-    """The number in its last words is that of the report's table."""
+    """The number in the summary is that of the report's table."""
     report = """\
 Risk alerts 2026-01  succeeded
 
@@ -98,14 +98,14 @@ not delivered  region
 
 
 def test_demo_finds_the_support_mail_in_the_log(demo: ModuleType) -> None:
-    """The mail is one record of many lines; the records around it are not shown."""
+    """The mail is one log record of many lines; other records are left out."""
     log = "08:00:00 INFO    Sending\n08:00:01 WARNING To a@b: subject\nbody\n\nend\n08:00:02 INFO    Done\n"
     assert demo.support_mail(log) == "To a@b: subject\nbody\n\nend"
     assert demo.support_mail("08:00:00 INFO    Sending\n") == ""
 
 
 def test_demo_cuts_lines_by_terminal_columns(demo: ModuleType) -> None:
-    """An emoji is two columns wide."""
+    """An emoji takes two columns."""
     assert demo.clip("x" * 80) == "x" * 80
     assert demo.clip("x" * 81) == "x" * 77 + "..."
     assert demo.clip("🚩" * 41) == "🚩" * 38 + "..."

@@ -1,4 +1,4 @@
-"""What Prefect has of a run: its name, its tasks in order, its report; and of a failed one no secret."""
+"""A run in Prefect: its name, its tasks in order, its report; and no secret of a failed run."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ TASKS = ["load_window", "dedupe", "compute_streaks", "route", "send", "persist",
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[MockSlack]:
-    """Give the mock Slack of the service."""
+    """Yield the mock Slack of the service."""
     with MockSlack() as mock:
         yield mock
 
@@ -42,20 +42,20 @@ def slack() -> Iterator[MockSlack]:
 def service(
     prefect_api: str, slack: MockSlack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Serve the API once; what it runs is found at Prefect."""
+    """Yield the API with Prefect."""
     with services(slack, tmp_path_factory.mktemp("flow"), PREFECT_API_URL=prefect_api) as serve:
         yield serve()
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> str:
-    """Give a source whose accounts no other test has: all are sent to a ledger that they share."""
+    """Return a source with new accounts, because all tests share one ledger."""
     rows = [{**one, "account_id": f"{tmp_path.name} {one['account_id']}"} for one in ROWS]
     return write_source(tmp_path / "status.parquet", rows)
 
 
 def ask(call: Coroutine[Any, Any, T]) -> T:
-    """Ask Prefect something, in a thread that shares nothing with a running loop."""
+    """Query Prefect in a thread of its own, apart from a running event loop."""
     found: list[T] = []
     thread = threading.Thread(target=lambda: found.append(asyncio.run(call)))
     thread.start()

@@ -1,4 +1,4 @@
-"""The tree itself: what is locked, listed, runnable, and what no file may say."""
+"""The repository: its locks, packages, commands, and what no file may contain."""
 
 import os
 import re
@@ -11,16 +11,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("api", "cli", "core", "flows", "tasks")
+PACKAGES = ("api", "cli", "core", "flows", "tasks")
 LOCKS = {
     "requirements/runtime.txt": 40,
     "requirements/dev.txt": 40,
     "requirements/audit.txt": 40,
     "requirements/fuzz.txt": 20,
 }
-"""More than so many requirements are in each lock."""
+"""Each lock has more requirements than this, which shows that it was read."""
 
-# Put together here, so that this file does not say what it looks for.
+# Assembled, so that this file does not contain what it looks for.
 REGISTRY_HOSTS = tuple(
     ".".join(parts)
     for parts in (
@@ -35,7 +35,7 @@ UNFINISHED = ("TO" + "DO", "FIX" + "ME")
 
 
 def _tree() -> list[Path]:
-    """Give the files that git has or would take."""
+    """Return the files of the repository, those not yet committed included."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
@@ -50,7 +50,7 @@ def _text(path: Path) -> str:
 
 
 def _locked(name: str) -> list[str]:
-    """Give the lock's requirements, each on one line, without comments."""
+    """Return the requirements of the lock, each on one line, without comments."""
     lines = [line for line in _text(ROOT / name).splitlines() if not line.lstrip().startswith("#")]
     return [line.strip() for line in "\n".join(lines).replace("\\\n", " ").splitlines() if line.strip()]
 
@@ -64,25 +64,25 @@ def _pins(name: str) -> dict[str, set[str]]:
 
 
 def test_no_file_names_a_registry() -> None:
-    """The lock works behind anyone's mirror, so no host stands anywhere."""
+    """Without a host, the lock works behind any mirror."""
     named = [(path.name, host) for path in _tree() for host in REGISTRY_HOSTS if host in _text(path).lower()]
     assert named == []
 
 
 def test_no_file_is_another_lock() -> None:
-    """There is one lock, in requirements/."""
+    """The only locks are in requirements/."""
     assert [path for path in _tree() if path.name == "uv" + ".lock"] == []
 
 
 def test_no_file_has_an_unfinished_mark() -> None:
-    """What is missing is an issue, not a remark."""
+    """Missing work is an issue, not a comment."""
     marks = re.compile(rf"\b({'|'.join(UNFINISHED)})\b")
     assert [path for path in _tree() if marks.search(_text(path))] == []
 
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_each_requirement_is_locked_with_hashes(name: str) -> None:
-    """Nothing is installed but the very files that were locked."""
+    """Only files with these hashes are installed."""
     lines = _locked(name)
     assert len(lines) > LOCKS[name]
     for line in lines:
@@ -92,7 +92,7 @@ def test_each_requirement_is_locked_with_hashes(name: str) -> None:
 
 
 def test_dev_lock_includes_the_runtime_lock() -> None:
-    """The tests run on the versions that the service runs on."""
+    """The tests run on the versions of the service."""
     development = _pins("requirements/dev.txt")
     assert {name: development.get(name) for name in _pins("requirements/runtime.txt")} == _pins(
         "requirements/runtime.txt"
@@ -100,12 +100,12 @@ def test_dev_lock_includes_the_runtime_lock() -> None:
 
 
 def test_dev_lock_leaves_out_rfc3987_syntax() -> None:
-    """With it, jsonschema, and so each process that a test starts, spends two seconds on a grammar."""
+    """With it, jsonschema spends two seconds on a grammar in each process that a test starts."""
     assert "rfc3987-syntax" not in _pins("requirements/dev.txt")
 
 
 def test_locks_satisfy_pyproject() -> None:
-    """A dependency that was added or raised has been locked again."""
+    """An added or raised dependency must be locked again."""
     project = tomllib.loads(_text(ROOT / "pyproject.toml"))
     wanted = {
         "requirements/runtime.txt": project["project"]["dependencies"],
@@ -124,24 +124,24 @@ def test_locks_satisfy_pyproject() -> None:
 
 
 def test_every_package_is_listed() -> None:
-    """No package folder is left out of the distribution, or named without being there."""
+    """Automatic discovery would leave out `tasks`."""
     project = tomllib.loads(_text(ROOT / "pyproject.toml"))
     folders = {
         ".".join(path.relative_to(ROOT).parent.parts)
-        for room in ROOMS
-        for path in (ROOT / room).rglob("*.py")
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
     }
     assert sorted(project["tool"]["setuptools"]["packages"]) == sorted(folders)
 
 
 @pytest.mark.parametrize("target", ["run", "test", "install", "serve", "check", "lock", "sbom", "audit"])
 def test_make_target_has_a_description(target: str) -> None:
-    """`make` alone lists every command with a line about it."""
+    """`make` lists every target with its description."""
     assert re.search(rf"^{target}:.*## \S+", _text(ROOT / "Makefile"), re.MULTILINE)
 
 
 def test_ci_script_ends_with_the_tests() -> None:
-    """CI does what anyone does at home."""
+    """CI runs the same commands as a developer."""
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     lines = _text(script).rstrip().splitlines()
@@ -152,10 +152,10 @@ def test_ci_script_ends_with_the_tests() -> None:
 
 
 def test_image_has_every_package_and_the_runtime_lock() -> None:
-    """The image has all packages, nothing that is only for development, and no root."""
+    """The image has no development tools, and does not run as root."""
     dockerfile = _text(ROOT / "Dockerfile")
-    for room in ROOMS:
-        assert f"COPY {room}/ {room}/" in dockerfile
+    for package in PACKAGES:
+        assert f"COPY {package}/ {package}/" in dockerfile
     assert "--require-hashes --requirement /tmp/runtime.txt" in dockerfile
     assert "dev.txt" not in dockerfile
     assert re.search(r"^USER \d+:\d+$", dockerfile, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The log: one format and one place that masks every line."""
+"""The log has one format, and one filter that masks every line."""
 
 import io
 import json
@@ -23,8 +23,8 @@ SECRET = "canary-of-the-log"
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Give what is written as JSON, and put everything back afterwards."""
-    # A store that another test has read silences its libraries.
+    """Yield the JSON log, and restore logging afterwards."""
+    # Another test may have silenced the libraries of the stores.
     libraries = ("gcsfs.retry", "gcsfs", "botocore")
     names = ("", "py.warnings", *OUR_LOGGERS, *libraries)
     before = [
@@ -44,7 +44,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 
 
 def lines(log: io.StringIO) -> list[dict[str, str]]:
-    """Give the lines, each of which is to be one object."""
+    """Return the lines, each parsed as one JSON object."""
     return [json.loads(line) for line in log.getvalue().splitlines()]
 
 
@@ -95,7 +95,7 @@ def test_configuring_twice_writes_each_line_once(log: io.StringIO) -> None:
 
 
 def test_line_of_another_handler_is_masked(log: io.StringIO) -> None:
-    """What a queue hands on has its traceback as text already."""
+    """A record from a queue has its traceback as text already."""
     kept = {"exc_text": f"ValueError: {SECRET}", "stack_info": f"Stack of {SECRET}"}
     record = logging.makeLogRecord({"name": "gcsfs", "levelno": logging.ERROR, "msg": "x", **kept})
     logging.getLogger().handle(record)

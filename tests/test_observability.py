@@ -1,4 +1,4 @@
-"""The rules, the dashboard and the bill of materials: what is shipped for others' tools really fits."""
+"""The alert rules, the dashboard and the bill of materials work with the tools that read them."""
 
 import json
 import re
@@ -24,13 +24,13 @@ OPERATIONS = ROOT / "docs" / "operations.md"
 
 
 def rules() -> list[dict[str, Any]]:
-    """Give the alert rules."""
+    """Return the alert rules."""
     groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def panels() -> list[dict[str, Any]]:
-    """Give the panels of the dashboard."""
+    """Return the panels of the dashboard."""
     found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
     return found
 
@@ -42,7 +42,7 @@ EXPRESSIONS = [rule["expr"] for rule in rules()] + [
 
 @pytest.fixture(scope="module")
 def exposed() -> dict[str, set[tuple[str, str]]]:
-    """Give the samples of a scrape: by name, the labels that they come with."""
+    """Return the labels of each metric of a scrape."""
     scrape = CollectorRegistry()
     scrape.register(PROCESS)
     outcomes = {("at_risk", status): 0 for status in OutcomeStatus}
@@ -65,7 +65,7 @@ def test_each_metric_in_rules_and_panels_is_exposed(
     for name, selector in named:
         assert name in exposed, name
         for label, kind, value in re.findall(r'(\w+)(=~|=)"([^"]*)"', selector):
-            if label == "job":  # Prometheus's own
+            if label == "job":  # added by Prometheus
                 continue
             for wanted in value.split("|") if kind == "=~" else [value]:
                 assert (label, wanted) in exposed[name], (name, label, wanted)
@@ -143,7 +143,7 @@ def test_sbom_lists_the_lock_with_hashes(tmp_path: Path) -> None:
         pytest.skip("the tools are not installed (make sbom)")
     path = tmp_path / "sbom.cdx.json"
     done = subprocess.run(
-        # Nothing is installed by a test.
+        # A test must not install anything.
         ["make", f"--old-file={stamp}", "sbom", f"SBOM={path}"],
         cwd=ROOT,
         capture_output=True,

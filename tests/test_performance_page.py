@@ -1,4 +1,4 @@
-"""The page on performance and its chart say what was measured: the numbers kept beside them."""
+"""docs/performance.md and its chart match the numbers in docs/performance.json."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run tells of itself while it sends."""
+"""The progress of a run while it sends."""
 
 from collections import Counter
 from datetime import timedelta
@@ -14,7 +14,7 @@ LATER = NOW + timedelta(minutes=1)
 
 @pytest.fixture
 def progress() -> Progress:
-    """Give that of a run that has alerts for two channels and one for none."""
+    """Return the progress of a run with alerts for two channels and one without a channel."""
     progress = Progress()
     progress.planned(8, [routed("A-1", "emea"), routed("A-2"), routed("A-3"), routed("A-4", None)])
     return progress

@@ -1,4 +1,4 @@
-"""The sample source has every trap it promises, and is the same each time."""
+"""The sample source has every trap, and is the same each time."""
 
 from datetime import date, datetime
 from pathlib import Path
@@ -27,13 +27,13 @@ Row = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    """Give the rows of the sample with its defaults."""
+    """Return the rows of the sample with default arguments."""
     return sample_table().to_pylist()
 
 
 @pytest.fixture(scope="module")
 def winners(rows: list[Row]) -> dict[tuple[str, date], Row]:
-    """Give the winning row of each account and month, by the slow and obvious way."""
+    """Return the winning row of each account and month, computed in a slow and simple way."""
     best: dict[tuple[str, date], Row] = {}
     for row in rows:
         if row["account_id"] is None:
@@ -76,7 +76,7 @@ def _alerts(winners: dict[tuple[str, date], Row]) -> list[Row]:
 def test_each_trap_has_its_months_at_risk(
     trap: Trap, winners: dict[tuple[str, date], Row], rows: list[Row]
 ) -> None:
-    """A trap says truly what the last month makes of it."""
+    """`TRAPS` states the right result of each account."""
     assert trap.account_id is not None
     expected = trap.months or 0
     if expected == WHOLE_HISTORY:
@@ -85,7 +85,7 @@ def test_each_trap_has_its_months_at_risk(
 
 
 def test_duplicates_flip_the_status_both_ways(rows: list[Row], winners: dict[tuple[str, date], Row]) -> None:
-    """Losing rows say the opposite of the winner, in each direction."""
+    """Superseded rows have the opposite status of the winner, in each direction."""
     flips = {
         (row["status"] == "At Risk", winner["status"] == "At Risk", row["month"] == DEFAULT_LAST_MONTH)
         for row in rows
@@ -98,7 +98,7 @@ def test_duplicates_flip_the_status_both_ways(rows: list[Row], winners: dict[tup
 
 
 def test_later_rows_are_before_and_after_earlier_ones(rows: list[Row]) -> None:
-    """Neither the first nor the last row of a month is always the winner, and some tie."""
+    """The winner of a month is neither always the first nor always the last row, and some rows tie."""
     previous: dict[tuple[str, date], Row] = {}
     orders = set()
     for row in rows:
@@ -120,7 +120,7 @@ def test_null_updated_at_is_alone_and_in_a_tie(rows: list[Row]) -> None:
 
 
 def test_example_of_the_specification_is_included(winners: dict[tuple[str, date], Row]) -> None:
-    """The four months of the specification are an account's last four."""
+    """One account has the four months of the specification."""
     months = (date(2025, 10, 1), date(2025, 11, 1), date(2025, 12, 1), date(2026, 1, 1))
     statuses = [winners["ACC-90001", month]["status"] for month in months]
     assert statuses == ["At Risk", "At Risk", "Healthy", "At Risk"]
@@ -129,7 +129,6 @@ def test_example_of_the_specification_is_included(winners: dict[tuple[str, date]
 def test_report_of_the_last_month_fits_a_screen(
     winners: dict[tuple[str, date], Row],
 ) -> None:
-    """The report of the last month fits a screen."""
     alerts = _alerts(winners)
     assert 20 <= len(alerts) <= 40
     unknown = [row["account_region"] for row in alerts if row["account_region"] not in REGIONS]
@@ -152,41 +151,40 @@ def test_report_of_the_last_month_fits_a_screen(
 def test_alerts_have_the_edge_values_of_each_column(
     winners: dict[tuple[str, date], Row], column: str, value: object
 ) -> None:
-    """Everything nullable is null in an alert, and an ARR is exactly the threshold."""
+    """Each nullable column is null in an alert, and one ARR equals the threshold."""
     assert value in [row[column] for row in _alerts(winners)]
 
 
 @pytest.mark.parametrize("text", ["&", "<", ">", "<!channel>", "\n", "🦊", "*", "`"])
 def test_alerts_have_names_with_special_characters(winners: dict[tuple[str, date], Row], text: str) -> None:
-    """Names of alerts have markup, mentions, line breaks and emoji."""
+    """These names have markup, mentions, line breaks and emoji."""
     assert any(text in row["account_name"] for row in _alerts(winners))
 
 
 def test_alert_has_an_id_to_encode_in_a_url(winners: dict[tuple[str, date], Row]) -> None:
-    """An alert's id has the characters that mean something in a URL."""
+    """The id has the reserved characters of a URL."""
     assert any({"/", "?", "&", "#", "%", " "} <= set(row["account_id"]) for row in _alerts(winners))
 
 
 def test_statuses_in_the_wrong_case_are_included(rows: list[Row]) -> None:
-    """A misspelt status is in the target month, and in a history."""
+    """One is in the target month, one in a history."""
     months = {row["month"] == DEFAULT_LAST_MONTH for row in rows if row["status"] == "at risk"}
     assert months == {True, False}
 
 
 def test_account_at_risk_is_below_the_threshold(winners: dict[tuple[str, date], Row]) -> None:
-    """An account at risk is one dollar short of the threshold."""
+    """Its ARR is one dollar less than the threshold."""
     row = winners["ACC-90026", DEFAULT_LAST_MONTH]
     assert (row["status"], row["arr"]) == ("At Risk", THRESHOLD - 1)
 
 
 def test_rows_without_account_id_are_included(rows: list[Row]) -> None:
-    """Rows that belong to no account are at risk and healthy."""
+    """Some of them are At Risk, some Healthy."""
     statuses = {row["status"] for row in rows if row["account_id"] is None}
     assert {"At Risk", "Healthy"} <= statuses
 
 
 def test_each_trap_has_its_own_account_id(rows: list[Row]) -> None:
-    """No two accounts share an id."""
     names: dict[str, set[str]] = {}
     for row in rows:
         if row["account_id"] is not None:
@@ -198,7 +196,7 @@ def test_each_trap_has_its_own_account_id(rows: list[Row]) -> None:
 def test_file_is_in_month_order_in_small_row_groups(
     tmp_path: Path,
 ) -> None:
-    """The file is laid out as an export of many months is."""
+    """Exports of many months have this layout."""
     path = tmp_path / "new" / "sample.parquet"
     write_sample(path)
     with pq.ParquetFile(path) as file:
@@ -223,19 +221,16 @@ def test_file_is_in_month_order_in_small_row_groups(
 
 
 def test_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
-    """A sample can be made again."""
     for name in ("one", "two"):
         write_sample(tmp_path / name, seed=7)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
 def test_another_seed_gives_other_rows() -> None:
-    """The seed matters."""
     assert not sample_table(seed=7).equals(sample_table(seed=8))
 
 
 def test_arguments_decide_months_and_accounts() -> None:
-    """Months, accounts and the last month are as asked for."""
     table = sample_table(months=14, accounts=60, last_month=date(2025, 6, 1))
     months = table.column("month").to_pylist()
     assert (min(months), max(months)) == (date(2024, 5, 1), date(2025, 6, 1))
@@ -247,13 +242,12 @@ def test_arguments_decide_months_and_accounts() -> None:
     "arguments", [{"months": 13}, {"accounts": 3}, {"accounts": 10_000}, {"last_month": date(2026, 1, 2)}]
 )
 def test_arguments_too_small_for_the_traps_are_refused(arguments: dict[str, Any]) -> None:
-    """No sample is made that would miss a trap."""
+    """Otherwise the sample would lack a trap."""
     with pytest.raises(ValueError, match=r"account|month"):
         sample_table(**arguments)
 
 
 def test_columns_have_the_types_of_the_specification() -> None:
-    """Dates are dates, ARR is int64."""
     schema = sample_table().schema
     assert pa.types.is_date(schema.field("month").type)
     assert pa.types.is_date(schema.field("renewal_date").type)

@@ -1,4 +1,4 @@
-"""Settings: their defaults, where they come from, and that a bad one is one clear error without its value."""
+"""Settings: defaults, sources, and one clear error without the value for each bad one."""
 
 import json
 import re
@@ -39,7 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "source_timeout_seconds": 60,
     "log_format": "text",
 }
-"""The contract's table."""
+"""The table of the contract."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def _no_secrets_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the path of a file that `CONFIG_FILE` names and a test writes."""
+    """Return the path in `CONFIG_FILE`, where a test writes its file."""
     path = tmp_path / "config.json"
     monkeypatch.setenv("CONFIG_FILE", str(path))
     return path

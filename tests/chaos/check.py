@@ -1,12 +1,13 @@
-"""The promises, checked against what Slack and the mail server really saw.
+"""Check the promises against what Slack and the mail server really got.
 
-- No alert (account, month, type) was posted twice, counting every request whose sender can't know that it
-  failed; and nothing was posted that is no alert.
-- Every alert was posted, or is on record as unconfirmed; one of an unknown region is on record as that.
-- Whatever is still failed or unconfirmed was listed as just that, in a mail that the mail server took.
-- Per run that was killed or frozen at most one alert a channel is unconfirmed of which Slack kept no silence.
-- No run is left running, and every run adds up.
-- No secret is in any file that was written: logs, ledger, Prefect's database.
+- No alert (account, month, type) was posted twice, where a request without a certain failure counts as
+posted;
+  and nothing else was posted.
+- Every alert was posted or is recorded as unconfirmed; an unknown region is recorded as such.
+- Every alert that is failed or unconfirmed was listed as that in an accepted mail.
+- For each killed or frozen run, at most one alert per channel is unconfirmed although Slack answered.
+- No run is still running, and the counts of every run add up.
+- No written file has a secret: logs, ledger, Prefect's database.
 """
 
 import json
@@ -30,12 +31,12 @@ REGIONS = {"AMER": "amer", "EMEA": "emea", "APAC": "apac"}
 UNKNOWN = ("LATAM", "", None)
 UNKNOWN_EVERY = 15
 HEADINGS = {"unknown_region": "UNKNOWN REGION", "failed": "FAILED", "unconfirmed": "UNCONFIRMED"}
-"""Under what an alert is listed to support, by its reason or its status."""
+"""The heading of an alert in the mail to support, by its reason or its status."""
 
 
 @dataclass
 class World:
-    """A month: its accounts and what was done to its runs."""
+    """A month: its accounts, and the faults of its runs."""
 
     month: str
     regions: Mapping[AlertKey, str | None] = field(default_factory=dict)
@@ -44,9 +45,9 @@ class World:
 
 
 def write_source(path: Path, world: int, month: str, accounts: int) -> dict[AlertKey, str | None]:
-    """Write a month's source of so many accounts; return the region of each alert, which is unknown for some.
+    """Write the source of a month; return the region of each alert, which is unknown for some.
 
-    Every other account has recovered: it was At Risk in the month before.
+    Every second account has recovered: it was At Risk in the month before.
     """
     known = list(REGIONS)
     regions: dict[AlertKey, str | None] = {}
@@ -87,7 +88,7 @@ def check(
     listed: set[tuple[AlertKey, str]],
     tally: Tally,
 ) -> None:
-    """Compare the ledger with what Slack did and support was sent; what is wrong goes to the tally."""
+    """Compare the ledger with Slack and the mails; add broken promises to the tally."""
     with closing(sqlite3.connect(ledger)) as connection:
         outcomes = {
             AlertKey(account_id, alert_type): (status, reason)
@@ -136,7 +137,7 @@ def _wrong(counts_by_type: str) -> list[str]:
 
 
 def check_secrets(folders: Iterable[Path], secrets: Iterable[str], tally: Tally) -> None:
-    """Look for the secrets in every file in there."""
+    """Search every file of the folder for the secrets."""
     for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
         tally.broken += [f"{secret} is in {path}" for secret in secrets if secret.encode() in content]

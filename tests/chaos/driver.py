@@ -1,17 +1,17 @@
-"""`make chaos`: the real batch job and API, harmed at random, with a hostile Slack and a hostile mail server.
+"""`make chaos`: break the real batch job and API at random, with a hostile Slack and a hostile mail server.
 
     python -m tests.chaos.driver [--rounds 200] [--seed N] [--lanes 2]
 
-A world is one month with accounts of its own. In each of its rounds batch jobs and requests to the API run
-the month side by side, and are killed (SIGKILL), stopped (SIGTERM), frozen for longer than Slack is waited
-for, or left to end; in some rounds Prefect's server dies or freezes too. Then Slack and the mail server turn
-kind, and a last replay closes the world. Then the promises are checked, in `check.py`.
+A world is one month with accounts of its own. In each of its rounds, batch jobs and requests to the API run
+the month concurrently. Some are killed (SIGKILL), stopped (SIGTERM), or frozen for longer than the timeout of
+Slack. In some rounds Prefect's server dies or freezes too. Then Slack and the mail server become
+well-behaved, a last replay closes the world, and `check.py` checks the promises.
 
-A lane plays worlds one after the other, on a ledger and servers of its own; lanes go side by side, for much
-of a round is waiting.
+A lane plays worlds one after the other, on its own ledger and servers. Lanes run concurrently, because a
+round mostly waits.
 
-What is random comes from the seed, round by round (`plan.py`), and account by account (`slack.py`), so that a
-seed brings the same choices again; what the machine makes of them may differ.
+The seed decides all random choices, by round (`plan.py`) and by account (`slack.py`), so that a seed repeats
+them. The timing of the machine may differ.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from tests.chaos.tally import Tally
 ROUNDS_A_WORLD = 3
 TOLD_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 INTERRUPTED = 130
-"""The exit code of a program that was told to stop."""
+"""The exit code of a program that a signal stopped."""
 
 
 def main() -> int:
-    """Play the lanes and print the tally; 1 when a promise was broken."""
+    """Play the lanes and print the tally; return 1 when a promise was broken."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos.driver", description="Fault tests by a seed."
     )
@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--lanes", type=int, default=2, help="how many worlds are played side by side")
     options = parser.parse_args()
-    # However it is told to stop, it leaves nothing behind; in the background SIGINT is ignored otherwise.
+    # Clean up on either signal. A program in the background would ignore SIGINT by default.
     for number in TOLD_TO_STOP:
         signal.signal(number, _interrupt)
     sys.stdout.write(f"seed {options.seed}\n")
@@ -63,16 +63,16 @@ def main() -> int:
 
 
 def _interrupt(*_: object) -> None:
-    # Once: Ctrl-C reaches every lane, and then the one that waits for them ends them too.
+    # Only once: Ctrl-C reaches every lane, and then the parent stops them again.
     for number in TOLD_TO_STOP:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def play_side_by_side(rounds: int, seed: int, lanes: int) -> Generator[Tally, None, None]:
-    """Play each lane in a process of its own; gives the tally of each world when it is over.
+    """Play each lane in a process of its own; yield the tally of each finished world.
 
-    A lane that ends before its last world is a promise broken.
+    A lane that ends before its last world counts as a broken promise.
     """
     context = multiprocessing.get_context("fork")
     processes = {}
@@ -116,9 +116,9 @@ def play(
     lanes: int = 1,
     prefect_home: Path | None = None,
 ) -> None:
-    """Play every `lanes`-th world of so many rounds, all that is random by `seed`; reports each one's tally.
+    """Play every `lanes`-th world of `rounds` rounds; report the tally of each.
 
-    Prefect's server keeps its records in `prefect_home`, or else in a new home.
+    Prefect's server stores its records in `prefect_home`, or in a new home.
     When a promise is broken, the folder with ledger and logs is kept, and the tally names it.
     """
     with _evidence() as keep, Stage(keep.folder, seed, lane, prefect_home) as stage:
@@ -133,7 +133,7 @@ def play(
 
 @dataclass
 class Evidence:
-    """A folder, and whether what is in it is wanted."""
+    """A folder, and whether to keep it."""
 
     folder: Path
     wanted: bool = False
@@ -141,7 +141,7 @@ class Evidence:
 
 @contextmanager
 def _evidence() -> Iterator[Evidence]:
-    """Give a folder that is gone at the end, unless it is wanted or what ended it is a fault."""
+    """Yield a folder; delete it at the end, unless it is to be kept or an error ended the block."""
     evidence = Evidence(Path(tempfile.mkdtemp(prefix="chaos-")))
     try:
         yield evidence

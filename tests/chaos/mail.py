@@ -1,4 +1,4 @@
-"""A mail server that refuses and hangs up at random, and remembers what it took."""
+"""A mail server that refuses and disconnects at random, and records accepted mails."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from aiosmtpd.smtp import AuthResult
 from core.domain import AlertKey
 from tests.service import closed_port
 
-# It warns of something that it does itself.
+# The library warns about its own code.
 logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 HEADING = re.compile(r"(UNKNOWN REGION|FAILED|UNCONFIRMED)(?:: \w+)? \(\d+\)")
@@ -27,7 +27,7 @@ TYPE = re.compile(r"  Alert: +(\w+)")
 
 
 class ChaosMail:
-    """The server, in a thread, on a port of its own; `kind` makes it well-behaved."""
+    """The server, in a thread, on a free port; `kind` makes it well-behaved."""
 
     def __init__(self, seed: str) -> None:
         self._seed = seed
@@ -55,14 +55,14 @@ class ChaosMail:
         self._controller.stop()
 
     def listed(self) -> set[tuple[AlertKey, str]]:
-        """Return the alerts that an accepted mail has listed, each with its heading."""
+        """Return the alerts of the accepted mails, each with its heading."""
         with self._lock:
             return set(self._listed)
 
-    async def handle_MAIL(  # noqa: N802  # aiosmtpd calls it so
+    async def handle_MAIL(  # noqa: N802  # aiosmtpd requires the name
         self, _server: Any, session: Any, envelope: Any, address: str, _options: list[str]
     ) -> str:
-        """Begin a mail, or refuse to."""
+        """Accept or refuse the sender of a mail."""
         chance = random.Random(f"{self._seed}/{self.offered}")  # noqa: S311
         session.choice = 1.0 if self.kind else chance.random()
         self.offered += 1
@@ -72,8 +72,8 @@ class ChaosMail:
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        """Take the mail, refuse it, or take it and never say so."""
-        # A moment in which whoever sends it can be killed.
+        """Accept the mail, refuse it, or accept it and disconnect without an answer."""
+        # Give the driver time to kill the sender.
         await asyncio.sleep(0.05)
         if session.choice < 0.35:
             return "554 no"

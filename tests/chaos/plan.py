@@ -1,4 +1,4 @@
-"""What is to happen in each round, drawn from the seed alone: the same seed, the same choices."""
+"""The plan of each round, which depends only on the seed."""
 
 import random
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Harm(StrEnum):
-    """What is done to a process."""
+    """How a process is broken."""
 
     LET = "let"
     KILL = "kill"
@@ -15,7 +15,7 @@ class Harm(StrEnum):
 
 
 class Clock(StrEnum):
-    """By what the moment of a harm is counted, from the start of the round."""
+    """What the time of a fault is counted in, from the start of the round."""
 
     SECONDS = "seconds"
     MESSAGES = "messages that Slack saw"
@@ -24,7 +24,7 @@ class Clock(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What is done to a process, and when."""
+    """The fault of a process, and its time."""
 
     harm: Harm = Harm.LET
     clock: Clock = Clock.SECONDS
@@ -33,19 +33,19 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Batch jobs and requests to the API, side by side, all for one month, and what is done to whom."""
+    """Concurrent batch jobs and API requests for one month, and their faults."""
 
     jobs: tuple[Fate, ...]
     posts: int
     api: Fate
     prefect: Fate
     hangs_up: bool
-    """Whether the first client of the API goes away before it has its answer."""
+    """Whether the first client of the API disconnects before its answer."""
 
 
 def plan(seed: int, number: int) -> Round:
-    """Give the round of that number."""
-    chance = random.Random(f"{seed}/{number}")  # noqa: S311  # chaos that can be had again, not a secret
+    """Return the round with that number."""
+    chance = random.Random(f"{seed}/{number}")  # noqa: S311  # repeatable by seed, not a secret
     jobs, posts = chance.choice(((1, 0), (2, 0), (0, 1), (0, 2), (1, 1), (1, 1), (2, 1)))
     return Round(
         jobs=tuple(_fate(chance) for _ in range(jobs)),
@@ -61,8 +61,8 @@ def _fate(chance: random.Random) -> Fate:
     clock = chance.choice((Clock.SECONDS, Clock.MESSAGES, Clock.MESSAGES, Clock.MESSAGES, Clock.MAILS))
     amount = {
         Clock.SECONDS: chance.uniform(0.2, 9),
-        # Mostly few, to leave something to the next round. The fraction is of a tenth of a second after the
-        # message, when it is under way, answered or recorded.
+        # Mostly few messages, so that some remain for the next round. The fraction is in tenths of a second
+        # after the message, when it is in flight, answered or recorded.
         Clock.MESSAGES: chance.uniform(1, chance.choice((6, 20, 40))),
         Clock.MAILS: chance.uniform(1, 2),
     }[clock]

@@ -1,4 +1,4 @@
-"""The real processes: the batch job, the API and Prefect's server; each can be harmed at a planned moment."""
+"""The real processes: the batch job, the API and Prefect's server. Each can be broken at a planned time."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ Read = Callable[[], float]
 
 UP_SECONDS = 180
 END_SECONDS = 180
-"""The longest that a process may take to come up, or to end by itself."""
+"""The longest time in which a process starts, or ends by itself."""
 FROZEN_SECONDS = 4
-"""Longer than the runs wait for an answer from Slack."""
+"""Longer than `SLACK_TIMEOUT_SECONDS` of the runs."""
 
 
 class Process:
-    """One of our programs, as a process that is started again when asked for."""
+    """One of our programs as a process that can be started again."""
 
     def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
         self._command = [sys.executable, *arguments]
@@ -33,7 +33,7 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, unless it is there."""
+        """Start the process unless it runs."""
         if not self.running:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
@@ -42,34 +42,34 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether it is there."""
+        """Return whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def end(self) -> int:
-        """Wait until it ends by itself; gives its exit code."""
+        """Wait for the process to end by itself; return its exit code."""
         assert self._process is not None
         return self._process.wait(END_SECONDS)
 
     def terminate(self) -> None:
-        """Ask it to end, and wait."""
+        """Send SIGTERM, and wait for the end."""
         if self._process is not None and self.running:
             self._process.terminate()
             self._process.wait(END_SECONDS)
 
     def kill(self) -> None:
-        """Kill it, if it is there."""
+        """Kill the process if it runs."""
         if self._process is not None and self.running:
             self._process.kill()
             self._process.wait()
 
     def suffer(self, fate: Fate, clocks: Mapping[Clock, Read], over: Callable[[], bool]) -> Harm:
-        """Do what is planned, unless all is `over` before; gives what was done."""
+        """Apply the planned fault, unless `over` comes first; return the applied fault."""
         clock = clocks[fate.clock]
         while clock() < int(fate.amount):
             if over():
                 return Harm.LET
             time.sleep(0.002)
-        # What is left of the amount spreads the moment between two messages.
+        # The fraction spreads the time between two messages.
         time.sleep(fate.amount % 1 * 0.1)
         if fate.harm is Harm.LET or over() or not self.running:
             return Harm.LET
@@ -86,7 +86,7 @@ class Process:
 
 
 class Server(Process):
-    """A program that answers on a port of its own, the same whenever it is started again."""
+    """A program that serves on a port, which stays the same when the program is started again."""
 
     def __init__(self, app: list[str], health: str, environment: Mapping[str, str], log: Path) -> None:
         port = closed_port()
@@ -96,7 +96,7 @@ class Server(Process):
         super().__init__(arguments, environment, log)
 
     def ensure_up(self) -> None:
-        """Start it, unless it is there, and wait until it answers."""
+        """Start the program unless it runs, and wait until it answers."""
         deadline = time.monotonic() + UP_SECONDS
         self.start()
         while time.monotonic() < deadline:
@@ -116,11 +116,11 @@ def prefect_server(home: Path, log: Path) -> Server:
 
 
 def api_server(environment: Mapping[str, str], log: Path) -> Server:
-    """Give the API."""
+    """Return the API."""
     return Server(["api.app:app"], "/health", environment, log)
 
 
 def batch_job(source_uri: str, month: str, environment: Mapping[str, str], log: Path) -> Process:
-    """Give a run of the month from the command line."""
+    """Return a run of the month by the command line."""
     arguments = ["-m", "flows.monthly_risk_alerts", "--source-uri", source_uri, "--month", month, "--json"]
     return Process(arguments, environment, log)

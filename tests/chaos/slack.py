@@ -1,4 +1,4 @@
-"""A Slack that answers at random, and remembers what it saw and what it said."""
+"""A Slack that answers at random, and records its requests and answers."""
 
 import json
 import random
@@ -16,7 +16,7 @@ from typing import Self
 from core.domain import AlertKey
 
 DELIVERED, REFUSED, NO_ANSWER = "delivered", "refused", "no answer"
-"""What became of a request: posted; surely not posted; posted, perhaps, but the client can't know."""
+"""The fate of a request: posted; certainly not posted; unknown to the client."""
 
 ACCOUNT = re.compile(r"/accounts/(\S+)\Z")
 TYPES = {"🚩 At Risk": "at_risk", "✅ Recovered": "recovered"}
@@ -25,7 +25,7 @@ TYPES = {"🚩 At Risk": "at_risk", "✅ Recovered": "recovered"}
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request that came in whole."""
+    """One complete request."""
 
     month: str
     key: AlertKey
@@ -69,7 +69,7 @@ class ChaosSlack:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def fates(self, month: str) -> dict[AlertKey, Counter[str]]:
-        """Return what became of each alert's requests in a month's world."""
+        """Return the fates of each alert's requests in the world of a month."""
         with self._lock:
             found: dict[AlertKey, Counter[str]] = {}
             for item in self.seen:
@@ -84,12 +84,12 @@ class ChaosSlack:
         account_id = found[1]
         key = AlertKey(account_id, TYPES[text.partition(":")[0]])
         with self._lock:
-            # By alert and try, for the order in which they come is nobody's choice.
+            # The choice depends on alert and attempt, because the order of requests is not repeatable.
             nth = sum(item.key == key for item in self.seen)
             chance = random.Random(f"{self._seed}/{account_id}/{nth}")  # noqa: S311
             choice, pause = (0.0, 0.0) if self.kind else (chance.random(), chance.random() * 0.15)
             fate = DELIVERED if choice < 0.80 else REFUSED if choice < 0.94 else NO_ANSWER
-            # Written down before it is answered: the client may be dead by then, and yet it was posted.
+            # Record the request before answering it: it is posted even if the client dies meanwhile.
             self.seen.append(Seen(account_id.rsplit("-", 1)[0], key, fate))
         time.sleep(pause)
         try:
@@ -106,7 +106,7 @@ class ChaosSlack:
             else:
                 self._say(request, 400, "invalid_payload")
         except OSError:
-            pass  # The client was killed meanwhile; that is the point.
+            pass  # The client was killed meanwhile.
 
     @staticmethod
     def _say(

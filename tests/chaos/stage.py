@@ -1,4 +1,4 @@
-"""What the worlds of a lane share, and how a world is played: its rounds, its last replay, its check."""
+"""The services that the worlds of a lane share, and how a world is played: rounds, last replay, check."""
 
 import json
 import time
@@ -21,9 +21,9 @@ from tests.chaos.tally import Tally
 ACCOUNTS_A_ROUND = 45
 HUNG_UP_SECONDS = 30
 CANARIES = {name: f"canary-{name}-7c1e" for name in ("webhook", "token", "password", "credentials")}
-"""The secrets of a lane, by their kind, in a form that nothing else has."""
+"""The secrets of a lane, in a form that nothing else has."""
 ANSWERS = {200, 503}
-"""What a request to the API may be answered: the run is over, or it was interrupted or could not begin."""
+"""Allowed answers of the API: the run is over, was interrupted, or could not begin."""
 
 
 class Stage:
@@ -52,13 +52,13 @@ class Stage:
             "SMTP_PASSWORD": CANARIES["password"],
             "API_TOKEN": CANARIES["token"],
             "GCS_TOKEN": CANARIES["credentials"],
-            # As much as there is to be said, so that a secret had every occasion to slip out.
+            # The most verbose log, so that a leaked secret would show.
             "PREFECT_LOGGING_LEVEL": "DEBUG",
             "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
             "PREFECT_LOGGING_INTERNAL_LEVEL": "DEBUG",
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "DEBUG",
             "PREFECT_API_URL": f"{self._prefect.url}/api",
-            # Whatever the developer's machine has set.
+            # Ignore the settings of the developer's machine.
             "CONFIG_FILE": "",
             "NO_PROXY": "127.0.0.1",
         }
@@ -66,7 +66,7 @@ class Stage:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Start the mock servers; the others start with the first round that needs them."""
+        """Start the mock servers; the first round that needs the others starts them."""
         self._stack.enter_context(self._slack)
         self._stack.enter_context(self._mail)
         self._stack.callback(self._prefect.kill)
@@ -74,24 +74,24 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End all of it."""
+        """Stop all servers."""
         self._stack.close()
 
     def world(self, number: int, rounds: range) -> Tally:
-        """Play a month's rounds, close the month with a kind replay, check the promises; gives the tally."""
+        """Play a month's rounds and a last replay without faults; return the tally of broken promises."""
         self._tally = Tally()
         month = date(2020 + number // 12, number % 12 + 1, 1).isoformat()
         world = World(month)
         self._slack.kind = self._mail.kind = False
         for position, index in enumerate(rounds, start=1):
             self._tally.rounds += 1
-            # With accounts that no round before had, so that there is something to send in each.
+            # Add accounts, so that each round has something to send.
             source = self._folder / f"{month}-{position}.parquet"
             world.regions = write_source(source, number, month, position * ACCOUNTS_A_ROUND)
             self._round(plan(self._seed, index), source.as_uri(), world)
         self._slack.kind = self._mail.kind = True
         self._prefect.ensure_up()
-        # Runs whose client went away may still go on in there.
+        # Runs whose client disconnected may still go on in the API.
         self._api.terminate()
         last = self._job(source.as_uri(), month)
         last.start()
@@ -118,7 +118,7 @@ class Stage:
                 job.start()
                 harmed.append((pool.submit(job.suffer, fate, clocks, _ended(job)), 1))
             if posts:
-                # Nobody says when the run of a client that went away is over.
+                # The end of a run whose client disconnected is not reported.
                 patience = HUNG_UP_SECONDS if now.hangs_up else 0
                 over = _all_done(posts, lambda: clocks[Clock.SECONDS]() > patience)
                 harmed.append((pool.submit(self._api.suffer, now.api, clocks, over), now.posts))
@@ -141,7 +141,7 @@ class Stage:
 
     @contextmanager
     def _ended_when_interrupted(self) -> Iterator[None]:
-        """End every process first when this one is told to stop: the pool's threads wait for them."""
+        """End every process before this one stops, because the threads of the pool wait for them."""
         try:
             yield
         except BaseException:
@@ -162,7 +162,7 @@ class Stage:
         }
 
     def _post(self, source: str, month: str, *, hangs_up: bool) -> int | str | None:
-        """Ask the API for a run; gives the status, what broke, or None for a client that went away."""
+        """Request a run of the API; return the status, the error, or None for a client that disconnected."""
         try:
             answer = httpx.post(
                 f"{self._api.url}/runs",

@@ -1,4 +1,4 @@
-"""What happened, added up over all worlds."""
+"""Counts of all worlds."""
 
 from dataclasses import dataclass, field, fields
 
@@ -7,7 +7,7 @@ from tests.chaos.plan import Harm
 
 @dataclass
 class Tally:
-    """Counts of what was done, and a line for each promise that was broken."""
+    """Counts of runs, faults and alerts, and a line for each broken promise."""
 
     rounds: int = 0
     runs: int = 0
@@ -15,7 +15,7 @@ class Tally:
     stops: int = 0
     freezes: int = 0
     outages: int = 0
-    """Of Prefect's server."""
+    """Outages of Prefect's server."""
     posted: int = 0
     unconfirmed: int = 0
     duplicates: list[str] = field(default_factory=list)
@@ -25,16 +25,16 @@ class Tally:
 
     @property
     def failed(self) -> bool:
-        """Whether a promise was broken."""
+        """Return whether a promise was broken."""
         return bool(self.duplicates or self.losses or self.unlisted or self.broken)
 
     def add(self, other: "Tally") -> None:
-        """Take in what happened elsewhere."""
+        """Add the counts of another tally."""
         for item in fields(self):
             setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
     def add_harm(self, harm: Harm) -> None:
-        """Count what was done to a batch job or the API."""
+        """Count a fault of a batch job or of the API."""
         self.kills += harm is Harm.KILL
         self.stops += harm is Harm.STOP
         self.freezes += harm is Harm.FREEZE

@@ -1,4 +1,4 @@
-"""The check of the chaos bites: a world that is right passes it, and each promise that is broken is named."""
+"""The check of `make chaos` accepts a correct world, and names each broken promise."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ OF_SENT = f"account_id = '{SENT.account_id}' AND alert_type = '{SENT.alert_type}
 
 
 class Played:
-    """A world that is over, and right: one alert sent, one unconfirmed, one without a channel."""
+    """A finished, correct world: one alert sent, one unconfirmed, one without a channel."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,11 +31,11 @@ class Played:
         self.listed = {(NO_CHANNEL, "UNKNOWN REGION"), (OPEN, "UNCONFIRMED"), (SENT, "FAILED")}
 
     def doctor(self, sql: str) -> None:
-        """Change what is on record."""
+        """Execute an SQL statement on the ledger."""
         execute(self.path, sql)
 
     def found(self) -> dict[str, list[str]]:
-        """Check it; gives what was found, by the promise that it breaks."""
+        """Check the world; return the findings by the promise that they break."""
         tally = Tally()
         check(self.world, self.path, self.fates, self.listed, tally)
         every = {
@@ -48,7 +48,7 @@ class Played:
 
 
 def play(ledger: Ledger) -> None:
-    """Have one run send one alert, get no answer to another, and find no channel for a third."""
+    """Run a month with one alert sent, one without an answer, and one without a channel."""
     sent, unanswered, no_channel = (
         routed(key.account_id, channel, key.alert_type)
         for key, channel in ((SENT, "emea"), (OPEN, "apac"), (NO_CHANNEL, None))
@@ -62,7 +62,7 @@ def play(ledger: Ledger) -> None:
 
 @pytest.fixture
 def played(tmp_path: Path) -> Iterator[Played]:
-    """Give a world that is right, to be doctored."""
+    """Return a correct world, which tests then change."""
     path = tmp_path / "ledger.db"
     with new_ledger(path) as ledger:
         play(ledger)

@@ -1,4 +1,4 @@
-"""A chaos that is told to stop leaves nothing behind."""
+"""`make chaos` leaves nothing behind when it is stopped."""
 
 import signal
 import subprocess
@@ -12,7 +12,7 @@ from tests.chaos.driver import INTERRUPTED
 
 
 def _processes_that_name(folder: Path) -> list[str]:
-    """Give the command or the environment of every process that knows of the folder."""
+    """Return the command or environment of every process that names the folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -32,7 +32,7 @@ def test_interrupted_chaos_leaves_nothing_behind(tmp_path: Path, how: signal.Sig
         env={"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"},
         stdout=subprocess.PIPE,
     )
-    # Both lanes are at work once each waits for a Prefect of its own, with its log in its folder.
+    # Both lanes work once each has the log of its own Prefect server in its folder.
     while len(list(tmp_path.glob("chaos-*/prefect.log"))) < 2:
         assert driver.poll() is None
         time.sleep(0.02)
@@ -40,8 +40,8 @@ def test_interrupted_chaos_leaves_nothing_behind(tmp_path: Path, how: signal.Sig
     driver.communicate()
     assert driver.returncode == INTERRUPTED
     assert list(tmp_path.glob("chaos-*")) == []
-    # Who was killed may take a moment to be gone, and a Prefect server notices once it has started, which may
-    # take it half a minute on a loaded machine.
+    # A Prefect server reacts to the signal only after it has started, which may take half a minute on a loaded
+    # machine.
     deadline = time.monotonic() + 80
     while _processes_that_name(tmp_path):
         assert time.monotonic() < deadline, _processes_that_name(tmp_path)

@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: a round in which all that can be harmed is."""
+"""The short form of `make chaos`: one round that breaks every service."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""compose.yaml: held against the Compose specification, and the commands of its own run as processes.
+"""compose.yaml: its schema, and the commands of our services as processes.
 
-Not run, for want of a Docker engine: the containers, their networks, volumes and read-only file systems.
+Without a Docker engine, the containers, networks, volumes and read-only file systems are not tested.
 """
 
 import json
@@ -36,13 +36,13 @@ DOT_ENV = {
     for name, value in dotenv_values(ROOT / "examples/compose.env", interpolate=False).items()
 }
 OF_COMPOSE = {"COMPOSE_PROFILES", "POSTGRES_PASSWORD", "SOURCE_FOLDER", "SOURCE_URI"}
-"""The variables of `.env` that are not settings of the service."""
+"""Variables of `.env` that are not settings of the service."""
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::([-?])([^}]*))?\})")
 
 
 def interpolated(value: Any) -> Any:
-    """Return a value of compose.yaml as Compose makes it with the variables of the example."""
+    """Return a value of compose.yaml with the variables of the example, as Compose interpolates it."""
     if isinstance(value, dict):
         return {name: interpolated(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -63,7 +63,7 @@ def interpolated(value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def specification() -> Draft202012Validator:
-    """Return the Compose specification's own schema, which check-jsonschema carries."""
+    """Return the schema of the Compose specification, which check-jsonschema includes."""
     schema = files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
     return Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
 
@@ -112,12 +112,12 @@ def test_services_use_each_others_names() -> None:
 
 
 class Stack:
-    """Services as processes: what lies in containers lies in a folder, and a host's name is a free port."""
+    """Services as processes: a folder replaces the paths in containers, and free ports replace host names."""
 
     def __init__(self, folder: Path, database: str, prefect_api: str) -> None:
         self.folder = folder
         self.slack = f"http://127.0.0.1:{closed_port()}"
-        # As the image has it.
+        # The environment of the image.
         command = folder / "bin/risk-alerts"
         command.parent.mkdir()
         command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec python -P -m cli "$@"\n', encoding="utf-8")
@@ -134,7 +134,7 @@ class Stack:
         }
 
     def _here(self, value: str) -> str:
-        """Replace what exists only in containers, in one pass: what was put in is not replaced again."""
+        """Replace paths and hosts of containers, in one pass, so that a replacement is not replaced again."""
         return re.sub("|".join(map(re.escape, self._outside)), lambda found: self._outside[found[0]], value)
 
     @contextmanager
@@ -160,7 +160,7 @@ class Stack:
         try:
             yield log
         finally:
-            # A worker has children, and Prefect decides how fast it ends.
+            # A worker has child processes and ends slowly, so the group is killed.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
@@ -177,7 +177,7 @@ def test_worker_deploys_and_sends_a_month(tmp_path: Path, prefect_api: str) -> N
             deployment = wait_for(lambda: answered(client.get(path)), log)
             body = {"parameters": {"month": "2026-01-01"}, "state": {"type": "SCHEDULED"}}
             create = f"{deployments}/{deployment['id']}/create_flow_run"
-            # The server is shared with other tests, and answers 503 while it is busy.
+            # Other tests use the server too; it answers 503 while it is busy.
             flow_run = wait_for(lambda: answered(client.post(create, json=body)), log)
 
             def finished() -> Any:
@@ -190,12 +190,12 @@ def test_worker_deploys_and_sends_a_month(tmp_path: Path, prefect_api: str) -> N
 
 
 def answered(response: httpx.Response) -> Any:
-    """Return the JSON of a success, else None."""
+    """Return the JSON of a successful answer, or None."""
     return response.json() if response.is_success else None
 
 
 def wait_for(ask: Callable[[], Any], log: Path, seconds: float = 240) -> Any:
-    """Ask until there is an answer."""
+    """Call `ask` until it returns a value; return that value."""
     deadline = time.monotonic() + seconds
     while not (answer := ask()):
         assert time.monotonic() < deadline, log.read_text(encoding="utf-8", errors="replace")

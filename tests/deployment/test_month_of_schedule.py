@@ -1,4 +1,4 @@
-"""The month of a run without one: that of its scheduled start, on the calendar of its schedule."""
+"""A run without a month takes the month of its scheduled start, in the time zone of its schedule."""
 
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from flows import flow_run as module
 
 
 def scheduled(monkeypatch: pytest.MonkeyPatch, at: str, zone: str) -> None:
-    """Let the run be one that Prefect, which speaks UTC, scheduled for that time in that zone."""
+    """Make the run one that Prefect scheduled for that time in that zone; Prefect stores UTC."""
     start = datetime.fromisoformat(at).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     monkeypatch.setattr(module, "flow_run", SimpleNamespace(scheduled_start_time=start))
     monkeypatch.setattr(module, "deployment", SimpleNamespace(id="any"))
@@ -26,7 +26,7 @@ def scheduled(monkeypatch: pytest.MonkeyPatch, at: str, zone: str) -> None:
         ("2026-01-01 00:00", "Pacific/Kiritimati", "2026-01-01"),  # UTC+14
         ("2026-01-31 23:30", "America/New_York", "2026-01-01"),  # in UTC: 2026-02-01
         ("2026-03-01 08:00", "America/New_York", "2026-03-01"),
-        ("2026-04-01 00:30", "Europe/Berlin", "2026-04-01"),  # two days into summer time
+        ("2026-04-01 00:30", "Europe/Berlin", "2026-04-01"),  # in summer time
         ("2026-11-01 01:30", "America/New_York", "2026-11-01"),  # the hour that comes twice
         ("2024-10-01 00:30", "Asia/Kolkata", "2024-10-01"),  # a half-hour zone
     ],
@@ -34,7 +34,7 @@ def scheduled(monkeypatch: pytest.MonkeyPatch, at: str, zone: str) -> None:
 def test_month_is_in_the_timezone_of_the_schedule(
     monkeypatch: pytest.MonkeyPatch, at: str, zone: str, month: str
 ) -> None:
-    # The time of the actual start is nowhere asked for, so a late run has the same month.
+    # The code does not read the actual start, so a late run has the same month.
     scheduled(monkeypatch, at, zone)
     assert module.month_or_scheduled(None) == date.fromisoformat(month)
 

@@ -1,4 +1,4 @@
-"""The recipes under deploy/ fit the providers' own schemas, and hold secrets only by reference."""
+"""The recipes in deploy/ match the providers' schemas, and have secrets only by reference."""
 
 import json
 import re
@@ -25,7 +25,7 @@ SECRETS = {"SLACK_WEBHOOK_URL", "DATABASE_URL", "API_TOKEN", "SMTP_PASSWORD", "G
 
 
 def _mappings(value: Any) -> list[dict[str, Any]]:
-    """Give every mapping within a document."""
+    """Yield every mapping in a document."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     own = [value] if isinstance(value, dict) else []
     return own + [found for item in inner for found in _mappings(item)]
@@ -47,13 +47,13 @@ def _cronjob() -> list[dict[str, Any]]:
 
 
 def _pool_job() -> dict[str, Any]:
-    """Return the Job that a Kubernetes worker makes of its pool's template and the defaults in it."""
+    """Return the Job that a Kubernetes worker makes from its pool's template and defaults."""
     template = json.loads((DEPLOY / "prefect-pool-kubernetes.json").read_text(encoding="utf-8"))
     variables = template["variables"]["properties"]
     values = {name: variable["default"] for name, variable in variables.items() if "default" in variable}
     values |= {"name": "risk-alerts", "command": ["prefect", "flow-run", "execute"], "labels": {}, "env": []}
     job: dict[str, Any] = apply_values(template["job_configuration"]["job_manifest"], values)
-    # Prefect's worker refuses a template without these two in this place, and Kubernetes ignores them here.
+    # Prefect's worker requires these two keys in this place, where Kubernetes ignores them.
     pod = job["spec"]["template"]["spec"]
     assert (pod.pop("parallelism"), pod.pop("completions")) == (1, 1)
     return job
@@ -85,7 +85,7 @@ def _cloud_run() -> dict[str, Any]:
 
 
 def _google_schema(api: str, version: str, name: str) -> Draft4Validator:
-    """Return the schema of a resource, from Google's own description of its API."""
+    """Return the schema of a resource from Google's discovery document."""
     schemas = json.loads(get_static_doc(api, version))["schemas"]
     for schema in _mappings(schemas):
         if isinstance(reference := schema.get("$ref"), str):
@@ -108,7 +108,7 @@ def test_job_matches_the_cloud_run_schema() -> None:
 
 
 def test_cloud_scheduler_calls_a_cloud_run_address() -> None:
-    """`:run` of a job, by Google's own description of the API."""
+    """The address is the `:run` method of the API's discovery document."""
     document = json.loads(get_static_doc("run", "v2"))
     run = document["resources"]["projects"]["resources"]["locations"]["resources"]["jobs"]["methods"]["run"]
     path = re.sub(r"\{\w+\}", r"[\\w-]+", run["flatPath"])
@@ -128,7 +128,7 @@ def _operation(service: str, name: str) -> Any:
 
 
 def test_task_definition_matches_the_ecs_model() -> None:
-    """By AWS's own model of its API: no unknown key, none missing, no wrong type."""
+    """No key is unknown, missing, or of a wrong type."""
     task = json.loads((DEPLOY / "ecs-task.json").read_text(encoding="utf-8"))
     shape = _operation("ecs", "RegisterTaskDefinition")
     assert ParamValidator().validate(task, shape).generate_report() == ""
@@ -148,5 +148,5 @@ def test_eventbridge_command_matches_the_scheduler_model() -> None:
     target = json.loads(given["--target"])
     assert ParamValidator().validate(target, shape.members["Target"]).generate_report() == ""
     assert given["--flexible-time-window"] == "Mode=OFF"
-    # Six fields, of which the day of the week is not said.
+    # Six fields; the day of the week is `?`.
     assert re.fullmatch(r"cron\(0 8 1 \* \? \*\)", given["--schedule-expression"])

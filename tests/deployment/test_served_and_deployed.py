@@ -1,4 +1,4 @@
-"""What the README says of Prefect, for real: `make serve`, `prefect deploy --all`, a worker, its runs."""
+"""The documented commands with a real Prefect: `make serve`, `prefect deploy --all`, a worker, its runs."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ SECRETS = {
 
 @dataclass(frozen=True)
 class Served:
-    """The two of `make serve`, and the environment that whoever works with them has."""
+    """The URLs of `make serve`, and the environment of its users."""
 
     api: httpx.Client
     prefect: SyncPrefectClient
@@ -57,7 +57,7 @@ def free_port() -> int:
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
-    """Ask until there is an answer."""
+    """Call `ask` until it returns a value; return that value."""
     deadline = time.monotonic() + seconds
     while not (answer := what()):
         assert time.monotonic() < deadline, what
@@ -67,7 +67,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
 
 @contextmanager
 def process(*arguments: str, environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a program of ours until the context ends; it must then end well within seconds of a SIGTERM."""
+    """Run a program while the context lasts; then it must end with 0 soon after a SIGTERM."""
     with log.open("wb") as file:
         running = subprocess.Popen(
             [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, stdout=file, stderr=file
@@ -85,7 +85,7 @@ def process(*arguments: str, environment: dict[str, str], log: Path) -> Iterator
 
 @contextmanager
 def worker(environment: dict[str, str], log: Path) -> Iterator[None]:
-    """Prefect's own worker of the process pool. How fast it ends is Prefect's affair, so it is killed."""
+    """Run Prefect's worker of the process pool; kill it at the end, because it ends slowly."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "risk-alerts"]
     with log.open("wb") as file:
         running = subprocess.Popen(
@@ -113,7 +113,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) 
             "SLACK_WEBHOOK_BASE_URL": slack.url,
             "SLACK_CHANNEL_RATE": "0",
             "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
-            # Prefect's own pauses, which are not what is tested.
+            # Shorten the pauses of Prefect.
             "PREFECT_WORKER_QUERY_SECONDS": "0.5",
             "PREFECT_DEPLOYMENT_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
             "PREFECT_API_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
@@ -128,7 +128,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) 
 
 @pytest.fixture(scope="module")
 def deployed(served: Served) -> Served:
-    """Make the three pools, and deploy as the README shows."""
+    """Create the three pools, and deploy as docs/deployment.md shows."""
     for pool, template in (
         ("risk-alerts", None),
         ("risk-alerts-docker", "prefect-pool-docker.json"),
@@ -202,7 +202,7 @@ def test_only_one_deployment_has_an_active_schedule(deployed: Served) -> None:
 
 
 def configuration(name: str) -> BaseJobConfiguration:
-    """Give what the worker of the pool makes of a deployment's job variables."""
+    """Return the job configuration that the pool's worker makes from a deployment."""
     return asyncio.run(_configuration(name))
 
 
@@ -248,7 +248,7 @@ def test_manual_and_scheduled_runs_do_not_overlap(deployed: Served, tmp_path: Pa
     by_hand = deployed.prefect.create_flow_run_from_deployment(
         deployment.id, parameters={"source_uri": source, "month": "2025-06-01"}
     )
-    # The deployment's own schedule waits for the first of a month; one more, of the same zone, does not.
+    # The schedule of the deployment starts on the first of a month; a second schedule starts at once.
     soon = IntervalSchedule(
         interval=timedelta(days=1),
         anchor_date=datetime.now(UTC) + timedelta(seconds=3),

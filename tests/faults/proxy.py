@@ -10,11 +10,11 @@ from typing import Self
 from urllib.parse import urlsplit
 
 FULL = '{"exception_message": "Internal Server Error", "detail": "database or disk is full"}'
-"""About what Prefect says when its database can't be written."""
+"""An answer like that of Prefect when its database cannot be written."""
 
 
 class Proxy:
-    """Passes everything through by default; listens for as long as the `with` block lasts."""
+    """Forwards everything by default; listens while its `with` block runs."""
 
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
@@ -32,7 +32,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where the target is found through this proxy."""
+        """Return the URL of the target through this proxy."""
         return f"http://127.0.0.1:{self._port}{self._path}"
 
     def __enter__(self) -> Self:
@@ -51,25 +51,25 @@ class Proxy:
         with self._lock:
             sockets, self._sockets = self._sockets, set()
         for each in sockets:
-            # Merely closed, one would go on in the thread that waits for it.
+            # Closing alone would not end the thread that reads from the connection.
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
     def hang(self) -> None:
-        """Accept everything from now on, and answer nothing."""
+        """Accept connections and requests, and answer nothing."""
         self._back.clear()
 
     def go_on(self) -> None:
-        """Answer again, also what has waited."""
+        """Answer again, also the waiting requests."""
         self._back.set()
 
     def delay(self, seconds: float) -> None:
-        """Let every request wait."""
+        """Delay every request by `seconds`."""
         self._delay = seconds
 
     def fail(self, status: int, times: float = math.inf) -> None:
-        """Answer the next requests, so many or all, with this status; 0: let the target answer again."""
+        """Answer the next `times` requests (None: all) with this status; 0 forwards them again."""
         self._failure, self._failures = status, times
 
     def _accept(self) -> None:

@@ -1,4 +1,4 @@
-"""A wall clock that jumps an hour back and forth: it dates what is stored, and decides nothing else."""
+"""A wall clock that jumps an hour back and forth changes stored times and no decision."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 
 
 def jumping() -> datetime:
-    """Read a wall clock that is an hour ahead, right, or an hour behind, in turn."""
+    """Return a time that is an hour ahead, right, or an hour behind, in turn."""
     return datetime.now(UTC) + next(_jumps)
 
 
@@ -30,7 +30,7 @@ _jumps = cycle([HOUR, -HOUR, timedelta(0)])
 
 @pytest.fixture
 def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every reading of the wall clock jump, a heart beat often, and a watch be short."""
+    """Make the wall clock jump at every reading, heartbeats frequent, and the watch short."""
     for module in (run_module, send):
         monkeypatch.setattr(module, "utc_now", jumping)
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.1)
@@ -40,7 +40,7 @@ def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pacing_and_waits_ignore_the_wall_clock(
     jumping_clock: None, slack: MockSlack, tmp_path: Path
 ) -> None:
-    """Two alerts a second, the first of which Slack asks to try again in a second."""
+    """The rate is two alerts a second, and Slack asks to retry the first after a second."""
     path = tmp_path / "ledger.db"
     ledger = open_at(path)
     slack.fail("amer", 429, times=1)
@@ -72,7 +72,7 @@ ELSEWHERE = replace(this_process(), host="another-host")
 
 @contextmanager
 def beating(path: Path) -> Iterator[None]:
-    """Have the heart of a run elsewhere beat, by a clock of its own that is right."""
+    """Write heartbeats of a run on another host, whose clock is right."""
     over = threading.Event()
     ledger = open_at(path)
 

@@ -1,6 +1,6 @@
-"""A disk that is full or read-only: what can't be claimed isn't sent, and what was sent is not sent again.
+"""On a full or read-only disk, alerts that cannot be claimed are not sent, and none is sent twice.
 
-The disks are real ones of the kernel's, small and in memory, which takes root to mount.
+The disks are small tmpfs mounts, which need root.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ ALERTS = [routed(f"{alert.channel}-{n}", alert.channel) for n, alert in enumerat
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a disk of a few megabytes."""
+    """Mount a disk of a few megabytes; return its path."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -41,7 +41,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave not a byte of a disk, and give the file to remove again."""
+    """Fill the disk; return the file to remove again."""
     filler = disk / "filler"
     with filler.open("ab", buffering=0) as file:
         try:
@@ -63,7 +63,7 @@ def test_disk_full_when_a_run_begins_sends_nothing(disk: Path, slack: MockSlack)
     path = disk / "ledger.db"
     open_at(path).close()
     filler = fill(disk)
-    # SQLite's own word for it depends on which of its files has no room.
+    # SQLite's message depends on which of its files does not fit.
     with pytest.raises(LedgerError, match="disk"):
         deliver(open_at(path), ALERTS, settings(slack.url, path))
     assert slack.messages == []
@@ -94,7 +94,7 @@ def test_disk_full_in_the_middle_sends_nothing_twice(disk: Path, caplog: pytest.
         second = deliver(ledger, ALERTS, settings(slack.url, path))
         assert second.view.status == "succeeded"
         assert slack.accounts == sorted(alert.account_id for alert in ALERTS)
-        # Taken by Slack when the answer could not be written any more: one a channel at most, for a person.
+        # Slack accepted these when the answer could not be written: at most one per channel.
         doubtful = [account for account, (status, _) in outcomes(path).items() if status == "unconfirmed"]
         assert second.view.counts.unconfirmed == len(doubtful) <= 2
         for account in doubtful:

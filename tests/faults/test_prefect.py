@@ -1,4 +1,4 @@
-"""Whatever becomes of Prefect, a run is either not begun at all or ends, and the ledger answers in time."""
+"""When Prefect fails, a run is either not begun or ends, and the ledger answers in bounded time."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ from tests.service import MONTH
 
 @pytest.fixture
 def world(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Give a world to run the flow in, and bounds that are worth a test's while."""
+    """Yield a source, ledger, Slack and Prefect, with short time limits."""
     monkeypatch.setattr(prefect_engine, "probe", lambda url: probe(url, seconds=1))
     monkeypatch.setattr(prefect_engine, "PATIENCE_SECONDS", 2)
     monkeypatch.setattr(artifacts, "PUBLISH_SECONDS", 1)
@@ -44,13 +44,13 @@ def world(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def settings_of(world: World) -> Settings:
-    """Give the settings of the environment."""
+    """Return the settings of the world."""
     assert world.environment["DATABASE_URL"] == os.environ["DATABASE_URL"]
     return load_settings()
 
 
 def run(world: World, **request: Any) -> float:
-    """Run the month to its end, and give the seconds that the answer came after the run was over."""
+    """Run the month; return the seconds between the end of the run and the answer."""
     asked = RunRequest(request.get("source", world.source), date.fromisoformat(MONTH))
     with temporary_settings({"api.url": world.proxy.url}):
         settings = settings_of(world)
@@ -59,27 +59,27 @@ def run(world: World, **request: Any) -> float:
 
 
 def since_the_end(world: World) -> float:
-    """Give the seconds since the ledger closed the latest run."""
+    """Return the seconds since the ledger closed the latest run."""
     finished = world.runs[0].finished_at
     assert finished
     return (datetime.now(UTC) - finished).total_seconds()
 
 
 def assert_all_sent(world: World) -> None:
-    """Check that one run succeeded, and that Slack saw each account once."""
+    """Assert that one run succeeded, and that Slack got each account once."""
     [stored] = world.runs
     assert (stored.status, stored.counts.alerts_sent) == (RunStatus.SUCCEEDED, len(ACCOUNTS))
     assert world.slack.accounts == ACCOUNTS
 
 
 def assert_nothing_begun(world: World) -> None:
-    """Check that there is no run, and that Slack saw nothing."""
+    """Assert that there is no run, and that Slack got nothing."""
     assert world.runs == []
     assert world.slack.messages == []
 
 
 def missed(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Give what our log says of Prefect."""
+    """Return the log lines about records that Prefect missed."""
     return [
         record.getMessage()
         for record in caplog.records
@@ -87,12 +87,12 @@ def missed(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-# The batch job, with the bounds as they are: started first, awaited last.
+# The batch job, with the real time limits. It is started first and awaited last.
 
 
 @dataclass
 class Job:
-    """A batch job: what it is to alert, and what it says once it has ended, with when that was."""
+    """A batch job: its world, and its exit code, output and end time once it has ended."""
 
     world: World
     ended: "Future[tuple[int, str, str, datetime]]"
@@ -135,7 +135,7 @@ def test_prefect_down_begins_no_run(world: World) -> None:
 @pytest.mark.parametrize("status", [500, 503])
 def test_prefect_with_a_full_database_begins_no_run(world: World, status: int) -> None:
     world.proxy.fail(status)
-    # Prefect's client waits two seconds after a 503, although no try follows.
+    # Prefect's client waits two seconds after a 503 even if it does not retry.
     with pytest.raises(OrchestratorUnreachable, match=f"HTTP {status}" if status == 500 else "no answer"):
         run(world)
     assert_nothing_begun(world)
@@ -171,7 +171,7 @@ def test_prefect_failing_after_the_probe_begins_no_run(
 
 
 def test_busy_prefect_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A burst of runs locks its SQLite database for longer than its own client tries."""
+    """A burst of runs locks Prefect's SQLite database for longer than its client retries."""
 
     def answer_once(url: str) -> None:
         probe(url)

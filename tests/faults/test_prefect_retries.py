@@ -1,4 +1,4 @@
-"""A flow run that Prefect itself tries again is a replay; one that somebody waits for is tried once."""
+"""A flow run that Prefect retries is a replay; a run with a waiting caller is not retried."""
 
 import json
 import os
@@ -20,7 +20,7 @@ UNRECORDED = "A-1"
 
 @pytest.fixture
 def world(prefect_api: str, tmp_path: Path) -> Iterator[World]:
-    """Give a world whose ledger, from the second message on, does not take the answer to one alert."""
+    """Yield a world whose ledger refuses the answer to one alert from the second message on."""
 
     def break_one_answer() -> None:
         execute(
@@ -49,7 +49,7 @@ def start(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
-    """As in a worker: the flow alone, without a caller that waits for the run."""
+    """A worker runs the flow alone, without a caller that waits for the run."""
     program = (
         "import asyncio; from flows.monthly_risk_alerts import monthly_risk_alerts as flow;"
         f" asyncio.run(flow(source_uri={world.source!r}, month={MONTH!r}))"

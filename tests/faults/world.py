@@ -1,4 +1,4 @@
-"""A source, a ledger, a Slack and a Prefect behind a proxy: what a run needs, each to be harmed."""
+"""A source, a ledger, a Slack, and a Prefect behind a proxy; tests break each of them."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ ACCOUNTS = [f"A-{number}" for number in range(6)]
 
 
 class Saboteur(MockSlack):
-    """A mock Slack that does something to others when it gets its second message."""
+    """A mock Slack that calls `act` when it gets its second message."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,14 +30,14 @@ class Saboteur(MockSlack):
 
     @property
     def accounts(self) -> list[str]:
-        """The accounts that were alerted, each as often as it was."""
+        """Return the alerted accounts, sorted, each as often as it was posted."""
         texts = [taken["message"]["text"] for taken in self.messages]
         return sorted(text.splitlines()[0].rpartition("(")[2].removesuffix(")") for text in texts)
 
 
 @dataclass
 class World:
-    """A source, a ledger, a Slack, and a proxy before Prefect."""
+    """A source, a ledger, a Slack, and a proxy in front of Prefect."""
 
     folder: Path
     slack: Saboteur
@@ -59,13 +59,13 @@ class World:
 
     @property
     def runs(self) -> list[RunView]:
-        """Every run that the ledger knows."""
+        """Return every run of the ledger, newest first."""
         ledger = open_ledger(self.environment["DATABASE_URL"])
         return [ledger.history.run(run.run_id) for run in ledger.history.runs(None, None, 9, None).runs]
 
 
 @contextlib.contextmanager
 def new_world(folder: Path, prefect_api: str) -> Iterator[World]:
-    """Give a world in which all is well as yet."""
+    """Yield a world without faults."""
     with Saboteur() as slack, Proxy(prefect_api) as proxy:
         yield World(folder, slack, proxy)

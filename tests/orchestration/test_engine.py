@@ -23,14 +23,14 @@ from tests.stopping.world import until
 
 @pytest.fixture
 def serve(prefect_api: str, slack: MockSlack, tmp_path: Path) -> Iterator[Serve]:
-    """Give what serves the API with Prefect behind it."""
+    """Yield a function that serves the API with Prefect."""
     with services(slack, tmp_path, PREFECT_API_URL=prefect_api) as start:
         yield start
 
 
 @pytest.fixture
 def service(serve: Serve) -> Service:
-    """Give the API with Prefect behind it."""
+    """Yield the API with Prefect."""
     return serve()
 
 

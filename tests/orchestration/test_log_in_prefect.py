@@ -21,7 +21,7 @@ def _same_handlers_afterwards() -> Iterator[None]:
 
 
 def test_line_outside_a_flow_run_causes_no_warning(recwarn: pytest.WarningsRecorder) -> None:
-    """As in a worker, which imports Prefect with its own defaults before our code."""
+    """A worker imports Prefect with its own defaults before our code."""
     show_logs_in_ui()
     with temporary_settings({"logging.to_api.when_missing_flow": "warn"}):
         logging.getLogger("core.run").warning("the heartbeat failed")

@@ -1,4 +1,4 @@
-"""A Prefect API that is not there is found out in time, whatever answers in its place."""
+"""A missing Prefect API is noticed in bounded time, whatever answers at its address."""
 
 import contextlib
 import socket
@@ -22,7 +22,7 @@ class Answers(BaseHTTPRequestHandler):
         self.send_response(int(kind) if kind.isdigit() else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        # The one who asked may have hung up.
+        # The client may have closed the connection.
         with contextlib.suppress(ConnectionError):
             for _ in range(50 if kind == "trickle" else 0):
                 self.wfile.write(b" ")
@@ -30,7 +30,7 @@ class Answers(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 @pytest.fixture(scope="module")

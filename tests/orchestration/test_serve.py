@@ -1,4 +1,4 @@
-"""`make serve` says in one line what is in its way."""
+"""`make serve` reports a problem in one line."""
 
 import socket
 import subprocess

@@ -1,4 +1,4 @@
-"""Without a Prefect API a run costs its work and the imports, and leaves nothing of Prefect behind."""
+"""Without a Prefect API, a run starts no server and writes no files of Prefect."""
 
 import json
 import os
@@ -26,12 +26,12 @@ try:
 finally:
     out.write_text(json.dumps({"events": events, "modules": list(sys.modules)}))
 """
-"""Runs the batch job and writes down what it started and imported."""
+"""A program that runs the batch job and records the processes, ports and modules that it used."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A batch job that has ended."""
+    """A finished batch job."""
 
     run: dict[str, Any]
     stderr: str
@@ -42,7 +42,7 @@ class Job:
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Run the batch job twice in a new home, and look at the second: the first makes the ledger."""
+    """Return the second of two batch jobs in a new home; the first one creates the ledger."""
     folder = tmp_path_factory.mktemp("job")
     (folder / "home").mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}

@@ -1,4 +1,4 @@
-"""A folder for the ledger that the pages of a module show."""
+"""The folder of the ledger that the pages of a module show."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for the ledger."""
+    """Return the folder of the ledger."""
     return tmp_path_factory.mktemp("pages")

@@ -150,4 +150,4 @@ CONTRASTS = """(() => {
     }
     return bad;
 })()"""
-"""The texts whose contrast is below WCAG's AA."""
+"""Returns the texts whose contrast is below level AA of WCAG."""

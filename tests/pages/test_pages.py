@@ -1,4 +1,4 @@
-"""Who gets a page instead of JSON, and which forms are accepted."""
+"""Which requests get a page instead of JSON, and which forms are accepted."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -136,7 +136,7 @@ def test_invalid_form_changes_nothing(open_service: Service, ledger: Ledger) -> 
 
 
 def basic(token: str, user: str = "any") -> dict[str, str]:
-    """Return the header by which a browser sends a password."""
+    """Return the header in which a browser sends a password."""
     return {"Authorization": "Basic " + b64encode(f"{user}:{token}".encode()).decode()}
 
 
@@ -204,7 +204,7 @@ def test_two_authorizations_are_refused(closed_service: Service) -> None:
 def test_password_sends_only_forms_of_this_site(
     closed_service: Service, headers: dict[str, str], status: int
 ) -> None:
-    """A browser adds the password to requests that another site makes it send."""
+    """A browser also adds the password to requests that another site triggers."""
     given = {name: closed_service.url if value == "own" else value for name, value in headers.items()}
     sent = form(run_id="no-such-run")
     answer = closed_service.client.post("/pages/resolve", data=sent, headers=basic(TOKEN) | given)

@@ -1,6 +1,6 @@
-"""A small Cloud Storage server with object generations, which the emulator in the dev tools does not keep.
+"""A small Cloud Storage server with object generations, which the emulator in the dev tools lacks.
 
-It serves what the reader asks for: an object's metadata, a listing, and ranges of a generation.
+It serves metadata of an object, a listing, and ranges of a generation.
 """
 
 import json
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 class CloudStorage:
-    """One bucket in memory; without `versioning`, an object that is replaced is gone, as by default."""
+    """One bucket in memory; without `versioning`, which is the default, a replaced object is gone."""
 
     def __init__(self, *, versioning: bool = False) -> None:
         self._versioning = versioning
@@ -45,7 +45,7 @@ class CloudStorage:
         return str(self._generation)
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
 

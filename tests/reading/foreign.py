@@ -1,8 +1,8 @@
-"""A world in files that DuckDB and Polars wrote; they are kept in `foreign/`, as the tests have neither.
+"""Write the same rows with DuckDB and Polars; `foreign/` has the files, because the tests install neither.
 
     python -m tests.reading.foreign
 
-writes them anew, with what `requirements/bench.txt` installs.
+writes the files again. It needs the packages of `requirements/bench.txt`.
 """
 
 import shutil
@@ -15,7 +15,7 @@ import pyarrow as pa
 from tests.reading.worlds import EPOCH, MONTH, Row, back, row, table
 
 FOLDER = Path(__file__).parent / "foreign"
-"""A source each: a file, or a folder."""
+"""The sources: each is a file or a folder."""
 UPDATED = [
     None,
     *(EPOCH.replace(year=2026, day=day, microsecond=micros) for day in (3, 3, 9) for micros in (0, 1)),
@@ -23,7 +23,7 @@ UPDATED = [
 
 
 def rows() -> list[Row]:
-    """Give the rows, in the order of the source: oldest month first, with streaks, ties and nulls."""
+    """Return the rows in the order of the source: oldest month first, with streaks, ties and nulls."""
     random = Random(20_260_101)  # noqa: S311
     found = []
     for age in reversed(range(7)):
@@ -46,8 +46,8 @@ def rows() -> list[Row]:
 
 
 def by_duckdb(folder: Path, source: pa.Table) -> None:
-    """Write with each of DuckDB's own ways that its reader, and ours, must tell apart."""
-    import duckdb  # noqa: PLC0415  # only here, as the tests have none
+    """Write a file with each option of DuckDB that changes the format."""
+    import duckdb  # noqa: PLC0415  # the tests do not install it
 
     connection = duckdb.connect()
     connection.execute("SET threads = 1")
@@ -73,7 +73,7 @@ def by_duckdb(folder: Path, source: pa.Table) -> None:
 
 
 def by_polars(folder: Path, source: pa.Table) -> None:
-    """Write with each of Polars' own ways that its reader, and ours, must tell apart."""
+    """Write a file with each option of Polars that changes the format."""
     import polars as pl  # noqa: PLC0415
 
     frame = pl.DataFrame(source)

@@ -1,11 +1,11 @@
-"""Damage small Parquet files at random and read them in another process: nothing may end it or hold it up.
+"""Damage small Parquet files at random and read them in another process, which must neither end nor hang.
 
     python -m tests.reading.fuzz --rounds 5000 --seed 1 [--keep FOLDER]
 
-prints how often each outcome came, and keeps the input of each that is not allowed. A round is told by its
-seed and number alone, so each can be had again (`--first`). Allowed are the answer of the undamaged file, a
-`SourceInvalid`, or, where no checksum covers the damaged bytes (never in the footer and the headers of pages,
-nor in pages of a file written without checksums), another answer.
+prints the number of each outcome, and keeps the input of each outcome that is not allowed. Seed and number
+decide a round, so that each can be repeated (`--first`). Allowed outcomes are the answer of the undamaged
+file, `SourceInvalid`, and, where no checksum covers the damaged bytes, another answer. Checksums cover
+neither the footer nor the headers of pages, and some files are written without checksums.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from typing import Any, Self
 import pyarrow.parquet as pq
 
 SECONDS = 30
-"""The longest that a round may take."""
+"""The longest time of a round, in seconds."""
 BYTES = 1 << 30
-"""The most memory that the process may ever hold; the files are of a few kilobytes."""
+"""The most memory that the process may hold, in bytes; the files have a few kilobytes."""
 SEEDS: list[dict[str, Any]] = [
     {"compression": "none", "write_page_checksum": True},
     {"compression": "zstd", "write_page_checksum": True, "data_page_version": "2.0"},
@@ -49,11 +49,11 @@ SEEDS: list[dict[str, Any]] = [
         },
     },
 ]
-"""How the undamaged files are written."""
+"""Options of the undamaged files."""
 
 
 def undamaged(folder: Path) -> list[Path]:
-    """Write one file a seed: by account and by month in turn."""
+    """Write one file per seed, alternately by account and by month."""
     from tests.reading.worlds import MONTH, back, row, table  # noqa: PLC0415  # only the parent needs hypothesis
 
     rows = [
@@ -71,7 +71,7 @@ def undamaged(folder: Path) -> list[Path]:
 
 
 def damage(content: bytes, random: Random) -> tuple[bytes, set[int]]:
-    """Damage a file in one to four places, half of them in the footer; say which bytes have changed."""
+    """Damage one to four places, half of them in the footer; return the file and the changed positions."""
     damaged = bytearray(content)
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     for _ in range(random.choice([1, 1, 1, 2, 4])):
@@ -90,7 +90,7 @@ def damage(content: bytes, random: Random) -> tuple[bytes, set[int]]:
                 other = random.randrange(0, len(damaged) - len(some) + 1)
                 damaged[other : other + len(some)] = some
             case _:
-                # The last byte of a long varint: a length or a count becomes huge.
+                # Change the last byte of a long varint, so that a length or a count becomes huge.
                 damaged[place : place + 5] = b"\xff\xff\xff\xff\x0f"[: len(damaged) - place]
     changed = {index for index, (new, old) in enumerate(zip(damaged, content, strict=True)) if new != old}
     return bytes(damaged), changed
@@ -98,7 +98,7 @@ def damage(content: bytes, random: Random) -> tuple[bytes, set[int]]:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A damaged file, and whether each byte that was changed is covered by a checksum."""
+    """A damaged file, and whether checksums cover all changed bytes."""
 
     seed: int
     content: bytes
@@ -106,7 +106,7 @@ class Damaged:
 
 
 def damaged(paths: list[Path], seed: int, number: int) -> Damaged:
-    """Make the input of a round."""
+    """Return the input of a round."""
     random = Random(f"{seed}/{number}")  # noqa: S311  # the same each time
     chosen = random.randrange(len(paths))
     content = paths[chosen].read_bytes()
@@ -118,20 +118,20 @@ def damaged(paths: list[Path], seed: int, number: int) -> Damaged:
 
 
 def _payloads(path: Path) -> Iterator[int]:
-    """Find the bytes that surely are data of pages: the ends of column chunks, as headers are short."""
+    """Return ranges that are data of pages: the ends of column chunks, because headers are short."""
     metadata = pq.ParquetFile(path).metadata
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for chunk in map(group.column, range(metadata.num_columns)):
             start = chunk.data_page_offset
             if chunk.has_dictionary_page:
                 start = min(start, chunk.dictionary_page_offset)
-            # A chunk has one page here, or a dictionary and one page, each with a header in front.
+            # A chunk has one page, or a dictionary and one page, each after a header.
             end = start + chunk.total_compressed_size
             yield from range(end - (end - chunk.data_page_offset) // 8, end)
 
 
 def serve() -> None:
-    """Read the files named on stdin, and say for each what came of it."""
+    """Read the files that stdin names, and print the outcome of each."""
     from datetime import date  # noqa: PLC0415
 
     from core.domain import RiskAlertsError  # noqa: PLC0415
@@ -152,20 +152,20 @@ def serve() -> None:
             outcome = error.code
             if error.code == "source_invalid" and len(error.message) > 600:
                 outcome = "message too long"
-        except Exception as error:  # noqa: BLE001  # that is what is looked for
+        except Exception as error:  # noqa: BLE001  # any other exception is a finding
             outcome = f"{type(error).__name__}: {error}"
         print(json.dumps({"outcome": outcome, "memory": _most_memory()}), flush=True)  # noqa: T201
 
 
 def _most_memory() -> int:
-    """Say how many bytes this process held at the most: `ru_maxrss` begins with what its parent held."""
+    """Return the peak memory of this process in bytes; `ru_maxrss` would include that of its parent."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
     assert found
     return int(found[1]) * 1024
 
 
 class Reader:
-    """A process that reads files, begun anew after each that ended it."""
+    """A process that reads files; it is started again after a file that ended it."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -179,7 +179,7 @@ class Reader:
             self._process.communicate()
 
     def read(self, path: Path) -> str:
-        """Say what came of it: an answer, an error's code, or how the process ended."""
+        """Return the outcome: an answer, the code of an error, or how the process ended."""
         if self._process is None:
             command = [sys.executable, "-m", "tests.reading.fuzz", "--serve"]
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -204,7 +204,7 @@ class Reader:
 
 
 def rounds(seed: int, numbers: range, keep: Path | None = None) -> Counter[str]:
-    """Count the outcomes; the allowed ones are `same`, `source_invalid` and `another answer`."""
+    """Return the number of each outcome; allowed are `same`, `source_invalid` and `another answer`."""
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, Reader() as reader:
         paths = undamaged(Path(folder))

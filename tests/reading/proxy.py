@@ -1,4 +1,4 @@
-"""A small HTTP proxy that records what it is asked for."""
+"""A small HTTP proxy that records its requests."""
 
 import threading
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 
 class Proxy:
-    """Forwards plain requests to `upstream`, whatever host they name, and refuses every `CONNECT`.
+    """Forwards plain requests for any host to `upstream`, and refuses every `CONNECT`.
 
-    A refused `CONNECT` shows that a TLS connection was asked for without a certificate that must be trusted.
+    A refused `CONNECT` proves that the client wanted a tunnel, and needs no trusted certificate.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -56,14 +56,14 @@ class Proxy:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop the proxy."""
         self._server.shutdown()
         self._server.server_close()
 
 
 @contextmanager
 def proxy_to(upstream: str) -> Iterator[Proxy]:
-    """Serve a proxy until the block ends."""
+    """Serve a proxy while the block runs."""
     proxy = Proxy(upstream)
     try:
         yield proxy

@@ -1,4 +1,4 @@
-"""A server that gives the same answer to everything, as a cloud does that refuses."""
+"""A server that gives the same answer to every request, as a refusing cloud does."""
 
 import ssl
 import threading
@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Refusing:
-    """A server that answers as one cloud or its token endpoint does: a status, headers and a body.
+    """A server that answers with a status, headers and a body of a cloud or of its token endpoint.
 
     With `found`, every HEAD finds an object of `size` bytes, as S3 does before it refuses to send them.
     """
@@ -43,6 +43,6 @@ class Refusing:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()

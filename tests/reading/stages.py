@@ -1,4 +1,4 @@
-"""Drive the reading stages as a run does, without Prefect."""
+"""Call the reading stages as a run does, without Prefect."""
 
 from datetime import date
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What reading a month costs: which bytes are read, how often, and what stays in memory."""
+"""The cost of reading a month: which bytes are read, how often, and what stays in memory."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ Ranges = list[tuple[int, int]]
 
 
 class CountedSource(Source):
-    """The real source, as expensive as a remote one, and which ranges were asked of each of its files."""
+    """The real source, marked as remote, which records the ranges that are read of each file."""
 
     requests = 8
 
@@ -42,8 +42,8 @@ class CountedSource(Source):
 
 
 def rows() -> Iterator[Row]:
-    """Each account at risk for a while, the longest for eight months; one row in fifty is there twice."""
-    random = Random(3)  # noqa: S311 - the same world each time
+    """Return rows of accounts at risk for at most eight months; one row in fifty is a duplicate."""
+    random = Random(3)  # noqa: S311 - the same rows each time
     for age in range(MONTHS):
         for number in range(ACCOUNTS):
             status = "At Risk" if age < number % 9 else "Healthy"
@@ -79,8 +79,8 @@ def test_almost_no_byte_is_read_twice(
     for asked in source.asked.values():
         asked.sort()
         again = sum(max(0, end - after) for (_, end), (after, _) in pairwise(asked))
-        # Where the rows of an account go on in the next row group, the first is looked at again; and what
-        # lies in a gap that was read along may be asked for later.
+        # A row group is read again where an account continues in the next one, and bytes of a gap that was
+        # read along may be read again later.
         assert again < (0.2 if order is by_account else 0.01) * sum(end - start for start, end in asked)
 
 
@@ -125,14 +125,14 @@ def test_row_group_costs_two_requests_and_old_ones_none(tmp_path: Path) -> None:
         )
     ]
     assert window.rows_scanned == sum(group.num_rows for group in touched)
-    # The month, eight that a streak needs, one in vain, and one where months and row groups do not meet.
+    # The month, eight of the longest streak, one that ends it, and one because months split row groups.
     assert len(touched) <= 11
-    # The footer may take two, and the month's row groups one or two more for the details of alerts.
+    # At most two requests for the footer, and two more of the month's row groups for the details of alerts.
     assert len(source.asked["x.parquet"]) <= 2 * len(touched) + 4
 
 
 def test_only_the_window_stays_in_memory(tmp_path: Path) -> None:
-    """Arrow keeps an error with its reader, and an error its traceback: with all that was decoded."""
+    """Arrow keeps an error with its reader; the traceback of the error would keep all decoded data."""
     path = tmp_path / "x.parquet"
     write(path, by_account, 1000)
     before = pa.total_allocated_bytes()

@@ -1,4 +1,4 @@
-"""Credentials and connection settings that cannot be used are named, each with what to do."""
+"""Unusable credentials and connection settings are named, each with what to do."""
 
 import json
 import os
@@ -25,7 +25,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "canary"}
 
 @pytest.fixture(autouse=True)
 def _no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Leave no credentials of this machine's, and no service to ask for some."""
+    """Hide the credentials of this machine and its metadata service."""
     for name in os.environ:
         if name.startswith(("AWS_", "GOOGLE_")):
             monkeypatch.delenv(name)
@@ -147,7 +147,7 @@ KEY_FILES = {
 def test_unusable_google_key_file_is_named(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Google's chain would go on without credentials, and the store would then refuse those."""
+    """Google's default chain would continue without credentials, and the store would refuse the request."""
     text, words = KEY_FILES[case]
     path = tmp_path / "key.json"
     if text is not None:
@@ -239,7 +239,7 @@ def test_untrusted_certificate_is_named(
 
 
 def self_signed(private_key: str, folder: Path) -> ssl.SSLContext:
-    """Return what a server needs to speak TLS with a certificate that nobody trusts."""
+    """Return a TLS context of a server with a self-signed certificate."""
     key = load_pem_private_key(private_key.encode(), None)
     assert isinstance(key, RSAPrivateKey)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])

@@ -1,4 +1,4 @@
-"""Damaged files never end the process, hold it up or, where a checksum tells, give a wrong answer."""
+"""Damaged files never end or block the process, nor give a wrong answer where a checksum covers them."""
 
 from datetime import date
 from pathlib import Path
@@ -19,10 +19,10 @@ def test_damaged_file_gives_an_answer_or_a_clear_error() -> None:
 
 
 def with_shorter_statistics(path: Path, value: bytes, length: int) -> None:
-    """Cut what the footer calls the least or greatest months (`value`) to so many bytes."""
+    """Cut each month in the statistics that equals `value` to `length` bytes."""
     content = path.read_bytes()
     footer = content[-8 - int.from_bytes(content[-8:-4], "little") : -8]
-    # A field header of a binary, its length, and the value.
+    # The header of a binary field, its length, and the value.
     cut = footer.replace(b"\x04" + value, bytes([length]) + value[:length])
     assert cut != footer
     path.write_bytes(content[: -8 - len(footer)] + cut + len(cut).to_bytes(4, "little") + b"PAR1")

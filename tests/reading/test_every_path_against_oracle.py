@@ -15,7 +15,8 @@ encodings = st.sampled_from(
     [
         {"use_dictionary": True},
         {"use_dictionary": False},
-        # As others' second version of the format has strings: only what differs from the one before.
+        # The string encoding of other writers in version 2 of the format: only the difference to the previous
+        # value.
         *(
             {"use_dictionary": False, "column_encoding": dict.fromkeys(("account_id", "status"), delta)}
             for delta in ("DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY")
@@ -65,7 +66,7 @@ def test_every_reader_path_matches_the_oracle(
     threshold: int,
     types: list[str],
 ) -> None:
-    # Arrow itself can't read such a file back.
+    # Arrow cannot read such a file.
     assume("column_encoding" not in writing or not any(map(pa.types.is_dictionary, layout.types.values())))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in path.items():
@@ -78,7 +79,7 @@ def test_every_reader_path_matches_the_oracle(
 @given(rows=rows_of_a_world, row_group_size=st.sampled_from([3, 1000]))
 @settings(max_examples=60, deadline=None)
 def test_kept_bytes_give_the_same_answer(rows: list[Row], row_group_size: int) -> None:
-    """With `recovered` the month before is read three times, with other columns each time."""
+    """With `recovered`, three passes read the month before, each with other columns."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.sources.reader.Workers", lambda _: Workers(8))
         found, expected = ask(rows, Layout(row_group_size=row_group_size), types=["at_risk", "recovered"])

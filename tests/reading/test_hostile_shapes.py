@@ -1,4 +1,4 @@
-"""Files that are sound Parquet, and of a shape that nobody's data has."""
+"""Valid Parquet files whose shape no real data has."""
 
 import subprocess
 import sys
@@ -19,11 +19,11 @@ from tests.reading.worlds import MONTH, row, table
 
 MEGABYTE = 2**20
 MEMORY = 256 * MEGABYTE
-"""What Arrow may hold beside a few copies of the texts as they are kept; unpacked they take far more."""
+"""Memory that Arrow may hold in addition to a few copies of the stored texts, in bytes."""
 
 
 def at_risk(rows: int, **columns: Any) -> pa.Table:
-    """Make a table of so many accounts at risk, with some columns of another making."""
+    """Return a table of accounts at risk; `columns` replaces some of its columns."""
     made = table([row("a", MONTH, "At Risk")]).take(pa.array([0] * rows))
     ids = pa.array([f"a{number:07d}" for number in range(rows)])
     for name, column in ({"account_id": ids} | columns).items():
@@ -32,13 +32,13 @@ def at_risk(rows: int, **columns: Any) -> pa.Table:
 
 
 def repeated(value: str, rows: int) -> pa.Array:
-    """Make a column of one value, which is there once."""
+    """Return a dictionary column of one repeated value."""
     return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), rows), pa.array([value]))
 
 
 LARGE = {
     "each its own": (at_risk(500, account_name=repeated("N" * MEGABYTE, 500)), False),
-    # Of which the footer tells no more than a few bytes a row.
+    # The footer shows only a few bytes per row.
     "one in a dictionary": (at_risk(3_000, account_name=repeated("N" * MEGABYTE, 3_000)), True),
 }
 
@@ -53,7 +53,7 @@ def test_huge_names_are_read_in_bounded_memory(tmp_path: Path, name: str) -> Non
         compression="zstd",
         use_dictionary=dictionary,
         dictionary_pagesize_limit=2 * MEGABYTE,
-        write_batch_size=16,  # for pages of this size, which the decoder can only take as a whole
+        write_batch_size=16,  # the decoder needs whole pages, which have this size
         write_statistics=False,
     )
     assert path.stat().st_size < MEGABYTE
@@ -76,7 +76,7 @@ def test_huge_names_are_read_in_bounded_memory(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 def test_long_page_statistics_are_accepted(tmp_path: Path, version: str) -> None:
-    """Their header is longer than that of any dictionary."""
+    """The header of such a page is longer than that of any dictionary."""
     names = pa.array([f"{number:06d}" + "N" * 1000 for number in range(3_000)])
     pq.write_table(
         at_risk(3_000, account_name=names),

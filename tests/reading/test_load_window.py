@@ -53,7 +53,7 @@ def test_flipped_bit_in_a_page_is_invalid(good: Path) -> None:
 
 
 def test_contradictory_footer_does_not_end_the_process(tmp_path: Path) -> None:
-    """Asked for such a column chunk or its statistics, pyarrow 26.0 calls abort()."""
+    """Pyarrow 26.0 calls abort() for such a column chunk or its statistics."""
     path = tmp_path / "data.parquet"
     pq.write_table(table([row()]), path, store_schema=False)
     content = path.read_bytes()
@@ -162,7 +162,7 @@ def test_old_row_groups_are_never_opened(tmp_path: Path) -> None:
         for n in range(10)
     ]
     write(rows, tmp_path, Layout(row_group_size=10))
-    # The month, the one before it, and the one that ended every streak.
+    # The month, the month before, and the month that ends every streak.
     assert read(tmp_path).rows_scanned == 30
 
 

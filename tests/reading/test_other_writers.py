@@ -1,4 +1,4 @@
-"""Files that DuckDB and Polars wrote, each in several of their own ways, are read as those of Arrow are."""
+"""Files of DuckDB and Polars, with several options each, give the same answer as files of Arrow."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the reader really asks the stores for, by the emulators' own logs, against what the recipes permit."""
+"""The reader's requests, from the logs of the emulators, compared with the permissions of the recipes."""
 
 import io
 import json
@@ -20,12 +20,12 @@ from core.sources import open_uri
 POLICY = Path(__file__).parents[2] / "deploy" / "ecs-task-role-policy.json"
 KEY = "monthly_account_status.parquet"
 PATHS = (KEY, f"{KEY}/", f"{KEY}/month=2026-01-01/")
-"""A file, a folder of that name, and one that is not there."""
+"""A file, a folder, and a missing object."""
 
 
 @pytest.fixture
 def requests() -> Iterator[io.StringIO]:
-    """Give the lines that both emulators log of what they are asked."""
+    """Return the request lines that both emulators log."""
     log = io.StringIO()
     handler = logging.StreamHandler(log)
     names = ("werkzeug", "gcp_storage_emulator.server")
@@ -40,7 +40,7 @@ def requests() -> Iterator[io.StringIO]:
 
 
 def asked(log: io.StringIO) -> list[tuple[str, str, dict[str, list[str]]]]:
-    """Give method, path and query of each request, and forget them."""
+    """Return method, path and query of each request, and clear the list."""
     found = [
         (method, unquote(urlsplit(target).path), parse_qs(urlsplit(target).query))
         for method, target in re.findall(r'"?(GET|HEAD|POST|PUT|DELETE) (\S+) HTTP', log.getvalue())
@@ -51,7 +51,7 @@ def asked(log: io.StringIO) -> list[tuple[str, str, dict[str, list[str]]]]:
 
 
 def read(scheme: str, settings: Settings) -> None:
-    """Read what is there, in each way that a source may be given."""
+    """Read each kind of source."""
     for path in PATHS:
         try:
             source = open_uri(f"{scheme}://bucket/{path}", settings)
@@ -87,7 +87,7 @@ def test_task_role_permits_exactly_the_s3_requests(
 
 
 def test_object_viewer_permits_the_gcs_requests(gcs_server: str, requests: io.StringIO) -> None:
-    """The role is `storage.objects.get` and `storage.objects.list`, and nothing about buckets."""
+    """The role has `storage.objects.get` and `storage.objects.list`, and no permission on buckets."""
     emulator = GCSFileSystem(token="anon", endpoint_url=gcs_server, skip_instance_cache=True)
     emulator.pipe_file(f"bucket/{KEY}", b"data")
     emulator.pipe_file(f"bucket/{KEY}/a.parquet", b"data")

@@ -1,4 +1,4 @@
-"""Object stores are reached through the proxy that the environment names."""
+"""Object stores use the proxy of the environment."""
 
 import base64
 from pathlib import Path
@@ -20,12 +20,12 @@ LOGIN = "Basic " + base64.b64encode(b"user:word").decode()
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
         for variable in (name, name.upper()):
-            monkeypatch.setenv(variable, "")  # so that what `prepare_proxies` writes is undone
+            monkeypatch.setenv(variable, "")  # so that monkeypatch undoes the changes of `prepare_proxies`
             monkeypatch.delenv(variable)
 
 
 def prepared(settings: Settings) -> Settings:
-    """Prepare the proxy variables as `load_settings` does."""
+    """Return the settings after preparing the proxy variables as `load_settings` does."""
     prepare_proxies(settings.urls())
     return settings
 
@@ -46,7 +46,7 @@ def test_store_is_read_through_the_proxy(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # The emulator takes the bucket from the path, and AWS's library puts it into the host.
+    # The emulator reads the bucket from the path, but the AWS library writes it into the host.
     (tmp_path / "config").write_text("[default]\ns3 =\n  addressing_style = path\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     upstream = gcs_server if scheme == "gs" else s3_server

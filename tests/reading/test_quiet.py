@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(uri: str, folder: Path, timeout: float | None = None, **environment: str) -> str:
-    """Return the code and message of the refusal, after a look at stderr."""
+    """Return the code and message of the refusal; check that stderr has nothing else."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     defaults = {"HOME": str(folder), "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "default"}
     found = subprocess.run(
@@ -66,7 +66,7 @@ def test_missing_token_file_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.FORBIDDEN])
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_refusal_is_one_line(scheme: str, status: int, tmp_path: Path) -> None:
-    """Gcsfs logs with a traceback what it does not know."""
+    """Gcsfs logs unknown errors with a traceback."""
     store = Refusing()
     store.status = status
     urls = {"GCS_ENDPOINT_URL": store.url, "S3_ENDPOINT_URL": store.url}
@@ -76,7 +76,7 @@ def test_refusal_is_one_line(scheme: str, status: int, tmp_path: Path) -> None:
 
 
 def test_silent_token_endpoint_does_not_delay_the_exit(private_key: str, tmp_path: Path) -> None:
-    """Google's library waits two minutes for it, in a thread of its own."""
+    """Google's library waits for two minutes in a thread."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         key = {"type": "service_account", "client_email": "us@example.test", "private_key": private_key}
@@ -89,7 +89,7 @@ def test_silent_token_endpoint_does_not_delay_the_exit(private_key: str, tmp_pat
 def test_user_google_credentials_cause_no_warning(tmp_path: Path) -> None:
     folder = tmp_path / ".config" / "gcloud"
     folder.mkdir(parents=True)
-    # The client id of gcloud itself, of which Google's library warns.
+    # The client ID of gcloud, for which Google's library logs a warning.
     client = "764086051850-6qr4p6gpi6hn506pt8ejuq83di341hur.apps.googleusercontent.com"
     key = {"type": "authorized_user", "client_id": client, "client_secret": "s", "refresh_token": "r"}
     (folder / "application_default_credentials.json").write_text(json.dumps(key))

@@ -117,7 +117,7 @@ def read_refusal(uri: str, settings: Settings, size: int = 4) -> RiskAlertsError
 def test_s3_refusal_after_a_good_head_says_what_to_do(
     store: Refusing, aws_keys: None, status: int, code: str, said: str, words: str
 ) -> None:
-    """HEAD does not tell that an object is archived or that its key may not be used."""
+    """HEAD succeeds also for an archived object or a key that may not be used."""
     store.found, store.status, store.body = True, status, S3_ERROR.format(code, said).encode()
     found = read_refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url))
     assert isinstance(found, SourceForbidden)
@@ -200,7 +200,7 @@ def test_gcs_refusal_says_what_to_do(
 
 @pytest.mark.parametrize("header", ["Content-Encoding", "X-Goog-Stored-Content-Encoding"])
 def test_gcs_object_with_content_encoding_is_refused(store: Refusing, header: str) -> None:
-    """Cloud Storage unpacks it on the way, and then no range is what was asked for."""
+    """Cloud Storage decompresses such an object, so that it ignores ranges."""
     item = {"name": "x.parquet", "generation": "1", "size": "4", "contentEncoding": "gzip"}
     store.body = json.dumps(item).encode()
     source = open_uri("gs://bucket/x.parquet", Settings(gcs_endpoint_url=store.url))

@@ -40,14 +40,14 @@ EACH_RULE = [
     row(None),
     row(""),
 ]
-"""A world in which each rule decides something."""
+"""Rows for which each rule matters."""
 
 
 FACTS = [name for name in Alert.__slots__ if name not in {"channel", "reason"}]
 
 
 def answer(found: Assessment, not_first_days: range) -> Answer:
-    """Turn what was found into an answer, with `not_first_days` for a count that is in that range."""
+    """Return the result as an answer; `not_first_days` replaces a count that is in that range."""
     warnings = {warning.code: warning.count for warning in found.warnings}
     assert 0 not in warnings.values()
     count = warnings.get("months_not_first_day") or 0

@@ -1,4 +1,4 @@
-"""What a source may look like: types, names, partitions, folders, and what is refused with what to do."""
+"""What a source may look like: types, names, partitions, folders; and refusals, with what to do."""
 
 import os
 from datetime import UTC, date, datetime
@@ -63,7 +63,7 @@ def test_dates_beyond_2262_do_not_wrap_around(tmp_path: Path, unit: str) -> None
 
 
 def test_int96_month_is_in_the_source_timezone(tmp_path: Path) -> None:
-    """Spark writes instants in this type, its default."""
+    """Spark writes instants in INT96 by default."""
     made = table([row()]).set_column(
         3,
         "month",

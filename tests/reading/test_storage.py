@@ -136,7 +136,7 @@ def test_dots_and_links_inside_the_folder_are_allowed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("swapped", ["file", "folder"])
 def test_link_created_after_the_check_is_not_followed(tmp_path: Path, swapped: str) -> None:
-    """Not even to a file that was made to look the same: of the same size and time."""
+    """The target of the link has the same size and time as the checked file."""
     inside, outside = tmp_path / "in" / "folder", tmp_path / "out"
     for folder, data in ((inside, b"public"), (outside, b"secret")):
         folder.mkdir(parents=True)
@@ -332,7 +332,7 @@ def answering(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_each_refusal_has_its_error(
     answering: str, scheme: str, error: type[RiskAlertsError], aws_keys: None
 ) -> None:
-    # Trouble is retried until the time is over; a refusal comes at once, however slow this machine is.
+    # The time limit ends retries of server errors. A refusal is not retried, so it gets a long limit.
     timeout = 1.5 if error is SourceUnreachable else 60
     settings = Settings(gcs_endpoint_url=answering, s3_endpoint_url=answering, source_timeout_seconds=timeout)
     with pytest.raises(error):

@@ -2,8 +2,8 @@ import pytest
 
 from core.sources.parquet.thrift import Each, Shape, read_struct
 
-# A struct of a text (2) and a number (3), and one of a number (1), a list of two of these (4) and a list of
-# three numbers (9), whose length is written in the long form.
+# The inner struct has a text (2) and a number (3). The outer one has a number (1), a list of two inner
+# structs (4), and a list of three numbers (9) whose length has the long form.
 INNER = b"\x28\x03abc" + b"\x15\xd8\x04" + b"\0"
 WRITTEN = b"\x15\x0e" + b"\x39\x2c" + INNER + INNER + b"\x59\xf5\x03\x02\x04\x06" + b"\0"
 

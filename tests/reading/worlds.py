@@ -1,6 +1,6 @@
-"""Worlds of account rows: what they may hold, how they are written, and a slow, obvious oracle.
+"""Generated account rows ("worlds"), ways to write them, and a slow, simple oracle.
 
-The oracle is written straight from the contract over lists of dicts and shares no code with the service.
+The oracle follows the contract over lists of dicts, and shares no code with the service.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,7 +46,7 @@ def row(
 
 @dataclass(frozen=True)
 class Answer:
-    """What the contract says of a world."""
+    """The right answer for a world."""
 
     alerts: list[tuple[Any, ...]]
     found: int
@@ -55,7 +55,7 @@ class Answer:
     nameless: int
     month_missing: bool
     not_first_days: range
-    """How many rows of another day the answer may have seen, by what else it had to read."""
+    """The lowest and highest possible count of rows that are not on a first day; it depends on the layout."""
 
 
 def oracle(rows: list[Row], month: date, threshold: int, types: Sequence[str] = ("at_risk",)) -> Answer:
@@ -80,7 +80,7 @@ def oracle(rows: list[Row], month: date, threshold: int, types: Sequence[str] = 
         oldest = newest
         while is_at_risk(account, oldest + 1):
             oldest += 1
-        # Those of the month that ended the streak, too.
+        # The month that ended the streak counts too.
         for months_back in range(1, oldest + 2):
             duplicates += len(by_key.get((account, back(month, months_back)), [None])) - 1
         alerts.append(
@@ -186,7 +186,7 @@ def _column(values: list[Any], kind: pa.DataType, zone: str, int96: bool) -> pa.
 
 
 def write(rows: list[Row], root: Path, layout: Layout) -> list[Row]:
-    """Write the world under `root`, and answer with its rows in the order of the source."""
+    """Write the world into `root`; return its rows in the order of the source."""
     order: list[Row] = []
     for name, part in _parts(rows, layout):
         int96 = layout.writing.get("use_deprecated_int96_timestamps", False)
@@ -218,14 +218,14 @@ def _parts(rows: list[Row], layout: Layout) -> Iterator[tuple[str, list[Row]]]:
         yield f"part-{number}.parquet", rows[number * size : (number + 1) * size]
 
 
-# Seconds, so that every unit can hold them; few of them, so that they tie.
+# Whole seconds fit every unit, and few distinct values make ties.
 _times = st.none() | st.sampled_from([-1, 0, 1, 2, 1_700_000_000]).map(lambda s: EPOCH + timedelta(seconds=s))
 _months = st.integers(0, 14).map(lambda n: back(MONTH, n)) | st.just(date(2026, 2, 1))
 _days = st.sampled_from([date(2025, 12, 15), date(2025, 12, 31), date(2026, 1, 2), date(2026, 1, 31)])
 _ids = st.sampled_from(["a1", "a2", "a3", "a1", "a2", "ä", "\U0001f6a9", "\u202eא\0", "a" * 70, "", None])
 _names = st.sampled_from(["Acme", "Zoë", "<!channel>", None]) | st.text(max_size=3)
 
-# All kinds of rows, most of them of accounts that are seen once or twice …
+# Either all kinds of rows, mostly one or two of each account …
 _mixed = st.lists(
     st.builds(
         row,
@@ -242,7 +242,7 @@ _mixed = st.lists(
     min_size=1,
     max_size=40,
 )
-# … or a few accounts that are often at risk, so that there are streaks, and months whose rows disagree.
+# … or few accounts that are often at risk, which makes streaks and months with contradictory rows.
 _dense = st.integers(12, 30).flatmap(
     lambda size: st.lists(
         st.builds(

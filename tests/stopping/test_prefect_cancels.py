@@ -32,7 +32,7 @@ def deploy_and_ask_for_a_run(parameters: dict[str, str]) -> UUID:
 def cancel(flow_run: UUID, worker: "subprocess.Popen[str]") -> str:
     """Cancel the flow run until its worker reacts, and return what the worker printed.
 
-    The worker learns of it by an event, which a busy server may drop; then the run is canceled again.
+    A busy server may drop the event that tells the worker; then the run is canceled again.
     """
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""A container's stop and Ctrl-C: requests in flight get their answer, and nothing new is begun."""
+"""SIGTERM and Ctrl-C: requests in flight get their answer, and nothing new is claimed."""
 
 import json
 import signal
@@ -54,7 +54,7 @@ def test_signal_ends_the_batch_job_in_order(
 def test_signal_ends_a_wait_for_the_store(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, HostileSlack() as slack:
         store = {"GCS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", "GCS_TOKEN": "anon"}
-        # A job that does not react to the signal waits for the store longer than this test.
+        # Without a reaction to the signal, the job would wait for the store for longer than the test.
         settings = environment(slack, tmp_path) | store | {"SOURCE_TIMEOUT_SECONDS": "3600"}
         command = [sys.executable, "-m", "flows.monthly_risk_alerts", "--json"]
         command += ["--source-uri", "gs://bucket/status.parquet", "--month", MONTH]
@@ -95,7 +95,7 @@ def test_signal_ends_the_api_in_order(tmp_path: Path) -> None:
         assert children_of(api.pid) == []
         run_id = started.json()["run_id"]
         api.send_signal(signal.SIGTERM)
-        # Uvicorn ends on a signal by sending itself the signal again.
+        # After its shutdown, Uvicorn sends the signal to itself again.
         assert api.wait(300) in {0, -signal.SIGTERM}
         assert "Traceback" not in (tmp_path / "api.log").read_text()
         assert "Warning" not in (tmp_path / "api.log").read_text()

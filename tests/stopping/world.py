@@ -1,4 +1,4 @@
-"""A run that a test stops while it sends, and the state that it must leave."""
+"""Set up a run that a test stops while it sends, and check the state that it leaves."""
 
 import os
 import time
@@ -30,7 +30,7 @@ def environment(
 
 
 def until(true: Callable[[], Any], seconds: float = START_SECONDS) -> None:
-    """Wait for something that another process does."""
+    """Wait until the condition holds; another process makes it true."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen"
