@@ -40,8 +40,8 @@ def test_interrupted_chaos_leaves_nothing_behind(tmp_path: Path, how: signal.Sig
     driver.communicate()
     assert driver.returncode == INTERRUPTED
     assert list(tmp_path.glob("chaos-*")) == []
-    # A Prefect server reacts to the signal only after it has started, which may take half a minute on a loaded
-    # machine.
+    # A Prefect server reacts to the signal only after it has started, which may take half a minute on a
+    # loaded machine.
     deadline = time.monotonic() + 80
     while _processes_that_name(tmp_path):
         assert time.monotonic() < deadline, _processes_that_name(tmp_path)
