@@ -10,6 +10,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from http import HTTPStatus
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +50,8 @@ def main() -> None:
             for scheme in ("light", "dark"):
                 tab.prefer(scheme)
                 tab.open(f"{client.base_url}/runs/{run_id}")
+                if tab.status != HTTPStatus.OK:
+                    sys.exit(f"The page of run {run_id} answered HTTP {tab.status}: {tab.text()}")
                 picture = options.out / f"run_page_{scheme}.png"
                 picture.write_bytes(tab.picture())
                 print(picture)
