@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from threading import BoundedSemaphore
 from typing import TypeVar
 
 from core.domain import TooManyRuns
-from core.runtime import current_request_id, logged_for
 
 T = TypeVar("T")
 
@@ -32,16 +32,9 @@ class Admission:
         """
         if not self._places.acquire(blocking=False):
             raise TooManyRuns("This service has as many runs in progress and waiting as it takes; retry soon")
-        request_id = current_request_id.get()
-
         try:
-            work = prepare()
-
-            def logged() -> T:
-                with logged_for(request_id):
-                    return work()
-
-            future = self._threads.submit(logged)
+            # With its context, which has the request id for the log.
+            future = self._threads.submit(copy_context().run, prepare())
         except BaseException:
             self._places.release()
             raise

@@ -8,15 +8,17 @@ import binascii
 import re
 import secrets
 import uuid
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.pages.rendering import wants_page
-from api.problems import problem, problem_or_page
+from api.problems import BODY_MAX, problem
 from core.runtime import current_request_id
 
 REQUEST_ID = "X-Request-ID"
@@ -40,16 +42,12 @@ OPEN_PATHS = frozenset({"/health"})
 FORMS = "/pages/"
 """The prefix of the paths that the forms of the pages post to."""
 
-_UNAUTHORIZED = "The Authorization header must carry the API_TOKEN (scheme Bearer)"
 _SIGN_IN = "Reload the page and sign in with the API_TOKEN as the password; any user name will do"
 _BASIC = 'Basic realm="Account Risk Alerts", charset="UTF-8"'
 _CROSS_SITE = (
     "the request: sent by another site, or by no page at all; open the page here and send its form,"
     " or call the API with the API_TOKEN (scheme Bearer)"
 )
-
-BODY_MAX = 256 * 1024
-"""Bytes of a request's body. A run's request takes a few hundred, and 25 thousand with the longest URI."""
 
 DRAINED_MAX = 32 * BODY_MAX
 """Bytes of a larger body that are received and dropped: most clients send all of it before they read."""
@@ -111,7 +109,7 @@ class Guard:
         # No browser sends a Bearer token for another site.
         if reads or scheme == "bearer" or _is_from_this_site(request, default=not is_form):
             return None
-        return problem_or_page(request, "invalid_request", _CROSS_SITE)
+        return problem(request, "invalid_request", _CROSS_SITE)
 
     def _scheme(self, request: Request) -> str | None:
         """Return the scheme, in lower case, by which the request carries the token; None if it does not."""
@@ -124,7 +122,7 @@ class Guard:
 
 
 class LimitedBody:
-    """Answer 413 to a body larger than `BODY_MAX`, announced or not, before anything reads it.
+    """Answer 413 to a body larger than `BODY_MAX`, announced or not.
 
     It stands behind the token: no body of a stranger is read.
     """
@@ -133,34 +131,20 @@ class LimitedBody:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the body, which is small, and pass the request on with it; or refuse it."""
-        if scope["type"] != "http" or not _has_body(scope):
-            await self._app(scope, receive, send)
-            return
-        body = bytearray()
+        """Pass the request on; an endpoint that reads too much of its body gets an `HTTPException`."""
         size = 0
-        more = True
-        while more and size <= DRAINED_MAX:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size <= BODY_MAX:
-                body += chunk
-            more = message.get("more_body", False)
-        if size > BODY_MAX:
-            answer = problem("request_too_large", f"The body is larger than {BODY_MAX} bytes")
-            await answer(scope, receive, send)
-            return
-        whole: Message | None = {"type": "http.request", "body": bytes(body), "more_body": False}
 
-        async def replay() -> Message:
-            nonlocal whole
-            message, whole = whole, None
-            return message if message is not None else await receive()
+        async def receive_limited() -> Message:
+            nonlocal size
+            while True:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if size <= BODY_MAX:
+                    return message
+                if size > DRAINED_MAX or not message.get("more_body"):
+                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
-        await self._app(scope, replay, send)
+        await self._app(scope, receive_limited, send)
 
 
 def _request_id(headers: Headers) -> str:
@@ -204,10 +188,6 @@ def _is_from_this_site(request: Request, *, default: bool) -> bool:
 
 def _unauthorized(request: Request) -> Response:
     in_browser = wants_page(request)
-    answer = problem_or_page(request, "unauthorized", _SIGN_IN if in_browser else _UNAUTHORIZED)
+    answer = problem(request, "unauthorized", _SIGN_IN if in_browser else None)
     answer.headers["WWW-Authenticate"] = _BASIC if in_browser else "Bearer"
     return answer
-
-
-def _has_body(scope: Scope) -> bool:
-    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])

@@ -7,10 +7,32 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.middleware import OPEN_PATHS
-from api.problems import Problem
+from api.problems import DETAILS, MEDIA_TYPE, STATUS, Problem, problem_details
+from core.domain import RiskAlertsError
 
 # `make examples` writes it from answers of the real API. It is here because an image holds no examples/.
 _EXAMPLES: dict[str, Any] = json.loads(Path(__file__).with_name("examples.json").read_text(encoding="utf-8"))
+
+
+def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Return the problems of an endpoint by status, as OpenAPI describes them."""
+    meanings = _meanings(RiskAlertsError) | DETAILS
+    return {
+        status: {
+            "description": ", ".join(f"`{code}`" for code in codes if STATUS[code] == status),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {
+                        code: {"value": problem_details(code, meanings[code])}
+                        for code in codes
+                        if STATUS[code] == status
+                    },
+                }
+            },
+        }
+        for status in sorted({STATUS[code] for code in codes})
+    }
 
 
 def complete_openapi(app: FastAPI, *, needs_token: bool) -> None:
@@ -36,3 +58,11 @@ def complete_openapi(app: FastAPI, *, needs_token: bool) -> None:
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
+
+
+def _meanings(error: type[RiskAlertsError]) -> dict[str, str]:
+    """Return the docstrings of an error and of its subclasses by code."""
+    found = {error.code: error.__doc__ or ""}
+    for narrower in error.__subclasses__():
+        found = _meanings(narrower) | found
+    return found

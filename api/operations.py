@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from api.pages.rendering import wants_page
 from api.parameters import ledger_of
 from core.domain import LedgerError
-from core.ledger import LedgerCollector, LedgerStatistics, warning_about
+from core.ledger import Ledger, LedgerCollector, warning_about
 from core.run import utc_now
 from core.runtime import PROCESS, Settings
 
@@ -63,17 +63,21 @@ def index(request: Request) -> Index | Response:
 async def health(request: Request, response: Response) -> Health:
     """Check that the ledger can be written and that the settings are complete. Needs no token."""
     settings: Settings = request.app.state.settings
+    needed = {
+        "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL": settings.slack_configured,
+        "REGIONS": settings.regions,
+    }
+    missing = [name for name, given in needed.items() if not given]
     not_kept = warning_about(settings.database_url)
-    found = Health(
-        status="ok",
-        ledger=await _check_ledger(request),
-        settings=_missing_settings(settings),
+    ledger = await _check_ledger(request)
+    well = ledger == "ok" and not missing
+    response.status_code = 200 if well else 503
+    return Health(
+        status="ok" if well else "unavailable",
+        ledger=ledger,
+        settings=f"missing: {', '.join(missing)}" if missing else "ok",
         warnings=[not_kept] if not_kept else [],
     )
-    if not found.ledger == found.settings == "ok":
-        found.status = "unavailable"
-        response.status_code = 503
-    return found
 
 
 @router.get(
@@ -90,12 +94,9 @@ async def health(request: Request, response: Response) -> Health:
 )
 async def metrics(request: Request) -> Response:
     """Return the metrics. A ledger that can't be read is `risk_alerts_ledger_up 0`, not an error."""
-
-    def read() -> LedgerStatistics:
-        return ledger_of(request).history.statistics()
-
+    scrapes = request.app.state.scrapes
     try:
-        found = await _bounded(request.app.state.scrapes, read, SCRAPE_SECONDS)
+        found = await _bounded(request, scrapes, lambda ledger: ledger.history.statistics(), SCRAPE_SECONDS)
     except (LedgerError, TimeoutError):
         found = None
     scrape = CollectorRegistry()
@@ -105,11 +106,9 @@ async def metrics(request: Request) -> Response:
 
 
 async def _check_ledger(request: Request) -> str:
-    def check() -> None:
-        ledger_of(request).check_writable(utc_now())
-
+    checks = request.app.state.checks
     try:
-        await _bounded(request.app.state.checks, check, CHECK_SECONDS)
+        await _bounded(request, checks, lambda ledger: ledger.check_writable(utc_now()), CHECK_SECONDS)
     except TimeoutError:
         return f"The ledger takes no commit within {CHECK_SECONDS} s"
     except LedgerError as error:
@@ -117,19 +116,13 @@ async def _check_ledger(request: Request) -> str:
     return "ok"
 
 
-async def _bounded(thread: ThreadPoolExecutor, work: Callable[[], T], seconds: float) -> T:
+async def _bounded(
+    request: Request, thread: ThreadPoolExecutor, work: Callable[[Ledger], T], seconds: float
+) -> T:
     """Return the result of `work`, which runs in a thread apart from those of other requests.
 
     Raises `TimeoutError`. Work that was begun goes on in its one thread; work that waits behind it is
     dropped, or it would pile up.
     """
-    return await asyncio.wait_for(asyncio.wrap_future(thread.submit(work)), seconds)
-
-
-def _missing_settings(settings: Settings) -> str:
-    missing = []
-    if not settings.slack_configured:
-        missing.append("SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL")
-    if not settings.regions:
-        missing.append("REGIONS")
-    return f"missing: {', '.join(missing)}" if missing else "ok"
+    future = thread.submit(lambda: work(ledger_of(request)))
+    return await asyncio.wait_for(asyncio.wrap_future(future), seconds)

@@ -1,17 +1,18 @@
 """Outcomes over HTTP, and the resolution of unconfirmed alerts: by a program and by the form of a page."""
 
+from datetime import date
 from typing import Annotated
 from urllib.parse import parse_qs, unquote
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr
-from starlette.concurrency import run_in_threadpool
-from starlette.convertors import Convertor, register_url_convertor
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from starlette.convertors import PathConvertor, register_url_convertor
 
+from api.openapi import responses
 from api.pages.run_pages import run_page
 from api.parameters import Limit, LongCursor, Month, MonthFilter, ledger_of
-from api.problems import STATUS, responses
+from api.problems import STATUS, describe_invalid
 from core.domain import (
     DEFAULT_ALERT_TYPE,
     AlertKey,
@@ -22,9 +23,8 @@ from core.domain import (
     RiskAlertsError,
     check_by,
     check_note,
-    parse_month,
 )
-from core.ledger import OutcomePage, OutcomeView
+from core.ledger import Ledger, OutcomePage, OutcomeView
 from core.run import utc_now
 
 router = APIRouter(tags=["outcomes"])
@@ -63,16 +63,10 @@ def list_outcomes(  # noqa: PLR0913, PLR0917  # the filters of the list
     )
 
 
-class _AnyText(Convertor[str]):
+class _AnyText(PathConvertor):
     """Part of a path with any account_id, slashes and line breaks included."""
 
     regex = r"(?s:.*)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("any_text", _AnyText())
@@ -96,33 +90,20 @@ def resolve_outcome(
 
     Nothing is sent now: the next run of the month sends an alert that is to be sent again, and only it.
     """
-    ledger = ledger_of(request)
-    key = AlertKey(account_id, body.alert_type)
-    ledger.resolve(Resolution(key, month, body.decision, by=body.by, note=body.note, at=utc_now()))
-    return ledger.history.outcome(month, key)
+    return _resolve(ledger_of(request), month, account_id, body)
 
 
-@router.post("/pages/resolve", include_in_schema=False)
-async def resolve_by_form(request: Request) -> Response:
-    """Resolve an alert by the form of a page, and show the run again, with the reason of a refusal."""
-    return await run_in_threadpool(_resolve_by_form, request, await request.body())
+class ResolutionForm(ResolutionBody):
+    """The fields of the form on the page of a run."""
+
+    run_id: str
+    month: Month
+    account_id: Annotated[str, AfterValidator(unquote)]
 
 
-def _resolve_by_form(request: Request, body: bytes) -> Response:
-    form = _read_form(body)
-    run_id = form.get("run_id", "")
-    ledger = ledger_of(request)
-    # Before anything is changed: without a run there is no page to show.
-    ledger.history.run(run_id)
-    try:
-        ledger.resolve(_resolution(form))
-    except RiskAlertsError as error:
-        return run_page(request, ledger.history, run_id, notice=error.message, status=STATUS[error.code])
-    return RedirectResponse(f"{request.scope['root_path']}/runs/{run_id}#unconfirmed", 303)
-
-
-def _read_form(body: bytes) -> dict[str, str]:
+async def _read_form(request: Request) -> dict[str, str]:
     """Return the fields of a form; raise `InvalidRequest` for a body that is no form."""
+    body = await request.body()
     try:
         fields = parse_qs(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
     except ValueError:
@@ -130,17 +111,25 @@ def _read_form(body: bytes) -> dict[str, str]:
     return {name: values[-1] for name, values in fields.items()}
 
 
-def _resolution(form: dict[str, str]) -> Resolution:
+@router.post("/pages/resolve", include_in_schema=False)
+def resolve_by_form(request: Request, fields: Annotated[dict[str, str], Depends(_read_form)]) -> Response:
+    """Resolve an alert by the form of a page, and show the run again, with the reason of a refusal."""
+    run_id = fields.get("run_id", "")
+    ledger = ledger_of(request)
+    # Before anything is changed: without a run there is no page to show.
+    ledger.history.run(run_id)
     try:
-        return Resolution(
-            key=AlertKey(unquote(form["account_id"]), form.get("alert_type", DEFAULT_ALERT_TYPE)),
-            month=parse_month(form["month"]),
-            decision=Decision(form["decision"]),
-            by=check_by(form["by"]),
-            note=check_note(form.get("note", "")),
-            at=utc_now(),
-        )
-    except KeyError as missing:
-        raise InvalidRequest(f"the form: {missing.args[0]} is missing") from None
-    except ValueError as error:
-        raise InvalidRequest(str(error)) from None
+        form = ResolutionForm.model_validate(fields)
+        _resolve(ledger, form.month, form.account_id, form)
+    except ValidationError as invalid:
+        errors = [error | {"loc": ("form", *error["loc"])} for error in invalid.errors()]
+        return run_page(request, ledger.history, run_id, notice=describe_invalid(errors), status=422)
+    except RiskAlertsError as error:
+        return run_page(request, ledger.history, run_id, notice=error.message, status=STATUS[error.code])
+    return RedirectResponse(f"{request.scope['root_path']}/runs/{run_id}#unconfirmed", 303)
+
+
+def _resolve(ledger: Ledger, month: date, account_id: str, body: ResolutionBody) -> OutcomeView:
+    key = AlertKey(account_id, body.alert_type)
+    ledger.resolve(Resolution(key, month, body.decision, by=body.by, note=body.note, at=utc_now()))
+    return ledger.history.outcome(month, key)

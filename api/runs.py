@@ -7,10 +7,10 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, StringConstraints
 
+from api.openapi import responses
 from api.pages.rendering import wants_page
 from api.pages.run_pages import run_page, runs_page
 from api.parameters import Cursor, Limit, Month, MonthFilter, ledger_of
-from api.problems import responses
 from core.domain import AlertStatus, RunRequest, RunStatus
 from core.ledger import AlertPage, PreviewView, RunPage, RunView
 from core.run import RunContext, new_run_id, prepare_run
@@ -37,10 +37,6 @@ class RunBody(BaseModel):
     retry_unconfirmed: StrictBool = Field(
         default=False, description="Also send alerts again that an earlier run may have delivered."
     )
-
-    def to_request(self) -> RunRequest:
-        """Return the request as the domain knows it."""
-        return RunRequest(self.source_uri, self.month, self.dry_run, self.retry_unconfirmed)
 
 
 LINKS: dict[str, Any] = {
@@ -109,7 +105,7 @@ async def start_run(
     state = request.app.state
 
     def prepared() -> RunContext:
-        return prepare_run(body.to_request(), state.settings, ledger_of(request), run_id)
+        return prepare_run(RunRequest(**body.model_dump()), state.settings, ledger_of(request), run_id)
 
     if _prefers_async(prefer):
         # Recorded in a thread that no run takes, so that the answer waits for no run.
@@ -135,7 +131,7 @@ async def preview_run(body: RunBody, request: Request) -> Response:
 
     def work() -> bytes:
         # FastAPI would write the megabytes of many alerts in the event loop, and delay other requests.
-        found = preview(body.to_request(), state.settings, state.open_ledger)
+        found = preview(RunRequest(**body.model_dump()), state.settings, state.open_ledger)
         return found.model_dump_json().encode()
 
     return Response(await _done(state.previews.submit(work)), media_type="application/json")

@@ -11,12 +11,13 @@ from functools import partial
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware import Middleware
 
 from api import operations, outcomes, runs
 from api.admission import Admission
 from api.middleware import CompletedAnswers, Guard, LimitedBody
-from api.openapi import complete_openapi
-from api.problems import answer_with_problems, responses
+from api.openapi import complete_openapi, responses
+from api.problems import answer_with_problems
 from core import __version__
 from core.domain import LedgerError
 from core.ledger import Ledger, is_dead, open_ledger, wait_for_heartbeats
@@ -54,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,  # the operation has the name of its function
         redirect_slashes=False,  # a path with a slash too many is not found, as any other
         responses=responses("unauthorized", "invalid_request", "internal_error"),
+        middleware=[Middleware(Guard, token=token), Middleware(LimitedBody)],
     )
     app.state.settings = settings
     # Opens the ledger at the start of the app, and again when its file was removed or replaced.
@@ -61,9 +63,6 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (operations, runs, outcomes):
         app.include_router(module.router)
     answer_with_problems(app)
-    # The last one added is the outermost.
-    app.add_middleware(LimitedBody)
-    app.add_middleware(Guard, token=token)
     # Around Starlette's answer to internal errors, which middleware would be within.
     build = app.build_middleware_stack
     app.build_middleware_stack = lambda: CompletedAnswers(build())  # type: ignore[method-assign]

@@ -14,7 +14,7 @@ from core.runtime import (
     configure_logs,
     current_request_id,
     current_run_id,
-    logged_for,
+    logged_as,
     redaction,
 )
 
@@ -77,14 +77,14 @@ def test_traceback_is_masked_within_its_object(log: io.StringIO) -> None:
 def test_line_names_its_run_and_request(log: io.StringIO) -> None:
     logger = logging.getLogger("core.run")
     logger.info("before")
-    token = current_run_id.set("run-1")
-    with logged_for("req-1"):
+    token = current_request_id.set("req-1")
+    with logged_as("run-1"):
         logger.info("within")
-    current_run_id.reset(token)
+    current_request_id.reset(token)
     logger.info("after")
     named = [(line["run_id"], line.get("request_id")) for line in lines(log)]
     assert named == [(None, None), ("run-1", "req-1"), (None, None)]
-    assert current_request_id.get() is None
+    assert current_run_id.get() is None
 
 
 def test_configuring_twice_writes_each_line_once(log: io.StringIO) -> None:

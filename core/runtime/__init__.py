@@ -13,7 +13,6 @@ from core.runtime.logs import (
     current_request_id,
     current_run_id,
     logged_as,
-    logged_for,
 )
 from core.runtime.metrics import PROCESS, STEPS, count_delivery, count_rows_scanned, timed_step
 from core.runtime.progress import ChannelProgress, Progress, count_recorded
@@ -48,7 +47,6 @@ __all__ = [
     "is_direct",
     "load_settings",
     "logged_as",
-    "logged_for",
     "money",
     "months",
     "one_line",

@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
@@ -64,22 +64,13 @@ class JsonFormatter(logging.Formatter):
 
 
 @contextmanager
-def _set(variable: ContextVar[str | None], value: str | None) -> Iterator[None]:
-    token = variable.set(value)
+def logged_as(run_id: str) -> Iterator[None]:
+    """Name the run in log lines while the context lasts."""
+    token = current_run_id.set(run_id)
     try:
         yield
     finally:
-        variable.reset(token)
-
-
-def logged_for(request_id: str | None) -> AbstractContextManager[None]:
-    """Name the request in log lines while the context lasts, in a thread that works for many requests."""
-    return _set(current_request_id, request_id)
-
-
-def logged_as(run_id: str) -> AbstractContextManager[None]:
-    """Name the run in log lines while the context lasts."""
-    return _set(current_run_id, run_id)
+        current_run_id.reset(token)
 
 
 def configure_logs(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from api.middleware import BODY_MAX
+from api.problems import BODY_MAX
 from tests.conftest import Serve
 from tests.service import MONTH, Service, problem_of
 
