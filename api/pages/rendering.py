@@ -25,7 +25,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 
-_templates = Environment(
+TEMPLATES = Environment(
     loader=FileSystemLoader(_FOLDER / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -36,7 +36,7 @@ _templates = Environment(
 
 def page(request: Request, name: str, http_status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page made of a template and values, with links below the root of the request."""
-    text = _templates.get_template(name).render(style=STYLE, root=request.scope["root_path"], **values)
+    text = TEMPLATES.get_template(name).render(style=STYLE, root=request.scope["root_path"], **values)
     return HTMLResponse(text, status_code=http_status, headers=HEADERS)
 
 
@@ -59,15 +59,26 @@ def _qualities(accept: str) -> dict[str, float]:
     return found
 
 
+def short_money(dollars: int) -> str:
+    """Return dollars in three digits: `$950`, `$12.3K`, `$4.56M`."""
+    amount = float(dollars)
+    for unit in ("", "K", "M", "B"):
+        if abs(amount) < 999.5:  # noqa: PLR2004  # a larger number would have four digits
+            return f"${amount:.3g}{unit}"
+        amount /= 1000
+    return f"${amount:.3g}T"
+
+
 def _address(text: str) -> str:
     """Return any text as one segment of a path, or as a form value that no browser changes."""
     return quote(text, safe="", errors="surrogatepass")
 
 
-_templates.filters |= {
+TEMPLATES.filters |= {
     "clock": lambda instant: f"{instant:%Y-%m-%d %H:%M:%S} UTC",
     "months": months,
     "money": money,
+    "short_money": short_money,
     "line": lambda text: one_line(str(text)),
     "words": lambda text: str(text).replace("_", " "),
     "number": lambda number: f"{number:,}",

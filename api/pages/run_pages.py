@@ -1,38 +1,16 @@
 """The page of one run, and the page that lists runs."""
 
 from datetime import date
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from api.pages.chart import bars, short_money
 from api.pages.rendering import page
-from core.domain import (
-    AlertKey,
-    AlertStatus,
-    OutcomeStatus,
-    RunStatus,
-    count_label,
-    count_names,
-    open_by_reason,
-)
-from core.ledger import AlertView, History, MonthView, OutcomeView, RunSummary
+from core.domain import AlertStatus, Counts, RunStatus, count_label, count_names, open_by_reason
+from core.ledger import History, RunSummary
 
 SHOWN = 200
 """How many alerts of each kind are on the page; the API has them all."""
-
-HINTS = {
-    "at_risk": "in the month",
-    "recovered": "no longer at risk",
-    "alerts_sent": "by this run",
-    "would_send": "this was a dry run",
-    "skipped_replay": "by an earlier run, or being sent by another",
-    "failed_deliveries": "below is what to do",
-    "unconfirmed": "part of those not delivered",
-    "below_threshold": "not alerted",
-}
-"""What stands below a count on the page of a run."""
 LEFT_OUT = frozenset({"rows_scanned", "duplicates_found", "unknown_region"})
 """Counts that the page shows elsewhere or not at all."""
 
@@ -55,20 +33,16 @@ def run_page(
         run=run,
         seconds=(run.finished_at - run.started_at).total_seconds() if run.finished_at else None,
         counts=_counts(run),
-        hints=HINTS,
+        hints={name: field.description for name, field in Counts.model_fields.items()},
         channels=history.channels(run_id),
-        failed=_by_reason(failed.alerts, outcomes),
+        failed=open_by_reason(failed.alerts),
         more_failed=failed.next_cursor is not None,
-        unconfirmed=[(alert, outcomes.get(alert.key)) for alert in unconfirmed.alerts],
+        unconfirmed=unconfirmed.alerts,
         more_unconfirmed=unconfirmed.next_cursor is not None,
+        outcomes=outcomes,
         alerts=every.alerts,
         more_alerts=every.next_cursor is not None,
-        resolvable={
-            alert.key
-            for alert in unconfirmed.alerts
-            if (found := outcomes.get(alert.key)) and found.status is OutcomeStatus.UNCONFIRMED
-        },
-        charts=_charts(history.months(run.month)),
+        months=history.months(run.month),
         notice=notice,
     )
 
@@ -97,33 +71,12 @@ def runs_page(  # noqa: PLR0913  # the filters of the list
         next_cursor=found.next_cursor,
         limit=limit,
         month=month,
-        months=sorted({one.month for one in months} | ({month} if month else set()), reverse=True),
+        choices=sorted({one.month for one in months} | ({month} if month else set()), reverse=True),
         status=status,
         statuses=list(RunStatus),
-        charts=_charts(months),
+        months=months,
     )
 
 
 def _counts(run: RunSummary) -> list[tuple[str, str, int]]:
     return [count for count in run.labeled_counts if count[0] not in LEFT_OUT]
-
-
-def _by_reason(
-    alerts: list[AlertView], outcomes: dict[AlertKey, OutcomeView]
-) -> list[tuple[str, str, list[tuple[AlertView, OutcomeView | None]]]]:
-    """Return (reason, what to do, alerts), each alert with its present outcome."""
-    return [
-        (reason, advice, [(alert, outcomes.get(alert.key)) for alert in those])
-        for reason, advice, those in open_by_reason(alerts)
-    ]
-
-
-def _charts(months: list[MonthView]) -> list[dict[str, Any]]:
-    if not months:
-        return []
-    accounts = [(f"{one.month:%b %y}", one.at_risk, f"{one.at_risk:,}") for one in months]
-    dollars = [(f"{one.month:%b %y}", one.arr, short_money(one.arr)) for one in months]
-    return [
-        {"id": "accounts", "title": "Accounts at risk", "of": "accounts", "bars": bars(accounts)},
-        {"id": "arr", "title": "ARR of the alerts", "of": "dollars a year", "bars": bars(dollars)},
-    ]

@@ -1,14 +1,16 @@
 """Which requests get a page instead of JSON, and which forms are accepted."""
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import httpx
 import pytest
 
-from api.pages.chart import bars, short_money
-from core.ledger import Ledger, open_ledger
+from api.pages.rendering import TEMPLATES, short_money
+from core.ledger import Ledger, MonthView, open_ledger
 from examples.mock_slack import MockSlack
 from tests.conftest import services
 from tests.delivery.world import MONTH, key, routed
@@ -236,15 +238,42 @@ def test_index_leads_a_browser_to_the_runs(open_service: Service) -> None:
     assert open_service.get("/") == {"docs": "/docs", "health": "/health", "runs": "/runs"}
 
 
-def test_bars_stay_within_the_drawing() -> None:
-    for count in (1, 2, 7, 24):
-        drawn = bars([(str(n), n * 10**12 - 1, "x") for n in range(count)])
-        assert all(bar.y + bar.height == pytest.approx(146, abs=0.2) for bar in drawn)
-        assert all(bar.x >= 0 and bar.x + bar.width <= 480 and bar.height >= 0 for bar in drawn)
-        assert sum(bar.named for bar in drawn) <= 8
-        assert drawn[-1].named
-    assert bars([]) == []
-    assert bars([("a", 0, "0")])[0].height == 0
+@pytest.mark.parametrize("path", ["/runs?month=2026-01-15", "/runs?limit=0", "/runs?status=nonsense"])
+def test_invalid_filter_is_a_page_in_a_browser(open_service: Service, path: str) -> None:
+    answer = open_service.client.get(path, headers={"Accept": BROWSER})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "text/html; charset=utf-8")
+    assert "<strong>invalid_request</strong>" in answer.text
+    assert problem_of(open_service.client.get(path))["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("path", ["/no/such/path", "/preview"])
+def test_unknown_path_or_method_is_a_page_in_a_browser(open_service: Service, path: str) -> None:
+    answer = open_service.client.get(path, headers={"Accept": BROWSER})
+    assert answer.status_code == problem_of(open_service.client.get(path))["status"]
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 24])
+def test_bars_stay_within_the_drawing(count: int) -> None:
+    months = [
+        MonthView(month=date(2024 + n // 12, n % 12 + 1, 1), run_id="run", at_risk=n, arr=n * 10**12 - 1)
+        for n in range(count)
+    ]
+    drawn = TEMPLATES.get_template("parts.html").module.charts(months)
+    bars = [
+        [float(number) for number in bar]
+        for bar in re.findall(r'x="(.*?)" y="(.*?)" width="(.*?)" height="(.*?)" rx', drawn)
+    ]
+    assert len(bars) == 2 * count
+    for x, y, width, height in bars:
+        assert x >= 0
+        assert x + width <= 480
+        assert y >= 22
+        assert height >= 0
+        assert y + height == pytest.approx(146, abs=0.2)
+    assert drawn.count('class="label"') <= 14
+    newest = f">{months[-1].month:%b %y}</text>"
+    assert drawn.count(newest) == 2
 
 
 @pytest.mark.parametrize(
