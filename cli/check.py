@@ -21,46 +21,35 @@ from rich.text import Text
 from core.domain import REASONS, RiskAlertsError, SettingsError, Verdict
 from core.ledger import try_write, warning_about
 from core.run import utc_now
-from core.runtime import Settings, host_of, load_settings, one_line, redact, shown_ledger
+from core.runtime import Settings, host_of, load_settings, one_line, redact, shown_ledger, shown_region
 from core.slack import Answer, SlackWebhooks
 from core.sources import describe, open_uri, parse_source
 from core.support import MailError, try_login
 
 SECONDS = 15
 """The longest that a check may take, beyond the settings' own limits of one request."""
-ORDER = ("settings", "ledger", "source", "slack", "mail", "prefect")
 TRIED = "the environment and CONFIG_FILE"
 TEST_MESSAGE = "Test message of Account Risk Alerts: this channel is reached. Nothing needs to be done."
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check tried and found; `status` is `ok`, `failed` or `skipped`."""
+    """What one check found; `status` is `ok`, `failed` or `skipped`."""
 
-    name: str
-    status: str
-    tried: str
     found: str
+    status: str = "ok"
     advice: str | None = None
     notes: tuple[str, ...] = ()
 
 
-class CheckFailed(Exception):
-    """What a check found wrong, and what to do about it."""
-
-    def __init__(self, found: str, advice: str | None = None) -> None:
-        super().__init__(found)
-        self.advice = advice
-
-
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What `work` tries; it returns what it found and notes, or raises. `late`: the advice when it hangs."""
+    """What `work` tries. `late` is the advice when it takes longer than `seconds`."""
 
     name: str
     tried: str
-    work: Callable[[], tuple[str, list[str]]]
-    late: str
+    work: Callable[[], Finding]
+    late: str = "Run the check again."
     seconds: float = SECONDS
 
 
@@ -74,17 +63,16 @@ def check_installation(
     try:
         settings = load_settings()
     except SettingsError as error:
-        advice = "Correct it; nothing else was checked."
-        return _show([Finding("settings", "failed", TRIED, str(error), advice)], as_json=as_json)
+        bad = Finding(str(error), "failed", "Correct it; nothing else was checked.")
+        return _show([(Check("settings", TRIED, lambda: bad), bad)], as_json=as_json)
     checks = list(_checks(settings, source_uri, month, post_test_message=post_test_message))
+    started = time.monotonic()
     running = [_start(check) for check in checks]
-    findings = [_settings(settings), *_unneeded(settings, source_uri)]
-    # Imported here, while the others run: Prefect takes a second.
-    findings.append(_prefect())
-    findings += [_finding(*one) for one in running]
-    findings.sort(key=lambda finding: ORDER.index(finding.name))
-    well = _show(findings, as_json=as_json)
-    if not all(future.done() for _, future, _ in running):
+    results = [
+        (check, _finding(check, future, started)) for check, future in zip(checks, running, strict=True)
+    ]
+    well = _show(results, as_json=as_json)
+    if not all(future.done() for future in running):
         # Threads of libraries that still wait for an answer would hold up the end of the process.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -95,6 +83,7 @@ def check_installation(
 def _checks(
     settings: Settings, source_uri: str | None, month: date | None, *, post_test_message: bool
 ) -> Iterator[Check]:
+    yield Check("settings", TRIED, partial(_settings, settings))
     ledger = shown_ledger(settings.database_url)
     yield Check("ledger", ledger, partial(_ledger, settings), "Look for a process that keeps it locked.")
     if source_uri:
@@ -105,18 +94,31 @@ def _checks(
             "Check the network and the store's endpoint.",
             SECONDS + settings.source_timeout_seconds,
         )
-    if settings.slack_configured:
+    else:
+        yield Check("source", "--source-uri", lambda: Finding("not given", "skipped"))
+    if url := settings.slack_webhook_base_url or settings.slack_webhook_url:
         in_time = "Check the network and the proxy.", SECONDS + settings.slack_timeout_seconds
-        yield Check("slack", f"Slack's host {_slack_host(settings)}", partial(_slack, settings), *in_time)
-        for channel in _destinations(settings) if post_test_message else ():
+        host = host_of(url.get_secret_value())
+        yield Check("slack", f"Slack's host {host}", partial(_slack, settings), *in_time)
+        # Each channel once; one webhook for all takes one message.
+        channels = list(dict.fromkeys(settings.regions.values()))[: 1 if settings.single_webhook else None]
+        for channel in channels if post_test_message else ():
             yield Check("slack", f"a message to #{channel}", partial(_post, settings, channel), *in_time)
+    else:
+        missing = Finding("not set", "failed", "Without one only dry runs work.")
+        yield Check("slack", "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL", lambda: missing)
     if settings.smtp_host:
         server = f"{settings.smtp_host}:{settings.smtp_port}"
         yield Check("mail", server, partial(_mail, settings), "Check SMTP_HOST and SMTP_PORT.")
+    else:
+        without = Finding("not set, so the support notification is logged", "skipped")
+        yield Check("mail", "SMTP_HOST", lambda: without)
+    yield Check("prefect", "PREFECT_API_URL", _prefect, "Check the network.", 2 * SECONDS)
 
 
-def _start(check: Check) -> tuple[Check, Future[tuple[str, list[str]]], float]:
-    future: Future[tuple[str, list[str]]] = Future()
+def _start(check: Check) -> "Future[Finding]":
+    """Start a check in a daemon thread, which cannot keep the process from ending."""
+    future: Future[Finding] = Future()
 
     def work() -> None:
         try:
@@ -125,114 +127,36 @@ def _start(check: Check) -> tuple[Check, Future[tuple[str, list[str]]], float]:
             future.set_exception(error)
 
     threading.Thread(target=work, name=f"check-{check.name}", daemon=True).start()
-    return check, future, time.monotonic() + check.seconds
+    return future
 
 
-def _finding(check: Check, future: Future[tuple[str, list[str]]], deadline: float) -> Finding:
-    """Wait for a check until its deadline, and return what it found."""
+def _finding(check: Check, future: "Future[Finding]", started: float) -> Finding:
+    """Wait for a check until it is late, and return what it found."""
     try:
-        found, notes = future.result(max(0, deadline - time.monotonic()))
-    except CheckFailed as failure:
-        return Finding(check.name, "failed", check.tried, str(failure), failure.advice)
+        return future.result(max(0, started + check.seconds - time.monotonic()))
     except RiskAlertsError as error:
-        return Finding(check.name, "failed", check.tried, str(error))
+        return Finding(str(error), "failed")
     except Exception as error:  # noqa: BLE001  # a defect of one check must not hide the others
         if not future.done():
-            late = f"no answer in {check.seconds:g} s"
-            return Finding(check.name, "failed", check.tried, late, check.late)
+            return Finding(f"no answer in {check.seconds:g} s", "failed", check.late)
         what = f"internal error: {redact(str(error))}"
-        return Finding(check.name, "failed", check.tried, what, "This is a defect: report it.")
-    return Finding(check.name, "ok", check.tried, found, notes=tuple(notes))
+        return Finding(what, "failed", "This is a defect: report it.")
 
 
 def _settings(settings: Settings) -> Finding:
     if not settings.regions:
-        missing = "REGIONS is not set", "Give each region its channel in REGIONS."
-        return Finding("settings", "failed", TRIED, *missing)
+        return Finding("REGIONS is not set", "failed", "Give each region its channel in REGIONS.")
     regions = ", ".join(f"{region} to #{channel}" for region, channel in settings.regions.items())
-    return Finding("settings", "ok", TRIED, f"{regions}; ARR_THRESHOLD {settings.arr_threshold:,}")
+    return Finding(f"{regions}; ARR_THRESHOLD {settings.arr_threshold:,}")
 
 
-def _unneeded(settings: Settings, source_uri: str | None) -> Iterator[Finding]:
-    """Yield what is not configured, and so not tried."""
-    if not settings.slack_configured:
-        missing = "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL", "not set", "Without one only dry runs work."
-        yield Finding("slack", "failed", *missing)
-    if not source_uri:
-        yield Finding("source", "skipped", "--source-uri", "not given")
-    if not settings.smtp_host:
-        yield Finding("mail", "skipped", "SMTP_HOST", "not set, so the support notification is logged")
-
-
-def _ledger(settings: Settings) -> tuple[str, list[str]]:
+def _ledger(settings: Settings) -> Finding:
     forgotten = warning_about(settings.database_url)
-    return try_write(settings.database_url, utc_now()), [forgotten] if forgotten else []
+    found = try_write(settings.database_url, utc_now())
+    return Finding(found, notes=(forgotten,) if forgotten else ())
 
 
-def _slack(settings: Settings) -> tuple[str, list[str]]:
-    async def reach() -> None:
-        async with SlackWebhooks(settings) as webhooks:
-            await webhooks.reach()
-
-    try:
-        asyncio.run(reach())
-    except ConnectionError as error:
-        raise CheckFailed(str(error), "Check the webhook's URL, the network and the proxy.") from None
-    return "answers; nothing was posted", []
-
-
-def _slack_host(settings: Settings) -> str:
-    url = settings.slack_webhook_base_url or settings.slack_webhook_url
-    return host_of(url.get_secret_value()) if url else "?"
-
-
-def _destinations(settings: Settings) -> list[str]:
-    """Return each channel once; one webhook for all takes one message."""
-    channels = list(dict.fromkeys(settings.regions.values()))
-    return channels[:1] if settings.single_webhook else channels
-
-
-def _post(settings: Settings, channel: str) -> tuple[str, list[str]]:
-    async def post() -> Answer:
-        async with SlackWebhooks(settings) as webhooks:
-            return await webhooks.post(channel, {"text": TEST_MESSAGE})
-
-    answer = asyncio.run(post())
-    if answer.verdict is not Verdict.DELIVERED:
-        reason = REASONS.get(answer.reason or "")
-        raise CheckFailed(answer.error or "not delivered", f"{reason.meaning}." if reason else None)
-    return "delivered", []
-
-
-def _mail(settings: Settings) -> tuple[str, list[str]]:
-    try:
-        try_login(settings)
-    except MailError as error:
-        raise CheckFailed(error.why) from None
-    login = "accepts the login" if settings.smtp_username else "accepts the connection"
-    return f"{login}; nothing was sent", []
-
-
-def _prefect() -> Finding:
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            from flows.prefect_engine import PROBE_SECONDS, configured_api, probe  # noqa: PLC0415
-    except SystemExit as ended:
-        return Finding("prefect", "failed", "Prefect's settings", str(ended.__cause__))
-    url = configured_api()
-    if not url:
-        return Finding("prefect", "skipped", "PREFECT_API_URL", "not set, so runs do without Prefect")
-    tried = f"PREFECT_API_URL (host {host_of(url)})"
-    try:
-        probe(url, PROBE_SECONDS)
-    except RiskAlertsError as error:
-        advice = "Start it, or unset PREFECT_API_URL: runs then do without Prefect."
-        return Finding("prefect", "failed", tried, str(error), advice)
-    return Finding("prefect", "ok", tried, "answers")
-
-
-def _source(source_uri: str, month: date | None, settings: Settings) -> tuple[str, list[str]]:
+def _source(source_uri: str, month: date | None, settings: Settings) -> Finding:
     found = describe(open_uri(source_uri, settings), month, settings.source_timezone)
     span = "months unknown, as it has no statistics"
     if found.months:
@@ -240,36 +164,85 @@ def _source(source_uri: str, month: date | None, settings: Settings) -> tuple[st
     files = f"{found.files:,} {'file' if found.files == 1 else 'files'}"
     text = f"{found.rows:,} rows in {files}, {span}, written by {', '.join(found.writers)}"
     if not found.has_month:
-        raise CheckFailed(f"no rows of {month}: {text}", "Check --month and the export.")
-    unrouted = [repr(region) for region in found.regions if region not in settings.regions]
-    notes = [("columns that are ignored", found.ignored), ("regions without a channel", unrouted)]
-    return text, [f"{name}: {', '.join(those)}" for name, those in notes if those]
+        return Finding(f"no rows of {month}: {text}", "failed", "Check --month and the export.")
+    unrouted = [shown_region(region) for region in found.regions if region not in settings.regions]
+    notes = {"columns that are ignored": found.ignored, "regions without a channel": unrouted}
+    return Finding(text, notes=tuple(f"{name}: {', '.join(those)}" for name, those in notes.items() if those))
+
+
+def _slack(settings: Settings) -> Finding:
+    async def reach() -> None:
+        async with SlackWebhooks(settings) as webhooks:
+            await webhooks.reach()
+
+    try:
+        asyncio.run(reach())
+    except ConnectionError as error:
+        return Finding(str(error), "failed", "Check the webhook's URL, the network and the proxy.")
+    return Finding("answers; nothing was posted")
+
+
+def _post(settings: Settings, channel: str) -> Finding:
+    async def post() -> Answer:
+        async with SlackWebhooks(settings) as webhooks:
+            return await webhooks.post(channel, {"text": TEST_MESSAGE})
+
+    answer = asyncio.run(post())
+    if answer.verdict is Verdict.DELIVERED:
+        return Finding("delivered")
+    reason = REASONS.get(answer.reason or "")
+    return Finding(answer.error or "not delivered", "failed", f"{reason.meaning}." if reason else None)
+
+
+def _mail(settings: Settings) -> Finding:
+    try:
+        try_login(settings)
+    except MailError as error:
+        return Finding(error.why, "failed")
+    login = "accepts the login" if settings.smtp_username else "accepts the connection"
+    return Finding(f"{login}; nothing was sent")
+
+
+def _prefect() -> Finding:
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            from flows.prefect_engine import configured_api, probe  # noqa: PLC0415  # it takes a second
+    except SystemExit as ended:
+        return Finding(str(ended.__cause__), "failed")
+    url = configured_api()
+    if not url:
+        return Finding("not set, so runs do without Prefect", "skipped")
+    try:
+        probe(url)
+    except RiskAlertsError as error:
+        return Finding(
+            str(error), "failed", "Start it, or unset PREFECT_API_URL: runs then do without Prefect."
+        )
+    return Finding(f"host {host_of(url)} answers")
 
 
 _MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "dim")}
 
 
-def _show(findings: list[Finding], *, as_json: bool) -> bool:
+def _show(results: list[tuple[Check, Finding]], *, as_json: bool) -> bool:
     """Print the findings; return whether nothing failed."""
-    failed = sum(finding.status == "failed" for finding in findings)
+    failed = sum(finding.status == "failed" for _, finding in results)
     if as_json:
-        checks = [asdict(finding) for finding in findings]
+        checks = [{"name": check.name, "tried": check.tried, **asdict(found)} for check, found in results]
         click.echo(json.dumps({"ok": not failed, "checks": checks}, indent=2, ensure_ascii=False))
         return not failed
     console = Console(emoji=False, highlight=False)
-    width = max(len(finding.name) for finding in findings)
-    for finding in findings:
-        mark, style = _MARKS[finding.status]
-        named = finding.tried in finding.found
-        lines = [
-            finding.found if named else f"{finding.tried}: {finding.found}",
-            *(f"note: {note}" for note in finding.notes),
-        ]
+    width = max(len(check.name) for check, _ in results)
+    for check, finding in results:
+        named = check.tried in finding.found
+        lines = [finding.found if named else f"{check.tried}: {finding.found}"]
+        lines += [f"note: {note}" for note in finding.notes]
         lines += [f"→ {finding.advice}"] if finding.advice else []
         first, *others = map(one_line, lines)
-        console.print(Text.assemble((mark, style), f" {finding.name:{width}}  {first}"), soft_wrap=True)
+        mark = _MARKS[finding.status]
+        console.print(Text.assemble(mark, f" {check.name:{width}}  {first}"), soft_wrap=True)
         for line in others:
             console.print(Text(f"{'':{width + 4}}{line}"), soft_wrap=True)
-    end = f"{failed} of {len(findings)} checks failed." if failed else "All is well."
+    end = f"{failed} of {len(results)} checks failed." if failed else "All is well."
     console.print(Text(end, "red" if failed else "green"))
     return not failed

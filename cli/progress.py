@@ -1,8 +1,6 @@
 """A run's progress on a terminal: what it is at, and how many alerts of each channel have a result."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
@@ -15,43 +13,26 @@ from rich.text import Text
 from core.domain import AlertStatus
 from core.runtime import ChannelProgress, Progress, count_recorded, one_line
 
-SECONDS = 0.25
 MOST_CHANNELS = 12
 """So many lines of channels; the others are counted together."""
 CHANNEL_WIDTH, BAR_WIDTH = 24, 16
 
 
-@contextmanager
-def shown_progress(progress: Progress, *, interactive: bool) -> Iterator[None]:
+def shown_progress(progress: Progress, *, interactive: bool) -> AbstractContextManager[object]:
     """Show a run's progress on the terminal of standard error; elsewhere the log does.
 
     What was shown is gone at the end: the report says it all.
     """
     if not interactive:
-        yield
-        return
-    over = threading.Event()
-    console = Console(stderr=True, emoji=False)
+        return nullcontext()
     spinner = Spinner("dots")
-    # From the first frame on: a small source is read before the second.
-    first = draw(progress, spinner, datetime.now(UTC))
-    with Live(first, console=console, transient=True, auto_refresh=False) as live:
-
-        def watch() -> None:
-            while not over.wait(SECONDS):
-                live.update(draw(progress, spinner, datetime.now(UTC)), refresh=True)
-
-        watcher = threading.Thread(target=watch, name="progress", daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            over.set()
-            watcher.join()
+    console = Console(stderr=True, emoji=False)
+    # With a first frame at once: a small source is read before the second.
+    return Live(spinner, get_renderable=lambda: _draw(progress, spinner), console=console, transient=True)
 
 
-def draw(progress: Progress, spinner: Spinner, now: datetime) -> RenderableType:
-    """Draw what a run is at: one line, and one for each channel; `now` is aware."""
+def _draw(progress: Progress, spinner: Spinner) -> RenderableType:
+    """Draw what a run is at: one line, and one for each channel."""
     rows, channels = progress.now()
     if rows is None:
         spinner.update(text="Reading the source …")
@@ -67,14 +48,14 @@ def draw(progress: Progress, spinner: Spinner, now: datetime) -> RenderableType:
     ordered = sorted(channels.items(), key=lambda item: (item[1].recorded == item[1].total, item[0]))
     for name, one in ordered[:MOST_CHANNELS]:
         bar = ProgressBar(total=one.total, completed=one.recorded, width=BAR_WIDTH, complete_style="cyan")
-        table.add_row(Text(one_line(name)), bar, f"{one.recorded:,}/{one.total:,}", _note(one, now))
+        table.add_row(Text(one_line(name)), bar, f"{one.recorded:,}/{one.total:,}", _note(one))
     if len(ordered) > MOST_CHANNELS:
         table.add_row(Text(f"and {len(ordered) - MOST_CHANNELS} more channels"))
     return Group(spinner, table)
 
 
-def _note(channel: ChannelProgress, now: datetime) -> Text:
-    if channel.waits_until and channel.waits_at(now):
+def _note(channel: ChannelProgress) -> Text:
+    if channel.waits_until and channel.waits_at(datetime.now(UTC)):
         return Text(f"waits for Slack until {channel.waits_until.astimezone():%H:%M:%S}", style="yellow")
     troubles = (AlertStatus.FAILED, AlertStatus.UNCONFIRMED)
     words = [f"{channel.done[status]:,} {status.value}" for status in troubles if channel.done[status]]

@@ -1,9 +1,10 @@
-"""The batch job: one run, a report on stdout, and everything else on stderr."""
+"""The batch job and the preview: a report on stdout, and everything else on stderr."""
 
 import gc
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import click
 from rich.console import Console
@@ -11,12 +12,13 @@ from rich.console import Console
 import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
 from cli.exits import FAILED, SUCCEEDED, exit_code
 from cli.progress import shown_progress
-from cli.report import print_report
+from cli.report import print_preview, print_report
 from core.domain import RiskAlertsError, RunNotFound, RunRequest, RunStatus
-from core.ledger import open_ledger
-from core.run import new_run_id, prepare_run
-from core.runtime import Progress, Settings, configure_logs, load_settings, process_stop, stopped_by_signals
+from core.ledger import RunView, open_ledger
+from core.run import RunContext, prepare_run
+from core.runtime import configure_logs, load_settings, process_stop, stopped_by_signals
 from flows.prefect_engine import drain
+from flows.preview import preview
 from flows.start import run_month
 
 logger = logging.getLogger(__name__)
@@ -30,41 +32,48 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
     # On a terminal the progress line shows the same; the report says the rest.
     interactive = sys.stderr.isatty() and settings.log_format == "text"
     configure_logs(settings, level=logging.WARNING if interactive else logging.INFO)
-    return _run(request, settings, as_json=as_json, interactive=interactive)
+    try:
+        with stopped_by_signals(process_stop):
+            run = prepare_run(request, settings, open_ledger(settings.database_url))
+            stored = _run(run, interactive=interactive)
+    except RiskAlertsError as error:
+        if settings.log_format != "json":
+            raise
+        logger.error("%s: %s", error.code, error)  # noqa: TRY400  its text says it all
+        return exit_code(error)
+    if as_json:
+        click.echo(stored.model_dump_json(indent=2))
+    else:
+        print_report(stored, run.ledger.history, Console(emoji=False, highlight=False))
+    return SUCCEEDED if stored.status is RunStatus.SUCCEEDED else FAILED
 
 
-def _run(request: RunRequest, settings: Settings, *, as_json: bool, interactive: bool) -> int:
-    run_id = new_run_id()
+def _run(run: RunContext, *, interactive: bool) -> RunView:
+    """Run the month and return the stored run; raise why nothing was begun."""
     failure: RiskAlertsError | None = None
-    progress = Progress()
-
-    def work() -> None:
-        run = prepare_run(request, settings, open_ledger(settings.database_url), run_id)
-        run.progress = progress
-        run_month(run)
-
     with (
-        stopped_by_signals(process_stop),
-        shown_progress(progress, interactive=interactive),
+        shown_progress(run.progress, interactive=interactive),
         ThreadPoolExecutor(1, thread_name_prefix="run") as executor,
     ):
         try:
             # Not in this thread: a signal must only ask it to stop, never break off a request.
-            executor.submit(work).result()
+            executor.submit(run_month, run).result()
         except RiskAlertsError as error:
             failure = error
         drain()
     try:
-        run = open_ledger(settings.database_url).history.run(run_id)
-    except RiskAlertsError as error:
-        # Nothing was begun, so there is no run to report.
-        reason = failure if isinstance(error, RunNotFound) and failure else error
-        if settings.log_format != "json":
-            raise reason from None
-        logger.error("%s: %s", reason.code, reason)  # noqa: TRY400  its text says it all
-        return exit_code(reason)
+        return run.ledger.history.run(run.run_id)
+    except RunNotFound as error:
+        raise failure or error from None
+
+
+def show_preview(request: RunRequest, *, as_json: bool) -> None:
+    """Print what a run of the month would do with each alert."""
+    settings = load_settings()
+    configure_logs(settings, level=logging.WARNING)
+    with stopped_by_signals(process_stop):
+        found = preview(request, settings, partial(open_ledger, settings.database_url))
     if as_json:
-        click.echo(run.model_dump_json(indent=2))
+        click.echo(found.model_dump_json(indent=2))
     else:
-        print_report(run, open_ledger(settings.database_url).history, Console(emoji=False))
-    return SUCCEEDED if run.status is RunStatus.SUCCEEDED else FAILED
+        print_preview(found, Console(emoji=False, highlight=False))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -20,25 +20,18 @@ STOP_SECONDS = 30
 """The longest that a server may take to end, for the API the time that a run in progress has left."""
 
 
-class ServeFailed(Exception):
-    """The two can't be served; the message says why."""
+def serve_both(api_port: int, prefect_port: int) -> None:
+    """Serve until stopped; on the way out both are stopped, the API first.
 
-
-def serve_both(api_port: int, prefect_port: int) -> bool:
-    """Serve until stopped (return True), or until one of the two ends by itself (return False)."""
+    Raises `ClickException` when one of the two can't be started or ends by itself.
+    """
     # SIGTERM is a Ctrl-C that needs no terminal.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
+    with suppress(KeyboardInterrupt):
         _serve(api_port, prefect_port)
-    except KeyboardInterrupt:
-        return True
-    except ServeFailed as failure:
-        click.echo(f"serve: {failure}", err=True)
-    return False
 
 
 def _serve(api_port: int, prefect_port: int) -> None:
-    """Start both, in order, and watch them; on the way out both are stopped, the API first."""
     _require_free(prefect_port, "Prefect", "PREFECT_PORT")
     _require_free(api_port, "the API", "API_PORT")
     prefect_url = f"http://{HOST}:{prefect_port}"
@@ -55,8 +48,7 @@ def _serve(api_port: int, prefect_port: int) -> None:
                 PREFECT_SERVER_API_HOST=HOST,
                 PREFECT_SERVER_API_PORT=str(prefect_port),
                 PREFECT_SERVER_UI_API_URL=f"{prefect_url}/api",
-                # In files rather than in memory: a server that is started anew frees the slots of runs that
-                # died, where it would otherwise hold a deployment's only slot for ever.
+                # In files: a server that is started again frees the slots of runs that died.
                 PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
             )
         )
@@ -71,7 +63,7 @@ def _serve(api_port: int, prefect_port: int) -> None:
         while True:
             for process, name in ((prefect, "Prefect"), (api, "the API")):
                 if process.poll() is not None:
-                    raise ServeFailed(f"{name} has ended by itself (exit code {process.returncode})")
+                    raise click.ClickException(f"{name} has ended by itself (exit code {process.returncode})")
             time.sleep(0.5)
 
 
@@ -100,7 +92,7 @@ def _require_free(port: int, name: str, variable: str) -> None:
     try:
         socket.create_server((HOST, port)).close()
     except (OSError, OverflowError) as error:
-        raise ServeFailed(
+        raise click.ClickException(
             f"port {port} for {name} can't be used ({error}); choose another by {variable}"
         ) from None
 
@@ -109,7 +101,7 @@ def _wait_until_up(process: "subprocess.Popen[bytes]", url: str, name: str) -> N
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ServeFailed(f"{name} did not start (exit code {process.returncode})")
+            raise click.ClickException(f"{name} did not start (exit code {process.returncode})")
         try:
             # Any answer will do: an API that says what is wrong with it is up.
             httpx.get(url, timeout=5)
@@ -117,4 +109,4 @@ def _wait_until_up(process: "subprocess.Popen[bytes]", url: str, name: str) -> N
             time.sleep(0.2)
         else:
             return
-    raise ServeFailed(f"{name} did not answer in {START_SECONDS} s")
+    raise click.ClickException(f"{name} did not answer in {START_SECONDS} s")

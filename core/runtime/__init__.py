@@ -19,7 +19,7 @@ from core.runtime.progress import ChannelProgress, Progress, count_recorded
 from core.runtime.redaction import RedactingFilter, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, in_words, load_settings
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
-from core.runtime.text import money, months, one_line
+from core.runtime.text import money, months, one_line, shown_region
 from core.runtime.urls import check_http_url, host_of, shown_database, shown_ledger
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "redact",
     "shown_database",
     "shown_ledger",
+    "shown_region",
     "stopped_by_signals",
     "timed_step",
     "wait_for",

@@ -30,3 +30,10 @@ def money(amount: int | None) -> str:
 def months(count: int) -> str:
     """Return a number of months as `1 month` or `2 months`."""
     return f"{count} {'month' if count == 1 else 'months'}"
+
+
+def shown_region(region: str | None) -> str:
+    """Return a region for a report; in quotes when a blank at an end would not be seen."""
+    if not region:
+        return "(null)" if region is None else "(empty)"
+    return one_line(region) if region == region.strip() else f'"{one_line(region)}"'

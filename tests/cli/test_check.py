@@ -210,7 +210,14 @@ def test_source_is_described_by_its_footers(installation: Installation) -> None:
     uri = write_source(installation.folder / "x.parquet", rows)
     found = installation.check("--source-uri", uri)["source"]
     assert found["found"].startswith("3 rows in 1 file, months 2025-11 to 2026-01, written by parquet-cpp")
-    assert found["notes"] == ["regions without a channel: 'LATAM'"]
+    assert found["notes"] == ["regions without a channel: LATAM"]
+
+
+@pytest.mark.parametrize(("region", "shown"), [("", "(empty)"), ("EMEA ", '"EMEA "')])
+def test_region_that_cannot_be_seen_is_described(installation: Installation, region: str, shown: str) -> None:
+    uri = write_source(installation.folder / "x.parquet", [row("A", account_region=region)])
+    found = installation.check("--source-uri", uri)["source"]
+    assert found["notes"] == [f"regions without a channel: {shown}"]
 
 
 def test_columns_that_are_ignored_are_named(installation: Installation) -> None:
@@ -352,7 +359,7 @@ def test_mail_server_that_refuses_the_login_fails(installation: Installation) ->
 
 def test_prefect_api_that_answers_is_well(installation: Installation, prefect_api: str) -> None:
     found = prefect_findings(installation, prefect_api)
-    assert (found["status"], found["found"]) == ("ok", "answers")
+    assert (found["status"], found["found"]) == ("ok", "host 127.0.0.1 answers")
 
 
 def test_prefect_api_that_is_not_one_fails(installation: Installation, slack: MockSlack) -> None:

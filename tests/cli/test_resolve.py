@@ -41,7 +41,8 @@ def test_an_operator_lists_resolves_and_sees_the_other_left(
     assert call("resolve", *ONE, "--send-again", "--by", "ana", "--note", "not there") == 0
     said = capsys.readouterr().out
     assert said == (
-        "Name of A-1 (A-1), 2026-01-01: resolved as send_again by ana; the next run of 2026-01-01 sends it\n"
+        "Name of A-1 (A-1), at_risk, 2026-01-01: resolved as send_again by ana;"
+        " the next run of 2026-01-01 sends it\n"
     )
     assert call("unconfirmed", "--json") == 0
     assert [one["account_id"] for one in json.loads(capsys.readouterr().out)["outcomes"]] == ["A-2 [red]"]
