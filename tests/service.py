@@ -190,7 +190,10 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
         patch.setattr(redaction, "_secrets", set())
         for name, value in environment.items():
             patch.setenv(name, value)
-        refresh_global_settings_context()
+        # Prefect reads its settings at import; to read them again takes longer than the whole service.
+        of_prefect = any(name.startswith("PREFECT_") for name in environment)
+        if of_prefect:
+            refresh_global_settings_context()
         server = uvicorn.Server(
             uvicorn.Config(create_app(load_settings()), log_config=None, log_level="info")
         )
@@ -206,7 +209,8 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
             server.should_exit = True
             thread.join()
             listener.close()
-    refresh_global_settings_context()
+    if of_prefect:
+        refresh_global_settings_context()
 
 
 def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, log: io.StringIO) -> None:
