@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 
 from core.runtime import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
+from tests.postgresql import Server, server
 from tests.prefect_homes import NewHome, new_homes, session_folder, shared_server
 from tests.service import Service, served, write_source
 
@@ -68,6 +69,13 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewH
     """Yield the API's URL of the Prefect server that all workers of the session share."""
     with shared_server(session_folder(tmp_path_factory), new_prefect_home) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """Yield a PostgreSQL server of this worker."""
+    with server() as running:
+        yield running
 
 
 @pytest.fixture

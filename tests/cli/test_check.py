@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,7 +19,7 @@ from core.ledger import open_ledger
 from core.runtime import redaction
 from examples.mock_slack import MockSlack
 from tests.cli.calling import call
-from tests.postgresql import server as postgresql
+from tests.postgresql import Server
 from tests.service import MONTH, closed_port, row, write_source
 from tests.support.servers import Mailbox, mail_server
 
@@ -191,15 +192,13 @@ def test_file_that_is_no_ledger_fails(installation: Installation) -> None:
     assert installation.check()["ledger"]["status"] == "failed"
 
 
-def test_empty_postgresql_database_stays_empty(installation: Installation) -> None:
-    psycopg = pytest.importorskip("psycopg")
-    with postgresql() as database:
-        url = database.new_database()
-        installation.set(DATABASE_URL=url)
-        assert installation.check()["ledger"]["status"] == "ok"
-        with psycopg.connect(url.replace("+psycopg", "")) as connection:
-            tables = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
-            assert tables.fetchone() == (0,)
+def test_empty_postgresql_database_stays_empty(installation: Installation, postgresql: Server) -> None:
+    url = postgresql.new_database()
+    installation.set(DATABASE_URL=url)
+    assert installation.check()["ledger"]["status"] == "ok"
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        tables = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        assert tables.fetchone() == (0,)
 
 
 # The source

@@ -1,12 +1,5 @@
-"""Runs to be killed: reads one job a line (JSON), does it in a process of its own, says its id and its end.
+"""Runs to be killed, each called in a process of its own."""
 
-The runs go without Prefect's engine, which takes seconds to start and records nothing that counts here. A
-fork for each job spares the imports.
-"""
-
-import json
-import os
-import sys
 from typing import Any
 
 import pytest
@@ -22,6 +15,7 @@ from tests.delivery.world import MONTH, deliver, routed, settings
 
 def work(job: dict[str, Any]) -> None:
     """Run the month of the job's source, or only send its alerts, each given as account id and channel."""
+    register(pytest.MonkeyPatch())
     chosen = settings(job["url"], job["ledger"], **job.get("settings", {}))
     if "source" in job:
         request, ledger = RunRequest(job["source"], MONTH), open_ledger(chosen.database_url)
@@ -29,23 +23,3 @@ def work(job: dict[str, Any]) -> None:
         return
     alerts = [routed(account, channel) for account, channel in job["alerts"]]
     deliver(Ledger(Database(job["ledger"])), alerts, chosen, job["run_id"])
-
-
-def main() -> None:
-    """Do the jobs until there are no more."""
-    register(pytest.MonkeyPatch())
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            try:
-                work(json.loads(line))
-                os._exit(0)
-            finally:
-                os._exit(1)
-        print(pid, flush=True)  # noqa: T201  # the answer to the test
-        _, status = os.waitpid(pid, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

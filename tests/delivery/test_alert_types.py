@@ -1,6 +1,5 @@
 """Every alert type, and one that only the tests know, through the whole life of its alerts."""
 
-import os
 import signal
 import time
 from collections import Counter
@@ -20,10 +19,11 @@ from core.runtime import Settings
 from flows.preview import preview
 from flows.start import run_month
 from tests.alerts.of_the_tests import OURS, register
-from tests.delivery.test_killed import Driver
+from tests.delivery.driver import work
 from tests.delivery.world import MONTH, NOW, assert_adds_up, begin, deliver, key, look, routed, settings
 from tests.service import row, write_source
 from tests.slack.hostile import HostileSlack, answer, silence
+from tests.warm import Forked
 
 LONGEST = 9
 BOTH = [routed("A-1"), routed("A-1", alert_type=OURS.type)]
@@ -34,16 +34,6 @@ TYPES.append([*RULES, OURS.type])
 @pytest.fixture(autouse=True)
 def _register(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Driver]:
-    """Yield a process that does the runs that are to be killed."""
-    started = Driver()
-    yield started
-    assert started.process.stdin is not None
-    started.process.stdin.close()
-    started.process.wait(10)
 
 
 def every_streak(path: Path) -> str:
@@ -81,22 +71,20 @@ def statuses(alerts: Sequence[AlertView]) -> Counter[str]:
     return Counter(alert.status.value for alert in alerts)
 
 
-def kill_after_one_answer(driver: Driver, slack: HostileSlack, job: dict[str, Any]) -> None:
+def kill_after_one_answer(slack: HostileSlack, job: dict[str, Any]) -> None:
     """Start a run, and kill it while Slack has answered one message and not the second."""
     slack.script("/amer", answer(200, "ok"), silence)
-    pid = driver.start(job)
+    killed = Forked(work, job)
     deadline = time.monotonic() + 60
     while len(slack.requests) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    os.kill(pid, signal.SIGKILL)
-    assert driver.line() == -signal.SIGKILL
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("types", TYPES, ids="+".join)
-def test_alert_type_lives_through_a_kill(
-    driver: Driver, slack: HostileSlack, path: Path, types: list[str]
-) -> None:
+def test_alert_type_lives_through_a_kill(slack: HostileSlack, path: Path, types: list[str]) -> None:
     source = every_streak(path.with_name("status.parquet"))
     enabled = {"alert_types": types, "regions": {"AMER": "amer"}}
     chosen = settings(slack.url, path, **enabled)
@@ -113,7 +101,7 @@ def test_alert_type_lives_through_a_kill(
     assert unknown
 
     job = {"url": slack.url, "ledger": f"sqlite:///{path}", "source": source, "run_id": "killed"}
-    kill_after_one_answer(driver, slack, job | {"settings": enabled})
+    kill_after_one_answer(slack, job | {"settings": enabled})
     slack.script("/amer", answer(200, "ok"))
     replay, alerts = run(source, chosen)
     assert statuses(alerts) == {

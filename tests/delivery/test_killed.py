@@ -1,63 +1,24 @@
 """kill -9 at any moment of a run: nothing twice, nothing lost, nothing left running."""
 
-import contextlib
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from core.ledger import Ledger
+from tests.delivery.driver import work
 from tests.delivery.world import accounts, deliver, look, open_at, outcomes, query, routed, settings
 from tests.slack.hostile import HostileSlack, answer, slowly
+from tests.warm import Forked
 
 ROUNDS = 10
 KILLS_A_ROUND = 2
 CHANNELS = ("amer", "emea", "apac")
 PLANNED = [(f"A-{number:02}", CHANNELS[number % 3]) for number in range(30)]
 ALERTS = [routed(account, channel) for account, channel in PLANNED]
-
-
-class Driver:
-    """The process that runs what is to be killed."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.delivery.driver"],
-            cwd=Path(__file__).parents[2],
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def start(self, job: dict[str, object]) -> int:
-        """Start a job; return the id of its process."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-        return self.line()
-
-    def line(self) -> int:
-        """Read its next word: a process id, or how the last process ended."""
-        assert self.process.stdout is not None
-        return int(self.process.stdout.readline())
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Driver]:
-    """Yield a driver that has already imported everything."""
-    started = Driver()
-    yield started
-    assert started.process.stdin is not None
-    started.process.stdin.close()
-    started.process.wait(10)
 
 
 def wait_for_the_first_word(path: Path, run_id: str) -> bool:
@@ -70,32 +31,28 @@ def wait_for_the_first_word(path: Path, run_id: str) -> bool:
     return False
 
 
-def kill_in_the_middle(driver: Driver, job: dict[str, object], path: Path, chance: random.Random) -> None:
+def kill_in_the_middle(job: dict[str, object], path: Path, chance: random.Random) -> None:
     """Start a run and kill it at some moment: before its first word, in the middle, or after its end."""
-    pid = driver.start(job)
+    run = Forked(work, job)
     # One in five without a look: perhaps before anything was begun.
     if chance.random() < 0.2:
         time.sleep(chance.uniform(0, 0.1))
     else:
         assert wait_for_the_first_word(path, str(job["run_id"]))
         time.sleep(chance.uniform(0, 0.35))
+    run.send_signal(signal.SIGKILL)
     # Its end may have come first.
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    assert driver.line() in {-signal.SIGKILL, 0}
+    assert run.wait() in {-signal.SIGKILL, 0}
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_kills_send_nothing_twice(
-    driver: Driver, slack: HostileSlack, path: Path, ledger: Ledger, seed: int
-) -> None:
+def test_kills_send_nothing_twice(slack: HostileSlack, path: Path, ledger: Ledger, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311
     for channel in CHANNELS:
         slack.script(f"/{channel}", slowly(chance.uniform(0.005, 0.03), answer(200, "ok")))
     killed = [f"killed-{number}" for number in range(KILLS_A_ROUND)]
     for run_id in killed:
         kill_in_the_middle(
-            driver,
             {"url": slack.url, "ledger": f"sqlite:///{path}", "alerts": PLANNED, "run_id": run_id},
             path,
             chance,

@@ -1,7 +1,6 @@
 """Delivery with a ledger on PostgreSQL: the promises are the same."""
 
 import asyncio
-import os
 import random
 import signal
 import threading
@@ -15,17 +14,12 @@ import pytest
 from core.domain import LedgerError
 from core.ledger import Ledger
 from core.ledger.database import Database
-from tests.delivery.test_killed import ALERTS, CHANNELS, PLANNED, Driver
+from tests.delivery.driver import work
+from tests.delivery.test_killed import ALERTS, CHANNELS, PLANNED
 from tests.delivery.world import accounts, deliver, look, routed, send_in_a_run, settings
-from tests.postgresql import Server, server
+from tests.postgresql import Server
 from tests.slack.hostile import HostileSlack, answer, slowly
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[Server]:
-    """Yield a real server."""
-    with server() as running:
-        yield running
+from tests.warm import Forked
 
 
 @pytest.fixture
@@ -42,34 +36,23 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     opened.close()
 
 
-@pytest.fixture(scope="module")
-def drivers() -> Iterator[list[Driver]]:
-    """Yield two processes that have already imported everything."""
-    started = [Driver(), Driver()]
-    yield started
-    for driver in started:
-        assert driver.process.stdin is not None
-        driver.process.stdin.close()
-        driver.process.wait(10)
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_kills_send_nothing_twice_on_postgresql(
-    drivers: list[Driver], slack: HostileSlack, database_url: str, ledger: Ledger, seed: int
+    slack: HostileSlack, database_url: str, ledger: Ledger, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
     for channel in CHANNELS:
         slack.script(f"/{channel}", slowly(0.02, answer(200, "ok")))
-    runs = [f"killed-{number}" for number in range(len(drivers))]
+    runs = ["killed-0", "killed-1"]
     job = {"url": slack.url, "ledger": database_url, "alerts": PLANNED}
-    pids = [driver.start({**job, "run_id": run_id}) for driver, run_id in zip(drivers, runs, strict=True)]
+    killed = [Forked(work, {**job, "run_id": run_id}) for run_id in runs]
     deadline = time.monotonic() + 60
     while not slack.requests and time.monotonic() < deadline:
         time.sleep(0.005)
     time.sleep(chance.uniform(0, 0.2))
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    assert {driver.line() for driver in drivers} <= {-signal.SIGKILL, 0}
+    for run in killed:
+        run.send_signal(signal.SIGKILL)
+    assert {run.wait() for run in killed} <= {-signal.SIGKILL, 0}
 
     replay = deliver(ledger, ALERTS, settings(slack.url, database_url))
 

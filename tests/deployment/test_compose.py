@@ -25,7 +25,7 @@ from dotenv import dotenv_values
 from jsonschema import Draft202012Validator
 
 from core.runtime import Settings
-from tests.postgresql import server as postgresql
+from tests.postgresql import Server
 from tests.service import closed_port, write_source
 
 ROOT = Path(__file__).parents[2]
@@ -166,12 +166,12 @@ class Stack:
 
 
 @pytest.mark.timeout(300)
-def test_worker_deploys_and_sends_a_month(tmp_path: Path, prefect_api: str) -> None:
+def test_worker_deploys_and_sends_a_month(tmp_path: Path, prefect_api: str, postgresql: Server) -> None:
     write_source(tmp_path / "source/monthly_account_status.parquet")
     (tmp_path / "tmp").mkdir()
     deployments = f"{prefect_api}/deployments"
-    with postgresql() as database, httpx.Client(timeout=30) as client:
-        stack = Stack(tmp_path, database.new_database(), prefect_api)
+    with httpx.Client(timeout=30) as client:
+        stack = Stack(tmp_path, postgresql.new_database(), prefect_api)
         with stack.running("slack"), stack.running("worker") as log:
             path = f"{deployments}/name/monthly-risk-alerts/monthly"
             deployment = wait_for(lambda: answered(client.get(path)), log)

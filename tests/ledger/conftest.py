@@ -9,7 +9,7 @@ import pytest
 from core.ledger import Ledger
 from core.ledger.database import Database
 from tests.delivery.world import new_ledger
-from tests.postgresql import Server, server
+from tests.postgresql import Server
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -23,13 +23,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def backend() -> str:
     """Return which database holds the ledger."""
     return "sqlite"
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[Server]:
-    """Yield a real server."""
-    with server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
-"""A run to be killed in its mail: alerts without a channel, and a mail server of the test's."""
+"""A run to be killed in its mail, called in a process of its own."""
 
-import json
-import sys
 from pathlib import Path
 
 from core.domain import RunRequest
@@ -11,16 +9,11 @@ from tests.delivery.world import MONTH, NOW, assessment, open_at, routed
 from tests.support.servers import smtp_settings
 
 
-def main() -> None:
-    """Run the month as the argument says."""
-    job = json.loads(sys.argv[1])
-    ledger = open_at(Path(job["path"]))
-    alerts = [routed(account, None) for account in job["accounts"]]
+def work(path: Path, port: int, *accounts: str) -> None:
+    """Run a month whose alerts, all without a channel, are for these accounts; mail to the port."""
+    ledger = open_at(path)
+    alerts = [routed(account, None) for account in accounts]
     request = RunRequest("file:///source.parquet", MONTH)
-    with open_run(RunContext("killed", request, smtp_settings(job["port"]), ledger)) as run:
+    with open_run(RunContext("killed", request, smtp_settings(port), ledger)) as run:
         ledger.plan(run.run_id, assessment(alerts), alerts, 0, NOW)
         notify_support.fn(run)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,9 @@
 """A list of open alerts is sent to support once, and again only when it has changed or did not arrive."""
 
 import asyncio
-import json
 import logging
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -37,7 +33,9 @@ from tests.delivery.world import (
     routed,
 )
 from tests.service import Service
+from tests.support.driver import work
 from tests.support.servers import ADDRESS, Mailbox, free_port, mail_server, smtp_settings
+from tests.warm import Forked
 
 NO_CHANNEL = routed("A-1", None)
 SENT = Delivery(key(""), AlertStatus.SENT, "amer", sent_at=NOW)
@@ -380,17 +378,6 @@ class Watched(Mailbox):
         return await super().handle_QUIT(server, session, envelope)
 
 
-def start(path: Path, settings: Settings, *accounts: str) -> "subprocess.Popen[str]":
-    """Start a run in a process of its own."""
-    job = {"path": str(path), "port": settings.smtp_port, "accounts": accounts}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.driver", json.dumps(job)],
-        cwd=Path(__file__).parents[2],
-        text=True,
-        stdout=subprocess.DEVNULL,
-    )
-
-
 @pytest.mark.parametrize("taken", [False, True], ids=["before the answer", "after it, before the record"])
 def test_run_killed_in_the_mail_loses_nothing(
     path: Path, smtp: Settings, mailbox: Mailbox, *, taken: bool
@@ -398,11 +385,11 @@ def test_run_killed_in_the_mail_loses_nothing(
     open_at(path).close()
     watched = Watched(path if taken else None)
     with mail_server(watched) as settings:
-        process = start(path, settings, "A-1", "A-2")
+        killed = Forked(work, path, settings.smtp_port, "A-1", "A-2")
         assert watched.came.wait(300)
         time.sleep(0.2)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait(300) == -signal.SIGKILL
+        killed.send_signal(signal.SIGKILL)
+        assert killed.wait() == -signal.SIGKILL
     if watched.lock:
         watched.lock.close()
     with closing(open_at(path)) as ledger:
