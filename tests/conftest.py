@@ -16,7 +16,7 @@ from core.runtime import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
 from tests.postgresql import Server, server
 from tests.prefect_homes import NewHome, new_homes, session_folder, shared_server
-from tests.service import Service, served, write_source
+from tests.service import Service, served, variables, write_source
 
 # Remove the developer's own settings. This happens at import, before any test module, because Prefect reads
 # its settings from the environment when it is first imported.
@@ -103,16 +103,7 @@ def services(slack: MockSlack, folder: Path, **common: str) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(**settings: str) -> Service:
-            environment = {
-                "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
-                "SLACK_WEBHOOK_BASE_URL": slack.url,
-                "SLACK_CHANNEL_RATE": "0",
-                "SLACK_BACKOFF_SECONDS": "0",
-                "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
-                **common,
-                **settings,
-            }
-            return stack.enter_context(served(environment))
+            return stack.enter_context(served(variables(slack.url, folder, **common | settings)))
 
         yield start
 

@@ -112,6 +112,18 @@ def write_source(path: Path, rows: list[dict[str, Any]] | None = None, *, withou
     return path.as_uri()
 
 
+def variables(slack_url: str, folder: Path, **more: str) -> dict[str, str]:
+    """Return all the settings that a run needs: it waits for nothing, and its ledger is in the folder."""
+    return {
+        "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+        "SLACK_WEBHOOK_BASE_URL": slack_url,
+        "SLACK_CHANNEL_RATE": "0",
+        "SLACK_BACKOFF_SECONDS": "0",
+        "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
+        **more,
+    }
+
+
 def closed_port() -> int:
     """Return a port on which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

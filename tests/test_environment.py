@@ -16,7 +16,7 @@ import pytest
 from core.domain import SettingsError
 from core.runtime import environment, load_settings, redaction
 from examples.mock_slack import MockSlack
-from tests.service import MONTH, closed_port, write_source
+from tests.service import MONTH, closed_port, variables, write_source
 
 ROOT = Path(__file__).parents[1]
 
@@ -256,10 +256,7 @@ def test_run_behind_a_proxy_reaches_loopback(prefect_api: str, tmp_path: Path) -
                 "HTTP_PROXY": dead,
                 "ALL_PROXY": dead,
                 "PREFECT_API_URL": prefect_api,
-                "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
-                "SLACK_WEBHOOK_BASE_URL": slack.url,
-                "SLACK_CHANNEL_RATE": "0",
-                "REGIONS": '{"AMER": " #amer ", "EMEA": "emea\\n"}',
+                **variables(slack.url, tmp_path, REGIONS='{"AMER": " #amer ", "EMEA": "emea\\n"}'),
             },
             capture_output=True,
             text=True,

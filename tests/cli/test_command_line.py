@@ -17,18 +17,10 @@ from core.ledger import open_ledger
 from core.runtime import redaction
 from examples.mock_slack import MockSlack
 from tests.cli.calling import call as called
-from tests.service import COUNTS, MONTH, closed_port, write_source
+from tests.service import COUNTS, MONTH, closed_port, variables, write_source
+from tests.warm import Ended, Program
 
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True)
@@ -47,34 +39,17 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("cli")
     source = write_source(folder / "status.parquet")
     with MockSlack() as slack:
-        environment = {
-            **os.environ,
-            "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
-            "SLACK_WEBHOOK_BASE_URL": slack.url,
-            "SLACK_CHANNEL_RATE": "0",
-            "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
-        }
+        environment = os.environ | variables(slack.url, folder)
 
-        def call(*arguments: str, **settings: str) -> "subprocess.Popen[str]":
-            return subprocess.Popen(
-                [sys.executable, "-m", "flows.monthly_risk_alerts", "--month", MONTH, *arguments],
-                cwd=ROOT,
-                env={**environment, **settings},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+        def call(uri: str, *options: str, **settings: str) -> Program:
+            month = ("--month", MONTH, "--source-uri", uri)
+            return Program(folder, *month, *options, environment={**environment, **settings})
 
-        def end(process: "subprocess.Popen[str]") -> Ended:
-            out, err = process.communicate(timeout=100)
-            return Ended(process.returncode, out, err)
-
-        first = call("--source-uri", source)
-        failed = call("--source-uri", "file:///no/such.parquet", "--json", LOG_FORMAT="json")
-        report = end(first)
-        replay = call("--source-uri", source, "--json", LOG_FORMAT="json")
-        yield Story(report, end(replay), end(failed), folder)
+        first = call(source)
+        failed = call("file:///no/such.parquet", "--json", LOG_FORMAT="json")
+        report = first.end()
+        replay = call(source, "--json", LOG_FORMAT="json")
+        yield Story(report, replay.end(), failed.end(), folder)
 
 
 def test_a_run_that_succeeds_exits_with_0_and_one_that_fails_with_1(story: Story) -> None:

@@ -14,7 +14,7 @@ from examples.mock_slack import MockSlack
 from tests.delivery.world import MONTH as LEDGER_MONTH
 from tests.delivery.world import key, routed
 from tests.ledger.test_resolving import leave_unconfirmed
-from tests.service import MONTH, write_source
+from tests.service import MONTH, variables, write_source
 
 ROOT = Path(__file__).parents[2]
 BROKEN = [
@@ -111,15 +111,7 @@ def test_a_pipe_that_does_not_block_gets_everything(shell: Shell) -> None:
 @pytest.fixture
 def job(shell: Shell, slack: MockSlack, tmp_path: Path) -> Shell:
     """Return a shell with all that the batch job needs."""
-    return Shell(
-        {
-            **shell.environment,
-            "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
-            "SLACK_WEBHOOK_BASE_URL": slack.url,
-            "SLACK_CHANNEL_RATE": "0",
-            "REGIONS": '{"AMER": "amer", "EMEA": "emea"}',
-        }
-    )
+    return Shell(shell.environment | variables(slack.url, tmp_path))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ from prefect.workers.base import BaseJobConfiguration
 
 from examples.mock_slack import MockSlack
 from tests.prefect_homes import NewHome
-from tests.service import row, write_source
+from tests.service import closed_port, row, variables, write_source
 
 ROOT = Path(__file__).parents[2]
 FLOW = "monthly-risk-alerts"
@@ -48,12 +47,6 @@ class Served:
     api: httpx.Client
     prefect: SyncPrefectClient
     environment: dict[str, str]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
@@ -103,16 +96,13 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) 
     folder = tmp_path_factory.mktemp("served")
     with ExitStack() as stack:
         slack = stack.enter_context(MockSlack())
-        api, prefect = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+        api, prefect = f"http://127.0.0.1:{closed_port()}", f"http://127.0.0.1:{closed_port()}"
         environment = {
             **os.environ,
             "API_PORT": api.rsplit(":", 1)[1],
             "PREFECT_PORT": prefect.rsplit(":", 1)[1],
             "PREFECT_HOME": str(new_prefect_home()),
-            "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
-            "SLACK_WEBHOOK_BASE_URL": slack.url,
-            "SLACK_CHANNEL_RATE": "0",
-            "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
+            **variables(slack.url, folder),
             # Shorten the pauses of Prefect.
             "PREFECT_WORKER_QUERY_SECONDS": "0.5",
             "PREFECT_DEPLOYMENT_CONCURRENCY_SLOT_WAIT_SECONDS": "1",

@@ -9,7 +9,7 @@ from typing import Any
 from core.ledger import RunView, open_ledger
 from examples.mock_slack import MockSlack
 from tests.faults.proxy import Proxy
-from tests.service import row, write_source
+from tests.service import row, variables, write_source
 
 ROOT = Path(__file__).parents[2]
 ACCOUNTS = [f"A-{number}" for number in range(6)]
@@ -49,13 +49,7 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {
-            "PREFECT_API_URL": self.proxy.url,
-            "DATABASE_URL": f"sqlite:///{self.folder}/ledger.db",
-            "SLACK_WEBHOOK_BASE_URL": self.slack.url,
-            "SLACK_CHANNEL_RATE": "0",
-            "REGIONS": '{"AMER": "amer"}',
-        }
+        return variables(self.slack.url, self.folder, PREFECT_API_URL=self.proxy.url)
 
     @property
     def runs(self) -> list[RunView]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from examples.mock_slack import MockSlack
-from tests.service import COUNTS, MONTH, write_source
+from tests.service import COUNTS, MONTH, variables, write_source
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,10 +50,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
         environment = kept | {
             "HOME": str(folder / "home"),
             "PREFECT_HOME": str(folder / "prefect"),
-            "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
-            "SLACK_WEBHOOK_BASE_URL": slack.url,
-            "SLACK_CHANNEL_RATE": "0",
-            "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
+            **variables(slack.url, folder),
         }
         source = write_source(folder / "status.parquet")
         command = [sys.executable, "-c", WATCHED, str(folder / "watched.json")]

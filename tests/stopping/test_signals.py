@@ -14,6 +14,7 @@ from core.ledger import open_ledger
 from tests.service import MONTH
 from tests.slack.hostile import HostileSlack, answer
 from tests.stopping.world import ALERTS, ROOT, check, environment, source, until
+from tests.warm import Program
 
 
 def children_of(pid: int) -> list[int]:
@@ -31,21 +32,18 @@ def test_signal_ends_the_batch_job_in_order(
     prefect = {"PREFECT_API_URL": request.getfixturevalue(fixture)} if fixture else {}
     with HostileSlack() as slack:
         settings = environment(slack, tmp_path, prefect)
-        command = [sys.executable, "-m", "flows.monthly_risk_alerts"]
-        command += ["--source-uri", source(tmp_path), "--month", MONTH, "--json"]
-        job = subprocess.Popen(
-            command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        month = ("--source-uri", source(tmp_path), "--month", MONTH, "--json")
+        job = Program(tmp_path, *month, environment=settings)
         until(lambda: len(slack.requests) > 2)
         job.send_signal(number)
-        out, err = job.communicate(timeout=300)
-        assert job.returncode == 1
-        assert "Traceback" not in err
-        check(json.loads(out), slack)
+        ended = job.end()
+        assert ended.code == 1
+        assert "Traceback" not in ended.err
+        check(json.loads(ended.out), slack)
 
         slack.script("/amer", answer(200, "ok"))
-        again = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=True)
-        counts = json.loads(again.stdout)["counts"]
+        again = Program(tmp_path, *month, environment=settings).end()
+        counts = json.loads(again.out)["counts"]
         assert counts["alerts_sent"] + counts["skipped_replay"] == ALERTS
         texts = [request.message["text"] for request in slack.requests]
         assert len(set(texts)) == len(texts) == ALERTS
@@ -56,16 +54,15 @@ def test_signal_ends_a_wait_for_the_store(tmp_path: Path) -> None:
         store = {"GCS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", "GCS_TOKEN": "anon"}
         # Without a reaction to the signal, the job would wait for the store for longer than the test.
         settings = environment(slack, tmp_path) | store | {"SOURCE_TIMEOUT_SECONDS": "3600"}
-        command = [sys.executable, "-m", "flows.monthly_risk_alerts", "--json"]
-        command += ["--source-uri", "gs://bucket/status.parquet", "--month", MONTH]
-        job = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, text=True)
+        month = ("--source-uri", "gs://bucket/status.parquet", "--month", MONTH, "--json")
+        job = Program(tmp_path, *month, environment=settings)
         silent.settimeout(300)
         connection, _ = silent.accept()
         job.send_signal(signal.SIGTERM)
-        out, _ = job.communicate(timeout=300)
+        ended = job.end()
         connection.close()
-        assert job.returncode == 1
-        assert json.loads(out)["error"]["code"] == "interrupted"
+        assert ended.code == 1
+        assert json.loads(ended.out)["error"]["code"] == "interrupted"
 
 
 def test_signal_ends_the_api_in_order(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.service import row, write_source
+from tests.service import row, variables, write_source
 from tests.slack.hostile import HostileSlack, answer, slowly
 
 ROOT = Path(__file__).parents[2]
@@ -21,10 +21,7 @@ def environment(
     slack.script("/amer", slowly(0.3, answer(200, "ok")))
     return {
         **os.environ,
-        "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
-        "SLACK_WEBHOOK_BASE_URL": slack.url,
-        "SLACK_CHANNEL_RATE": "0",
-        "REGIONS": '{"AMER": "amer"}',
+        **variables(slack.url, folder, REGIONS='{"AMER": "amer"}'),
         **(prefect or {}),
     }
 

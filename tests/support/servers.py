@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from core.runtime import Settings
+from tests.service import closed_port
 
 ADDRESS = "support@quadsci.ai"
 
@@ -75,7 +76,7 @@ class Mailbox:
 @contextmanager
 def mail_server(mailbox: Mailbox, **options: Any) -> Iterator[Settings]:
     """Run a mail server; return settings that point to it."""
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port(), **options)
+    controller = Controller(mailbox, hostname="127.0.0.1", port=closed_port(), **options)
     controller.start()
     try:
         yield smtp_settings(controller.port)
@@ -101,14 +102,6 @@ def socket_server(talk: Callable[[socket.socket, threading.Event], None]) -> Ite
         yield smtp_settings(server.getsockname()[1])
         over.set()
         thread.join()
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def smtp_settings(port: int, **values: Any) -> Settings:

@@ -16,9 +16,9 @@ from aiosmtpd.smtp import AuthResult
 from core.domain import NotificationStatus, SupportMessage
 from core.runtime import protect
 from core.support import MailError, mail, notify, send_mail
+from tests.service import closed_port
 from tests.support.servers import (
     Mailbox,
-    free_port,
     mail_server,
     self_signed,
     smtp_settings,
@@ -85,7 +85,7 @@ def test_a_mail_refused_after_its_data_has_failed() -> None:
 
 
 def test_missing_mail_server_fails() -> None:
-    result = notify(MESSAGE, smtp_settings(free_port()))
+    result = notify(MESSAGE, smtp_settings(closed_port()))
     assert result.status is NotificationStatus.FAILED
     assert result.error is not None
     assert re.fullmatch(

@@ -32,9 +32,9 @@ from tests.delivery.world import (
     query,
     routed,
 )
-from tests.service import Service
+from tests.service import Service, closed_port
 from tests.support.driver import work
-from tests.support.servers import ADDRESS, Mailbox, free_port, mail_server, smtp_settings
+from tests.support.servers import ADDRESS, Mailbox, mail_server, smtp_settings
 from tests.warm import Forked
 
 NO_CHANNEL = routed("A-1", None)
@@ -252,7 +252,7 @@ def test_failed_mail_is_sent_by_the_next_run(
     assert first.support_error is not None
     assert list(answers.values())[0] in first.support_error  # noqa: RUF015
     assert first.support_message is not None
-    gone = run(ledger, smtp_settings(free_port()), *alerts, answers={"A-2": BUSY})
+    gone = run(ledger, smtp_settings(closed_port()), *alerts, answers={"A-2": BUSY})
     assert (gone.status, gone.support_notification) == ("succeeded", "failed")
     last = run(ledger, smtp, *alerts, answers={"A-2": SENT})
     assert last.support_notification == "sent"
@@ -263,7 +263,7 @@ def test_failed_mail_is_sent_by_the_next_run(
 def test_failed_mail_is_sent_by_a_run_without_news(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
     run(ledger, smtp, NO_CHANNEL)
     alerts = (NO_CHANNEL, routed("A-2", None))
-    assert run(ledger, smtp_settings(free_port()), *alerts).support_notification == "failed"
+    assert run(ledger, smtp_settings(closed_port()), *alerts).support_notification == "failed"
     assert run(ledger, smtp, NO_CHANNEL).support_notification == "sent"
     assert listed(mailbox) == [["A-1"], ["A-1", "A-2"]]
 
