@@ -17,6 +17,7 @@ from examples.mock_slack import MockSlack
 from tests.postgresql import Server, server
 from tests.prefect_homes import NewHome, new_homes, session_folder, shared_server
 from tests.service import Service, served, variables, write_source
+from tests.tiers import TIERS, Guard, tier_of
 
 # Remove the developer's own settings. This happens at import, before any test module, because Prefect reads
 # its settings from the environment when it is first imported.
@@ -49,13 +50,16 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-LONG = ("deployment", "chaos", "orchestration", "faults", "stopping")
-"""Folders whose tests mostly wait for processes."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch over the tests of the tier `unit`."""
+    config.pluginmanager.register(Guard())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run long tests first, so that no worker is alone with them at the end."""
-    items.sort(key=lambda item: item.path.parent.name not in LONG)
+    """Mark each test with its tier; run long tests first, so that no worker is alone with them at the end."""
+    for item in items:
+        item.add_marker(tier_of(item))
+    items.sort(key=lambda item: TIERS.index(tier_of(item)), reverse=True)
 
 
 @pytest.fixture(scope="session")

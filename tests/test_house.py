@@ -10,6 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.tiers import TIERS
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("api", "cli", "core", "flows", "tasks")
 LOCKS = {
@@ -67,6 +69,11 @@ def test_no_file_names_a_registry() -> None:
     """Without a host, the lock works behind any mirror."""
     named = [(path.name, host) for path in _tree() for host in REGISTRY_HOSTS if host in _text(path).lower()]
     assert named == []
+
+
+def test_each_test_has_one_tier(request: pytest.FixtureRequest) -> None:
+    wrong = [item for item in request.session.items if sum(map(item.keywords.__contains__, TIERS)) != 1]
+    assert wrong == []
 
 
 def test_no_file_is_another_lock() -> None:
