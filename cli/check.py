@@ -21,7 +21,7 @@ from rich.text import Text
 from core.domain import REASONS, RiskAlertsError, SettingsError, Verdict
 from core.ledger import try_write, warning_about
 from core.run import utc_now
-from core.runtime import Settings, host_of, load_settings, one_line, redact, shown_ledger, shown_region
+from core.runtime import Settings, host_of, load_settings, one_line, redact, shown_database, shown_region
 from core.slack import Answer, SlackWebhooks
 from core.sources import describe, open_uri, parse_source
 from core.support import MailError, try_login
@@ -84,7 +84,7 @@ def _checks(
     settings: Settings, source_uri: str | None, month: date | None, *, post_test_message: bool
 ) -> Iterator[Check]:
     yield Check("settings", TRIED, partial(_settings, settings))
-    ledger = shown_ledger(settings.database_url)
+    ledger = shown_database(settings.database_url)
     yield Check("ledger", ledger, partial(_ledger, settings), "Look for a process that keeps it locked.")
     if source_uri:
         yield Check(

@@ -19,7 +19,15 @@ from core.domain import (
     SourceSchemeUnsupported,
 )
 from core.ledger import Ledger, is_dead, kept_alive, this_process, wait_for_heartbeats
-from core.runtime import Progress, Settings, StopSignal, count_rows_scanned, logged_as, process_stop, redact
+from core.runtime import (
+    ROWS_SCANNED,
+    Progress,
+    Settings,
+    StopSignal,
+    logged_as,
+    process_stop,
+    redact,
+)
 from core.sources import parse_source
 
 STOPPED = "The run was stopped before it was over; run the month again"
@@ -67,7 +75,7 @@ class RunContext:
         Raises `TooManyAlerts` when there are more than `MAX_ALERTS_PER_RUN`.
         """
         rows_scanned = assessment.counts.rows_scanned
-        count_rows_scanned(rows_scanned)
+        ROWS_SCANNED.inc(rows_scanned)
         limit = self.settings.max_alerts_per_run
         to_send = self.ledger.plan(self.run_id, assessment, alerts, limit, utc_now())
         self.progress.planned(rows_scanned, to_send)

@@ -3,7 +3,7 @@
 from datetime import date
 
 from core.run import RunContext, open_run
-from core.runtime import timed_step
+from core.runtime import STEP_SECONDS
 
 from flows.checked_prefect import flow  # isort: skip  # before other imports of Prefect
 from flows.artifacts import publish_report
@@ -55,7 +55,7 @@ async def work_through(run: RunContext) -> None:
             assessment = step(run, compute_streaks)(window, winners, settings)
             routed = step(run, route)(assessment.alerts, settings)
             to_send = run.plan(assessment, routed_alerts(routed))
-            with timed_step(send.name):
+            with STEP_SECONDS.labels(send.name).time():
                 await stage_of(run, send)(run, to_send)
             step(run, persist)(run)
             step(run, notify_support)(run)

@@ -30,7 +30,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from core.domain import OrchestratorUnreachable
 from core.run import RunContext
-from core.runtime import host_of, one_line, redact, timed_step
+from core.runtime import STEP_SECONDS, host_of, one_line, redact
 from flows.prefect_logs import keep_prefect_quiet
 
 PROBE_SECONDS = 8
@@ -88,7 +88,7 @@ def stage_of(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
 
 def step(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
     """Return a stage that measures its seconds, with Prefect's share; not for a coroutine."""
-    return timed_step(stage.name)(stage_of(run, stage))
+    return STEP_SECONDS.labels(stage.name).time()(stage_of(run, stage))
 
 
 def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:

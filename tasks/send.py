@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 
 from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, Verdict
 from core.run import RunContext, utc_now
-from core.runtime import count_delivery, one_line
+from core.runtime import DELIVERIES, one_line
 from core.slack import Answer, Pacer, SlackWebhooks, build_message, post_with_retries
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Lane:
                 raise Stopping
             attempts += 1
             answer = await self._slack.post(channel, message)
-            count_delivery(answer.label)
+            DELIVERIES.labels(answer.label).inc()
             if answer.retry_after and answer.retry_after <= longest:
                 # For the whole channel: the next message waits too.
                 self._pacer.hold(answer.retry_after)

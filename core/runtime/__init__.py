@@ -14,19 +14,22 @@ from core.runtime.logs import (
     current_run_id,
     logged_as,
 )
-from core.runtime.metrics import PROCESS, STEPS, count_delivery, count_rows_scanned, timed_step
+from core.runtime.metrics import DELIVERIES, PROCESS, ROWS_SCANNED, STEP_SECONDS, STEPS
 from core.runtime.progress import ChannelProgress, Progress, count_recorded
 from core.runtime.redaction import RedactingFilter, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, in_words, load_settings
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
 from core.runtime.text import money, months, one_line, shown_region
-from core.runtime.urls import check_http_url, host_of, shown_database, shown_ledger
+from core.runtime.urls import check_http_url, host_of, shown_database
 
 __all__ = [
     "CONFIG_FILE",
+    "DELIVERIES",
     "OUR_LOGGERS",
     "PROCESS",
+    "ROWS_SCANNED",
     "STEPS",
+    "STEP_SECONDS",
     "ChannelProgress",
     "Progress",
     "RedactingFilter",
@@ -37,9 +40,7 @@ __all__ = [
     "check_http_url",
     "clean_variables",
     "configure_logs",
-    "count_delivery",
     "count_recorded",
-    "count_rows_scanned",
     "current_request_id",
     "current_run_id",
     "host_of",
@@ -55,9 +56,7 @@ __all__ = [
     "protect",
     "redact",
     "shown_database",
-    "shown_ledger",
     "shown_region",
     "stopped_by_signals",
-    "timed_step",
     "wait_for",
 ]

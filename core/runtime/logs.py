@@ -56,10 +56,8 @@ class JsonFormatter(logging.Formatter):
         }
         if request_id := current_request_id.get():
             entry["request_id"] = request_id
-        if record.exc_info or record.exc_text:
-            entry["exception"] = record.exc_text or self.formatException(
-                record.exc_info or (None, None, None)
-            )
+        if record.exc_text:  # the filter that masks secrets has written it
+            entry["exception"] = record.exc_text
         return json.dumps(entry, ensure_ascii=False)
 
 

@@ -83,14 +83,10 @@ def _check_postgresql(value: str, rest: str) -> None:
         raise ValueError(f"must be postgresql://user:password@host/database; in the password {_ESCAPED}")
 
 
-def shown_database(url: URL) -> str:
+def shown_database(database_url: str | URL) -> str:
     """Return what of the ledger's URL may be shown: scheme, host, and database or file."""
+    url = make_url(database_url)
     return URL.create(url.get_backend_name(), host=url.host, database=url.database).render_as_string()
-
-
-def shown_ledger(database_url: str) -> str:
-    """Return what of `DATABASE_URL` may be shown."""
-    return shown_database(make_url(database_url))
 
 
 def passwords_in(database_url: str) -> list[str]:
