@@ -21,7 +21,6 @@ from core.domain import (
 from core.ledger import Ledger, is_dead, kept_alive, this_process, wait_for_heartbeats
 from core.runtime import (
     ROWS_SCANNED,
-    Progress,
     Settings,
     StopSignal,
     logged_as,
@@ -33,6 +32,15 @@ from core.sources import parse_source
 STOPPED = "The run was stopped before it was over; run the month again"
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """How far a run is, for a terminal: only the run writes it, and any thread may read it."""
+
+    rows_read: int | None = None
+    to_send: int = 0
+    recorded: int = 0
 
 
 @dataclass(eq=False)
@@ -78,7 +86,8 @@ class RunContext:
         ROWS_SCANNED.inc(rows_scanned)
         limit = self.settings.max_alerts_per_run
         to_send = self.ledger.plan(self.run_id, assessment, alerts, limit, utc_now())
-        self.progress.planned(rows_scanned, to_send)
+        self.progress.to_send = len(to_send)
+        self.progress.rows_read = rows_scanned
         return to_send
 
 

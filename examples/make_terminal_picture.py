@@ -2,8 +2,8 @@
 
     python examples/make_terminal_picture.py [--out FILE]
 
-Runs the sample on a terminal of 80 columns, against a mock Slack that rate limits one channel and where
-another is archived. The picture has one frame of the progress, and the report.
+Runs the sample on a terminal of 80 columns, against a mock Slack where one channel is archived. The picture
+has one frame of the progress, and the report.
 """
 
 import argparse
@@ -46,10 +46,12 @@ def main() -> None:
     shown = run_on_a_terminal()
     # The progress is redrawn in place: a frame is the output between two erasures.
     frames = [frame.strip("\r\n") for frame in re.split(r"(?:\r?\x1b\[(?:1A|2K))+", shown) if frame.strip()]
-    waiting = [frame for frame in frames if "waits for Slack" in frame]
+    sending = [frame for frame in frames if "alerts recorded" in frame]
     report = next(frame for frame in reversed(frames) if "Risk alerts" in frame)
     prompt = "$ risk-alerts run --month 2026-01-01 --source-uri file:///…"
-    text = Text.from_ansi("\n".join([prompt, waiting[0], "", report[report.index("\x1b[1mRisk") :]]))
+    text = Text.from_ansi(
+        "\n".join([prompt, sending[len(sending) // 2], "", report[report.index("\x1b[1mRisk") :]])
+    )
     console = Console(record=True, width=COLUMNS, file=Path(os.devnull).open("w"), emoji=False)  # noqa: SIM115
     console.print(text, highlight=False)
     html = console.export_html(code_format=PAGE, inline_styles=True, theme=MONOKAI)
@@ -59,8 +61,7 @@ def main() -> None:
 def run_on_a_terminal() -> str:
     """Run the sample on a pseudo terminal; return everything that it wrote."""
     terminal, of_the_program = pty.openpty()
-    with tempfile.TemporaryDirectory() as folder, MockSlack(retry_after=2) as slack:
-        slack.fail("emea-risk-alerts", 429, 1)
+    with tempfile.TemporaryDirectory() as folder, MockSlack() as slack:
         slack.fail("apac-risk-alerts", 410)
         source = Path(folder) / "status.parquet"
         write_sample(source)

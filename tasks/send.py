@@ -8,7 +8,7 @@ are independent; a lane sends one alert after the other, so that a `Retry-After`
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -76,7 +76,7 @@ class Lane:
         # In a thread: the commit waits for the disk, and must not delay the answers of other lanes.
         claim = await asyncio.to_thread(ledger.claim, run_id, alert, utc_now())
         if claim.status is not AlertStatus.SENDING:
-            self._run.progress.record(alert.channel, AlertStatus.SKIPPED_REPLAY)
+            self._run.progress.recorded += 1
             return None
         answer, attempts = await self._post(alert.channel or "", message)
         delivery = delivery_of(alert, answer, attempts, utc_now())
@@ -87,7 +87,7 @@ class Lane:
             # The ledger still says `sending`, later `unconfirmed`: only this line has the result.
             logger.error("%s to %s: %s, not recorded", name, alert.channel, delivery.status)  # noqa: TRY400  the ledger's error follows
             raise
-        self._run.progress.record(alert.channel, delivery.status)
+        self._run.progress.recorded += 1
         if delivery.status is not AlertStatus.SENT:
             logger.warning("%s to %s: %s (%s)", name, alert.channel, delivery.status, delivery.error)
         return answer
@@ -108,7 +108,7 @@ class Lane:
             if answer.retry_after and answer.retry_after <= longest:
                 # For the whole channel: the next message waits too.
                 self._pacer.hold(answer.retry_after)
-                self._run.progress.waits(channel, utc_now() + timedelta(seconds=answer.retry_after))
+                logger.warning("Slack asks %s to wait %g s", channel, answer.retry_after)
             return answer
 
         try:
@@ -121,8 +121,7 @@ class Lane:
         reason = answer.reason or Verdict.CHANNEL_REFUSED
         error = f"Not tried: the channel refuses every message ({answer.error})"
         await asyncio.to_thread(self._run.ledger.give_up, self._run.run_id, rest, reason, error, utc_now())
-        for alert in rest:
-            self._run.progress.record(alert.channel, AlertStatus.FAILED)
+        self._run.progress.recorded += len(rest)
         logger.warning("%d more alerts of that channel are not tried: %s", len(rest), reason)
 
     async def _sleep(self, seconds: float) -> None:

@@ -1,63 +1,27 @@
-"""The progress of a run while it sends."""
+"""The progress of a run, as the terminal shows it."""
 
-from collections import Counter
-from datetime import timedelta
+import asyncio
+from pathlib import Path
 
-import pytest
-
-from core.domain import AlertStatus
-from core.runtime import ChannelProgress, Progress, count_recorded
-from tests.delivery.world import NOW, routed
-
-LATER = NOW + timedelta(minutes=1)
+from cli.progress import describe
+from core.run import Progress, RunContext, open_run
+from tasks.send import send
+from tests.delivery.world import REQUEST, assessment, open_at, routed, settings
+from tests.slack.hostile import HostileSlack, answer
 
 
-@pytest.fixture
-def progress() -> Progress:
-    """Return the progress of a run with alerts for two channels and one without a channel."""
-    progress = Progress()
-    progress.planned(8, [routed("A-1", "emea"), routed("A-2"), routed("A-3"), routed("A-4", None)])
-    return progress
+def test_source_is_read_first() -> None:
+    assert describe(Progress()) == "Reading the source …"
 
 
-def test_progress_is_empty_before_reading() -> None:
-    assert Progress().now() == (None, {})
-    assert count_recorded({}) == (0, 0)
-
-
-def test_channels_are_in_order_with_their_results(progress: Progress) -> None:
-    progress.record("amer", AlertStatus.SENT)
-    progress.record("amer", AlertStatus.SENT)
-    progress.record(None, AlertStatus.FAILED)
-    rows, channels = progress.now()
-    assert rows == 8
-    assert list(channels.items()) == [
-        ("", ChannelProgress(1, Counter({AlertStatus.FAILED: 1}))),
-        ("amer", ChannelProgress(2, Counter({AlertStatus.SENT: 2}))),
-        ("emea", ChannelProgress(1)),
-    ]
-    assert count_recorded(channels) == (3, 4)
-    progress.record("emea", AlertStatus.SENT)
-    assert count_recorded(channels) == (3, 4), "a copy has changed"
-
-
-def test_wait_ends_with_the_time_or_an_alert(
-    progress: Progress,
-) -> None:
-    for channel in ("amer", "emea", None):
-        progress.waits(channel, LATER)
-    progress.record("emea", AlertStatus.FAILED)
-    _, channels = progress.now()
-    assert {name: one.waits_at(LATER - timedelta(seconds=1)) for name, one in channels.items()} == {
-        "": True,
-        "amer": True,
-        "emea": False,
-    }
-    assert not channels["amer"].waits_at(LATER)
-
-
-def test_channel_without_alerts_is_left_out(progress: Progress) -> None:
-    before = progress.now()
-    progress.record("apac", AlertStatus.SENT)
-    progress.waits("apac", LATER)
-    assert progress.now() == before
+def test_each_result_counts(tmp_path: Path) -> None:
+    """Also of an alert that is not tried, because its channel refuses every message."""
+    alerts = [routed("A-1"), routed("A-2", "emea"), routed("A-3", "emea"), routed("A-4", None)]
+    with HostileSlack() as slack:
+        slack.script("/emea", answer(404, "channel_not_found"))
+        run = RunContext("run", REQUEST, settings(slack.url, tmp_path / "x.db"), open_at(tmp_path / "x.db"))
+        with open_run(run):
+            to_send = run.plan(assessment(alerts), alerts)
+            assert describe(run.progress) == "100 rows read; 0 of 3 alerts recorded"
+            asyncio.run(send.fn(run, to_send))
+    assert describe(run.progress) == "100 rows read; 3 of 3 alerts recorded"

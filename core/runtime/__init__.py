@@ -1,4 +1,4 @@
-"""What every room uses: settings, the environment, logs, redaction, metrics, the stop signal and progress."""
+"""What every room uses: settings, the environment, logs, redaction, metrics, the stop signal."""
 
 from core.runtime.environment import (
     check_certificate_files,
@@ -15,7 +15,6 @@ from core.runtime.logs import (
     logged_as,
 )
 from core.runtime.metrics import DELIVERIES, PROCESS, ROWS_SCANNED, STEP_SECONDS, STEPS
-from core.runtime.progress import ChannelProgress, Progress, count_recorded
 from core.runtime.redaction import RedactingFilter, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, in_words, load_settings
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
@@ -30,8 +29,6 @@ __all__ = [
     "ROWS_SCANNED",
     "STEPS",
     "STEP_SECONDS",
-    "ChannelProgress",
-    "Progress",
     "RedactingFilter",
     "Settings",
     "StopSignal",
@@ -40,7 +37,6 @@ __all__ = [
     "check_http_url",
     "clean_variables",
     "configure_logs",
-    "count_recorded",
     "current_request_id",
     "current_run_id",
     "host_of",

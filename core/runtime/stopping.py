@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
@@ -69,14 +69,11 @@ def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
             future.cancel()
             raise Interrupted("The run was stopped while it read the source; run the month again")
         left = deadline - time.monotonic()
-        try:
-            return future.result(max(0, min(left, LOOK_UP_SECONDS)))
-        except TimeoutError:
-            if future.done():
-                raise
-            if left <= 0:
-                future.cancel()
-                raise
+        if wait({future}, max(0, min(left, LOOK_UP_SECONDS))).done:
+            return future.result()
+        if left <= 0:
+            future.cancel()
+            raise TimeoutError
 
 
 @contextmanager
