@@ -1,11 +1,10 @@
-"""Every setting of the service: its name, default, meaning and check."""
+"""Every setting of the service: its name, default and check. docs/settings.md says what each means."""
 
 import json
 import os
 import re
 import tomllib
 from collections.abc import Callable, Collection
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
@@ -67,17 +66,6 @@ def _channel(value: str) -> str:
     return name
 
 
-def _smtp_host(value: str) -> str:
-    try:
-        ip_address(value)
-    except ValueError:
-        if not re.fullmatch(r"[\w.-]+", value):
-            raise ValueError(
-                "must be the name or address of the mail server alone; the port goes into SMTP_PORT"
-            ) from None
-    return value
-
-
 def _alert_type(value: str) -> str:
     if value not in RULES:
         raise ValueError(f"{value[:40]!r} is not an alert type; use {', '.join(RULES)}")
@@ -119,8 +107,17 @@ Timeout = Annotated[Number, Field(gt=0, le=3600)]
 Name = Annotated[str, Field(min_length=1)]
 AlertType = Annotated[str, AfterValidator(_alert_type)]
 Channel = Annotated[str, AfterValidator(_channel)]
+DatabaseUrl = Annotated[str, AfterValidator(check_database_url)]
+TimeZone = Annotated[str, AfterValidator(_timezone)]
 Email = Annotated[
     str, _matching(r"[^@\s,;]+@[^@\s,;]+", "must be one email address, such as name@example.com")
+]
+SmtpHost = Annotated[
+    str,
+    _matching(
+        r"[\w.-]+|[0-9a-fA-F]*(:[0-9a-fA-F.]*){2,}(%\w+)?",  # a name, or an address of IPv4 or IPv6
+        "must be the name or address of the mail server alone; the port goes into SMTP_PORT",
+    ),
 ]
 MemberId = Annotated[
     str,
@@ -132,6 +129,7 @@ MemberId = Annotated[
 SourcePrefix = Annotated[
     str, _matching("(?is)(file:///|gs://|s3://).*", "must begin with file:///, gs:// or s3://")
 ]
+Token = Annotated[SecretStr, _secret(_token)]
 
 
 def _read_config_file(known: Collection[str]) -> dict[str, Any]:
@@ -172,113 +170,40 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    regions: dict[Name, Channel] = Field(
-        default_factory=dict, description="Region, exactly as in the data, to Slack channel: a JSON object."
-    )
-    owners: dict[Name, MemberId] = Field(
-        default_factory=dict,
-        description="Account owner, exactly as in the data, to the Slack member ID that messages mention:"
-        " a JSON object.",
-    )
-    slack_webhook_base_url: SecretBaseUrl | None = Field(
-        default=None,
-        description="Base URL mode: alerts are posted to `{base}/{channel}`. Wins over the next.",
-    )
-    slack_webhook_url: SecretHttpUrl | None = Field(
-        default=None, description="Single webhook mode: every alert is posted to this URL. A secret."
-    )
-    slack_max_attempts: WholeNumber = Field(
-        default=5, ge=1, le=100, description="Tries of one message, the first included."
-    )
-    slack_backoff_seconds: Seconds = Field(
-        default=0.5, description="First wait between tries; doubles, with jitter, up to 30 s."
-    )
-    slack_retry_after_max_seconds: Seconds = Field(
-        default=120,
-        description="The longest `Retry-After` that is waited out; a longer one ends that message as failed.",
-    )
-    slack_timeout_seconds: Timeout = Field(default=10, description="The longest that one request may take.")
-    slack_channel_rate: Number = Field(
-        default=1,
-        ge=0,
-        le=10_000,
-        description="Messages a second a channel (the webhook's, in single webhook mode); 0 = no pacing.",
-    )
-    arr_threshold: WholeNumber = Field(
-        default=10_000, ge=0, description="Alert when `arr` is at least this; an unknown ARR always alerts."
-    )
-    alert_types: Annotated[list[AlertType], Field(min_length=1)] = Field(
-        default=[DEFAULT_ALERT_TYPE],
-        description=f"JSON list of the alert types to run: {', '.join(f'`{name}`' for name in RULES)}.",
-    )
-    max_alerts_per_run: WholeNumber = Field(
-        default=5000, ge=0, description="A run that would send more sends none and fails; 0 = no limit."
-    )
-    app_base_url: HttpUrl = Field(
-        default="https://app.yourcompany.com",
-        description="Details link: `{APP_BASE_URL}/accounts/{account_id}`.",
-    )
-    database_url: Annotated[str, AfterValidator(check_database_url)] = Field(
-        default="sqlite:///data/risk_alerts.db",
-        repr=False,  # it may hold a password
-        description="The ledger; SQLite by default.",
-    )
-    support_email: Email = Field(
-        default="support@quadsci.ai", description="Who gets the aggregated notification."
-    )
-    smtp_host: Annotated[str, AfterValidator(_smtp_host)] | None = Field(
-        default=None, description="Mail server; without it the notification is logged and kept with the run."
-    )
-    smtp_port: WholeNumber = Field(default=587, ge=1, le=65_535, description="Port of the mail server.")
-    smtp_username: str | None = Field(default=None, description="Login at the mail server, if it wants one.")
-    smtp_password: SecretStr | None = Field(default=None, description="Password of that login. A secret.")
-    smtp_starttls: bool | None = Field(
-        default=None,
-        description="`true`: only over TLS; `false`: never; unset: when the server offers it,"
-        " and a password is never sent without it.",
-    )
-    smtp_from: Email = Field(
-        default="account-risk-alerts@localhost", description="Sender of the notification."
-    )
-    api_token: Annotated[SecretStr, _secret(_token)] | None = Field(
-        default=None,
-        description="When set, every endpoint but `/health` wants `Authorization: Bearer …`. A secret.",
-    )
-    api_runs_at_once: WholeNumber = Field(
-        default=16,
-        ge=1,
-        le=256,
-        description="Runs that the API works on side by side; three times as many wait, others get a 429.",
-    )
-    allowed_sources: list[SourcePrefix] | None = Field(
-        default=None,
-        description="JSON list of URI prefixes, of whole path segments; any other source is refused.",
-    )
-    gcs_token: SecretStr | None = Field(
-        default=None,
-        description="Google credentials for `gs://`: `anon`, `cloud`, `google_default`, a key file's path or"
-        " JSON, or an access token; by default Google's own chain. A secret.",
-    )
-    gcs_endpoint_url: HttpUrl | None = Field(default=None, description="Another Cloud Storage endpoint.")
-    s3_endpoint_url: HttpUrl | None = Field(default=None, description="Another S3 endpoint, such as MinIO's.")
-    gcs_user_project: Name | None = Field(
-        default=None, description="The Google Cloud project that pays for reading a requester pays bucket."
-    )
-    s3_anon: bool = Field(default=False, description="Read `s3://` without credentials.")
-    s3_requester_pays: bool = Field(
-        default=False, description="Pay for reading a requester pays bucket of S3."
-    )
-    source_timezone: Annotated[str, AfterValidator(_timezone)] = Field(
-        default="UTC",
-        description="The time zone in which UTC timestamps of `month` and `renewal_date` are dates.",
-    )
-    source_timeout_seconds: Timeout = Field(
-        default=60,
-        description="The longest that one request to the object store may take, all its retries included.",
-    )
-    log_format: Literal["text", "json"] = Field(
-        default="text", description="`json`: one object a line, with `run_id`."
-    )
+    regions: dict[Name, Channel] = Field(default_factory=dict)
+    owners: dict[Name, MemberId] = Field(default_factory=dict)
+    slack_webhook_base_url: SecretBaseUrl | None = None
+    slack_webhook_url: SecretHttpUrl | None = None
+    slack_max_attempts: WholeNumber = Field(default=5, ge=1, le=100)
+    slack_backoff_seconds: Seconds = 0.5
+    slack_retry_after_max_seconds: Seconds = 120
+    slack_timeout_seconds: Timeout = 10
+    slack_channel_rate: Number = Field(default=1, ge=0, le=10_000)
+    app_base_url: HttpUrl = "https://app.yourcompany.com"
+    arr_threshold: WholeNumber = Field(default=10_000, ge=0)
+    alert_types: Annotated[list[AlertType], Field(min_length=1)] = [DEFAULT_ALERT_TYPE]
+    max_alerts_per_run: WholeNumber = Field(default=5000, ge=0)
+    # Not in the representation: it may hold a password.
+    database_url: DatabaseUrl = Field(default="sqlite:///data/risk_alerts.db", repr=False)
+    support_email: Email = "support@quadsci.ai"
+    smtp_host: SmtpHost | None = None
+    smtp_port: WholeNumber = Field(default=587, ge=1, le=65_535)
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_starttls: bool | None = None
+    smtp_from: Email = "account-risk-alerts@localhost"
+    api_token: Token | None = None
+    api_runs_at_once: WholeNumber = Field(default=16, ge=1, le=256)
+    allowed_sources: list[SourcePrefix] | None = None
+    source_timezone: TimeZone = "UTC"
+    source_timeout_seconds: Timeout = 60
+    gcs_token: SecretStr | None = None
+    gcs_endpoint_url: HttpUrl | None = None
+    gcs_user_project: Name | None = None
+    s3_endpoint_url: HttpUrl | None = None
+    s3_anon: bool = False
+    s3_requester_pays: bool = False
+    log_format: Literal["text", "json"] = "text"
 
     @model_validator(mode="before")
     @classmethod
