@@ -11,12 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import TZPATH, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
 from core.alerts import RULES
@@ -161,7 +156,7 @@ def _read_config_file(known: Collection[str]) -> dict[str, Any]:
 
 
 class Settings(BaseSettings):
-    """The settings of one process, from the environment and then `CONFIG_FILE`."""
+    """The settings of one process, from the environment; `load_settings` adds those of `CONFIG_FILE`."""
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True,
@@ -216,22 +211,6 @@ class Settings(BaseSettings):
             raise ValueError("SMTP_USERNAME and SMTP_PASSWORD go together: set both or neither")
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let arguments win over the environment, and the environment over the file."""
-        # Pydantic would merge two `regions`; a region that the environment leaves out must have no channel.
-        given = {**env_settings(), **init_settings()}
-        file = _read_config_file(settings_cls.model_fields)
-        in_file = {name: value for name, value in file.items() if name not in given}
-        return init_settings, env_settings, InitSettingsSource(settings_cls, in_file)
-
     @property
     def slack_configured(self) -> bool:
         """Return whether one of the two webhook settings is set."""
@@ -273,8 +252,11 @@ def load_settings() -> Settings:
     Raises `SettingsError`, which names each bad setting and never shows its value.
     """
     clean_variables({CONFIG_FILE, *(name.upper() for name in Settings.model_fields)})
+    # Pydantic would merge two `regions`; a region that the environment leaves out must have no channel.
+    in_environment = {name.lower() for name, value in os.environ.items() if value}
+    in_file = _read_config_file(Settings.model_fields)
     try:
-        settings = Settings()
+        settings = Settings(**{name: value for name, value in in_file.items() if name not in in_environment})
     except ValidationError as error:
         raise SettingsError("; ".join(dict.fromkeys(map(_describe, error.errors())))) from None
     except PydanticSettingsError as error:
