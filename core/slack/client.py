@@ -3,31 +3,31 @@
 import asyncio
 import json
 import logging
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 
-from core.domain import SlackNotConfigured
 from core.runtime import Settings, one_line, redact
 from core.slack.verdicts import Answer, judge, judge_failure
 
 BODY_MAX = 64 * 1024
 """The largest number of bytes to read of an answer; Slack sends one word or a small JSON object."""
+# No compression: a few bytes must not unpack to gigabytes.
+HEADERS = {"Content-Type": "application/json; charset=utf-8", "Accept-Encoding": "identity"}
 
 
-class SlackWebhooks:
+class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
     """The webhooks of one run: an async context manager around one HTTP client.
 
     In base URL mode each channel is its own destination; in single webhook mode all channels share one.
     """
 
     def __init__(self, settings: Settings) -> None:
+        settings.require_slack()
         base, single = settings.slack_webhook_base_url, settings.slack_webhook_url
-        if base is None and single is None:
-            raise SlackNotConfigured("No Slack webhook: set SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL")
         self._base = base.get_secret_value() if base else None
         self._single = single.get_secret_value() if single else ""
         self._timeout = settings.slack_timeout_seconds
@@ -38,21 +38,13 @@ class SlackWebhooks:
             # A kept connection that Slack has closed fails only after the request was sent, and then an
             # undelivered message would become unconfirmed.
             limits=httpx.Limits(max_keepalive_connections=0),
-            follow_redirects=False,
             # Each received byte restarts this timeout; `post` has the deadline of the whole attempt.
             timeout=self._timeout,
         )
 
-    async def __aenter__(self) -> Self:
-        """Open the client."""
-        await self._client.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close the client and its connections."""
-        await self._client.__aexit__(kind, error, trace)
+        await self._client.aclose()
 
     def lane(self, channel: str) -> str:
         """Return the lane of a channel: the messages of a lane are paced and refused together."""
@@ -74,50 +66,30 @@ class SlackWebhooks:
         """Post `message` once, and return within the timeout."""
         body = json.dumps(message, ensure_ascii=False).encode()
         url = f"{self._base}/{quote(channel, safe='')}" if self._base is not None else self._single
-        left = _Departure()
         response: httpx.Response | None = None
         received = bytearray()
-        complete = False
+        started = complete = False
+
+        async def watch(event: str, info: dict[str, Any]) -> None:
+            nonlocal started
+            # The CONNECT to a proxy does not count.
+            if event.endswith(".send_request_headers.started") and info["request"].method == b"POST":
+                started = True
+
         try:
-            async with asyncio.timeout(self._timeout):
-                request = self._client.build_request(
-                    "POST",
-                    url,
-                    content=body,
-                    # No compression: a few bytes must not unpack to gigabytes.
-                    headers={
-                        "Content-Type": "application/json; charset=utf-8",
-                        "Accept-Encoding": "identity",
-                    },
-                    extensions={"trace": left.trace},
-                )
-                response = await self._client.send(request, stream=True)
-                complete = await _read(response, received)
+            async with (
+                asyncio.timeout(self._timeout),
+                self._client.stream(
+                    "POST", url, content=body, headers=HEADERS, extensions={"trace": watch}
+                ) as response,
+            ):
+                async for chunk in response.aiter_raw():
+                    received += chunk
+                    if len(received) > BODY_MAX:
+                        break
+                else:
+                    complete = True
         except Exception as error:  # noqa: BLE001  only the progress of the request matters
             if response is None:
-                return judge_failure(error, left.began)
-        finally:
-            if response is not None:
-                await response.aclose()
+                return judge_failure(error, started)
         return judge(response.status_code, response.headers, bytes(received), complete, datetime.now(UTC))
-
-
-class _Departure:
-    """Records whether Slack can have received the request."""
-
-    def __init__(self) -> None:
-        self.began = False
-
-    async def trace(self, event: str, info: dict[str, Any]) -> None:
-        """Record the start of the POST request; the CONNECT to a proxy does not count."""
-        if event.endswith(".send_request_headers.started") and info["request"].method == b"POST":
-            self.began = True
-
-
-async def _read(response: httpx.Response, received: bytearray) -> bool:
-    """Read the body into `received`, up to BODY_MAX bytes; return whether that was all of it."""
-    async for chunk in response.aiter_raw():
-        received += chunk
-        if len(received) > BODY_MAX:
-            return False
-    return True

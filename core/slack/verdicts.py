@@ -40,6 +40,7 @@ class Answer:
 
 
 CHANNEL_WIDE_STATUSES = frozenset({401, 403, 404, 410})
+_UNUSABLE_URL = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError)
 _INVALID_URL = "The URL of the Slack webhook is invalid: check SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL"
 _WORD = re.compile(r"[a-z_]{3,64}")
 
@@ -61,21 +62,22 @@ def judge(
     # Only Slack's short word is shown: a proxy's error page may quote the webhook's path, which is a secret.
     error = f"Slack answered {_title(status)}" + (f": {word}" if word else "")
     headers = httpx.Headers(headers)
-    if 200 <= status < 300:  # noqa: PLR2004
-        broke_off = not body_complete and _may_be_json(headers, body)
-        return _judge_success(said, word, error, broke_off=broke_off)
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Answer(Verdict.RETRY, "rate_limited", error, _retry_after(headers, now))
-    if 500 <= status < 600:  # noqa: PLR2004
-        return Answer(Verdict.RETRY, "server_error", error, _retry_after(headers, now))
+    succeeded = 200 <= status < 300  # noqa: PLR2004
+    says_no = said is not None and said.get("ok") is False
+    if status == HTTPStatus.TOO_MANY_REQUESTS or 500 <= status < 600:  # noqa: PLR2004
+        reason = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "server_error"
+        return Answer(Verdict.RETRY, reason, error, _retry_after(headers, now))
     if 300 <= status < 400:  # noqa: PLR2004
         return Answer(Verdict.REFUSED, "redirected", f"{error}; redirects are not followed")
-    if 400 <= status < 500:  # noqa: PLR2004
+    if 400 <= status < 500 or (succeeded and says_no):  # noqa: PLR2004
         channel_wide = status in CHANNEL_WIDE_STATUSES or word in CHANNEL_WIDE
-        return Answer(
-            Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED, word or "slack_refused", error
-        )
-    return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is no answer to a message")
+        verdict = Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED
+        return Answer(verdict, word or "slack_refused", f"{error} (ok: false)" if succeeded else error)
+    if not succeeded:
+        return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is no answer to a message")
+    if not body_complete and _may_be_json(headers, body):
+        return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON broke off")
+    return Answer(Verdict.DELIVERED)
 
 
 def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: FBT001
@@ -83,24 +85,11 @@ def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: F
     if request_started:
         text = f"No answer from Slack after the request had gone out ({_describe(error)})"
         return Answer(Verdict.UNCONFIRMED, "no_answer", text)
-    if isinstance(
-        error,
-        (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError),
-    ):
+    if isinstance(error, _UNUSABLE_URL):
         # The error's text may quote parts of the URL that redaction does not know.
         return Answer(Verdict.REFUSED, "invalid_url", _INVALID_URL)
-    detail = str(error) or _describe(error)
-    return Answer(Verdict.RETRY, "connection_failed", _tidy(f"No connection to Slack: {detail}"))
-
-
-def _judge_success(said: dict[str, Any] | None, word: str | None, error: str, *, broke_off: bool) -> Answer:
-    """Return the verdict on a 2xx, whose JSON may be a refusal, or incomplete."""
-    if said is not None and said.get("ok") is False:
-        verdict = Verdict.CHANNEL_REFUSED if word in CHANNEL_WIDE else Verdict.REFUSED
-        return Answer(verdict, word or "slack_refused", f"{error} (ok: false)")
-    if broke_off:
-        return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON broke off")
-    return Answer(Verdict.DELIVERED)
+    detail = " ".join((str(error) or _describe(error)).split())
+    return Answer(Verdict.RETRY, "connection_failed", redact(f"No connection to Slack: {detail}")[:ERROR_MAX])
 
 
 def _may_be_json(headers: httpx.Headers, body: bytes) -> bool:
@@ -158,7 +147,3 @@ def _describe(error: Exception) -> str:
     if isinstance(error, httpx.ProtocolError):
         return "no whole HTTP answer"
     return "the connection broke" if isinstance(error, httpx.TransportError) else "unexpected error"
-
-
-def _tidy(text: str) -> str:
-    return redact(" ".join(text.split()))[:ERROR_MAX]
