@@ -5,10 +5,11 @@ first, then escape, so that no entity is cut in half). Only the details link and
 markup; all other data stands where Slack neither formats nor mentions.
 """
 
-from calendar import month_name
+import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import accumulate
 from typing import Any
 from urllib.parse import quote
 
@@ -32,8 +33,6 @@ _ARR_CUES = (1, 100_000, 1_000_000)
 """One 💰 for each of these amounts that the ARR, in dollars, reaches."""
 _SOON_MONTHS = 3
 """A renewal at most so many months away has a ⏰."""
-
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def details_url(app_base_url: str, account_id: str) -> str:
@@ -75,7 +74,7 @@ class _Draft:
             _line("Region", alert.account_region, share),
             self._streak(),
             _line("ARR", money(alert.arr)),
-            _line("Renewal date", _day(alert.renewal_date)),
+            _line("Renewal date", str(alert.renewal_date or "Unknown")),
             self._owner(share),
             _line("Details", self.url, share),
             _line("Channel", self.channel, share),
@@ -87,15 +86,17 @@ class _Draft:
         alert = self.alert
         yield {"type": "header", "text": _plain(self._header())}
         owner = self._owner(FIELD_MAX)
+        bags = "💰" * sum((alert.arr or 0) >= least for least in _ARR_CUES)
         fields = [
             _plain(_line("Region", alert.account_region, FIELD_MAX)),
-            _plain(f"ARR: {_arr_cue(alert.arr)}{money(alert.arr)}"),
+            _plain(" ".join(filter(None, ["ARR:", bags, money(alert.arr)]))),
             _plain(f"Renewal date: {self._renewal()}"),
             _mrkdwn(owner) if self.member else _plain(owner),
         ]
+        cue = next(f"{cue} " for least, cue in _MONTHS_CUES if alert.duration_months >= least)
         yield {
             "type": "section",
-            "text": _mrkdwn(f"{self._months_cue()}*{self._streak()}*"),
+            "text": _mrkdwn(f"{cue if self.rule.streak_cue else ''}*{self._streak()}*"),
             "fields": [field for field in fields if field["text"]],
         }
         # A link and not a button: Slack wants an app to acknowledge a click on a button, and an incoming
@@ -103,10 +104,8 @@ class _Draft:
         link = f"Details: <{_escape(one_line(self.url).replace('|', '%7C'))}>"
         if len(link) <= SECTION_MAX:
             yield {"type": "section", "text": _mrkdwn(link)}
-        notes = [f"As of {month_name[self._month().month]} {self._month().year}"]
-        if self.channel:
-            notes.append(_line("Channel", self.channel, FIELD_MAX))
-        yield {"type": "context", "elements": [_plain(note) for note in notes]}
+        notes = [f"As of {self._month():%B %Y}", _line("Channel", self.channel, FIELD_MAX)]
+        yield {"type": "context", "elements": [_plain(note) for note in notes if note]}
 
     def _header(self) -> str:
         """Return the headline within a header's limit; the name is cut before the id."""
@@ -118,8 +117,7 @@ class _Draft:
         )
 
     def _streak(self) -> str:
-        start = self.alert.risk_start_month
-        count = self.alert.duration_months
+        start, count = self.alert.risk_start_month, self.alert.duration_months
         return self.rule.streak.format(months=months(count), start=start, end=months_before(start, 1 - count))
 
     def _owner(self, limit: int) -> str:
@@ -132,11 +130,6 @@ class _Draft:
         """Return the alert's month; the streak says which one it is."""
         count = self.alert.duration_months - self.rule.anchor
         return months_before(self.alert.risk_start_month, 1 - count)
-
-    def _months_cue(self) -> str:
-        if not self.rule.streak_cue:
-            return ""
-        return next(cue for least, cue in _MONTHS_CUES if self.alert.duration_months >= least) + " "
 
     def _renewal(self) -> str:
         """Return the renewal date and how many calendar months it is away from the alert's month.
@@ -153,11 +146,6 @@ class _Draft:
         return f"{'⏰ ' if 0 <= away <= _SOON_MONTHS else ''}{day.isoformat()} ({near})"
 
 
-def _arr_cue(arr: int | None) -> str:
-    bags = sum((arr or 0) >= least for least in _ARR_CUES)
-    return "💰" * bags + " " * bool(bags)
-
-
 def _line(label: str, value: str | None, limit: int = TEXT_MAX) -> str:
     """Return `label: value` of at most `limit` characters, or nothing when there is no value to see."""
     if value is None or not one_line(value).strip():
@@ -165,29 +153,19 @@ def _line(label: str, value: str | None, limit: int = TEXT_MAX) -> str:
     return f"{label}: {_fit(value, limit - len(label) - 2)}"
 
 
-def _day(day: date | None) -> str:
-    return "Unknown" if day is None else day.isoformat()
-
-
 def _fit(data: str, limit: int) -> str:
     """Return `data` on one line of at most `limit` characters after escaping, cut with `…`."""
     # One character more than fits shows that it must be cut; the rest of a very long name is not looked at.
     line = one_line(data[: limit + 1])
-    escaped = _escape(line)
-    if len(escaped) <= limit:
+    if len(escaped := _escape(line)) <= limit:
         return escaped
-    size = kept = 0
-    for character in line:
-        size += len(_ENTITIES.get(character, character))
-        if size > limit - 1:
-            break
-        kept += 1
+    kept = sum(size < limit for size in accumulate(len(_escape(character)) for character in line))
     return _escape(line[:kept]) + "…"
 
 
 def _escape(text: str) -> str:
     """Escape Slack's three control characters and nothing else."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return html.escape(text, quote=False)
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:
