@@ -6,7 +6,6 @@ import io
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -21,7 +20,16 @@ from rich.text import Text
 from core.domain import REASONS, RiskAlertsError, SettingsError, Verdict
 from core.ledger import try_write, warning_about
 from core.run import utc_now
-from core.runtime import Settings, host_of, load_settings, one_line, redact, shown_database, shown_region
+from core.runtime import (
+    Settings,
+    host_of,
+    in_thread,
+    load_settings,
+    one_line,
+    redact,
+    shown_database,
+    shown_region,
+)
 from core.slack import Answer, SlackWebhooks
 from core.sources import describe, open_uri, parse_source
 from core.support import MailError, try_login
@@ -67,7 +75,7 @@ def check_installation(
         return _show([(Check("settings", TRIED, lambda: bad), bad)], as_json=as_json)
     checks = list(_checks(settings, source_uri, month, post_test_message=post_test_message))
     started = time.monotonic()
-    running = [_start(check) for check in checks]
+    running = [in_thread(check.work, f"check-{check.name}") for check in checks]
     results = [
         (check, _finding(check, future, started)) for check, future in zip(checks, running, strict=True)
     ]
@@ -114,20 +122,6 @@ def _checks(
         without = Finding("not set, so the support notification is logged", "skipped")
         yield Check("mail", "SMTP_HOST", lambda: without)
     yield Check("prefect", "PREFECT_API_URL", _prefect, "Check the network.", 2 * SECONDS)
-
-
-def _start(check: Check) -> "Future[Finding]":
-    """Start a check in a daemon thread, which cannot keep the process from ending."""
-    future: Future[Finding] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(check.work())
-        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
-            future.set_exception(error)
-
-    threading.Thread(target=work, name=f"check-{check.name}", daemon=True).start()
-    return future
 
 
 def _finding(check: Check, future: "Future[Finding]", started: float) -> Finding:

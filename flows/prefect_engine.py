@@ -8,10 +8,8 @@ behind in its thread: to cancel it would call the API for as long again.
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextvars import copy_context
 from dataclasses import asdict
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -30,7 +28,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_r
 
 from core.domain import OrchestratorUnreachable
 from core.run import RunContext
-from core.runtime import STEP_SECONDS, host_of, one_line, redact
+from core.runtime import STEP_SECONDS, host_of, in_thread, one_line, redact
 from flows.prefect_logs import keep_prefect_quiet
 
 PROBE_SECONDS = 8
@@ -103,7 +101,7 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
     # The caller gets this run as its answer; a retry would be another run after that.
     once = flow.with_options(retries=0)
     with temporary_settings(set_defaults=REQUEST_BOUNDS):
-        ended = _in_a_thread(lambda: asyncio.run(_run_flow(run, once)))
+        ended = in_thread(lambda: asyncio.run(_run_flow(run, once)), "flow")
     wait({run.begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
     if run.begun.cancel():
         fault = _fault(ended, BEGIN_SECONDS)
@@ -118,21 +116,6 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
         logger.warning("Prefect missed the end of run %s, which the ledger has (%s)", run.run_id, fault)
     if run.error:
         raise run.error
-
-
-def _in_a_thread(work: Callable[[], None]) -> "Future[None]":
-    """Start the work in a daemon thread, which cannot delay the end of the process."""
-    ended: Future[None] = Future()
-
-    def call() -> None:
-        try:
-            work()
-            ended.set_result(None)
-        except BaseException as error:  # noqa: BLE001  # the future raises it again
-            ended.set_exception(error)
-
-    threading.Thread(target=copy_context().run, args=(call,), name="flow", daemon=True).start()
-    return ended
 
 
 async def _run_flow(run: RunContext, flow: Flow[..., Any]) -> None:

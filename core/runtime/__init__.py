@@ -19,6 +19,7 @@ from core.runtime.redaction import RedactingFilter, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, in_words, load_settings
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
 from core.runtime.text import money, months, one_line, shown_region
+from core.runtime.threads import in_thread
 from core.runtime.urls import check_http_url, host_of, shown_database
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "current_request_id",
     "current_run_id",
     "host_of",
+    "in_thread",
     "in_words",
     "is_direct",
     "load_settings",

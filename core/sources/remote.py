@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -20,7 +18,7 @@ from core.domain import (
     SourceNotFound,
     SourceUnreachable,
 )
-from core.runtime import Settings, is_direct, wait_for
+from core.runtime import Settings, in_thread, is_direct, wait_for
 from core.sources.folder import data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import refusal
@@ -145,17 +143,7 @@ async def _awaited(function: Callable[..., Awaitable[Any]], *args: Any, **kwargs
 
 async def in_daemon_thread(function: Callable[..., Any], *args: Any) -> Any:
     """Run `function` in a thread that does not keep the process from ending, as asyncio's own threads do."""
-    answer: Future[Any] = Future()
-    answer.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            answer.set_result(function(*args))
-        except BaseException as error:  # noqa: BLE001 - raised where it is awaited
-            answer.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return await asyncio.wrap_future(answer)
+    return await asyncio.wrap_future(in_thread(lambda: function(*args), "store"))
 
 
 def proxy_for(url: str) -> str | None:

@@ -3,17 +3,15 @@
 import smtplib
 import socket
 import ssl
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 from typing import Any
 
 from core.domain import SupportMessage
-from core.runtime import Settings, one_line, redact
+from core.runtime import Settings, in_thread, one_line, redact
 
 IDLE_SECONDS = 10.0
 """The longest wait for one answer of the mail server."""
@@ -34,95 +32,74 @@ class MailError(Exception):
 
 def send_mail(settings: Settings, message: SupportMessage) -> None:
     """Send `message` to `SUPPORT_EMAIL`; raise `MailError` unless the mail server has accepted it."""
-    _Session(settings, message).hold()
+    _hold_session(settings, message)
 
 
 def try_login(settings: Settings) -> None:
     """Connect and log in to the mail server at `SMTP_HOST`, and send nothing; raise `MailError`."""
-    _Session(settings, None).hold()
+    _hold_session(settings, None)
 
 
-class _Session(threading.Thread):
-    """A session with the mail server, in its own thread, so that the caller can stop waiting for it.
+def _hold_session(settings: Settings, message: SupportMessage | None) -> None:
+    """Talk to the mail server in a thread: look-up, handshake and slow answers have no common timeout."""
+    session = _Session()
+    talk = in_thread(lambda: _talk(session, settings, message), "support-mail")
+    try:
+        talk.result(TOTAL_SECONDS)
+    except TimeoutError:
+        if not session.accepted:
+            raise _unconfirmed(settings, f"it took longer than {TOTAL_SECONDS:g} s") from None
+    finally:
+        session.leave()
 
-    Name look-up, connection attempts, handshake and slow answers have no common timeout.
-    """
 
-    def __init__(self, settings: Settings, message: SupportMessage | None) -> None:
-        """Send `message`; without one, only connect and log in."""
-        super().__init__(name="support-mail", daemon=True)
-        self.taken: Future[None] = Future()
-        self._settings = settings
-        self._message = message
-        self._smtp: smtplib.SMTP | None = None
-        self._left = False
+@dataclass
+class _Session:
+    """What the caller knows of a session, and how the caller ends it."""
 
-    def hold(self) -> None:
-        """Start the session and wait for its result; raise `MailError`."""
-        self.start()
-        try:
-            self.taken.result(TOTAL_SECONDS)
-        except TimeoutError:
-            raise _unconfirmed(self._settings, f"it took longer than {TOTAL_SECONDS:g} s") from None
-        finally:
-            if not self.taken.done():
-                self.leave()
+    smtp: smtplib.SMTP | None = None
+    accepted: bool = False
+    left: bool = False
 
     def leave(self) -> None:
         """End the session at any point; nothing more is sent."""
-        self._left = True
-        sock = self._smtp and self._smtp.sock
-        if sock:
+        self.left = True
+        if self.smtp and self.smtp.sock:
             with suppress(OSError):
                 # The TLS socket's own method would let another thread send its bytes unencrypted.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(self.smtp.sock, socket.SHUT_RDWR)
 
-    def run(self) -> None:
-        """Send the mail, publish the result, then end the session."""
-        try:
-            self._send()
-        except BaseException as error:  # noqa: BLE001  # `send_mail` raises it
-            self.taken.set_exception(error)
-        else:
-            self.taken.set_result(None)
-            # The server has accepted the mail, so an error of QUIT does not matter.
-            with suppress(smtplib.SMTPException, OSError):
-                self._connected().quit()
-        finally:
-            if self._smtp is not None:
-                self._smtp.close()
 
-    def _send(self) -> None:
-        try:
-            mail = _mail(self._settings, self._message) if self._message else None
-            smtp = _connect(self._settings, self._keep)
-            _login(smtp, self._settings, encrypted=_encrypt(smtp, self._settings))
-            if self._left:
-                raise MailError("the session was given up")
-            if mail:
-                smtp.send_message(mail)
-        except smtplib.SMTPNotSupportedError:
-            raise MailError(
-                "an address outside of ASCII needs SMTPUTF8, which the mail server"
-                " does not offer; change SUPPORT_EMAIL or SMTP_FROM"
-            ) from None
-        except (smtplib.SMTPException, OSError, ValueError) as error:
-            raise _unconfirmed(self._settings, _words(error)) from None
-
-    def _keep(self, smtp: smtplib.SMTP) -> None:
-        self._smtp = smtp
-
-    def _connected(self) -> smtplib.SMTP:
-        if self._smtp is None:
-            raise smtplib.SMTPServerDisconnected
-        return self._smtp
+def _talk(session: _Session, settings: Settings, message: SupportMessage | None) -> None:
+    try:
+        mail = _mail(settings, message) if message else None
+        smtp = _connect(settings, session)
+        _login(smtp, settings, encrypted=_encrypt(smtp, settings))
+        if session.left:
+            raise MailError("the session was given up")
+        if mail:
+            smtp.send_message(mail)
+        session.accepted = True
+        # The server has accepted the mail, so an error of QUIT does not matter.
+        with suppress(smtplib.SMTPException, OSError):
+            smtp.quit()
+    except smtplib.SMTPNotSupportedError:
+        raise MailError(
+            "an address outside of ASCII needs SMTPUTF8, which the mail server"
+            " does not offer; change SUPPORT_EMAIL or SMTP_FROM"
+        ) from None
+    except (smtplib.SMTPException, OSError, ValueError) as error:
+        raise _unconfirmed(settings, _words(error)) from None
+    finally:
+        if session.smtp:
+            session.smtp.close()
 
 
 class _Smtp(smtplib.SMTP):
     """A client that its session can close even before it is connected."""
 
-    def __init__(self, known: Callable[[smtplib.SMTP], None], **options: Any) -> None:
-        known(self)
+    def __init__(self, session: _Session, **options: Any) -> None:
+        session.smtp = self
         super().__init__(**options)
 
 
@@ -130,12 +107,11 @@ class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
     """The same, encrypted from the start."""
 
 
-def _connect(settings: Settings, known: Callable[[smtplib.SMTP], None]) -> smtplib.SMTP:
-    host, port = settings.smtp_host or "localhost", settings.smtp_port
-    if port == IMPLICIT_TLS_PORT:
-        context = ssl.create_default_context()
-        return _SmtpOverTls(known, host=host, port=port, timeout=IDLE_SECONDS, context=context)
-    return _Smtp(known, host=host, port=port, timeout=IDLE_SECONDS)
+def _connect(settings: Settings, session: _Session) -> smtplib.SMTP:
+    address: dict[str, Any] = {"host": settings.smtp_host or "localhost", "port": settings.smtp_port}
+    if settings.smtp_port == IMPLICIT_TLS_PORT:
+        return _SmtpOverTls(session, **address, timeout=IDLE_SECONDS, context=ssl.create_default_context())
+    return _Smtp(session, **address, timeout=IDLE_SECONDS)
 
 
 def _mail(settings: Settings, message: SupportMessage) -> EmailMessage:
