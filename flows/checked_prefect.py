@@ -69,11 +69,10 @@ def _import_prefect() -> None:
         ) from None
     finally:
         gc.enable()
-    # A stream that is closed or full must not end the run.
-    with contextlib.suppress(OSError):
-        if sys.stderr and printed.getvalue():
-            sys.stderr.write(printed.getvalue())
+    _check_profile()
     _check_api()
+    if sys.stderr:
+        sys.stderr.write(printed.getvalue())
 
 
 def _import_fsspec() -> None:
@@ -102,6 +101,18 @@ def _without_home() -> Iterator[None]:
     finally:
         del os.environ["PREFECT_HOME"]
         os.environ |= {"PREFECT_HOME": given} if given else {}
+
+
+def _check_profile() -> None:
+    """Raise `SettingsError` for an active profile that does not exist; Prefect would go on without one."""
+    from prefect.settings import load_profiles  # noqa: PLC0415  # after the import was tried
+
+    profiles = load_profiles()
+    name = os.environ.get("PREFECT_PROFILE", profiles.active_name)
+    if name not in profiles.names:
+        where = "PREFECT_PROFILE" if "PREFECT_PROFILE" in os.environ else f"{_profiles()} of Prefect"
+        names = ", ".join(sorted(profiles.names))
+        raise SettingsError(f"{where}: there is no profile {name!r}; name one of {names}")
 
 
 def _check_api() -> None:

@@ -237,6 +237,18 @@ def test_bad_value_in_a_prefect_profile_is_named(tmp_path: Path) -> None:
     assert str(profiles) in end.stderr
 
 
+@pytest.mark.parametrize("by_file", [False, True])
+def test_unknown_prefect_profile_is_refused(tmp_path: Path, *, by_file: bool) -> None:
+    """Prefect itself warns and uses none, so that no run would show in the UI."""
+    active = "misspelled" if by_file else "mine"
+    (tmp_path / "profiles.toml").write_text(f'active = "{active}"\n[profiles.mine]\n')
+    chosen = {} if by_file else {"PREFECT_PROFILE": "misspelled"}
+    end = ended("batch job", tmp_path, PREFECT_HOME=str(tmp_path), **chosen)
+    where = f"{tmp_path}/profiles.toml of Prefect" if by_file else "PREFECT_PROFILE"
+    assert_refused(end, f"{where}: there is no profile 'misspelled'; name one of ")
+    assert "mine" in end.stderr
+
+
 def test_unconfirmed_works_without_prefect(tmp_path: Path) -> None:
     end = ended("unconfirmed", tmp_path, PREFECT_LOGGING_LEVEL="canary")
     assert (end.returncode, end.stdout) == (0, "Nothing is unconfirmed.\n")
