@@ -69,8 +69,7 @@ def _import_prefect() -> None:
         ) from None
     finally:
         gc.enable()
-    _check_profile()
-    _check_api()
+    _check_settings()
     if sys.stderr:
         sys.stderr.write(printed.getvalue())
 
@@ -103,22 +102,17 @@ def _without_home() -> Iterator[None]:
         os.environ |= {"PREFECT_HOME": given} if given else {}
 
 
-def _check_profile() -> None:
-    """Raise `SettingsError` for an active profile that does not exist; Prefect would go on without one."""
-    from prefect.settings import load_profiles  # noqa: PLC0415  # after the import was tried
+def _check_settings() -> None:
+    """Raise `SettingsError` for a profile that does not exist, or a bad API setting."""
+    from prefect.settings import get_current_settings, load_profiles  # noqa: PLC0415  # after the import
 
     profiles = load_profiles()
-    name = os.environ.get("PREFECT_PROFILE", profiles.active_name)
-    if name not in profiles.names:
+    active = os.environ.get("PREFECT_PROFILE", profiles.active_name)
+    if active not in profiles.names:
+        # Prefect would only warn, and its UI would show no run.
         where = "PREFECT_PROFILE" if "PREFECT_PROFILE" in os.environ else f"{_profiles()} of Prefect"
         names = ", ".join(sorted(profiles.names))
-        raise SettingsError(f"{where}: there is no profile {name!r}; name one of {names}")
-
-
-def _check_api() -> None:
-    """Raise `SettingsError` for a bad API setting of the environment or the active profile."""
-    from prefect.settings import get_current_settings  # noqa: PLC0415  # after the import was tried
-
+        raise SettingsError(f"{where}: there is no profile {active!r}; name one of {names}")
     api = get_current_settings().api
     try:
         if api.url:

