@@ -15,7 +15,7 @@ from core.domain import AlertStatus, RunRequest, RunStatus
 from core.ledger import AlertPage, PreviewView, RunPage, RunView
 from core.run import RunContext, new_run_id, prepare_run
 from flows.preview import preview
-from flows.start import AcceptedRun, run_month
+from flows.start import accept, run_month
 
 router = APIRouter(tags=["runs"])
 
@@ -109,7 +109,7 @@ async def start_run(
 
     if _prefers_async(prefer):
         # Recorded in a thread that no run takes, so that the answer waits for no run.
-        await asyncio.to_thread(state.runs.prepare, lambda: AcceptedRun(prepared()).work)
+        await asyncio.to_thread(state.runs.prepare, lambda: accept(prepared()))
         response.status_code = 202
         response.headers["Location"] = f"{request.scope['root_path']}/runs/{run_id}"
         response.headers["Preference-Applied"] = "respond-async"

@@ -14,7 +14,7 @@ from core.domain import open_by_reason
 from core.ledger import AlertView, ChannelTable, RunView
 from core.run import RunContext
 from core.runtime import money, one_line
-from flows.prefect_engine import described
+from flows.prefect_engine import fault
 
 PUBLISH_SECONDS = 5
 """The longest that a run waits for Prefect to store its report."""
@@ -39,7 +39,9 @@ async def publish_report(run: RunContext) -> None:
             await _publish(run, run.ledger.history.run(run.run_id))
     except Exception as error:  # noqa: BLE001  # whatever Prefect raises, the run is over and recorded
         logger.warning(
-            "Prefect missed the report of run %s, which the ledger has (%s)", run.run_id, described(error)
+            "Prefect missed the report of run %s, which the ledger has (%s)",
+            run.run_id,
+            fault(error, PUBLISH_SECONDS),
         )
 
 

@@ -9,7 +9,7 @@ API for as long again.
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -98,16 +98,17 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
     ended = in_thread(lambda: asyncio.run(_run_flow(run, once)), "flow")
     wait({run.begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
     if run.begun.cancel():
-        fault = _fault(ended, BEGIN_SECONDS)
-        raise OrchestratorUnreachable(f"Prefect did not begin the run, and nothing was sent: {fault}")
+        why = fault(ended.exception() if ended.done() else None, BEGIN_SECONDS)
+        raise OrchestratorUnreachable(f"Prefect did not begin the run, and nothing was sent: {why}")
     wait({run.closed, ended}, return_when=FIRST_COMPLETED)
     wait({ended}, PATIENCE_SECONDS)
     if not run.closed.done():
         # The ledger could not begin the run.
         ended.result()
-    if not ended.done() or ended.exception() not in {None, run.error}:
-        fault = _fault(ended, PATIENCE_SECONDS)
-        logger.warning("Prefect missed the end of run %s, which the ledger has (%s)", run.run_id, fault)
+    error = ended.exception() if ended.done() else None
+    if not ended.done() or error not in {None, run.error}:
+        why = fault(error, PATIENCE_SECONDS)
+        logger.warning("Prefect missed the end of run %s, which the ledger has (%s)", run.run_id, why)
     if run.error:
         raise run.error
 
@@ -124,15 +125,13 @@ async def _run_flow(run: RunContext, flow: Flow[..., Any]) -> None:
         _prepared.pop(flow_run_id, None)
 
 
-def _fault(ended: "Future[None]", seconds: float) -> str:
-    error = ended.exception() if ended.done() else None
-    return described(error) if error else f"no answer in {seconds:g} s"
-
-
-def described(error: BaseException) -> str:
-    """Describe an error of Prefect in one line; some have several lines, others no text."""
-    without_text = "no answer in time" if isinstance(error, TimeoutError) else "no reason given"
-    return one_line(redact(str(error))).strip() or without_text
+def fault(error: BaseException | None, seconds: float) -> str:
+    """Describe in one line an error of Prefect, or that no answer came in so many seconds."""
+    if error is None or isinstance(error, TimeoutError):
+        return f"no answer in {seconds:g} s"
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"HTTP {error.response.status_code}"
+    return one_line(redact(str(error))).strip() or "no reason given"
 
 
 def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
@@ -140,14 +139,9 @@ def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
     try:
         asyncio.run(_check_health(url, seconds))
     except Exception as error:  # noqa: BLE001  # whatever is wrong with the address or with what answers there
-        fault = described(error)
-        if isinstance(error, TimeoutError):
-            fault = f"no answer in {seconds:g} s"
-        elif isinstance(error, httpx.HTTPStatusError):
-            fault = f"HTTP {error.response.status_code}"
         raise OrchestratorUnreachable(
-            f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}): {fault}; start it, or"
-            " correct PREFECT_API_URL or the Prefect profile"
+            f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}): {fault(error, seconds)};"
+            " start it, or correct PREFECT_API_URL or the Prefect profile"
         ) from None
 
 

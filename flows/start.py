@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from core.domain import RiskAlertsError
@@ -24,24 +25,20 @@ def run_month(run: RunContext) -> None:
         asyncio.run(work_through(run))
 
 
-class AcceptedRun:
-    """A run that is recorded at once and worked on later; its heartbeat starts at once, too."""
+def accept(run: RunContext) -> Callable[[], None]:
+    """Record a run that is worked on later; return what works on it, which must be called."""
+    run.ledger.begin_run(run.run_id, run.request, this_process(), None, utc_now())
+    # Without a heartbeat, another host would close a run that waits long as dead.
+    alive = ExitStack()
+    alive.enter_context(run.kept_alive())
 
-    def __init__(self, run: RunContext) -> None:
-        """Record the run, or raise why it cannot be; `work` must follow."""
-        self._run = run
-        run.ledger.begin_run(run.run_id, run.request, this_process(), None, utc_now())
-        # Without a heartbeat, another host would close a run that waits long as dead.
-        self._alive = ExitStack()
-        self._alive.enter_context(self._run.kept_alive())
-
-    def work(self) -> None:
-        """Run the month; an error before the run begins is stored with it."""
-        run = self._run
-        with self._alive:
+    def work() -> None:
+        with alive:
             try:
                 run_month(run)
             except RiskAlertsError as error:
                 if not run.closed.done():
                     logger.error("Run %s could not begin: %s", run.run_id, error)  # noqa: TRY400
                     run.ledger.finish(run.run_id, error, utc_now())
+
+    return work

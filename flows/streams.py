@@ -6,8 +6,7 @@ import io
 import os
 import select
 import sys
-from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from core.domain import SettingsError
 
@@ -22,25 +21,19 @@ def protect_streams() -> None:
             os.fstat(descriptor)
             continue
         os.open(os.devnull, os.O_RDWR)
-    sys.stdout = _protected(sys.stdout, sys.__stdout__, 1)
-    sys.stderr = _protected(sys.stderr, sys.__stderr__, 2)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        # A stream that someone else put there stays.
+        if getattr(sys, name) is getattr(sys, f"__{name}__"):
+            buffer = io.BufferedWriter(_LossyFile(descriptor, "w", closefd=False))
+            by_line = name == "stderr" or os.isatty(descriptor)
+            stream = io.TextIOWrapper(buffer, encoding="utf-8", errors="replace", line_buffering=by_line)
+            setattr(sys, name, stream)
 
 
 def exit_with(error: SettingsError) -> NoReturn:
     """End a process that cannot start with these settings: one line on stderr, and exit code 2."""
     sys.stderr.write(f"error: {error.code}: {error}\n")
     raise SystemExit(2) from error
-
-
-def _protected(current: TextIO | None, original: TextIO | None, descriptor: int) -> TextIO:
-    """Return the stream to use in place of the current one; a stream that someone else put there stays."""
-    if current is None:
-        return Path(os.devnull).open("w", encoding="utf-8")
-    if current is not original:
-        return current
-    buffer = io.BufferedWriter(_LossyFile(descriptor, "w", closefd=False))
-    by_line = descriptor == 2 or current.isatty()  # noqa: PLR2004  # stderr
-    return io.TextIOWrapper(buffer, encoding="utf-8", errors="replace", line_buffering=by_line)
 
 
 class _LossyFile(io.FileIO):

@@ -276,7 +276,8 @@ def test_invalid_number_shows_the_range(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert caught.value.message == (
-        "ARR_THRESHOLD: must be a whole number; SMTP_PORT: must be at most 65535;"
+        "ARR_THRESHOLD: must be a valid integer, unable to parse string as an integer;"
+        " SMTP_PORT: must be less than or equal to 65535;"
         " LOG_FORMAT: must be 'text' or 'json'"
     )
 

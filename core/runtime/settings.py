@@ -269,24 +269,6 @@ def load_settings() -> Settings:
     return settings
 
 
-_WORDS = {
-    "bool": "must be true or false",
-    "dict": "must be a JSON object",
-    "finite": "must be a finite number",
-    "float": "must be a number",
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "int": "must be a whole number",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "list": "must be a JSON list",
-    "literal": "must be {expected}",
-    "string": "must be a string",
-    "string_too_short": "must not be empty",
-}
-"""What a value must be, by the type of pydantic's error or the first word of that type."""
-
-
 def _describe(item: Any) -> str:
     setting = str(item["loc"][0]).upper() if item["loc"] else ""
     message = in_words(item) or item["msg"].removeprefix("Value error, ")
@@ -296,6 +278,12 @@ def _describe(item: Any) -> str:
 
 
 def in_words(item: Any) -> str | None:
-    """Describe one of pydantic's errors without the value; return None for other errors."""
-    words = _WORDS.get(item["type"]) or _WORDS.get(item["type"].partition("_")[0])
-    return words.format(**item.get("ctx", {})) if words else None
+    """Describe one of pydantic's errors, or return None if its text may quote the value."""
+    if item["type"] in {"value_error", "assertion_error"}:
+        return None
+    words = {
+        "bool_parsing": "must be true or false",
+        "dict_type": "must be a JSON object",
+        "list_type": "must be a JSON list",
+    }
+    return words.get(item["type"]) or re.sub(r"^\w+ should", "must", item["msg"])

@@ -57,14 +57,12 @@ def _check_sqlite(value: str, rest: str) -> None:
     file = path[1:]
     if not path.startswith("/") and path:
         raise ValueError(f"must have three or four slashes: {_SLASHES}")
-    if file in {"", ":memory:"} or file.endswith("/"):
-        raise ValueError(f"must name a file: {_SLASHES}")
+    if file in {"", ":memory:"} or file.endswith("/") or file.startswith("file:"):
+        raise ValueError(f"must name a file by its path: {_SLASHES}")
     if file.startswith("~"):
         raise ValueError(
             "must give the whole path, because ~ is not expanded: sqlite:////home/name/ledger.db"
         )
-    if file.startswith("file:"):
-        raise ValueError(f"must give a path, not a file: URI: {_SLASHES}")
     try:
         SQLiteDialect_pysqlite().create_connect_args(make_url(value))
     except (ArgumentError, ValueError):

@@ -2,8 +2,7 @@
 
 from core.slack.client import SlackWebhooks
 from core.slack.message import build_message, details_url
-from core.slack.pacing import Pacer, Sleep
-from core.slack.retry import post_with_retries
+from core.slack.retry import Pacer, Sleep, post_with_retries
 from core.slack.verdicts import Answer, judge, judge_failure
 
 __all__ = [

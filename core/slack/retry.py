@@ -1,5 +1,6 @@
-"""Retries of a message; no other code retries one."""
+"""How often a message is tried, and how fast messages go to one destination; no other code decides it."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -8,10 +9,36 @@ from tenacity.wait import wait_exponential_jitter
 
 from core.domain import Verdict
 from core.runtime import Settings
-from core.slack.pacing import Sleep
 from core.slack.verdicts import Answer
 
 BACKOFF_MAX_SECONDS = 30.0
+
+
+Sleep = Callable[[float], Awaitable[None]]
+"""Waits for a number of seconds; raises when the run is stopped."""
+
+
+class Pacer:
+    """The pace of one destination: at most `rate` starts a second, evenly spaced; 0 means no pacing."""
+
+    def __init__(self, rate: float, *, sleep: Sleep, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval = 1 / rate if rate else 0.0
+        self._sleep = sleep
+        # A jump of the wall clock would stop a channel for that time.
+        self._clock = clock
+        self._free_at = clock()
+
+    async def turn(self) -> None:
+        """Wait for the next free start; concurrent callers get one each."""
+        now = self._clock()
+        start = max(now, self._free_at)
+        self._free_at = start + self._interval
+        if start > now:
+            await self._sleep(start - now)
+
+    def hold(self, seconds: float) -> None:
+        """Delay every start by `seconds`, since a `Retry-After` is for the whole channel."""
+        self._free_at = max(self._free_at, self._clock() + seconds)
 
 
 async def post_with_retries(

@@ -212,7 +212,7 @@ def test_run_begun_after_giving_up_sends_nothing(world: World, monkeypatch: pyte
     ("fault", "words"),
     [
         (Proxy.hang, "no answer in 2 s"),
-        (lambda proxy: proxy.fail(500), "Server error '500"),
+        (lambda proxy: proxy.fail(500), "HTTP 500"),
         (lambda proxy: proxy.fail(503), "no answer in 2 s"),
     ],
     ids=["hangs", "answers 500", "answers 503"],
