@@ -1,4 +1,4 @@
-# One image for every role; what runs is chosen by the command:
+# One image for every role; the command chooses the role:
 #
 #   docker build -t account-risk-alerts .
 #
@@ -12,17 +12,17 @@
 #       -e PREFECT_API_URL=http://prefect.example:4200/api account-risk-alerts \
 #       prefect worker start --pool NAME
 #
-# Settings come from the environment, or from a file that is mounted and named by CONFIG_FILE. /data holds the
-# ledger and must outlive the container, on a local disk: SQLite's write-ahead log can't be shared over a network.
+# Settings come from the environment, or from a mounted file that CONFIG_FILE names. /data has the ledger. It must
+# outlive the container, on a local disk, because SQLite's write-ahead log cannot be shared over a network.
 #
-# A tag can be moved; a release build should give the digest of the image that it was tested with:
+# A tag can be moved; a release build should name the digest of the tested base image:
 #   docker build --build-arg PYTHON_IMAGE=python:3.11.14-slim-bookworm@sha256:… .
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 RUN python3 -m venv /opt/venv
 COPY requirements/runtime.txt /tmp/runtime.txt
-# pip compiles what it installs: without it each start would take some seconds longer.
+# pip compiles the packages; otherwise each start would take some seconds longer.
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-input \
         --require-hashes --requirement /tmp/runtime.txt
 WORKDIR /app
@@ -37,9 +37,8 @@ RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash api
     && chmod +x /opt/venv/bin/risk-alerts
 
 FROM ${PYTHON_IMAGE}
-# tini as process 1 passes SIGTERM on: the kernel would keep it from a Python process 1 that has no handler yet.
-# Its version is the one of the base image's Debian release. Arrow reads the time zones of SOURCE_TIMEZONE from
-# tzdata.
+# tini, as process 1, forwards SIGTERM; the kernel drops signals to a process 1 that has no handler yet. Debian's
+# release decides its version. Arrow reads the time zones of SOURCE_TIMEZONE from tzdata.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends tini tzdata \
@@ -48,7 +47,7 @@ RUN apt-get update \
     && useradd --uid 10001 --gid app --home-dir /home/app --create-home --shell /usr/sbin/nologin app \
     && install --directory --owner=app --group=app /data
 COPY --from=build /opt/venv /opt/venv
-# Root owns the code; the service can only read it.
+# Root owns the code, so that the service can only read it.
 COPY --from=build /app /app
 
 ENV PATH=/opt/venv/bin:$PATH \
@@ -57,19 +56,19 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     DATABASE_URL=sqlite:////data/risk_alerts.db \
     PREFECT_HOME=/data/prefect \
-    # Each run has threads of its own, and by default each thread an arena of memory that is kept.
+    # Runs use many threads, and glibc would keep an arena of memory for each.
     MALLOC_ARENA_MAX=2 \
     # No telemetry.
     DO_NOT_TRACK=1 \
     PREFECT_SERVER_ANALYTICS_ENABLED=false
 
 WORKDIR /app
-# By number, so that a cluster that only admits non-root users can see that it is one.
+# A number, so that a cluster that admits only non-root users can check it.
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# For the API; the other commands listen nowhere and run with --no-healthcheck.
+# For the API. Other commands have no port, and run with --no-healthcheck.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=90s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
 ENTRYPOINT ["tini", "--"]
