@@ -158,7 +158,7 @@ def _replaced(text: str, actual: dict[str, str]) -> str:
 
 def main() -> None:
     """Write the examples into the folder of the arguments, by default this one."""
-    parser = argparse.ArgumentParser(description="Make the example outputs anew.")
+    parser = argparse.ArgumentParser(description="Generate the example outputs.")
     parser.add_argument("--out", type=Path, default=ROOT / "examples")
     for path in make(parser.parse_args().out):
         print(path.name)

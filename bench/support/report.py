@@ -34,7 +34,7 @@ OURS = "ours"
 
 Json = dict[str, Any]
 BAR, GAP, LEFT, WIDTH = 16, 22, 210, 760
-COLOURS = {"ours": "#2f81f7", "DuckDB": "#d29922", "Polars": "#8957e5"}
+COLORS = {"ours": "#2f81f7", "DuckDB": "#d29922", "Polars": "#8957e5"}
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1f2328}.dim{fill:#59636e}"
     "@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.dim{fill:#9198a1}}"
@@ -183,16 +183,16 @@ def chart(result: Json) -> str:
             memory = statistics.median(found["added_mb"])
             long = seconds * scale
             shapes.append(
-                f'<rect x="{LEFT}" y="{y}" width="{long:.1f}" height="{BAR - 2}" fill="{COLOURS[reader]}"/>'
+                f'<rect x="{LEFT}" y="{y}" width="{long:.1f}" height="{BAR - 2}" fill="{COLORS[reader]}"/>'
                 f'<text class="dim" x="{LEFT + long + 6:.1f}" y="{y + 12}">'
                 f"{seconds:.2f} s, {memory:.0f} MB</text>"
             )
             y += BAR
         y += GAP - BAR // 2
     legend = "".join(
-        f'<rect x="{LEFT + 90 * index}" y="8" width="12" height="12" fill="{colour}"/>'
+        f'<rect x="{LEFT + 90 * index}" y="8" width="12" height="12" fill="{color}"/>'
         f'<text x="{LEFT + 90 * index + 18}" y="19">{reader}</text>'
-        for index, (reader, colour) in enumerate(COLOURS.items())
+        for index, (reader, color) in enumerate(COLORS.items())
     )
     body = "\n".join(shapes)
     return (
