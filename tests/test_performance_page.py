@@ -25,7 +25,7 @@ def test_chart_has_a_bar_for_each_reader_and_layout(tmp_path: Path) -> None:
     path.write_text(report.chart(RESULT), encoding="utf-8")
     bars = ET.parse(path).getroot().findall("{http://www.w3.org/2000/svg}rect")  # noqa: S314 - our own
     layouts = RESULT["parts"]["layouts"]["measured"]
-    assert len(bars) == len(report.COLOURS) + sum(len(item["readers"]) for item in layouts)
+    assert len(bars) == len(report.COLORS) + sum(len(item["readers"]) for item in layouts)
 
 
 def test_edited_number_is_noticed() -> None:
