@@ -8,7 +8,7 @@ from core.alerts import RULES, AlertRule
 
 
 class OfTheTests(AlertRule):
-    """Accounts with a streak of a month or more before the month, whatever they are in the month."""
+    """Accounts with a streak that ends in the month before, whatever their status in the month."""
 
     type = "of_the_tests"
     anchor = -1

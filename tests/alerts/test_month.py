@@ -1,4 +1,4 @@
-"""What each alert type finds in a month, by the preview of a small source."""
+"""The alerts that each type finds in a month, by the preview of a small source."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

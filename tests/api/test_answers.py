@@ -1,4 +1,4 @@
-"""The headers of every answer, the request id, and the limit of a body."""
+"""The headers of every answer, the request ID, and the limit of a body."""
 
 import json
 import re

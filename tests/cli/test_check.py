@@ -1,4 +1,4 @@
-"""`risk-alerts check`: what it finds on good and on broken installations, and that it changes nothing."""
+"""`risk-alerts check` on good and broken installations; it changes nothing."""
 
 import json
 import os
@@ -48,7 +48,7 @@ class Installation:
         return {one["name"]: one for one in found["checks"]}
 
     def shown(self, *arguments: str) -> str:
-        """Check the installation, and return what a person sees."""
+        """Check the installation; return the output for a person."""
         call("check", *arguments)
         return self._capsys.readouterr().out
 
@@ -57,7 +57,7 @@ class Installation:
 def installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slack: MockSlack
 ) -> Installation:
-    """Return an installation on which all is well."""
+    """Return a correct installation."""
     monkeypatch.setattr(redaction, "_secrets", set())
     good = Installation(tmp_path, monkeypatch, capsys)
     good.set(

@@ -1,4 +1,4 @@
-"""The batch job as an operator starts it: its report, its exit code, and what it says on which stream."""
+"""The batch job from a shell: its report, its exit code, and its output streams."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Start the command three times for all the tests that only look."""
+    """Run the command three times for all tests that only read."""
     folder = tmp_path_factory.mktemp("cli")
     source = write_source(folder / "status.parquet")
     with MockSlack() as slack:
@@ -184,7 +184,7 @@ def test_terminal_shows_progress_and_waits_for_slack(tmp_path: Path) -> None:
         )
         os.close(of_the_program)
         shown = b""
-        # The end of a terminal is an error on Linux.
+        # On Linux, reading from a closed terminal is an error.
         with contextlib.suppress(OSError):
             while some := os.read(terminal, 65536):
                 shown += some
@@ -197,5 +197,5 @@ def test_terminal_shows_progress_and_waits_for_slack(tmp_path: Path) -> None:
     assert "8 rows read; 1 of 2 alerts recorded" in text
     assert "Slack asks emea-risk-alerts to wait 2 s" in text
     assert not re.search(r"\x1b\[\d*(;\d+)*m[^\x1b]", text.replace("\x1b[0m", ""))
-    # What was drawn is wiped: the last thing shown is an empty line.
+    # The progress is erased: the last line is empty.
     assert text.endswith("\x1b[2K") or "\x1b[2K" in text[-80:]

@@ -1,4 +1,4 @@
-"""`risk-alerts` itself: its help, version, completion, launcher, and what it imports."""
+"""The command `risk-alerts`: its help, version, completion, launcher, and imports."""
 
 import os
 import subprocess
@@ -74,7 +74,7 @@ def test_launcher_runs_the_checkout_from_any_folder(tmp_path: Path) -> None:
     python.chmod(0o755)
     (tmp_path / "venv/.installed-dev").touch()
     subprocess.run(["make", "--silent", "install", f"VENV={tmp_path}/venv"], cwd=ROOT, check=True, timeout=60)
-    # What lies in the folder must not shadow what the command imports.
+    # Files in the folder must not shadow the modules that the command imports.
     (tmp_path / "core.py").write_text("raise SystemExit('shadowed')", encoding="utf-8")
     ended = subprocess.run(
         [tmp_path / "venv/bin/risk-alerts", "run", "--month", "January"],

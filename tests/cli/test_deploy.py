@@ -83,7 +83,7 @@ def test_refusal_of_the_api_names_the_key(prefect_refusal: str, tmp_path: Path) 
 
 @pytest.fixture
 def prefect_refusal() -> Iterator[str]:
-    """Serve a Prefect API that is healthy and lets nobody in."""
+    """Serve a Prefect API that is healthy and refuses every request."""
 
     class Refusing(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""`risk-alerts unconfirmed` and `risk-alerts resolve`: what is open, one decision, and what comes next."""
+"""`risk-alerts unconfirmed` and `risk-alerts resolve`: the open alerts, a decision, and the next run."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Standard streams that are full, closed or cut: the work is done, and the exit code is the work's."""
+"""With full, closed or cut standard streams, the work is done and decides the exit code."""
 
 import os
 import pty
@@ -28,7 +28,7 @@ BROKEN = [
     "> /dev/full 2> /dev/full",
     "<&- >&- 2>&-",
 ]
-"""How a shell can leave a command without a stream."""
+"""Redirections that leave a command without a stream."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shell() -> Shell:
-    """Return a shell in which `python` is ours."""
+    """Return a shell in which `python` is this interpreter."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return Shell({**os.environ, "PATH": path})
 

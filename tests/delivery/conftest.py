@@ -1,4 +1,4 @@
-"""What each test of delivery starts from."""
+"""Fixtures of the delivery tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,21 +12,21 @@ from tests.slack.hostile import HostileSlack
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback is asked for directly, whatever proxy this machine has."""
+    """Use no proxy, whatever this machine has."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def slack() -> Iterator[HostileSlack]:
-    """Yield a Slack that answers as a test scripts it."""
+    """Yield a Slack with scripted answers."""
     with HostileSlack() as server:
         yield server
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return a place for a ledger."""
+    """Return the path of a new ledger."""
     return tmp_path / "ledger.db"
 
 

@@ -1,4 +1,4 @@
-"""Runs to be killed, each called in a process of its own."""
+"""Runs that tests kill, each in its own process."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every alert type, and one that only the tests know, through the whole life of its alerts."""
+"""Each alert type, and one that exists only in the tests, from preview to resolution."""
 
 import signal
 import time
@@ -72,7 +72,7 @@ def statuses(alerts: Sequence[AlertView]) -> Counter[str]:
 
 
 def kill_after_one_answer(slack: HostileSlack, job: dict[str, Any]) -> None:
-    """Start a run, and kill it while Slack has answered one message and not the second."""
+    """Start a run, and kill it after Slack's first answer and before its second."""
     slack.script("/amer", answer(200, "ok"), silence)
     killed = Forked(work, job)
     deadline = time.monotonic() + 60
@@ -144,7 +144,7 @@ def outcome_of(status: AlertStatus) -> str:
 
 
 def outcome_metrics(ledger: Ledger, types: Sequence[str]) -> dict[tuple[str, str], float | None]:
-    """Return what Prometheus would read of the outcomes of these types."""
+    """Return the metrics of the outcomes of these types."""
     registry = CollectorRegistry()
     registry.register(LedgerCollector(ledger.history.statistics()))
     return {

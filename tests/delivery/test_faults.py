@@ -1,4 +1,4 @@
-"""A ledger that fails in the middle, and a run that is stopped."""
+"""A ledger that fails during a run, and a run that is stopped."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ OK = answer(200, "ok")
 
 
 def seen(slack: HostileSlack) -> set[str]:
-    """Return the accounts of the requests that Slack got, each of them once."""
+    """Return the accounts of Slack's requests; assert that each is there once."""
     found = accounts(request.message["text"] for request in slack.requests)
     assert len(found) == len(set(found))
     return set(found)
@@ -47,7 +47,7 @@ def test_failed_claim_stops_every_lane(slack: HostileSlack, ledger: Ledger, path
     with pytest.raises(LedgerError, match="disk on fire"):
         deliver(ledger, alerts, settings(slack.url, path), "run-1")
     assert len(slack.requests) <= 7
-    # Requests in flight got their answer, and what was claimed but not yet posted was let go of.
+    # Requests in flight got their answer; claims without a request were given up.
     run = look(ledger, "run-1")
     assert {account for account, (status, _) in outcomes(path).items() if status == "sent"} == seen(slack)
     assert run.view.counts.unconfirmed == 0
@@ -140,7 +140,7 @@ def test_removed_ledger_stops_the_run(slack: HostileSlack, ledger: Ledger, path:
 def test_stop_waits_for_answers_in_flight(
     slack: HostileSlack, ledger: Ledger, path: Path, times: int
 ) -> None:
-    """One cancellation or several."""
+    """The rule also holds for several cancellations."""
     slack.script("/amer", slowly(0.4, OK))
     slack.script("/emea", answer(429, headers={"Retry-After": "60"}))
     slack.script("/apac", answer(503))
@@ -186,7 +186,7 @@ def test_waiting_lane_claims_nothing_after_stop(slack: HostileSlack, ledger: Led
 
 
 def test_closed_event_loop_loses_no_answer(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
-    """As when Prefect turns SIGTERM into an exception that ends the loop of the flow."""
+    """Prefect turns SIGTERM into an exception that ends the event loop of the flow."""
 
     async def run() -> None:
         task = asyncio.create_task(send_in_a_run(ledger, [routed("A-1"), routed("A-2")], chosen, "run-1"))

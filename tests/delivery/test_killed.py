@@ -1,4 +1,4 @@
-"""kill -9 at any moment of a run: nothing twice, nothing lost, nothing left running."""
+"""After kill -9 at any time, no alert is sent twice or lost, and no run stays running."""
 
 import random
 import signal
@@ -22,7 +22,7 @@ ALERTS = [routed(account, channel) for account, channel in PLANNED]
 
 
 def wait_for_the_first_word(path: Path, run_id: str) -> bool:
-    """Wait until the run is in the ledger."""
+    """Wait until the ledger has the run."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if query(path, "SELECT 1 FROM runs WHERE run_id = ?", run_id):
@@ -32,16 +32,16 @@ def wait_for_the_first_word(path: Path, run_id: str) -> bool:
 
 
 def kill_in_the_middle(job: dict[str, object], path: Path, chance: random.Random) -> None:
-    """Start a run and kill it at some moment: before its first word, in the middle, or after its end."""
+    """Start a run and kill it: before it is recorded, in the middle, or after its end."""
     run = Forked(work, job)
-    # One in five without a look: perhaps before anything was begun.
+    # Kill one in five without waiting, perhaps before anything was begun.
     if chance.random() < 0.2:
         time.sleep(chance.uniform(0, 0.1))
     else:
         assert wait_for_the_first_word(path, str(job["run_id"]))
         time.sleep(chance.uniform(0, 0.35))
     run.send_signal(signal.SIGKILL)
-    # Its end may have come first.
+    # The run may have ended first.
     assert run.wait() in {-signal.SIGKILL, 0}
 
 

@@ -1,4 +1,4 @@
-"""Delivery with a ledger on PostgreSQL: the promises are the same."""
+"""Delivery with a ledger on PostgreSQL keeps the same promises."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ def database_url(postgresql: Server) -> str:
 
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
-    """Yield a ledger with nothing in it."""
+    """Yield an empty ledger."""
     opened = Ledger(Database(database_url))
     yield opened
     opened.close()
@@ -85,7 +85,7 @@ def test_six_runs_send_each_alert_once(slack: HostileSlack, database_url: str, l
 def test_six_runs_behind_pgbouncer_send_once(
     slack: HostileSlack, postgresql: Server, database_url: str
 ) -> None:
-    """Each run has its own connections, and PgBouncer hands a server to whichever transaction comes next."""
+    """Each run has its own connections; PgBouncer assigns a server connection to each transaction."""
     with postgresql.pgbouncer() as through:
         url = through(database_url)
         ledgers = [Ledger(Database(url)) for _ in range(6)]
@@ -109,7 +109,7 @@ def test_six_runs_behind_pgbouncer_send_once(
 def test_run_survives_a_restart_during_a_request(
     slack: HostileSlack, postgresql: Server, database_url: str, ledger: Ledger
 ) -> None:
-    """Between two transactions a connection is idle, and another one does as well."""
+    """Between two transactions, another connection can replace the lost one."""
 
     async def cut(writer: asyncio.StreamWriter) -> None:
         postgresql.end_connections(database_url)

@@ -1,4 +1,4 @@
-"""Region to channel, or a named reason why not."""
+"""The channel of a region, or the reason why it has none."""
 
 import pyarrow as pa
 import pytest
@@ -13,7 +13,7 @@ REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}
 
 
 def alerts(*regions: str | None) -> pa.Table:
-    """Make an alert of each region."""
+    """Return an alert of each region."""
     rows = [
         ("at_risk", f"A-{number}", "Acme", region, None, None, None, 1, MONTH)
         for number, region in enumerate(regions)

@@ -1,4 +1,4 @@
-"""Claim, post, record: each answer to its stored outcome, lanes that mind their own business, replay."""
+"""Claim, post, record: the outcome of each answer, independent lanes, and replay."""
 
 import asyncio
 import threading
@@ -199,7 +199,7 @@ def test_refused_channel_is_tried_once(
 
 
 def title(status: int) -> str:
-    """Return the words of a status."""
+    """Return the reason phrase of a status."""
     return {403: "Forbidden", 404: "Not Found", 410: "Gone"}[status]
 
 
@@ -210,7 +210,7 @@ def test_refused_payload_fails_only_its_alert(slack: HostileSlack, ledger: Ledge
 
 
 class TimedPacer(Pacer):
-    """A pacer whose time passes at once; keeps when each turn began, and how much Slack had seen by then."""
+    """A pacer without real waits that records the start of each turn and Slack's requests until then."""
 
     made: ClassVar[list["TimedPacer"]] = []
     slack: ClassVar[HostileSlack]
@@ -222,14 +222,14 @@ class TimedPacer(Pacer):
         self.made.append(self)
 
     async def turn(self) -> None:
-        """Take a turn, and note it."""
+        """Take a turn and record it."""
         await super().turn()
         self.turns.append((self._time() - 1000, len(self.slack.requests)))
 
 
 @pytest.fixture
 def pacers(slack: HostileSlack, monkeypatch: pytest.MonkeyPatch) -> list[TimedPacer]:
-    """Return the pacers of the lanes, which come with the lanes."""
+    """Return the pacers of the lanes; each lane adds one."""
     made: list[TimedPacer] = []
     monkeypatch.setattr(TimedPacer, "made", made)
     monkeypatch.setattr(TimedPacer, "slack", slack, raising=False)
@@ -240,7 +240,7 @@ def pacers(slack: HostileSlack, monkeypatch: pytest.MonkeyPatch) -> list[TimedPa
 def test_messages_of_a_channel_are_paced(
     slack: HostileSlack, ledger: Ledger, path: Path, pacers: list[TimedPacer]
 ) -> None:
-    """The next try of one too. What a turn is worth, `tests/slack/test_retries.py` shows."""
+    """Retries are paced too. `tests/slack/test_retries.py` tests the length of a turn."""
     slack.script("/amer", OK, answer(503), OK)
     deliver(ledger, [routed("A-1"), routed("A-2"), routed("A-3")], settings(slack.url, path))
     assert [seen_before for _, seen_before in pacers[0].turns] == [0, 1, 2, 3]
@@ -333,7 +333,7 @@ def test_persist_stores_how_the_run_adds_up(ledger: Ledger) -> None:
 
 
 def side_by_side(*calls: Callable[[], Delivered]) -> list[Delivered]:
-    """Run each in a thread of its own, and give what they give."""
+    """Call each function in its own thread; return their results."""
     found: list[Delivered] = []
     threads = [threading.Thread(target=lambda call=call: found.append(call())) for call in calls]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""What the tests of delivery and ledger share: alerts, runs and a look into the database from outside."""
+"""Helpers of the tests of delivery and ledger: alerts, runs, and queries of the database."""
 
 import asyncio
 import sqlite3
@@ -51,7 +51,7 @@ def routed(account_id: str, channel: str | None = "amer", alert_type: str = DEFA
 
 
 def assessment(alerts: Sequence[Alert], below_threshold: int = 2) -> Assessment:
-    """Return what the stages before would say of these alerts: so many more of each type are below."""
+    """Return the assessment of these alerts, with `below_threshold` more accounts of each type."""
     numbers = Counter(item.alert_type for item in alerts)
     numbers[DEFAULT_ALERT_TYPE] += 0
     found = {name: (number + below_threshold, below_threshold) for name, number in numbers.items()}
@@ -73,7 +73,7 @@ def _empty() -> bytes:
 
 @contextmanager
 def new_ledger(path: Path) -> Iterator[Ledger]:
-    """Yield an empty ledger at a place; copied, since its creation takes most of a short test."""
+    """Yield an empty ledger at the path, copied from one that was created once."""
     path.write_bytes(_empty())
     opened = open_at(path)
     yield opened
@@ -90,14 +90,14 @@ def begin(
     dry_run: bool = False,
     retry_unconfirmed: bool = False,
 ) -> list[Alert]:
-    """Begin and plan a run; return what it may send."""
+    """Begin and plan a run; return the alerts to send."""
     request = RunRequest("file:///source.parquet", month, dry_run, retry_unconfirmed)
     ledger.begin_run(run_id, request, owner, None, NOW)
     return ledger.plan(run_id, assessment(alerts), alerts, 0, NOW)
 
 
 def settings(url: str, ledger: Path | str, **values: Any) -> Settings:
-    """Return settings for a mock Slack that is not to be waited for; the ledger by its file or URL."""
+    """Return settings for a mock Slack without waits; the ledger is given by its file or URL."""
     quick: dict[str, Any] = {
         "slack_webhook_base_url": url,
         "database_url": ledger if isinstance(ledger, str) else f"sqlite:///{ledger}",
@@ -111,7 +111,7 @@ def settings(url: str, ledger: Path | str, **values: Any) -> Settings:
 
 @dataclass
 class Delivered:
-    """A run that is over: its view, and its alerts by account id."""
+    """A finished run: its view, and its alerts by account ID."""
 
     view: RunView
     statuses: dict[str, AlertStatus]
@@ -130,14 +130,14 @@ async def send_in_a_run(
 def deliver(
     ledger: Ledger, alerts: Sequence[Alert], chosen: Settings, run_id: str = "", **request: Any
 ) -> Delivered:
-    """Send alerts in a run of their own, to the end."""
+    """Send alerts in a new run; return it when it has ended."""
     run_id = run_id or new_run_id()
     asyncio.run(send_in_a_run(ledger, alerts, chosen, run_id, **request))
     return look(ledger, run_id)
 
 
 async def until(happens: Callable[[], bool]) -> None:
-    """Wait until something is true; it has no event of its own to wait for."""
+    """Poll until the condition is true."""
     async with asyncio.timeout(60):
         while not happens():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -151,7 +151,7 @@ def stop_when(
     *,
     times: int = 1,
 ) -> float:
-    """Cancel the run `run-1`, once or more often, as soon as something is true; return how long it took."""
+    """Cancel the run `run-1` `times` times when the condition is true; return the seconds to its end."""
 
     async def run() -> float:
         task = asyncio.create_task(send_in_a_run(ledger, alerts, chosen, "run-1"))
@@ -168,7 +168,7 @@ def stop_when(
 
 
 def look(ledger: Ledger, run_id: str) -> Delivered:
-    """Read a run that is over, and check that it adds up."""
+    """Return a finished run; assert that it adds up."""
     view = ledger.history.run(run_id)
     assert_adds_up(view)
     assert view.status != "running"
@@ -179,7 +179,7 @@ def look(ledger: Ledger, run_id: str) -> Delivered:
 
 
 def assert_adds_up(view: RunView) -> None:
-    """Check the contract's sum, for the run and for each alert type."""
+    """Assert the contract's sum for the run and for each alert type."""
     for counts in (view.counts, *view.counts_by_type.values()):
         found = sum(getattr(counts, name) for name in {"at_risk", "recovered", *view.counts_by_type})
         assert found == counts.below_threshold + (
@@ -199,7 +199,7 @@ def query(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 
 def execute(path: Path, script: str) -> None:
-    """Do something to the database behind the ledger's back."""
+    """Change the database file directly."""
     connection = sqlite3.connect(path, timeout=10)
     try:
         connection.executescript(script)
@@ -208,7 +208,7 @@ def execute(path: Path, script: str) -> None:
 
 
 def outcomes(path: Path) -> dict[str, tuple[str, str | None]]:
-    """Return status and reason on record of each account of the month."""
+    """Return the recorded status and reason of each account of the month."""
     rows = query(
         path, "SELECT account_id, status, reason FROM alert_outcomes WHERE month = ?", MONTH.isoformat()
     )

@@ -1,4 +1,4 @@
-"""The words of the outside as they are checked, and the arithmetic of months."""
+"""Checks of input, and arithmetic of months."""
 
 from datetime import date
 
@@ -11,7 +11,7 @@ from core.sources.window import month_before
 
 
 @given(st.dates(date(2, 1, 1)).map(lambda day: day.replace(day=1)), st.integers(0, 11))
-def test_months_are_stepped_back_one_by_one_or_at_once(month: date, count: int) -> None:
+def test_months_step_back_by_any_number(month: date, count: int) -> None:
     at_once = months_before(month, count)
     assert at_once.day == 1
     assert month_number(month) - month_number(at_once) == count
@@ -22,7 +22,7 @@ def test_months_are_stepped_back_one_by_one_or_at_once(month: date, count: int) 
     assert one_by_one == at_once
 
 
-def test_the_months_before_a_january_are_of_the_year_before() -> None:
+def test_month_before_january_is_in_the_year_before() -> None:
     january = date(2026, 1, 1)
     assert [months_before(january, count) for count in (0, 1, 12, 13)] == [
         january,
@@ -34,7 +34,7 @@ def test_the_months_before_a_january_are_of_the_year_before() -> None:
     assert month_before(date(1, 1, 1)) is None
 
 
-def test_a_month_is_written_as_its_first_day() -> None:
+def test_month_is_written_as_its_first_day() -> None:
     assert parse_month("2026-01-01") == date(2026, 1, 1)
     with pytest.raises(ValueError, match=r"first day of a month: 2026-02-01, not 2026-02-02$"):
         parse_month("2026-02-02")
@@ -43,12 +43,12 @@ def test_a_month_is_written_as_its_first_day() -> None:
 @pytest.mark.parametrize(
     "text", ["", "January", "2026-1-01", "20260101", "2026-W01-1", "2026-01-01 ", "٢026-01-01"]
 )
-def test_a_month_in_any_other_spelling_is_none(text: str) -> None:
+def test_month_in_another_spelling_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^month must be written YYYY-MM-01$"):
         parse_month(text)
 
 
-def test_whoever_decides_has_a_name_of_one_short_line() -> None:
+def test_name_of_a_person_is_one_short_line() -> None:
     assert check_by(" Zoë <zoe@example.com>\n") == "Zoë <zoe@example.com>"
     assert check_by("x" * 200) == "x" * 200
     for name in ("", " ", "x" * 201, "a\nb", "a\0"):
@@ -56,7 +56,7 @@ def test_whoever_decides_has_a_name_of_one_short_line() -> None:
             check_by(name)
 
 
-def test_a_note_may_be_blank_or_of_several_lines_but_is_no_place_for_control_characters() -> None:
+def test_note_has_no_control_characters() -> None:
     assert check_note(" not in\r\n#amer,\nnor in #emea ") == "not in\r\n#amer,\nnor in #emea"
     assert check_note(" \n") is None
     assert check_note("x" * 2000) == "x" * 2000

@@ -1,4 +1,4 @@
-"""What a report says to do about an open alert."""
+"""The advice about an open alert."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def alert(status: AlertStatus, reason: str | None, account_id: str = "a") -> Ale
         (None, "see the error"),
     ],
 )
-def test_a_failed_alert_is_sent_by_the_next_run(reason: str | None, words: str) -> None:
+def test_failed_alert_is_sent_by_the_next_run(reason: str | None, words: str) -> None:
     [(named, said, _)] = open_by_reason([alert(AlertStatus.FAILED, reason)])
     assert named == (reason or "failed")
     assert words in said
@@ -36,8 +36,8 @@ def test_a_failed_alert_is_sent_by_the_next_run(reason: str | None, words: str) 
 @pytest.mark.parametrize(
     "reason", ["no_answer", "process_died", "server_error", "retry_of_unconfirmed", None]
 )
-def test_an_unconfirmed_alert_is_looked_for_in_its_channel(reason: str | None) -> None:
-    """The reason of a second try says nothing of the first, and the month's next run leaves it alone."""
+def test_unconfirmed_alert_is_looked_for_in_its_channel(reason: str | None) -> None:
+    """The reason of a second attempt does not describe the first attempt."""
     [(_, said, _)] = open_by_reason([alert(AlertStatus.UNCONFIRMED, reason)])
     assert "look in the channel" in said
 

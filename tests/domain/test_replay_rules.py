@@ -1,4 +1,4 @@
-"""What a run may do with an alert, what stays of a new try at an old one, how a run adds up: as tables."""
+"""The rules of replay as tables: what a run may do with an alert, and how an answer changes the record."""
 
 from dataclasses import replace
 
@@ -60,11 +60,12 @@ ELSEWHERE = Delivery(key("A-1"), AlertStatus.SKIPPED_REPLAY, "old-channel", "bei
         (None, FAILED, False, NO_CHANNEL),
         (None, FAILED, True, NO_CHANNEL),
         (None, UNCONFIRMED, False, UNCONFIRMED),
-        # Not even when asked: as `failed` it would be sent unasked once its region has a channel.
+        # Also on request: as `failed`, the alert would be sent without a request once its region has a
+        # channel.
         (None, UNCONFIRMED, True, UNCONFIRMED),
     ],
 )
-def test_what_a_run_may_do_follows_from_what_is_on_record(
+def test_record_decides_what_a_run_may_do(
     channel: str | None,
     outcome: Delivery | None,
     retry_unconfirmed: bool,  # noqa: FBT001
@@ -73,20 +74,20 @@ def test_what_a_run_may_do_follows_from_what_is_on_record(
     assert plan_delivery(routed("A-1", channel), outcome, retry_unconfirmed=retry_unconfirmed) == expected
 
 
-def test_a_dry_run_would_send_what_a_run_may_and_says_the_same_of_all_else() -> None:
+def test_dry_run_plans_like_a_run() -> None:
     assert as_dry_run(PENDING) == Delivery(key("A-1"), AlertStatus.WOULD_SEND, "amer")
     for delivery in (NO_CHANNEL, ALREADY, ELSEWHERE, UNCONFIRMED):
         assert as_dry_run(delivery) == delivery
 
 
-def test_a_claim_keeps_in_mind_that_the_alert_may_have_been_delivered_before() -> None:
+def test_claim_keeps_the_unconfirmed_attempt() -> None:
     assert claimed(routed("A-1"), UNCONFIRMED).reason == RETRY_OF_UNCONFIRMED == "retry_of_unconfirmed"
     assert claimed(routed("A-1"), FAILED).reason is None
     assert claimed(routed("A-1"), None) == Delivery(key("A-1"), AlertStatus.SENDING, "amer")
 
 
 @pytest.mark.parametrize("status", [AlertStatus.SENT, AlertStatus.FAILED, AlertStatus.UNCONFIRMED])
-def test_only_a_failure_after_a_doubtful_try_is_not_what_it_says(status: AlertStatus) -> None:
+def test_failure_after_an_unconfirmed_attempt_stays_so(status: AlertStatus) -> None:
     delivery = Delivery(key("A-1"), status, "amer", "refused", "Slack answered 400")
     assert merge_result(delivery, unconfirmed_before=False) == delivery
     stays = merge_result(delivery, unconfirmed_before=True)
@@ -98,7 +99,7 @@ def test_only_a_failure_after_a_doubtful_try_is_not_what_it_says(status: AlertSt
 
 
 @pytest.mark.parametrize("answer", [AlertStatus.SENT, AlertStatus.FAILED, AlertStatus.UNCONFIRMED])
-def test_an_answer_counts_while_its_claim_is_open_and_slacks_yes_also_after_a_person_said_no(
+def test_acceptance_counts_also_after_send_again(
     answer: AlertStatus,
 ) -> None:
     not_there = replace(FAILED, reason=RESOLVED[Decision.SEND_AGAIN])
@@ -115,7 +116,7 @@ def test_an_answer_counts_while_its_claim_is_open_and_slacks_yes_also_after_a_pe
         assert not accepts_answer(outcome, "run", answer)
 
 
-def test_a_run_adds_up_by_alert_type_status_and_reason() -> None:
+def test_run_adds_up_by_type_status_and_reason() -> None:
     found = count_alerts(
         count_found(1000, 2000, {"at_risk": (3000, 4000), "recovered": (7, 3), "late": (1, 0)}),
         [

@@ -1,4 +1,4 @@
-"""What each test of the ledger starts from."""
+"""Fixtures of the ledger's tests."""
 
 from collections.abc import Iterator
 from inspect import signature
@@ -13,7 +13,7 @@ from tests.postgresql import Server
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks a ledger, and not its file, on both databases."""
+    """Run tests that use a ledger, and not its file, on both databases."""
     asked = signature(metafunc.function).parameters
     if "ledger" in asked and "path" not in asked:
         metafunc.parametrize("backend", ["sqlite", "postgresql"])
@@ -33,7 +33,7 @@ def postgresql_url(postgresql: Server) -> str:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return a place for a ledger."""
+    """Return the path of a new ledger."""
     return tmp_path / "ledger.db"
 
 

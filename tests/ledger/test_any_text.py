@@ -1,4 +1,4 @@
-"""Whatever text a source holds is stored, found and given back the same, on both databases."""
+"""Any text of a source is stored, found and returned unchanged, on both databases."""
 
 from dataclasses import replace
 from random import Random
@@ -12,7 +12,7 @@ from core.domain import AlertStatus, Delivery, RunNotFound, SourceInvalid
 from core.ledger import Ledger
 from tests.delivery.world import MONTH, NOW, begin, key, routed
 
-# What PostgreSQL can't hold, what stands for it there, and what may look like either.
+# NUL, which PostgreSQL cannot store, its replacement, and texts that resemble either.
 HOSTILE = st.text(st.sampled_from("\0\x1001\\%é😀"), max_size=6)
 
 
@@ -52,7 +52,7 @@ def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[st
 
 @pytest.mark.parametrize("size", [2_500, 2_501])
 def test_long_id_is_kept_or_refused(ledger: Ledger, backend: str, size: int) -> None:
-    # Of no pattern, or PostgreSQL would make it shorter.
+    # Random text, because PostgreSQL would compress a pattern.
     account_id = Random(1).randbytes(size).hex()[:size]  # noqa: S311
     item = routed(account_id)
     if (backend, size) == ("postgresql", 2_501):

@@ -1,4 +1,4 @@
-"""A cursor brings its reader back to where a page ended, and nothing else does."""
+"""A cursor continues a list where a page ended; any other text is refused."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""How the ledger's database is opened: made, migrated, durable, and never somebody else's."""
+"""Opening the ledger's database: created, migrated, durable, and never that of another service."""
 
 import os
 import sqlite3
@@ -129,7 +129,7 @@ def test_processes_create_one_ledger_together(tmp_path: Path) -> None:
 
 
 def test_open_waits_for_a_ledger_in_creation(tmp_path: Path) -> None:
-    """The switch to write-ahead logging is the one statement that SQLite's busy timeout does not cover."""
+    """SQLite's busy timeout does not cover the switch to write-ahead logging."""
     path = tmp_path / "ledger.db"
     maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     maker.execute("CREATE TABLE alembic_version (version_num TEXT)")
@@ -178,7 +178,7 @@ def test_foreign_database_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_restored_copy_writes_ahead_again(tmp_path: Path) -> None:
-    """What `VACUUM INTO` copies has lost the mode."""
+    """A copy by `VACUUM INTO` has another journal mode."""
     open_at(tmp_path / "ledger.db").close()
     copy = tmp_path / "copy.db"
     query(tmp_path / "ledger.db", "VACUUM INTO ?", str(copy))
@@ -244,7 +244,7 @@ def test_folder_as_ledger_file_is_refused(tmp_path: Path) -> None:
 
 @contextmanager
 def as_somebody_else() -> Iterator[None]:
-    """Be a user who may not write what root may; nothing changes for one who is not root."""
+    """Become an unprivileged user if this process runs as root."""
     if os.geteuid() != 0:
         yield
         return
@@ -257,7 +257,7 @@ def as_somebody_else() -> Iterator[None]:
 
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Path:
-    """Return a folder that anyone may enter."""
+    """Return a folder that every user can enter."""
     for folder in (tmp_path, *tmp_path.parents[:4]):
         if folder.name.startswith(("test_", "pytest-", "popen-")):
             folder.chmod(0o755)
@@ -279,7 +279,7 @@ def test_read_only_ledger_is_refused(open_folder: Path) -> None:
 
 
 def test_full_database_rolls_the_plan_back(tmp_path: Path) -> None:
-    """`max_page_count` is SQLite's own way to have a full disk."""
+    """`max_page_count` of SQLite simulates a full disk."""
     path = tmp_path / "ledger.db"
     ledger = open_at(path)
     ledger.check_writable(NOW)
@@ -337,7 +337,7 @@ def test_removed_ledger_is_created_again(tmp_path: Path) -> None:
 
 
 def test_replaced_ledger_takes_no_claim(tmp_path: Path) -> None:
-    """As when a backup is put back under a service: its old handle leads to a file without a name."""
+    """After a backup is restored under a running service, its old handle belongs to a deleted file."""
     path, other = tmp_path / "ledger.db", tmp_path / "backup.db"
     ledger = open_at(path)
     open_at(other).close()
@@ -351,7 +351,7 @@ def test_replaced_ledger_takes_no_claim(tmp_path: Path) -> None:
 
 
 def test_threads_win_each_claim_once(tmp_path: Path) -> None:
-    """Over two ledgers opened on one file, as two processes would."""
+    """Two ledgers on one file stand for two processes."""
     path = tmp_path / "ledger.db"
     ledgers = [open_at(path), open_at(path)]
     alerts = [routed(f"A-{number}") for number in range(15)]

@@ -1,4 +1,4 @@
-"""The schema's versions."""
+"""The versions of the schema."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.delivery.world import open_at, query
 
 
 def migrate(path: Path, step: Callable[[Config, str], None], revision: str) -> None:
-    """Bring a ledger to a version, as the service does it."""
+    """Migrate a ledger to a version, as the service does."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection, connection.begin():
         config = Config()

@@ -1,4 +1,4 @@
-"""The ledger side by side with a model of plain dicts that knows its rules and nothing of databases."""
+"""The ledger compared with a model of plain dicts that has the same rules and no database."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ from core.ledger import ProcessIdentity
 from tests.delivery.world import MONTH, NOW, OTHER_MONTH, assessment, key, open_at, query, routed
 
 KEYS = (key("A-1"), key("A-1", "recovered"), key("A-2"), key("A-3", "of_the_tests"))
-"""One account has alerts of two types, and one type is known to the tests alone."""
+"""One account has alerts of two types, of which one exists only in the tests."""
 BELOW = 2
 
 
@@ -45,17 +45,17 @@ def routed_to(found: AlertKey, channel: str | None) -> Alert:
 
 @dataclass
 class ModelOutcome:
-    """What is on record of one alert."""
+    """The recorded outcome of one alert."""
 
     status: str
     run: str
     doubtful: bool = False
-    """Whether it may have been delivered by a try before the one that `run` made."""
+    """Whether an attempt before that of `run` may have delivered it."""
 
 
 @dataclass
 class ModelRun:
-    """A run, and whether its process lives; one that lives and is closed was taken for dead."""
+    """A run, and whether its process lives; a live run that is closed was considered dead."""
 
     run_id: str
     month: date
@@ -70,7 +70,7 @@ class ModelRun:
     alerts: dict[AlertKey, str] = field(default_factory=dict)
     claims: list[AlertKey] = field(default_factory=list)
     pending: list[AlertKey] = field(default_factory=list)
-    """What `plan` gave to send and the process has not tried to claim."""
+    """The alerts to send that the process has not tried to claim."""
 
     def owner(self) -> ProcessIdentity:
         """Return its process."""
@@ -78,7 +78,7 @@ class ModelRun:
 
 
 class LedgerBesideModel(RuleBasedStateMachine):
-    """Each rule does the same to both; after each, both must say the same."""
+    """Each rule does the same to both; after each rule, both must have the same state."""
 
     template: Path
 
@@ -96,7 +96,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
         self.ledger.close()
         shutil.rmtree(self.folder)
 
-    # The rules of the contract, once more and as plainly as they can be said
+    # The rules of the contract
 
     def _may(self, run: ModelRun, account: AlertKey) -> str:
         outcome = self.outcomes.get((account, run.month))
@@ -127,7 +127,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
     def _with_claims(self) -> list[ModelRun]:
         return [run for run in self._living() if run.claims]
 
-    # What happens
+    # Events
 
     @initialize()
     def a_first_run(self) -> None:
@@ -267,7 +267,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
         closed = self.ledger.close_dead_runs(lambda owner, _heartbeat, _now: owner == run.owner(), NOW)
         assert closed == [run.run_id]
 
-    # What must hold after each step
+    # Invariants after each step
 
     @invariant()
     def both_say_the_same(self) -> None:

@@ -1,4 +1,4 @@
-"""What a page shows of channels and months, the same on both databases."""
+"""The figures of channels and months on the pages, the same on both databases."""
 
 from datetime import timedelta
 

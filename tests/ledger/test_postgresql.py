@@ -1,4 +1,4 @@
-"""A ledger on PostgreSQL: the same promises as on SQLite, kept by a server that may be anywhere."""
+"""A ledger on PostgreSQL keeps the same promises as on SQLite."""
 
 import socket
 import subprocess
@@ -39,7 +39,7 @@ def test_it_has_the_schema_of_the_code(postgresql_url: str) -> None:
 
 
 def test_processes_create_one_schema_together(postgresql: Server) -> None:
-    """Each prepares the schema under the write lock; the second process finds it current."""
+    """Each process prepares the schema under the write lock; the second finds it current."""
     urls = [postgresql.new_database() for _ in range(3)]
     program = (
         "import sys; from core.ledger.database import Database;"
@@ -70,7 +70,7 @@ def test_processes_create_one_schema_together(postgresql: Server) -> None:
 
 
 def test_claim_is_won_by_one_run(postgresql_url: str) -> None:
-    """Each run has an engine of its own, as on hosts of their own."""
+    """Each run has its own engine, as on different hosts."""
     runs = [f"run-{number}" for number in range(6)]
     ledgers = [Ledger(Database(postgresql_url)) for _ in runs]
     alert = routed("A-1")
@@ -117,7 +117,7 @@ def test_hung_writer_loses_the_lock(postgresql_url: str, monkeypatch: pytest.Mon
 
 
 def test_cut_connections_are_replaced(postgresql: Server, postgresql_url: str) -> None:
-    """What was claimed before stays claimed, and its answer is recorded."""
+    """Earlier claims stay valid, and their answers are recorded."""
     with closing(Ledger(Database(postgresql_url))) as ledger:
         alert = routed("A-1")
         begin(ledger, "run-1", [alert])
@@ -159,7 +159,7 @@ def test_newer_or_foreign_schema_is_refused(postgresql: Server) -> None:
 
 
 def refusal(url: str) -> str:
-    """Return the one line that says why a ledger can't be opened."""
+    """Return the line that says why the ledger cannot be opened."""
     began = time.monotonic()
     with pytest.raises(LedgerError) as caught:
         Database(url).close()
@@ -182,7 +182,7 @@ def refusal(url: str) -> str:
 def test_missing_server_is_named_without_password(where: str, why: str) -> None:
     said = refusal(f"postgresql://someone:canary%2Fhunter2@{where}")
     assert why in said
-    # The host is all of the URL's authority that is shown.
+    # Of the URL's authority, only the host is shown.
     assert "someone" not in said
     assert "port 1" not in said
 

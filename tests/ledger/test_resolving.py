@@ -1,4 +1,4 @@
-"""What a person decides about an unconfirmed alert, and what runs do then: the same on both databases."""
+"""A person's decision about an unconfirmed alert, and the runs after it, on both databases."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -40,13 +40,13 @@ def leave_unconfirmed(ledger: Ledger, run_id: str, alerts: Sequence[Alert]) -> N
 
 
 def status(ledger: Ledger, account_id: str) -> tuple[str, str | None]:
-    """Return status and reason on record."""
+    """Return the recorded status and reason."""
     found = ledger.history.outcome(MONTH, key(account_id))
     return found.status, found.reason
 
 
 def answered(account_id: str, status: AlertStatus) -> Delivery:
-    """Return what Slack's answer makes of an alert."""
+    """Return the result of an alert with this answer of Slack."""
     return Delivery(key(account_id), status, "amer", attempts=1, sent_at=LATER if status == "sent" else None)
 
 
@@ -73,7 +73,7 @@ def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
     said = {"status": "unconfirmed", "reason": "why", "error": "because", "attempts": 2, "sent_at": LATER}
     ledger.record_answer("run", Delivery(key("A-3"), channel="elsewhere", **said), LATER)
     assert ledger.history.outcome(MONTH, key("A-3")).model_dump() == claimed | said | {"updated_at": LATER}
-    # A later run that gives the alert up keeps in mind that it may have been delivered.
+    # A later run that gives up the alert must keep it unconfirmed.
     begin(ledger, "again", [A3], retry_unconfirmed=True)
     ledger.give_up("again", [A3], "no_service", "gone", NOW)
     found = ledger.history.outcome(MONTH, key("A-3"))
@@ -171,7 +171,7 @@ def test_only_unconfirmed_alerts_can_be_resolved(ledger: Ledger) -> None:
 
 
 def test_decision_before_the_claim_wins(ledger: Ledger) -> None:
-    """Though the run had already planned to send it again."""
+    """The run had already planned to send the alert again."""
     leave_unconfirmed(ledger, "first", [A1, A2])
     assert begin(ledger, "second", [A1, A2], retry_unconfirmed=True) == [A1, A2]
     decide(ledger, "A-1", DELIVERED)
@@ -225,7 +225,7 @@ LATE_ANSWERS = [
     (DELIVERED, AlertStatus.SENT, ("sent", "resolved_delivered")),
     (DELIVERED, AlertStatus.FAILED, ("sent", "resolved_delivered")),
     (DELIVERED, AlertStatus.UNCONFIRMED, ("sent", "resolved_delivered")),
-    # They looked too early: the next run must not send it.
+    # The person looked too early; the next run must not send the alert.
     (SEND_AGAIN, AlertStatus.SENT, ("sent", None)),
     (SEND_AGAIN, AlertStatus.FAILED, ("failed", "resolved_send_again")),
     (SEND_AGAIN, AlertStatus.UNCONFIRMED, ("failed", "resolved_send_again")),

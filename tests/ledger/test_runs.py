@@ -1,4 +1,4 @@
-"""A run is always closed: by itself, or by the process that finds it dead."""
+"""Every run is closed, by itself or by the process that finds it dead."""
 
 import asyncio
 import logging
@@ -51,11 +51,11 @@ BREAK_RUNS = (
 
 
 class Stop(BaseException):
-    """What an orchestrator raises to stop a run: no `Exception`, so that nothing takes it for a fault."""
+    """An orchestrator's request to stop a run; it is no `Exception`, so that it is not handled as a fault."""
 
 
 def raise_in_a_run(ledger: Ledger, fault: BaseException) -> None:
-    """End a run with a fault."""
+    """Raise an error within a run."""
     with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
         raise fault
 
@@ -167,7 +167,7 @@ def test_a_run_that_lives_is_left_alone(ledger: Ledger) -> None:
 
 
 def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
-    """As after a suspended machine wakes up: no one would resolve a claim of this run."""
+    """For example, a suspended machine wakes up: nobody would resolve a new claim of this run."""
     first, second = begin(ledger, "slow", [routed("A-1"), routed("A-2")])
     ledger.claim("slow", first, NOW)
     assert ledger.close_dead_runs(lambda *_: True, NOW) == ["slow"]
@@ -200,7 +200,7 @@ def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
 
 
 def test_failed_retry_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
-    """Else a later run would send it unasked, though the first try may have been delivered."""
+    """Otherwise a later run would send it without a request, although it may have been delivered."""
     alert = routed("A-1")
     begin(ledger, "first", [alert])
     ledger.claim("first", alert, NOW)
@@ -242,7 +242,7 @@ def test_ended_process_is_dead() -> None:
     assert not is_dead(it, NOW, NOW)
     child.kill()
     deadline = time.monotonic() + 20
-    # Also as a zombie, before its parent has waited for it.
+    # A zombie, whose parent has not waited for it, counts as dead too.
     while not is_dead(it, NOW, NOW):
         assert time.monotonic() < deadline
     child.wait()
@@ -255,7 +255,7 @@ def test_remote_process_lives_by_its_heartbeat() -> None:
     elsewhere = ProcessIdentity("another-host", os.getpid(), this_process().started)
     assert not is_dead(elsewhere, NOW, NOW + STALE_AFTER)
     assert is_dead(elsewhere, NOW, NOW + STALE_AFTER + timedelta(seconds=1))
-    # A beat from the future: a clock was set back, or those of the two hosts differ.
+    # A heartbeat in the future: a clock was set back, or the clocks of two hosts differ.
     assert not is_dead(elsewhere, NOW + STALE_AFTER, NOW)
     assert is_dead(elsewhere, NOW + STALE_AFTER + timedelta(seconds=1), NOW)
 
@@ -303,6 +303,6 @@ def test_a_run_that_the_ledger_lost_is_named(ledger: Ledger) -> None:
     for lost in (lambda: ledger.heartbeat("lost", NOW), lambda: ledger.finish("lost", None, NOW)):
         with pytest.raises(LedgerError, match=r"^The run lost is no longer in the ledger: was the database"):
             lost()
-    # It is not looked for forever.
+    # Later checks do not search for the lost run again.
     ledger.check_writable(NOW)
     ledger.check_writable(NOW)

@@ -73,7 +73,7 @@ def test_outcomes_are_counted_by_status(ledger: Ledger) -> None:
 
 
 def gauges(statistics: LedgerStatistics | None) -> dict[tuple[str, ...], float]:
-    """Return what a scrape has of it: by name, and by the value of the one label, if any."""
+    """Return the samples of a scrape by name, and by the value of the label if there is one."""
     registry = CollectorRegistry()
     registry.register(LedgerCollector(statistics))
     return {

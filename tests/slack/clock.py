@@ -1,16 +1,16 @@
-"""A clock for what waits, so that no test really does."""
+"""A clock for code that waits, so that no test really waits."""
 
 
 class Clock:
-    """A clock that only sleeping moves."""
+    """A clock that advances only when something sleeps."""
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time in seconds."""
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        """Let the time pass at once."""
+        """Advance the time at once."""
         self.now += seconds

@@ -1,11 +1,11 @@
-"""A real HTTP server that does to a client whatever a test asks: scripted by path, and it remembers.
+"""A real HTTP server with scripted faults for each path, which records its requests.
 
     with HostileSlack() as slack:
         slack.script("/amer", answer(429, headers={"Retry-After": "1"}), answer(200, "ok"))
         ...
         assert [request.path for request in slack.requests] == ["/amer", "/amer"]
 
-The last reply of a script goes on for ever; a path without one is answered `ok`.
+The last reply of a script repeats; a path without a script is answered `ok`.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request that came in whole: raw path, headers in lower case, body, and monotonic seconds."""
+    """A complete request: raw path, headers in lower case, body, and monotonic seconds."""
 
     path: str
     headers: dict[str, str]
@@ -34,12 +34,12 @@ class Received:
 
     @property
     def message(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
 
 def answer(status: int, body: str = "", *, headers: dict[str, str] | None = None) -> Reply:
-    """Answer properly."""
+    """Return a reply that is a correct answer."""
 
     async def reply(writer: asyncio.StreamWriter) -> None:
         data = body.encode()
@@ -52,7 +52,7 @@ def answer(status: int, body: str = "", *, headers: dict[str, str] | None = None
 
 
 def slowly(seconds: float, then: Reply) -> Reply:
-    """Answer after a while."""
+    """Return a reply that answers after some seconds."""
 
     async def reply(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(seconds)
@@ -62,7 +62,7 @@ def slowly(seconds: float, then: Reply) -> Reply:
 
 
 def raw(data: bytes) -> Reply:
-    """Write these bytes, whatever they are, and hang up."""
+    """Return a reply that writes these bytes and closes the connection."""
 
     async def reply(writer: asyncio.StreamWriter) -> None:
         writer.write(data)
@@ -72,7 +72,7 @@ def raw(data: bytes) -> Reply:
 
 
 def trickle(start: bytes, drop: bytes, every: float = 0.02) -> Reply:
-    """Write `start`, then a `drop` every so many seconds, and never end."""
+    """Return a reply that writes `start`, then `drop` again and again, and never ends."""
 
     async def reply(writer: asyncio.StreamWriter) -> None:
         writer.write(start)
@@ -85,21 +85,21 @@ def trickle(start: bytes, drop: bytes, every: float = 0.02) -> Reply:
 
 
 async def silence(writer: asyncio.StreamWriter) -> None:
-    """Say nothing, for ever."""
+    """Never answer."""
     await asyncio.Event().wait()
 
 
 async def reset(writer: asyncio.StreamWriter) -> None:
-    """Reset the connection (RST), rather than closing it."""
+    """Reset the connection (RST) instead of closing it."""
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 class HostileSlack:
-    """The server, in a thread of its own, on a free port of 127.0.0.1.
+    """The server, in its own thread, on a free port of 127.0.0.1.
 
-    `greeting`, when given, is done to each connection instead of reading anything from it.
+    A `greeting` is applied to each connection instead of reading from it.
     """
 
     def __init__(self, greeting: Reply | None = None) -> None:
@@ -111,7 +111,7 @@ class HostileSlack:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
-        """Start to listen."""
+        """Start the server."""
         self._thread.start()
         start = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
         self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(5)
@@ -121,7 +121,7 @@ class HostileSlack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drop every connection, and free the port."""
+        """Close every connection and free the port."""
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -129,15 +129,15 @@ class HostileSlack:
 
     @property
     def url(self) -> str:
-        """The base URL."""
+        """Return the base URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def script(self, path: str, *replies: Reply) -> None:
-        """Set what the next requests of a path get, one after the other; the last one for ever."""
+        """Set the replies to the next requests of a path; the last reply repeats."""
         self._scripts[path] = list(replies)
 
     def received(self, path: str) -> list[Received]:
-        """Give the requests of one path, oldest first."""
+        """Return the requests of one path, oldest first."""
         return [request for request in self.requests if request.path == path]
 
     async def _stop(self) -> None:
@@ -151,7 +151,7 @@ class HostileSlack:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        # A client may go at any moment, and the end of the test cancels what is left.
+        # A client may disconnect at any time, and the end of the test cancels open connections.
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             if self._greeting is not None:
                 await self._greeting(writer)

@@ -1,4 +1,4 @@
-"""The message of an alert: its exact text and blocks, and that no data can break it or mention anyone."""
+"""The message of an alert: its exact text and blocks. No data can break it or mention anyone."""
 
 import html
 import re
@@ -36,27 +36,27 @@ def build(alert: Alert, *, channel: str = "amer-risk-alerts", kind: str = "at_ri
 
 
 def plain(text: str) -> dict[str, Any]:
-    """Return the object that shows a text as it is."""
+    """Return a plain text object."""
     return {"type": "plain_text", "text": text, "emoji": False}
 
 
 def mrkdwn(text: str) -> dict[str, Any]:
-    """Return the object in which Slack's markup counts."""
+    """Return a text object with Slack's markup."""
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def fields(message: Any) -> list[str]:
-    """Return the texts of the facts beside each other."""
+    """Return the texts of the section's fields."""
     return [field["text"] for field in message["blocks"][1]["fields"]]
 
 
 def blank(data: str | None) -> bool:
-    """Return whether nothing of the data is visible."""
+    """Return whether the text is invisible."""
     return not re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", "", data or "")
 
 
 def texts(value: Any) -> list[str]:
-    """Return every text anywhere in a message."""
+    """Return every text in a message."""
     if isinstance(value, dict):
         own = [value["text"]] if isinstance(value.get("text"), str) else []
         return own + [text for item in value.values() for text in texts(item)]
@@ -372,7 +372,7 @@ def test_limits_lines_and_escapes_hold_for_any_data(
         data = found.removeprefix("Details: <").removesuffix(">") if found in links else found
         data = data.replace("(<@U012AB3CD>)", "")
         assert not re.search(r"[<>]", data)
-        # Every ampersand begins one of the three entities: none is bare, none was cut in half.
+        # Every ampersand begins one of the three complete entities.
         assert not re.search(r"&(?!(amp|lt|gt);)", data)
         found.encode()
 

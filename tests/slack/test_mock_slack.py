@@ -1,4 +1,4 @@
-"""The mock Slack that anyone can try the service with."""
+"""The mock Slack, with which users try the service."""
 
 import json
 import re
@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).parents[2] / "examples" / "mock_slack.py"
 
 
 def client(url: str) -> httpx.Client:
-    """Give a client that goes past any proxy."""
+    """Yield a client that uses no proxy."""
     return httpx.Client(base_url=url, trust_env=False)
 
 

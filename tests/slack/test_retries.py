@@ -1,4 +1,4 @@
-"""When a message is tried again, how long is waited, and how fast a lane goes; no test here really waits."""
+"""Retries, their waits, and the pace of a lane; no test really waits."""
 
 import asyncio
 from typing import Any
@@ -16,12 +16,12 @@ BUSY = Answer(Verdict.RETRY, "server_error", "Slack answered 503")
 
 
 def limited(seconds: float | None) -> Answer:
-    """Give a 429 that asks for a wait."""
+    """Return a 429 with a `Retry-After`."""
     return Answer(Verdict.RETRY, "rate_limited", "Slack answered 429", seconds)
 
 
 def deliver(*answers: Answer, **values: Any) -> tuple[Answer, int, list[float]]:
-    """Post against scripted answers; gives the last one, the tries, and the seconds of each wait."""
+    """Post against scripted answers; return the last answer, the attempts, and the seconds of each wait."""
     script = list(answers)
     waits: list[float] = []
 
@@ -95,7 +95,7 @@ def test_a_run_that_stops_ends_a_wait() -> None:
 
 
 def starts(rate: float, count: int, clock: Clock, pacer: Pacer) -> list[float]:
-    """Take `count` turns; gives when each began, in seconds from the first moment of the clock."""
+    """Take `count` turns; return the start of each in seconds of the clock."""
 
     async def run() -> list[float]:
         found = []

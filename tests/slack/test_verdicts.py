@@ -158,7 +158,7 @@ def test_incomplete_json_success_is_unconfirmed(
 def test_retry_after_is_seconds_or_a_date(
     status: int, headers: dict[str, str], seconds: float | None
 ) -> None:
-    # As bytes, for httpx wants ASCII of str headers and servers are not bound to that.
+    # Bytes, because httpx requires str headers to be ASCII, and servers may send others.
     raw = httpx.Headers([(name.encode(), value.encode()) for name, value in headers.items()])
     assert judge(status, raw, b"", body_complete=True, now=NOW).retry_after == seconds
 

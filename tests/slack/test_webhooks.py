@@ -1,4 +1,4 @@
-"""Slack's transport against real sockets: what each fault comes to, and that the webhook is never shown."""
+"""The Slack client against real sockets: the result of each fault, without the webhook in any text."""
 
 import asyncio
 import logging
@@ -20,13 +20,13 @@ FLOOD = trickle(b"HTTP/1.1 200 OK\r\n\r\nok", b"x" * 65536, every=0)
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback and names that do not exist are asked for directly, whatever proxy this machine has."""
+    """Use no proxy, whatever this machine has."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 
 
 def settings(**values: Any) -> Settings:
-    """Give settings with a short timeout."""
+    """Return settings with a short timeout."""
     return Settings(**{"slack_timeout_seconds": 0.5, **values})
 
 
@@ -163,7 +163,7 @@ def test_no_more_than_64_kib_of_an_answer_are_read(size: int, verdict: Verdict) 
 
 
 async def stay(writer: asyncio.StreamWriter) -> None:
-    """Answer, and keep the connection for the next request."""
+    """Answer, and keep the connection open for the next request."""
     await answer(200, "ok")(writer)
     await silence(writer)
 
@@ -195,7 +195,7 @@ def test_httpx_does_not_shorten_the_timeout() -> None:
 
 
 def closed_port() -> int:
-    """Give a port that nothing listens on."""
+    """Return a port on which no server listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

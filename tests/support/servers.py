@@ -1,4 +1,4 @@
-"""Mail servers for tests: a real one with set answers, and a socket that follows no protocol."""
+"""Mail servers for tests: a real one with given answers, and a socket without a protocol."""
 
 import socket
 import ssl
@@ -26,7 +26,7 @@ ADDRESS = "support@quadsci.ai"
 
 
 class Mailbox:
-    """A handler of aiosmtpd that keeps each mail, and gives set answers."""
+    """A handler of aiosmtpd that keeps each mail and sends given answers."""
 
     def __init__(self, answer: str = "250 OK", **answers: str) -> None:
         """Answer to a mail with `answer`, and to other commands with `answers`: `RCPT="550 no such user"`."""
@@ -38,13 +38,13 @@ class Mailbox:
 
     @property
     def bodies(self) -> list[str]:
-        """What the mails say."""
+        """Return the texts of the mails."""
         return [mail.get_content() for mail in self.mails]
 
     async def handle_MAIL(  # noqa: N802
         self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        """Take or refuse a sender."""
+        """Accept or refuse a sender."""
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return self.answers.get("MAIL", "250 OK")
@@ -52,7 +52,7 @@ class Mailbox:
     async def handle_RCPT(  # noqa: N802
         self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        """Take or refuse a recipient."""
+        """Accept or refuse a recipient."""
         answer = self.answers.get("RCPT", "250 OK")
         if answer.startswith("2"):
             envelope.rcpt_tos.append(address)
@@ -69,7 +69,7 @@ class Mailbox:
         return self.answer
 
     async def handle_QUIT(self, _server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802
-        """Take leave."""
+        """Answer QUIT."""
         return self.answers.get("QUIT", "221 Bye")
 
 
@@ -86,7 +86,7 @@ def mail_server(mailbox: Mailbox, **options: Any) -> Iterator[Settings]:
 
 @contextmanager
 def socket_server(talk: Callable[[socket.socket, threading.Event], None]) -> Iterator[Settings]:
-    """Talk to one client however one likes, until it goes or the event is set; return settings."""
+    """Serve one client with `talk` until it disconnects or the event is set; yield settings."""
     over = threading.Event()
 
     def serve() -> None:

@@ -1,4 +1,4 @@
-"""A mail with a real mail server, and what a bad one, a slow one or a false one makes of it."""
+"""A mail to a real mail server, and to servers that are broken, slow or untrusted."""
 
 import asyncio
 import re
@@ -30,7 +30,7 @@ LOGIN = {"smtp_username": "me", "smtp_password": "right-pass"}
 
 
 class Logins:
-    """Takes the password `right-pass`, and keeps what it was given."""
+    """Accepts the password `right-pass`, and records the passwords that it got."""
 
     def __init__(self) -> None:
         self.passwords: list[bytes] = []
@@ -42,13 +42,13 @@ class Logins:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limit a mail to two seconds, and an answer to half a second."""
+    """Limit a mail to two seconds and an answer to half a second."""
     monkeypatch.setattr(mail, "IDLE_SECONDS", 0.5)
     monkeypatch.setattr(mail, "TOTAL_SECONDS", 2)
 
 
 def no_mail_is_under_way() -> bool:
-    """Wait for the sessions to end."""
+    """Wait for the sessions to end; return whether they have."""
     for thread in threading.enumerate():
         if thread.name == "support-mail":
             thread.join(5)
@@ -56,7 +56,7 @@ def no_mail_is_under_way() -> bool:
 
 
 def fails(settings: Any, match: str) -> None:
-    """Check that a mail fails with these words, as an ordinary end of a notification."""
+    """Assert that a mail fails with these words and the notification ends normally."""
     began = time.monotonic()
     result = notify(MESSAGE, settings)
     assert time.monotonic() - began < 60
@@ -134,7 +134,7 @@ def test_password_needs_tls_by_default() -> None:
             send_mail(smtp_settings(server.smtp_port, **login, smtp_starttls=False), MESSAGE)
 
 
-# A server that takes ASCII alone, and no login but in ASCII
+# Servers that accept only ASCII
 
 HOSTILE_BODY = "Zo\u00eb \U0001f6a9\n" + "long \u00eb" * 500 + "\n" + "x" * 5000 + "\nbare\rreturn\n.\n.dot\n"
 
@@ -154,7 +154,7 @@ def test_mail_to_a_server_without_8bitmime_is_ascii(*, smtputf8: bool) -> None:
 
 
 def test_domains_of_addresses_are_sent_in_ascii() -> None:
-    """A server without SMTPUTF8 takes no other, and every domain has an ASCII form."""
+    """A server without SMTPUTF8 accepts only ASCII, and every domain has an ASCII form."""
     mailbox = Mailbox()
     with mail_server(mailbox, decode_data=True) as server:
         addresses = {
@@ -212,7 +212,7 @@ def test_non_ascii_login_is_not_shown(mechanism: str, username: str, password: s
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_failed_login_hides_the_servers_words() -> None:
-    """The server may repeat the password, in a form that no mask recognizes."""
+    """The server may repeat the password in a form that redaction does not recognize."""
 
     def talk(connection: socket.socket, _over: threading.Event) -> None:
         connection.sendall(b"220 hello\r\n")
@@ -236,7 +236,7 @@ def test_a_server_without_login_is_named_as_such() -> None:
         )
 
 
-# Answers that say no
+# Refusals
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_what_the_server_says_is_cut_and_shows_no_secret() -> None:
 
 @pytest.mark.parametrize("farewell", ["421 in a hurry", "500 what?", "nonsense"])
 def test_accepted_mail_is_sent(farewell: str) -> None:
-    """Otherwise support would get it twice."""
+    """Otherwise support would get the mail twice."""
     mailbox = Mailbox(QUIT=farewell)
     with mail_server(mailbox) as settings:
         assert notify(MESSAGE, settings).status is NotificationStatus.SENT
@@ -286,11 +286,11 @@ def test_accepted_mail_is_sent(farewell: str) -> None:
     assert len(mailbox.mails) == 1
 
 
-# Answers that come late or never
+# Late and missing answers
 
 
 class Silent(Mailbox):
-    """Takes the mail and never says so, or goes without a word."""
+    """Accepts the mail and never answers, or disconnects without an answer."""
 
     def __init__(self, *, hangs_up: bool = False) -> None:
         super().__init__()
@@ -307,7 +307,7 @@ class Silent(Mailbox):
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("hangs_up", [False, True])
 def test_unanswered_mail_has_failed(*, hangs_up: bool) -> None:
-    """It is sent again: a mail twice is better than none."""
+    """The next run sends it again, because two mails are better than none."""
     mailbox = Silent(hangs_up=hangs_up)
     with mail_server(mailbox) as settings:
         fails(settings, "" if hangs_up else "timed out")
@@ -321,7 +321,7 @@ def test_a_greeting_that_never_comes_is_given_up() -> None:
 
 
 def trickle(connection: socket.socket, over: threading.Event, text: bytes) -> None:
-    """Send a text a byte at a time, over and over: never silent long enough to be given up for it."""
+    """Send a text byte by byte, again and again, so that no single read times out."""
     while not over.is_set():
         for number in text:
             connection.sendall(bytes([number]))
@@ -358,7 +358,7 @@ def test_hung_tls_is_given_up() -> None:
 def test_hung_look_up_sends_no_mail_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing can interrupt a name server's silence; the mail must not go out when it ends."""
+    """A name look-up cannot be interrupted; when it ends later, no mail must be sent."""
     answered = threading.Event()
     real = socket.getaddrinfo
 
@@ -394,14 +394,14 @@ def test_a_server_that_does_not_read_is_given_up() -> None:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    """Return a server's TLS and its certificate, which is not trusted yet."""
+    """Return the TLS context of a server, and its untrusted certificate."""
     return self_signed(tmp_path)
 
 
 def test_trusted_certificate_encrypts_the_session(
     tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`SSL_CERT_FILE` is how a company's own authority is trusted."""
+    """`SSL_CERT_FILE` names a private certificate authority."""
     context, certificate = tls
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     mailbox, logins = Mailbox(), Logins()
@@ -414,7 +414,7 @@ def test_trusted_certificate_encrypts_the_session(
 
 @pytest.mark.parametrize("wanted", [None, True])
 def test_untrusted_certificate_gets_nothing(tls: tuple[ssl.SSLContext, Path], *, wanted: bool | None) -> None:
-    """Also when TLS is only taken because it is offered: there is no going on in the clear."""
+    """This also holds for opportunistic TLS: the session does not continue unencrypted."""
     mailbox, logins = Mailbox(), Logins()
     with mail_server(mailbox, tls_context=tls[0], authenticator=logins, auth_require_tls=True) as server:
         fails(smtp_settings(server.smtp_port, smtp_starttls=wanted, **LOGIN), "certificate verify failed")
@@ -452,7 +452,7 @@ def test_withdrawn_tls_sends_nothing() -> None:
 def test_a_port_that_is_encrypted_from_the_start(
     tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch, *, trusted: bool
 ) -> None:
-    """The port's number says so: 465."""
+    """Port 465 uses TLS from the start."""
     context, certificate = tls
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

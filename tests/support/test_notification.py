@@ -1,4 +1,4 @@
-"""The one mail to support: what it says of which alerts."""
+"""The text of the mail to support."""
 
 import logging
 from datetime import date

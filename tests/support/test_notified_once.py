@@ -1,4 +1,4 @@
-"""A list of open alerts is sent to support once, and again only when it has changed or did not arrive."""
+"""A list of open alerts is sent once, and again only when it has changed or its mail failed."""
 
 import asyncio
 import logging
@@ -136,7 +136,7 @@ def test_logged_list_is_mailed_once_possible(ledger: Ledger, smtp: Settings, mai
 
 
 def test_another_address_gets_the_whole_list(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
-    """As after a mistake in `SUPPORT_EMAIL` that the relay did not mind."""
+    """For example after a wrong `SUPPORT_EMAIL` that the relay accepted."""
     run(ledger, smtp, NO_CHANNEL)
     right = smtp.model_copy(update={"support_email": "help@quadsci.ai"})
     assert run(ledger, right, NO_CHANNEL).support_notification == "sent"
@@ -227,7 +227,7 @@ def test_what_is_sent_at_last_is_not_mentioned(ledger: Ledger, smtp: Settings, m
 
 
 def test_each_unconfirmed_try_is_news(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
-    """A second try without an answer may have posted it now: somebody has to look again."""
+    """A second attempt without an answer may have posted the alert, so a person must look again."""
     alert, answers = routed("A-2"), {"A-2": MUTE}
     run(ledger, smtp, alert, answers=answers)
     assert run(ledger, smtp, alert).support_notification is None
@@ -279,7 +279,7 @@ def test_open_alerts_of_a_dead_run_are_listed(ledger: Ledger, smtp: Settings, ma
 
 
 def test_unrecorded_mail_is_sent_again(ledger: Ledger, smtp: Settings, mailbox: Mailbox, path: Path) -> None:
-    """The side to err on: it could as well have been lost."""
+    """The mail may have been lost, and two are better than none."""
     execute(
         path,
         "CREATE TRIGGER broken BEFORE INSERT ON notifications BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
@@ -295,7 +295,7 @@ def test_unrecorded_mail_is_sent_again(ledger: Ledger, smtp: Settings, mailbox: 
 
 
 class Slow(Mailbox):
-    """Takes a while, and may refuse the first mail."""
+    """Answers slowly, and may refuse the first mail."""
 
     def __init__(self, *answers: str) -> None:
         super().__init__()
@@ -311,7 +311,7 @@ class Slow(Mailbox):
 
 @pytest.mark.parametrize("answers", [(), ("451 later",)])
 def test_of_runs_side_by_side_one_notifies(ledger: Ledger, answers: tuple[str, ...]) -> None:
-    """And another does when the mail of the first fails."""
+    """If the mail of the first run fails, another run sends it."""
     slow, views = Slow(*answers), []
     with mail_server(slow) as settings:
         threads = [
@@ -354,7 +354,7 @@ def test_what_another_run_has_sent_since_is_not_listed(
 
 
 class Watched(Mailbox):
-    """Tells the test when a mail is there, and then answers or hangs."""
+    """Signals to the test that a mail has arrived, then answers or hangs."""
 
     def __init__(self, ledger_to_lock: Path | None = None) -> None:
         super().__init__()
@@ -368,7 +368,7 @@ class Watched(Mailbox):
             self.came.set()
             await asyncio.sleep(60)
         else:
-            # The run will have its answer, and no way to record it.
+            # The run gets its answer and cannot record it.
             self.lock = sqlite3.connect(self.ledger_to_lock, isolation_level=None, check_same_thread=False)
             self.lock.execute("BEGIN IMMEDIATE")
         return self.answer
