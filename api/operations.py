@@ -7,13 +7,13 @@ from typing import Literal, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from pydantic import BaseModel, Field
 
 from api.pages.rendering import wants_page
 from api.parameters import ledger_of
 from core.domain import LedgerError
-from core.ledger import Ledger, LedgerCollector, warning_about
+from core.ledger import Ledger, ledger_gauges, warning_about
 from core.run import utc_now
 from core.runtime import PROCESS, Settings
 
@@ -96,13 +96,11 @@ async def metrics(request: Request) -> Response:
     """Return the metrics. A ledger that can't be read is `risk_alerts_ledger_up 0`, not an error."""
     scrapes = request.app.state.scrapes
     try:
-        found = await _bounded(request, scrapes, lambda ledger: ledger.history.statistics(), SCRAPE_SECONDS)
+        found = await _bounded(request, scrapes, lambda ledger: ledger.history.gauges(), SCRAPE_SECONDS)
     except (LedgerError, TimeoutError):
-        found = None
-    scrape = CollectorRegistry()
-    scrape.register(PROCESS)
-    scrape.register(LedgerCollector(found))
-    return Response(generate_latest(scrape), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        found = ledger_gauges(None)
+    text = generate_latest(PROCESS) + generate_latest(found)
+    return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 async def _check_ledger(request: Request) -> str:

@@ -20,7 +20,7 @@ from api.openapi import complete_openapi, responses
 from api.problems import answer_with_problems
 from core import __version__
 from core.domain import LedgerError
-from core.ledger import Ledger, is_dead, open_ledger, wait_for_heartbeats
+from core.ledger import Ledger, open_ledger
 from core.run import utc_now
 from core.runtime import Settings, configure_logs, process_stop, stopped_by_signals
 from flows.prefect_engine import drain
@@ -93,7 +93,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def close_dead_runs(opened: Callable[[], Ledger]) -> None:
     """Close the runs of processes that died; a ledger that can't be used is for `/health` to report."""
     try:
-        for run_id in opened().close_dead_runs(is_dead, utc_now(), wait_for_heartbeats):
-            logger.warning("Closed run %s: its process died before it was over", run_id)
+        opened().close_dead_runs(utc_now())
     except LedgerError as error:
         logger.error("%s", error)  # noqa: TRY400  the error names cause and remedy

@@ -18,7 +18,7 @@ from core.domain import (
     RunRequest,
     SourceSchemeUnsupported,
 )
-from core.ledger import Ledger, is_dead, kept_alive, this_process, wait_for_heartbeats
+from core.ledger import Ledger, kept_alive, this_process
 from core.runtime import (
     ROWS_SCANNED,
     Settings,
@@ -124,8 +124,7 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
     Runs whose process died are closed first. A defect is stored as `internal_error`, and a stop from outside
     as `interrupted`.
     """
-    for dead in run.ledger.close_dead_runs(is_dead, utc_now(), wait_for_heartbeats):
-        logger.warning("Closed run %s: its process died before it was over", dead)
+    run.ledger.close_dead_runs(utc_now())
     run.ledger.begin_run(run.run_id, run.request, this_process(), run.flow_run_id, utc_now())
     with logged_as(run.run_id):
         try:

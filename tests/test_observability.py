@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.domain import METRIC_LABELS, OutcomeStatus, RunStatus
-from core.ledger import LedgerCollector, LedgerStatistics
 from core.runtime import PROCESS, STEPS
+from tests.delivery.world import new_ledger
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "examples" / "alerts.yml"
@@ -41,15 +41,12 @@ EXPRESSIONS = [rule["expr"] for rule in rules()] + [
 
 
 @pytest.fixture(scope="module")
-def exposed() -> dict[str, set[tuple[str, str]]]:
+def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str, str]]]:
     """Return the labels of each metric of a scrape."""
-    scrape = CollectorRegistry()
-    scrape.register(PROCESS)
-    outcomes = {("at_risk", status): 0 for status in OutcomeStatus}
-    nothing = LedgerStatistics(dict.fromkeys(RunStatus, 0), outcomes, None, None, None, None)
-    scrape.register(LedgerCollector(nothing))
+    with new_ledger(tmp_path_factory.mktemp("ledger") / "ledger.db") as ledger:
+        scrape = generate_latest(PROCESS) + generate_latest(ledger.history.gauges())
     found: dict[str, set[tuple[str, str]]] = {}
-    for family in text_string_to_metric_families(generate_latest(scrape).decode()):
+    for family in text_string_to_metric_families(scrape.decode()):
         assert family.documentation
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels.items())

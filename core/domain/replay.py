@@ -44,16 +44,16 @@ def claimed(alert: Alert, outcome: Delivery | None) -> Delivery:
     return Delivery(alert.key, AlertStatus.SENDING, alert.channel, RETRY_OF_UNCONFIRMED if again else None)
 
 
-def merge_result(delivery: Delivery, *, unconfirmed_before: bool) -> Delivery:
-    """Return the delivery to record, given whether an earlier try is unconfirmed.
+def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
+    """Return the delivery to record for the answer to a claim.
 
     A failed retry does not confirm the earlier try. The alert stays unconfirmed, since a later run would send
     a failed one without being asked.
     """
-    if not unconfirmed_before or delivery.status is not AlertStatus.FAILED:
-        return delivery
-    error = f"Not delivered this time ({delivery.error}), but an earlier try may have been"
-    return replace(delivery, status=AlertStatus.UNCONFIRMED, error=error)
+    if claim.reason != RETRY_OF_UNCONFIRMED or answer.status is not AlertStatus.FAILED:
+        return answer
+    error = f"Not delivered this time ({answer.error}), but an earlier try may have been"
+    return replace(answer, status=AlertStatus.UNCONFIRMED, error=error)
 
 
 def accepts_answer(outcome: Delivery, run_id: str, status: AlertStatus) -> bool:

@@ -3,19 +3,17 @@
 `Ledger` writes; its `history` reads and returns views. No other room sees a row or a statement.
 """
 
+from core.ledger.database import try_write
 from core.ledger.history import History, OpenAlerts
 from core.ledger.ledger import Ledger, open_ledger
 from core.ledger.liveness import (
     HEARTBEAT_SECONDS,
     ProcessIdentity,
-    is_dead,
     kept_alive,
     this_process,
-    wait_for_heartbeats,
 )
 from core.ledger.sqlite import warning_about
-from core.ledger.statistics import LedgerCollector, LedgerStatistics
-from core.ledger.trial import try_write
+from core.ledger.statistics import ledger_gauges
 from core.ledger.views import (
     AlertPage,
     AlertView,
@@ -37,8 +35,6 @@ __all__ = [
     "ChannelTable",
     "History",
     "Ledger",
-    "LedgerCollector",
-    "LedgerStatistics",
     "MonthView",
     "OpenAlerts",
     "OutcomePage",
@@ -49,11 +45,10 @@ __all__ = [
     "RunPage",
     "RunSummary",
     "RunView",
-    "is_dead",
     "kept_alive",
+    "ledger_gauges",
     "open_ledger",
     "this_process",
     "try_write",
-    "wait_for_heartbeats",
     "warning_about",
 ]

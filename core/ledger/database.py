@@ -5,7 +5,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, insert, inspect, select
@@ -16,7 +18,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from core.domain import LedgerCut, LedgerError
 from core.ledger.postgresql import LONGEST_KEY, is_cut, postgresql_engine
-from core.ledger.schema import METADATA, VERSION
+from core.ledger.schema import HEALTH_CHECKS, METADATA, VERSION
 from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
 from core.runtime import redact, shown_database
 
@@ -36,27 +38,24 @@ class Database:
     def __init__(self, url: str) -> None:
         """Connect, and create or upgrade the schema; raise `LedgerError`."""
         self.url = parse_url(url)
-        self._is_file = self.url.get_backend_name() == "sqlite"
+        self._file = file_of(self.url)
         with translated_errors(self.url):
-            self._engine = engine_of(self.url)
-            if self._is_file:
+            self._engine = _open_engine(self.url)
+            self._writer = self._engine.execution_options(immediate=True)
+            if self._file:
                 switch_to_wal(self._engine)
-            _prepare_schema(self._engine)
-        self._writer = self._engine.execution_options(immediate=True)
+            with self._engine.connect() as connection:
+                current = _revision(connection) == NEWEST_REVISION
+            if not current:
+                # In one transaction, since two processes may start at once.
+                with self._writer.begin() as connection:
+                    _migrate(connection)
+        self.longest_key = None if self._file else LONGEST_KEY
+        """The largest number of UTF-8 bytes of a text in a primary key; None for no limit."""
         # Writers of one process wait here. SQLite would let each sleep and poll, and on PostgreSQL each would
         # hold a connection while it waits.
         self._turn = threading.Lock()
         self._identity = self._identify()
-
-    @property
-    def path(self) -> Path | None:
-        """The file of a SQLite database, else None."""
-        return Path(self.url.database) if self._is_file and self.url.database else None
-
-    @property
-    def longest_key(self) -> int | None:
-        """The largest number of UTF-8 bytes of a text in a primary key; None for no limit."""
-        return None if self._is_file else LONGEST_KEY
 
     def is_gone(self) -> bool:
         """Return whether the database's file was removed or replaced since it was opened."""
@@ -78,7 +77,7 @@ class Database:
         try:
             if self.is_gone():
                 # A write through the old handle would be lost to everyone who opens the ledger by its name.
-                raise LedgerError(f"The ledger's file {self.path} is gone, or another was put in its place")
+                raise LedgerError(f"The ledger's file {self._file} is gone, or another was put in its place")
             committing = False
             with translated_errors(self.url), self._writer.begin() as connection:
                 yield connection
@@ -90,13 +89,11 @@ class Database:
             self._turn.release()
 
     def _identify(self) -> tuple[int, int] | None:
-        if self.path is None:
-            return None
         try:
-            status = self.path.stat()
+            status = self._file.stat() if self._file else None
         except OSError:
             return None
-        return status.st_dev, status.st_ino
+        return status and (status.st_dev, status.st_ino)
 
     def close(self) -> None:
         """Close every connection."""
@@ -110,13 +107,56 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg") if is_server else parsed
 
 
-def engine_of(url: URL) -> Engine:
+def file_of(url: URL) -> Path | None:
+    """Return the file of a SQLite database, else None."""
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def try_write(database_url: str, now: datetime) -> str:
+    """Create or write the ledger and undo it; return what was found, or raise `LedgerError`.
+
+    A database is migrated and written in one transaction that is rolled back. For a SQLite file that does not
+    exist, one is made and removed in a folder beside its place.
+    """
+    url = parse_url(database_url)
+    file = file_of(url)
+    if file and not file.exists():
+        place = next(folder for folder in file.absolute().parents if folder.exists())
+        try:
+            beside = TemporaryDirectory(prefix=".risk-alerts-check-", dir=place)
+        except OSError as error:
+            raise LedgerError(
+                f"The ledger {shown_database(url)} can't be created: {error.strerror} in {place}."
+                " Change DATABASE_URL, or the folder's permissions"
+            ) from None
+        with beside as folder:
+            Database(f"sqlite:///{folder}/ledger.db").close()
+        return "can be created"
+    with translated_errors(url):
+        engine = _open_engine(url)
+        try:
+            # Without a commit, the end of the connection rolls back.
+            with engine.execution_options(immediate=True).connect() as connection:
+                _migrate(connection)
+                connection.execute(insert(HEALTH_CHECKS).values(id=0, checked_at=now))
+        finally:
+            engine.dispose()
+    return "can be written"
+
+
+def _open_engine(url: URL) -> Engine:
     """Return an engine; raise `LedgerError` for another kind of database, or tables of something else."""
     backend = url.get_backend_name()
     if backend not in {"sqlite", "postgresql"}:
         raise LedgerError(f"{shown_database(url)}: the ledger is kept in SQLite or PostgreSQL")
     engine = sqlite_engine(url) if backend == "sqlite" else postgresql_engine(url)
-    _refuse_if_foreign(engine)
+    with engine.connect() as connection:
+        tables = set(inspect(connection).get_table_names())
+        if _revision(connection) is None and not tables.isdisjoint(METADATA.tables):
+            raise LedgerError(
+                f"{shown_database(url)} holds tables of something else;"
+                " give DATABASE_URL a database of its own"
+            )
     return engine
 
 
@@ -157,27 +197,7 @@ def through_a_restart(
     )
 
 
-def _refuse_if_foreign(engine: Engine) -> None:
-    """Raise `LedgerError` for a database with another service's tables of the same names."""
-    with engine.connect() as connection:
-        tables = set(inspect(connection).get_table_names())
-        if _revision(connection) is None and not tables.isdisjoint(METADATA.tables):
-            raise LedgerError(
-                f"{shown_database(engine.url)} holds tables of something else;"
-                " give DATABASE_URL a database of its own"
-            )
-
-
-def _prepare_schema(engine: Engine) -> None:
-    """Create the schema or upgrade it, in one transaction, since two processes may start at once."""
-    with engine.connect() as connection:
-        if _revision(connection) == NEWEST_REVISION:
-            return
-    with engine.execution_options(immediate=True).connect() as connection, connection.begin():
-        migrate(connection)
-
-
-def migrate(connection: Connection) -> None:
+def _migrate(connection: Connection) -> None:
     """Create or upgrade the schema in a transaction that holds the write lock."""
     current = _revision(connection)
     if current is None:

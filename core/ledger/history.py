@@ -4,18 +4,19 @@ import base64
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, tuple_
+from prometheus_client import CollectorRegistry
+from pydantic import AwareDatetime, Field, TypeAdapter
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select, tuple_
 
 from core.domain import (
     DEFAULT_ALERT_TYPE,
     UNKNOWN_REGION,
     AlertKey,
     AlertStatus,
-    Counts,
     InvalidRequest,
     OutcomeStatus,
     RunNotFound,
@@ -24,18 +25,9 @@ from core.domain import (
     total,
 )
 from core.ledger.database import Database
-from core.ledger.statements import (
-    FACTS,
-    NOTIFICATIONS,
-    OUTCOMES,
-    RESOLUTIONS,
-    RESULT,
-    RUN_ALERTS,
-    RUNS,
-    not_on_record,
-    read_counts,
-)
-from core.ledger.statistics import LedgerStatistics, read_statistics
+from core.ledger.schema import NOTIFICATIONS, OUTCOMES, RESOLUTIONS, RUN_ALERTS, RUNS
+from core.ledger.statements import COUNTS, FACTS, RESULT, not_on_record, read_counts
+from core.ledger.statistics import ledger_gauges
 from core.ledger.views import (
     AlertPage,
     AlertView,
@@ -62,6 +54,12 @@ _SEEN = and_(
     RUN_ALERTS.c.alert_type == OUTCOMES.c.alert_type,
 )
 """Joins an outcome with the facts of the run that recorded it."""
+
+# The places where a page can end. The bounds are those of the database and of Python's conversion to UTC.
+_EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+_IN_RUNS = TypeAdapter(tuple[Annotated[AwareDatetime, Field(gt=_EARLIEST, lt=_LATEST)], str])
+_IN_ALERTS = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**63)]])
+_IN_OUTCOMES = TypeAdapter(tuple[date, str, str])
 
 T = TypeVar("T")
 
@@ -106,14 +104,13 @@ class History:
         if status is not None:
             query = query.where(RUNS.c.status == status)
         if cursor is not None:
-            query = query.where(tuple_(RUNS.c.started_at, RUNS.c.run_id) < tuple_(*_started_before(cursor)))
+            place = decode_cursor(cursor, _IN_RUNS)
+            query = query.where(tuple_(RUNS.c.started_at, RUNS.c.run_id) < tuple_(*place))
         with self._database.read() as connection:
-            rows = connection.execute(query.limit(limit + 1)).all()
-            runs = [_summary(connection, row) for row in rows[:limit]]
-        last = runs[-1] if len(rows) > limit else None
+            rows, last = _page(connection, query, limit)
+            runs = [_summary(connection, row) for row in rows]
         return RunPage(
-            runs=runs,
-            next_cursor=last and encode_cursor(last.started_at.isoformat(), last.run_id),
+            runs=runs, next_cursor=last and encode_cursor(last.started_at.isoformat(), last.run_id)
         )
 
     def alerts(
@@ -127,18 +124,12 @@ class History:
         if status is not None:
             query = query.where(RUN_ALERTS.c.status == status)
         if cursor is not None:
-            (position,) = decode_cursor(cursor, int)
-            if not 0 <= position < 2**63:
-                raise invalid_cursor()
+            (position,) = decode_cursor(cursor, _IN_ALERTS)
             query = query.where(RUN_ALERTS.c.position > position)
         with self._database.read() as connection:
             _get_run(connection, run_id)
-            rows = connection.execute(query.limit(_one_more_than(limit))).all()
-        shown = rows[:limit]
-        return AlertPage(
-            alerts=_read(AlertView, shown),
-            next_cursor=encode_cursor(shown[-1].position) if len(rows) > len(shown) else None,
-        )
+            rows, last = _page(connection, query, limit)
+        return AlertPage(alerts=_read(AlertView, rows), next_cursor=last and encode_cursor(last.position))
 
     def outcomes(
         self,
@@ -162,11 +153,12 @@ class History:
             if wanted is not None:
                 query = query.where(column == wanted)
         if cursor is not None:
-            query = query.where(_after(cursor))
+            reached, *alert = decode_cursor(cursor, _IN_OUTCOMES)
+            same_month = and_(OUTCOMES.c.month == reached, tuple_(*alert) < _ALERT)
+            query = query.where(or_(OUTCOMES.c.month < reached, same_month))
         with self._database.read() as connection:
-            rows = connection.execute(query.limit(_one_more_than(limit))).all()
-            found = _with_resolutions(connection, rows[:limit])
-        last = found[-1] if len(rows) > len(found) else None
+            rows, last = _page(connection, query, limit)
+            found = _with_resolutions(connection, rows)
         return OutcomePage(
             outcomes=found,
             next_cursor=last and encode_cursor(last.month.isoformat(), last.account_id, last.alert_type),
@@ -249,38 +241,35 @@ class History:
         latest = (RUNS.c.started_at.desc(), RUNS.c.run_id)
         place = func.row_number().over(partition_by=RUNS.c.month, order_by=latest).label("place")
         newest = (
-            select(RUNS.c.run_id, RUNS.c.month, place)
+            select(RUNS.c.run_id, RUNS.c.month, RUNS.c.counts_by_type, place)
             .where(RUNS.c.status == RunStatus.SUCCEEDED, RUNS.c.month <= until)
             .subquery()
         )
-        at_risk_arr = case((RUN_ALERTS.c.alert_type == DEFAULT_ALERT_TYPE, RUN_ALERTS.c.arr))
-        query = (
-            select(newest.c.month, newest.c.run_id, func.coalesce(func.sum(at_risk_arr), 0).label("arr"))
-            .outerjoin(RUN_ALERTS, RUN_ALERTS.c.run_id == newest.c.run_id)
-            .where(newest.c.place == 1)
-            .group_by(newest.c.month, newest.c.run_id)
-            .order_by(newest.c.month.desc())
-            .limit(MONTHS_SHOWN)
+        arr = (
+            select(func.coalesce(func.sum(RUN_ALERTS.c.arr), 0))
+            .where(RUN_ALERTS.c.run_id == newest.c.run_id, RUN_ALERTS.c.alert_type == DEFAULT_ALERT_TYPE)
+            .scalar_subquery()
         )
+        query = select(newest, arr.label("arr")).where(newest.c.place == 1).order_by(newest.c.month.desc())
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-            run_ids = [row.run_id for row in rows]
-            stored = select(RUNS.c.run_id, RUNS.c.counts_by_type).where(RUNS.c.run_id.in_(run_ids))
-            counts = {run_id: total(_counts(found)) for run_id, found in connection.execute(stored)}
+            rows = connection.execute(query.limit(MONTHS_SHOWN)).all()
         return [
             MonthView(
-                month=row.month, run_id=row.run_id, at_risk=counts[row.run_id].at_risk, arr=int(row.arr)
+                month=row.month,
+                run_id=row.run_id,
+                at_risk=total(COUNTS.validate_python(row.counts_by_type)).at_risk,
+                arr=int(row.arr),
             )
             for row in reversed(rows)
         ]
 
-    def statistics(self) -> LedgerStatistics:
-        """Return the number of runs and outcomes by status."""
+    def gauges(self) -> CollectorRegistry:
+        """Return the ledger statistics as gauges."""
         with self._database.read() as connection:
-            return read_statistics(connection)
+            return ledger_gauges(connection)
 
 
-# Cursors
+# Pages
 
 
 def encode_cursor(*place: Any) -> str:
@@ -288,47 +277,22 @@ def encode_cursor(*place: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, *kinds: type) -> list[Any]:
-    """Return the place of a cursor; raise `InvalidRequest` unless its values are of these types."""
+def decode_cursor(cursor: str, kind: TypeAdapter[T]) -> T:
+    """Return the place of a cursor; raise `InvalidRequest` unless it is of this kind."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (ValueError, RecursionError):
-        raise invalid_cursor() from None
-    if not isinstance(place, list) or [type(part) for part in place] != list(kinds):
-        raise invalid_cursor()
-    return place
-
-
-def invalid_cursor() -> InvalidRequest:
-    """Return the error for an invalid cursor."""
-    return InvalidRequest("cursor: give the next_cursor of the page before, unchanged")
-
-
-def _one_more_than(limit: int | None) -> int | None:
-    """Return the number of rows to read for a page; one more row shows that there is a next page."""
-    return None if limit is None else limit + 1
-
-
-def _started_before(cursor: str) -> tuple[datetime, str]:
-    instant, run_id = decode_cursor(cursor, str, str)
-    try:
-        started_at = datetime.fromisoformat(instant)
+        return kind.validate_json(base64.b64decode(padded, altchars=b"-_", validate=True), strict=True)
     except ValueError:
-        raise invalid_cursor() from None
-    if started_at.utcoffset() != timedelta(0):
-        raise invalid_cursor()
-    return started_at, run_id
+        raise InvalidRequest("cursor: give the next_cursor of the page before, unchanged") from None
 
 
-def _after(cursor: str) -> ColumnElement[bool]:
-    month, account_id, alert_type = decode_cursor(cursor, str, str, str)
-    try:
-        reached = date.fromisoformat(month)
-    except ValueError:
-        raise invalid_cursor() from None
-    same_month = and_(OUTCOMES.c.month == reached, tuple_(account_id, alert_type) < _ALERT)
-    return or_(OUTCOMES.c.month < reached, same_month)
+def _page(
+    connection: Connection, query: Select[Any], limit: int | None
+) -> tuple[Sequence[Row[Any]], Row[Any] | None]:
+    """Return the rows of a page, and the last of them if there is a next page."""
+    rows = connection.execute(query.limit(limit and limit + 1)).all()
+    shown = rows[:limit]
+    return shown, shown[-1] if len(shown) < len(rows) else None
 
 
 # Rows to views
@@ -345,12 +309,8 @@ def _get_run(connection: Connection, run_id: str) -> Row[Any]:
     return run
 
 
-def _counts(stored: Mapping[str, Any]) -> dict[str, Counts]:
-    return {alert_type: Counts.model_validate(found) for alert_type, found in stored.items()}
-
-
 def _summary(connection: Connection, row: Row[Any]) -> RunSummary:
-    counts = _counts(row.counts_by_type)
+    counts = COUNTS.validate_python(row.counts_by_type)
     if row.status == RunStatus.RUNNING:
         # Until the run is closed, only the counts of its scan are stored.
         counts = read_counts(connection, row.run_id, counts)

@@ -12,10 +12,9 @@ from datetime import date, datetime
 from itertools import islice
 from threading import Lock
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 
 from core.domain import (
-    RETRY_OF_UNCONFIRMED,
     Alert,
     AlertKey,
     AlertStatus,
@@ -38,12 +37,13 @@ from core.domain import (
     plan_delivery,
     total,
 )
-from core.ledger import statements
+from core.ledger import liveness, statements
 from core.ledger.database import Database, through_a_restart
 from core.ledger.history import History
 from core.ledger.liveness import ProcessIdentity
+from core.ledger.schema import HEALTH_CHECKS, NOTIFICATIONS, RUNS
 from core.ledger.sqlite import warning_about
-from core.ledger.statements import HEALTH_CHECKS, NOTIFICATIONS, RUNS
+from core.ledger.statements import COUNTS
 
 logger = logging.getLogger(__name__)
 
@@ -81,20 +81,14 @@ class Ledger:
         """Work on an opened database."""
         self._database = database
         self.history = History(database)
+        self.is_gone = database.is_gone
+        self.close = database.close
         self._unfinished: dict[str, RiskAlertsError] = {}
-
-    def is_gone(self) -> bool:
-        """Return whether the ledger's file was removed or replaced."""
-        return self._database.is_gone()
-
-    def close(self) -> None:
-        """Close every connection that is not in use."""
-        self._database.close()
 
     def check_writable(self, now: datetime) -> None:
         """Commit a row; raise `LedgerError` when the ledger can't be written."""
         with self._database.write() as connection:
-            statements.upsert(connection, HEALTH_CHECKS, {"id": 1, "checked_at": now})
+            statements.upsert(connection, HEALTH_CHECKS, id=1, checked_at=now)
         self._finish_late(now)
 
     # The life of a run
@@ -108,11 +102,9 @@ class Ledger:
                 statements.running(connection, run_id)
                 statements.update_run(connection, run_id, flow_run_id=flow_run_id)
                 return
-            asked = asdict(request) | {"run_id": run_id, "flow_run_id": flow_run_id}
-            process = {"host": owner.host, "pid": owner.pid, "process_started": owner.started}
+            new = asdict(request) | asdict(owner) | {"run_id": run_id, "flow_run_id": flow_run_id}
             state = {"status": RunStatus.RUNNING, "started_at": now, "heartbeat_at": now}
-            nothing_yet: dict[str, object] = {"counts_by_type": {}, "warnings": []}
-            connection.execute(insert(RUNS).values(asked | process | state | nothing_yet))
+            connection.execute(insert(RUNS).values(new | state | {"counts_by_type": {}, "warnings": []}))
 
     def heartbeat(self, run_id: str, now: datetime) -> None:
         """Record that the run is alive."""
@@ -121,9 +113,9 @@ class Ledger:
 
     def close_dead_runs(
         self,
-        is_dead: Callable[[ProcessIdentity, datetime, datetime], bool],
         now: datetime,
-        wait: Callable[[Iterable[ProcessIdentity]], object] = list,
+        is_dead: Callable[[ProcessIdentity, datetime, datetime], bool] = liveness.is_dead,
+        wait: Callable[[Iterable[ProcessIdentity]], object] = liveness.wait_for_heartbeats,
     ) -> list[str]:
         """Close the running runs of dead processes as `interrupted`, and return their ids.
 
@@ -131,21 +123,17 @@ class Ledger:
         """
         self._finish_late(now)
         with self._database.read() as connection:
-            running = connection.execute(select(RUNS).where(RUNS.c.status == RunStatus.RUNNING)).all()
-        owners = {run.run_id: ProcessIdentity(run.host, run.pid, run.process_started) for run in running}
-        dead = [run for run in running if is_dead(owners[run.run_id], run.heartbeat_at, now)]
-        wait(owners[run.run_id] for run in dead)
+            running = statements.running_runs(connection)
+        dead = [run for run in running if is_dead(run.owner, run.heartbeat_at, now)]
+        wait(run.owner for run in dead)
         closed = []
         for run in dead:
             with self._database.write() as connection:
-                unchanged = RUNS.c.status == RunStatus.RUNNING, RUNS.c.heartbeat_at == run.heartbeat_at
-                found = select(RUNS.c.run_id).where(RUNS.c.run_id == run.run_id, *unchanged)
-                if connection.execute(found).one_or_none():
-                    error = Interrupted(
-                        "The process of this run died before the run was over; run the month again"
-                    )
-                    statements.close_run(connection, run.run_id, error, now)
+                if statements.find_run(connection, run.run_id) == run:
+                    error = "The process of this run died before the run was over; run the month again"
+                    statements.close_run(connection, run.run_id, Interrupted(error), now)
                     closed.append(run.run_id)
+                    logger.warning("Closed run %s: its process died before it was over", run.run_id)
         return closed
 
     def record_result(self, run_id: str) -> Counts:
@@ -197,7 +185,13 @@ class Ledger:
         with self._database.write() as connection:
             run = statements.running(connection, run_id)
             known = statements.outcomes_of(connection, run.month)
-            statements.record_scan(connection, run_id, assessment)
+            statements.update_run(
+                connection,
+                run_id,
+                source_version=assessment.source_version,
+                warnings=[asdict(warning) for warning in assessment.warnings],
+                counts_by_type=COUNTS.dump_python(dict(assessment.counts_by_type)),
+            )
             while planned := [
                 (alert, plan_delivery(alert, known.get(alert.key), retry_unconfirmed=run.retry_unconfirmed))
                 for alert in self._storable(islice(left, PLANNED_AT_ONCE))
@@ -222,10 +216,9 @@ class Ledger:
         """Yield the alerts; raise `SourceInvalid` for an id that is too long for the database."""
         longest = self._database.longest_key
         for alert in alerts:
-            account_id = alert.account_id
-            if longest is not None and len(account_id.encode()) > longest:
+            if longest is not None and (size := len(alert.account_id.encode())) > longest:
                 raise SourceInvalid(
-                    f"column account_id holds an id of {len(account_id.encode())} bytes, {account_id[:40]}…;"
+                    f"column account_id holds an id of {size} bytes, {alert.account_id[:40]}…;"
                     f" a ledger on PostgreSQL keeps at most {longest}"
                 )
             yield alert
@@ -240,10 +233,12 @@ class Ledger:
             run = statements.running(connection, run_id)
             outcome = statements.outcome_of(connection, alert.key, run.month)
             delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
+            won = []
             if delivery.status is AlertStatus.PENDING:
                 delivery = claimed(alert, outcome)
-                statements.write_outcome(connection, run, alert, delivery, now)
+                won = [alert.key]
             statements.record_deliveries(connection, run_id, [delivery])
+            statements.record_outcomes(connection, run, won, now)
         return delivery
 
     @through_a_restart(repeatable=True)
@@ -252,11 +247,12 @@ class Ledger:
         with self._database.write() as connection:
             run = statements.run_state(connection, run_id)
             outcome = statements.outcome_of(connection, delivery.key, run.month)
+            accepted = []
             if outcome and accepts_answer(outcome, run_id, delivery.status):
-                again = outcome.reason == RETRY_OF_UNCONFIRMED
-                delivery = merge_result(delivery, unconfirmed_before=again)
-                statements.update_outcome(connection, run.month, delivery, now)
+                delivery = merge_result(outcome, delivery)
+                accepted = [delivery.key]
             statements.record_deliveries(connection, run_id, [delivery])
+            statements.record_outcomes(connection, run, accepted, now)
             if run.status != RunStatus.RUNNING:
                 statements.add_up(connection, run_id)
         return delivery
@@ -268,17 +264,17 @@ class Ledger:
         with self._database.write() as connection:
             run = statements.running(connection, run_id)
             known = statements.outcomes_of(connection, run.month)
-            deliveries = []
+            deliveries, refused = [], []
             for alert in alerts:
                 outcome = known.get(alert.key)
                 delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
                 if delivery.status is AlertStatus.PENDING:
-                    refused = replace(delivery, status=AlertStatus.FAILED, reason=reason, error=error)
-                    again = outcome is not None and outcome.status is AlertStatus.UNCONFIRMED
-                    delivery = merge_result(refused, unconfirmed_before=again)
-                    statements.write_outcome(connection, run, alert, delivery, now)
+                    answer = replace(delivery, status=AlertStatus.FAILED, reason=reason, error=error)
+                    delivery = merge_result(claimed(alert, outcome), answer)
+                    refused.append(alert.key)
                 deliveries.append(delivery)
             statements.record_deliveries(connection, run_id, deliveries)
+            statements.record_outcomes(connection, run, refused, now)
 
     def resolve(self, resolution: Resolution) -> None:
         """Record a person's decision; see `statements.resolve`."""
@@ -310,5 +306,7 @@ class Ledger:
             )
             if status is not NotificationStatus.FAILED:
                 month = statements.run_state(connection, run_id).month
-                accepted = {"digest": digest, "run_id": run_id, "accepted_at": now}
-                statements.upsert(connection, NOTIFICATIONS, {"month": month, "address": address} | accepted)
+                key = {"month": month, "address": address}
+                statements.upsert(
+                    connection, NOTIFICATIONS, **key, digest=digest, run_id=run_id, accepted_at=now
+                )

@@ -36,7 +36,7 @@ class ProcessIdentity:
     host: str
     """Host name, boot and process-id namespace: `pid` is unique within them."""
     pid: int
-    started: str
+    process_started: str
 
 
 def this_process() -> ProcessIdentity:
@@ -83,7 +83,7 @@ def kept_alive(name: str, beat: Callable[[], None]) -> Iterator[None]:
 def _is_gone(owner: ProcessIdentity) -> bool:
     """Return whether the process was on this host and has ended."""
     here = owner.host == _host()
-    return here and (not _exists(owner.pid) or (_start_of(owner.pid) or "") != owner.started)
+    return here and (not _exists(owner.pid) or (_start_of(owner.pid) or "") != owner.process_started)
 
 
 @lru_cache(maxsize=1)

@@ -68,41 +68,41 @@ class RunRow(Base, table=True):
     )
 
     run_id: str = Field(primary_key=True)
-    flow_run_id: str | None = None
-    source_uri: str = Field(sa_type=sa.Text)
-    source_version: str | None = Field(default=None, sa_type=sa.Text)
+    flow_run_id: str | None
+    source_uri: str
+    source_version: str | None
     month: date
     dry_run: bool
     retry_unconfirmed: bool
     status: str
     started_at: datetime = Field(sa_type=UtcDateTime)
-    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(sa_type=UtcDateTime)
 
     host: str
     pid: int
     process_started: str
     heartbeat_at: datetime = Field(sa_type=UtcDateTime)
 
-    counts_by_type: dict[str, dict[str, int]] = Field(default_factory=dict, sa_type=sa.JSON)
+    counts_by_type: dict[str, dict[str, int]] = Field(sa_type=sa.JSON)
     """`Counts` by alert type: those of the scan after the plan, all of them after the run is closed."""
-    warnings: list[dict[str, Any]] = Field(default_factory=list, sa_type=sa.JSON)
-    error_code: str | None = None
-    error_message: str | None = Field(default=None, sa_type=sa.Text)
-    support_notification: str | None = None
-    support_error: str | None = Field(default=None, sa_type=sa.Text)
-    support_subject: str | None = Field(default=None, sa_type=sa.Text)
-    support_body: str | None = Field(default=None, sa_type=sa.Text)
+    warnings: list[dict[str, Any]] = Field(sa_type=sa.JSON)
+    error_code: str | None
+    error_message: str | None
+    support_notification: str | None
+    support_error: str | None
+    support_subject: str | None
+    support_body: str | None
 
 
 class Result(Base):
     """The columns of an alert's result, in one run or across runs."""
 
-    channel: str | None = Field(default=None, sa_type=sa.Text)
+    channel: str | None
     status: str
-    reason: str | None = None
-    error: str | None = Field(default=None, sa_type=sa.Text)
-    attempts: int = 0
-    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    reason: str | None
+    error: str | None
+    attempts: int
+    sent_at: datetime | None = Field(sa_type=UtcDateTime)
 
 
 class OutcomeRow(Result, table=True):
@@ -111,10 +111,10 @@ class OutcomeRow(Result, table=True):
     __tablename__ = "alert_outcomes"
     __table_args__ = (sa.Index(None, "run_id", "status", "alert_type"),)
 
-    account_id: str = Field(primary_key=True, sa_type=sa.Text)
+    account_id: str = Field(primary_key=True)
     month: date = Field(primary_key=True)
     alert_type: str = Field(primary_key=True)
-    region: str | None = Field(default=None, sa_type=sa.Text)
+    region: str | None
     run_id: str
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -126,14 +126,14 @@ class RunAlertRow(Result, table=True):
     __table_args__ = (sa.Index(None, "run_id", "position"), sa.Index(None, "run_id", "status", "position"))
 
     run_id: str = Field(primary_key=True, sa_column_args=[sa.ForeignKey("runs.run_id")])
-    account_id: str = Field(primary_key=True, sa_type=sa.Text)
+    account_id: str = Field(primary_key=True)
     alert_type: str = Field(primary_key=True)
     position: int
-    account_name: str = Field(sa_type=sa.Text)
-    account_region: str | None = Field(default=None, sa_type=sa.Text)
-    arr: int | None = Field(default=None, sa_type=sa.BigInteger)
-    renewal_date: date | None = None
-    account_owner: str | None = Field(default=None, sa_type=sa.Text)
+    account_name: str
+    account_region: str | None
+    arr: int | None = Field(sa_type=sa.BigInteger)
+    renewal_date: date | None
+    account_owner: str | None
     duration_months: int
     risk_start_month: date
 
@@ -144,7 +144,7 @@ class NotificationRow(Base, table=True):
     __tablename__ = "notifications"
 
     month: date = Field(primary_key=True)
-    address: str = Field(primary_key=True, sa_type=sa.Text)
+    address: str = Field(primary_key=True)
     """Empty for a notification that was only logged."""
     digest: str
     """Of the list of open alerts."""
@@ -159,16 +159,16 @@ class ResolutionRow(Base, table=True):
     __table_args__ = (sa.Index(None, "month", "account_id", "alert_type"),)
 
     resolution_id: str = Field(primary_key=True)
-    account_id: str = Field(sa_type=sa.Text)
+    account_id: str
     month: date
     alert_type: str
     decision: str
-    resolved_by: str = Field(sa_type=sa.Text)
+    resolved_by: str
     resolved_at: datetime = Field(sa_type=UtcDateTime)
-    note: str | None = Field(default=None, sa_type=sa.Text)
+    note: str | None
     run_id: str
     """The run whose message may have been delivered."""
-    reason: str | None = None
+    reason: str | None
     """Why the alert was unconfirmed."""
 
 
@@ -179,3 +179,9 @@ class HealthCheckRow(Base, table=True):
 
     id: int = Field(primary_key=True)
     checked_at: datetime = Field(sa_type=UtcDateTime)
+
+
+RUNS, RUN_ALERTS, OUTCOMES, RESOLUTIONS, NOTIFICATIONS, HEALTH_CHECKS = (
+    METADATA.tables[name]
+    for name in ("runs", "run_alerts", "alert_outcomes", "resolutions", "notifications", "health_checks")
+)

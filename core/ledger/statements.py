@@ -6,12 +6,13 @@ checks the number of changed rows, and raises `InternalError` for another number
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import date, datetime
 from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -23,7 +24,6 @@ from core.domain import (
     AlertKey,
     AlertStatus,
     AlreadyResolved,
-    Assessment,
     Counts,
     Decision,
     Delivery,
@@ -32,66 +32,72 @@ from core.domain import (
     LedgerError,
     NotUnconfirmed,
     OutcomeNotFound,
-    OutcomeStatus,
     Resolution,
     RiskAlertsError,
     RunStatus,
     count_alerts,
 )
-from core.ledger.schema import METADATA, UtcDateTime
+from core.ledger.liveness import ProcessIdentity
+from core.ledger.schema import OUTCOMES, RESOLUTIONS, RUN_ALERTS, RUNS, UtcDateTime
 
-RUNS, RUN_ALERTS, OUTCOMES, RESOLUTIONS, NOTIFICATIONS, HEALTH_CHECKS = (
-    METADATA.tables[name]
-    for name in ("runs", "run_alerts", "alert_outcomes", "resolutions", "notifications", "health_checks")
-)
-
-_THIS_RUN = RUNS.c.run_id == bindparam("of_run")
-_THIS_OUTCOME = sa.and_(
-    OUTCOMES.c.account_id == bindparam("of_account"),
-    OUTCOMES.c.month == bindparam("of_month"),
-    OUTCOMES.c.alert_type == bindparam("of_type"),
-)
-_THIS_RUN_ALERT = sa.and_(
-    RUN_ALERTS.c.run_id == bindparam("of_run"),
-    RUN_ALERTS.c.account_id == bindparam("of_account"),
-    RUN_ALERTS.c.alert_type == bindparam("of_type"),
-)
+COUNTS = TypeAdapter(dict[str, Counts])
+"""The column `counts_by_type`."""
 RESULT = [field.name for field in fields(Delivery) if field.name not in {"key", "run_id"}]
+"""The columns of a result, in `run_alerts` and `alert_outcomes`."""
 FACTS = [field.name for field in fields(Alert) if field.name not in RESULT]
+"""The other columns of an alert, in `run_alerts`."""
 
 
 class RunState(NamedTuple):
-    """The facts of a run that decide about its alerts."""
+    """The facts of a run that decide about its alerts and its life."""
 
     run_id: str
     month: date
     dry_run: bool
     retry_unconfirmed: bool
     status: str
+    host: str
+    pid: int
+    process_started: str
+    heartbeat_at: datetime
+
+    @property
+    def owner(self) -> ProcessIdentity:
+        """Return the process of the run."""
+        return ProcessIdentity(self.host, self.pid, self.process_started)
+
+
+def _this(table: sa.Table, *names: str) -> sa.ColumnElement[bool]:
+    """Return the condition that these columns have the values of `_of`."""
+    return sa.and_(*(table.c[name] == bindparam(f"of_{name}") for name in names))
+
+
+def _of(key: AlertKey, **values: Any) -> dict[str, Any]:
+    return {f"of_{name}": value for name, value in (key._asdict() | values).items()}
 
 
 # Built once, since other writers wait while an alert is claimed or recorded.
-_RUN_STATE = select(*(RUNS.c[name] for name in RunState._fields)).where(_THIS_RUN)
-_OUTCOMES = select(*(OUTCOMES.c[name] for name in ("account_id", "alert_type", *RESULT, "run_id")))
+_THIS_RUN = _this(RUNS, "run_id")
+_THIS_OUTCOME = _this(OUTCOMES, *AlertKey._fields, "month")
+_THIS_RUN_ALERT = _this(RUN_ALERTS, *AlertKey._fields, "run_id")
+_FAILED_IN_PLAN = sa.and_(_this(RUN_ALERTS, "run_id"), RUN_ALERTS.c.status == AlertStatus.FAILED)
+_RUN_STATES = select(*(RUNS.c[name] for name in RunState._fields))
+_RUN_STATE = _RUN_STATES.where(_THIS_RUN)
+_OUTCOMES = select(*(OUTCOMES.c[name] for name in (*AlertKey._fields, *RESULT, "run_id")))
 _OUTCOME_OF = _OUTCOMES.where(_THIS_OUTCOME)
-_OUTCOMES_OF = _OUTCOMES.where(OUTCOMES.c.month == bindparam("of_month"))
+_OUTCOMES_OF = _OUTCOMES.where(_this(OUTCOMES, "month"))
 _UPDATE_RUN = update(RUNS).where(_THIS_RUN)
-_UPDATE_OUTCOME = update(OUTCOMES).where(_THIS_OUTCOME)
 _UPDATE_RUN_ALERT = update(RUN_ALERTS).where(_THIS_RUN_ALERT)
 _GROUPS = (
     select(RUN_ALERTS.c.alert_type, RUN_ALERTS.c.status, RUN_ALERTS.c.reason, func.count())
-    .where(RUN_ALERTS.c.run_id == bindparam("of_run"))
+    .where(_this(RUN_ALERTS, "run_id"))
     .group_by(RUN_ALERTS.c.alert_type, RUN_ALERTS.c.status, RUN_ALERTS.c.reason)
 )
 
 
-def _must_change(result: sa.CursorResult[Any], rows: int, what: str) -> None:
-    if result.rowcount != rows:
-        raise InternalError(f"The ledger changed {result.rowcount} rows instead of {rows}: {what}")
-
-
 @cache
-def _upsert_into(table: sa.Table, dialect: str) -> sa.Insert:
+def _upsert_into(table: sa.Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """Return an insert that replaces a row of the same primary key."""
     statement: postgresql.Insert | sqlite.Insert = (
         postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     )
@@ -100,9 +106,28 @@ def _upsert_into(table: sa.Table, dialect: str) -> sa.Insert:
     return whole.execution_options(preserve_rowcount=True)
 
 
-def upsert(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -> None:
+@cache
+def _copy_outcomes(dialect: str, *, unroutable: bool) -> sa.Insert:
+    """Return the insert that copies to its outcome one alert of a run, or each that has no channel."""
+    columns: dict[str, sa.ColumnElement[Any]] = {
+        "region": RUN_ALERTS.c.account_region,
+        "month": bindparam("of_month", type_=OUTCOMES.c.month.type),
+        "updated_at": bindparam("now", type_=UtcDateTime()),
+    }
+    names = OUTCOMES.c.keys()
+    seen = select(*(columns[name] if name in columns else RUN_ALERTS.c[name] for name in names))
+    which = _FAILED_IN_PLAN if unroutable else _THIS_RUN_ALERT
+    return _upsert_into(OUTCOMES, dialect).from_select(names, seen.where(which))
+
+
+def _must_change(result: sa.CursorResult[Any], rows: int, what: str) -> None:
+    if result.rowcount != rows:
+        raise InternalError(f"The ledger changed {result.rowcount} rows instead of {rows}: {what}")
+
+
+def upsert(connection: Connection, table: sa.Table, **values: Any) -> None:
     """Write one row, over the row of the same primary key if there is one."""
-    result = connection.execute(_upsert_into(table, connection.dialect.name), dict(values))
+    result = connection.execute(_upsert_into(table, connection.dialect.name), values)
     _must_change(result, 1, f"one row of {table.name}")
 
 
@@ -111,13 +136,13 @@ def upsert(connection: Connection, table: sa.Table, values: Mapping[str, Any]) -
 
 def update_run(connection: Connection, run_id: str, **values: Any) -> None:
     """Change columns of a run."""
-    if connection.execute(_UPDATE_RUN.values(values), {"of_run": run_id}).rowcount != 1:
+    if connection.execute(_UPDATE_RUN.values(values), {"of_run_id": run_id}).rowcount != 1:
         raise _gone(run_id)
 
 
 def find_run(connection: Connection, run_id: str) -> RunState | None:
     """Return the state of a run, or None for an unknown run."""
-    found = connection.execute(_RUN_STATE, {"of_run": run_id}).one_or_none()
+    found = connection.execute(_RUN_STATE, {"of_run_id": run_id}).one_or_none()
     return None if found is None else RunState(*found)
 
 
@@ -141,21 +166,15 @@ def running(connection: Connection, run_id: str) -> RunState:
     return run
 
 
-def record_scan(connection: Connection, run_id: str, assessment: Assessment) -> None:
-    """Record the source's version, the warnings and the counts of a scan."""
-    found = assessment.counts_by_type
-    update_run(
-        connection,
-        run_id,
-        source_version=assessment.source_version,
-        warnings=[asdict(warning) for warning in assessment.warnings],
-        counts_by_type={alert_type: counts.model_dump() for alert_type, counts in found.items()},
-    )
+def running_runs(connection: Connection) -> list[RunState]:
+    """Return the states of all running runs."""
+    rows = connection.execute(_RUN_STATES.where(RUNS.c.status == RunStatus.RUNNING))
+    return [RunState(*row) for row in rows]
 
 
 def read_counts(connection: Connection, run_id: str, found: Mapping[str, Counts]) -> dict[str, Counts]:
     """Return the counts of a run by alert type; `found` are the counts of its scan."""
-    groups = connection.execute(_GROUPS, {"of_run": run_id})
+    groups = connection.execute(_GROUPS, {"of_run_id": run_id})
     return count_alerts(
         found,
         ((alert_type, AlertStatus(status), reason, number) for alert_type, status, reason, number in groups),
@@ -164,11 +183,9 @@ def read_counts(connection: Connection, run_id: str, found: Mapping[str, Counts]
 
 def add_up(connection: Connection, run_id: str) -> dict[str, Counts]:
     """Count the run's alerts, store the counts with the run, and return them by alert type."""
-    stored = connection.scalar(select(RUNS.c.counts_by_type).where(_THIS_RUN), {"of_run": run_id})
-    found = {alert_type: Counts.model_validate(counts) for alert_type, counts in (stored or {}).items()}
-    counts = read_counts(connection, run_id, found)
-    by_type = {alert_type: found.model_dump() for alert_type, found in counts.items()}
-    update_run(connection, run_id, counts_by_type=by_type)
+    stored = connection.scalar(select(RUNS.c.counts_by_type).where(_THIS_RUN), {"of_run_id": run_id})
+    counts = read_counts(connection, run_id, COUNTS.validate_python(stored))
+    update_run(connection, run_id, counts_by_type=COUNTS.dump_python(counts))
     return counts
 
 
@@ -178,9 +195,9 @@ def close_run(connection: Connection, run_id: str, error: RiskAlertsError | None
     for table, stamp in ((OUTCOMES, {"updated_at": now}), (RUN_ALERTS, {})):
         connection.execute(
             update(table)
-            .where(table.c.run_id == run_id, table.c.status == OutcomeStatus.SENDING)
+            .where(table.c.run_id == run_id, table.c.status == AlertStatus.SENDING)
             .values(
-                status=OutcomeStatus.UNCONFIRMED,
+                status=AlertStatus.UNCONFIRMED,
                 # A claim has a reason only when an earlier try may have been delivered.
                 reason=func.coalesce(table.c.reason, PROCESS_DIED),
                 error="The run ended between the request and its answer: look into the channel",
@@ -229,34 +246,33 @@ def end_pending(connection: Connection, run_id: str, number: int | None = None, 
         _must_change(result, number, f"pending alerts of run {run_id}")
 
 
-def record_unroutable(connection: Connection, run: RunState, number: int, now: datetime) -> None:
-    """Record the outcomes of the run's alerts without a channel; `number` is how many there are."""
-    columns: dict[str, sa.ColumnElement[Any]] = {
-        "region": RUN_ALERTS.c.account_region,
-        "month": sa.literal(run.month, sa.Date()),
-        "updated_at": sa.literal(now, UtcDateTime()),
-    }
-    names = [column.name for column in OUTCOMES.c]
-    seen = select(*(columns[name] if name in columns else RUN_ALERTS.c[name] for name in names)).where(
-        RUN_ALERTS.c.run_id == run.run_id, RUN_ALERTS.c.status == AlertStatus.FAILED
-    )
-    write = _upsert_into(OUTCOMES, connection.dialect.name).from_select(names, seen)
-    _must_change(connection.execute(write), number, f"outcomes of run {run.run_id}")
-
-
 def record_deliveries(connection: Connection, run_id: str, deliveries: Sequence[Delivery]) -> None:
     """Record results of alerts that the run has planned."""
     if deliveries:
         changes = [
-            {"of_run": run_id, "of_account": delivery.key.account_id, "of_type": delivery.key.alert_type}
-            | {name: getattr(delivery, name) for name in RESULT}
+            _of(delivery.key, run_id=run_id) | {name: getattr(delivery, name) for name in RESULT}
             for delivery in deliveries
         ]
         result = connection.execute(_UPDATE_RUN_ALERT, changes)
         _must_change(result, len(deliveries), f"alerts of run {run_id}")
 
 
-# Outcomes
+# Outcomes: the result of an alert across runs, copied from the run that decides it
+
+
+def record_outcomes(connection: Connection, run: RunState, keys: Sequence[AlertKey], now: datetime) -> None:
+    """Copy the run's results of these alerts to their outcomes."""
+    if keys:
+        rows = [_of(key, run_id=run.run_id, month=run.month) | {"now": now} for key in keys]
+        result = connection.execute(_copy_outcomes(connection.dialect.name, unroutable=False), rows)
+        _must_change(result, len(keys), f"outcomes of run {run.run_id}")
+
+
+def record_unroutable(connection: Connection, run: RunState, number: int, now: datetime) -> None:
+    """Copy the results of the run's alerts without a channel; `number` is how many there are."""
+    values = {"of_run_id": run.run_id, "of_month": run.month, "now": now}
+    result = connection.execute(_copy_outcomes(connection.dialect.name, unroutable=True), values)
+    _must_change(result, number, f"outcomes of run {run.run_id}")
 
 
 def outcomes_of(connection: Connection, month: date) -> dict[AlertKey, Delivery]:
@@ -267,33 +283,13 @@ def outcomes_of(connection: Connection, month: date) -> dict[AlertKey, Delivery]
 
 def outcome_of(connection: Connection, key: AlertKey, month: date) -> Delivery | None:
     """Return the outcome of one alert, or None."""
-    found = connection.execute(_OUTCOME_OF, _bound(key, month)).one_or_none()
+    found = connection.execute(_OUTCOME_OF, _of(key, month=month)).one_or_none()
     return None if found is None else _outcome(found)
 
 
-def write_outcome(
-    connection: Connection, run: RunState, alert: Alert, delivery: Delivery, now: datetime
-) -> None:
-    """Record the outcome of an alert in this run, in place of an earlier one."""
-    upsert(
-        connection,
-        OUTCOMES,
-        alert.key._asdict()
-        | {name: getattr(delivery, name) for name in RESULT}
-        | {
-            "month": run.month,
-            "region": alert.account_region,
-            "run_id": run.run_id,
-            "updated_at": now,
-        },
-    )
-
-
-def update_outcome(connection: Connection, month: date, delivery: Delivery, now: datetime) -> None:
-    """Record the result of a claim, which has set region, channel and run."""
-    values = {name: getattr(delivery, name) for name in RESULT if name != "channel"}
-    result = connection.execute(_UPDATE_OUTCOME, _bound(delivery.key, month) | values | {"updated_at": now})
-    _must_change(result, 1, f"the outcome of {delivery.key} in {month}")
+def _outcome(row: Iterable[Any]) -> Delivery:
+    account_id, alert_type, status, *rest = row
+    return Delivery(AlertKey(account_id, alert_type), AlertStatus(status), *rest)
 
 
 def resolve(connection: Connection, resolution: Resolution) -> None:
@@ -301,11 +297,12 @@ def resolve(connection: Connection, resolution: Resolution) -> None:
 
     Raises `OutcomeNotFound`, `AlreadyResolved` after a person's decision, or `NotUnconfirmed`.
     """
-    found = outcome_of(connection, resolution.key, resolution.month)
+    key, month = resolution.key, resolution.month
+    found = outcome_of(connection, key, month)
     if found is None:
-        raise not_on_record(resolution.key, resolution.month)
+        raise not_on_record(key, month)
     if found.status is not AlertStatus.UNCONFIRMED:
-        raise _refused(resolution, found)
+        raise _refused(found, month)
     values: dict[str, Any] = {
         "status": STATUS_OF[resolution.decision],
         "reason": RESOLVED[resolution.decision],
@@ -315,17 +312,13 @@ def resolve(connection: Connection, resolution: Resolution) -> None:
     if resolution.decision is Decision.DELIVERED:
         # The best estimate of when Slack posted the message.
         values["sent_at"] = OUTCOMES.c.updated_at
-    unconfirmed = OUTCOMES.c.status == OutcomeStatus.UNCONFIRMED
-    result = connection.execute(
-        update(OUTCOMES).where(_THIS_OUTCOME, unconfirmed).values(values),
-        _bound(resolution.key, resolution.month),
-    )
-    _must_change(result, 1, f"the outcome of {resolution.key} in {resolution.month}")
+    result = connection.execute(update(OUTCOMES).where(_THIS_OUTCOME).values(values), _of(key, month=month))
+    _must_change(result, 1, f"the outcome of {key} in {month}")
     connection.execute(
         insert(RESOLUTIONS).values(
-            **resolution.key._asdict(),
+            **key._asdict(),
             resolution_id=str(uuid.uuid4()),
-            month=resolution.month,
+            month=month,
             decision=resolution.decision,
             resolved_by=resolution.by,
             resolved_at=resolution.at,
@@ -344,20 +337,10 @@ def not_on_record(key: AlertKey, month: date) -> OutcomeNotFound:
     )
 
 
-def _refused(resolution: Resolution, found: Delivery) -> RiskAlertsError:
-    key = resolution.key
-    alert = f"The {key.alert_type} alert of account {key.account_id!r} in {resolution.month}"
+def _refused(found: Delivery, month: date) -> RiskAlertsError:
+    alert = f"The {found.key.alert_type} alert of account {found.key.account_id!r} in {month}"
     if found.reason in RESOLVED.values():
         return AlreadyResolved(f"{alert} was resolved before ({found.reason}); nothing was changed")
     if found.status is AlertStatus.SENDING:
         return NotUnconfirmed(f"{alert} is being sent by a run now; look again when that run is over")
     return NotUnconfirmed(f"{alert} is {found.status}, not unconfirmed; nothing was changed")
-
-
-def _bound(key: AlertKey, month: date) -> dict[str, Any]:
-    return {"of_account": key.account_id, "of_month": month, "of_type": key.alert_type}
-
-
-def _outcome(row: Iterable[Any]) -> Delivery:
-    account_id, alert_type, status, *rest = row
-    return Delivery(AlertKey(account_id, alert_type), AlertStatus(status), *rest)

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from core.alerts import RULES
 from core.domain import AlertStatus, Decision, Resolution, RunRequest, months_before
-from core.ledger import AlertView, Ledger, LedgerCollector, RunView, open_ledger
+from core.ledger import AlertView, Ledger, RunView, open_ledger
 from core.run import new_run_id, prepare_run
 from core.runtime import Settings
 from flows.preview import preview
@@ -145,10 +144,9 @@ def outcome_of(status: AlertStatus) -> str:
 
 def outcome_metrics(ledger: Ledger, types: Sequence[str]) -> dict[tuple[str, str], float | None]:
     """Return the metrics of the outcomes of these types."""
-    registry = CollectorRegistry()
-    registry.register(LedgerCollector(ledger.history.statistics()))
+    gauges = ledger.history.gauges()
     return {
-        (name, status): registry.get_sample_value(
+        (name, status): gauges.get_sample_value(
             "risk_alerts_outcomes", {"alert_type": name, "status": status}
         )
         for name in types
@@ -186,7 +184,7 @@ def test_each_type_of_an_account_is_resolved_apart(slack: HostileSlack, ledger: 
 def test_each_type_that_a_dead_run_claimed_is_unconfirmed(ledger: Ledger) -> None:
     for item in begin(ledger, "dead", BOTH):
         ledger.claim("dead", item, NOW)
-    assert ledger.close_dead_runs(lambda *_: True, NOW) == ["dead"]
+    assert ledger.close_dead_runs(NOW, lambda *_: True, list) == ["dead"]
     assert results(ledger, "dead") == {"at_risk": "unconfirmed", OURS.type: "unconfirmed"}
     counts = ledger.history.run("dead").counts_by_type
     assert {name: found.unconfirmed for name, found in counts.items()} == {"at_risk": 1, OURS.type: 1}

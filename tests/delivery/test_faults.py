@@ -41,8 +41,8 @@ def test_failed_claim_stops_every_lane(slack: HostileSlack, ledger: Ledger, path
     alerts = [routed(f"A-{number:02}", channels[number % 3]) for number in range(30)]
     execute(
         path,
-        "CREATE TRIGGER broken BEFORE INSERT ON alert_outcomes"
-        " WHEN (SELECT count(*) FROM alert_outcomes) >= 7 BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
+        "CREATE TRIGGER broken BEFORE INSERT ON alert_outcomes WHEN NEW.status = 'sending'"
+        " AND (SELECT count(*) FROM alert_outcomes) >= 7 BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
     )
     with pytest.raises(LedgerError, match="disk on fire"):
         deliver(ledger, alerts, settings(slack.url, path), "run-1")

@@ -89,8 +89,8 @@ def test_claim_keeps_the_unconfirmed_attempt() -> None:
 @pytest.mark.parametrize("status", [AlertStatus.SENT, AlertStatus.FAILED, AlertStatus.UNCONFIRMED])
 def test_failure_after_an_unconfirmed_attempt_stays_so(status: AlertStatus) -> None:
     delivery = Delivery(key("A-1"), status, "amer", "refused", "Slack answered 400")
-    assert merge_result(delivery, unconfirmed_before=False) == delivery
-    stays = merge_result(delivery, unconfirmed_before=True)
+    assert merge_result(claimed(routed("A-1"), FAILED), delivery) == delivery
+    stays = merge_result(claimed(routed("A-1"), UNCONFIRMED), delivery)
     if status is AlertStatus.FAILED:
         assert (stays.status, stays.reason) == (AlertStatus.UNCONFIRMED, "refused")
         assert stays.error == "Not delivered this time (Slack answered 400), but an earlier try may have been"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core import run as run_module
-from core.ledger import is_dead, liveness, this_process
+from core.ledger import liveness, this_process
 from examples.mock_slack import MockSlack
 from tasks import send
 from tests.delivery.world import accounts, begin, deliver, open_at, routed, settings
@@ -110,17 +110,15 @@ def test_dead_run_of_another_host_is_watched_then_closed(
     begin(ledger, "elsewhere", [routed("A-1")], owner=ELSEWHERE)
     ledger.heartbeat("elsewhere", datetime.now(UTC))
     began = time.monotonic()
-    assert ledger.close_dead_runs(is_dead, datetime.now(UTC) + jump, liveness.wait_for_heartbeats) == [
-        "elsewhere"
-    ]
+    assert ledger.close_dead_runs(datetime.now(UTC) + jump) == ["elsewhere"]
     assert time.monotonic() - began >= 0.5
     ledger.close()
 
 
 def test_dead_run_of_this_host_is_closed_at_once(tmp_path: Path) -> None:
     ledger = open_at(tmp_path / "ledger.db")
-    begin(ledger, "gone", [routed("A-1")], owner=replace(this_process(), started="long ago"))
+    begin(ledger, "gone", [routed("A-1")], owner=replace(this_process(), process_started="long ago"))
     began = time.monotonic()
-    assert ledger.close_dead_runs(is_dead, datetime.now(UTC), liveness.wait_for_heartbeats) == ["gone"]
+    assert ledger.close_dead_runs(datetime.now(UTC)) == ["gone"]
     assert time.monotonic() - began < liveness.WATCH_SECONDS
     ledger.close()

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from core.domain import LedgerError
-from core.ledger import is_dead
 from core.run import utc_now
 from examples.mock_slack import MockSlack
 from tests.delivery.world import deliver, look, open_at, outcomes, routed, settings
@@ -87,7 +86,7 @@ def test_disk_full_in_the_middle_sends_nothing_twice(disk: Path, caplog: pytest.
         assert ledger.history.run("run-1").status == "running"
         assert "Run run-1 can't be closed yet" in caplog.text
         (disk / "filler").unlink()
-        assert ledger.close_dead_runs(is_dead, utc_now()) == []
+        assert ledger.close_dead_runs(utc_now()) == []
         first = look(ledger, "run-1")
         assert first.view.error is not None
         assert (first.view.status, first.view.error.code) == ("failed", "ledger_unavailable")

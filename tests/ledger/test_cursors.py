@@ -5,15 +5,18 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from core.domain import InvalidRequest
 from core.ledger.history import decode_cursor, encode_cursor
+
+PLACE = TypeAdapter(tuple[str, int])
 
 
 @given(st.text(), st.integers())
 def test_cursor_returns_its_place_and_needs_no_escaping(text: str, number: int) -> None:
     cursor = encode_cursor(text, number)
-    assert decode_cursor(cursor, str, int) == [text, number]
+    assert decode_cursor(cursor, PLACE) == (text, number)
     assert re.fullmatch(r"[A-Za-z0-9_-]*", cursor)
 
 
@@ -22,4 +25,4 @@ def test_cursor_returns_its_place_and_needs_no_escaping(text: str, number: int) 
 )
 def test_invalid_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^cursor: give the next_cursor of the page before, unchanged$"):
-        decode_cursor(cursor, str, int)
+        decode_cursor(cursor, PLACE)

@@ -17,8 +17,7 @@ from sqlalchemy import Connection, create_engine, insert, select
 from core.domain import LedgerError
 from core.ledger import database, open_ledger, sqlite
 from core.ledger.database import Database
-from core.ledger.schema import METADATA, VERSION
-from core.ledger.statements import HEALTH_CHECKS
+from core.ledger.schema import HEALTH_CHECKS, METADATA, VERSION
 from tests.delivery.world import NOW, begin, execute, look, open_at, outcomes, query, routed
 
 ROOT = Path(__file__).parents[2]

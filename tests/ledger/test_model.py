@@ -264,7 +264,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
 
     def _find_dead(self, run: ModelRun) -> None:
         self._model_close(run, "failed")
-        closed = self.ledger.close_dead_runs(lambda owner, _heartbeat, _now: owner == run.owner(), NOW)
+        closed = self.ledger.close_dead_runs(NOW, lambda owner, *_: owner == run.owner(), list)
         assert closed == [run.run_id]
 
     # Invariants after each step

@@ -18,8 +18,7 @@ from core.ledger import Ledger
 from core.ledger import postgresql as dialect
 from core.ledger.database import Database, parse_url
 from core.ledger.postgresql import postgresql_engine
-from core.ledger.schema import METADATA, VERSION
-from core.ledger.statements import HEALTH_CHECKS
+from core.ledger.schema import HEALTH_CHECKS, METADATA, VERSION
 from core.runtime import Settings
 from tests.delivery.world import MONTH, NOW, begin, key, look, routed
 from tests.postgresql import Server

@@ -71,7 +71,7 @@ def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
         "resolutions": [],
     }
     said = {"status": "unconfirmed", "reason": "why", "error": "because", "attempts": 2, "sent_at": LATER}
-    ledger.record_answer("run", Delivery(key("A-3"), channel="elsewhere", **said), LATER)
+    ledger.record_answer("run", Delivery(key("A-3"), channel="emea", **said), LATER)
     assert ledger.history.outcome(MONTH, key("A-3")).model_dump() == claimed | said | {"updated_at": LATER}
     # A later run that gives up the alert must keep it unconfirmed.
     begin(ledger, "again", [A3], retry_unconfirmed=True)

@@ -25,9 +25,9 @@ from core.domain import (
     RunRequest,
     SourceNotFound,
 )
-from core.ledger import Ledger, ProcessIdentity, is_dead, liveness, this_process
-from core.ledger.liveness import SILENT_AFTER, STALE_AFTER
-from core.ledger.statements import RUN_ALERTS
+from core.ledger import Ledger, ProcessIdentity, liveness, this_process
+from core.ledger.liveness import SILENT_AFTER, STALE_AFTER, is_dead
+from core.ledger.schema import RUN_ALERTS
 from core.run import RunContext, open_run
 from core.runtime import Settings, current_run_id
 from tests.delivery.world import (
@@ -136,14 +136,14 @@ def test_ledger_fault_does_not_hide_the_error(ledger: Ledger, path: Path) -> Non
     with pytest.raises(SourceNotFound):
         raise_in_a_run(ledger, SourceNotFound("nothing there"))
     execute(path, "DROP TRIGGER broken")
-    assert ledger.close_dead_runs(is_dead, NOW) == []
+    assert ledger.close_dead_runs(NOW) == []
     view = look(ledger, "run-1").view
     assert view.error is not None
     assert view.error.code == "source_not_found"
 
 
 def test_run_first_closes_dead_runs(ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    gone = replace(this_process(), started="long ago")
+    gone = replace(this_process(), process_started="long ago")
     for alert in begin(ledger, "dead", [routed("A-1"), routed("A-2"), routed("A-3", None)], owner=gone)[:1]:
         ledger.claim("dead", alert, NOW)
     with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
@@ -162,7 +162,7 @@ def test_run_first_closes_dead_runs(ledger: Ledger, path: Path, caplog: pytest.L
 
 def test_a_run_that_lives_is_left_alone(ledger: Ledger) -> None:
     begin(ledger, "alive", owner=this_process())
-    assert ledger.close_dead_runs(is_dead, NOW) == []
+    assert ledger.close_dead_runs(NOW) == []
     assert ledger.history.run("alive").status == "running"
 
 
@@ -170,7 +170,7 @@ def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
     """For example, a suspended machine wakes up: nobody would resolve a new claim of this run."""
     first, second = begin(ledger, "slow", [routed("A-1"), routed("A-2")])
     ledger.claim("slow", first, NOW)
-    assert ledger.close_dead_runs(lambda *_: True, NOW) == ["slow"]
+    assert ledger.close_dead_runs(NOW, lambda *_: True, list) == ["slow"]
     assert outcomes(path) == {"A-1": ("unconfirmed", "process_died")}
     for refused in (
         lambda: ledger.claim("slow", second, NOW),
@@ -189,7 +189,7 @@ def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
 def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
     [alert] = begin(ledger, "slow", [routed("A-1")])
     ledger.claim("slow", alert, NOW)
-    ledger.close_dead_runs(lambda *_: True, NOW)
+    ledger.close_dead_runs(NOW, lambda *_: True, list)
     begin(ledger, "later", [alert], retry_unconfirmed=True)
     ledger.claim("later", alert, NOW)
     ledger.record_answer("slow", Delivery(key("A-1"), AlertStatus.FAILED, "amer", reason="server_error"), NOW)
@@ -226,7 +226,7 @@ def test_retry_of_a_dead_run_stays_unconfirmed(ledger: Ledger, path: Path) -> No
     ledger.finish("first", None, NOW)
     begin(ledger, "slow", [alert], retry_unconfirmed=True)
     ledger.claim("slow", alert, NOW)
-    ledger.close_dead_runs(lambda *_: True, NOW)
+    ledger.close_dead_runs(NOW, lambda *_: True, list)
     assert outcomes(path) == {"A-1": ("unconfirmed", "retry_of_unconfirmed")}
     ledger.record_answer("slow", Delivery(key("A-1"), AlertStatus.FAILED, "amer", "server_error", "500"), NOW)
     assert outcomes(path) == {"A-1": ("unconfirmed", "server_error")}
@@ -236,9 +236,9 @@ def test_retry_of_a_dead_run_stays_unconfirmed(ledger: Ledger, path: Path) -> No
 def test_ended_process_is_dead() -> None:
     me = this_process()
     assert not is_dead(me, NOW, NOW)
-    assert is_dead(replace(me, started="another start"), NOW, NOW)
+    assert is_dead(replace(me, process_started="another start"), NOW, NOW)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    it = replace(me, pid=child.pid, started=liveness._start_of(child.pid) or "")
+    it = replace(me, pid=child.pid, process_started=liveness._start_of(child.pid) or "")
     assert not is_dead(it, NOW, NOW)
     child.kill()
     deadline = time.monotonic() + 20
@@ -252,7 +252,7 @@ def test_ended_process_is_dead() -> None:
 
 
 def test_remote_process_lives_by_its_heartbeat() -> None:
-    elsewhere = ProcessIdentity("another-host", os.getpid(), this_process().started)
+    elsewhere = ProcessIdentity("another-host", os.getpid(), this_process().process_started)
     assert not is_dead(elsewhere, NOW, NOW + STALE_AFTER)
     assert is_dead(elsewhere, NOW, NOW + STALE_AFTER + timedelta(seconds=1))
     # A heartbeat in the future: a clock was set back, or the clocks of two hosts differ.

@@ -269,7 +269,7 @@ def test_failed_mail_is_sent_by_a_run_without_news(ledger: Ledger, smtp: Setting
 
 
 def test_open_alerts_of_a_dead_run_are_listed(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
-    gone = replace(this_process(), started="long ago")
+    gone = replace(this_process(), process_started="long ago")
     alerts = (NO_CHANNEL, routed("A-2"))
     [claimed] = begin(ledger, "dead", alerts, owner=gone)
     ledger.claim("dead", claimed, NOW)
