@@ -206,14 +206,17 @@ def _migrate(connection: Connection) -> None:
         connection.execute(insert(VERSION).values(version_num=NEWEST_REVISION))
     elif current != NEWEST_REVISION:
         # Alembic takes a third of a second to import, and only an upgrade needs it.
-        from core.ledger.migrations import known_revisions, upgrade  # noqa: PLC0415
+        from alembic.util import CommandError  # noqa: PLC0415
 
-        if current not in known_revisions():
+        from core.ledger.migrations import upgrade  # noqa: PLC0415
+
+        try:
+            upgrade(connection)
+        except CommandError:
             raise LedgerError(
                 f"The ledger {shown_database(connection.engine.url)} was written by a newer version of this"
                 f" service (schema {current}); update the service"
-            )
-        upgrade(connection)
+            ) from None
 
 
 def _revision(connection: Connection) -> str | None:

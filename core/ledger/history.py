@@ -10,7 +10,8 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry
 from pydantic import AwareDatetime, Field, TypeAdapter
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select, tuple_
+from pydantic_core import to_json
+from sqlalchemy import Connection, Row, Select, Table, and_, func, or_, select, tuple_
 
 from core.domain import (
     DEFAULT_ALERT_TYPE,
@@ -98,20 +99,15 @@ class History:
 
     def runs(self, month: date | None, status: RunStatus | None, limit: int, cursor: str | None) -> RunPage:
         """Return a page of runs, newest first; raise `InvalidRequest` for an invalid cursor."""
-        query = select(RUNS).order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
-        if month is not None:
-            query = query.where(RUNS.c.month == month)
-        if status is not None:
-            query = query.where(RUNS.c.status == status)
+        query = _matching(select(RUNS), RUNS, month=month, status=status)
         if cursor is not None:
             place = decode_cursor(cursor, _IN_RUNS)
             query = query.where(tuple_(RUNS.c.started_at, RUNS.c.run_id) < tuple_(*place))
         with self._database.read() as connection:
-            rows, last = _page(connection, query, limit)
+            in_order = query.order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
+            rows, next_cursor = _page(connection, in_order, limit, "started_at", "run_id")
             runs = [_summary(connection, row) for row in rows]
-        return RunPage(
-            runs=runs, next_cursor=last and encode_cursor(last.started_at.isoformat(), last.run_id)
-        )
+        return RunPage(runs=runs, next_cursor=next_cursor)
 
     def alerts(
         self, run_id: str, status: AlertStatus | None, limit: int | None, cursor: str | None
@@ -120,16 +116,15 @@ class History:
 
         Raises `RunNotFound`, `InvalidRequest`.
         """
-        query = select(RUN_ALERTS).where(RUN_ALERTS.c.run_id == run_id).order_by(RUN_ALERTS.c.position)
-        if status is not None:
-            query = query.where(RUN_ALERTS.c.status == status)
+        query = _matching(select(RUN_ALERTS), RUN_ALERTS, run_id=run_id, status=status)
         if cursor is not None:
             (position,) = decode_cursor(cursor, _IN_ALERTS)
             query = query.where(RUN_ALERTS.c.position > position)
         with self._database.read() as connection:
             _get_run(connection, run_id)
-            rows, last = _page(connection, query, limit)
-        return AlertPage(alerts=_read(AlertView, rows), next_cursor=last and encode_cursor(last.position))
+            in_order = query.order_by(RUN_ALERTS.c.position)
+            rows, next_cursor = _page(connection, in_order, limit, "position")
+        return AlertPage(alerts=_read(AlertView, rows), next_cursor=next_cursor)
 
     def outcomes(
         self,
@@ -144,25 +139,15 @@ class History:
 
         Raises `InvalidRequest`.
         """
-        query = _outcomes().order_by(OUTCOMES.c.month.desc(), OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
-        for column, wanted in (
-            (OUTCOMES.c.month, month),
-            (OUTCOMES.c.status, status),
-            (OUTCOMES.c.alert_type, alert_type),
-        ):
-            if wanted is not None:
-                query = query.where(column == wanted)
+        query = _matching(_outcomes(), OUTCOMES, month=month, status=status, alert_type=alert_type)
         if cursor is not None:
             reached, *alert = decode_cursor(cursor, _IN_OUTCOMES)
             same_month = and_(OUTCOMES.c.month == reached, tuple_(*alert) < _ALERT)
             query = query.where(or_(OUTCOMES.c.month < reached, same_month))
         with self._database.read() as connection:
-            rows, last = _page(connection, query, limit)
-            found = _with_resolutions(connection, rows)
-        return OutcomePage(
-            outcomes=found,
-            next_cursor=last and encode_cursor(last.month.isoformat(), last.account_id, last.alert_type),
-        )
+            in_order = query.order_by(OUTCOMES.c.month.desc(), OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
+            rows, next_cursor = _page(connection, in_order, limit, "month", "account_id", "alert_type")
+            return OutcomePage(outcomes=_with_resolutions(connection, rows), next_cursor=next_cursor)
 
     def outcome(self, month: date, key: AlertKey) -> OutcomeView:
         """Return the outcome of one alert; raise `OutcomeNotFound`."""
@@ -274,7 +259,7 @@ class History:
 
 def encode_cursor(*place: Any) -> str:
     """Return the cursor of the place where a page ends."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(to_json(place)).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, kind: TypeAdapter[T]) -> T:
@@ -286,13 +271,21 @@ def decode_cursor(cursor: str, kind: TypeAdapter[T]) -> T:
         raise InvalidRequest("cursor: give the next_cursor of the page before, unchanged") from None
 
 
+def _matching(query: Select[Any], table: Table, **wanted: Any) -> Select[Any]:
+    """Return the query for the rows with these values; None is any."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return query.where(*(table.c[name] == value for name, value in given.items()))
+
+
 def _page(
-    connection: Connection, query: Select[Any], limit: int | None
-) -> tuple[Sequence[Row[Any]], Row[Any] | None]:
-    """Return the rows of a page, and the last of them if there is a next page."""
+    connection: Connection, query: Select[Any], limit: int | None, *place: str
+) -> tuple[Sequence[Row[Any]], str | None]:
+    """Return the rows of a page, and the cursor of the next one: the values of these columns at its end."""
     rows = connection.execute(query.limit(limit and limit + 1)).all()
     shown = rows[:limit]
-    return shown, shown[-1] if len(shown) < len(rows) else None
+    if len(shown) == len(rows):
+        return rows, None
+    return shown, encode_cursor(*(getattr(shown[-1], name) for name in place))
 
 
 # Rows to views

@@ -288,6 +288,20 @@ def test_the_log_says_which_run_met_a_defect(ledger: Ledger, caplog: pytest.LogC
     assert seen == ["run-1"]
 
 
+def test_given_up_alerts_get_their_outcomes_at_once(ledger: Ledger) -> None:
+    alerts = [routed(name) for name in ("A-1", "A-2", "A-3")]
+    begin(ledger, "other", alerts[:1])
+    ledger.claim("other", alerts[0], NOW)
+    begin(ledger, "run", alerts)
+    ledger.give_up("run", alerts, "no_service", "gone", NOW)
+    found = {name.account_id: (one.status, one.reason) for name, one in ledger.outcomes(MONTH).items()}
+    assert found == {
+        "A-1": ("sending", None),
+        "A-2": ("failed", "no_service"),
+        "A-3": ("failed", "no_service"),
+    }
+
+
 def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
     alerts = begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("A-3")])
     with ledger._database.write() as connection:
