@@ -2,12 +2,13 @@
 
 import os
 import sqlite3
-import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from core.domain import LedgerError
 
@@ -45,26 +46,26 @@ def sqlite_engine(url: URL) -> Engine:
     return engine
 
 
+def _is_busy(error: BaseException) -> bool:
+    # The low byte is the primary result code.
+    return (
+        isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    )
+
+
+@retry(
+    retry=retry_if_exception(_is_busy),
+    stop=stop_after_delay(BUSY_TIMEOUT_SECONDS),
+    wait=wait_fixed(0.01),
+    reraise=True,
+)
 def switch_to_wal(engine: Engine) -> None:
     """Switch to write-ahead logging, so that readers never wait for the writer.
 
     The statement ignores the busy timeout while another process opens the same new ledger, so it is repeated.
     """
-    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    connection = engine.raw_connection()
-    try:
-        while True:
-            try:
-                connection.cursor().execute("PRAGMA journal_mode=WAL")
-            except sqlite3.OperationalError as error:
-                # The low byte is the primary result code.
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-            else:
-                return
-    finally:
-        connection.close()
+    with closing(engine.raw_connection()) as connection:
+        connection.cursor().execute("PRAGMA journal_mode=WAL")
 
 
 def in_container(environment: Mapping[str, str], root: Path = Path("/")) -> bool:
@@ -79,10 +80,7 @@ def mount_of(path: Path, mountinfo: str) -> tuple[str, str]:
     found = ("/", "")
     for line in mountinfo.splitlines():
         mount, _, device = line.partition(" - ")
-        fields = mount.split()
-        if len(fields) < 5 or not device:  # noqa: PLR2004  # the fifth is the mount point
-            continue
-        point = fields[4].replace("\\040", " ")
+        point = mount.split()[4].replace("\\040", " ")
         # A later mount on the same place hides the earlier one.
         if path.is_relative_to(point) and len(point) >= len(found[0]):
             found = (point, device.split()[0])
