@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from core.domain import open_by_reason
 from core.ledger import AlertView, ChannelTable, RunView
 from core.run import RunContext
-from core.runtime import money, one_line
+from core.runtime import money, one_line, shown_region
 from flows.prefect_engine import fault
 
 PUBLISH_SECONDS = 5
@@ -56,7 +56,7 @@ async def _publish(run: RunContext, stored: RunView) -> None:
     markdown = report(stored, history.channels(run.run_id), alerts)
     await acreate_markdown_artifact(markdown, key="risk-alerts-report", description=stored.title)
     if alerts:
-        await acreate_table_artifact(table(alerts[:TABLE_ROWS]), key="risk-alerts", description=stored.title)
+        await acreate_table_artifact(_rows(alerts[:TABLE_ROWS]), key="risk-alerts", description=stored.title)
 
 
 def report(run: RunView, channels: ChannelTable, alerts: Sequence[AlertView]) -> str:
@@ -67,30 +67,20 @@ def report(run: RunView, channels: ChannelTable, alerts: Sequence[AlertView]) ->
     if run.error:
         lines += [f"**{run.error.code}**: {_cell(run.error.message)}", ""]
     lines += [f"- **{warning.code}**: {_cell(warning.message)}" for warning in run.warnings]
-    lines += _by_channel(channels) + _open(alerts) + _counts(run)
+    if channels.rows:
+        rows = [(label, *(str(number or "") for number in numbers)) for label, numbers in channels.rows]
+        lines += ["", "## By channel", *_table(("channel", *channels.columns), rows, channels.columns)]
+    lines += _open(alerts)
+    # A column for each alert type where there are several.
+    by_type = run.counts_by_type if len(run.counts_by_type) > 1 else {}
+    columns = ("all", *by_type)
+    counts = [
+        (label, f"{number:,}", *(f"{getattr(of_type, name):,}" for of_type in by_type.values()))
+        for name, label, number in run.labeled_counts
+    ]
+    lines += ["", "## Counts", *_table(("count", *columns), counts, columns)]
     lines += ["", f"All of it: `GET /runs/{run.run_id}` and `/runs/{run.run_id}/alerts` of the API."]
     return "\n".join(lines) + "\n"
-
-
-def _by_channel(channels: ChannelTable) -> list[str]:
-    if not channels.rows:
-        return []
-    lines = ["", "## By channel", "", f"| channel | {' | '.join(channels.columns)} |"]
-    lines.append(f"|---|{'---:|' * len(channels.columns)}")
-    for label, numbers in channels.rows:
-        lines.append(f"| {_cell(label)} | {' | '.join(str(number or '') for number in numbers)} |")
-    return lines
-
-
-def _counts(run: RunView) -> list[str]:
-    """Return the lines of the counts, with a column for each alert type where there are several."""
-    by_type = run.counts_by_type if len(run.counts_by_type) > 1 else {}
-    lines = ["", "## Counts", "", f"| count | {' | '.join(('all', *map(_cell, by_type)))} |"]
-    lines.append(f"|---|{'---:|' * (1 + len(by_type))}")
-    for name, label, number in run.labeled_counts:
-        numbers = (number, *(getattr(counts, name) for counts in by_type.values()))
-        lines.append(f"| {label} | {' | '.join(f'{one:,}' for one in numbers)} |")
-    return lines
 
 
 def _open(alerts: Sequence[AlertView]) -> list[str]:
@@ -98,17 +88,28 @@ def _open(alerts: Sequence[AlertView]) -> list[str]:
     by_reason = open_by_reason(alerts)
     lines = ["", "## Not delivered"] if by_reason else []
     for reason, advice, those in by_reason:
-        lines += ["", f"**{_cell(reason)}** ({len(those):,}): {advice}.", ""]
-        lines += ["| account | region | channel | ARR | error |", "|---|---|---|---:|---|"]
-        for alert in those[:SHOWN_OF_A_REASON]:
-            cells = (alert.label, alert.account_region, alert.channel, money(alert.arr), alert.error)
-            lines.append(f"| {' | '.join(map(_cell, cells))} |")
+        lines += ["", f"**{_cell(reason)}** ({len(those):,}): {advice}."]
+        rows = [
+            (
+                *(alert.label, shown_region(alert.account_region), alert.channel or "-"),
+                *(money(alert.arr), alert.streak, alert.why),
+            )
+            for alert in those[:SHOWN_OF_A_REASON]
+        ]
+        lines += _table(("account", "region", "channel", "ARR", "streak", "error"), rows, ("ARR",))
         if len(those) > SHOWN_OF_A_REASON:
             lines += ["", f"… and {len(those) - SHOWN_OF_A_REASON:,} more."]
     return lines
 
 
-def table(alerts: Sequence[AlertView]) -> list[dict[str, Any]]:
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Container[str]) -> list[str]:
+    """Return a table of any text after a blank line; the columns in `right` hold numbers."""
+    head, *body = (f"| {' | '.join(map(_cell, row))} |" for row in (columns, *rows))
+    aligned = "|".join("---:" if column in right else "---" for column in columns)
+    return ["", head, f"|{aligned}|", *body]
+
+
+def _rows(alerts: Sequence[AlertView]) -> list[dict[str, Any]]:
     """Return the alerts as rows of a table artifact."""
     rows = (alert.model_dump(mode="json", include=set(TABLE_COLUMNS)) for alert in alerts)
     return [
@@ -117,6 +118,6 @@ def table(alerts: Sequence[AlertView]) -> list[dict[str, Any]]:
     ]
 
 
-def _cell(text: str | None) -> str:
+def _cell(text: str) -> str:
     """Return data that cannot end a table cell or a code span."""
-    return one_line(text or "").replace("|", "\\|").replace("`", "'")
+    return one_line(text).replace("|", "\\|").replace("`", "'")

@@ -124,7 +124,7 @@ def test_report_lists_channels_and_advice(
     assert "| (no channel) |  | 1 |" in report
     assert "**channel_not_found** (1): fix the channel or its webhook; then run the month again." in report
     assert "**unknown_region** (1): give the region a channel in REGIONS" in report
-    assert re.search(r"\| Cargo \(.* C\) \| LATAM \|  \| \$50,000 \|", report)
+    assert re.search(r"\| Cargo \(.* C\) \| LATAM \| - \| \$50,000 \|", report)
     [first, *_] = json.loads(str(found["risk-alerts"].data))
     assert (first["account_id"], first["channel"], first["status"]) == (
         f"{tmp_path.name} A/1",

@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from core.runtime import money, months, one_line
+from core.runtime import money, one_line, shown_region
 
 _FOLDER = Path(__file__).parent
 STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8")
@@ -76,8 +76,8 @@ def _address(text: str) -> str:
 
 TEMPLATES.filters |= {
     "clock": lambda instant: f"{instant:%Y-%m-%d %H:%M:%S} UTC",
-    "months": months,
     "money": money,
+    "region": shown_region,
     "short_money": short_money,
     "line": lambda text: one_line(str(text)),
     "words": lambda text: str(text).replace("_", " "),

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from core.domain import (
     DEFAULT_ALERT_TYPE,
+    REASONS,
     AlertKey,
     AlertStatus,
     Counts,
@@ -17,6 +18,7 @@ from core.domain import (
     RunWarning,
     SupportMessage,
 )
+from core.runtime import streak
 
 NextCursor = Annotated[
     str | None, Field(description="Send it as `cursor` for the next page; null on the last page.")
@@ -61,6 +63,11 @@ class AlertFacts(BaseModel):
         """Return the account, and the alert type unless it is the default, for a report."""
         return f"{self.account_name} ({self.account_id}){self.kind and f', {self.kind}'}"
 
+    @property
+    def streak(self) -> str:
+        """Return how long the account is or was at risk, for a report."""
+        return streak(self.alert_type, self.risk_start_month, self.duration_months)
+
 
 class AlertView(AlertFacts):
     """An alert with its result in one run."""
@@ -68,6 +75,12 @@ class AlertView(AlertFacts):
     error: str | None
     attempts: int
     sent_at: datetime | None
+
+    @property
+    def why(self) -> str:
+        """Return the error, or the meaning of the reason, for a report."""
+        known = REASONS.get(self.reason or "")
+        return self.error or (known.meaning if known else "")
 
 
 class DeliveryErrorView(BaseModel):

@@ -18,7 +18,7 @@ from core.runtime.metrics import DELIVERIES, PROCESS, ROWS_SCANNED, STEP_SECONDS
 from core.runtime.redaction import RedactingFilter, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, in_words, load_settings
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
-from core.runtime.text import money, months, one_line, shown_region
+from core.runtime.text import money, months, one_line, shown_region, streak
 from core.runtime.threads import in_thread
 from core.runtime.urls import check_http_url, host_of, shown_database
 
@@ -56,5 +56,6 @@ __all__ = [
     "shown_database",
     "shown_region",
     "stopped_by_signals",
+    "streak",
     "wait_for",
 ]

@@ -1,5 +1,10 @@
 """Text for people: data on one line, amounts of money, lengths of time."""
 
+from datetime import date
+
+from core.alerts import RULES
+from core.domain import DEFAULT_ALERT_TYPE, months_before
+
 # What could break a line, or hide or reorder what a person reads: C0, DEL and C1 controls, the Unicode line
 # and paragraph separators, the bidi embeddings, overrides and isolates (an override shows an id backwards),
 # and lone surrogates, which no UTF-8 body can carry. Joiners and marks stay: many scripts need them.
@@ -30,6 +35,13 @@ def money(amount: int | None) -> str:
 def months(count: int) -> str:
     """Return a number of months as `1 month` or `2 months`."""
     return f"{count} {'month' if count == 1 else 'months'}"
+
+
+def streak(alert_type: str, start: date, count: int) -> str:
+    """Return how long an account is or was at risk, in the words of the alert type."""
+    # An old run may have alerts of a type that is gone.
+    rule = RULES.get(alert_type, RULES[DEFAULT_ALERT_TYPE])
+    return rule.streak.format(months=months(count), start=start, end=months_before(start, 1 - count))
 
 
 def shown_region(region: str | None) -> str:

@@ -67,6 +67,11 @@ def test_every_answer_says_the_type(serve: Serve, slack: MockSlack, tmp_path: Pa
     assert 'class="id">A</span>' in page
     assert 'class="id">A, of the tests</span>' in page
     assert 'class="id">B, recovered</span>' in page
+    for words in (
+        "At Risk for: 2 months (since 2025-12-01)",
+        "Was At Risk for: 1 month (2025-12-01 to 2025-12-01)",
+    ):
+        assert f"<td>{words}</td>" in page
 
     families = text_string_to_metric_families(service.client.get("/metrics").text)
     outcomes = {
