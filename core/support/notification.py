@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Protocol
 
 from core.domain import (
@@ -12,10 +11,9 @@ from core.domain import (
     NotificationStatus,
     RunRequest,
     SupportMessage,
-    months_before,
     open_by_reason,
 )
-from core.runtime import Settings, money, months, one_line, redact
+from core.runtime import Settings, money, one_line, redact, shown_region
 from core.support.mail import MailError, send_mail
 
 logger = logging.getLogger(__name__)
@@ -37,12 +35,15 @@ class OpenAlert(Protocol):
     account_region: str | None
     alert_type: str
     arr: int | None
-    duration_months: int
-    risk_start_month: date
     channel: str | None
     status: AlertStatus
     reason: str | None
     error: str | None
+
+    @property
+    def streak(self) -> str:
+        """How long the account is or was at risk."""
+        ...
 
 
 def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
@@ -90,31 +91,17 @@ def _section_of(alert: OpenAlert) -> str:
 
 def _entry(alert: OpenAlert) -> str:
     """Return one alert: a line with its name, and short lines that fit on a phone."""
-    facts: list[tuple[str, str | None]] = [
+    facts = [
         ("Alert", alert.alert_type),
-        ("Region", _region(alert.account_region)),
+        ("Region", shown_region(alert.account_region)),
         ("ARR", money(alert.arr)),
-        ("At risk", _streak(alert.risk_start_month, alert.duration_months)),
     ]
-    if alert.reason != UNKNOWN_REGION:
-        facts += [
-            ("Channel", alert.channel),
-            ("Error", None if alert.error is None else redact(alert.error)),
-        ]
-    shown = [(label, value) for label, value in facts if value is not None]
-    return f"{one_line(alert.account_name)} ({one_line(alert.account_id)})\n{_aligned(shown, indent='  ')}"
-
-
-def _streak(start: date, count: int) -> str:
-    """Return the months of a streak, which may be over: `2 months (2025-11-01 to 2025-12-01)`."""
-    return f"{months(count)} ({start} to {months_before(start, 1 - count)})"
-
-
-def _region(region: str | None) -> str:
-    """Return a region in quotes, which show a blank at its end."""
-    if region is None:
-        return "null"
-    return f'"{region}"' if region else "empty"
+    if alert.channel is not None:
+        facts.append(("Channel", alert.channel))
+    if alert.error is not None:
+        facts.append(("Error", redact(alert.error)))
+    name = one_line(f"{alert.account_name} ({alert.account_id})")
+    return f"{name}\n{_aligned(facts, indent='  ')}\n  {alert.streak}"
 
 
 def _aligned(facts: Iterable[tuple[str, str]], *, indent: str) -> str:

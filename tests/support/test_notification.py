@@ -70,14 +70,15 @@ def test_sections_have_a_fixed_order() -> None:
         "UNKNOWN REGION (3)\nGive the region a channel in REGIONS, or fix the source; then run"
     )
     assert (
-        "Acme (A-1)\n  Alert:   at_risk\n  Region:  null\n  ARR:     $1,234,567\n"
-        "  At risk: 3 months (2025-11-01 to 2026-01-01)\n"
+        "Acme (A-1)\n  Alert:   at_risk\n  Region:  (null)\n  ARR:     $1,234,567\n"
+        "  At Risk for: 3 months (since 2025-11-01)\n"
     ) in found.body
-    assert "Acme (A-2)\n  Alert:   at_risk\n  Region:  empty\n" in found.body
+    assert "Acme (A-2)\n  Alert:   at_risk\n  Region:  (empty)\n" in found.body
     assert '  Region:  "LATAM "\n' in found.body
     assert "FAILED: channel_not_found (2)\nFix the channel or its webhook; then run" in found.body
     assert "Acme (A-1)\n  Alert:   recovered\n" in found.body
-    assert "  Channel: amer\n  Error:   Slack answered 404\n" in found.body
+    assert "  Was At Risk for: 3 months (2025-11-01 to 2026-01-01)\n" in found.body
+    assert "  Channel: amer\n  Error:   Slack answered 404\n  At Risk for: " in found.body
     assert "UNCONFIRMED: no_answer (1)\nIt may have been posted: look in the channel" in found.body
     places = [found.body.index(f"({name})") for name in ("A-1", "A-2", "A-5", "A-3", "A-4")]
     assert places == sorted(places)
@@ -100,7 +101,7 @@ def test_data_forges_no_line() -> None:
     )
     assert found is not None
     assert "Acme  FAILED (0) (A-1)\n" in found.body
-    assert '  Region:  "X   ARR: $1"\n' in found.body
+    assert "  Region:  X   ARR: $1\n" in found.body
     assert "s3cret" not in found.body
 
 
