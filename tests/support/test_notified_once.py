@@ -202,7 +202,7 @@ def test_another_unknown_region_is_news(ledger: Ledger, smtp: Settings, mailbox:
         alert = replace(NO_CHANNEL, account_region=region)
         run(ledger, smtp, alert)
     assert len(mailbox.mails) == 3
-    assert "  Region:  LATAM\n" in mailbox.bodies[2]
+    assert "  Region:  LATAM\n" in mailbox.bodies[2].replace("\r\n", "\n")
 
 
 def test_new_error_wording_is_no_news(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
