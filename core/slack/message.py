@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from core.alerts import RULES, AlertRule
 from core.domain import Alert, month_number, months_before
-from core.runtime import Settings, money, months, one_line
+from core.runtime import Settings, money, months, one_line, streak
 
 TEXT_MAX = 40_000
 HEADER_MAX = 150
@@ -117,8 +117,7 @@ class _Draft:
         )
 
     def _streak(self) -> str:
-        start, count = self.alert.risk_start_month, self.alert.duration_months
-        return self.rule.streak.format(months=months(count), start=start, end=months_before(start, 1 - count))
+        return streak(self.alert.alert_type, self.alert.risk_start_month, self.alert.duration_months)
 
     def _owner(self, limit: int) -> str:
         """Return the owner's line of at most `limit` characters, with a mention where `OWNERS` has one."""
