@@ -147,9 +147,10 @@ def list_runs(
 ) -> RunPage | Response:
     """List runs, newest first. A browser, which asks for HTML, gets a page."""
     history = ledger_of(request).history
+    found = history.runs(month, status, limit, cursor)
     if wants_page(request):
-        return runs_page(request, history, month, status, limit=limit, cursor=cursor)
-    return history.runs(month, status, limit, cursor)
+        return runs_page(request, found, history.months(), month=month, status=status, limit=limit)
+    return found
 
 
 @router.get(

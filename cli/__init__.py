@@ -1,1 +1,10 @@
-"""The command `risk-alerts`: its commands, and how what they found looks on a terminal."""
+"""The command `risk-alerts`: its commands, how what they found looks on a terminal, and its exit codes."""
+
+from core.domain import InvalidRequest, RiskAlertsError, SettingsError
+
+SUCCEEDED, FAILED, USAGE_ERROR = 0, 1, 2
+
+
+def exit_code(error: RiskAlertsError) -> int:
+    """Return the exit code of a command that an error has ended."""
+    return USAGE_ERROR if isinstance(error, (InvalidRequest, SettingsError)) else FAILED

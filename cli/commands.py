@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli.exits import FAILED, SUCCEEDED, exit_code
+from cli import FAILED, SUCCEEDED, exit_code
 from core import __version__
 from core.domain import (
     DEFAULT_ALERT_TYPE,

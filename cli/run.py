@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
-from cli.exits import FAILED, SUCCEEDED, exit_code
+from cli import FAILED, SUCCEEDED, exit_code
 from cli.progress import shown_progress
 from cli.report import print_preview, print_report
 from core.domain import RiskAlertsError, RunNotFound, RunRequest, RunStatus

@@ -27,16 +27,11 @@ def serve_both(api_port: int, prefect_port: int) -> None:
     """
     # SIGTERM is a Ctrl-C that needs no terminal.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt):
-        _serve(api_port, prefect_port)
-
-
-def _serve(api_port: int, prefect_port: int) -> None:
     _require_free(prefect_port, "Prefect", "PREFECT_PORT")
     _require_free(api_port, "the API", "API_PORT")
     prefect_url = f"http://{HOST}:{prefect_port}"
     api_url = f"http://{HOST}:{api_port}"
-    with ExitStack() as stack:
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
         # The UI in the browser asks the API on this host and port.
         prefect = stack.enter_context(
             _uvicorn(

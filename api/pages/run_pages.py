@@ -7,7 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from api.pages.rendering import page
 from core.domain import AlertStatus, Counts, RunStatus, count_label, count_names, open_by_reason
-from core.ledger import History, RunSummary
+from core.ledger import History, MonthView, RunPage, RunSummary
 
 SHOWN = 200
 """How many alerts of each kind are on the page; the API has them all."""
@@ -46,16 +46,14 @@ def run_page(
 
 def runs_page(  # noqa: PLR0913  # the filters of the list
     request: Request,
-    history: History,
+    found: RunPage,
+    months: list[MonthView],
+    *,
     month: date | None,
     status: RunStatus | None,
-    *,
     limit: int,
-    cursor: str | None,
 ) -> HTMLResponse:
-    """Return the page that lists runs, newest first, with links that narrow the list."""
-    found = history.runs(month, status, limit, cursor)
-    months = history.months()
+    """Return the page that lists runs, with links that change the filters."""
     shown = {name for run in found.runs for name, _, _ in _counts(run)}
     types = dict.fromkeys(alert_type for run in found.runs for alert_type in run.alert_types)
     columns = [(name, count_label(name)) for name in count_names(types) if name in shown]
@@ -66,12 +64,12 @@ def runs_page(  # noqa: PLR0913  # the filters of the list
         runs=found.runs,
         columns=columns,
         next_cursor=found.next_cursor,
-        limit=limit,
-        month=month,
         choices=sorted({one.month for one in months} | ({month} if month else set()), reverse=True),
-        status=status,
-        statuses=list(RunStatus),
         months=months,
+        month=month,
+        statuses=list(RunStatus),
+        status=status,
+        limit=limit,
     )
 
 
