@@ -6,9 +6,8 @@ project knows a disk, a cloud or Parquet.
 
 from core.sources.description import Description, describe
 from core.sources.location import check_source, parse_source
-from core.sources.opening import open_uri
 from core.sources.reader import read_window
-from core.sources.source import Source
+from core.sources.source import Source, open_uri
 from core.sources.window import LONGEST_ID, LONGEST_TEXT, Need, Window, passes_threshold
 
 __all__ = [

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import warnings
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -14,26 +15,23 @@ import aiohttp
 # On purpose not `gcsfs.GCSFileSystem`: since 2026.8 that is an extended one, which asks by gRPC what kind of
 # bucket it is and hangs for a minute a call where only HTTP gets through (emulators, many firewalls).
 from gcsfs.core import GCSFileSystem
+from gcsfs.credentials import GoogleCredentials
 from gcsfs.retry import HttpError
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, MalformedError, RefreshError
+from google.auth import compute_engine
+from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from google.oauth2.credentials import Credentials
 
-from core.domain import SettingsError, SourceForbidden
+from core.domain import SettingsError, SourceForbidden, SourceInvalid, SourceUnreachable
 from core.runtime import Settings
-from core.sources.refusals import refusal
-from core.sources.remote import RemoteStore, call, in_daemon_thread, named, proxy_for
-from core.sources.source import StoredFile
+from core.sources.refusals import ENCODED, Refused
+from core.sources.remote import RemoteStore, answer_in_time, error_for, in_daemon_thread, proxy_for
+from core.sources.store import SourceFile
 
 # The library warns about a developer's personal credentials.
 warnings.filterwarnings("ignore", module=r"google\.auth")
 
-KEY_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
-
-_METHODS = {"anon", "cache", "cloud", "google_default"}
-_MISSING = re.compile(r"[Ff]ile '?([^'\n]+?)'? was not found")
-_TOKEN = re.compile(r"[\w.~+/=-]+", re.ASCII)
-_RETRIED = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-_GCSFS_KNOWS = {HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED, *_RETRIED}
+_ACCESS_TOKEN = re.compile(r"[\w+=-][\w.~+/=-]*(?<!\.json)", re.ASCII)
+_LEFT_TO_GCSFS = {HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class GcsStore(RemoteStore):
@@ -42,160 +40,100 @@ class GcsStore(RemoteStore):
     provider = "gs"
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(_connect(settings), settings, update_cache=False)
+        # Without credentials it makes no request, and it knows where STORAGE_EMULATOR_HOST leads.
+        file_system = GCSFileSystem(
+            token="anon",  # noqa: S106 - the word for no token
+            endpoint_url=settings.gcs_endpoint_url,
+            requester_pays=settings.gcs_user_project or False,
+            skip_instance_cache=True,
+            use_listings_cache=False,
+        )
+        if not urlsplit(file_system.base).hostname:
+            raise SettingsError("STORAGE_EMULATOR_HOST is not a URL: write http://host:port")
+        file_system.session_kwargs = {"middlewares": (_refuse,), "proxy": proxy_for(file_system.base)}
+        super().__init__(file_system, settings)
+        # Google's credentials go to no other host unless GCS_TOKEN says so.
+        if settings.gcs_token or file_system.on_google:
+            # Asking for credentials may use the network, and blocks.
+            answer = in_daemon_thread(partial(_connect, file_system.credentials, settings))
+            answer_in_time(answer, settings.source_timeout_seconds, self.provider, "gs://")
 
-    async def _read_range(self, file: StoredFile, start: int, end: int) -> bytes:
-        data: bytes = await self._fs._cat_file(  # noqa: SLF001 - the public one has no deadline
+    async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
+        data: bytes = await self._fs._cat_file(  # noqa: SLF001
             file.key, start=start, end=end, generation=file.pin
         )
         return data
 
-    def _stored(self, info: dict[str, Any], path: str) -> StoredFile:
+    def _file(self, info: dict[str, Any], path: str) -> SourceFile:
         generation = str(info["generation"])
-        return StoredFile(path, info["name"], int(info["size"]), f"generation:{generation}", pin=generation)
+        return SourceFile(path, info["name"], int(info["size"]), f"generation:{generation}", generation)
 
 
 async def _refuse(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Raise the error for a refusal at once: gcsfs drops its code and may retry it for half a minute.
-
-    A redirect is refused too: aiohttp would follow it anywhere, with the credentials.
-    """
-    what = "gs:/" + _object_of(request)
+    """Raise the error for a refusal at once: gcsfs drops its code and may retry it for half a minute."""
     try:
         response = await handler(request)
     except aiohttp.ClientSSLError as error:
-        raise named("gs", what, error) from None
-    headers, words, text = response.headers, [], ""
+        raise error_for(error, "gs", "gs://") from None
+    headers = response.headers
     if "Location" in headers:
-        words = ["elsewhere"]
-    elif 400 <= response.status < 500 and response.status not in _GCSFS_KNOWS:  # noqa: PLR2004
+        # aiohttp would follow it anywhere, with the credentials.
+        raise SourceUnreachable(
+            f"{request.url.host} redirects to another address, which is not followed: check GCS_ENDPOINT_URL"
+        )
+    if 400 <= response.status < 500 and response.status not in _LEFT_TO_GCSFS:  # noqa: PLR2004
         text = (await response.read()).decode("utf-8", "replace")
-        words = [*_reasons(text), str(response.status)]
-    elif request.url.query.get("alt") == "media" and "gzip" in {
-        headers.get("Content-Encoding"),
-        headers.get("X-Goog-Stored-Content-Encoding"),
-    }:
-        words = ["encoded"]
-    if words and (refused := refusal("gs", what, words, text=text)):
-        raise refused
+        raise Refused(response.status, _reasons(text), text)
+    encodings = {headers.get("Content-Encoding"), headers.get("X-Goog-Stored-Content-Encoding")}
+    if request.url.query.get("alt") == "media" and "gzip" in encodings:
+        raise SourceInvalid(f"{request.url.path.rpartition('/o/')[2]}: {ENCODED}")
     return response
-
-
-def _object_of(request: aiohttp.ClientRequest) -> str:
-    """Return `/bucket/key` of a request to the JSON API, as a message shows it."""
-    found = re.search(r"/b/([^/]+)(?:/o/(.+))?", request.url.path)
-    return "/" + "/".join(part for part in found.groups() if part) if found else "/"
 
 
 def _reasons(body: str) -> list[str]:
     """Return the reasons in an error document of the JSON API, with a small first letter: the case varies."""
     try:
-        errors = json.loads(body)["error"]["errors"]
-        reasons = [str(error["reason"]) for error in errors]
+        reasons = [str(error["reason"]) for error in json.loads(body)["error"]["errors"]]
     except (ValueError, KeyError, TypeError):
         return []
     return [reason[:1].lower() + reason[1:] for reason in reasons]
 
 
-def _connect(settings: Settings) -> Any:
-    options: dict[str, Any] = {
-        "endpoint_url": settings.gcs_endpoint_url,
-        "requester_pays": settings.gcs_user_project or False,
-        "skip_instance_cache": True,
-        "use_listings_cache": False,
-    }
-    # Without credentials it makes no request, and it knows where STORAGE_EMULATOR_HOST leads.
-    anonymous = GCSFileSystem(token="anon", **options)  # noqa: S106 - the word for no token
-    if not urlsplit(anonymous.base).hostname:
-        raise SettingsError("STORAGE_EMULATOR_HOST is not a URL: write http://host:port")
-    session = {"middlewares": (_refuse,), "proxy": proxy_for(anonymous.base)}
-    options["session_kwargs"] = anonymous.session_kwargs = session
-    token = _token(settings)
-    if token == "anon" or (token is None and not anonymous.on_google):  # noqa: S105
-        # Google's credentials go to no other host unless GCS_TOKEN says so.
-        return anonymous
-    # Asking for credentials may use the network, and blocks.
-    return call(
-        "gs", settings.source_timeout_seconds, "gs://", in_daemon_thread, _with_credentials, token, options
-    )
-
-
-def _with_credentials(token: Any, options: dict[str, Any]) -> Any:
+def _connect(credentials: GoogleCredentials, settings: Settings) -> None:
+    """Load the credentials and ask for a token, so that a refusal is not taken for the store's."""
     try:
-        file_system = GCSFileSystem(token=token, **options)
-        try:
-            file_system.credentials.maybe_refresh()
-        except (GoogleAuthError, HttpError) as error:
-            # The first request retries what may pass; gcsfs would also retry what cannot.
-            refused = error.__cause__ or error
-            if isinstance(refused, RefreshError) and not refused.retryable:
-                raise refused from None
-    except (GoogleAuthError, ValueError, KeyError, AttributeError, TypeError) as error:
-        if explained := _unusable(token, error):
-            raise SourceForbidden(f"gs://: {explained}") from None
-        raise
-    return file_system
-
-
-def _unusable(token: Any, error: Exception) -> str | None:
-    """Return which setting or file makes the credentials fail, if the error shows it."""
-    path = os.environ.get(KEY_VARIABLE)
-    # The file of a workload identity federation names another one, which holds the token.
-    if isinstance(error, RefreshError) and (missing := _MISSING.search(str(error))):
-        return f"the Google credentials need {missing[1]}, which is missing: check what {KEY_VARIABLE} says"
-    if isinstance(error, DefaultCredentialsError) and path:
-        state = "holds no Google credentials" if Path(path).is_file() else "is not a file"
-        return f"{KEY_VARIABLE}: {path} {state}: set it to a key file, or unset it"
-    if isinstance(error, GoogleAuthError) and not isinstance(error, MalformedError):
-        return None
-    if token == "cloud":  # noqa: S105
-        return "the metadata server gives no credentials: run on Google Cloud, or set GCS_TOKEN to a key file"
-    return (
-        "GCS_TOKEN holds no credentials that can be used: give the key of a service account or user; for any"
-        f" other kind set {KEY_VARIABLE}"
-    )
+        credentials.connect(_token(settings))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        # Google's library fails in these ways on a key file of another shape.
+        raise DefaultCredentialsError from None
+    try:
+        credentials.maybe_refresh()
+    except HttpError as error:
+        # The first request retries what may pass; gcsfs would also retry what cannot.
+        if isinstance(error.__cause__, RefreshError) and not error.__cause__.retryable:
+            raise error.__cause__ from None
 
 
 def _token(settings: Settings) -> Any:
-    """Return what gcsfs takes as a token, or None for Google's own chain of credentials.
-
-    Raise `SourceForbidden` for what gcsfs would send to Google as an access token although it is none.
-    """
+    """Return what gcsfs takes as a token: a method, credentials, a key, or None for Google's own chain."""
     if settings.gcs_token is None:
         # Google's chain would go on without credentials if the file could not be used.
-        return "google_default" if os.environ.get(KEY_VARIABLE) else None
+        return "google_default" if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") else None
     token = settings.gcs_token.get_secret_value()
-    if token in _METHODS:
+    if token in {"anon", "google_default"}:
         return token
-    text = token
-    if not token.lstrip().startswith("{"):
-        path = Path(token)
-        if token.startswith(("/", ".", "~")) or token.endswith(".json") or _exists(path):
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, ValueError) as error:
-                reason = getattr(error, "strerror", None) or "not text"
-                raise SourceForbidden(
-                    f"gs://: GCS_TOKEN names a file that cannot be read ({reason}): correct the path"
-                ) from None
-        elif _TOKEN.fullmatch(token):
-            # gcsfs would first send it to a service of Google's that says when it expires.
-            return Credentials(token)  # type: ignore[no-untyped-call]
+    if token == "cloud":  # noqa: S105
+        return compute_engine.Credentials()  # type: ignore[no-untyped-call]
+    if _ACCESS_TOKEN.fullmatch(token) and not os.path.exists(token):  # noqa: PTH110 - a token may be too long
+        # gcsfs would first send it to a service of Google's that says when it expires.
+        return Credentials(token)  # type: ignore[no-untyped-call]
     try:
-        key = json.loads(text)
-    except ValueError:
-        key = None
-    if not isinstance(key, dict):
+        return dict(json.loads(token if token.startswith("{") else Path(token).read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no JSON object"
         raise SourceForbidden(
-            "gs://: GCS_TOKEN must be anon, cloud, google_default, a key file, its JSON or an access token"
-        )
-    return key
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # An access token may be longer than a file's name may be.
-        return False
+            f"gs://: GCS_TOKEN cannot be used ({reason}): set it to anon, cloud, google_default, an access"
+            " token, a key file or its JSON"
+        ) from None

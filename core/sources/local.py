@@ -2,13 +2,12 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
 
 from core.domain import (
-    SourceChanged,
     SourceForbidden,
     SourceInvalid,
     SourceNotAllowed,
@@ -17,8 +16,8 @@ from core.domain import (
 )
 from core.runtime import Settings
 from core.sources.folder import NOT_DATA, data_names, delta_logs
-from core.sources.location import Location, is_path_allowed
-from core.sources.source import Bytes, Listing, Range, StoredFile
+from core.sources.location import Location, is_allowed
+from core.sources.store import Bytes, Range, SourceFile, replaced
 
 
 class LocalStore:
@@ -29,28 +28,25 @@ class LocalStore:
     def __init__(self, settings: Settings) -> None:
         self._allowed = settings.allowed_sources
 
-    def find(self, location: Location) -> Listing:
+    def find(self, location: Location) -> list[SourceFile]:
         """See `Store`."""
         path = location.path
         with _mapped(location.uri):
             # One stat tells every kind of file apart.
             if location.pattern is None and not stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116
-                return Listing(is_folder=False, files=(self._stored(path, os.path.basename(path)),))  # noqa: PTH119
+                return [self._file(path, os.path.basename(path))]  # noqa: PTH119
             logs = filter(os.path.isdir, delta_logs(path))
             names = data_names(location, [*self._names(path, deep=location.pattern is None), *logs])
-        return Listing(is_folder=True, files=tuple(self._data_files(path, names)))
+        return [self._file(f"{path}/{name}", name) for name in names]
 
-    def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:
+    def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """See `Store`; the bytes are read into memory of Arrow's."""
         with _mapped(file.path):
             # Should the file have become a FIFO since it was listed, opening it must not wait for a writer.
             descriptor = os.open(file.key, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                status = os.fstat(descriptor)
-                if (_version(status), _identity(status)) != (file.version, file.pin):
-                    raise SourceChanged(
-                        f"{file.path} was replaced while the source was read: run the month again"
-                    )
+                if _version_and_pin(os.fstat(descriptor)) != (file.version, file.pin):
+                    raise replaced(file.path)
                 return [_pread(file, descriptor, start, end) for start, end in ranges]
             finally:
                 os.close(descriptor)
@@ -72,49 +68,40 @@ class LocalStore:
                     folders.remove(name)  # A link back to a parent folder would never end.
                 seen.add(real)
 
-    def _data_files(self, root: str, names: Iterable[str]) -> Iterator[StoredFile]:
-        """Yield the data files with their versions; other names may be broken links."""
-        for name in names:
-            with _mapped(name):
-                yield self._stored(f"{root}/{name}", name)
-
-    def _stored(self, path: str, relative: str) -> StoredFile:
-        real = self._real_path(path)
-        status = os.stat(real)  # noqa: PTH116
+    def _file(self, path: str, name: str) -> SourceFile:
+        with _mapped(name):
+            real = self._real_path(path)
+            status = os.stat(real)  # noqa: PTH116
         if not stat.S_ISREG(status.st_mode):
             # Reading a FIFO may block forever, and a device may never end.
-            raise SourceInvalid(f"{relative}: not a regular file: name a Parquet file, or a folder of them")
-        return StoredFile(relative, real, status.st_size, _version(status), pin=_identity(status))
+            raise SourceInvalid(f"{name}: not a regular file: name a Parquet file, or a folder of them")
+        return SourceFile(name, real, status.st_size, *_version_and_pin(status))
 
     def _real_path(self, path: str) -> str:
         real = os.path.realpath(path)
-        if not is_path_allowed(real, self._allowed):
+        if not is_allowed(real, self._allowed):
             raise SourceNotAllowed(
                 f"{path}: the link leads out of ALLOWED_SOURCES: add a prefix, or copy the file"
             )
         return real
 
 
-def _pread(file: StoredFile, descriptor: int, start: int, end: int) -> pa.Buffer:
+def _pread(file: SourceFile, descriptor: int, start: int, end: int) -> pa.Buffer:
     # Arrow allocates and frees large buffers faster than Python does.
     buffer = pa.allocate_buffer(end - start)
     free = memoryview(buffer)
-    while start < end:  # One call reads at most 2 GiB.
-        count = os.preadv(descriptor, [free], start)
+    while free:  # One call reads at most 2 GiB.
+        count = os.preadv(descriptor, [free], end - len(free))
         if not count:
-            raise SourceChanged(f"{file.path} became shorter while the source was read: run the month again")
+            raise replaced(file.path)
         free = free[count:]
-        start += count
     return buffer
 
 
-def _version(status: os.stat_result) -> str:
-    return f"size:{status.st_size},mtime_ns:{status.st_mtime_ns}"
-
-
-def _identity(status: os.stat_result) -> str:
-    """Return what tells the file from another of the same name, size and time."""
-    return f"{status.st_dev}:{status.st_ino}"
+def _version_and_pin(status: os.stat_result) -> tuple[str, str]:
+    """Return the version, and what tells the file from another one of the same name, size and time."""
+    version = f"size:{status.st_size},mtime_ns:{status.st_mtime_ns}"
+    return version, f"{status.st_dev}:{status.st_ino}"
 
 
 def _raise(error: OSError) -> None:

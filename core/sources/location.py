@@ -2,6 +2,8 @@
 
 import os.path
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -40,13 +42,39 @@ def check_source(source_uri: str, settings: Settings) -> None:
     Raises `SourceSchemeUnsupported`, `InvalidRequest` or `SourceNotAllowed`.
     """
     location = parse_source(source_uri)
-    if not is_allowed(location, settings.allowed_sources):
+    local = location.scheme == "file"
+    # Object stores have no `..`, but a proxy or an emulator may resolve it.
+    dots = not local and not {".", ".."}.isdisjoint(unquote(location.path).split("/"))
+    place = location.path if local else f"{location.scheme}://{location.path}"
+    allowed = settings.allowed_sources
+    if not is_allowed(place, allowed) or (dots and allowed is not None):
         raise SourceNotAllowed(
             f"{location.uri}: ALLOWED_SOURCES has no prefix of it: name another source, or add one"
         )
-    if location.scheme != "file" and _has_dot_segments(location.path):
-        # Object stores have no `..`, but a proxy or an emulator may resolve it.
+    if dots:
         raise InvalidRequest(f"{location.uri}: the path must not hold . or .. segments: write it without")
+
+
+def is_allowed(place: str, allowed_sources: list[str] | None) -> bool:
+    """Return whether a prefix, if any are set, leads to `place`: a local path, or `gs://bucket/key`."""
+    if allowed_sources is None:
+        return True
+    if place.startswith("/"):
+        place = os.path.realpath(place)
+    prefixes = (prefix.rstrip("/") for prefix in _allowed_places(allowed_sources))
+    return any(place == prefix or place.startswith(f"{prefix}/") for prefix in prefixes)
+
+
+def _allowed_places(allowed_sources: list[str]) -> Iterator[str]:
+    for prefix in allowed_sources:
+        scheme, _, rest = prefix.partition("://")
+        if scheme.lower() != "file":
+            yield f"{scheme.lower()}://{rest}"
+            continue
+        with suppress(RiskAlertsError):  # A prefix that cannot be parsed allows nothing.
+            location = parse_source(prefix)
+            if location.pattern is None:
+                yield os.path.realpath(location.path)
 
 
 def parse_source(source_uri: str) -> Location:
@@ -94,45 +122,3 @@ def _local_path(host: str, path: str) -> str:
     if "\0" in path:
         raise InvalidRequest("source_uri must not hold a null byte")
     return path
-
-
-def is_allowed(location: Location, allowed_sources: list[str] | None) -> bool:
-    """Whether one of the prefixes, if there are any, leads to `location`; local ones by their real paths."""
-    if allowed_sources is None:
-        return True
-    if location.scheme == "file":
-        return is_path_allowed(location.path, allowed_sources)
-    if _has_dot_segments(location.path):
-        return False
-    uri = f"{location.scheme}://{location.path}"
-    prefixes = [re.sub(r"^[^:/]+", lambda scheme: scheme[0].lower(), text) for text in allowed_sources]
-    return any(_is_under(uri, prefix) for prefix in prefixes)
-
-
-def is_path_allowed(path: str, allowed_sources: list[str] | None) -> bool:
-    """Whether the real path of `path` is at or under an allowed `file://` prefix, if any prefixes are set."""
-    if allowed_sources is None:
-        return True
-    real = os.path.realpath(path)
-    return any(_is_under(real, prefix) for prefix in _allowed_paths(allowed_sources))
-
-
-def _allowed_paths(allowed_sources: list[str]) -> list[str]:
-    paths = []
-    for prefix in allowed_sources:
-        try:
-            location = parse_source(prefix)
-        except RiskAlertsError:
-            continue  # A prefix that cannot be parsed allows nothing.
-        if location.scheme == "file" and location.pattern is None:
-            paths.append(os.path.realpath(location.path))
-    return paths
-
-
-def _is_under(path: str, prefix: str) -> bool:
-    prefix = prefix.rstrip("/")
-    return path == prefix or path.startswith(prefix + "/")
-
-
-def _has_dot_segments(path: str) -> bool:
-    return any(segment in {".", ".."} for segment in unquote(path).split("/"))

@@ -2,33 +2,27 @@
 
 import asyncio
 import logging
+import re
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from botocore.exceptions import ClientError
 from fsspec.asyn import get_loop
 
-from core.domain import (
-    RiskAlertsError,
-    SourceChanged,
-    SourceForbidden,
-    SourceNotFound,
-    SourceUnreachable,
-)
-from core.runtime import Settings, in_thread, is_direct, wait_for
+from core.domain import RiskAlertsError, SourceForbidden, SourceNotFound, SourceUnreachable
+from core.runtime import Settings, is_direct, wait_for
 from core.sources.folder import data_names, delta_logs
 from core.sources.location import Location
-from core.sources.refusals import refusal
-from core.sources.source import Bytes, Listing, Range, StoredFile
+from core.sources.refusals import Refused, refusal
+from core.sources.store import Bytes, Range, SourceFile, replaced
 
 logger = logging.getLogger(__name__)
-
-NOT_FOUND = 404
-PRECONDITION_FAILED = 412
-REPLACED = "was replaced while the source was read: run the month again"
 
 # These log what they also raise, with tracebacks and secrets; the raised error becomes one line.
 for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):
@@ -42,30 +36,32 @@ def _drop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 class RemoteStore(ABC):
-    """The common part of `GcsStore` and `S3Store`, over their fsspec file systems."""
+    """The common part of `GcsStore` and `S3Store`, over their fsspec file systems.
+
+    It awaits the coroutines of those, because their public methods have no deadline.
+    """
 
     requests = 24
     provider: ClassVar[str]
 
-    def __init__(self, file_system: Any, settings: Settings, **find_options: Any) -> None:
+    def __init__(self, file_system: Any, settings: Settings) -> None:
         self._fs = file_system
         self._timeout = settings.source_timeout_seconds
-        self._find_options = find_options
 
-    def find(self, location: Location) -> Listing:
+    def find(self, location: Location) -> list[SourceFile]:
         """See `Store`."""
         path = location.path
         if location.pattern is not None:
-            children = self._call(location.uri, self._fs._ls, path, detail=True)  # noqa: SLF001
-            return self._listing(location, {child["name"]: child for child in children})
+            children = self._call(location.uri, self._fs._ls(path, detail=True))  # noqa: SLF001
+            return self._data_files(location, {child["name"]: child for child in children})
         if "/" in path and not location.wants_folder:
-            info = self._call(location.uri, self._fs._info, path)  # noqa: SLF001 - the public one has no deadline
+            info = self._call(location.uri, self._fs._info(path))  # noqa: SLF001
             if info["type"] == "file":
-                return Listing(is_folder=False, files=(self._stored(info, path.rsplit("/", 1)[-1]),))
-        found = self._call(location.uri, self._fs._find, path, detail=True, **self._find_options)  # noqa: SLF001
-        return self._listing(location, found)
+                return [self._file(info, path.rsplit("/", 1)[-1])]
+        found = self._call(location.uri, self._fs._find(path, detail=True))  # noqa: SLF001
+        return self._data_files(location, found)
 
-    def _listing(self, location: Location, found: dict[str, dict[str, Any]]) -> Listing:
+    def _data_files(self, location: Location, found: dict[str, dict[str, Any]]) -> list[SourceFile]:
         """Return the data files among what was found in the folder of `location`."""
         root = f"{location.path}/"
         inside = {
@@ -76,74 +72,73 @@ class RemoteStore(ABC):
         if not inside:
             raise SourceNotFound(f"{location.uri}: no such object or folder: check source_uri")
         names = data_names(location, [*inside, *filter(self._is_folder, delta_logs(location.path))])
-        return Listing(is_folder=True, files=tuple(self._stored(inside[name], name) for name in names))
+        return [self._file(inside[name], name) for name in names]
 
     def _is_folder(self, path: str) -> bool:
         # Credentials may be for the folder of the source alone.
         with suppress(SourceForbidden, SourceNotFound):
-            return bool(self._call(path, self._fs._ls, path.rstrip("/")))  # noqa: SLF001
+            return bool(self._call(path, self._fs._ls(path.rstrip("/"))))  # noqa: SLF001
         return False
 
-    def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:
+    def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """See `Store`; each range has the whole `SOURCE_TIMEOUT_SECONDS`, as all are asked for at once."""
 
-        async def side_by_side() -> list[bytes]:
+        async def side_by_side() -> list[Bytes]:
             return await asyncio.gather(*(self._read_range(file, start, end) for start, end in ranges))
 
         try:
-            parts: list[Bytes] = self._call(file.path, side_by_side)
+            parts: list[Bytes] = self._call(file.path, side_by_side())
         except SourceNotFound:
-            raise SourceChanged(f"{file.path} {REPLACED}") from None
+            raise replaced(file.path) from None
         return parts
 
-    def _call(self, what: str, function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
-        return call(self.provider, self._timeout, what, function, *args, **kwargs)
+    def _call(self, what: str, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        loop = get_loop()
+        loop.set_exception_handler(_drop)
+        answer = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        return answer_in_time(answer, self._timeout, self.provider, what)
 
     @abstractmethod
-    async def _read_range(self, file: StoredFile, start: int, end: int) -> bytes:
+    async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
         """Read a range of that version of the object, with one request and its retries."""
 
     @abstractmethod
-    def _stored(self, info: dict[str, Any], path: str) -> StoredFile:
+    def _file(self, info: dict[str, Any], path: str) -> SourceFile:
         """Return the object with its version."""
 
 
-def call(
-    provider: str,
-    timeout: float,
-    what: str,
-    function: Callable[..., Awaitable[Any]],
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
-    """Run `function` of a provider's library on fsspec's event loop, for `timeout` seconds with its retries.
+def answer_in_time(answer: "Future[Any]", seconds: float, provider: str, what: str) -> Any:
+    """Return the result of a provider's library, which has `seconds` for it, retries included.
 
-    Raise a `SourceError` or `SettingsError` about `what`, or `Interrupted`. The library's own error is not
+    Raises a `SourceError` or `SettingsError` about `what`, or `Interrupted`. The library's own error is not
     chained to it: its text may hold a token, and every exception is kept in Prefect's database.
     """
-    loop = get_loop()
-    loop.set_exception_handler(_drop)
-    answer = asyncio.run_coroutine_threadsafe(_awaited(function, *args, **kwargs), loop)
     try:
-        return wait_for(answer, timeout)
+        return wait_for(answer, seconds)
     except RiskAlertsError:
         raise
     except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
-        if answer.cancelled():
+        if answer.cancelled() or not answer.done():
             raise SourceUnreachable(
-                f"{what}: no answer in {timeout:g} s: check the network and the proxy, or raise"
+                f"{what}: no answer in {seconds:g} s: check the network and the proxy, or raise"
                 " SOURCE_TIMEOUT_SECONDS"
             ) from None
-        raise named(provider, what, error) from None
+        raise error_for(error, provider, what) from None
 
 
-async def _awaited(function: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
-    return await function(*args, **kwargs)
+def in_daemon_thread(function: Callable[[], Any]) -> "Future[Any]":
+    """Run `function` in a thread that, unlike an executor's, does not keep the process from ending."""
+    answer: Future[Any] = Future()
 
+    def run() -> None:
+        try:
+            answer.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - raised where the answer is awaited
+            answer.set_exception(error)
 
-async def in_daemon_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """Run `function` in a thread that does not keep the process from ending, as asyncio's own threads do."""
-    return await asyncio.wrap_future(in_thread(lambda: function(*args), "store"))
+    answer.set_running_or_notify_cancel()
+    threading.Thread(target=run, daemon=True).start()
+    return answer
 
 
 def proxy_for(url: str) -> str | None:
@@ -156,7 +151,7 @@ def proxy_for(url: str) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def named(provider: str, what: str, error: Exception) -> RiskAlertsError:
+def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
     """Return the project's error for a library's `error`, about `what`."""
     if isinstance(error, OSError) and error.filename is not None:
         # The stores' own FileNotFoundError names no file.
@@ -164,45 +159,37 @@ def named(provider: str, what: str, error: Exception) -> RiskAlertsError:
             f"{what}: the credentials need {error.filename}, which cannot be used ({error.strerror}):"
             " check the variable or profile that names it"
         )
-    status, code, text = answer_of(error)
-    if isinstance(error, FileNotFoundError) and status is None:
-        status = NOT_FOUND
-    if status == PRECONDITION_FAILED:
-        return SourceChanged(f"{what} {REPLACED}")
-    codes = [word for word in (code, str(status or "")) if word]
+    refused = _refused(error)
     kinds = [kind.__name__ for kind in type(error).__mro__]
-    issuer = _issuer(error) or provider
-    if found := refusal(issuer, what, codes, kinds, text=text or str(error), facts=_facts(error)):
+    if found := refusal(refused, provider, what, kinds, _facts(error)):
         return found
-    if status is None:
+    if refused.status is None:
         logger.debug("%s: %s", what, type(error).__name__)
-    answered = f"answers HTTP {status}" if status else "gives no answer that can be used"
+    answered = f"answers HTTP {refused.status}" if refused.status else "gives no answer that can be used"
     return SourceUnreachable(f"{what}: the store {answered}: run the month again later")
 
 
-def answer_of(error: BaseException) -> tuple[int | None, str | None, str]:
-    """Return the HTTP status behind a library's error, and the code and text of its error document."""
+def _refused(error: Exception) -> Refused:
+    """Return the refusal behind a library's error."""
     for candidate in (error, error.__cause__):
-        response = getattr(candidate, "response", None)
-        if isinstance(response, dict):
-            document = response.get("Error", {})
-            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            return status, document.get("Code"), str(document.get("Message", ""))
+        if isinstance(candidate, Refused):
+            return candidate
+        if isinstance(candidate, ClientError):
+            document = candidate.response.get("Error", {})
+            status = candidate.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            issuer = "sts" if candidate.operation_name.startswith("AssumeRole") else None
+            return Refused(status, [document.get("Code", "")], document.get("Message", ""), issuer)
         status = getattr(candidate, "code", getattr(candidate, "status", None))
         if status is not None and str(status).isdigit():
-            return int(status), None, ""
-    return None, None, ""
-
-
-def _issuer(error: BaseException) -> str | None:
-    """Return `sts` when AWS's service of temporary credentials, not the store, has refused."""
-    operations = (getattr(candidate, "operation_name", "") for candidate in (error, error.__cause__))
-    return "sts" if any(str(name).startswith("AssumeRole") for name in operations) else None
+            return Refused(int(status), text=str(error))
+    return Refused(None, text=str(error))
 
 
 def _facts(error: Any) -> dict[str, Any]:
     """Return what a message may show of a library's error: hosts, and names from a configuration file."""
     facts = dict(getattr(error, "kwargs", {}))
+    if missing := re.search(r"[Ff]ile '?([^'\n]+?)'? was not found", str(error)):
+        facts["path"] = missing[1]
     url = urlsplit(str(facts.get("proxy_url") or facts.get("endpoint_url") or ""))
     host = url.netloc.rpartition("@")[2]
     if not host and getattr(error, "host", None):

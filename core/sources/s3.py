@@ -1,7 +1,5 @@
 """`s3://`: Amazon S3, or a store with its API."""
 
-import shlex
-import ssl
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -13,15 +11,15 @@ from botocore.exceptions import CredentialRetrievalError
 # s3fs retries a broken body only inside its own `_cat_file`, which cannot pin the ETag; hence its wrapper.
 from s3fs.core import S3FileSystem, _error_wrapper
 
-from core.domain import SettingsError, SourceForbidden, SourceInvalid
-from core.runtime import Settings
+from core.domain import SourceForbidden, SourceInvalid
+from core.runtime import Settings, check_certificates
 from core.sources.location import Location
 from core.sources.refusals import ENCODED
 from core.sources.remote import RemoteStore, proxy_for
-from core.sources.source import Listing, StoredFile
+from core.sources.store import SourceFile
 
-# What clients of S3 write there although the stored bytes are as they were sent.
-NOT_ENCODED = {"", "identity", "aws-chunked"}
+_NOT_ENCODED = {"", "identity", "aws-chunked"}
+"""What clients of S3 write as `Content-Encoding` although the stored bytes are as they were sent."""
 
 
 class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
@@ -57,18 +55,20 @@ class S3Store(RemoteStore):
         )
         super().__init__(file_system, settings)
         if not settings.s3_anon:
-            self._call("s3://", _load_credentials, session)
-        self._call("s3://", file_system.set_session)
-        _check_ca_bundle(session)
+            self._call("s3://", _load_credentials(session))
+        self._call("s3://", file_system.set_session())
+        if bundle := session.get_config_variable("ca_bundle"):
+            # aiobotocore would retry for long with one that cannot be loaded.
+            check_certificates("AWS_CA_BUNDLE, or ca_bundle in the AWS profile", bundle)
 
-    def find(self, location: Location) -> Listing:
+    def find(self, location: Location) -> list[SourceFile]:
         """See `Store`; ask for the reason of a refusal with a GET, as an answer to HEAD has none."""
         try:
             return super().find(location)
         except SourceForbidden:
             bucket, _, key = location.path.partition("/")
             if key and not location.wants_folder:
-                self._call(location.uri, self._get, bucket, key, Range="bytes=0-0")
+                self._call(location.uri, self._get(bucket, key, Range="bytes=0-0"))
             raise
 
     async def _get(self, bucket: str, key: str, **options: Any) -> tuple[bytes, str]:
@@ -79,20 +79,20 @@ class S3Store(RemoteStore):
         async with response["Body"] as body:
             return await body.read(), response.get("ContentEncoding", "")
 
-    async def _read_range(self, file: StoredFile, start: int, end: int) -> bytes:
+    async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
         bucket, _, key = file.key.partition("/")
         get = partial(self._get, bucket, key, IfMatch=file.pin, Range=f"bytes={start}-{end - 1}")
         data, encoding = await _error_wrapper(get, retries=self._fs.retries)
         # Some tools write the header on objects that are plain Parquet all the same.
-        if encoding not in NOT_ENCODED and end == file.size and not data.endswith(b"PAR1"):
+        if encoding not in _NOT_ENCODED and end == file.size and not data.endswith(b"PAR1"):
             raise SourceInvalid(f"{file.path}: {ENCODED}")
         return bytes(data)
 
-    def _stored(self, info: dict[str, Any], path: str) -> StoredFile:
+    def _file(self, info: dict[str, Any], path: str) -> SourceFile:
         version, etag = info.get("VersionId"), info["ETag"]
         # A bucket without versioning says "null", and a listing says nothing at all.
         shown = f"version:{version}" if version and version != "null" else f"etag:{etag.strip(chr(34))}"
-        return StoredFile(path, info["name"], int(info["size"]), shown, pin=etag)
+        return SourceFile(path, info["name"], int(info["size"]), shown, etag)
 
 
 async def _load_credentials(session: Any) -> None:
@@ -106,28 +106,8 @@ async def _load_credentials(session: Any) -> None:
         provider = getattr(error, "kwargs", {}).get("provider", "custom-process")
         if not process or provider != "custom-process":
             raise
+        program = process.split(maxsplit=1)[0]  # Its arguments may be secret.
         raise SourceForbidden(
-            f"s3://: credential_process {_program(process)} gave no credentials: run it by hand to see why,"
-            " or correct it in AWS_CONFIG_FILE"
+            f"s3://: credential_process {program} gave no credentials: run it by hand to see why, or correct"
+            " it in AWS_CONFIG_FILE"
         ) from None
-
-
-def _check_ca_bundle(session: Any) -> None:
-    """Raise `SettingsError` for a bundle that cannot be loaded; aiobotocore would retry it for long."""
-    bundle = session.get_config_variable("ca_bundle")
-    try:
-        ssl.create_default_context(cafile=bundle)
-    except OSError as error:
-        reason = "no certificate is in it" if isinstance(error, ssl.SSLError) else error.strerror
-        raise SettingsError(
-            f"AWS_CA_BUNDLE, or ca_bundle in the AWS profile: {bundle} cannot be used ({reason}): set it to a"
-            " PEM file with certificates"
-        ) from None
-
-
-def _program(command: str) -> str:
-    """Return the program of a command line without its arguments, which may be secret."""
-    try:
-        return shlex.split(command)[0]
-    except ValueError:
-        return command.split(maxsplit=1)[0]

@@ -1,86 +1,28 @@
-"""A resolved source: which files it has, in which version, and how their bytes are read."""
+"""Open a source: which files it has, in which version, and how their bytes are read."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
-from typing import Protocol, TypeAlias
+from dataclasses import replace
 
-import pyarrow as pa
-
-from core.domain import SourceChanged, SourceNotFound, SourceUnreachable
+from core.domain import SourceNotFound, SourceUnreachable
+from core.runtime import Settings
 from core.sources.folder import is_without_month, partition_month
-from core.sources.location import Location
-
-Range = tuple[int, int]
-"""The first byte, and the one after the last."""
-Bytes: TypeAlias = bytes | pa.Buffer
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A file as its store knows it.
-
-    `path` within the source, `key` in the store, `size` in bytes, and `pin`, by which the store can be asked
-    for this version and no other.
-    """
-
-    path: str
-    key: str
-    size: int
-    version: str
-    pin: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a store found at a location: the one file, or the data files of the folder, in name order."""
-
-    is_folder: bool
-    files: tuple[StoredFile, ...]
-
-
-class Store(Protocol):
-    """One kind of storage. Every failure is raised as one of the `SourceError`s.
-
-    `requests`: how many reads more than there are processors are worth waiting for at once.
-    """
-
-    requests: int
-
-    def find(self, location: Location) -> Listing:
-        """List the file at `location`, or the data files of the folder (`data_names`), from scratch."""
-
-    def read(self, file: StoredFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """Read these ranges of that version of `file`, each with one request, side by side."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One Parquet file of a source.
-
-    `path` is unique in the source; `month` is that of its Hive partition, if there is one, and then holds for
-    every row of the file.
-    """
-
-    path: str
-    month: date | None
-    stored: StoredFile
+from core.sources.location import Location, check_source, parse_source
+from core.sources.store import Bytes, Range, SourceFile, Store, replaced
 
 
 class Source:
-    """What `source_uri` names, pinned to the version that it had when it was opened."""
+    """What `source_uri` names, pinned to the version that it had when it was opened.
+
+    `version` is that of its one file, or a digest of all. `requests`: see `Store`.
+    """
 
     def __init__(self, location: Location, store: Store) -> None:
         self.uri = location.uri
+        self.requests = store.requests
         self._location = location
         self._store = store
         self.files, self.version = self._resolve()
-
-    @property
-    def requests(self) -> int:
-        """See `Store`."""
-        return self._store.requests
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read these ranges of `file`, as few and as large as the caller wants its requests to be.
@@ -88,7 +30,7 @@ class Source:
         Thread-safe. Raises `SourceChanged` if the file is no longer the same, another
         `SourceError`, or `Interrupted` when the process is stopped.
         """
-        parts = self._store.read(file.stored, ranges)
+        parts = self._store.read(file, ranges)
         for (start, end), part in zip(ranges, parts, strict=True):
             if len(part) != end - start:
                 raise SourceUnreachable(
@@ -100,27 +42,51 @@ class Source:
     def verify_unchanged(self) -> None:
         """List the source again, and raise `SourceChanged` unless it is what it was."""
         try:
-            _, version = self._resolve()
+            unchanged = self._resolve() == (self.files, self.version)
         except SourceNotFound:
-            version = "gone"
-        if version != self.version:
-            raise SourceChanged(
-                f"{self.uri} was replaced while it was read: it was {self.version} and is now {version}:"
-                " run the month again"
-            )
+            unchanged = False
+        if not unchanged:
+            raise replaced(self.uri)
 
-    def _resolve(self) -> tuple[tuple[SourceFile, ...], str]:
-        """List the files in name order, and the version: the file's own, or a digest of the folder's."""
-        listing = self._store.find(self._location)
-        if not listing.is_folder:
-            stored = listing.files[0]
-            return (SourceFile(stored.path, None, stored),), stored.version
-        digest = hashlib.sha256()
-        for file in listing.files:
-            digest.update(f"{file.path}\0{file.version}\0{file.size}\n".encode("utf-8", "surrogateescape"))
-        files = tuple(
-            SourceFile(file.path, partition_month(file.path), file)
-            for file in listing.files
+    def _resolve(self) -> tuple[list[SourceFile], str]:
+        found = self._store.find(self._location)
+        version = found[0].version
+        if len(found) > 1:
+            listed = repr([(file.path, file.version, file.size) for file in found])
+            version = f"files:{len(found)},sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
+        files = [
+            replace(file, month=partition_month(file.path))
+            for file in found
             if not is_without_month(file.path)
-        )
-        return files, f"files:{len(listing.files)},sha256:{digest.hexdigest()}"
+        ]
+        return files, version
+
+
+def open_uri(source_uri: str, settings: Settings) -> Source:
+    """Resolve `source_uri` to its files, in name order, and the version they have now.
+
+    Every instance is new, with its own connections and no cache, so that many threads may each open what
+    they like and a later run sees what changed. No request leaves before `check_source` has agreed.
+
+    Raises `InvalidRequest`, any `SourceError` but `SourceInvalid` of a file's content, or `Interrupted`.
+    """
+    check_source(source_uri, settings)
+    location = parse_source(source_uri)
+    return Source(location, _store(location.scheme, settings))
+
+
+def _store(scheme: str, settings: Settings) -> Store:
+    # Each cloud's library costs a good part of a second to import; a run needs at most one.
+    match scheme:
+        case "gs":
+            from core.sources.gcs import GcsStore  # noqa: PLC0415
+
+            return GcsStore(settings)
+        case "s3":
+            from core.sources.s3 import S3Store  # noqa: PLC0415
+
+            return S3Store(settings)
+        case _:
+            from core.sources.local import LocalStore  # noqa: PLC0415
+
+            return LocalStore(settings)

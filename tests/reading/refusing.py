@@ -17,12 +17,14 @@ class Refusing:
         self.headers: dict[str, str] = {}
         self.found = False
         self.asked: list[str] = []
+        self.authorizations: set[str | None] = set()
         refusing = self
 
         class Handler(BaseHTTPRequestHandler):
             def _answer(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 refusing.asked.append(f"{self.command} {self.path}")
+                refusing.authorizations.add(self.headers.get("Authorization"))
                 self.send_response(200 if self.command == "HEAD" and refusing.found else refusing.status)
                 headers = {"ETag": '"e"', "Content-Length": str(len(refusing.body)), **refusing.headers}
                 for name, value in headers.items():

@@ -28,10 +28,9 @@ Ranges = list[tuple[int, int]]
 class CountedSource(Source):
     """The real source, marked as remote, which records the ranges that are read of each file."""
 
-    requests = 8
-
     def __init__(self, source: Source) -> None:
         self.__dict__.update(source.__dict__)
+        self.requests = 8
         self.asked: dict[str, Ranges] = {}
         self.calls = 0
 

@@ -29,7 +29,7 @@ from tests.reading.conftest import Cloud
 
 
 def read_all(source: Source) -> bytes:
-    return b"".join(bytes(source.read(file, [(0, file.stored.size)])[0]) for file in source.files)
+    return b"".join(bytes(source.read(file, [(0, file.size)])[0]) for file in source.files)
 
 
 @pytest.mark.parametrize(

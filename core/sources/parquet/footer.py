@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from core.sources.parquet.columns import MONTH, dates, find_columns, is_readable
 from core.sources.parquet.ranges import Pieces
 from core.sources.parquet.thrift import Each, Shape, read_struct
-from core.sources.source import Bytes, Range, Source, SourceFile
+from core.sources.source import Source
+from core.sources.store import Bytes, Range, SourceFile
 from core.sources.window import may_be_meant
 
 MAGIC = b"PAR1"
@@ -162,12 +163,12 @@ class Footer:
         parquet = pq.ParquetFile(pa.BufferReader(MAGIC + content), coerce_int96_timestamp_unit=INT96_UNIT)
         self.metadata: pq.FileMetaData = parquet.metadata
         schema: pa.Schema = parquet.schema_arrow
-        self.names = find_columns(file.path, file.stored.key, schema, partitioned=file.month is not None)
+        self.names = find_columns(file.path, file.key, schema, partitioned=file.month is not None)
         self.ignored = sorted(set(schema.names) - {*self.names.values()})
         kinds = {name: schema.field(found).type for name, found in self.names.items()}
         self.unreadable = frozenset(name for name, kind in kinds.items() if not is_readable(name, kind))
         self.doubtful = sorted(name for name in self.unreadable if not pa.types.is_null(kinds[name]))
-        self.size, self.length = file.stored.size, len(content)
+        self.size, self.length = file.size, len(content)
         self._thrift = content[:-TAIL]
         self._zone = zone
         self._tail = (self.size - len(content) - len(tail), tail)
@@ -251,7 +252,7 @@ def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Fo
 
     `longest`: the bytes of the longest footer of the source so far, or 0.
     """
-    size = file.stored.size
+    size = file.size
     # A footer grows with the file; what is read too much of a small one is kept, and not read again.
     least, most = FIRST_READ
     first = max(0, size - (longest + LONGER_FOOTER if longest else min(max(size // 2**12, least), most)))

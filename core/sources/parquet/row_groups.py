@@ -31,7 +31,8 @@ from core.sources.parquet.columns import (
 )
 from core.sources.parquet.footer import INT96_UNIT, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Pieces, coalesce
-from core.sources.source import Source, SourceFile
+from core.sources.source import Source
+from core.sources.store import SourceFile
 from core.sources.window import DETAILS, may_be_meant, month_before, passes_threshold
 from core.sources.workers import Workers
 
