@@ -1,5 +1,6 @@
 """The ledger's database: opened at the newest schema version, with read and write transactions."""
 
+import os
 import re
 import sqlite3
 import threading
@@ -168,13 +169,14 @@ def translated_errors(url: URL) -> Iterator[None]:
     except (DBAPIError, PoolTimeoutError, NoSuchModuleError, ImportError, sqlite3.Error, OSError) as error:
         cause = " ".join(str(getattr(error, "orig", None) or error).split())
         served = url.get_backend_name() == "postgresql"
+        where = "DATABASE_URL, its disk and its permissions"
         if served:
+            # libpq takes from these what the URL leaves out.
+            names = sorted({name for name in os.environ if re.match("PG[A-Z]", name)} - {"PGDATA"})
+            where = ", ".join(["DATABASE_URL", *names, "its server and the role's privileges"])
             # Only the URL's host is shown: in an invalid URL, other parts may contain some of the password.
             cause = re.sub(r', port \d+|(?<=\buser|\brole) "[^"]*"', "", cause)
-        where = "its server and the role's privileges" if served else "its disk and its permissions"
-        message = redact(
-            f"The ledger {shown_database(url)} can't be used: {cause}. Check DATABASE_URL, {where}"
-        )
+        message = redact(f"The ledger {shown_database(url)} can't be used: {cause}. Check {where}")
         if served and isinstance(error, DBAPIError) and is_cut(error):
             raise LedgerCut(message) from error
         raise LedgerError(message) from error

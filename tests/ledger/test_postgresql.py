@@ -186,6 +186,14 @@ def test_missing_server_is_named_without_password(where: str, why: str) -> None:
     assert "port 1" not in said
 
 
+@pytest.mark.parametrize(("name", "value"), [("PGPORT", "none"), ("PGSSLMODE", "none"), ("PGHOST", "/no")])
+def test_bad_libpq_variable_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PGDATA", "/of/a/server")
+    with pytest.raises(LedgerError, match=rf"\. Check DATABASE_URL, {name}, its server and "):
+        Database("postgresql:///ledger").close()
+
+
 def test_silent_server_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
