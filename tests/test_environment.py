@@ -49,6 +49,7 @@ BAD = [
     ("REQUESTS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
     ("CURL_CA_BUNDLE", "/no/such/file.pem", "No such file"),
     ("AWS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
+    ("AWS_CA_BUNDLE", "/tmp", "can't be loaded"),  # noqa: S108  # the library takes no folder
     ("SSL_CERT_DIR", "/no/such:/nor/that", "no folder"),
     ("SSLKEYLOGFILE", "/no/such/keys", "can't be written"),
     ("AWS_SECRET_ACCESS_KEY", '"canary"', "in quotes"),

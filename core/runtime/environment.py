@@ -6,26 +6,26 @@ import ssl
 from collections.abc import Collection, Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 from core.domain import SettingsError
-from core.runtime.urls import check_http_url
+from core.runtime.urls import check_http_url, host_of
 
 _READ_BY_LIBRARIES = re.compile(
     r"(AWS|GOOGLE|PREFECT|SSL)_\w+|SSLKEYLOGFILE|(ALL|HTTP|HTTPS|NO)_PROXY|(REQUESTS|CURL)_CA_BUNDLE"
     r"|STORAGE_EMULATOR_HOST|S3FS_LOGGING_LEVEL|GCSFS_DEBUG|PG(HOST|PORT|USER|PASSWORD|PASSFILE|DATABASE|SERVICE|SSL[A-Z]+)"
 )
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_LEVELS = "DEBUG, INFO, WARNING, ERROR, CRITICAL"
+_CHECKSUMS = "when_supported, when_required"
 _WORDS = {
-    "AWS_ACCOUNT_ID_ENDPOINT_MODE": ("preferred", "disabled", "required"),
-    "AWS_DEFAULTS_MODE": ("legacy", "standard", "in-region", "cross-region", "mobile", "auto"),
-    "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": ("ipv4", "ipv6"),
-    "AWS_REQUEST_CHECKSUM_CALCULATION": ("when_supported", "when_required"),
-    "AWS_RESPONSE_CHECKSUM_VALIDATION": ("when_supported", "when_required"),
-    "AWS_RETRY_MODE": ("legacy", "standard", "adaptive"),
-    "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": ("legacy", "regional"),
-    "AWS_STS_REGIONAL_ENDPOINTS": ("legacy", "regional"),
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "preferred, disabled, required",
+    "AWS_DEFAULTS_MODE": "legacy, standard, in-region, cross-region, mobile, auto",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": "ipv4, ipv6",
+    "AWS_REQUEST_CHECKSUM_CALCULATION": _CHECKSUMS,
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": _CHECKSUMS,
+    "AWS_RETRY_MODE": "legacy, standard, adaptive",
+    "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT": "legacy, regional",
+    "AWS_STS_REGIONAL_ENDPOINTS": "legacy, regional",
     "GCSFS_DEBUG": _LEVELS,
     "S3FS_LOGGING_LEVEL": _LEVELS,
 }
@@ -71,16 +71,15 @@ def clean_variables(settings: Collection[str] = ()) -> None:
 def check_stores() -> None:
     """Raise `SettingsError` for a variable that the object stores' libraries can't use."""
     for name, words in _WORDS.items():
-        value = os.environ.get(name, "")
-        if value and value not in words and value.lower() not in words:
-            raise SettingsError(f"{name}: must be one of {', '.join(words)}")
+        value = os.environ.get(name)
+        if value and value.lower() not in words.lower().split(", "):
+            raise SettingsError(f"{name}: must be one of {words}")
     for name in _NUMBERS:
-        if not re.fullmatch(r"[0-9]*", os.environ.get(name, "")):
+        if not (os.environ.get(name) or "0").isdecimal():
             raise SettingsError(f"{name}: must be a whole number")
     for name in _ADDRESSES:
         if address := os.environ.get(name):
-            bare = name == "STORAGE_EMULATOR_HOST" and "://" not in address
-            _check_address(name, f"http://{address}" if bare else address)
+            _check_address(name, _with_scheme(address) if name == "STORAGE_EMULATOR_HOST" else address)
 
 
 def _check_address(name: str, address: str) -> None:
@@ -95,8 +94,8 @@ def check_certificate_files() -> None:
     for name in _CERTIFICATES:
         if path := os.environ.get(name):
             check_certificates(name, path)
-    folders = os.environ.get("SSL_CERT_DIR", "")
-    if folders and not any(Path(folder).is_dir() for folder in folders.split(os.pathsep)):
+    folders = os.environ.get("SSL_CERT_DIR")
+    if folders and not any(map(os.path.isdir, folders.split(os.pathsep))):
         raise SettingsError(f"SSL_CERT_DIR: there is no folder {folders}; correct the path or unset it")
     if path := os.environ.get("SSLKEYLOGFILE"):
         try:
@@ -108,20 +107,16 @@ def check_certificate_files() -> None:
 
 
 def check_certificates(name: str, path: str) -> None:
-    """Raise `SettingsError` unless `path`, the value of `name`, is a PEM file, or a folder."""
-    if name != "SSL_CERT_FILE" and Path(path).is_dir():
+    """Raise `SettingsError` unless `path`, the value of `name`, is a PEM file, or a folder for requests."""
+    if name in {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} and Path(path).is_dir():
         return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
-    except ssl.SSLError:
-        reason = "no PEM certificate in it"
     except OSError as error:
-        reason = error.strerror or "not readable"
-    else:
-        return
-    raise SettingsError(
-        f"{name}: the certificates {path} can't be loaded ({reason}); name a PEM file or unset it"
-    )
+        reason = "no PEM certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise SettingsError(
+            f"{name}: the certificates {path} can't be loaded ({reason}); name a PEM file or unset it"
+        ) from None
 
 
 def prepare_proxies(urls: Iterable[str | None] = ()) -> None:
@@ -140,10 +135,10 @@ def prepare_proxies(urls: Iterable[str | None] = ()) -> None:
             _check_proxy(f"{scheme}_proxy", proxies[scheme])
     if not entries and not proxies:
         return
-    known = [*urls, *map(os.environ.get, ("PREFECT_API_URL", *_ADDRESSES)), *_METADATA]
+    known = filter(None, [*urls, *map(os.environ.get, ("PREFECT_API_URL", *_ADDRESSES)), *_METADATA])
     parsed = [_parse_entry(entry) for entry in entries]
     _networks.update(entry for entry in parsed if not isinstance(entry, str))
-    hosts = [host for host in map(_host_of, known) if host and is_direct(host)]
+    hosts = filter(is_direct, map(host_of, map(_with_scheme, known)))
     _write_no_proxy(
         [*(str(entry) for entry in parsed if not isinstance(entry, IPv6Network)), *_LOOPBACK, *hosts]
     )
@@ -154,7 +149,7 @@ def _check_proxy(name: str, value: str) -> None:
     name = next((known for known in os.environ if known.lower() == name and os.environ[known] == value), name)
     if re.match(r"socks\w{0,3}://", value, re.IGNORECASE):
         raise SettingsError(f"{name}: a SOCKS proxy is not supported; name an http:// proxy or unset it")
-    _check_address(name, value if "://" in value else f"http://{value}")
+    _check_address(name, _with_scheme(value))
 
 
 def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:
@@ -180,13 +175,8 @@ def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:
     return host
 
 
-def _host_of(url: str | None) -> str | None:
-    if url is None:
-        return None
-    try:
-        return urlsplit(url if "://" in url else f"http://{url}").hostname
-    except ValueError:
-        return None
+def _with_scheme(address: str) -> str:
+    return address if "://" in address else f"http://{address}"
 
 
 def is_direct(host: str) -> bool:
