@@ -23,8 +23,8 @@ from google.oauth2.credentials import Credentials
 
 from core.domain import SettingsError, SourceForbidden, SourceInvalid, SourceUnreachable
 from core.runtime import Settings
-from core.sources.refusals import ENCODED, Refused
-from core.sources.remote import RemoteStore, answer_in_time, error_for, in_daemon_thread, proxy_for
+from core.sources.refusals import ENCODED, Refused, error_for
+from core.sources.remote import RemoteStore, answer_in_time, in_daemon_thread, proxy_for
 from core.sources.store import SourceFile
 
 # The library warns about a developer's personal credentials.
@@ -85,20 +85,13 @@ async def _refuse(
         )
     if 400 <= response.status < 500 and response.status not in _LEFT_TO_GCSFS:  # noqa: PLR2004
         text = (await response.read()).decode("utf-8", "replace")
-        raise Refused(response.status, _reasons(text), text)
+        # The case of a reason's first letter varies.
+        reasons = [first.lower() + rest for first, rest in re.findall(r'"reason":\s*"(\w)(\w*)"', text)]
+        raise Refused(response.status, reasons, text)
     encodings = {headers.get("Content-Encoding"), headers.get("X-Goog-Stored-Content-Encoding")}
     if request.url.query.get("alt") == "media" and "gzip" in encodings:
         raise SourceInvalid(f"{request.url.path.rpartition('/o/')[2]}: {ENCODED}")
     return response
-
-
-def _reasons(body: str) -> list[str]:
-    """Return the reasons in an error document of the JSON API, with a small first letter: the case varies."""
-    try:
-        reasons = [str(error["reason"]) for error in json.loads(body)["error"]["errors"]]
-    except (ValueError, KeyError, TypeError):
-        return []
-    return [reason[:1].lower() + reason[1:] for reason in reasons]
 
 
 def _connect(credentials: GoogleCredentials, settings: Settings) -> None:

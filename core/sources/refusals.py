@@ -1,202 +1,33 @@
-"""What each refusal of an object store means: one table from the store's word to an error and what to do."""
+"""What each refusal of an object store means: `refusals.toml` has the words, and what to do."""
 
+import logging
+import re
+import tomllib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from core.domain import (
-    RiskAlertsError,
-    SettingsError,
-    SourceChanged,
-    SourceForbidden,
-    SourceNotFound,
-    SourceUnreachable,
-)
+from botocore.exceptions import ClientError
 
-_AWS_KEYS = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use the platform's role"
-_AWS_RENEW = (
-    "the AWS credentials have expired: renew AWS_SESSION_TOKEN, or run `aws sso login`, or use a role"
-)
-_AWS_PROFILE = "check AWS_PROFILE, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"
-_S3_GRANT = "grant s3:GetObject on the objects and s3:ListBucket on the bucket"
-_S3_ADDRESS = "check the network, HTTPS_PROXY, AWS_DEFAULT_REGION and S3_ENDPOINT_URL"
+from core.domain import RiskAlertsError, SourceForbidden, SourceUnreachable, error_of
 
-_GOOGLE_KEYS = "GOOGLE_APPLICATION_CREDENTIALS or GCS_TOKEN"
-_GOOGLE_SET = f"set {_GOOGLE_KEYS} to a key file, or use the platform's identity"
-_GOOGLE_RENEW = f"renew {_GOOGLE_KEYS}, or use the platform's identity"
-_GCS_GRANT = "grant storage.objects.get and storage.objects.list (roles/storage.objectViewer) on the bucket"
-_GCS_PAYS = "the bucket is requester pays: set GCS_USER_PROJECT to the project that pays"
+logger = logging.getLogger(__name__)
 
-_NOT_ALLOWED = "the credentials may not read it"
-_OWN_KEY = (
-    "the object is encrypted with a key of the customer's own, which is not supported: store it with {}"
-)
-_KEY_DISABLED = (
-    "the key that encrypts the object is disabled or deleted: enable it, or store the object again"
-)
-_PROXY_DOWN = "the proxy {host} cannot be reached: check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
-_UNTRUSTED = (
-    "the TLS certificate of {{host}} is not trusted: set {} to a PEM file with the authority's certificate"
-)
 ENCODED = "the object is stored with Content-Encoding: upload it without (Parquet is compressed inside)"
 
-_MEANINGS: dict[tuple[str, type[RiskAlertsError]], dict[str, str]] = {
-    # Amazon S3: the code of its error document (an answer to HEAD has the status alone), or the name of an
-    # exception of Amazon's library.
-    ("s3", SourceForbidden): {
-        "AccessDenied": f"{_NOT_ALLOWED}: {_S3_GRANT} (and set S3_REQUESTER_PAYS if it is requester pays)",
-        "ExpiredToken|TokenRefreshRequired": _AWS_RENEW,
-        "InvalidAccessKeyId": "the store knows no such AWS_ACCESS_KEY_ID: renew it, or use a role",
-        "InvalidToken": (
-            "AWS_SESSION_TOKEN does not belong to AWS_ACCESS_KEY_ID or to this store: renew both"
-        ),
-        "RequestTimeTooSkewed": "the clock of this machine is wrong: set it",
-        "SignatureDoesNotMatch": (
-            "AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID: set both again"
-        ),
-        "kms:Decrypt": "the KMS key that encrypts the object is not granted: grant kms:Decrypt on the key",
-        "KMS.DisabledException|KMS.KMSInvalidStateException|KMS.NotFoundException": _KEY_DISABLED,
-        "SSE-C": _OWN_KEY.format("SSE-S3 or SSE-KMS"),
-        "InvalidObjectState": (
-            "the object is archived (Glacier or Deep Archive): restore it, or copy it to S3 Standard"
-        ),
-        "400": f"the store refuses the request; often {_AWS_RENEW}",
-        "401": f"the store does not accept the credentials: {_AWS_KEYS}",
-        "403|PermissionError": f"{_NOT_ALLOWED}: {_S3_GRANT}",
-        "NoCredentialsError": f"there are no AWS credentials: {_AWS_KEYS}",
-        "PartialCredentialsError": f"the AWS credentials are incomplete: {_AWS_KEYS}",
-        "ProfileNotFound": f"there is no profile {{profile}}: {_AWS_PROFILE}",
-        "ConfigParseError": f"{{path}} is not in the INI format: {_AWS_PROFILE}",
-        "InvalidConfigError|UnknownCredentialError": (
-            f"the AWS profile is incomplete or contradictory: {_AWS_PROFILE}"
-        ),
-        "CredentialRetrievalError|MetadataRetrievalError": (
-            "the service that gives the AWS credentials gave none: check AWS_CONTAINER_CREDENTIALS_FULL_URI,"
-            " AWS_PROFILE and the platform's role"
-        ),
-        "SSOError|TokenRetrievalError": (
-            "the AWS SSO session has expired: run `aws sso login`, or use a role"
-        ),
-    },
-    ("s3", SourceNotFound): {
-        "NoSuchBucket": "no such bucket: check source_uri and S3_ENDPOINT_URL",
-        "InvalidBucketName": "S3 allows no bucket of this name: check source_uri",
-        "404|FileNotFoundError": "no such object, folder or bucket: check source_uri",
-    },
-    ("s3", SourceChanged): {
-        "412": "the object was replaced while the source was read: run the month again",
-    },
-    ("s3", SettingsError): {
-        "AuthorizationHeaderMalformed|PermanentRedirect|301": (
-            "the bucket is in another region: set AWS_DEFAULT_REGION to it; check S3_ENDPOINT_URL"
-        ),
-        "InvalidRegionError": (
-            "{region_name!r} is not a region: set AWS_DEFAULT_REGION, or region in the AWS profile"
-        ),
-        "Unsupported host": "the host in AWS_CONTAINER_CREDENTIALS_FULL_URI is not allowed: use https",
-        # `check_store_variables` has checked the variables.
-        "Invalid endpoint": "endpoint_url in the AWS profile is not a URL: write https://host:port",
-        "InvalidRetryConfigurationError|InvalidDefaultsMode|InvalidChecksumConfigError"
-        "|invalid literal for int": (
-            "the AWS profile has a value that cannot be used: check max_attempts, retry_mode, defaults_mode,"
-            " request_checksum_calculation and response_checksum_validation"
-        ),
-    },
-    ("s3", SourceUnreachable): {
-        "ProxyConnectionError": _PROXY_DOWN,
-        "SSLError": _UNTRUSTED.format("AWS_CA_BUNDLE"),
-        "EndpointConnectionError": f"{{host}} cannot be reached: {_S3_ADDRESS}",
-        "HTTPClientError": f"the store closed the connection: {_S3_ADDRESS}",
-    },
-    # AWS's service that gives the credentials of a role.
-    ("sts", SourceForbidden): {
-        "AccessDenied": (
-            "the role may not be assumed: check AWS_ROLE_ARN (or role_arn) and the role's trust policy"
-        ),
-        "ExpiredTokenException": "the token in AWS_WEB_IDENTITY_TOKEN_FILE has expired: renew it",
-        "InvalidIdentityToken": (
-            "AWS does not accept the token in AWS_WEB_IDENTITY_TOKEN_FILE: check the role's identity provider"
-        ),
-        "400|403": "AWS gives no credentials for the role: check AWS_ROLE_ARN (or role_arn)",
-    },
-    # Google Cloud Storage: the reason in its error document, or the name of a library's exception.
-    ("gs", SourceForbidden): {
-        "userProjectMissing": _GCS_PAYS,
-        "AuthenticationRequiredRequesterPays": f"{_GCS_PAYS}, and use credentials",
-        "userProjectInvalid": "GCS_USER_PROJECT names no project: set the project's ID",
-        "userProjectAccessDenied": (
-            "the credentials may not bill GCS_USER_PROJECT: grant serviceusage.services.use on that project"
-        ),
-        "accountDisabled|userProjectAccountProblem": (
-            "the billing of the bucket's project or of GCS_USER_PROJECT is off: enable it"
-        ),
-        "resourceIsEncryptedWithCustomerEncryptionKey": _OWN_KEY.format("a key of Google's or of Cloud KMS"),
-        "cloudKmsDisabledKey|cloudKmsDecryptionKeyNotFound": _KEY_DISABLED,
-        "Cloud KMS": (
-            "the Cloud KMS key that encrypts the object is not granted: grant it to the service agent"
-        ),
-        "vpcServiceControls": (
-            "a VPC Service Controls perimeter forbids the request: allow this network and identity in it"
-        ),
-        "accessNotConfigured": "the Cloud Storage API is off in the credentials' project: enable it",
-        "insufficientPermissions": (
-            "the access scopes of this machine or token leave out Cloud Storage: add devstorage.read_only"
-        ),
-        "anonymous": f"there are no Google credentials: {_GOOGLE_SET}",
-        "400": "the store refuses the request: check source_uri and GCS_ENDPOINT_URL",
-        "401": f"the token has expired or was revoked: {_GOOGLE_RENEW}",
-        "403": f"{_NOT_ALLOWED}: {_GCS_GRANT}",
-        "missing file": f"the Google credentials need {{path}}, which is missing: check {_GOOGLE_KEYS}",
-        "metadata service": f"the metadata server gives no Google credentials: {_GOOGLE_SET}",
-        "DefaultCredentialsError": f"there are no usable Google credentials: {_GOOGLE_SET}",
-        "RefreshError": (
-            f"the Google credentials have expired or were revoked, or this clock is wrong: {_GOOGLE_RENEW}"
-        ),
-        "NonRetryableError": f"the Google credentials cannot be renewed: {_GOOGLE_RENEW}",
-    },
-    ("gs", SourceNotFound): {
-        "invalid": "Google allows no bucket of this name: check source_uri",
-        "404|FileNotFoundError": "no such object, folder or bucket: check source_uri",
-    },
-    ("gs", SourceUnreachable): {
-        "rateLimitExceeded|userRateLimitExceeded|quotaExceeded": (
-            "the store reports an error of its own or too many requests: run the month again later"
-        ),
-        "407|ClientHttpProxyError": "the proxy refuses the request: check HTTPS_PROXY and its credentials",
-        "TransportError": (
-            "the service that gives the Google credentials cannot be reached: check the network and"
-            " HTTPS_PROXY"
-        ),
-        "ClientProxyConnectionError": _PROXY_DOWN,
-        "ClientSSLError": _UNTRUSTED.format("SSL_CERT_FILE"),
-        "ClientConnectorError": (
-            "{host} cannot be reached: check the network, HTTPS_PROXY and GCS_ENDPOINT_URL"
-        ),
-    },
-}
-"""What each provider's word means: a code, a status, the name of an exception, or a value of `_PHRASES`."""
-
+_TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+TEXTS = _TABLES.pop("texts")
 REFUSALS = {
-    (provider, word): (error, meaning)
-    for (provider, error), meanings in _MEANINGS.items()
+    (provider, word): (code, meaning)
+    for provider, codes in _TABLES.items()
+    for code, meanings in codes.items()
     for words, meaning in meanings.items()
     for word in words.split("|")
 }
-
-_PHRASES = {
-    "kms:Decrypt": "kms:Decrypt",
-    "Server Side Encryption": "SSE-C",
-    "Invalid endpoint": "Invalid endpoint",
-    "Unsupported host": "Unsupported host",
-    "invalid literal for int": "invalid literal for int",
-    "requester pays": "userProjectMissing",
-    "Cloud KMS": "Cloud KMS",
-    "Anonymous caller": "anonymous",
-    "was not found": "missing file",
-    "metadata service": "metadata service",
-}
-"""Phrases in a provider's text that mean more than its code. The text may hold secrets: never show it."""
+"""The code of our error, and its message, for each provider's word."""
 
 
 @dataclass(eq=False)
@@ -209,20 +40,59 @@ class Refused(Exception):
     issuer: str | None = None
 
 
-def refusal(
-    refused: Refused, provider: str, what: str, kinds: Sequence[str], facts: Mapping[str, Any]
-) -> RiskAlertsError | None:
-    """Return the error, about `what`, for the first word that `REFUSALS` has, or None.
+def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
+    """Return the project's error for one of a provider's library, about `what`.
 
-    The refusal's phrases go first, then its codes, then `kinds`, the names of a library's exceptions. `facts`
-    are the values of placeholders in `REFUSALS`.
+    The first word that the table has decides: a phrase of the refusal's text, which is never shown as it may
+    hold secrets, then a code or the status, then the exception's name.
     """
+    if isinstance(error, OSError) and error.filename is not None:
+        # The stores' own FileNotFoundError names no file.
+        return SourceForbidden(
+            f"{what}: the credentials need {error.filename}, which cannot be used ({error.strerror}):"
+            " check the variable or profile that names it"
+        )
+    refused = _refused(error)
+    provider = refused.issuer or provider
+    phrases = [word for of, word in REFUSALS if of == provider and " " in word and word in refused.text]
     codes = [*refused.codes, str(refused.status)]
-    phrases = [word for phrase, word in _PHRASES.items() if phrase in refused.text]
+    facts = _facts(error)
+    kinds = ["missing-file"] * ("file" in facts) + [kind.__name__ for kind in type(error).__mro__]
     for word in (*phrases, *codes, *kinds):
-        if found := REFUSALS.get((refused.issuer or provider, word)):
-            error, meaning = found
+        if (provider, word) in REFUSALS:
+            code, meaning = REFUSALS[provider, word]
             # The provider's code helps a search; the name of a Python exception does not.
             shown = f" ({'HTTP ' * word.isdigit()}{word})" if word in codes else ""
-            return error(f"{what}: {meaning.format_map(defaultdict(str, facts))}{shown}")
-    return None
+            return error_of(code, f"{what}: {meaning.format_map(facts)}{shown}")
+    logger.debug("%s: %s", what, type(error).__name__)
+    answered = f"answers HTTP {refused.status}" if refused.status else "gives no answer that can be used"
+    return SourceUnreachable(f"{what}: the store {answered}: run the month again later")
+
+
+def _refused(error: Exception) -> Refused:
+    """Return the refusal behind a library's error."""
+    for candidate in (error, error.__cause__):
+        if isinstance(candidate, Refused):
+            return candidate
+        if isinstance(candidate, ClientError):
+            document = candidate.response.get("Error", {})
+            status = candidate.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            issuer = "sts" if candidate.operation_name.startswith("AssumeRole") else None
+            return Refused(status, [document.get("Code", "")], document.get("Message", ""), issuer)
+        status = getattr(candidate, "code", getattr(candidate, "status", None))
+        if status is not None and str(status).isdigit():
+            return Refused(int(status), text=str(error))
+    return Refused(None, text=str(error))
+
+
+def _facts(error: Any) -> dict[str, Any]:
+    """Return what a message may show of a library's error: hosts, and names in the configuration."""
+    facts = defaultdict(str, TEXTS | getattr(error, "kwargs", {}))
+    if missing := re.search(r"[Ff]ile '?([^'\n]+?)'? was not found", str(error)):
+        facts["file"] = missing[1]
+    url = urlsplit(str(facts.get("proxy_url") or facts.get("endpoint_url") or ""))
+    host = url.netloc.rpartition("@")[2]
+    if not host and getattr(error, "host", None):
+        host = f"{error.host}:{error.port}"
+    facts["host"] = host or "the store"
+    return facts

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
@@ -12,27 +11,19 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from botocore.exceptions import ClientError
 from fsspec.asyn import get_loop
 
 from core.domain import RiskAlertsError, SourceForbidden, SourceNotFound, SourceUnreachable
 from core.runtime import Settings, is_direct, wait_for
 from core.sources.folder import data_names, delta_logs
 from core.sources.location import Location
-from core.sources.refusals import Refused, refusal
+from core.sources.refusals import error_for
 from core.sources.store import Bytes, Range, SourceFile, replaced
-
-logger = logging.getLogger(__name__)
 
 # These log what they also raise, with tracebacks and secrets; the raised error becomes one line.
 for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):
     if logging.getLogger(_name).level == logging.NOTSET:
         logging.getLogger(_name).setLevel(logging.CRITICAL)
-
-
-def _drop(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log at debug level what asyncio would write to stderr about requests that have already failed."""
-    logger.debug("An object store's library left behind: %s", context.get("message"))
 
 
 class RemoteStore(ABC):
@@ -94,7 +85,8 @@ class RemoteStore(ABC):
 
     def _call(self, what: str, coroutine: Coroutine[Any, Any, Any]) -> Any:
         loop = get_loop()
-        loop.set_exception_handler(_drop)
+        # asyncio would write to stderr about requests that have already failed.
+        loop.set_exception_handler(lambda _loop, _context: None)
         answer = asyncio.run_coroutine_threadsafe(coroutine, loop)
         return answer_in_time(answer, self._timeout, self.provider, what)
 
@@ -149,49 +141,3 @@ def proxy_for(url: str) -> str | None:
     if not proxy or is_direct(host) or proxy_bypass(parts.netloc) or proxy_bypass(host):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
-    """Return the project's error for a library's `error`, about `what`."""
-    if isinstance(error, OSError) and error.filename is not None:
-        # The stores' own FileNotFoundError names no file.
-        return SourceForbidden(
-            f"{what}: the credentials need {error.filename}, which cannot be used ({error.strerror}):"
-            " check the variable or profile that names it"
-        )
-    refused = _refused(error)
-    kinds = [kind.__name__ for kind in type(error).__mro__]
-    if found := refusal(refused, provider, what, kinds, _facts(error)):
-        return found
-    if refused.status is None:
-        logger.debug("%s: %s", what, type(error).__name__)
-    answered = f"answers HTTP {refused.status}" if refused.status else "gives no answer that can be used"
-    return SourceUnreachable(f"{what}: the store {answered}: run the month again later")
-
-
-def _refused(error: Exception) -> Refused:
-    """Return the refusal behind a library's error."""
-    for candidate in (error, error.__cause__):
-        if isinstance(candidate, Refused):
-            return candidate
-        if isinstance(candidate, ClientError):
-            document = candidate.response.get("Error", {})
-            status = candidate.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            issuer = "sts" if candidate.operation_name.startswith("AssumeRole") else None
-            return Refused(status, [document.get("Code", "")], document.get("Message", ""), issuer)
-        status = getattr(candidate, "code", getattr(candidate, "status", None))
-        if status is not None and str(status).isdigit():
-            return Refused(int(status), text=str(error))
-    return Refused(None, text=str(error))
-
-
-def _facts(error: Any) -> dict[str, Any]:
-    """Return what a message may show of a library's error: hosts, and names from a configuration file."""
-    facts = dict(getattr(error, "kwargs", {}))
-    if missing := re.search(r"[Ff]ile '?([^'\n]+?)'? was not found", str(error)):
-        facts["path"] = missing[1]
-    url = urlsplit(str(facts.get("proxy_url") or facts.get("endpoint_url") or ""))
-    host = url.netloc.rpartition("@")[2]
-    if not host and getattr(error, "host", None):
-        host = f"{error.host}:{error.port}"
-    return facts | {"host": host or "the store"}

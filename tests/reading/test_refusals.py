@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +15,19 @@ from core.domain import (
     SourceInvalid,
     SourceNotFound,
     SourceUnreachable,
+    error_of,
 )
 from core.runtime import Settings
 from core.sources import open_uri
-from core.sources.refusals import REFUSALS
+from core.sources.refusals import REFUSALS, TEXTS
 from tests.reading.refusing import Refusing
 
 
-def test_every_refusal_says_what_to_do() -> None:
-    assert [text for _, text in REFUSALS.values() if ": " not in text] == []
+@pytest.mark.parametrize(("provider", "word"), REFUSALS)
+def test_every_refusal_has_a_code_and_says_what_to_do(provider: str, word: str) -> None:
+    code, meaning = REFUSALS[provider, word]
+    assert error_of(code, "").code == code
+    assert ": " in meaning.format_map(defaultdict(str, TEXTS))
 
 
 @pytest.fixture
@@ -160,7 +165,8 @@ GCS_REFUSALS = [
     (400, "userProjectMissing", "", SourceForbidden, "set GCS_USER_PROJECT"),
     (400, "userProjectInvalid", "invalid canary", SourceForbidden, "GCS_USER_PROJECT names no project"),
     (400, CSEK, "invalid", SourceForbidden, "a key of the customer's own"),
-    (400, "cloudKmsDisabledKey", "", SourceForbidden, "is disabled or deleted: enable it"),
+    (400, "cloudKmsDisabledKey", "The Cloud KMS key is disabled", SourceForbidden, "deleted: enable it"),
+    (400, "cloudKmsDecryptionKeyNotFound", "File canary was not found", SourceForbidden, "enable it"),
     (400, "invalid", "Invalid bucket name: canary", SourceNotFound, "no bucket of this name"),
     (401, "authError", "Invalid Credentials", SourceForbidden, "renew GOOGLE_APPLICATION_CREDENTIALS"),
     (401, "required", "Anonymous caller canary", SourceForbidden, "there are no Google credentials"),
