@@ -1,10 +1,9 @@
 """What the footers of a source say about it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from core.sources.parquet.footer import Footer
 from core.sources.parquet.row_groups import AccountFile
 from core.sources.source import Source
 from core.sources.workers import Workers
@@ -50,16 +49,14 @@ def describe(source: Source, month: date | None, zone: str) -> Description:
         has_month=month is None or any(file.may_hold(month) and file.groups(month) for file in files),
         writers=_distinct(footer.metadata.created_by or "an unknown writer" for footer in footers),
         ignored=_distinct(name for footer in footers for name in footer.ignored),
-        regions=_distinct(region for footer in footers for region in _regions(footer)),
+        regions=_distinct(
+            bound.decode(errors="replace")
+            for footer in footers
+            for group in footer.groups
+            for bound in group.bounds("account_region")
+            if bound is not None
+        ),
     )
-
-
-def _regions(footer: Footer) -> Iterator[str]:
-    """Yield the regions that the statistics name: the least and the greatest of each row group."""
-    for group in footer.groups:
-        for region in group.bounds("account_region"):
-            if region is not None:
-                yield region.decode(errors="replace")
 
 
 def _distinct(texts: Iterable[str]) -> tuple[str, ...]:

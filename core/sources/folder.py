@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
@@ -25,9 +26,9 @@ TABLE_FORMATS = (
     ("Apache Paimon", re.compile(r"(?:^|/)snapshot/snapshot-\d+$")),
 )
 
-_SEPARATED = re.compile(r"(\d{4})([-/_.])(\d\d?)(?:\2(\d\d?))?")
-_COMPACT = re.compile(r"(\d{4})()(\d\d)(\d\d)?")
-_MIDNIGHT = re.compile(r"(?:[ T]00[:.-]?00(?:[:.-]?00(?:\.0+)?)?)?(?: ?(?:Z|UTC|[+-]00:?00))?$")
+_MIDNIGHT = r"(?:[ T]00[:.-]?00(?:[:.-]?00(?:\.0+)?)?)?(?: ?(?:Z|UTC|[+-]00:?00))?"
+_SEPARATED = re.compile(r"(\d{4})([-/_.])(\d\d?)(?:\2(\d\d?))?" + _MIDNIGHT)
+_COMPACT = re.compile(r"(\d{4})()(\d\d)(\d\d)?" + _MIDNIGHT)
 
 
 def data_names(location: Location, names: Iterable[str]) -> list[str]:
@@ -43,7 +44,7 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
                 f"{location.uri}: {table_format} table ({found}), whose folder may hold files that the table"
                 " has removed: export the table's current state as Parquet, and name that"
             )
-    files = sorted(name for name in names if _may_be_data(name) and _is_selected(name, location.pattern))
+    files = sorted(name for name in names if _is_data(name, location.pattern))
     parquet = [name for name in files if name.lower().endswith(PARQUET_SUFFIXES)]
     if kept := parquet or [name for name in files if "." not in name.rsplit("/", 1)[-1]]:
         return kept
@@ -62,12 +63,9 @@ def delta_logs(path: str) -> Iterator[str]:
         yield f"{path}/_delta_log/"
 
 
-def _may_be_data(name: str) -> bool:
-    hidden = any(part.startswith(NOT_DATA) for part in name.split("/"))
-    return not hidden and not name.endswith(("/", FOLDER_MARKERS))
-
-
-def _is_selected(name: str, pattern: str | None) -> bool:
+def _is_data(name: str, pattern: str | None) -> bool:
+    if name.endswith(("/", FOLDER_MARKERS)) or any(part.startswith(NOT_DATA) for part in name.split("/")):
+        return False
     if pattern is None:
         return True
     return "/" not in name and fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]"))
@@ -84,14 +82,10 @@ def partition_month(path: str) -> date | None:
         return None
     if re.fullmatch(r"\d\d?", text):
         text = f"{values.get('year', '')}-{text}"
-    for spelling in (_SEPARATED, _COMPACT):
-        found = spelling.match(text)
-        if found and _MIDNIGHT.match(text, found.end()):
-            year, _, month, day = found.groups()
-            try:
-                return date(int(year), int(month), int(day or 1))
-            except ValueError:
-                break
+    if found := _SEPARATED.fullmatch(text) or _COMPACT.fullmatch(text):
+        year, _, month, day = found.groups(default="1")
+        with suppress(ValueError):
+            return date(int(year), int(month), int(day))
     raise SourceInvalid(
         f"{path}: the partition names no month; name it month=YYYY-MM-01, or year=YYYY/month=MM below the"
         " folder of source_uri"

@@ -13,7 +13,6 @@ from core.runtime import Settings
 SCHEMES = ("file", "gs", "s3")
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,41 +83,32 @@ def parse_source(source_uri: str) -> Location:
     """
     scheme, separator, rest = source_uri.partition("://")
     if not separator or scheme.lower() not in SCHEMES:
-        named = f"scheme {scheme!r}" if separator and _SCHEME.fullmatch(scheme) else "a URI without a scheme"
-        raise SourceSchemeUnsupported(f"{named} is not supported: use file://, gs:// or s3://")
+        shown = separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme)
+        given = f"scheme {scheme!r}" if shown else "a URI without a scheme"
+        raise SourceSchemeUnsupported(f"{given} is not supported: use file://, gs:// or s3://")
+    scheme = scheme.lower()
     authority, slash, path = rest.partition("/")
-    if "@" in authority:
-        raise InvalidRequest(
-            "source_uri must not carry credentials: give them in the environment of the service"
-        )
-    if "?" in rest:
-        raise InvalidRequest(
-            "source_uri must not have a query string, lest it carry a secret (write ? in a path as %3F)"
-        )
-    if not source_uri.isprintable():
-        raise InvalidRequest("source_uri must not hold line breaks or other unprintable characters")
     folder, _, last = (slash + path).rpartition("/")
-    if "*" in folder:
-        raise InvalidRequest(
-            "source_uri may have a * only in its last segment, where it selects files of the folder"
-            " (write %2A for a * in the name of a local file or folder)"
-        )
+    local = scheme == "file"
+    foreign = local and not (slash and authority.lower() in {"", "localhost"})
+    for wrong, must in (
+        ("@" in authority, "not carry credentials: give them in the environment of the service"),
+        ("?" in rest, "not have a query string, lest it carry a secret (write ? in a path as %3F)"),
+        (not source_uri.isprintable(), "not hold line breaks or other unprintable characters"),
+        (
+            "*" in folder,
+            "have a * only in its last segment (write %2A for a * in the name of a local folder)",
+        ),
+        (foreign, "have an absolute path and no host if it is local: write file:///path/to/it"),
+        (local and "%00" in path, "not hold a null byte"),
+        (not local and not _BUCKET.fullmatch(authority), f"name a bucket: write {scheme}://bucket/path"),
+    ):
+        if wrong:
+            raise InvalidRequest(f"source_uri must {must}")
     pattern = last if "*" in last else None
     if pattern is not None:
         path = folder.removeprefix("/")
-    if scheme.lower() == "file":
-        return Location(
-            source_uri, "file", _local_path(authority, slash + path), pattern and unquote(pattern)
-        )
-    if not _BUCKET.fullmatch(authority):
-        raise InvalidRequest(f"source_uri names no bucket: write {scheme.lower()}://bucket/path")
-    return Location(source_uri, scheme.lower(), f"{authority}/{path}".rstrip("/"), pattern)
-
-
-def _local_path(host: str, path: str) -> str:
-    if host.lower() not in {"", "localhost"} or not path:
-        raise InvalidRequest("a local source_uri must have an absolute path and no host: file:///path/to/it")
-    path = unquote(path, errors="surrogateescape")
-    if "\0" in path:
-        raise InvalidRequest("source_uri must not hold a null byte")
-    return path
+    if local:
+        path = unquote(slash + path, errors="surrogateescape")
+        return Location(source_uri, scheme, path, pattern and unquote(pattern))
+    return Location(source_uri, scheme, f"{authority}/{path}".rstrip("/"), pattern)

@@ -60,8 +60,6 @@ class RemoteStore(ABC):
             for name, info in found.items()
             if name.startswith(root)
         }
-        if not inside:
-            raise SourceNotFound(f"{location.uri}: no such object or folder: check source_uri")
         names = data_names(location, [*inside, *filter(self._is_folder, delta_logs(location.path))])
         return [self._file(inside[name], name) for name in names]
 
