@@ -22,9 +22,9 @@ from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from google.oauth2.credentials import Credentials
 
 from core.domain import SettingsError, SourceForbidden, SourceInvalid, SourceUnreachable
-from core.runtime import Settings
+from core.runtime import Settings, in_thread
 from core.sources.refusals import ENCODED, Refused, error_for
-from core.sources.remote import RemoteStore, answer_in_time, in_daemon_thread, proxy_for
+from core.sources.remote import RemoteStore, answer_in_time, proxy_for
 from core.sources.store import SourceFile
 
 # The library warns about a developer's personal credentials.
@@ -55,7 +55,7 @@ class GcsStore(RemoteStore):
         # Google's credentials go to no other host unless GCS_TOKEN says so.
         if settings.gcs_token or file_system.on_google:
             # Asking for credentials may use the network, and blocks.
-            answer = in_daemon_thread(partial(_connect, file_system.credentials, settings))
+            answer = in_thread(partial(_connect, file_system.credentials, settings), "google")
             answer_in_time(answer, settings.source_timeout_seconds, self.provider, "gs://")
 
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:

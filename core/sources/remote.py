@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
@@ -114,21 +113,6 @@ def answer_in_time(answer: "Future[Any]", seconds: float, provider: str, what: s
                 " SOURCE_TIMEOUT_SECONDS"
             ) from None
         raise error_for(error, provider, what) from None
-
-
-def in_daemon_thread(function: Callable[[], Any]) -> "Future[Any]":
-    """Run `function` in a thread that, unlike an executor's, does not keep the process from ending."""
-    answer: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(function())
-        except BaseException as error:  # noqa: BLE001 - raised where the answer is awaited
-            answer.set_exception(error)
-
-    answer.set_running_or_notify_cancel()
-    threading.Thread(target=run, daemon=True).start()
-    return answer
 
 
 def proxy_for(url: str) -> str | None:
