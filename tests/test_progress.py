@@ -5,23 +5,22 @@ from pathlib import Path
 
 from cli.progress import describe
 from core.run import Progress, RunContext, open_run
+from examples.mock_slack import MockSlack
 from tasks.send import send
 from tests.delivery.world import REQUEST, assessment, open_at, routed, settings
-from tests.slack.hostile import HostileSlack, answer
 
 
 def test_source_is_read_first() -> None:
     assert describe(Progress()) == "Reading the source …"
 
 
-def test_each_result_counts(tmp_path: Path) -> None:
+def test_each_result_counts(slack: MockSlack, tmp_path: Path) -> None:
     """Also of an alert that is not tried, because its channel refuses every message."""
     alerts = [routed("A-1"), routed("A-2", "emea"), routed("A-3", "emea"), routed("A-4", None)]
-    with HostileSlack() as slack:
-        slack.script("/emea", answer(404, "channel_not_found"))
-        run = RunContext("run", REQUEST, settings(slack.url, tmp_path / "x.db"), open_at(tmp_path / "x.db"))
-        with open_run(run):
-            to_send = run.plan(assessment(alerts), alerts)
-            assert describe(run.progress) == "100 rows read; 0 of 3 alerts recorded"
-            asyncio.run(send.fn(run, to_send))
+    slack.fail("emea", 404)
+    run = RunContext("run", REQUEST, settings(slack.url, tmp_path / "x.db"), open_at(tmp_path / "x.db"))
+    with open_run(run):
+        to_send = run.plan(assessment(alerts), alerts)
+        assert describe(run.progress) == "100 rows read; 0 of 3 alerts recorded"
+        asyncio.run(send.fn(run, to_send))
     assert describe(run.progress) == "100 rows read; 3 of 3 alerts recorded"

@@ -21,32 +21,29 @@ current_request_id: ContextVar[str | None] = ContextVar("current_request_id", de
 OUR_LOGGERS = ("api", "cli", "core", "flows", "tasks")
 
 
-class StderrHandler(logging.StreamHandler[TextIO]):
+class _StderrHandler(logging.StreamHandler[TextIO]):
     """Writes to the current `sys.stderr`, which a progress line on a terminal replaces."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record."""
         self.stream = sys.stderr
         super().emit(record)
 
 
-class TextFormatter(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     """One line a record: time, level, message and request."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base class's name
-        """Return the line, with the id of the request to the API if there is one."""
         request_id = current_request_id.get()
         return super().formatMessage(record) + (f" [{request_id}]" if request_id else "")
 
 
-class JsonFormatter(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     """One JSON object a record, with its run and its request."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as JSON."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
@@ -83,8 +80,8 @@ def configure_logs(
     These are the lines of this project, of the loggers in `taken_over`, which then write nowhere else, and
     the warnings of libraries and of Python.
     """
-    handler = logging.StreamHandler(stream) if stream else StderrHandler()
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    handler = logging.StreamHandler(stream) if stream else _StderrHandler()
+    handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else _TextFormatter())
     handler.addFilter(RedactingFilter())
     handler.set_name("account-risk-alerts")
     for name in OUR_LOGGERS:
