@@ -1,9 +1,9 @@
 """Runs the flow under Prefect's engine, in bounded time whatever Prefect does.
 
 A caller waits for Prefect twice: until Prefect has begun the flow, and, after the ledger has closed the run,
-until Prefect has stored report and state. Prefect's client retries each request as its settings say; this
-module bounds the whole. A flow that takes too long is left behind in its thread: to cancel it would call the
-API for as long again.
+until Prefect has stored report and state. Each takes several requests with several tries; Prefect's client
+settings bound a request, and a thread of this module bounds the whole. A flow that takes too long is left
+behind in its thread: to cancel it would call the API for as long again.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from prefect.events.worker import EventsWorker
 from prefect.flow_engine import run_flow_async
 from prefect.settings import get_current_settings, temporary_settings
 from prefect.utilities.annotations import quote
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from core.domain import OrchestratorUnreachable
 from core.run import RunContext
@@ -38,6 +39,13 @@ PATIENCE_SECONDS = 15
 """The longest that the answer of a closed run waits for Prefect to store its report and its state."""
 DRAIN_SECONDS = 5
 """The longest that the end of the process waits for Prefect to store the last events and logs."""
+REQUEST_BOUNDS = {"client.max_retries": 3, "client.retry_jitter_factor": 0.1, "api.request_timeout": 10.0}
+"""Bounds of one request to a Prefect that stops answering; the operator's settings win.
+
+With the defaults the last waits of a busy Prefect's client are 16 and 32 s, longer than a burst lasts.
+"""
+BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE)
+"""What an overloaded API answers, such as Prefect's server on SQLite in a burst of runs."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,7 +103,8 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
     EventsWorker.set_client_override(PrefectEventsClient, api_url=url, reconnection_attempts=1)
     # The caller gets this run as its answer; a retry would be another run after that.
     once = flow.with_options(retries=0)
-    ended = in_thread(lambda: asyncio.run(_run_flow(run, once)), "flow")
+    with temporary_settings(set_defaults=REQUEST_BOUNDS):
+        ended = in_thread(lambda: asyncio.run(_run_flow(run, once)), "flow")
     wait({run.begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
     if run.begun.cancel():
         why = fault(ended.exception() if ended.done() else None, BEGIN_SECONDS)
@@ -114,15 +123,28 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
 
 
 async def _run_flow(run: RunContext, flow: Flow[..., Any]) -> None:
+    """Run the flow; retry while Prefect is too busy to begin it."""
+
+    def too_busy(error: BaseException) -> bool:
+        busy = isinstance(error, httpx.HTTPStatusError) and error.response.status_code in BUSY
+        return busy and not run.begun.done()
+
     parameters = asdict(run.request)
-    async with get_client() as client:
-        flow_run = await client.create_flow_run(flow, parameters=parameters)
-    flow_run_id = run.flow_run_id = str(flow_run.id)
-    _prepared[flow_run_id] = run
-    try:
-        await run_flow_async(flow, flow_run, parameters)
-    finally:
-        _prepared.pop(flow_run_id, None)
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception(too_busy),
+        stop=stop_after_delay(BEGIN_SECONDS),
+        wait=wait_random_exponential(max=5),
+        reraise=True,
+    ):
+        with attempt:
+            async with get_client() as client:
+                flow_run = await client.create_flow_run(flow, parameters=parameters)
+            flow_run_id = run.flow_run_id = str(flow_run.id)
+            _prepared[flow_run_id] = run
+            try:
+                await run_flow_async(flow, flow_run, parameters)
+            finally:
+                _prepared.pop(flow_run_id, None)
 
 
 def fault(error: BaseException | None, seconds: float) -> str:

@@ -174,14 +174,15 @@ def test_prefect_failing_after_the_probe_begins_no_run(
 
 
 def test_busy_prefect_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A burst of runs locks the SQLite database of Prefect."""
+    """A burst of runs locks Prefect's SQLite database for longer than its client retries."""
 
     def answer_once(url: str) -> None:
         probe(url)
         world.proxy.fail(503, times=2)
 
     monkeypatch.setattr(prefect_engine, "probe", answer_once)
-    run(world)
+    with temporary_settings({"client.max_retries": 0}):
+        run(world)
     assert_all_sent(world)
 
 
@@ -192,7 +193,10 @@ def test_prefect_that_stays_busy_begins_no_run(world: World, monkeypatch: pytest
 
     monkeypatch.setattr(prefect_engine, "probe", answer_once)
     monkeypatch.setattr(prefect_engine, "BEGIN_SECONDS", 4)
-    with pytest.raises(OrchestratorUnreachable, match=r"did not begin the run, and nothing was sent: "):
+    with (
+        temporary_settings({"client.max_retries": 0}),
+        pytest.raises(OrchestratorUnreachable, match=r"did not begin the run, and nothing was sent: "),
+    ):
         run(world)
     assert_nothing_begun(world)
 
