@@ -46,6 +46,7 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     draft = _Draft(
         alert,
         RULES[alert.alert_type],
+        streak=streak(alert.alert_type, alert.risk_start_month, alert.duration_months),
         url=details_url(settings.app_base_url, alert.account_id),
         channel=f"#{(alert.channel or '').removeprefix('#')}" if settings.single_webhook else "",
         member=settings.owners.get(alert.account_owner or ""),
@@ -62,6 +63,7 @@ class _Draft:
 
     alert: Alert
     rule: AlertRule
+    streak: str
     url: str
     channel: str
     member: str | None
@@ -72,7 +74,7 @@ class _Draft:
         lines = [
             self.rule.headline.format(name=_fit(alert.account_name, share), id=_fit(alert.account_id, share)),
             _line("Region", alert.account_region, share),
-            self._streak(),
+            self.streak,
             _line("ARR", money(alert.arr)),
             _line("Renewal date", str(alert.renewal_date or "Unknown")),
             self._owner(share),
@@ -96,7 +98,7 @@ class _Draft:
         cue = next(f"{cue} " for least, cue in _MONTHS_CUES if alert.duration_months >= least)
         yield {
             "type": "section",
-            "text": _mrkdwn(f"{cue if self.rule.streak_cue else ''}*{self._streak()}*"),
+            "text": _mrkdwn(f"{cue if self.rule.streak_cue else ''}*{self.streak}*"),
             "fields": [field for field in fields if field["text"]],
         }
         # A link and not a button: Slack wants an app to acknowledge a click on a button, and an incoming
@@ -115,9 +117,6 @@ class _Draft:
         return self.rule.headline.format(
             name=_fit(self.alert.account_name, free - len(account_id)), id=account_id
         )
-
-    def _streak(self) -> str:
-        return streak(self.alert.alert_type, self.alert.risk_start_month, self.alert.duration_months)
 
     def _owner(self, limit: int) -> str:
         """Return the owner's line of at most `limit` characters, with a mention where `OWNERS` has one."""
