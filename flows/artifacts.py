@@ -91,12 +91,12 @@ def _open(alerts: Sequence[AlertView]) -> list[str]:
         lines += ["", f"**{_cell(reason)}** ({len(those):,}): {advice}."]
         rows = [
             (
-                *(alert.label, shown_region(alert.account_region), alert.channel or "-"),
-                *(money(alert.arr), alert.streak, alert.why),
+                *(alert.label, shown_region(alert.account_region)),
+                *(alert.channel or "-", money(alert.arr), alert.why),
             )
             for alert in those[:SHOWN_OF_A_REASON]
         ]
-        lines += _table(("account", "region", "channel", "ARR", "streak", "error"), rows, ("ARR",))
+        lines += _table(("account", "region", "channel", "ARR", "error"), rows, ("ARR",))
         if len(those) > SHOWN_OF_A_REASON:
             lines += ["", f"… and {len(those) - SHOWN_OF_A_REASON:,} more."]
     return lines
