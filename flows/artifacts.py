@@ -91,8 +91,11 @@ def _open(alerts: Sequence[AlertView]) -> list[str]:
         lines += ["", f"**{_cell(reason)}** ({len(those):,}): {advice}."]
         rows = [
             (
-                *(alert.label, shown_region(alert.account_region)),
-                *(alert.channel or "-", money(alert.arr), alert.why),
+                alert.label,
+                shown_region(alert.account_region),
+                alert.channel or "-",
+                money(alert.arr),
+                alert.why,
             )
             for alert in those[:SHOWN_OF_A_REASON]
         ]
