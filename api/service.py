@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,7 +20,7 @@ from api.openapi import complete_openapi, responses
 from api.problems import answer_with_problems
 from core import __version__
 from core.domain import LedgerError
-from core.ledger import Ledger, open_ledger
+from core.ledger import open_ledger
 from core.run import utc_now
 from core.runtime import Settings, configure_logs, process_stop, stopped_by_signals
 from flows.prefect_engine import drain
@@ -73,7 +73,11 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
-    close_dead_runs(state.open_ledger)
+    try:
+        state.open_ledger().close_dead_runs(utc_now())
+    except LedgerError as error:
+        # For `/health` to report: the API runs on, and the ledger may come back.
+        logger.error("%s", error)  # noqa: TRY400  the error names cause and remedy
     runs_at_once = state.settings.api_runs_at_once
     state.runs = Admission("run", runs_at_once, WAITING_FOR_EACH * runs_at_once)
     state.previews = Admission("preview", PREVIEWS_AT_ONCE, PREVIEWS_WAITING)
@@ -88,11 +92,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for threads in (state.runs, state.previews, state.checks, state.scrapes):
         await asyncio.to_thread(threads.shutdown)
     await asyncio.to_thread(drain)
-
-
-def close_dead_runs(opened: Callable[[], Ledger]) -> None:
-    """Close the runs of processes that died; a ledger that can't be used is for `/health` to report."""
-    try:
-        opened().close_dead_runs(utc_now())
-    except LedgerError as error:
-        logger.error("%s", error)  # noqa: TRY400  the error names cause and remedy

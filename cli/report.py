@@ -29,7 +29,8 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     by_reason = open_by_reason(history.alerts(run.run_id, None, None, None).alerts)
     rows = [(*_facts(alert), reason) for reason, _, those in by_reason for alert in those]
     print_table(("not delivered", *_ACCOUNT, "why"), rows, console, right=_NUMBERS)
-    console.print()
+    if by_reason:
+        console.print()
     for reason, advice, _ in by_reason:
         console.print(f"[bold]{escape(reason)}[/bold]: {advice}.")
     console.print(f"\n{_counts(run.labeled_counts)}")

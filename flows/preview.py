@@ -33,16 +33,14 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
     assessment = compute_streaks.fn(window, dedupe.fn(window), settings)
     routed = route.fn(assessment.alerts, settings)
     known = ledger().outcomes(request.month)
-    deliveries, alerts = [], []
-    for alert in routed_alerts(routed):
-        delivery = as_dry_run(
-            plan_delivery(alert, known.get(alert.key), retry_unconfirmed=request.retry_unconfirmed)
-        )
-        deliveries.append(delivery)
-        alerts.append(_preview_alert(alert, delivery, settings))
+    again = request.retry_unconfirmed
+    planned = [
+        (alert, as_dry_run(plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again)))
+        for alert in routed_alerts(routed)
+    ]
     counts_by_type = count_alerts(
         assessment.counts_by_type,
-        ((delivery.key.alert_type, delivery.status, delivery.reason, 1) for delivery in deliveries),
+        ((alert.alert_type, delivery.status, delivery.reason, 1) for alert, delivery in planned),
     )
     counts = total(counts_by_type)
     warnings = list(assessment.warnings)
@@ -59,7 +57,7 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
         counts=counts,
         counts_by_type=counts_by_type,
         warnings=warnings,
-        alerts=alerts,
+        alerts=[_preview_alert(alert, delivery, settings) for alert, delivery in planned],
     )
 
 

@@ -49,6 +49,17 @@ def test_every_error_is_problem_details(document: dict[str, Any]) -> None:
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
+def test_problem_example_has_its_code_and_status(document: dict[str, Any]) -> None:
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                problems = response.get("content", {}).get("application/problem+json", {})
+                for code, example in problems.get("examples", {}).items():
+                    found = example["value"]
+                    assert (found["code"], str(found["status"])) == (code, status)
+                    assert found["detail"].strip()
+
+
 @pytest.mark.parametrize(
     ("path", "statuses"),
     [
