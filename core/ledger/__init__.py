@@ -4,21 +4,15 @@
 """
 
 from core.ledger.database import try_write
-from core.ledger.history import History, OpenAlerts
+from core.ledger.history import History
 from core.ledger.ledger import Ledger, open_ledger
-from core.ledger.liveness import (
-    HEARTBEAT_SECONDS,
-    ProcessIdentity,
-    kept_alive,
-    this_process,
-)
+from core.ledger.liveness import ProcessIdentity, kept_alive, this_process
 from core.ledger.sqlite import warning_about
 from core.ledger.statistics import ledger_gauges
 from core.ledger.views import (
     AlertPage,
     AlertView,
     ChannelTable,
-    MonthView,
     OutcomePage,
     OutcomeView,
     PreviewAlertView,
@@ -29,14 +23,11 @@ from core.ledger.views import (
 )
 
 __all__ = [
-    "HEARTBEAT_SECONDS",
     "AlertPage",
     "AlertView",
     "ChannelTable",
     "History",
     "Ledger",
-    "MonthView",
-    "OpenAlerts",
     "OutcomePage",
     "OutcomeView",
     "PreviewAlertView",
