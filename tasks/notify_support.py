@@ -2,8 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -23,20 +21,13 @@ def notify_support(run: RunContext) -> None:
     A list counts as accepted only once the mail was taken: when the run dies here, or the mail fails, the
     next run of the month sends it. A dry run notifies no one. A mail that fails ends no run.
     """
-    if not run.request.dry_run:
-        with _one_at_a_time():
-            _notify_if_new(run)
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Let runs side by side notify one after the other, so that the second sees what the first has sent.
-
-    Waits no longer than one mail may take: a mail that comes twice is better than one that never comes.
-    """
+    if run.request.dry_run:
+        return
+    # Runs side by side notify one after the other, so that the second sees what the first has sent. It waits
+    # no longer than one mail may take: a mail that comes twice is better than one that never comes.
     mine = _notifying.acquire(timeout=TOTAL_SECONDS)
     try:
-        yield
+        _notify_if_new(run)
     finally:
         if mine:
             _notifying.release()
