@@ -288,7 +288,7 @@ def test_the_log_says_which_run_met_a_defect(ledger: Ledger, caplog: pytest.LogC
     assert seen == ["run-1"]
 
 
-def test_given_up_alerts_get_their_outcomes_at_once(ledger: Ledger) -> None:
+def test_give_up_records_every_outcome(ledger: Ledger) -> None:
     alerts = [routed(name) for name in ("A-1", "A-2", "A-3")]
     begin(ledger, "other", alerts[:1])
     ledger.claim("other", alerts[0], NOW)
