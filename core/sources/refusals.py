@@ -12,7 +12,14 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from core.domain import RiskAlertsError, SourceForbidden, SourceUnreachable, error_of
+from core.domain import (
+    RiskAlertsError,
+    SettingsError,
+    SourceChanged,
+    SourceForbidden,
+    SourceNotFound,
+    SourceUnreachable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -20,14 +27,18 @@ ENCODED = "the object is stored with Content-Encoding: upload it without (Parque
 
 _TABLES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 TEXTS = _TABLES.pop("texts")
+_ERRORS = {
+    kind.code: kind
+    for kind in (SettingsError, SourceChanged, SourceForbidden, SourceNotFound, SourceUnreachable)
+}
 REFUSALS = {
-    (provider, word): (code, meaning)
+    (provider, word): (_ERRORS[code], meaning)
     for provider, codes in _TABLES.items()
     for code, meanings in codes.items()
     for words, meaning in meanings.items()
     for word in words.split("|")
 }
-"""The code of our error, and its message, for each provider's word."""
+"""The error of ours, and its message, for each provider's word."""
 
 
 @dataclass(eq=False)
@@ -60,10 +71,10 @@ def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
     kinds = ["missing-file"] * ("file" in facts) + [kind.__name__ for kind in type(error).__mro__]
     for word in (*phrases, *codes, *kinds):
         if (provider, word) in REFUSALS:
-            code, meaning = REFUSALS[provider, word]
+            error_kind, meaning = REFUSALS[provider, word]
             # The provider's code helps a search; the name of a Python exception does not.
             shown = f" ({'HTTP ' * word.isdigit()}{word})" if word in codes else ""
-            return error_of(code, f"{what}: {meaning.format_map(facts)}{shown}")
+            return error_kind(f"{what}: {meaning.format_map(facts)}{shown}")
     logger.debug("%s: %s", what, type(error).__name__)
     answered = f"answers HTTP {refused.status}" if refused.status else "gives no answer that can be used"
     return SourceUnreachable(f"{what}: the store {answered}: run the month again later")
