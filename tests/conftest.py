@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import settings as hypothesis_settings
 
 from core.runtime import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
 from tests.postgresql import Server, server
-from tests.prefect_homes import NewHome, new_homes, session_folder, shared_server
+from tests.prefect_homes import NewHome, locked, new_homes, session_folder, shared_server
 from tests.service import Service, served, variables, write_source
 from tests.tiers import TIERS, Guard, tier_of
 
@@ -73,6 +74,17 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewH
     """Yield the API's URL of the Prefect server that all workers of the session share."""
     with shared_server(session_folder(tmp_path_factory), new_prefect_home) as url:
         yield url
+
+
+@pytest.fixture
+def undeployed_prefect_api(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the shared server's API URL without our pool and deployment; only one test at a time has it."""
+    with locked(session_folder(tmp_path_factory) / "deployment.lock"), httpx.Client(timeout=60) as client:
+        found = client.get(f"{prefect_api}/deployments/name/monthly-risk-alerts/monthly")
+        if found.is_success:
+            client.delete(f"{prefect_api}/deployments/{found.json()['id']}").raise_for_status()
+        client.delete(f"{prefect_api}/work_pools/risk-alerts")
+        yield prefect_api
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.service import closed_port
+from tests.service import answers, closed_port
 
 NewHome = Callable[[], Path]
 
@@ -71,7 +70,7 @@ def session_folder(factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def locked(file: Path) -> Iterator[None]:
     """Hold the lock of the session while the context lasts."""
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -81,7 +80,7 @@ def _locked(file: Path) -> Iterator[None]:
 def _migrated_home(session: Path) -> Path:
     """Return the home to copy; the first worker makes it."""
     home = session / "prefect-home-migrated"
-    with _locked(session / "prefect-home.lock"):
+    with locked(session / "prefect-home.lock"):
         if not home.exists():
             making = Path(tempfile.mkdtemp(dir=session, prefix="prefect-home-making-"))
             subprocess.run(
@@ -97,7 +96,7 @@ def shared_server(session: Path, new_home: NewHome) -> Iterator[str]:
     running = session / "prefect-server.json"
     lock = session / "prefect-server.lock"
     with (session / "prefect-server.users").open("w") as users:
-        with _locked(lock):
+        with locked(lock):
             if not running.exists():
                 running.write_text(json.dumps(_start_server(new_home())))
             pid, url = json.loads(running.read_text())
@@ -106,7 +105,7 @@ def shared_server(session: Path, new_home: NewHome) -> Iterator[str]:
         try:
             yield url
         finally:
-            with _locked(lock), contextlib.suppress(BlockingIOError):
+            with locked(lock), contextlib.suppress(BlockingIOError):
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 running.unlink()
                 os.kill(pid, signal.SIGTERM)
@@ -127,7 +126,7 @@ def _start_server(home: Path) -> tuple[int, str]:
     url = f"http://127.0.0.1:{port}/api"
     deadline = time.monotonic() + START_SECONDS
     try:
-        while not _answers(url):
+        while not answers(f"{url}/health"):
             assert server.poll() is None, log.read_text(errors="replace")
             assert time.monotonic() < deadline, log.read_text(errors="replace")
             time.sleep(0.1)
@@ -135,10 +134,3 @@ def _start_server(home: Path) -> tuple[int, str]:
         server.kill()
         raise
     return server.pid, url
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=5).is_success
-    except httpx.HTTPError:
-        return False

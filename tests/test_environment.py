@@ -201,7 +201,6 @@ def test_each_program_refuses_a_bad_variable(program: str, name: str, value: str
     ("program", "name", "value"),
     [
         ("API", "PREFECT_LOGGING_LEVEL", "canary"),
-        ("batch job", "PREFECT_LOGGING_LEVEL", "canary"),
         ("batch job", "PREFECT_API_REQUEST_TIMEOUT", "canary"),
         ("batch job", "PREFECT_CLIENT_CUSTOM_HEADERS", "{canary"),
         ("batch job", "PREFECT_API_URL", "canary"),

@@ -19,7 +19,9 @@ END_SECONDS = 300
 BATCH_JOB = "flows.monthly_risk_alerts"
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["cli.run", "cli.resolve", "tests.delivery.driver", "tests.support.driver"])
+_context.set_forkserver_preload(
+    ["cli.check", "cli.deploy", "cli.resolve", "cli.run", "tests.delivery.driver", "tests.support.driver"]
+)
 
 
 @dataclass(frozen=True)

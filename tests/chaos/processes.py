@@ -8,11 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import httpx
-
 from tests.chaos.plan import Clock, Fate, Harm
 from tests.prefect_homes import LEAN, SERVER
-from tests.service import closed_port
+from tests.service import answers, closed_port
 
 Read = Callable[[], float]
 
@@ -100,12 +98,10 @@ class Server(Process):
         deadline = time.monotonic() + UP_SECONDS
         self.start()
         while time.monotonic() < deadline:
-            try:
-                if httpx.get(self._health, timeout=5).is_success:
-                    return
-            except httpx.HTTPError:
-                if not self.running:
-                    raise RuntimeError(f"{self._command} ended: {self._log.read_text()[-500:]}") from None
+            if answers(self._health):
+                return
+            if not self.running:
+                raise RuntimeError(f"{self._command} ended: {self._log.read_text()[-500:]}")
             time.sleep(0.05)
         raise RuntimeError(f"{self._command} does not answer")
 

@@ -144,24 +144,24 @@ def test_missing_channels_and_webhook_are_findings(
 
 
 def test_bad_setting_of_prefects_is_a_finding(tmp_path: Path) -> None:
-    found = run_check(tmp_path, PREFECT_LOGGING_LEVEL="canary")
-    assert found["prefect"]["status"] == "failed"
-    assert found["prefect"]["found"].startswith("PREFECT_LOGGING_LEVEL: ")
-
-
-def run_check(folder: Path, *arguments: str, **settings: str) -> dict[str, dict[str, Any]]:
-    """Check in a process of its own, and return the findings by name."""
+    """Prefect reads its settings when it is imported."""
     ended = subprocess.run(
-        [sys.executable, "-m", "cli", "check", "--json", *arguments],
+        [sys.executable, "-m", "cli", "check", "--json"],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": f"sqlite:///{folder}/ledger.db", **settings},
+        env={
+            **os.environ,
+            "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
+            "PREFECT_LOGGING_LEVEL": "canary",
+        },
         capture_output=True,
         text=True,
         check=False,
         timeout=100,
     )
     assert (ended.returncode, ended.stderr) == (1, "")
-    return {one["name"]: one for one in json.loads(ended.stdout)["checks"]}
+    [found] = [one for one in json.loads(ended.stdout)["checks"] if one["name"] == "prefect"]
+    assert found["status"] == "failed"
+    assert found["found"].startswith("PREFECT_LOGGING_LEVEL: ")
 
 
 # The ledger
@@ -268,16 +268,12 @@ def test_credentials_in_the_uri_are_refused_and_not_shown(
     assert "canary" not in err
 
 
-def test_object_store_that_hangs_is_a_finding(tmp_path: Path) -> None:
+def test_object_store_that_hangs_is_a_finding(installation: Installation) -> None:
     with answering(None) as port:
-        found = run_check(
-            tmp_path,
-            "--source-uri",
-            "s3://bucket/x.parquet",
-            S3_ENDPOINT_URL=f"http://127.0.0.1:{port}",
-            S3_ANON="true",
-            SOURCE_TIMEOUT_SECONDS="1",
-        )["source"]
+        installation.set(
+            S3_ENDPOINT_URL=f"http://127.0.0.1:{port}", S3_ANON="true", SOURCE_TIMEOUT_SECONDS="1"
+        )
+        found = installation.check("--source-uri", "s3://bucket/x.parquet")["source"]
     assert found["status"] == "failed"
 
 
@@ -357,22 +353,22 @@ def test_mail_server_that_refuses_the_login_fails(installation: Installation) ->
 
 
 def test_prefect_api_that_answers_is_well(installation: Installation, prefect_api: str) -> None:
-    found = prefect_findings(installation, prefect_api)
+    found = check_with_prefect(installation, prefect_api)["prefect"]
     assert (found["status"], found["found"]) == ("ok", "host 127.0.0.1 answers")
 
 
 def test_prefect_api_that_is_not_one_fails(installation: Installation, slack: MockSlack) -> None:
-    assert prefect_findings(installation, f"{slack.url}/api")["status"] == "failed"
+    assert check_with_prefect(installation, f"{slack.url}/api")["prefect"]["status"] == "failed"
 
 
-def prefect_findings(installation: Installation, url: str) -> dict[str, Any]:
-    """Check with a Prefect API configured, and return what was found about it."""
+def check_with_prefect(installation: Installation, url: str) -> dict[str, dict[str, Any]]:
+    """Check with a Prefect API configured, and return the findings by name."""
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415
 
     installation.set(PREFECT_API_URL=url)
     refresh_global_settings_context()
     try:
-        return installation.check()["prefect"]
+        return installation.check()
     finally:
         os.environ.pop("PREFECT_API_URL")
         refresh_global_settings_context()
@@ -381,17 +377,19 @@ def prefect_findings(installation: Installation, url: str) -> dict[str, Any]:
 # Hanging
 
 
-def test_hung_servers_hide_no_other_finding(tmp_path: Path) -> None:
+def test_hung_servers_hide_no_other_finding(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.support.mail.IDLE_SECONDS", 1.0)
+    monkeypatch.setattr("flows.prefect_engine.PROBE_SECONDS", 1)
     with answering(None) as port:
-        found = run_check(
-            tmp_path,
+        installation.set(
             SLACK_WEBHOOK_BASE_URL=f"http://127.0.0.1:{port}/canary",
             SLACK_TIMEOUT_SECONDS="1",
             SMTP_HOST="127.0.0.1",
             SMTP_PORT=str(port),
-            PREFECT_API_URL=f"http://127.0.0.1:{port}/api",
-            REGIONS='{"AMER": "amer"}',
         )
+        found = check_with_prefect(installation, f"http://127.0.0.1:{port}/api")
     assert {name: one["status"] for name, one in found.items()} == {
         "settings": "ok",
         "ledger": "ok",

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.prefect_homes import NewHome, shared_server
 from tests.service import closed_port
+from tests.warm import Program
 
 ROOT = Path(__file__).parents[2]
 SOURCE = "gs://bucket/status.parquet"
@@ -31,14 +31,10 @@ def deploy(folder: Path, *arguments: str, **settings: str) -> "subprocess.Comple
     )
 
 
-@pytest.fixture
-def prefect_api(tmp_path: Path, new_prefect_home: NewHome) -> Iterator[str]:
-    """Yield the API's URL of a server without work pools: other tests make one on the shared server."""
-    with shared_server(tmp_path, new_prefect_home) as url:
-        yield url
-
-
-def test_deploy_makes_pool_and_deployment_and_can_be_repeated(prefect_api: str, tmp_path: Path) -> None:
+def test_deploy_makes_pool_and_deployment_and_can_be_repeated(
+    undeployed_prefect_api: str, tmp_path: Path
+) -> None:
+    prefect_api = undeployed_prefect_api
     pool = f"{prefect_api}/work_pools/risk-alerts"
     first = deploy(tmp_path, "--source-uri", SOURCE, PREFECT_API_URL=prefect_api)
     assert (first.returncode, first.stderr) == (0, "")
@@ -66,19 +62,19 @@ def test_deploy_makes_pool_and_deployment_and_can_be_repeated(prefect_api: str, 
 def test_what_keeps_it_from_deploying_is_one_line(
     arguments: list[str], url: str, code: int, said: str, tmp_path: Path
 ) -> None:
-    ended = deploy(
-        tmp_path, *arguments, **({"PREFECT_API_URL": url.format(port=closed_port())} if url else {})
-    )
-    assert (ended.returncode, ended.stdout) == (code, "")
-    assert ended.stderr.startswith(said)
-    assert ended.stderr.count("\n") == 1
-    assert "canary" not in ended.stderr
+    environment = {"PREFECT_API_URL": url.format(port=closed_port())} if url else {}
+    ended = Program(tmp_path, "deploy", *arguments, module="cli", environment=os.environ | environment).end()
+    assert (ended.code, ended.out) == (code, "")
+    assert ended.err.startswith(said)
+    assert ended.err.count("\n") == 1
+    assert "canary" not in ended.err
 
 
 def test_refusal_of_the_api_names_the_key(prefect_refusal: str, tmp_path: Path) -> None:
-    ended = deploy(tmp_path, PREFECT_API_URL=prefect_refusal)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert "HTTP 401: check PREFECT_API_KEY" in ended.stderr
+    environment = os.environ | {"PREFECT_API_URL": prefect_refusal}
+    ended = Program(tmp_path, "deploy", module="cli", environment=environment).end()
+    assert (ended.code, ended.out) == (1, "")
+    assert "HTTP 401: check PREFECT_API_KEY" in ended.err
 
 
 @pytest.fixture

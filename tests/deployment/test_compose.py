@@ -166,7 +166,10 @@ class Stack:
 
 
 @pytest.mark.timeout(300)
-def test_worker_deploys_and_sends_a_month(tmp_path: Path, prefect_api: str, postgresql: Server) -> None:
+def test_worker_deploys_and_sends_a_month(
+    tmp_path: Path, undeployed_prefect_api: str, postgresql: Server
+) -> None:
+    prefect_api = undeployed_prefect_api
     write_source(tmp_path / "source/monthly_account_status.parquet")
     (tmp_path / "tmp").mkdir()
     deployments = f"{prefect_api}/deployments"
