@@ -38,8 +38,9 @@ for _name in (*_OF_TERMINALS, *_CERTIFICATES):
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # On a busy machine an example may take long; `timeout` ends a test that hangs.
-hypothesis_settings.register_profile("without-deadline", deadline=None)
-hypothesis_settings.load_profile("without-deadline")
+hypothesis_settings.register_profile("commit", deadline=None, max_examples=25)
+hypothesis_settings.register_profile("nightly", deadline=None, max_examples=1000)
+hypothesis_settings.load_profile("commit")
 
 # Collect without the garbage collector: whatever was imported stays.
 gc.disable()

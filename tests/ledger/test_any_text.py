@@ -16,9 +16,7 @@ from tests.delivery.world import MONTH, NOW, begin, key, routed
 HOSTILE = st.text(st.sampled_from("\0\x1001\\%é😀"), max_size=6)
 
 
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(ids=st.sets(HOSTILE, min_size=1, max_size=4), other=HOSTILE)
 def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[str], other: str) -> None:
     first, second = str(uuid4()), str(uuid4())

@@ -319,11 +319,5 @@ def test_ledger_behaves_like_the_model(tmp_path: Path) -> None:
     machine: Any = type("Machine", (LedgerBesideModel,), {"template": template})
     run_state_machine_as_test(
         machine,
-        settings=settings(
-            max_examples=20,
-            stateful_step_count=30,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
+        settings=settings(stateful_step_count=30, database=None, suppress_health_check=list(HealthCheck)),
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.sources.workers import Workers
@@ -47,7 +47,6 @@ paths = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     rows=rows_of_a_world,
     layout=layouts,
@@ -77,7 +76,6 @@ def test_every_reader_path_matches_the_oracle(
 
 
 @given(rows=rows_of_a_world, row_group_size=st.sampled_from([3, 1000]))
-@settings(max_examples=60, deadline=None)
 def test_kept_bytes_give_the_same_answer(rows: list[Row], row_group_size: int) -> None:
     """With `recovered`, three passes read the month before, each with other columns."""
     with pytest.MonkeyPatch.context() as patch:

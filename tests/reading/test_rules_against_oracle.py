@@ -4,7 +4,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.domain import Alert, Assessment
@@ -74,7 +74,6 @@ def ask(
         return answer(found, expected.not_first_days), expected
 
 
-@settings(max_examples=120, deadline=None)
 @given(
     rows=rows_of_a_world,
     layout=layouts,
