@@ -24,10 +24,21 @@ help: ## List these targets
 run: install ## Try it: sample source, mock Slack, one run, its report; run it again for the replay
 	@$(BIN)/python examples/demo.py
 
+# A module stays in one process, with the servers of its fixtures.
+PYTEST = $(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
+
 .PHONY: test
 test: install ## Run the whole test suite
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope \
-		--no-loadscope-reorder
+	@$(PYTEST)
+
+.PHONY: test-fast
+test-fast: install ## Run the unit tests, which start no server and no process
+	@$(PYTEST) -m unit
+
+.PHONY: nightly
+nightly: install ## Run the property tests with many examples, then `make fuzz` and `make chaos`
+	@$(PYTEST) -m hypothesis --hypothesis-profile nightly
+	@$(MAKE) fuzz chaos
 
 .PHONY: install
 install: $(STAMP) $(BIN)/risk-alerts ## Install the environment in .venv from the lock, with the command risk-alerts
