@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine
+
+from tests.waiting import until
 
 
 def programs() -> Path | None:
@@ -59,11 +60,9 @@ class Server:
         log = (self.folder / "pgbouncer.log").open("w")
         process = subprocess.Popen([*as_user(), program, config], stdout=log, stderr=log, cwd="/")
         try:
-            deadline = time.monotonic() + 20
-            while not (self.folder / ".s.PGSQL.6432").exists():
-                assert process.poll() is None, (self.folder / "pgbouncer.log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            listens = self.folder / ".s.PGSQL.6432"
+            until(lambda: listens.exists() or process.poll() is not None)
+            assert process.poll() is None, (self.folder / "pgbouncer.log").read_text()
             yield lambda url: f"{url}&port=6432"
         finally:
             process.terminate()

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.service import answers, closed_port
+from tests.waiting import until
 
 NewHome = Callable[[], Path]
 
@@ -37,7 +37,6 @@ LEAN = {
     "DO_NOT_TRACK": "1",
 }
 """The environment of a server that only records runs."""
-START_SECONDS = 300
 
 _MIGRATE = """
 import asyncio
@@ -124,12 +123,9 @@ def _start_server(home: Path) -> tuple[int, str]:
             stderr=output,
         )
     url = f"http://127.0.0.1:{port}/api"
-    deadline = time.monotonic() + START_SECONDS
     try:
-        while not answers(f"{url}/health"):
-            assert server.poll() is None, log.read_text(errors="replace")
-            assert time.monotonic() < deadline, log.read_text(errors="replace")
-            time.sleep(0.1)
+        until(lambda: answers(f"{url}/health") or server.poll() is not None, log.read_text)
+        assert server.poll() is None, log.read_text(errors="replace")
     except BaseException:
         server.kill()
         raise

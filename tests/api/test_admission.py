@@ -3,8 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from core.ledger import liveness
 from tests.conftest import Serve
 from tests.service import MONTH, Service, row, write_source
 from tests.slack.hostile import HostileSlack, answer
+from tests.waiting import until
 
 
 class HeldSlack(HostileSlack):
@@ -46,17 +46,9 @@ def ask(service: Service, source: str, month: str = MONTH, **headers: str) -> ht
     return service.client.post("/runs", json={"source_uri": source, "month": month}, headers=headers)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Wait until the condition is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def under_way(slack: HostileSlack) -> None:
     """Wait until the first run has sent a message."""
-    wait_for(lambda: slack.received("/amer-risk-alerts"))
+    until(lambda: slack.received("/amer-risk-alerts"))
 
 
 def test_run_beyond_the_queue_gets_429(
@@ -85,7 +77,7 @@ def test_run_beyond_the_queue_gets_429(
         assert not waiting[0].done()
         held_slack.let_go.set()
         assert waiting[0].result().status_code == 200
-    wait_for(lambda: all(run["finished_at"] for run in service.runs()))
+    until(lambda: all(run["finished_at"] for run in service.runs()))
     assert [(run["status"], run["counts"]["alerts_sent"]) for run in service.runs()] == [("succeeded", 1)] * 3
     # The queue has room again.
     assert ask(service, source).status_code == 200
@@ -101,7 +93,7 @@ def test_queued_run_has_a_heartbeat(
         under_way(held_slack)
         run_id = ask(service, source, Prefer="respond-async").json()["run_id"]
         before = heartbeat(tmp_path / "ledger.db", run_id)
-        wait_for(lambda: heartbeat(tmp_path / "ledger.db", run_id) > before)
+        until(lambda: heartbeat(tmp_path / "ledger.db", run_id) > before)
         held_slack.let_go.set()
         assert first.result().status_code == 200
 

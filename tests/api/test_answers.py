@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -11,20 +10,20 @@ import pytest
 from api.problems import BODY_MAX
 from tests.conftest import Serve
 from tests.service import MONTH, Service, problem_of
+from tests.waiting import until
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
 def lines_of(service: Service, request_id: str, *loggers: str) -> list[dict[str, str]]:
     """Return the log lines of a request, once each of these loggers has written one."""
-    deadline = time.monotonic() + 10
-    while True:
+
+    def complete() -> list[dict[str, str]]:
         lines = [json.loads(line) for line in service.log.getvalue().splitlines()]
         found = [line for line in lines if line.get("request_id") == request_id]
-        if {line["logger"] for line in found} >= {*loggers}:
-            return found
-        assert time.monotonic() < deadline, lines
-        time.sleep(0.02)
+        return found if {line["logger"] for line in found} >= {*loggers} else []
+
+    return until(complete, service.log.getvalue)
 
 
 @pytest.mark.parametrize("given", ["a", "req-1", "01J.X:Y_z-9", "x" * 128])
@@ -67,10 +66,8 @@ def test_async_run_logs_its_request_id(serve: Serve, source: str) -> None:
 def test_text_log_has_the_request_id(serve: Serve) -> None:
     service = serve()
     service.client.get("/runs", headers={"X-Request-ID": "req-text"})
-    deadline = time.monotonic() + 10
-    while not re.search(r'"GET /runs HTTP/1\.1" 200 \[req-text\]\n', service.log.getvalue()):
-        assert time.monotonic() < deadline, service.log.getvalue()
-        time.sleep(0.02)
+    line = r'"GET /runs HTTP/1\.1" 200 \[req-text\]\n'
+    until(lambda: re.search(line, service.log.getvalue()), service.log.getvalue)
 
 
 def test_every_answer_has_an_id_and_safe_headers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,9 +96,7 @@ def test_scrape_waits_for_no_lock(serve: Serve, source: str, slack: MockSlack, t
     assert began - 1 <= found["running_since_timestamp_seconds", ""] <= time.time()
     with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
-        started = time.monotonic()
         assert scrape(service)["ledger_up", ""] == 1
-        assert time.monotonic() - started < 2
         other.execute("ROLLBACK")
 
 

@@ -1,6 +1,5 @@
 """`Prefer: respond-async` (RFC 7240): the answer does not wait for the run."""
 
-import time
 from typing import Any
 
 import httpx
@@ -8,21 +7,18 @@ import pytest
 
 from tests.conftest import Serve
 from tests.service import COUNTS, MONTH, Service
-
-DEADLINE_SECONDS = 60
+from tests.waiting import until
 
 
 def ended(client: httpx.Client, location: str) -> Any:
     """Return the run once it is over; every request for it must find it."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
+
+    def over() -> Any:
         answer = client.get(location)
         assert answer.status_code == 200
-        run = answer.json()
-        if run["status"] != "running":
-            return run
-        time.sleep(0.05)
-    raise AssertionError("the run did not end")
+        return answer.json() if answer.json()["status"] != "running" else None
+
+    return until(over)
 
 
 @pytest.mark.parametrize("prefer", ["respond-async", "handling=lenient, Respond-Async; wait=10"])

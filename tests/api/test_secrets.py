@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +12,7 @@ from api import middleware
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
 from tests.service import MONTH, problem_of
+from tests.waiting import until
 
 TOKEN = "canary-api-token-1"
 PATHS = [
@@ -157,8 +157,5 @@ def test_internal_error_is_logged_without_secrets(serve: Serve, monkeypatch: pyt
     answer = service.client.get("/runs", headers={"Authorization": f"Bearer {TOKEN}"})
     assert (answer.status_code, problem_of(answer)["code"]) == (500, "internal_error")
     assert "KeyError" not in answer.text
-    deadline = time.monotonic() + 10
-    while "a defect that shows ***" not in service.log.getvalue():
-        assert time.monotonic() < deadline, service.log.getvalue()
-        time.sleep(0.02)
+    until(lambda: "a defect that shows ***" in service.log.getvalue(), service.log.getvalue)
     assert TOKEN not in service.log.getvalue()

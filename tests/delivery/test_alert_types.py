@@ -1,7 +1,6 @@
 """Each alert type, and one that exists only in the tests, from preview to resolution."""
 
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -22,6 +21,7 @@ from tests.delivery.driver import work
 from tests.delivery.world import MONTH, NOW, assert_adds_up, begin, deliver, key, look, routed, settings
 from tests.service import row, write_source
 from tests.slack.hostile import HostileSlack, answer, silence
+from tests.waiting import until
 from tests.warm import Forked
 
 LONGEST = 9
@@ -74,10 +74,7 @@ def kill_after_one_answer(slack: HostileSlack, job: dict[str, Any]) -> None:
     """Start a run, and kill it after Slack's first answer and before its second."""
     slack.script("/amer", answer(200, "ok"), silence)
     killed = Forked(work, job)
-    deadline = time.monotonic() + 60
-    while len(slack.requests) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until(lambda: len(slack.requests) == 2)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
 

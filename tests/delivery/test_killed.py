@@ -12,6 +12,7 @@ from core.ledger import Ledger
 from tests.delivery.driver import work
 from tests.delivery.world import accounts, deliver, look, open_at, outcomes, query, routed, settings
 from tests.slack.hostile import HostileSlack, answer, slowly
+from tests.waiting import until
 from tests.warm import Forked
 
 ROUNDS = 10
@@ -21,16 +22,6 @@ PLANNED = [(f"A-{number:02}", CHANNELS[number % 3]) for number in range(30)]
 ALERTS = [routed(account, channel) for account, channel in PLANNED]
 
 
-def wait_for_the_first_word(path: Path, run_id: str) -> bool:
-    """Wait until the ledger has the run."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if query(path, "SELECT 1 FROM runs WHERE run_id = ?", run_id):
-            return True
-        time.sleep(0.002)
-    return False
-
-
 def kill_in_the_middle(job: dict[str, object], path: Path, chance: random.Random) -> None:
     """Start a run and kill it: before it is recorded, in the middle, or after its end."""
     run = Forked(work, job)
@@ -38,7 +29,7 @@ def kill_in_the_middle(job: dict[str, object], path: Path, chance: random.Random
     if chance.random() < 0.2:
         time.sleep(chance.uniform(0, 0.1))
     else:
-        assert wait_for_the_first_word(path, str(job["run_id"]))
+        until(lambda: query(path, "SELECT 1 FROM runs WHERE run_id = ?", job["run_id"]))
         time.sleep(chance.uniform(0, 0.35))
     run.send_signal(signal.SIGKILL)
     # The run may have ended first.

@@ -19,6 +19,7 @@ from tests.delivery.test_killed import ALERTS, CHANNELS, PLANNED
 from tests.delivery.world import accounts, deliver, look, routed, send_in_a_run, settings
 from tests.postgresql import Server
 from tests.slack.hostile import HostileSlack, answer, slowly
+from tests.waiting import until
 from tests.warm import Forked
 
 
@@ -46,9 +47,7 @@ def test_kills_send_nothing_twice_on_postgresql(
     runs = ["killed-0", "killed-1"]
     job = {"url": slack.url, "ledger": database_url, "alerts": PLANNED}
     killed = [Forked(work, {**job, "run_id": run_id}) for run_id in runs]
-    deadline = time.monotonic() + 60
-    while not slack.requests and time.monotonic() < deadline:
-        time.sleep(0.005)
+    until(lambda: slack.requests)
     time.sleep(chance.uniform(0, 0.2))
     for run in killed:
         run.send_signal(signal.SIGKILL)
@@ -135,8 +134,7 @@ def test_restart_at_any_moment_loses_nothing(
         slack.script(f"/{channel}", slowly(0.01, answer(200, "ok")))
 
     def restart() -> None:
-        while len(slack.requests) < len(CHANNELS):
-            time.sleep(0.005)
+        until(lambda: len(slack.requests) >= len(CHANNELS))
         postgresql.stop()
         postgresql.start()
 

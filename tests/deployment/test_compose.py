@@ -9,8 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +26,7 @@ from jsonschema import Draft202012Validator
 from core.runtime import Settings
 from tests.postgresql import Server
 from tests.service import closed_port, write_source
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
@@ -177,17 +177,17 @@ def test_worker_deploys_and_sends_a_month(
         stack = Stack(tmp_path, postgresql.new_database(), prefect_api)
         with stack.running("slack"), stack.running("worker") as log:
             path = f"{deployments}/name/monthly-risk-alerts/monthly"
-            deployment = wait_for(lambda: answered(client.get(path)), log)
+            deployment = until(lambda: answered(client.get(path)), log.read_text)
             body = {"parameters": {"month": "2026-01-01"}, "state": {"type": "SCHEDULED"}}
             create = f"{deployments}/{deployment['id']}/create_flow_run"
             # Other tests use the server too; it answers 503 while it is busy.
-            flow_run = wait_for(lambda: answered(client.post(create, json=body)), log)
+            flow_run = until(lambda: answered(client.post(create, json=body)), log.read_text)
 
             def finished() -> Any:
                 run = answered(client.get(f"{prefect_api}/flow_runs/{flow_run['id']}"))
                 return run if run and run["state"]["type"] in {"COMPLETED", "FAILED", "CRASHED"} else None
 
-            assert wait_for(finished, log)["state"]["type"] == "COMPLETED", log.read_text()
+            assert until(finished, log.read_text)["state"]["type"] == "COMPLETED", log.read_text()
             posted = client.get(f"{stack.slack}/messages").json()
     assert {message["channel"] for message in posted} == {"amer-risk-alerts", "emea-risk-alerts"}
 
@@ -195,12 +195,3 @@ def test_worker_deploys_and_sends_a_month(
 def answered(response: httpx.Response) -> Any:
     """Return the JSON of a successful answer, or None."""
     return response.json() if response.is_success else None
-
-
-def wait_for(ask: Callable[[], Any], log: Path, seconds: float = 240) -> Any:
-    """Call `ask` until it returns a value; return that value."""
-    deadline = time.monotonic() + seconds
-    while not (answer := ask()):
-        assert time.monotonic() < deadline, log.read_text(encoding="utf-8", errors="replace")
-        time.sleep(0.5)
-    return answer

@@ -6,8 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +29,7 @@ from prefect.workers.base import BaseJobConfiguration
 from examples.mock_slack import MockSlack
 from tests.prefect_homes import NewHome
 from tests.service import closed_port, row, variables, write_source
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 FLOW = "monthly-risk-alerts"
@@ -47,15 +47,6 @@ class Served:
     api: httpx.Client
     prefect: SyncPrefectClient
     environment: dict[str, str]
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 60) -> Any:
-    """Call `ask` until it returns a value; return that value."""
-    deadline = time.monotonic() + seconds
-    while not (answer := what()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-    return answer
 
 
 @contextmanager
@@ -110,7 +101,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) 
         }
         stack.enter_context(process("cli", "serve", environment=environment, log=folder / "serve.log"))
         client = stack.enter_context(httpx.Client(base_url=api, timeout=60))
-        wait_for(lambda: "Ctrl-C stops both." in (folder / "serve.log").read_text(), 120)
+        until(lambda: "Ctrl-C stops both." in (folder / "serve.log").read_text())
         stack.enter_context(temporary_settings({PREFECT_API_URL: f"{prefect}/api"}))
         environment["PREFECT_API_URL"] = f"{prefect}/api"
         yield Served(client, stack.enter_context(get_client(sync_client=True)), environment)
@@ -261,8 +252,8 @@ def test_manual_and_scheduled_runs_do_not_overlap(deployed: Served, tmp_path: Pa
         return state is not None and state.is_final()
 
     with worker(deployed.environment, tmp_path / "worker.log"):
-        wait_for(lambda: len(finished()) == 2, 90)
-        wait_for(lambda: all(is_over(run["flow_run_id"]) for run in finished()))
+        until(lambda: len(finished()) == 2)
+        until(lambda: all(is_over(run["flow_run_id"]) for run in finished()))
     runs = sorted(finished(), key=lambda run: run["started_at"])
     assert [run["status"] for run in runs] == ["succeeded"] * 2
     assert {run["month"] for run in runs} == {"2025-06-01", str(this_month)}

@@ -115,10 +115,9 @@ def test_dead_run_of_another_host_is_watched_then_closed(
     ledger.close()
 
 
-def test_dead_run_of_this_host_is_closed_at_once(tmp_path: Path) -> None:
+def test_dead_run_of_this_host_is_closed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "WATCH_SECONDS", 3600)
     ledger = open_at(tmp_path / "ledger.db")
     begin(ledger, "gone", [routed("A-1")], owner=replace(this_process(), process_started="long ago"))
-    began = time.monotonic()
     assert ledger.close_dead_runs(datetime.now(UTC)) == ["gone"]
-    assert time.monotonic() - began < liveness.WATCH_SECONDS
     ledger.close()

@@ -4,7 +4,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -159,10 +158,8 @@ def test_newer_or_foreign_schema_is_refused(postgresql: Server) -> None:
 
 def refusal(url: str) -> str:
     """Return the line that says why the ledger cannot be opened."""
-    began = time.monotonic()
     with pytest.raises(LedgerError) as caught:
         Database(url).close()
-    assert time.monotonic() - began < 15
     assert caught.value.code == "ledger_unavailable"
     assert "canary" not in caught.value.message
     assert "\n" not in caught.value.message

@@ -42,6 +42,7 @@ from tests.delivery.world import (
     query,
     routed,
 )
+from tests.waiting import until
 
 REQUEST = RunRequest("file:///source.parquet", MONTH)
 BREAK_RUNS = (
@@ -108,10 +109,7 @@ def test_heartbeat_goes_on_after_a_failure(
         time.sleep(0.1)
         execute(path, "DROP TRIGGER broken")
         [before] = query(path, "SELECT heartbeat_at FROM runs")
-        deadline = time.monotonic() + 20
-        while query(path, "SELECT heartbeat_at FROM runs") == [before]:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: query(path, "SELECT heartbeat_at FROM runs") != [before])
 
 
 def test_unclosed_run_is_closed_later(ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -241,10 +239,8 @@ def test_ended_process_is_dead() -> None:
     it = replace(me, pid=child.pid, process_started=liveness._start_of(child.pid) or "")
     assert not is_dead(it, NOW, NOW)
     child.kill()
-    deadline = time.monotonic() + 20
     # A zombie, whose parent has not waited for it, counts as dead too.
-    while not is_dead(it, NOW, NOW):
-        assert time.monotonic() < deadline
+    until(lambda: is_dead(it, NOW, NOW))
     child.wait()
     assert is_dead(it, NOW, NOW)
     assert child.stdin is not None

@@ -18,7 +18,7 @@ from examples.mock_slack import MockSlack
 from tests.conftest import Serve, services
 from tests.faults.proxy import Proxy
 from tests.service import Service, problem_of, row, write_source
-from tests.stopping.world import until
+from tests.waiting import until
 
 
 @pytest.fixture

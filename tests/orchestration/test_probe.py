@@ -24,7 +24,7 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         # The client may have closed the connection.
         with contextlib.suppress(ConnectionError):
-            for _ in range(3000 if kind == "trickle" else 0):
+            while kind == "trickle":
                 self.wfile.write(b" ")
                 time.sleep(0.1)
             self.wfile.write(body)
@@ -47,10 +47,8 @@ def test_prefect_api_is_accepted(web: str) -> None:
 
 @pytest.mark.parametrize("path", ["500", "503", "404", "200", "302", "trickle"])
 def test_other_servers_are_refused_in_bounded_time(web: str, path: str) -> None:
-    began = time.monotonic()
     with pytest.raises(OrchestratorUnreachable, match="No Prefect API answers at"):
-        probe(f"{web}/{path}", seconds=1)
-    assert time.monotonic() - began < 60
+        probe(f"{web}/{path}", seconds=0.5)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +67,9 @@ def test_closed_port_is_refused_at_once() -> None:
 
 
 def test_silent_server_is_refused_in_bounded_time() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        began = time.monotonic()
-        with pytest.raises(OrchestratorUnreachable, match=r"no answer in 1 s|timed out"):
-            probe(f"http://127.0.0.1:{listener.getsockname()[1]}/api", seconds=1)
-        assert time.monotonic() - began < 60
+    refused = pytest.raises(OrchestratorUnreachable, match=r"no answer in 0\.5 s|timed out")
+    with socket.create_server(("127.0.0.1", 0)) as listener, refused:
+        probe(f"http://127.0.0.1:{listener.getsockname()[1]}/api", seconds=0.5)
 
 
 @pytest.mark.parametrize("url", ["not a url", "ftp://127.0.0.1/api", "http://127.0.0.1:99999/api"])

@@ -61,6 +61,17 @@ def slowly(seconds: float, then: Reply) -> Reply:
     return reply
 
 
+def held(release: threading.Event, then: Reply) -> Reply:
+    """Answer once the test releases the reply."""
+
+    async def reply(writer: asyncio.StreamWriter) -> None:
+        while not release.is_set():  # noqa: ASYNC110  # the event is another thread's
+            await asyncio.sleep(0.01)
+        await then(writer)
+
+    return reply
+
+
 def raw(data: bytes) -> Reply:
     """Return a reply that writes these bytes and closes the connection."""
 

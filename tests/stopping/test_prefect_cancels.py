@@ -15,7 +15,8 @@ from core.ledger import open_ledger
 from flows.monthly_risk_alerts import monthly_risk_alerts
 from tests.service import MONTH
 from tests.slack.hostile import HostileSlack
-from tests.stopping.world import ROOT, check, environment, source, until
+from tests.stopping.world import ROOT, check, environment, source
+from tests.waiting import until
 
 
 def deploy_and_ask_for_a_run(parameters: dict[str, str]) -> UUID:

@@ -13,7 +13,8 @@ import pytest
 from core.ledger import open_ledger
 from tests.service import MONTH
 from tests.slack.hostile import HostileSlack, answer
-from tests.stopping.world import ALERTS, ROOT, check, environment, source, until
+from tests.stopping.world import ALERTS, ROOT, check, environment, source
+from tests.waiting import until
 from tests.warm import Program
 
 
@@ -88,7 +89,7 @@ def test_signal_ends_the_api_in_order(tmp_path: Path) -> None:
             json={"source_uri": source(tmp_path), "month": MONTH},
             headers={"Prefer": "respond-async"},
         )
-        until(lambda: len(slack.requests) > 2, seconds=100)
+        until(lambda: len(slack.requests) > 2)
         assert children_of(api.pid) == []
         run_id = started.json()["run_id"]
         api.send_signal(signal.SIGTERM)

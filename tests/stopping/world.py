@@ -1,8 +1,7 @@
 """Set up a run that a test stops while it sends, and check the state that it leaves."""
 
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from tests.slack.hostile import HostileSlack, answer, slowly
 
 ROOT = Path(__file__).parents[2]
 ALERTS = 30
-START_SECONDS = 300
 
 
 def environment(
@@ -24,14 +22,6 @@ def environment(
         **variables(slack.url, folder, REGIONS='{"AMER": "amer"}'),
         **(prefect or {}),
     }
-
-
-def until(true: Callable[[], Any], seconds: float = START_SECONDS) -> None:
-    """Wait until the condition holds; another process makes it true."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def source(folder: Path) -> str:
