@@ -6,7 +6,6 @@
 """
 
 import sys
-from collections.abc import Generator
 
 import pytest
 
@@ -21,6 +20,7 @@ INTEGRATION = (
     "cli/test_deploy.py",
     "cli/test_resolve.py::test_it_is_started",
     "cli/test_streams.py",
+    "delivery/test_sending.py::test_replay_sends",
     "deployment/test_served_and_deployed.py",
     "ledger/test_database.py::test_processes_create",
     "ledger/test_postgresql.py",
@@ -82,13 +82,14 @@ class Guard:
         self._guards = False
         sys.addaudithook(self._audit)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self._guards = tier_of(item) == "unit"
-        try:
-            return (yield)
-        finally:
-            self._guards = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        # The last test of a process may end the servers of the session.
+        self._guards = False
 
     def _audit(self, event: str, _: object) -> None:
         if self._guards and event in STARTS:
