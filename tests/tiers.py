@@ -27,10 +27,10 @@ INTEGRATION = (
     "ledger/test_runs.py::test_ended_process",
     "orchestration/",
     "pages/",
-    "reading/test_cost.py::test_arrows_memory",
+    "reading/test_cost.py::test_arrow_uses_the_allocator",
     "reading/test_credentials.py",
     "reading/test_damaged.py",
-    "reading/test_hostile_shapes.py::test_names_of_a_megabyte",
+    "reading/test_hostile_shapes.py::test_huge_names",
     "reading/test_proxies.py",
     "reading/test_quiet.py",
     "reading/test_refusals.py",
@@ -41,9 +41,10 @@ INTEGRATION = (
     "support/test_notification.py::test_the_mail_arrives",
     "support/test_notified_once.py",
     "test_environment.py",
-    "test_examples.py::test_the_example_is",
+    "test_examples.py::test_example_is",
     "test_house.py::test_no_file",
     "test_observability.py",
+    "test_progress.py::test_each_result_counts",
 )
 """Folders, files and tests of the tier `integration`, besides the tests that use one of `SERVERS`."""
 SERVERS = {
