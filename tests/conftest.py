@@ -18,7 +18,7 @@ from examples.mock_slack import MockSlack
 from tests.postgresql import Server, server
 from tests.prefect_homes import NewHome, locked, new_homes, session_folder, shared_server
 from tests.service import Service, served, variables, write_source
-from tests.tiers import TIERS, Guard, tier_of
+from tests.tiers import Guard, tier_of
 
 # Remove the developer's own settings. This happens at import, before any test module, because Prefect reads
 # its settings from the environment when it is first imported.
@@ -58,10 +58,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier; run long tests first, so that no worker is alone with them at the end."""
+    """Mark each test with its tier; run long modules first: no worker is left alone with one."""
     for item in items:
         item.add_marker(tier_of(item))
-    items.sort(key=lambda item: TIERS.index(tier_of(item)), reverse=True)
+    long = {item.path for item in items if tier_of(item) == "faults" or _needs_prefect(item)}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def _needs_prefect(item: pytest.Item) -> bool:
+    return not {"prefect_api", "new_prefect_home"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.ledger.database import Database
 from examples.mock_slack import MockSlack
 from tests.service import COUNTS, MONTH, variables, write_source
 
@@ -42,7 +43,7 @@ class Job:
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Return the second of two batch jobs in a new home; the first one creates the ledger."""
+    """Return a batch job in a new home, whose ledger exists."""
     folder = tmp_path_factory.mktemp("job")
     (folder / "home").mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -54,15 +55,15 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
         }
         source = write_source(folder / "status.parquet")
         command = [sys.executable, "-c", WATCHED, str(folder / "watched.json")]
-        for options in (["--dry-run"], []):
-            ended = subprocess.run(
-                [*command, "--source-uri", source, "--month", MONTH, "--json", *options],
-                cwd=ROOT,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
+        Database(environment["DATABASE_URL"]).close()
+        ended = subprocess.run(
+            [*command, "--source-uri", source, "--month", MONTH, "--json"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     watched = json.loads((folder / "watched.json").read_text())
     return Job(json.loads(ended.stdout), ended.stderr, watched["events"], set(watched["modules"]), folder)
 

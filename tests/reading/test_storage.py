@@ -283,7 +283,7 @@ def test_pinned_gcs_generation_is_read_while_it_is_kept(storage: CloudStorage) -
 def test_many_threads_read_one_source(cloud: Cloud) -> None:
     uri = cloud.put("threads/x.parquet", bytes(range(256)) * 100)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: read_all(open_uri(uri, cloud.settings)), range(24)))
+        found = list(pool.map(lambda _: read_all(open_uri(uri, cloud.settings)), range(8)))
     assert set(found) == {bytes(range(256)) * 100}
 
 
