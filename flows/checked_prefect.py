@@ -70,8 +70,10 @@ def _import_prefect() -> None:
     finally:
         gc.enable()
     _check_settings()
-    if sys.stderr:
-        sys.stderr.write(printed.getvalue())
+    # A stream that is closed or full must not end the run.
+    with contextlib.suppress(OSError):
+        if sys.stderr and printed.getvalue():
+            sys.stderr.write(printed.getvalue())
 
 
 def _import_fsspec() -> None:

@@ -111,7 +111,8 @@ def test_a_pipe_that_does_not_block_gets_everything(shell: Shell) -> None:
 @pytest.fixture
 def job(shell: Shell, slack: MockSlack, tmp_path: Path) -> Shell:
     """Return a shell with all that the batch job needs."""
-    return Shell(shell.environment | variables(slack.url, tmp_path))
+    # As in the image: what is printed is written at once.
+    return Shell(shell.environment | variables(slack.url, tmp_path, PYTHONUNBUFFERED="1"))
 
 
 @pytest.fixture
