@@ -19,24 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import answers, closed_port
-from tests.waiting import until
+from tests.chaos.processes import prefect_server
 
 NewHome = Callable[[], Path]
-
-SERVER = ["--factory", "prefect.server.api.server:create_app"]
-"""The application that uvicorn serves."""
-LEAN = {
-    # Only the services that record runs: no scheduler, no late runs, no UI.
-    "PREFECT__SERVER_EPHEMERAL": "1",
-    "PREFECT__SERVER_FINAL": "1",
-    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
-    # A run needs no block types, and registering them costs a new database three seconds.
-    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-}
-"""The environment of a server that only records runs."""
 
 _MIGRATE = """
 import asyncio
@@ -97,7 +82,10 @@ def shared_server(session: Path, new_home: NewHome) -> Iterator[str]:
     with (session / "prefect-server.users").open("w") as users:
         with locked(lock):
             if not running.exists():
-                running.write_text(json.dumps(_start_server(new_home())))
+                home = new_home()
+                server = prefect_server(home, home / "server.log")
+                server.ensure_up()
+                running.write_text(json.dumps([server.pid, f"{server.url}/api"]))
             pid, url = json.loads(running.read_text())
             # The lock is released when the process ends, however it ends.
             fcntl.flock(users, fcntl.LOCK_SH)
@@ -108,25 +96,3 @@ def shared_server(session: Path, new_home: NewHome) -> Iterator[str]:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 running.unlink()
                 os.kill(pid, signal.SIGTERM)
-
-
-def _start_server(home: Path) -> tuple[int, str]:
-    """Start a Prefect server on a home; return its process ID and the URL of its API."""
-    port = closed_port()
-    log = home / "server.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "--log-level", "warning", *SERVER, "--port", str(port)],
-            env={**os.environ, **LEAN, "PREFECT_HOME": str(home)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-    url = f"http://127.0.0.1:{port}/api"
-    try:
-        until(lambda: answers(f"{url}/health") or server.poll() is not None, log.read_text)
-        assert server.poll() is None, log.read_text(errors="replace")
-    except BaseException:
-        server.kill()
-        raise
-    return server.pid, url

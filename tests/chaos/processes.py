@@ -9,14 +9,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.chaos.plan import Clock, Fate, Harm
-from tests.prefect_homes import LEAN, SERVER
 from tests.service import answers, closed_port
+from tests.waiting import until
 
 Read = Callable[[], float]
 
-UP_SECONDS = 180
+SERVER = ["--factory", "prefect.server.api.server:create_app"]
+"""The application that uvicorn serves."""
+LEAN = {
+    # Only the services that record runs: no scheduler, no late runs, no UI.
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    # A run needs no block types, and registering them costs a new database three seconds.
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+"""The environment of a server that only records runs."""
+
 END_SECONDS = 180
-"""The longest time in which a process starts, or ends by itself."""
+"""The longest time in which a process ends by itself."""
 FROZEN_SECONDS = 4
 """Longer than `SLACK_TIMEOUT_SECONDS` of the runs."""
 
@@ -37,6 +50,12 @@ class Process:
                 self._process = subprocess.Popen(
                     self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
+
+    @property
+    def pid(self) -> int:
+        """Return the id of the process, which has been started."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -95,15 +114,10 @@ class Server(Process):
 
     def ensure_up(self) -> None:
         """Start the program unless it runs, and wait until it answers."""
-        deadline = time.monotonic() + UP_SECONDS
         self.start()
-        while time.monotonic() < deadline:
-            if answers(self._health):
-                return
-            if not self.running:
-                raise RuntimeError(f"{self._command} ended: {self._log.read_text()[-500:]}")
-            time.sleep(0.05)
-        raise RuntimeError(f"{self._command} does not answer")
+        until(lambda: answers(self._health) or not self.running, self._log.read_text)
+        if not self.running:
+            raise RuntimeError(f"{self._command} ended: {self._log.read_text()[-500:]}")
 
 
 def prefect_server(home: Path, log: Path) -> Server:

@@ -313,6 +313,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
                 assert counts[kind] == counts["below_threshold"] + sum(expected.values())
 
 
+@pytest.mark.hypothesis
 def test_ledger_behaves_like_the_model(tmp_path: Path) -> None:
     template = tmp_path / "template.db"
     open_at(template).close()
