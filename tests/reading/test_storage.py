@@ -187,6 +187,18 @@ def test_missing_local_source_is_not_found(tmp_path: Path) -> None:
         open_uri(f"{(tmp_path / 'x.parquet').as_uri()}/", Settings())
 
 
+def test_version_of_several_files_is_a_digest_of_all(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"data")
+    version = open_uri(tmp_path.as_uri(), Settings()).version
+    assert version == open_uri((tmp_path / "x.parquet").as_uri(), Settings()).version
+    assert version.startswith("size:4,mtime_ns:")
+    (tmp_path / "y.parquet").write_bytes(b"data")
+    both = open_uri(tmp_path.as_uri(), Settings()).version
+    assert both.startswith("files:2,sha256:")
+    os.utime(tmp_path / "x.parquet", (1, 1))
+    assert open_uri(tmp_path.as_uri(), Settings()).version != both
+
+
 def test_fifo_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.parquet")
     for path in (tmp_path / "pipe.parquet", tmp_path):
