@@ -38,7 +38,7 @@ REFUSALS = {
     for words, meaning in meanings.items()
     for word in words.split("|")
 }
-"""The error of ours, and its message, for each provider's word."""
+"""The error and its message for each word of a provider."""
 
 
 @dataclass(eq=False)
