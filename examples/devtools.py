@@ -156,13 +156,13 @@ def browser(program: str) -> Iterator[Tab]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            told = Path(folder) / "DevToolsActivePort"
+            port_file = Path(folder) / "DevToolsActivePort"
             deadline = time.monotonic() + PATIENCE_SECONDS
-            while not (told.exists() and told.read_text(encoding="ascii").count("\n")):
+            while not (port_file.exists() and port_file.read_text(encoding="ascii").count("\n")):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError("Chromium did not start")
                 time.sleep(0.05)
-            port = told.read_text(encoding="ascii").split()[0]
+            port = port_file.read_text(encoding="ascii").split()[0]
             target = httpx.put(f"http://127.0.0.1:{port}/json/new?about:blank").json()
             with connect(target["webSocketDebuggerUrl"], max_size=None) as connection:
                 yield Tab(connection)

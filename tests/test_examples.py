@@ -18,7 +18,7 @@ MADE = ("preview.json", "run.json", "slack_message.json", "support_mail.txt")
 
 
 @pytest.fixture(scope="module")
-def made_anew(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generate the examples in another process, into a new folder; return the folder."""
     folder = tmp_path_factory.mktemp("examples")
     done = subprocess.run(
@@ -35,9 +35,9 @@ def made_anew(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_example_is_what_the_service_answers(name: str, made_anew: Path) -> None:
+def test_example_is_what_the_service_answers(name: str, generated: Path) -> None:
     """If this fails, run `make examples`."""
-    made, kept = made_anew / name, EXAMPLES / name
+    made, kept = generated / name, EXAMPLES / name
     assert made.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), "make examples"
 
 

@@ -30,7 +30,7 @@ class Played:
         self.fates = {SENT: Counter([REFUSED, DELIVERED]), OPEN: Counter([NO_ANSWER])}
         self.listed = {(NO_CHANNEL, "UNKNOWN REGION"), (OPEN, "UNCONFIRMED"), (SENT, "FAILED")}
 
-    def doctor(self, sql: str) -> None:
+    def execute(self, sql: str) -> None:
         """Execute an SQL statement on the ledger."""
         execute(self.path, sql)
 
@@ -109,13 +109,13 @@ def test_sent_alert_that_slack_lacks_is_a_loss(played: Played, fates: list[str])
 
 
 def test_unrecorded_alert_is_a_loss_and_unlisted(played: Played) -> None:
-    played.doctor(f"DELETE FROM alert_outcomes WHERE {OF_SENT}")  # noqa: S608
+    played.execute(f"DELETE FROM alert_outcomes WHERE {OF_SENT}")  # noqa: S608
     assert list(played.found()) == ["loss", "unlisted"]
 
 
 @pytest.mark.parametrize("status", ["failed", "sending"])
 def test_failed_alert_after_the_last_replay_is_a_loss(played: Played, status: str) -> None:
-    played.doctor(f"UPDATE alert_outcomes SET status = '{status}' WHERE {OF_SENT}")  # noqa: S608
+    played.execute(f"UPDATE alert_outcomes SET status = '{status}' WHERE {OF_SENT}")  # noqa: S608
     played.listed |= {(SENT, "FAILED"), (SENT, "UNCONFIRMED")}
     assert "loss" in played.found()
 
@@ -149,7 +149,7 @@ def test_too_many_unconfirmed_break_a_promise(played: Played) -> None:
     ],
 )
 def test_open_or_inconsistent_run_breaks_a_promise(played: Played, change: str) -> None:
-    played.doctor(f"UPDATE runs SET {change}")  # noqa: S608
+    played.execute(f"UPDATE runs SET {change}")  # noqa: S608
     assert list(played.found()) == ["broken"]
 
 
