@@ -1,4 +1,4 @@
-"""What a request passes before the endpoints: its id and form, the token, and the limit of its body.
+"""Middleware: request ID and headers, the token, and the limit of the body.
 
 Each is plain ASGI, so that it also covers unknown paths, the documentation and internal errors.
 """
@@ -124,7 +124,7 @@ class Guard:
 class LimitedBody:
     """Answer 413 to a body larger than `BODY_MAX`, announced or not.
 
-    It stands behind the token: no body of a stranger is read.
+    It comes after the check of the token, so that no body without a token is read.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -36,7 +36,7 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 
 def complete_openapi(app: FastAPI, *, needs_token: bool) -> None:
-    """Complete the document of the app by what FastAPI does not know."""
+    """Add problem details, examples and the token to the document of the app."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

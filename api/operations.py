@@ -1,4 +1,4 @@
-"""What operators and their tools ask of the service: its index, its health and its metrics."""
+"""The index, the health and the metrics of the service."""
 
 import asyncio
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Health(BaseModel):
     status: Literal["ok", "unavailable"]
     ledger: str = Field(description="`ok`, or why it can't be written.")
     settings: str = Field(description="`ok`, or what is missing.")
-    warnings: list[str] = Field(description="What works now and will cause loss of data.")
+    warnings: list[str] = Field(description="Problems that may lose data later.")
 
 
 @router.get(

@@ -88,7 +88,8 @@ def resolve_outcome(
 ) -> OutcomeView:
     """Record a person's decision about an `unconfirmed` alert, after a look in its channel.
 
-    Nothing is sent now: the next run of the month sends an alert that is to be sent again, and only it.
+    Nothing is sent now. After `send_again`, the next run of the month sends the alert, and no other
+    unconfirmed one.
     """
     return _resolve(ledger_of(request), month, account_id, body)
 

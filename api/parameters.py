@@ -1,4 +1,4 @@
-"""What several endpoints take: their common parameters, and the ledger."""
+"""Parameters that several endpoints share, and the ledger."""
 
 from datetime import date
 from typing import Annotated, Any

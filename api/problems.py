@@ -24,7 +24,7 @@ BODY_MAX = 256 * 1024
 """Bytes of a request's body. A run's request takes a few hundred, and 25 thousand with the longest URI."""
 
 RETRY_AFTER_SECONDS = 10
-"""After so long another request has a chance: a run takes seconds, or a second for each alert."""
+"""Seconds until a refused client should try again: a run takes seconds, or a second per alert."""
 
 _CODES = {
     400: ("source_not_allowed", "source_scheme_unsupported"),
@@ -89,7 +89,7 @@ def describe_invalid(errors: Iterable[Any]) -> str:
 
 
 def answer_with_problems(app: FastAPI) -> None:
-    """Make a problem of every error: those of the domain, FastAPI's, the router's, and internal errors."""
+    """Answer every error with a problem: errors of the domain, of FastAPI, of the router, internal errors."""
 
     @app.exception_handler(RiskAlertsError)
     def _known(request: Request, error: RiskAlertsError) -> Response:

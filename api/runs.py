@@ -33,7 +33,7 @@ class RunBody(BaseModel):
         examples=["gs://bucket/monthly_account_status.parquet"],
     )
     month: Month = Field(description="The first day of the month.")
-    dry_run: StrictBool = Field(default=False, description="Do all but send.")
+    dry_run: StrictBool = Field(default=False, description="Send nothing and notify no one.")
     retry_unconfirmed: StrictBool = Field(
         default=False, description="Also send alerts again that an earlier run may have delivered."
     )
@@ -97,7 +97,7 @@ async def start_run(
         list[str], Header(default_factory=list, description="`respond-async` answers at once (RFC 7240).")
     ],
 ) -> RunStarted:
-    """Run the month and answer once the run is over, Slack failures or not.
+    """Run the month and answer once the run is over, also when Slack refused messages.
 
     The run goes on when the client disconnects, and `GET /runs` lists it.
     """

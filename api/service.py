@@ -1,4 +1,4 @@
-"""The application: its endpoints, its middleware, and what lives as long as it does."""
+"""The application: its endpoints, its middleware, and the resources of its lifetime."""
 
 import asyncio
 import gc
@@ -84,7 +84,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.checks = ThreadPoolExecutor(1, thread_name_prefix="health")
     state.scrapes = ThreadPoolExecutor(1, thread_name_prefix="metrics")
     to_thread.current_default_thread_limiter().total_tokens = READERS_AT_ONCE
-    # The garbage collector need not walk through the imported modules again and again.
+    # Keep the imported modules out of garbage collection.
     gc.freeze()
     with stopped_by_signals(process_stop):
         yield

@@ -1,4 +1,4 @@
-"""Checks of an installation: what a run will need, tried side by side, each in bounded time."""
+"""Check an installation: everything that a run needs, concurrently, each check in bounded time."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ from core.sources import describe, open_uri, parse_source
 from core.support import MailError, try_login
 
 SECONDS = 15
-"""The longest that a check may take, beyond the settings' own limits of one request."""
+"""The longest time of a check in seconds, in addition to the settings' limits of one request."""
 TRIED = "the environment and CONFIG_FILE"
 TEST_MESSAGE = "Test message of Account Risk Alerts: this channel is reached. Nothing needs to be done."
 
@@ -81,7 +81,7 @@ def check_installation(
     ]
     well = _show(results, as_json=as_json)
     if not all(future.done() for future in running):
-        # Threads of libraries that still wait for an answer would hold up the end of the process.
+        # Waiting threads of libraries would delay the end of the process.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0 if well else 1)
@@ -108,12 +108,12 @@ def _checks(
         in_time = "Check the network and the proxy.", SECONDS + settings.slack_timeout_seconds
         host = host_of(url.get_secret_value())
         yield Check("slack", f"Slack's host {host}", partial(_slack, settings), *in_time)
-        # Each channel once; one webhook for all takes one message.
+        # One message for each channel, or only one in single webhook mode.
         channels = list(dict.fromkeys(settings.regions.values()))[: 1 if settings.single_webhook else None]
         for channel in channels if post_test_message else ():
             yield Check("slack", f"a message to #{channel}", partial(_post, settings, channel), *in_time)
     else:
-        missing = Finding("not set", "failed", "Without one only dry runs work.")
+        missing = Finding("not set", "failed", "Set one of them; without it, only dry runs work.")
         yield Check("slack", "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL", lambda: missing)
     if settings.smtp_host:
         server = f"{settings.smtp_host}:{settings.smtp_port}"
@@ -205,13 +205,11 @@ def _prefect() -> Finding:
         return Finding(str(ended.__cause__), "failed")
     url = configured_api()
     if not url:
-        return Finding("not set, so runs do without Prefect", "skipped")
+        return Finding("not set, so runs do not use Prefect", "skipped")
     try:
         probe(url)
     except RiskAlertsError as error:
-        return Finding(
-            str(error), "failed", "Start it, or unset PREFECT_API_URL: runs then do without Prefect."
-        )
+        return Finding(str(error), "failed", "Start it, or unset PREFECT_API_URL to run without Prefect.")
     return Finding(f"host {host_of(url)} answers")
 
 

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class _Commands(click.Group):
-    """A group whose commands return their exit code (None: 0) or raise an error that is known."""
+    """A group whose commands return their exit code (None: 0) or raise a `RiskAlertsError`."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command and exit; report a `RiskAlertsError` in one line on stderr."""
@@ -106,7 +106,7 @@ def _request(command: Command) -> Command:
 )
 @click.version_option(__version__, prog_name="risk-alerts", message="%(prog)s %(version)s")
 def risk_alerts() -> None:
-    """Alert each region's Slack channel on the accounts that are At Risk in a month, once."""
+    """Post one Slack alert for each account that is At Risk in a month."""
 
 
 @_command(
@@ -115,7 +115,7 @@ def risk_alerts() -> None:
     codes="0 the run succeeded, 1 it failed, 2 usage error or bad settings",
 )
 @_request
-@click.option("--dry-run", is_flag=True, help="Do all but send; notify no one.")
+@click.option("--dry-run", is_flag=True, help="Send nothing and notify no one.")
 @_json("the run, as GET /runs/{run_id} gives it,")
 def run(*, as_json: bool, **request: Any) -> int:
     """Run a month: send its alerts, and print a report.
@@ -152,8 +152,8 @@ def preview(*, as_json: bool, **request: Any) -> None:
 def check(*, source_uri: str | None, month: date | None, post_test_message: bool, as_json: bool) -> int:
     """Check an installation before its first run.
 
-    Settings, ledger, source, Slack, mail server and Prefect API are checked side by side. Nothing is sent and
-    nothing is stored, unless --post-test-message asks for it.
+    It checks settings, ledger, source, Slack, mail server and Prefect API. It sends and stores nothing,
+    unless --post-test-message asks for a test message.
     """
     if month and not source_uri:
         raise click.UsageError("--month needs --source-uri.")
@@ -167,7 +167,7 @@ def check(*, source_uri: str | None, month: date | None, post_test_message: bool
 @_month("Only this month.", required=False)
 @_json("what GET /outcomes gives")
 def unconfirmed(*, month: date | None, as_json: bool) -> None:
-    """List the alerts that may or may not be in their channel."""
+    """List the unconfirmed alerts, which may or may not be in their channel."""
     from cli.resolve import show_unconfirmed
 
     show_unconfirmed(month, as_json=as_json)
@@ -181,15 +181,17 @@ def unconfirmed(*, month: date | None, as_json: bool) -> None:
 @_month(required=True)
 @click.option("--account", required=True, metavar="ID", help="The account_id of the alert.")
 @click.option("--type", "alert_type", default=DEFAULT_ALERT_TYPE, show_default=True, help="The alert type.")
-@click.option("--delivered", is_flag=True, help="It is in the channel: never send it again.")
-@click.option("--send-again", is_flag=True, help="It is not: the next run of the month sends it.")
+@click.option("--delivered", is_flag=True, help="The alert is in the channel: never send it again.")
+@click.option(
+    "--send-again", is_flag=True, help="The alert is not in the channel: the next run sends it."
+)
 @click.option("--by", required=True, callback=_checked(check_by), metavar="NAME", help="Who decides.")
 @click.option("--note", callback=_checked(check_note), metavar="TEXT", help="Why.")
 @_json("what POST /outcomes/{month}/{account_id}/resolve gives")
 def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -> None:
     """Record a person's decision about an unconfirmed alert.
 
-    Nothing is sent by this: the next run of the month sends what is to be sent again.
+    It sends nothing: the next run of the month sends an alert that is resolved with --send-again.
     """
     if delivered == send_again:
         raise click.UsageError("Give one of --delivered and --send-again.")
@@ -221,7 +223,7 @@ def serve(**ports: int) -> None:
 def deploy(*, source_uri: str | None) -> None:
     """Deploy the monthly schedule to the configured Prefect API.
 
-    Creates the work pool risk-alerts, of processes, if it is missing, and deploys `monthly` of prefect.yaml.
+    It creates the process work pool risk-alerts if it is missing, and deploys `monthly` of prefect.yaml.
     """
     from cli.deploy import deploy_monthly
 

@@ -21,7 +21,7 @@ from flows.prefect_engine import configured_api, probe
 ROOT = Path(__file__).parents[1]
 POOL = "risk-alerts"
 SECONDS = 120
-"""The longest that Prefect may take to deploy."""
+"""The longest time of a deployment, in seconds."""
 SAID_LINES = 20
 
 
@@ -40,7 +40,7 @@ def deploy_monthly(source_uri: str | None) -> None:
             f"The Prefect API (host {host_of(url)}) refused the work pool {POOL} with HTTP"
             f" {error.response.status_code}: check PREFECT_API_KEY and what its account may do."
         ) from None
-    click.echo(f"Work pool   {POOL}: {'created' if created else 'is there'}")
+    click.echo(f"Work pool   {POOL}: {'created' if created else 'exists'}")
     _deploy(source_uri)
     click.echo(f"Deployment  monthly-risk-alerts/monthly: deployed from {ROOT}")
     click.echo(f"Next        start a worker there: prefect worker start --pool {POOL}")

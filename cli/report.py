@@ -1,4 +1,4 @@
-"""Runs and previews as a person reads them on a terminal."""
+"""The reports of runs and previews on a terminal."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,7 +16,7 @@ _NUMBERS = frozenset({"ARR"})
 
 
 def print_report(run: RunView, history: History, console: Console) -> None:
-    """Print how the run ended, what went to which channel, and what needs a person."""
+    """Print the result of the run, the counts of each channel, and the alerts that need a person."""
     color = "green" if run.status == "succeeded" else "red"
     console.print(f"[bold]{run.title}[/bold]  [{color}]{run.status.value}[/{color}]  run {run.run_id}")
     console.print(f"Source: {escape(run.source_uri)}", soft_wrap=True)

@@ -37,7 +37,7 @@ def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
 
 
 def record(resolution: Resolution, *, as_json: bool) -> None:
-    """Record a decision in the ledger and print what comes next; raise what the ledger refuses."""
+    """Record a decision in the ledger and print what happens next; raise the ledger's refusal."""
     ledger = open_ledger(load_settings().database_url)
     ledger.resolve(resolution)
     outcome = ledger.history.outcome(resolution.month, resolution.key)

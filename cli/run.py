@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 
 def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
-    """Run a month, print its report, and return the exit code; raise what kept the run from beginning."""
-    # What is imported stays: the garbage collector need not walk through it again and again.
+    """Run a month, print its report, and return the exit code; raise an error if no run was begun."""
+    # Keep the imported modules out of garbage collection.
     gc.freeze()
     settings = load_settings()
     # On a terminal the progress line shows the same; the report says the rest.
@@ -49,14 +49,14 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
 
 
 def _run(run: RunContext, *, interactive: bool) -> RunView:
-    """Run the month and return the stored run; raise why nothing was begun."""
+    """Run the month and return the stored run; raise an error if no run was begun."""
     failure: RiskAlertsError | None = None
     with (
         shown_progress(run.progress, interactive=interactive),
         ThreadPoolExecutor(1, thread_name_prefix="run") as executor,
     ):
         try:
-            # Not in this thread: a signal must only ask it to stop, never break off a request.
+            # In another thread, so that a signal requests a stop and does not interrupt a request.
             executor.submit(run_month, run).result()
         except RiskAlertsError as error:
             failure = error

@@ -17,15 +17,15 @@ ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 START_SECONDS = 180
 STOP_SECONDS = 30
-"""The longest that a server may take to end, for the API the time that a run in progress has left."""
+"""Seconds that a server gets to end; for the API, the time for runs in progress."""
 
 
 def serve_both(api_port: int, prefect_port: int) -> None:
-    """Serve until stopped; on the way out both are stopped, the API first.
+    """Serve until stopped; then stop both, the API first.
 
     Raises `ClickException` when one of the two can't be started or ends by itself.
     """
-    # SIGTERM is a Ctrl-C that needs no terminal.
+    # Handle SIGTERM like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _require_free(prefect_port, "Prefect", "PREFECT_PORT")
     _require_free(api_port, "the API", "API_PORT")
@@ -65,7 +65,7 @@ def serve_both(api_port: int, prefect_port: int) -> None:
 @contextmanager
 def _uvicorn(app: list[str], port: int, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a server for as long as the context lasts."""
-    # A session of its own: Ctrl-C comes to us, and we decide who ends first.
+    # A session of its own, so that Ctrl-C reaches only this process, which decides the order.
     process = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments from this file
         [sys.executable, "-m", "uvicorn", *app, "--host", HOST, "--port", str(port)],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -78,7 +78,7 @@ def _uvicorn(app: list[str], port: int, **environment: str) -> Iterator["subproc
         try:
             process.wait(STOP_SECONDS)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            # Too slow, or Ctrl-C again: no server outlives this program.
+            # Too slow, or a second Ctrl-C: no server may outlive this program.
             process.kill()
             process.wait()
 
@@ -98,7 +98,7 @@ def _wait_until_up(process: "subprocess.Popen[bytes]", url: str, name: str) -> N
         if process.poll() is not None:
             raise click.ClickException(f"{name} did not start (exit code {process.returncode})")
         try:
-            # Any answer will do: an API that says what is wrong with it is up.
+            # Any answer will do, because an API that reports a problem is up.
             httpx.get(url, timeout=5)
         except httpx.HTTPError:
             time.sleep(0.2)

@@ -1,11 +1,10 @@
-"""What several rooms share: the words of the domain, settings, errors, storage, ledger and Slack."""
+"""The packages that flows, API and command line share: domain, settings, sources, ledger, Slack, support."""
 
 import os
 
-# Arrow chooses its allocator when it is first imported, so it is named here, before any module of this
-# package can import it. Of 45 MB that Arrow holds at most, mimalloc makes 150 MB of the process, and
-# jemalloc, set to return memory early (core.sources.parquet), 73 MB (docs/performance.md). The operator's
-# setting wins.
+# Arrow chooses its allocator when it is first imported, so this comes before any import of it. With mimalloc,
+# the process grows to 150 MB although Arrow uses at most 45; with jemalloc, which returns memory early
+# (core.sources.parquet), to 73 MB (docs/performance.md). The operator's setting wins.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""One run: what its stages share, and its life in the ledger from its beginning to its end."""
+"""One run: the context that its stages share, and its record in the ledger from begin to close."""
 
 import logging
 import uuid
@@ -45,7 +45,7 @@ class Progress:
 
 @dataclass(eq=False)
 class RunContext:
-    """What the stages of one run share; the code that starts the run makes it."""
+    """The context that the stages of one run share; the code that starts the run makes it."""
 
     run_id: str
     request: RunRequest
@@ -108,12 +108,12 @@ def prepare_run(
 
 
 def new_run_id() -> str:
-    """Return an id for a new run."""
+    """Return the ID of a new run."""
     return str(uuid.uuid4())
 
 
 def utc_now() -> datetime:
-    """Return the time, with its zone."""
+    """Return the current time, with its zone."""
     return datetime.now(UTC)
 
 

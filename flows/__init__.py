@@ -1,1 +1,1 @@
-"""The flow, and what runs it with and without Prefect's engine."""
+"""The flow, and the code that runs it with and without Prefect's engine."""

@@ -1,4 +1,4 @@
-"""What the Prefect UI shows of a closed run: tags, a report and a table of its alerts."""
+"""The tags, the report and the table of alerts of a closed run in the Prefect UI."""
 
 import asyncio
 import logging
@@ -48,7 +48,7 @@ async def publish_report(run: RunContext) -> None:
 async def _publish(run: RunContext, stored: RunView) -> None:
     history = run.ledger.history
     alerts = history.alerts(run.run_id, None, None, None).alerts
-    # Only now: tasks inherit the tags of their flow run, and wait for a slot of each.
+    # Tags come last, because tasks would inherit the tags of their flow run and wait for a slot of each.
     regions = len(run.settings.regions)
     tags = {*flow_run.tags, f"{stored.month:%Y-%m}", f"{regions} region{'' if regions == 1 else 's'}"}
     async with get_client() as client:

@@ -1,4 +1,4 @@
-"""Imports Prefect, which reads its settings at that moment; a bad setting ends the process with one line.
+"""Import Prefect, which reads its settings then; a bad setting ends the process with one line.
 
 Every program of this project imports Prefect from here first. A worker and the `prefect` command have already
 imported it; there, nothing is checked.
@@ -49,7 +49,7 @@ def _import_prefect() -> None:
     # A run needs no Prefect home.
     warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
     printed = io.StringIO()
-    # The collector would walk again and again through what the import keeps.
+    # Garbage collection during the import would only cost time.
     gc.disable()
     try:
         # Before it raises, Prefect prints a bad setting with its value.

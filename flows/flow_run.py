@@ -1,4 +1,4 @@
-"""What a flow run of Prefect gives to a run: month, name and parameters."""
+"""The month, the name and the parameters of a flow run of Prefect."""
 
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache

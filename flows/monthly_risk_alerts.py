@@ -1,4 +1,4 @@
-"""The story of a run: who is At Risk this month, for how long, and who was notified."""
+"""A whole run: find the accounts At Risk in a month, send their alerts, record the results."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Keeps Prefect's log off the terminal, and shows the log lines of a flow run in Prefect's UI."""
+"""Keep Prefect's log off the terminal, and show the log lines of a flow run in Prefect's UI."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What a run of a month would do: the same stages, but nothing is sent or stored."""
+"""Preview a run of a month: the same stages, but nothing is sent or stored."""
 
 from collections.abc import Callable
 

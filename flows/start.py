@@ -1,4 +1,4 @@
-"""Starts a run in this process, under Prefect's engine if a Prefect API is configured."""
+"""Start a run in this process, under Prefect's engine if a Prefect API is configured."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Standard output and error of a command, which must not decide what a run does or how it exits."""
+"""Make the standard streams safe: a failed write must not change a run or its exit code."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""Months at risk without a gap, and with them the alerts."""
+"""Count the months at risk without a gap, and find the alerts."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> As
 
 
 def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_threshold: int) -> Assessment:
-    """Decide which accounts alert, since when they are at risk, and what a person should know of the data.
+    """Return the accounts that alert, with their streaks, and the warnings about the data.
 
     `winners` is what `winning_rows` made of the window's rows.
     """

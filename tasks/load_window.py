@@ -1,4 +1,4 @@
-"""The month's rows, and of earlier months only what a streak can still need."""
+"""Read the month's rows, and of earlier months only the rows that a streak can need."""
 
 import logging
 from datetime import date

@@ -1,4 +1,4 @@
-"""One mail about everything of the month that is open."""
+"""Send one mail about all open alerts of the month."""
 
 import logging
 import threading

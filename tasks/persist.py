@@ -1,4 +1,4 @@
-"""The run's own record: how its alerts add up."""
+"""Record the counts of the run."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Region to channel, or a named reason why not."""
+"""Route each alert to the channel of its region, or record why it has none."""
 
 import logging
 from collections.abc import Iterator, Mapping

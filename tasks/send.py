@@ -1,4 +1,4 @@
-"""Claim, post with retries, record: each alert once.
+"""Claim each alert, post it with retries, and record its result.
 
 An alert is claimed in the ledger before its request leaves, and its result is recorded right after the
 answer, so that no replay sends it twice after a crash. A lane is one channel, or the single webhook. Lanes

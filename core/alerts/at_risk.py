@@ -1,4 +1,4 @@
-"""The alert of the specification: an account is At Risk in the month."""
+"""The alert type `at_risk` of the specification: an account is At Risk in the month."""
 
 import pyarrow as pa
 

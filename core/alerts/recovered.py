@@ -1,4 +1,4 @@
-"""The good news: an account was At Risk in the month before and is not any more."""
+"""The alert type `recovered`: an account was At Risk in the month before and is not any more."""
 
 import pyarrow as pa
 import pyarrow.compute as pc

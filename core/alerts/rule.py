@@ -1,4 +1,4 @@
-"""What an alert type is: which accounts it finds, what it must know for that, and its words."""
+"""The interface of an alert type: the accounts that it finds, the data that it needs, and its words."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -12,16 +12,16 @@ class AlertRule(ABC):
     type: ClassVar[str]
     """The name of the type in `ALERT_TYPES`, in the ledger and in the API, and of its count in a run."""
     anchor: ClassVar[Literal[0, -1]] = 0
-    """Where the streaks end of the rows it finds: at the target month (0) or at the month before (-1)."""
+    """The month in which the streaks of its alerts end: the target month (0) or the month before (-1)."""
     look_back: ClassVar[int] = 0
-    """How many months before the target month `find` must know, also of accounts below the threshold."""
+    """How many months before the target month `find` needs, also of accounts below the threshold."""
 
     headline: ClassVar[str]
     """The first line of a message, with {name} and {id}."""
     streak: ClassVar[str]
     """The line of a message about the streak, with {months}, {start} and {end}."""
     streak_cue: ClassVar[bool] = True
-    """Whether a cue before that line shows how long the streak is."""
+    """Whether a cue in front of that line shows the length of the streak."""
 
     @abstractmethod
     def find(self, winners: pa.Table) -> pa.ChunkedArray:

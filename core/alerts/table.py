@@ -1,4 +1,4 @@
-"""Alerts as columns: what the stages hand on until objects are made of what is sent, stored or shown."""
+"""Alerts as Arrow tables: the stages pass them on, and make objects only to send, store or show alerts."""
 
 import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""The counts of a run: what its scan found, and what became of each alert."""
+"""The counts of a run: of its scan, and of the results of its alerts."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

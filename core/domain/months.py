@@ -26,6 +26,6 @@ def month_number(day: date) -> int:
 
 
 def months_before(month: date, count: int) -> date:
-    """Return the month that lies `count` months before `month`, both first days."""
+    """Return the month that is `count` months before `month`; both are first days."""
     index = month_number(month) - count
     return date(index // 12, index % 12 + 1, 1)

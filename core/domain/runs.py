@@ -30,7 +30,7 @@ class RunStatus(StrEnum):
 
 
 class NotificationStatus(StrEnum):
-    """How the aggregated notification to support went."""
+    """The result of the aggregated notification to support."""
 
     SENT = "sent"
     LOGGED = "logged"
@@ -58,7 +58,7 @@ class RunWarning:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The alerts of the month, in order of `account_id`, and what the scan that found them has counted."""
+    """The alerts of the month, in order of `account_id`, and the counts of the scan that found them."""
 
     source_version: str
     counts_by_type: Mapping[str, Counts]

@@ -1,6 +1,6 @@
 """The ledger: the record of runs, of their alerts and of people's decisions, in SQLite or PostgreSQL.
 
-`Ledger` writes; its `history` reads and returns views. No other room sees a row or a statement.
+`Ledger` writes; its `history` reads and returns views. No other package uses a row or a statement.
 """
 
 from core.ledger.database import try_write

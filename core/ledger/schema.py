@@ -120,7 +120,7 @@ class OutcomeRow(Result, table=True):
 
 
 class RunAlertRow(Result, table=True):
-    """An alert with its result in one run; later runs do not change it."""
+    """An alert with its result in one run, which later runs do not change."""
 
     __tablename__ = "run_alerts"
     __table_args__ = (sa.Index(None, "run_id", "position"), sa.Index(None, "run_id", "status", "position"))

@@ -105,6 +105,6 @@ def warning_about(database_url: str) -> str | None:
     if not is_forgotten(contained=in_container(os.environ), mount_point=point, file_system=kind):
         return None
     return (
-        f"The ledger {url.database} is on this container's own disk and will be FORGOTTEN with it:"
-        " alerts will be sent again. Mount a volume there, or give DATABASE_URL a PostgreSQL database"
+        f"The ledger {url.database} is on this container's own disk and will be lost with it;"
+        " then alerts are sent again. Mount a volume there, or set DATABASE_URL to a PostgreSQL database"
     )

@@ -1,4 +1,4 @@
-"""The environment variables that libraries read by themselves, cleaned and checked before they do."""
+"""Clean and check the environment variables that libraries read, before they read them."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Where the log lines go and how they look; secrets are masked on the way."""
+"""The log: its destination, its format, and the filter that masks secrets."""
 
 import json
 import logging

@@ -1,6 +1,6 @@
-"""What this process counts and times of its runs, as Prometheus instruments that start at zero.
+"""The Prometheus metrics of this process, which start at zero.
 
-What must survive a restart, or comes from batch jobs on the same ledger, is in `core/ledger/statistics.py`.
+Metrics that survive a restart or include batch jobs are in `core/ledger/statistics.py`.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector

@@ -86,7 +86,7 @@ def _no_boolean(value: Any) -> Any:
 
 
 def _token(value: str) -> str:
-    # A header can carry nothing else, and an empty token would admit every request.
+    # A header can have no other characters, and an empty token would admit every request.
     if not re.fullmatch(r"[!-~]+", value):
         raise ValueError("must be printable ASCII characters without spaces")
     return value
@@ -128,7 +128,7 @@ Token = Annotated[SecretStr, _secret(_token)]
 
 
 def _read_config_file(known: Collection[str]) -> dict[str, Any]:
-    """Return what the JSON or TOML file holds that `CONFIG_FILE` names; its keys must be among the known."""
+    """Return the values of the JSON or TOML file in `CONFIG_FILE`; raise an error for an unknown key."""
     name = os.environ.get(CONFIG_FILE, "")
     if not name:
         return {}

@@ -1,4 +1,4 @@
-"""How the runs of a process are stopped: a run starts nothing new and finishes what it has started."""
+"""Stop the runs of a process: a run starts nothing new, and finishes the requests in flight."""
 
 import math
 import signal
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from core.domain import Interrupted
 
 LOOK_UP_SECONDS = 0.2
-"""How often a thread that waits looks for a stop."""
+"""Seconds between two checks for a stop in a waiting thread."""
 
 R = TypeVar("R")
 

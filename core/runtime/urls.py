@@ -82,7 +82,7 @@ def _check_postgresql(value: str, rest: str) -> None:
 
 
 def shown_database(database_url: str | URL) -> str:
-    """Return what of the ledger's URL may be shown: scheme, host, and database or file."""
+    """Return the public part of the ledger's URL: scheme, host, and database or file."""
     url = make_url(database_url)
     return URL.create(url.get_backend_name(), host=url.host, database=url.database).render_as_string()
 

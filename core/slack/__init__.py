@@ -1,4 +1,4 @@
-"""Slack: the message of an alert, how it is posted, and what the answer means."""
+"""Slack: the message of an alert, the client that posts it, and the verdict on the answer."""
 
 from core.slack.client import SlackWebhooks
 from core.slack.message import build_message, details_url

@@ -1,8 +1,8 @@
-"""An alert as Slack gets it: `text` that is complete on its own, and `blocks` within Slack's limits.
+"""The message of an alert: `text`, which is complete alone, and `blocks`, both within Slack's limits.
 
-Data is made harmless in two steps, always in this order: `one_line` (no data forges a line), then `_fit` (cut
-first, then escape, so that no entity is cut in half). Only the details link and the mention of an owner are
-markup; all other data stands where Slack neither formats nor mentions.
+Data passes two steps in this order: `one_line` removes line breaks, then `_fit` cuts and escapes, so that no
+entity is cut in half. Only the details link and the mention of an owner are markup. All other data is in
+plain text, which Slack neither formats nor uses for mentions.
 """
 
 import html
@@ -36,7 +36,7 @@ _SOON_MONTHS = 3
 
 
 def details_url(app_base_url: str, account_id: str) -> str:
-    """Return the URL of an account's page; the id is one path segment, whatever it holds."""
+    """Return the URL of an account's page; the ID is encoded as one path segment."""
     # "surrogatepass" because any id must have a URL; the default would raise for a lone surrogate.
     return f"{app_base_url}/accounts/{quote(account_id, safe='', errors='surrogatepass')}"
 
@@ -59,7 +59,7 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """What a message says, not yet cut to Slack's limits. An empty `channel` is not named."""
+    """The content of a message before it is cut to Slack's limits. An empty `channel` is not named."""
 
     alert: Alert
     rule: AlertRule

@@ -1,7 +1,7 @@
-"""Where account health comes from: sources at file://, gs:// and s3://, and what a month needs of their rows.
+"""Sources at file://, gs:// and s3://, and the reader of their Parquet files.
 
-`open_uri` resolves a URI, and `read_window` reads what the alert rules need of a month. Nothing else in the
-project knows a disk, a cloud or Parquet.
+`open_uri` resolves a URI, and `read_window` reads the rows that the alert rules need for a month. No other
+package uses the libraries of the stores.
 """
 
 from core.sources.description import Description, describe

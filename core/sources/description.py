@@ -1,4 +1,4 @@
-"""What the footers of a source say about it."""
+"""A description of a source from its footers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from core.sources.workers import Workers
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A source by its footers.
+    """The description of a source.
 
     `months` are the first and the last one, or None when statistics and partitions do not name them;
     `regions` are those that the statistics name. `ignored` are columns that nothing reads.

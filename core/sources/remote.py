@@ -1,4 +1,4 @@
-"""What the two clouds share: requests with a deadline, and failures as the project's own errors."""
+"""The common part of the two clouds: requests with a deadline, and failures as errors of this project."""
 
 import asyncio
 import logging

@@ -37,7 +37,7 @@ DETAILS = pa.schema(
         ("account_owner", pa.large_string()),
     ]
 )
-"""What only alerts need, found by the row's `position`."""
+"""Columns that only alerts need; `position` identifies the row."""
 
 LONGEST_TEXT = 40_000
 """Characters of a name, a region or an owner that are kept, as Slack takes no longer message."""

@@ -1,4 +1,4 @@
-"""Work on the parts of a source side by side, within bounds of memory, until the process is stopped."""
+"""Read and decode the parts of a source concurrently, with limited memory, until the process is stopped."""
 
 import os
 import threading

@@ -80,7 +80,7 @@ def compose(run_id: str, request: RunRequest, alerts: Sequence[OpenAlert]) -> Su
 
 
 _SECTIONS = ("unknown region", "failed", "unconfirmed")
-"""In this order."""
+"""The sections of the mail, in this order."""
 
 
 def _section_of(alert: OpenAlert) -> str:

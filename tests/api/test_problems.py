@@ -235,7 +235,7 @@ def test_ledger_inside_a_container_is_warned_of(serve: Serve) -> None:
         health = service.get("/health")
         assert health["status"] == "ok"
         [warning] = health["warnings"]
-        assert "FORGOTTEN" in warning
+        assert "will be lost" in warning
         assert "DATABASE_URL" in warning
         assert warning in service.log.getvalue()
 

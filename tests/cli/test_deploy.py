@@ -47,7 +47,7 @@ def test_deploy_makes_pool_and_deployment_and_can_be_repeated(
     ]
     again = deploy(tmp_path, "--source-uri", SOURCE, PREFECT_API_URL=prefect_api)
     assert again.returncode == 0
-    assert "risk-alerts: is there" in again.stdout
+    assert "risk-alerts: exists" in again.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Byte ranges of a file: which ones to ask for at once, and a file made of those that came."""
+"""Byte ranges of a file: how to merge requests, and a file made of the ranges that were read."""
 
 import io
 import os
@@ -63,7 +63,7 @@ class Pieces(io.RawIOBase):
 
     @property
     def held(self) -> int:
-        """The bytes that it holds."""
+        """Return the number of bytes that it has."""
         return sum(len(part) for _, _, part in self._pieces)
 
     def readable(self) -> bool:
