@@ -182,9 +182,7 @@ def unconfirmed(*, month: date | None, as_json: bool) -> None:
 @click.option("--account", required=True, metavar="ID", help="The account_id of the alert.")
 @click.option("--type", "alert_type", default=DEFAULT_ALERT_TYPE, show_default=True, help="The alert type.")
 @click.option("--delivered", is_flag=True, help="The alert is in the channel: never send it again.")
-@click.option(
-    "--send-again", is_flag=True, help="The alert is not in the channel: the next run sends it."
-)
+@click.option("--send-again", is_flag=True, help="The alert is not in the channel: the next run sends it.")
 @click.option("--by", required=True, callback=_checked(check_by), metavar="NAME", help="Who decides.")
 @click.option("--note", callback=_checked(check_note), metavar="TEXT", help="Why.")
 @_json("what POST /outcomes/{month}/{account_id}/resolve gives")
