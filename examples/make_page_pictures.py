@@ -22,7 +22,7 @@ from examples.make_sample import write_sample  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
 
 MONTHS = ("2025-08-01", "2025-09-01", "2025-10-01", "2025-11-01", "2025-12-01", "2026-01-01")
-WIDTH, HEIGHT = 900, 1005
+WIDTH, HEIGHT = 900, 1110
 
 
 def main() -> None:

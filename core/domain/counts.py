@@ -35,23 +35,23 @@ class Counts(BaseModel):
     below_threshold: int = Field(
         default=0,
         title="below the ARR threshold",
-        description="Of those, the ones that ARR_THRESHOLD left out.",
+        description="Accounts that ARR_THRESHOLD left out.",
     )
     alerts_sent: int = Field(default=0, title="sent", description="Sent by this run.")
     skipped_replay: int = Field(
         default=0, title="sent before", description="Sent by an earlier run, or being sent by another."
     )
     failed_deliveries: int = Field(
-        default=0, title="not delivered", description="Not delivered, or not known to be delivered."
+        default=0, title="not delivered", description="Not delivered, or unconfirmed."
     )
     would_send: int = Field(
         default=0, title="would be sent", description="In a dry run: what would have been sent."
     )
     unknown_region: int = Field(
-        default=0, title="of an unknown region", description="The failed ones whose region has no channel."
+        default=0, title="of an unknown region", description="Part of those not delivered: no channel."
     )
     unconfirmed: int = Field(
-        default=0, title="unconfirmed", description="The failed ones that may have been delivered."
+        default=0, title="unconfirmed", description="Part of those not delivered: may be in the channel."
     )
 
     def labeled(self, alert_types: Iterable[str]) -> list[tuple[str, str, int]]:
