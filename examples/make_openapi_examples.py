@@ -48,7 +48,7 @@ def _unconfirmed(run: dict[str, Any]) -> dict[str, Any]:
         "channel": alert["channel"],
         "status": "unconfirmed",
         "reason": "no_answer",
-        "error": "No answer from Slack after the request had gone out (timed out)",
+        "error": "No answer from Slack after the request was sent (timed out)",
         "attempts": 1,
         "run_id": run["run_id"],
         "sent_at": None,

@@ -74,7 +74,7 @@ def judge(
         verdict = Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED
         return Answer(verdict, word or "slack_refused", f"{error} (ok: false)" if succeeded else error)
     if not succeeded:
-        return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is no answer to a message")
+        return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is not a valid answer")
     if not body_complete and _may_be_json(headers, body):
         return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON broke off")
     return Answer(Verdict.DELIVERED)
@@ -83,7 +83,7 @@ def judge(
 def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: FBT001
     """Return the verdict on a missing answer; `request_started`: Slack may have received the request."""
     if request_started:
-        text = f"No answer from Slack after the request had gone out ({_describe(error)})"
+        text = f"No answer from Slack after the request was sent ({_describe(error)})"
         return Answer(Verdict.UNCONFIRMED, "no_answer", text)
     if isinstance(error, _UNUSABLE_URL):
         # The error's text may quote parts of the URL that redaction does not know.
@@ -145,5 +145,5 @@ def _describe(error: Exception) -> str:
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return "timed out"
     if isinstance(error, httpx.ProtocolError):
-        return "no whole HTTP answer"
+        return "an incomplete or invalid answer"
     return "the connection broke" if isinstance(error, httpx.TransportError) else "unexpected error"

@@ -93,7 +93,7 @@ def test_a_word_that_is_about_the_channel_refuses_all_of_it(word: str) -> None:
         (302, b"", True, "302 Found; redirects are not followed"),
         (400, b"invalid_payload", True, "400 Bad Request: invalid_payload"),
         (503, b"<html>", True, "503 Service Unavailable"),
-        (999, b"", True, "999, which is no answer to a message"),
+        (999, b"", True, "999, which is not a valid answer"),
         (200, b'{"ok": false, "error": "no_text"}', True, "200 OK: no_text (ok: false)"),
         (200, b"{", False, "200 OK, but its JSON broke off"),
     ],
@@ -186,7 +186,7 @@ def test_failure_before_the_request_is_retried(error: Exception, said: str) -> N
         (httpx.ReadError(""), "the connection broke"),
         (httpx.ReadTimeout(""), "timed out"),
         (httpx.WriteError(""), "the connection broke"),
-        (httpx.RemoteProtocolError("illegal status line"), "no whole HTTP answer"),
+        (httpx.RemoteProtocolError("illegal status line"), "an incomplete or invalid answer"),
         (httpx.ConnectError("even this one: the request had begun"), "the connection broke"),
         (TimeoutError(), "timed out"),
         (ValueError("anything"), "unexpected error"),
@@ -195,7 +195,7 @@ def test_failure_before_the_request_is_retried(error: Exception, said: str) -> N
 def test_failure_after_the_request_is_unconfirmed(error: Exception, said: str) -> None:
     answer = judge_failure(error, request_started=True)
     assert (answer.verdict, answer.reason) == (UNCONFIRMED, "no_answer")
-    assert answer.error == f"No answer from Slack after the request had gone out ({said})"
+    assert answer.error == f"No answer from Slack after the request was sent ({said})"
 
 
 @pytest.mark.parametrize(
