@@ -114,7 +114,7 @@ def file_of(url: URL) -> Path | None:
 
 
 def try_write(database_url: str, now: datetime) -> str:
-    """Create or write the ledger and undo it; return what was found, or raise `LedgerError`.
+    """Create or write the ledger and undo it; return a description of it, or raise `LedgerError`.
 
     A database is migrated and written in one transaction that is rolled back. For a SQLite file that does not
     exist, one is made and removed in a folder beside its place.

@@ -183,7 +183,7 @@ class History:
             (
                 *(row.account_id, row.alert_type, row.status, row.reason, row.channel),
                 row.account_region if row.reason == UNKNOWN_REGION else None,
-                # A new try that may have been delivered is news.
+                # A new attempt that may have been delivered changes the digest.
                 row.run_id if row.status == OutcomeStatus.UNCONFIRMED else None,
             )
             for row in rows

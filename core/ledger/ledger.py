@@ -48,7 +48,7 @@ from core.ledger.statements import COUNTS
 logger = logging.getLogger(__name__)
 
 PLANNED_AT_ONCE = 1_000
-"""Alerts in one insert: enough rows to make up for the call, and little memory."""
+"""Alerts per insert: enough rows for few calls, and little memory."""
 
 _opened: dict[str, "Ledger"] = {}
 _opening = Lock()

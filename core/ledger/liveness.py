@@ -1,4 +1,4 @@
-"""Whether the process of a run is alive, on this host or on another."""
+"""Find out whether the process of a run is alive, on this host or on another."""
 
 import logging
 import os

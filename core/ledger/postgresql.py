@@ -37,7 +37,7 @@ _LOCAL = {
     "lock_timeout": "30s",
     # A hung writer must not keep the lock permanently.
     "idle_in_transaction_session_timeout": "60s",
-    # A claim must survive a crash of the server, or the alert goes out a second time.
+    # A claim must survive a crash of the server, or the alert is sent twice.
     "synchronous_commit": "on",
 }
 """Settings of each transaction, not of the session: behind PgBouncer the next one is in another session."""
@@ -58,7 +58,7 @@ def is_cut(error: DBAPIError) -> bool:
 def postgresql_engine(url: URL) -> Engine:
     """Return an engine; a transaction with the option `immediate` holds the one write lock from its start."""
     defaults = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
-    # The URL's own options win: they are the session's, and only what they leave open is set here.
+    # The options of the URL take precedence: only options that they leave out are set here.
     given = str(url.query.get("options", ""))
     local = "".join(f"SET LOCAL {name} = '{value}'; " for name, value in _LOCAL.items() if name not in given)
     engine = create_engine(

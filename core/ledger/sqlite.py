@@ -1,4 +1,4 @@
-"""SQLite as the ledger's database: durable commits, one writer at a time, a file that may be lost."""
+"""SQLite as the ledger's database: durable commits, one writer at a time, and a warning about lost files."""
 
 import os
 import sqlite3

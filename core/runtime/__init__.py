@@ -1,4 +1,4 @@
-"""What every room uses: settings, the environment, logs, redaction, metrics, the stop signal."""
+"""Settings, the environment, logs, redaction, metrics and the stop signal; every package uses them."""
 
 from core.runtime.environment import (
     check_certificate_files,

@@ -29,7 +29,7 @@ _WORDS = {
     "GCSFS_DEBUG": _LEVELS,
     "S3FS_LOGGING_LEVEL": _LEVELS,
 }
-"""The values of variables that a library would otherwise report as a failure of the store."""
+"""Allowed values of variables; a library would report other values as a failure of the store."""
 _NUMBERS = (
     "AWS_MAX_ATTEMPTS",
     "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
@@ -192,6 +192,6 @@ def _write_no_proxy(entries: Iterable[str]) -> None:
     # The libraries differ in which of the two spellings wins.
     value = ",".join(dict.fromkeys(entries))
     for name in ("NO_PROXY", "no_proxy"):
-        # Only if needed: other threads may read the environment at this moment.
+        # Only if needed, because other threads may be reading the environment.
         if os.environ.get(name) != value:
             os.environ[name] = value

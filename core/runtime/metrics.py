@@ -31,7 +31,7 @@ DELIVERIES = Counter(
 
 STEPS = ("load_window", "dedupe", "compute_streaks", "route", "send", "persist", "notify_support")
 
-# From zero on: `increase()` misses the first count of a series that starts with it.
+# Series start at zero, because `increase()` misses the first count of a series that starts later.
 for _step in STEPS:
     STEP_SECONDS.labels(_step)
 for _label in METRIC_LABELS:

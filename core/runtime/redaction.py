@@ -1,4 +1,4 @@
-"""Masks secrets in logs, rows, errors and answers."""
+"""Mask secrets in logs, rows, errors and answers."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ _PATTERNS = (
         ),
         rf"\g<scheme>{MASK}@",
     ),
-    # The address of a webhook of Slack is a secret as a whole.
+    # The whole URL of a Slack webhook is a secret.
     (re.compile(r"(https://hooks\.slack(?:-gov)?\.com/)[^\s\"'<>]+"), rf"\g<1>{MASK}"),
     (re.compile(r"(?i)(\bbearer\s+)[^\s\"',]+"), rf"\g<1>{MASK}"),
 )
@@ -26,7 +26,7 @@ _secrets: set[str] = set()
 
 def protect(secrets: Iterable[str]) -> None:
     """Mask these values in `redact` from now on, in this process."""
-    # A shorter value occurs by chance, and masking it would make every text unreadable.
+    # A shorter value may occur by chance in any text.
     _secrets.update(secret for secret in secrets if len(secret) >= 4)  # noqa: PLR2004
 
 

@@ -5,9 +5,9 @@ from datetime import date
 from core.alerts import RULES
 from core.domain import DEFAULT_ALERT_TYPE, months_before
 
-# What could break a line, or hide or reorder what a person reads: C0, DEL and C1 controls, the Unicode line
-# and paragraph separators, the bidi embeddings, overrides and isolates (an override shows an id backwards),
-# and lone surrogates, which no UTF-8 body can carry. Joiners and marks stay: many scripts need them.
+# Characters that break a line, or hide or reorder text: C0, DEL and C1 controls, the Unicode line and
+# paragraph separators, bidi embeddings, overrides and isolates (an override shows an ID backwards), and lone
+# surrogates, which UTF-8 cannot encode. Joiners and marks stay, because many scripts need them.
 _UNPRINTABLE = dict.fromkeys(
     [
         *range(0x20),
@@ -39,13 +39,13 @@ def months(count: int) -> str:
 
 def streak(alert_type: str, start: date, count: int) -> str:
     """Return how long an account is or was at risk, in the words of the alert type."""
-    # An old run may have alerts of a type that is gone.
+    # An old run may have alerts of a type that does not exist any more.
     rule = RULES.get(alert_type, RULES[DEFAULT_ALERT_TYPE])
     return rule.streak.format(months=months(count), start=start, end=months_before(start, 1 - count))
 
 
 def shown_region(region: str | None) -> str:
-    """Return a region for a report; in quotes when a blank at an end would not be seen."""
+    """Return a region for a report; in quotes if it begins or ends with a blank, which would be invisible."""
     if not region:
         return "(null)" if region is None else "(empty)"
     return one_line(region) if region == region.strip() else f'"{one_line(region)}"'
