@@ -1,4 +1,4 @@
-"""The Prefect server with its UI, and the API whose runs it shows; stopped together."""
+"""Serve the API, and a Prefect server whose UI shows its runs."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def serve_both(api_port: int, prefect_port: int) -> None:
     prefect_url = f"http://{HOST}:{prefect_port}"
     api_url = f"http://{HOST}:{api_port}"
     with suppress(KeyboardInterrupt), ExitStack() as stack:
-        # The UI in the browser asks the API on this host and port.
+        # The UI in the browser calls the Prefect API on this host and port.
         prefect = stack.enter_context(
             _uvicorn(
                 ["--factory", "prefect.server.api.server:create_app", "--log-level", "warning"],
@@ -43,13 +43,13 @@ def serve_both(api_port: int, prefect_port: int) -> None:
                 PREFECT_SERVER_API_HOST=HOST,
                 PREFECT_SERVER_API_PORT=str(prefect_port),
                 PREFECT_SERVER_UI_API_URL=f"{prefect_url}/api",
-                # In files: a server that is started again frees the slots of runs that died.
+                # In files, so that a restarted server can free the slots of dead runs.
                 PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
             )
         )
         click.echo("Prefect is starting …")
         _wait_until_up(prefect, f"{prefect_url}/api/health", "Prefect")
-        # By name, not by import: API and command line know nothing of each other.
+        # By name, because the command line must not import the API.
         api = stack.enter_context(_uvicorn(["api.app:app"], api_port, PREFECT_API_URL=f"{prefect_url}/api"))
         _wait_until_up(api, f"{api_url}/health", "the API")
         click.echo(f"API         {api_url}/docs")

@@ -1,4 +1,4 @@
-"""The winning row of each (account_id, month), and how many rows it superseded."""
+"""Find the winning row of each (account_id, month), and count the rows that it supersedes."""
 
 import logging
 
@@ -24,7 +24,7 @@ def dedupe(window: Window) -> pa.Table:
     """Find the winning rows of the window; see `winning_rows`."""
     winners = winning_rows(window.rows)
     logger.info(
-        "%d winning rows; %d rows read lost to a later one",
+        "%d winning rows; %d of the rows read are superseded",
         winners.num_rows,
         window.rows.num_rows - winners.num_rows,
     )
@@ -32,10 +32,11 @@ def dedupe(window: Window) -> pa.Table:
 
 
 def winning_rows(rows: pa.Table) -> pa.Table:
-    """Return of each (account, month) the row with the latest `updated_at`, in no particular order.
+    """Return the row with the latest `updated_at` of each (account, month), in any order.
 
-    Takes `core.sources.window.ROWS` in any order. Equal: the later position wins; a null `updated_at` loses
-    to any other. The answer has one more column, `superseded` (int64): how many rows lost to this one.
+    `rows` are `core.sources.window.ROWS` in any order. Of equal times, the later position wins; a null
+    `updated_at` loses to any other. The result has one more column, `superseded` (int64): the number of rows
+    that this row supersedes.
     """
     by_time = rows.take(pc.sort_indices(rows, sort_keys=LATEST_LAST))
     indexed = by_time.select(KEY).append_column("index", pa.arange(0, by_time.num_rows))

@@ -18,7 +18,7 @@ INTEGRATION = (
     "cli/test_command_line.py",
     "cli/test_commands.py",
     "cli/test_deploy.py",
-    "cli/test_resolve.py::test_it_is_started",
+    "cli/test_resolve.py::test_resolve_needs_no_prefect",
     "cli/test_streams.py",
     "delivery/test_sending.py::test_replay_sends",
     "deployment/test_served_and_deployed.py",

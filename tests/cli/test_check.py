@@ -97,7 +97,7 @@ def answering(answer: bytes | None) -> Iterator[int]:
         connection.close()
 
 
-def test_good_installation_is_well_and_stays_untouched(
+def test_good_installation_passes_and_is_not_changed(
     installation: Installation, slack: MockSlack, source: str
 ) -> None:
     before = sorted(installation.folder.rglob("*"))
@@ -127,7 +127,7 @@ def test_each_finding_says_what_was_tried_and_what_to_do(installation: Installat
     assert "canary" not in shown
 
 
-def test_bad_setting_is_a_finding_and_nothing_else_is_tried(installation: Installation) -> None:
+def test_bad_setting_is_the_only_finding(installation: Installation) -> None:
     installation.set(ARR_THRESHOLD="canary")
     (finding,) = installation.check().values()
     assert (finding["name"], finding["status"]) == ("settings", "failed")
@@ -321,7 +321,7 @@ def test_one_webhook_takes_one_test_message(
 # Mail
 
 
-def test_mail_server_that_takes_the_login_is_well_and_gets_no_mail(installation: Installation) -> None:
+def test_check_of_the_mail_server_sends_no_mail(installation: Installation) -> None:
     mailbox = Mailbox()
     with mail_server(mailbox) as settings:
         installation.set(SMTP_HOST=settings.smtp_host, SMTP_PORT=settings.smtp_port)

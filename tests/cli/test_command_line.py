@@ -52,11 +52,11 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         yield Story(report, replay.end(), failed.end(), folder)
 
 
-def test_a_run_that_succeeds_exits_with_0_and_one_that_fails_with_1(story: Story) -> None:
+def test_exit_code_is_0_for_success_and_1_for_failure(story: Story) -> None:
     assert (story.report.code, story.replay.code, story.failed.code) == (0, 0, 1)
 
 
-def test_the_report_is_readable_when_it_is_piped(story: Story) -> None:
+def test_piped_report_is_readable(story: Story) -> None:
     out = story.report.out
     assert "\x1b" not in out
     assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith("Source: "))
@@ -66,7 +66,7 @@ def test_the_report_is_readable_when_it_is_piped(story: Story) -> None:
     assert "8 rows read, 1 duplicate rows, 4 at risk, 1 below the ARR threshold, " in re.sub(r"\s+", " ", out)
 
 
-def test_json_is_the_stored_run_and_nothing_else_is_on_stdout(story: Story) -> None:
+def test_json_prints_only_the_stored_run(story: Story) -> None:
     run = json.loads(story.replay.out)
     stored = open_ledger(f"sqlite:///{story.folder}/ledger.db").history.run(run["run_id"])
     assert run == stored.model_dump(mode="json")
@@ -74,7 +74,7 @@ def test_json_is_the_stored_run_and_nothing_else_is_on_stdout(story: Story) -> N
     assert json.loads(story.failed.out)["error"]["code"] == "source_not_found"
 
 
-def test_the_log_goes_to_stderr_and_as_json_each_line_is_an_object_with_its_run(story: Story) -> None:
+def test_json_log_on_stderr_has_the_run_id(story: Story) -> None:
     assert re.search(r"\d\d:\d\d:\d\d INFO", story.report.err)
     lines = [json.loads(line) for line in story.replay.err.splitlines()]
     run_id = json.loads(story.replay.out)["run_id"]
@@ -131,7 +131,7 @@ def test_what_can_not_be_begun_is_said_in_words(
 
 
 @pytest.mark.parametrize("by_profile", ["", "a profile"])
-def test_without_a_prefect_api_that_is_configured_nothing_is_begun(by_profile: str, tmp_path: Path) -> None:
+def test_missing_prefect_api_begins_no_run(by_profile: str, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{closed_port()}/api"
     configured = {"PREFECT_API_URL": url}
     if by_profile:

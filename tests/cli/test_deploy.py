@@ -31,9 +31,7 @@ def deploy(folder: Path, *arguments: str, **settings: str) -> "subprocess.Comple
     )
 
 
-def test_deploy_makes_pool_and_deployment_and_can_be_repeated(
-    undeployed_prefect_api: str, tmp_path: Path
-) -> None:
+def test_deploy_can_be_repeated(undeployed_prefect_api: str, tmp_path: Path) -> None:
     prefect_api = undeployed_prefect_api
     pool = f"{prefect_api}/work_pools/risk-alerts"
     first = deploy(tmp_path, "--source-uri", SOURCE, PREFECT_API_URL=prefect_api)

@@ -30,9 +30,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     opened.close()
 
 
-def test_an_operator_lists_resolves_and_sees_the_other_left(
-    ledger: Ledger, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resolved_alert_leaves_the_list(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("unconfirmed") == 0
     listed = capsys.readouterr().out
     assert "Name of A-1 (A-1)" in listed
@@ -49,16 +47,14 @@ def test_an_operator_lists_resolves_and_sees_the_other_left(
     assert begin(ledger, "second", [routed("A-1"), routed("A-2 [red]", "emea")]) == [routed("A-1")]
 
 
-def test_the_type_names_the_alert_of_an_account(ledger: Ledger) -> None:
+def test_type_selects_the_alert_of_an_account(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "second", [routed("A-1", alert_type="recovered")])
     assert call("resolve", *ONE, "--type", "recovered", "--delivered", "--by", "ana") == 0
     assert ledger.history.outcome(MONTH, key("A-1", "recovered")).status == "sent"
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
 
 
-def test_what_is_refused_is_one_line_and_an_exit_code(
-    ledger: Ledger, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_refusal_is_one_line_and_an_exit_code(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
     resolve = [*ONE, "--delivered", "--by", "ana"]
     assert call("resolve", *resolve, "--json") == 0
     assert json.loads(capsys.readouterr().out)["resolutions"][0]["by"] == "ana"
@@ -84,12 +80,12 @@ def test_what_is_refused_is_one_line_and_an_exit_code(
         ["--delivered"],
     ],
 )
-def test_a_wrong_call_changes_nothing(ledger: Ledger, arguments: list[str]) -> None:
+def test_usage_error_changes_nothing(ledger: Ledger, arguments: list[str]) -> None:
     assert call("resolve", *arguments) == 2
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
 
 
-def test_it_is_started_as_the_documentation_says_and_has_no_need_of_prefect(tmp_path: Path) -> None:
+def test_resolve_needs_no_prefect(tmp_path: Path) -> None:
     environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/new.db"}
     command = [sys.executable, "-X", "importtime", "-m", "cli", "unconfirmed"]
     ended = subprocess.run(

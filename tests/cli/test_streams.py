@@ -77,14 +77,14 @@ def test_broken_streams_leave_the_exit_code_alone(shell: Shell, redirection: str
     assert "Exception ignored" not in err
 
 
-def test_a_full_disk_below_stdout_is_one_warning(shell: Shell) -> None:
+def test_full_disk_of_stdout_is_one_warning(shell: Shell) -> None:
     _, _, err = shell.run(f"python -c '{TALK}'", "> /dev/full")
     warning = "warning: stdout cannot be written (No space left on device); the rest of the output is lost\n"
     assert err.count("warning:") == 1
     assert warning in err
 
 
-def test_a_reader_that_has_seen_enough_is_no_warning(shell: Shell) -> None:
+def test_closed_pipe_is_no_warning(shell: Shell) -> None:
     _, out, err = shell.run(f"python -c '{TALK}'", "| head -c 8")
     assert (out, "warning:" in err) == ("a report", False)
 
@@ -95,7 +95,7 @@ def test_ascii_locale_writes_utf8(shell: Shell) -> None:
     assert (code, out[:14]) == (7, "a report of 🚩\n")
 
 
-def test_a_pipe_that_does_not_block_gets_everything(shell: Shell) -> None:
+def test_nonblocking_pipe_gets_everything(shell: Shell) -> None:
     """Some parents, such as Node.js, leave such a pipe to their children."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -126,7 +126,7 @@ def command(tmp_path: Path) -> str:
     ("option", "redirection"),
     [("", "> /dev/full 2> /dev/full"), ("--json", "<&- >&- 2>&-")],
 )
-def test_batch_job_exits_as_the_run_ended_whatever_the_streams(
+def test_streams_do_not_change_the_exit_code(
     job: Shell, slack: MockSlack, command: str, redirection: str, option: str
 ) -> None:
     code, _, err = job.run(f"{command} {option}", redirection)
@@ -135,7 +135,7 @@ def test_batch_job_exits_as_the_run_ended_whatever_the_streams(
     assert "Exception ignored" not in err
 
 
-def test_a_terminal_that_goes_away_ends_no_run(job: Shell, slack: MockSlack, command: str) -> None:
+def test_closed_terminal_ends_no_run(job: Shell, slack: MockSlack, command: str) -> None:
     terminal, of_the_program = pty.openpty()
     process = subprocess.Popen(
         command.split(),
@@ -153,7 +153,7 @@ def test_a_terminal_that_goes_away_ends_no_run(job: Shell, slack: MockSlack, com
 
 
 @pytest.mark.parametrize("redirection", ["| true", "<&- >&- 2>&-"])
-def test_a_decision_is_recorded_whatever_the_streams(shell: Shell, tmp_path: Path, redirection: str) -> None:
+def test_decision_is_recorded_whatever_the_streams(shell: Shell, tmp_path: Path, redirection: str) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     ledger = open_ledger(url)
     leave_unconfirmed(ledger, "first", [routed("A-1")])
