@@ -47,8 +47,8 @@ def claimed(alert: Alert, outcome: Delivery | None) -> Delivery:
 def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
     """Return the delivery to record for the answer to a claim.
 
-    A failed retry says nothing about the earlier attempt, so the alert stays unconfirmed. As `failed`, a later
-    run would send it without a request.
+    A failed retry says nothing about the earlier attempt, so the alert stays unconfirmed. As `failed`, a
+    later run would send it without a request.
     """
     if claim.reason != RETRY_OF_UNCONFIRMED or answer.status is not AlertStatus.FAILED:
         return answer
