@@ -1,9 +1,9 @@
-"""Runs the flow under Prefect's engine, in bounded time whatever Prefect does.
+"""Run the flow under Prefect's engine, in bounded time whatever Prefect does.
 
 A caller waits for Prefect twice: until Prefect has begun the flow, and, after the ledger has closed the run,
-until Prefect has stored report and state. Each takes several requests with several tries; Prefect's client
-settings bound a request, and a thread of this module bounds the whole. A flow that takes too long is left
-behind in its thread: to cancel it would call the API for as long again.
+until Prefect has stored report and state. Each wait takes several requests with retries. The settings of
+Prefect's client limit the time of one request; the thread of this module limits the whole. A flow that takes
+too long stays in its thread, because canceling it would call the API for just as long.
 """
 
 import asyncio

@@ -23,16 +23,16 @@ SECTION_MAX = 3_000
 FIELD_MAX = 2_000
 
 _TEXT_SHARE = 6_000
-"""Where `text` is too long, each of its six data is cut to this: with the labels they stay below TEXT_MAX."""
+"""If `text` is too long, each of its six data is cut to this length, and the sum stays below TEXT_MAX."""
 _HEADER_ID_SHARE = 60
-"""The id may always take this much of a header that is too long; the name gets the rest."""
+"""The length that the ID may always take in a header that is too long; the name gets the rest."""
 
 _MONTHS_CUES = ((6, "🔴"), (2, "🟠"), (1, "🟡"))
-"""The cue of a streak of at least so many months."""
+"""The cue of a streak of at least this number of months."""
 _ARR_CUES = (1, 100_000, 1_000_000)
 """One 💰 for each of these amounts that the ARR, in dollars, reaches."""
 _SOON_MONTHS = 3
-"""A renewal at most so many months away has a ⏰."""
+"""A renewal within this number of months has a ⏰."""
 
 
 def details_url(app_base_url: str, account_id: str) -> str:
@@ -132,7 +132,8 @@ class _Draft:
     def _renewal(self) -> str:
         """Return the renewal date and how many calendar months it is away from the alert's month.
 
-        From that month and not from today: the message of a month is the same whenever it is sent.
+        The months are counted from the alert's month, so that the message does not depend on the day of
+        sending.
         """
         day = self.alert.renewal_date
         if day is None:
@@ -153,7 +154,7 @@ def _line(label: str, value: str | None, limit: int = TEXT_MAX) -> str:
 
 def _fit(data: str, limit: int) -> str:
     """Return `data` on one line of at most `limit` characters after escaping, cut with `…`."""
-    # One character more than fits shows that it must be cut; the rest of a very long name is not looked at.
+    # Reading one character more than fits shows whether to cut, also for a very long name.
     line = one_line(data[: limit + 1])
     if len(escaped := _escape(line)) <= limit:
         return escaped

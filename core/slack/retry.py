@@ -1,4 +1,4 @@
-"""How often a message is tried, and how fast messages go to one destination; no other code decides it."""
+"""The retries of a message, and the pace of the messages to one destination; no other code decides them."""
 
 import time
 from collections.abc import Awaitable, Callable
