@@ -101,8 +101,8 @@ class _Draft:
             "text": _mrkdwn(f"{cue if self.rule.streak_cue else ''}*{self.streak}*"),
             "fields": [field for field in fields if field["text"]],
         }
-        # A link and not a button: Slack wants an app to acknowledge a click on a button, and an incoming
-        # webhook has no app that could. Half a link leads nowhere, so one that is too long is left out.
+        # A link and not a button, because an incoming webhook cannot acknowledge the click on a button, as
+        # Slack requires. A link that is too long is left out, because half of it would be useless.
         link = f"Details: <{_escape(one_line(self.url).replace('|', '%7C'))}>"
         if len(link) <= SECTION_MAX:
             yield {"type": "section", "text": _mrkdwn(link)}
