@@ -25,6 +25,7 @@ from flows.flow_run import month_or_scheduled
 from flows.monthly_risk_alerts import monthly_risk_alerts
 from tests.conftest import services
 from tests.service import MONTH, ROWS, Service, problem_of, write_source
+from tests.waiting import HANG_SECONDS
 
 T = TypeVar("T")
 
@@ -89,11 +90,12 @@ def test_prefect_shows_the_tasks_and_the_report_of_a_run(
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run["flow_run_id"])]))
         async with PrefectClient(prefect_api) as client:
             # Task runs are recorded from events, some time after the run is over.
-            for _ in range(100):
-                tasks = await client.read_task_runs(flow_run_filter=wanted)
-                if len([task for task in tasks if task.start_time]) == len(TASKS):
-                    break
-                await asyncio.sleep(0.1)
+            async with asyncio.timeout(HANG_SECONDS):
+                while True:
+                    tasks = await client.read_task_runs(flow_run_filter=wanted)
+                    if len([task for task in tasks if task.start_time]) == len(TASKS):
+                        break
+                    await asyncio.sleep(0.1)
             of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run["flow_run_id"])]))
             artifacts = await client.read_artifacts(artifact_filter=of_run)
         in_order = sorted(tasks, key=lambda task: task.start_time or datetime.max.replace(tzinfo=UTC))
