@@ -31,3 +31,11 @@ def test_truncated_bytes_are_an_error() -> None:
     for end in range(len(WRITTEN)):
         with pytest.raises(IndexError):
             read_struct(WRITTEN[:end], 0, {1: int, 4: Each({2: bytes})})
+
+
+@pytest.mark.parametrize("kind", [1, 3, 7])
+def test_a_list_longer_than_the_data_is_an_error(kind: int) -> None:
+    """Its length alone must not keep the reader busy for years."""
+    length = b"\xff" * 8 + b"\x7f"
+    with pytest.raises(IndexError):
+        read_struct(b"\x19" + bytes([0xF0 | kind]) + length + b"\0", 0, {})
