@@ -13,8 +13,7 @@ logger = logging.getLogger(__name__)
 
 KEY = ["account", "month"]
 LATEST_LAST = [
-    ("updated_seconds", "ascending", "at_start"),
-    ("updated_nanos", "ascending", "at_start"),
+    ("updated_at", "ascending", "at_start"),
     ("position", "ascending", "at_end"),
 ]
 

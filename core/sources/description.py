@@ -33,20 +33,15 @@ def describe(source: Source, month: date | None, zone: str) -> Description:
     """
     with Workers(source.requests) as workers:
         files = [AccountFile(source, file, index, zone, workers) for index, file in enumerate(source.files)]
-        for _ in workers.each(lambda file: file.open(0), files):
-            pass
-    footers = [file.opened() for file in files]
-    spans = [
-        (stored.month, stored.month) if stored.month else group.months
-        for stored, footer in zip(source.files, footers, strict=True)
-        for group in footer.groups
-    ]
+        footers = list(workers.each(lambda file: file.open(0), files))
+    groups = [group for footer in footers for group in footer.groups]
+    spans = [group.months for group in groups]
     known = [span for span in spans if span]
     return Description(
         files=len(files),
         rows=sum(footer.metadata.num_rows for footer in footers),
         months=(min(known)[0], max(last for _, last in known)) if known and None not in spans else None,
-        has_month=month is None or any(file.may_hold(month) and file.groups(month) for file in files),
+        has_month=month is None or any(group.may_hold(month) for group in groups),
         writers=_distinct(footer.metadata.created_by or "an unknown writer" for footer in footers),
         ignored=_distinct(name for footer in footers for name in footer.ignored),
         regions=_distinct(

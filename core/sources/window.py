@@ -1,12 +1,16 @@
 """The Arrow tables that pass between the stages, and the rules that more than one of them follows."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.domain import month_number, months_before
+from core.domain import months_before
+
+INSTANT = pa.decimal128(30)
+"""Nanoseconds since the epoch, UTC: any instant of a timestamp of any unit."""
 
 ROWS = pa.schema(
     [
@@ -14,18 +18,16 @@ ROWS = pa.schema(
         ("month", pa.date32()),
         ("at_risk", pa.bool_()),
         ("arr", pa.int64()),
-        ("updated_seconds", pa.int64()),
-        ("updated_nanos", pa.int64()),
+        ("updated_at", INSTANT),
         ("position", pa.int64()),
     ]
 )
 """One row of the source each.
 
 `account` is the place of its id in `Window.accounts`. `arr` is filled in where it can matter: rows of the
-target month that can be alerts. `updated_seconds` (since the epoch, UTC, rounded down) and `updated_nanos`
-(of that second, 0 to 999,999,999) are `updated_at`, comparable across files of different units; both are null
-when it is, and in earlier months also where it decides nothing, as all rows of that account and month agree
-on `at_risk`. `position` orders rows as the source does: files in name order, rows in file order.
+target month that can be alerts. In earlier months `updated_at` is null also where it decides nothing, as all
+rows of that account and month agree on `at_risk`. `position` orders rows as the source does: files in name
+order, rows in file order.
 """
 
 DETAILS = pa.schema(
@@ -87,6 +89,11 @@ class Window:
     months_not_first_day: int
 
 
+def concat(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
+    """Concatenate any number of tables of `schema`."""
+    return pa.concat_tables([schema.empty_table(), *tables])
+
+
 def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.Array | pa.ChunkedArray:
     """Return a mask of the ARRs (int64) that are at least `arr_threshold` or unknown, without nulls."""
     if arr_threshold > INT64_MAX:
@@ -99,10 +106,10 @@ def month_before(month: date) -> date | None:
     return months_before(month, 1) if month > date.min else None
 
 
-def may_be_meant(day: date, month: date) -> bool:
-    """Return whether `day` is not a first day but likely stands for `month`.
+def may_hold(days: tuple[date, date], month: date) -> bool:
+    """Return whether days between these two (included) may be rows of `month`, or stand for it.
 
     Such are the other days of that month, and the day before it: its midnight in another time zone.
     """
-    near = month_number(day) == month_number(month) or day.toordinal() == month.toordinal() - 1
-    return near and day.day != 1
+    least, greatest = days
+    return least.replace(day=1) <= month and month.toordinal() - 1 <= greatest.toordinal()

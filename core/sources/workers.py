@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from core.runtime import wait_for
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Workers:
+class Workers(ThreadPoolExecutor):
     """A few threads: `DECODERS`, and one for each of so many `requests` that only wait.
 
     Leaving the context waits for what they are doing and drops what they have not begun.
@@ -28,23 +28,15 @@ class Workers:
 
     def __init__(self, requests: int) -> None:
         self._requests = requests
-        self._pool = ThreadPoolExecutor(requests + DECODERS, thread_name_prefix="read")
+        super().__init__(requests + DECODERS, thread_name_prefix="read")
         self._decoders = threading.BoundedSemaphore(DECODERS)
         self._changed = threading.Condition()
         self._fetched = 0
         self._may_keep = KEPT_BYTES if requests else 0
 
-    def __enter__(self) -> Self:
-        """Return the workers; their threads start when they are needed."""
-        return self
-
     def __exit__(self, *_: object) -> None:
         """End the threads."""
-        self._pool.shutdown(cancel_futures=True)
-
-    def submit(self, function: Callable[..., R], *args: object, **kwargs: object) -> "Future[R]":
-        """Call `function` with the other arguments in a thread."""
-        return self._pool.submit(function, *args, **kwargs)
+        self.shutdown(cancel_futures=True)
 
     def each(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Yield `function` of each of `items`, in order, some ahead of what is consumed."""

@@ -106,7 +106,7 @@ def test_tied_months_in_one_row_group_are_read_once(
     now = [row(f"a{number:05d}", MONTH, "At Risk", account_name="A" * 40) for number in range(ACCOUNTS)]
     pq.write_table(table(earlier + now), path, use_dictionary=False, compression="none")
     window, source = read(path)
-    assert window.rows["updated_seconds"].null_count == 0
+    assert window.rows["updated_at"].null_count == 0
     asked = sorted(source.asked["x.parquet"])
     assert all(end <= after for (_, end), (after, _) in pairwise(asked))
 

@@ -85,11 +85,6 @@ def find_columns(path: str, key: str, schema: pa.Schema, *, partitioned: bool) -
     return names
 
 
-def is_readable(name: str, kind: pa.DataType) -> bool:
-    """Return whether the column `name` may have the type `kind`."""
-    return EXPECTED[name][1](kind)
-
-
 def no_values(path: str, name: str, column: pa.Array) -> pa.Array:
     """Return the nulls of a column whose type is not readable; raise `SourceInvalid` if it has a value."""
     expected, _, kind = EXPECTED[name]
@@ -108,7 +103,9 @@ def by_value(column: pa.Array, function: Callable[[pa.Array], pa.Array]) -> pa.A
 
 
 def as_strings(column: pa.Array) -> pa.Array:
-    """Cast a string column of any kind to large_string; raises `ArrowInvalid` for what is not UTF-8."""
+    """Return a string column of any kind as large_string; raise `ArrowInvalid` for what is not UTF-8."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()  # A cast would copy all of a dictionary for a few rows.
     strings = column.cast(pa.large_string())
     strings.validate(full=True)  # Arrow takes any bytes for UTF-8 until it is asked.
     return strings
@@ -160,16 +157,11 @@ def whole_numbers(values: pa.Array) -> pa.Array:
         raise pa.ArrowInvalid(f"column arr holds what is no whole number of 64 bits: {error}") from None
 
 
-def instant(updated_at: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Split timestamps of any unit (UTC, if without a zone) into seconds, rounded down, and nanoseconds."""
-    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[updated_at.type.unit]
-    ticks = updated_at.cast(pa.int64())
-    seconds = pc.divide(ticks, per_second)  # It rounds towards zero …
-    rest = pc.subtract(ticks, pc.multiply(seconds, per_second))
-    early = pc.less(rest, 0)  # … so before 1970 it is one too many.
-    seconds = pc.if_else(early, pc.subtract(seconds, 1), seconds)
-    rest = pc.if_else(early, pc.add(rest, per_second), rest)
-    return seconds, pc.multiply(rest, 10**9 // per_second)
+def instant(updated_at: pa.Array) -> pa.Array:
+    """Return timestamps of any unit (UTC, if without a zone) as nanoseconds since the epoch (`INSTANT`)."""
+    nanos = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[updated_at.type.unit]
+    ticks = updated_at.cast(pa.int64()).cast(pa.decimal128(19))
+    return pc.multiply(ticks, pa.scalar(nanos, pa.decimal128(10)))
 
 
 def dates(values: pa.Array, zone: str) -> pa.Array:

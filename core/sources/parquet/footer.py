@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.sources.parquet.columns import MONTH, dates, find_columns, is_readable
+from core.sources.parquet.columns import EXPECTED, MONTH, dates, find_columns
 from core.sources.parquet.ranges import Pieces
 from core.sources.parquet.thrift import Each, Shape, read_struct
 from core.sources.source import Source
 from core.sources.store import Bytes, Range, SourceFile
-from core.sources.window import may_be_meant
+from core.sources.window import may_hold
 
 MAGIC = b"PAR1"
 TAIL = 8
@@ -74,7 +74,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """A part of a file, and the months that it may hold by its statistics; None when they say nothing.
+    """A part of a file, and the months that it may hold by its partition or statistics; None without.
 
     `parts` has the chunks, by column, of the file's own row groups: one, or small neighbors that are read as
     one.
@@ -103,18 +103,11 @@ class RowGroup:
 
     def may_hold(self, month: date) -> bool:
         """Return whether it may hold a row of `month` or of a day that may stand for it."""
-        if self.months is None:
-            return True
-        least, greatest = self.months
-        return least <= month <= greatest or any(may_be_meant(day, month) for day in self.months)
+        return self.months is None or may_hold(self.months, month)
 
     def is_since(self, month: date | None) -> bool:
-        """Return whether, by the statistics, no row is of a month before `month`."""
+        """Return whether surely no row is of a month before `month`."""
         return self.months is not None and month is not None and self.months[0] >= month
-
-    def is_only(self, month: date) -> bool:
-        """Return whether, by the statistics, all rows are of `month`."""
-        return self.months == (month, month)
 
     def chunks(self, name: str) -> list[Chunk]:
         """Return the chunks of the column `name`."""
@@ -166,12 +159,13 @@ class Footer:
         self.names = find_columns(file.path, file.key, schema, partitioned=file.month is not None)
         self.ignored = sorted(set(schema.names) - {*self.names.values()})
         kinds = {name: schema.field(found).type for name, found in self.names.items()}
-        self.unreadable = frozenset(name for name, kind in kinds.items() if not is_readable(name, kind))
+        self.unreadable = frozenset(name for name, kind in kinds.items() if not EXPECTED[name][1](kind))
         self.doubtful = sorted(name for name in self.unreadable if not pa.types.is_null(kinds[name]))
         self.size, self.length = file.size, len(content)
         self._thrift = content[:-TAIL]
         self._zone = zone
         self._tail = (self.size - len(content) - len(tail), tail)
+        self._partition = file.month
         self._month = None if MONTH in self.unreadable else kinds.get(MONTH)
         columns = [self.metadata.schema.column(index) for index in range(self.metadata.num_columns)]
         self._leaves = {name: _leaves(columns, own) for name, own in self.names.items()}
@@ -208,8 +202,7 @@ class Footer:
             if rows:
                 columns = dict(zip(indices, group[1], strict=True))
                 chunks = {name: self._chunk(name, columns) for name in self.names}
-                months = self._months(chunks[MONTH]) if self._month is not None else None
-                yield RowGroup(number, (chunks,), first_row, rows, group[2], months)
+                yield RowGroup(number, (chunks,), first_row, rows, group[2], self._months(chunks))
             first_row += rows
 
     def _chunk(self, name: str, columns: dict[int, dict[int, Any]]) -> Chunk:
@@ -225,8 +218,11 @@ class Footer:
         size = sum(one.size for one in made)
         return replace(first, size=size, range=span, least=None, greatest=None)
 
-    def _months(self, chunk: Chunk) -> tuple[date, date] | None:
-        """Return the earliest and the latest month by the statistics; None without statistics."""
+    def _months(self, chunks: dict[str, Chunk]) -> tuple[date, date] | None:
+        """Return the earliest and the latest month by the partition or the statistics; None without."""
+        if self._partition or self._month is None:
+            return (self._partition, self._partition) if self._partition else None
+        chunk = chunks[MONTH]
         if chunk.least is None or chunk.greatest is None or chunk.physical_type not in {INT32, INT64}:
             return None  # Of INT96, writers order the bytes in different ways.
         found = [int.from_bytes(value, "little", signed=True) for value in (chunk.least, chunk.greatest)]
@@ -237,7 +233,7 @@ class Footer:
             unit = json.loads(column.logical_type.to_json()).get("timeUnit")
             if unit is None:
                 return None
-            zone = self._month.tz if self._month is not None and pa.types.is_timestamp(self._month) else None
+            zone = self._month.tz if pa.types.is_timestamp(self._month) else None
             kind = pa.timestamp({"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}[unit], zone)
             days = dates(pa.array(found, pa.int64()).cast(kind), self._zone)
         try:

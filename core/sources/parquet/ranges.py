@@ -61,11 +61,6 @@ class Pieces(io.RawIOBase):
         pieces = [piece for file in (self, *others) for piece in file._pieces]  # noqa: SLF001 - its own class
         return Pieces(self._size, [piece[:2] for piece in pieces], [piece[2] for piece in pieces])
 
-    @property
-    def held(self) -> int:
-        """Return the number of bytes that it has."""
-        return sum(len(part) for _, _, part in self._pieces)
-
     def readable(self) -> bool:
         """Return True."""
         return True

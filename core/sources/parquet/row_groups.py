@@ -33,7 +33,7 @@ from core.sources.parquet.footer import INT96_UNIT, Footer, RowGroup, read_foote
 from core.sources.parquet.ranges import Pieces, coalesce
 from core.sources.source import Source
 from core.sources.store import SourceFile
-from core.sources.window import DETAILS, may_be_meant, month_before, passes_threshold
+from core.sources.window import DETAILS, INSTANT, ROWS, concat, may_hold, month_before, passes_threshold
 from core.sources.workers import Workers
 
 BATCH_ROWS = 65_536
@@ -54,37 +54,10 @@ OF_EARLIER_MONTHS = (*KEYS, "updated_at")
 OF_ALERTS = tuple(DETAILS.names[1:])
 TEXTS = tuple(name for name in OF_ALERTS if name != "renewal_date")
 
-MONTH_ROWS = pa.schema(
-    [
-        ("account_id", pa.large_string()),
-        ("at_risk", pa.bool_()),
-        ("arr", pa.int64()),
-        ("updated_seconds", pa.int64()),
-        ("updated_nanos", pa.int64()),
-        ("position", pa.int64()),
-    ]
-)
-"""Rows of the month, before their accounts have a place; see `core.sources.window.ROWS`."""
-
-HISTORY_ROWS = pa.schema(
-    [
-        ("account", pa.int32()),
-        ("month", pa.date32()),
-        ("at_risk", pa.bool_()),
-        ("updated_seconds", pa.int64()),
-        ("updated_nanos", pa.int64()),
-        ("position", pa.int64()),
-    ]
-)
-"""Rows of earlier months; `account` is a place in the accounts that were asked for.
-
-When they were updated is only there where it was read along.
-"""
-
-TIMES = pa.schema([("position", pa.int64()), ("updated_seconds", pa.int64()), ("updated_nanos", pa.int64())])
+MONTH_ROWS = pa.schema([("account_id", pa.large_string()), *list(ROWS)[2:]])
+"""Rows of the month, before their accounts have a place."""
+TIMES = pa.schema([ROWS.field(name) for name in ("position", "updated_at")])
 """When rows were updated, for those where it decides."""
-
-
 NO_ACCOUNTS = pa.nulls(0, pa.large_string())
 
 
@@ -95,7 +68,8 @@ class MonthPart:
     `rows` (of `MONTH_ROWS`) are those that are At Risk or of an account that is known, `others` the rest:
     their `account_id` (string), `updated_at` as the file has it, and `position`. `details` (of
     `core.sources.window.DETAILS`) are those of the `rows` that pass the threshold. Rows without `account_id`
-    are only counted.
+    are only counted. `history` has the rows (of `ROWS`) of earlier months that came along, of the accounts
+    `historic` (large_string) and by their places in it.
     """
 
     rows: pa.Table
@@ -107,208 +81,184 @@ class MonthPart:
 
 
 class AccountFile:
-    """One file of the source. Its methods may be called by many threads at once, once it is opened."""
+    """One file of the source."""
 
     def __init__(self, source: Source, file: SourceFile, index: int, zone: str, workers: Workers) -> None:
-        self._source = source
-        self._file = file
-        self._first_position = index * MAX_FILE_ROWS
-        self._zone = zone
-        self._workers = workers
-        self._footer: Footer | None = None
-        self._kept: dict[int, dict[str, Pieces]] = {}
-        self._not_first_days: dict[int, int] = {}
-
-    def months_not_first_day(self, group: RowGroup) -> int:
-        """Count the rows of a row group, decoded before, whose month is not a first day."""
-        return self._not_first_days[group.first]
+        self.source = source
+        self.stored = file
+        self.first_position = index * MAX_FILE_ROWS
+        self.zone = zone
+        self.workers = workers
 
     def may_hold(self, month: date) -> bool:
         """Return whether, by its partition, the file may hold rows of `month` or of a day meant as it."""
-        own = self._file.month
-        return own is None or own == month or may_be_meant(own, month)
+        own = self.stored.month
+        return own is None or may_hold((own, own), month)
 
-    def open(self, longest: int) -> int:
-        """Read and check the footer, and return its length in bytes; the longest one so far is `longest`."""
-        with self._named():
-            self._footer = footer = read_footer(self._source, self._file, self._zone, longest)
+    def open(self, longest: int) -> Footer:
+        """Read and check the footer; the longest one of the source so far has `longest` bytes."""
+        with self.named():
+            footer = read_footer(self.source, self.stored, self.zone, longest)
             groups = footer.groups
         for group in groups if footer.doubtful else ():
-            with self._fetched(group, footer.doubtful) as pieces:
-                for _ in self._batches(pieces, group, footer.doubtful):
-                    pass  # `_column` refuses a value.
-        return footer.length
+            GroupReader(self, footer, group).check(footer.doubtful)
+        return footer
 
-    def groups(self, month: date) -> list[RowGroup]:
-        """List the row groups that may hold rows of `month`, in file order; the file was opened before."""
-        return [group for group in self.opened().groups if group.may_hold(month)]
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Raise whatever the file's bytes provoke in the decoder as `SourceInvalid`."""
+        try:
+            yield
+        except RiskAlertsError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a corrupt file can make the decoder raise anything
+            # A file that was replaced while it was read looks corrupt too: report that instead.
+            self.source.verify_unchanged()
+            raise SourceInvalid(
+                f"{self.stored.path} can't be read as Parquet: {_reason(error)}: export the file again"
+            ) from None
 
-    def holds_only(self, group: RowGroup, month: date) -> bool:
-        """Return whether all rows of a row group are of `month`, by its partition or statistics."""
-        return group.is_only(month) if self._file.month is None else self._file.month == month
 
-    def month_part(self, group: RowGroup, month: date, arr_threshold: int, known: pa.Array) -> MonthPart:
-        """Return what a row group holds of `month`, of the accounts `known` (large_string) at any status."""
-        alone = self.holds_only(group, month)
+class GroupReader:
+    """One row group of a file, and what was found when it was decoded."""
+
+    def __init__(self, file: AccountFile, footer: Footer, group: RowGroup) -> None:
+        self.group = group
+        self.historic = NO_ACCOUNTS
+        """The accounts whose rows of earlier months came with the month."""
+        self.months_not_first_day: int | None = None
+        """How many rows have a month that is not a first day; None before they were decoded."""
+        self._file = file
+        self._footer = footer
+        self._first_position = file.first_position + group.first_row
+        self._kept: dict[str, Pieces] = {}
+
+    def check(self, names: Sequence[str]) -> None:
+        """Raise `SourceInvalid` if a column, of a type that can't be read, has a value."""
+        with self._fetched(names) as pieces:
+            for _ in self._batches(pieces, names):
+                pass
+
+    def holds_only(self, month: date) -> bool:
+        """Return whether all rows are of `month`, by its partition or statistics."""
+        return self.group.months == (month, month)
+
+    def month_part(self, month: date, arr_threshold: int, known: pa.Array) -> MonthPart:
+        """Return what it holds of `month`; of the accounts `known` (large_string) at any status."""
+        alone = self.holds_only(month)
         # A row group of this month and the one before nearly always has alerts: fetch all at once.
-        at_once = alone or group.is_since(month_before(month))
+        at_once = alone or self.group.is_since(month_before(month))
         # In one where each account has several rows, they are likely all of its rows.
-        repeats = not alone and group.is_repetitive("account_id")
+        repeats = not alone and self.group.is_repetitive("account_id")
         found, kept = [], []
-        with self._fetched(group, [*OF_THE_MONTH, *(OF_ALERTS if at_once else ())], keep=not alone) as pieces:
+        with self._fetched([*OF_THE_MONTH, *(OF_ALERTS if at_once else ())], keep=not alone) as pieces:
             # Where few rows are of the month, a batch leaves little behind.
             most = BATCH_ROWS if at_once else LOOK_UP_BATCH_ROWS
-            for first, batch in self._batches(pieces, group, OF_THE_MONTH, most):
-                found.append(self._month_rows(first, batch, month, known))
+            for first, batch in self._batches(pieces, OF_THE_MONTH, most):
+                found.append(_month_rows(first, batch, month, known))
                 if repeats:
                     kept.append((first, batch.select(OF_EARLIER_MONTHS)))
-            rows = pa.concat_tables([MONTH_ROWS.empty_table(), *(rows for rows, _, _ in found)])
+            rows = concat(MONTH_ROWS, (rows for rows, _, _ in found))
             possible = rows.filter(passes_threshold(rows["arr"], arr_threshold))
-            historic = pc.unique(possible["account_id"]) if repeats else NO_ACCOUNTS
+            if repeats:
+                self.historic = pc.unique(possible["account_id"])
             history = [
-                _history_rows(first, batch, month, historic)
-                for first, batch in (kept if len(historic) else ())
+                _history_rows(first, batch, month, self.historic)
+                for first, batch in (kept if len(self.historic) else ())
             ]
             del kept
             positions = possible["position"].combine_chunks()
-            details = self._details(pieces, group, positions) if at_once or not len(positions) else None
+            details = self._details(pieces, positions) if at_once or not len(positions) else None
         if details is None:
-            with self._fetched(group, OF_ALERTS) as pieces:
-                details = self._details(pieces, group, positions)
+            with self._fetched(OF_ALERTS) as pieces:
+                details = self._details(pieces, positions)
         return MonthPart(
             rows=rows,
             details=details,
             others=[others for _, others, _ in found if others.num_rows],
             nameless=sum(nameless for _, _, nameless in found),
-            historic=historic,
-            history=pa.concat_tables([HISTORY_ROWS.empty_table(), *history]),
+            historic=self.historic,
+            history=concat(ROWS, history),
         )
 
-    def at_risk_ids(self, group: RowGroup, month: date) -> pa.Array:
-        """Return the accounts (large_string) that have an At Risk row of `month` in a row group."""
+    def at_risk_ids(self, month: date) -> pa.Array:
+        """Return the accounts (large_string) that have an At Risk row of `month`."""
         found = []
-        with self._fetched(group, KEYS, keep=True) as pieces:
-            for _, batch in self._batches(pieces, group, KEYS):
-                rows = batch.filter(pc.and_(self._is_of(batch, month), is_at_risk(batch["status"])))
+        with self._fetched(KEYS, keep=True) as pieces:
+            for _, batch in self._batches(pieces, KEYS):
+                rows = batch.filter(pc.and_(_is_of(batch, month), is_at_risk(batch["status"])))
                 found.append(check_ids(as_strings(rows["account_id"])))
         return pc.unique(pa.chunked_array(found, pa.large_string()))
 
-    def history(self, group: RowGroup, before: date, accounts: pa.Array) -> pa.Table:
-        """Return the rows (of `HISTORY_ROWS`) of months before `before`, of `accounts` (large_string)."""
-        with self._fetched(group, KEYS) as pieces:
-            found = [
-                _history_rows(first, batch, before, accounts)
-                for first, batch in self._batches(pieces, group, KEYS, LOOK_UP_BATCH_ROWS)
-            ]
-        return pa.concat_tables([HISTORY_ROWS.empty_table(), *found])
+    def history(self, before: date, accounts: pa.Array) -> pa.Table:
+        """Return the rows (of `ROWS`) of months before `before`, of `accounts` (large_string)."""
+        with self._fetched(KEYS) as pieces:
+            batches = self._batches(pieces, KEYS, LOOK_UP_BATCH_ROWS)
+            found = [_history_rows(first, batch, before, accounts) for first, batch in batches]
+        return concat(ROWS, found)
 
-    def times(self, group: RowGroup, positions: pa.Array) -> pa.Table:
-        """Return when the rows at `positions` (in order), of this row group, were updated (of `TIMES`)."""
-        with self._fetched(group, ["updated_at"]) as pieces:
-            parts = [TIMES.empty_table()]
-            for first, batch in self._batches(pieces, group, ["updated_at"]):
-                places, found = _take(first, batch, positions)
-                parts.append(pa.table([places, *instant(found["updated_at"])], schema=TIMES))
-            return pa.concat_tables(parts)
-
-    def inside(self, group: RowGroup, positions: pa.Array) -> pa.Array:
+    def inside(self, positions: pa.Array) -> pa.Array:
         """Return those of `positions` that are in this row group."""
-        return _inside(self._first_position + group.first_row, group.rows, positions)
+        return _inside(self._first_position, self.group.rows, positions)
 
-    def may_hold_accounts(self, group: RowGroup, account_ids: pa.Array) -> pa.Array:
+    def times(self, positions: pa.Array) -> pa.Table:
+        """Return when the rows at `positions`, of this row group, were updated (of `TIMES`)."""
+        with self._fetched(["updated_at"]) as pieces:
+            found = self._rows_at(pieces, ["updated_at"], positions, BATCH_ROWS)
+            parts = [pa.table([at, instant(batch["updated_at"])], schema=TIMES) for at, batch in found]
+            return concat(TIMES, parts)
+
+    def may_hold_accounts(self, account_ids: pa.Array) -> pa.Array:
         """Return a mask of the `account_ids` (large_string) that its statistics let be in this row group."""
         ids = account_ids.cast(pa.large_binary())
-        least, greatest = group.bounds("account_id")
-        if least is None or greatest is None or "account_id" in self.opened().unreadable:
+        least, greatest = self.group.bounds("account_id")
+        if least is None or greatest is None or "account_id" in self._footer.unreadable:
             return pa.repeat(pa.scalar(value=True), len(ids))
         return pc.and_(pc.greater_equal(ids, least), pc.less_equal(ids, greatest))
 
-    def _is_of(self, batch: pa.RecordBatch, month: date) -> pa.Array:
-        """Return a mask of the rows that are of `month`, without nulls."""
-        if self._file.month is not None:
-            return pa.repeat(pa.scalar(self._file.month == month), batch.num_rows)
-        return pc.fill_null(pc.equal(batch[MONTH], month), fill_value=False)
-
-    def _month_rows(
-        self, first: int, batch: pa.RecordBatch, month: date, known: pa.Array
-    ) -> tuple[pa.Table, pa.RecordBatch, int]:
-        """Return the rows (of `MONTH_ROWS`) of candidates, the other rows, and how many have no account."""
-        batch = batch.append_column("position", pa.arange(first, first + batch.num_rows))
-        batch = _where(batch, self._is_of(batch, month))
-        ids = batch["account_id"]
-        rows = _where(batch, by_value(ids, lambda values: pc.greater(pc.binary_length(values), 0)))
-        at_risk = is_at_risk(rows["status"])
-        wanted = at_risk
-        if len(known):
-            wanted = pc.or_(at_risk, index_in(rows["account_id"], known).is_valid())
-        kept, others = rows.filter(wanted), rows.filter(pc.invert(wanted))
-        columns = [
-            check_ids(as_strings(kept["account_id"])),
-            at_risk.filter(wanted),
-            whole_numbers(kept["arr"]),
-            *instant(kept["updated_at"]),
-            kept["position"],
-        ]
-        left = {
-            "account_id": as_strings(others["account_id"]).cast(pa.string()),
-            "updated_at": others["updated_at"],
-            "position": others["position"],
-        }
-        return pa.table(columns, schema=MONTH_ROWS), pa.record_batch(left), batch.num_rows - rows.num_rows
-
-    def _details(self, pieces: Pieces, group: RowGroup, positions: pa.Array) -> pa.Table:
-        parts = [DETAILS.empty_table()]
-        batches = self._batches(pieces, group, OF_ALERTS, LOOK_UP_BATCH_ROWS) if len(positions) else ()
-        for first, batch in batches:
-            places, found = _take(first, batch, positions)
-            columns = {name: cut(as_strings(_without_dictionary(found[name]))) for name in TEXTS}
-            columns |= {"position": places, "renewal_date": in_calendar(found["renewal_date"])}
+    def _details(self, pieces: Pieces, positions: pa.Array) -> pa.Table:
+        """Return the details (of `DETAILS`) of the rows at `positions`."""
+        parts = []
+        for at, found in self._rows_at(pieces, OF_ALERTS, positions, LOOK_UP_BATCH_ROWS):
+            columns = {name: cut(as_strings(found[name])) for name in TEXTS}
+            columns |= {"position": at, "renewal_date": in_calendar(found["renewal_date"])}
             parts.append(pa.table([columns[name] for name in DETAILS.names], schema=DETAILS))
-        return pa.concat_tables(parts)
+        return concat(DETAILS, parts)
 
     @contextmanager
-    def _fetched(self, group: RowGroup, columns: Sequence[str], *, keep: bool = False) -> Iterator[Pieces]:
-        """Yield the bytes of these columns of a row group, once a processor is free to decode them.
+    def _fetched(self, columns: Sequence[str], *, keep: bool = False) -> Iterator[Pieces]:
+        """Yield the bytes of these columns, once a processor is free to decode them.
 
         `keep`: hold those of earlier months until the end, if there is room for it, as they are read again.
         """
-        footer = self.opened()
-        kept = self._kept.get(group.first, {})
-        missing = [name for name in columns if name in footer.names and name not in kept]
-        with self._named():
-            ranges = coalesce(chunk.range for name in missing for chunk in group.chunks(name))
-            with self._workers.fetching(sum(end - start for start, end in ranges)):
-                pieces = Pieces(footer.size, ranges, footer.read(self._source, self._file, ranges))
-                if keep:
-                    self._keep(pieces, group, [name for name in missing if name in OF_EARLIER_MONTHS])
-                with self._workers.decoding():
-                    yield pieces.joined(kept.values())
-
-    def _keep(self, pieces: Pieces, group: RowGroup, columns: Sequence[str]) -> None:
-        for name in columns:
-            kept = pieces.only([chunk.range for chunk in group.chunks(name)])
-            if self._workers.may_keep(kept.held):
-                self._kept.setdefault(group.first, {})[name] = kept
-
-    def _rows(self, pieces: Pieces, group: RowGroup, columns: Sequence[str], most: int) -> int:
-        """Return how many rows of these columns, at most so many, to decode at a time."""
-        a_row = sum(group.bytes_a_row(name, pieces) for name in columns if name in self.opened().names)
-        if a_row > MAX_ROW_BYTES:
-            raise pa.ArrowInvalid(f"its rows of {a_row:,.0f} bytes each would take all memory")
-        return max(1, min(most, int(BATCH_BYTES // max(a_row, 1))))
+        footer, file = self._footer, self._file
+        missing = [name for name in columns if name in footer.names and name not in self._kept]
+        with file.named():
+            ranges = coalesce(chunk.range for name in missing for chunk in self.group.chunks(name))
+            with file.workers.fetching(sum(end - start for start, end in ranges)):
+                pieces = Pieces(footer.size, ranges, footer.read(file.source, file.stored, ranges))
+                for name in missing if keep else ():
+                    needed = [chunk.range for chunk in self.group.chunks(name)]
+                    if name in OF_EARLIER_MONTHS and file.workers.may_keep(sum(e - s for s, e in needed)):
+                        self._kept[name] = pieces.only(needed)
+                with file.workers.decoding():
+                    yield pieces.joined(self._kept.values())
 
     def _batches(
-        self, pieces: Pieces, group: RowGroup, columns: Sequence[str], most: int = BATCH_ROWS
+        self, pieces: Pieces, columns: Sequence[str], most: int = BATCH_ROWS
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Decode `columns` of a row group, some rows at a time, each batch with its first row's position.
+        """Decode `columns`, at most so many rows at a time, each batch with its first row's position.
 
         Dates are days. A column that the file lacks is filled with nulls, or with the partition's month.
         """
-        footer = self.opened()
-        names = {name: footer.names[name] for name in columns if name in footer.names}
+        group = self.group
+        names = {name: self._footer.names[name] for name in columns if name in self._footer.names}
+        a_row = sum(group.bytes_a_row(name, pieces) for name in names)
+        if a_row > MAX_ROW_BYTES:
+            raise pa.ArrowInvalid(f"its rows of {a_row:,.0f} bytes each would take all memory")
         parquet = pq.ParquetFile(
             pieces,
-            metadata=footer.metadata,
+            metadata=self._footer.metadata,
             # Over several row groups, Arrow returns the rows of columns with a dictionary one by one.
             read_dictionary=[
                 own for name, own in names.items() if len(group.parts) == 1 and group.is_repetitive(name)
@@ -317,71 +267,94 @@ class AccountFile:
             page_checksum_verification=True,
             pre_buffer=False,
         )
-        position, not_first_days = self._first_position + group.first_row, 0
-        is_counted = group.first in self._not_first_days
+        position, not_first_days = self._first_position, 0
+        is_counted = MONTH not in columns or self.months_not_first_day is not None
         for batch in parquet.iter_batches(
-            self._rows(pieces, group, columns, most),
+            max(1, min(most, int(BATCH_BYTES // max(a_row, 1)))),
             row_groups=[*group.indices],
             columns=[*names.values()],
             use_threads=False,
         ):
             made = {name: self._column(name, batch, names.get(name)) for name in columns}
-            if MONTH in made and not is_counted:
+            if not is_counted:
                 not_first_days += count_not_first_days(made[MONTH])
             yield position, pa.record_batch(made)
             position += batch.num_rows
-        if MONTH in columns and not is_counted:
-            self._not_first_days[group.first] = not_first_days
+        if not is_counted:
+            self.months_not_first_day = not_first_days
 
     def _column(self, name: str, batch: pa.RecordBatch, own: str | None) -> pa.Array:
         if own is None:
-            value = self._file.month if name == MONTH else None
+            value = self._file.stored.month if name == MONTH else None
             return pa.repeat(pa.scalar(value, EXPECTED[name][2]), batch.num_rows)
         column = batch[own]
-        if name in self.opened().unreadable:
-            return no_values(self._file.path, name, column)
+        if name in self._footer.unreadable:
+            return no_values(self._file.stored.path, name, column)
         if name in DATES:
-            if self.opened().is_int96(name) and column.type.tz is None:
+            if self._footer.is_int96(name) and column.type.tz is None:
                 column = column.cast(pa.timestamp(INT96_UNIT, "UTC"))
-            return dates(column, self._zone)
+            return dates(column, self._file.zone)
         # String views can't be filtered by Arrow (26.0).
         return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
-    def opened(self) -> Footer:
-        """Return the footer, which was read before."""
-        if self._footer is None:
-            raise AssertionError(f"{self._file.path} was not opened")
-        return self._footer
+    def _rows_at(
+        self, pieces: Pieces, columns: Sequence[str], positions: pa.Array, most: int
+    ) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
+        """Yield the rows at `positions`, batch by batch, and which positions these are."""
+        last = pc.max(positions).as_py()
+        for first, batch in () if last is None else self._batches(pieces, columns, most):
+            inside = _inside(first, batch.num_rows, positions)
+            yield inside, batch.take(pc.subtract(inside, first))
+            if last < first + batch.num_rows:
+                break
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except RiskAlertsError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a corrupt file can make the decoder raise anything
-            # A file that was replaced while it was read looks corrupt too: report that instead.
-            self._source.verify_unchanged()
-            raise SourceInvalid(
-                f"{self._file.path} can't be read as Parquet: {_reason(error)}: export the file again"
-            ) from None
+
+def _is_of(batch: pa.RecordBatch, month: date) -> pa.Array:
+    """Return a mask of the rows that are of `month`, without nulls."""
+    return pc.fill_null(pc.equal(batch[MONTH], month), fill_value=False)
+
+
+def _month_rows(
+    first: int, batch: pa.RecordBatch, month: date, known: pa.Array
+) -> tuple[pa.Table, pa.RecordBatch, int]:
+    """Return the rows (of `MONTH_ROWS`) of candidates, the other rows, and how many have no account."""
+    batch = batch.append_column("position", pa.arange(first, first + batch.num_rows))
+    batch = _where(batch, _is_of(batch, month))
+    ids = batch["account_id"]
+    rows = _where(batch, by_value(ids, lambda values: pc.greater(pc.binary_length(values), 0)))
+    at_risk = is_at_risk(rows["status"])
+    wanted = at_risk
+    if len(known):
+        wanted = pc.or_(at_risk, index_in(rows["account_id"], known).is_valid())
+    kept, others = rows.filter(wanted), rows.filter(pc.invert(wanted))
+    columns = [
+        check_ids(as_strings(kept["account_id"])),
+        at_risk.filter(wanted),
+        whole_numbers(kept["arr"]),
+        instant(kept["updated_at"]),
+        kept["position"],
+    ]
+    left = {
+        "account_id": as_strings(others["account_id"]).cast(pa.string()),
+        "updated_at": others["updated_at"],
+        "position": others["position"],
+    }
+    return pa.table(columns, schema=MONTH_ROWS), pa.record_batch(left), batch.num_rows - rows.num_rows
 
 
 def _history_rows(first: int, batch: pa.RecordBatch, before: date, accounts: pa.Array) -> pa.Table:
-    """Return the rows (of `HISTORY_ROWS`) of a batch that are of `accounts` and of months before `before`."""
+    """Return the rows (of `ROWS`) of a batch that are of `accounts` and of months before `before`.
+
+    `account` is a place in `accounts`; when rows were updated is only there where it was read along.
+    """
     place = index_in(batch["account_id"], accounts)
     rows = pc.indices_nonzero(place.is_valid()).cast(pa.int64())
     account, found = place.take(rows), batch.take(rows)
-    nothing = pa.nulls(len(rows), pa.int64())
-    times = instant(found["updated_at"]) if "updated_at" in batch.schema.names else (nothing, nothing)
-    columns = [account, found[MONTH], is_at_risk(found["status"]), *times, pc.add(rows, first)]
+    arr = pa.nulls(len(rows), pa.int64())
+    updated = instant(found["updated_at"]) if "updated_at" in batch.schema.names else arr.cast(INSTANT)
+    columns = [account, found[MONTH], is_at_risk(found["status"]), arr, updated, pc.add(rows, first)]
     earlier = pc.and_(pc.less(found[MONTH], before), pc.greater_equal(found[MONTH], date.min))
-    return pa.table(columns, schema=HISTORY_ROWS).filter(earlier)
-
-
-def _without_dictionary(strings: pa.Array) -> pa.Array:
-    """Take the strings of a few rows out of a large dictionary."""
-    return strings.dictionary_decode() if pa.types.is_dictionary(strings.type) else strings
+    return pa.table(columns, schema=ROWS).filter(earlier)
 
 
 def _where(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
@@ -391,12 +364,6 @@ def _where(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
 
 def _inside(first: int, rows: int, positions: pa.Array) -> pa.Array:
     return positions.filter(pc.and_(pc.greater_equal(positions, first), pc.less(positions, first + rows)))
-
-
-def _take(first: int, batch: pa.RecordBatch, positions: pa.Array) -> tuple[pa.Array, pa.RecordBatch]:
-    """Take the rows at `positions`, as far as they are in this batch, and return which these are."""
-    inside = _inside(first, batch.num_rows, positions)
-    return inside, batch.take(pc.subtract(inside, first))
 
 
 def _reason(error: Exception) -> str:
