@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from core.alerts import ALERTS, AlertRule, rules_named
-from core.domain import Assessment, RunWarning, count_found, month_number, months_before
+from core.domain import Assessment, RunWarning, count_found, months_before
 from core.runtime import Settings
 from core.sources import Window, passes_threshold
 
@@ -60,10 +60,8 @@ def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_th
 
 def _months_back(months: pa.ChunkedArray, month: date) -> pa.ChunkedArray:
     """Count the months from each of `months` (date32) to `month`."""
-    different = pc.unique(months)
-    target = month_number(month)
-    back = pa.array([target - month_number(day) for day in different.to_pylist()], pa.int32())
-    return back.take(pc.index_in(months, value_set=different))
+    numbers = pc.add(pc.multiply(pc.year(months), 12), pc.month(months))
+    return pc.subtract(month.year * 12 + month.month, numbers)
 
 
 def _streaks(at_risk: pa.Table) -> pa.Table:
@@ -80,7 +78,7 @@ def _streaks(at_risk: pa.Table) -> pa.Table:
 
 
 def _months_at_risk(accounts: pa.ChunkedArray, streaks: pa.Table) -> pa.ChunkedArray:
-    """Look up the months (int32) of each account's streak; 0 for an account without one."""
+    """Look up the months of each account's streak; 0 for an account without one."""
     place = pc.index_in(accounts, value_set=streaks["account"])
     return pc.fill_null(streaks["months"].take(place), 0)
 

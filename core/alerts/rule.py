@@ -28,5 +28,5 @@ class AlertRule(ABC):
         """Return which of the month's winning rows this type finds (bool, never null), whatever their ARR.
 
         `winners` has a row for each candidate with a row in the month: `at_risk` (bool) and `months_before`
-        (int32), how many months it was at risk without a gap up to the month before.
+        (int64), how many months it was at risk without a gap up to the month before.
         """

@@ -19,8 +19,8 @@ from core.sources.workers import Workers
 
 MAX_MONTH_ROWS = 50_000_000
 """The most rows of one month: a hostile file of a few megabytes can unpack to billions."""
-NEXT_MONTH_LIKELY = 100
-"""From so many accounts times months at risk on, two months are decoded at once, the second maybe in vain."""
+NEXT_MONTHS_LIKELY = (100, 1_000)
+"""From so many accounts times months at risk on, a second and a third month are begun, maybe in vain."""
 
 
 def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> Window:
@@ -121,7 +121,7 @@ class _Reader:
         step = ahead = month_before(self._month)
         back = 1
         while step and len(alive):
-            at_once = 2 if len(alive) * back >= NEXT_MONTH_LIKELY else 1
+            at_once = 1 + sum(len(alive) * back >= likely for likely in NEXT_MONTHS_LIKELY)
             while ahead and len(begun) < at_once:
                 begun.append(self._begin_history(ahead, accounts, alive))
                 ahead = month_before(ahead)
