@@ -300,16 +300,16 @@ def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
     return Chunk(data[1], data[2], data[5], data[6], span, least, greatest)
 
 
-def _together(groups: Iterable[RowGroup]) -> Iterator[RowGroup]:
+def _together(groups: Iterable[RowGroup]) -> list[RowGroup]:
     """Join small neighbors that hold the same months.
 
     Each costs a few milliseconds, whatever it holds, and some writers make one of a few rows at a time.
     """
-    last: RowGroup | None = None
+    found: list[RowGroup] = []
     for group in groups:
-        joined = last.joined(group) if last else None
-        if last and not joined:
-            yield last
-        last = joined or group
-    if last:
-        yield last
+        joined = found[-1].joined(group) if found else None
+        if joined:
+            found[-1] = joined
+        else:
+            found.append(group)
+    return found
