@@ -172,11 +172,7 @@ class _Reader:
         positions = pc.list_flatten(disagreeing["position_list"]).combine_chunks()
         known = rows.filter(rows["updated_at"].is_valid())["position"].combine_chunks()
         positions = positions.filter(pc.invert(pc.is_in(positions, value_set=known)))
-        readers = [reader for reader in self._asked if len(reader.inside(positions))]
-        times = concat(
-            TIMES,
-            self._workers.each(lambda reader: reader.times(reader.inside(positions)), readers),
-        )
+        times = concat(TIMES, self._workers.each(lambda reader: reader.times(positions), self._asked))
         place = pc.index_in(rows["position"], value_set=times["position"].combine_chunks())
         updated_at = pc.coalesce(rows["updated_at"], times["updated_at"].take(place))
         return rows.set_column(ROWS.get_field_index("updated_at"), ROWS.field("updated_at"), updated_at)

@@ -197,12 +197,11 @@ class GroupReader:
             found = [_history_rows(first, batch, before, accounts) for first, batch in batches]
         return concat(ROWS, found)
 
-    def inside(self, positions: pa.Array) -> pa.Array:
-        """Return those of `positions` that are in this row group."""
-        return _inside(self._first_position, self.group.rows, positions)
-
     def times(self, positions: pa.Array) -> pa.Table:
-        """Return when the rows at `positions`, of this row group, were updated (of `TIMES`)."""
+        """Return when the rows at `positions` were updated, as far as they are in this row group."""
+        positions = _inside(self._first_position, self.group.rows, positions)
+        if not len(positions):
+            return TIMES.empty_table()
         with self._fetched(["updated_at"]) as pieces:
             found = self._rows_at(pieces, ["updated_at"], positions, BATCH_ROWS)
             parts = [pa.table([at, instant(batch["updated_at"])], schema=TIMES) for at, batch in found]
