@@ -13,7 +13,7 @@ from core.domain import SourceChanged, SourceInvalid
 from core.runtime import Settings
 from core.sources import Need, open_uri, read_window
 from tasks.dedupe import winning_rows
-from tests.reading.stages import read
+from tests.reading.stages import alerts_of, assess, read
 from tests.reading.worlds import MONTH, Layout, back, row, table, write
 
 
@@ -140,6 +140,19 @@ def test_invalid_utf8_is_invalid(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"QQQQ", b"\xff\xfe\xfd\xfc"))
     with pytest.raises(SourceInvalid, match=r"data\.parquet"):
         read(path)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_nul_in_text_is_read_as_replacement(tmp_path: Path, kind: pa.DataType) -> None:
+    texts = {"account_name": "N\0", "account_region": "\0", "account_owner": "\0O"}
+    rows = [row("b\ufffd", MONTH, **texts), row("b\0", back(MONTH, 1)), row("z", back(MONTH, 1), "Healthy")]
+    types = {"account_id": kind, "account_region": kind}
+    path = tmp_path / "data.parquet"
+    # One row a row group, so that statistics could prune the row with NUL.
+    pq.write_table(table(rows, types), path, row_group_size=1)
+    (alert,) = alerts_of(assess(path))
+    assert (alert.account_id, alert.duration_months) == ("b\ufffd", 2)
+    assert (alert.account_name, alert.account_region, alert.account_owner) == ("N\ufffd", "\ufffd", "\ufffdO")
 
 
 def test_timestamp_units_are_compared_exactly(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from core.sources.window import LONGEST_ID, LONGEST_TEXT
 OWNER = "account_owner"
 MONTH = "month"
 DECIMAL_DIGITS = 76
+REPLACEMENT = "\ufffd"
+"""What stands for a NUL in text, which PostgreSQL and Slack do not take."""
 UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
 """The names of the zone of timestamps that are only known to be instants."""
 
@@ -102,6 +104,21 @@ def by_value(column: pa.Array, function: Callable[[pa.Array], pa.Array]) -> pa.A
     return function(column)
 
 
+def without_nul(column: pa.Array) -> pa.Array:
+    """Return a string column of any kind with U+FFFD in place of each NUL."""
+    if isinstance(column, pa.DictionaryArray):
+        values = column.dictionary
+        changed = without_nul(values)
+        return column if changed is values else pa.DictionaryArray.from_arrays(column.indices, changed)
+    if pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())  # Arrow (26.0) can't filter views.
+    content = column.buffers()[2]
+    # The least byte is found in a thirtieth of the time of a search.
+    if content and pc.min(pa.Array.from_buffers(pa.uint8(), content.size, [None, content])).as_py() == 0:
+        return pc.replace_substring(column, "\0", REPLACEMENT)
+    return column
+
+
 def as_strings(column: pa.Array) -> pa.Array:
     """Return a string column of any kind as large_string; raise `ArrowInvalid` for what is not UTF-8."""
     if pa.types.is_dictionary(column.type):
@@ -132,8 +149,6 @@ def index_in(column: pa.Array, values: pa.Array) -> pa.Array:
     """Find the place of each string in `values` (large_string); null where it is not there."""
 
     def find(strings: pa.Array) -> pa.Array:
-        if pa.types.is_string_view(strings.type):
-            strings = strings.cast(pa.large_string())
         return pc.index_in(strings, value_set=values.cast(strings.type))
 
     return by_value(column, find)

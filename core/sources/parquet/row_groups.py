@@ -16,6 +16,8 @@ from core.domain import RiskAlertsError, SourceInvalid
 from core.sources.parquet.columns import (
     EXPECTED,
     MONTH,
+    REPLACEMENT,
+    STRING,
     as_strings,
     by_value,
     check_ids,
@@ -28,6 +30,7 @@ from core.sources.parquet.columns import (
     is_at_risk,
     no_values,
     whole_numbers,
+    without_nul,
 )
 from core.sources.parquet.footer import INT96_UNIT, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Pieces, coalesce
@@ -213,7 +216,9 @@ class GroupReader:
         least, greatest = self.group.bounds("account_id")
         if least is None or greatest is None or "account_id" in self._footer.unreadable:
             return pa.repeat(pa.scalar(value=True), len(ids))
-        return pc.and_(pc.greater_equal(ids, least), pc.less_equal(ids, greatest))
+        inside = pc.and_(pc.greater_equal(ids, least), pc.less_equal(ids, greatest))
+        # The statistics still have a NUL where an id has its replacement.
+        return pc.or_(inside, pc.match_substring(account_ids, REPLACEMENT))
 
     def _details(self, pieces: Pieces, positions: pa.Array) -> pa.Table:
         """Return the details (of `DETAILS`) of the rows at `positions`."""
@@ -293,8 +298,7 @@ class GroupReader:
             if self._footer.is_int96(name) and column.type.tz is None:
                 column = column.cast(pa.timestamp(INT96_UNIT, "UTC"))
             return dates(column, self._file.zone)
-        # String views can't be filtered by Arrow (26.0).
-        return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
+        return without_nul(column) if EXPECTED[name] is STRING else column
 
     def _rows_at(
         self, pieces: Pieces, columns: Sequence[str], positions: pa.Array, most: int
