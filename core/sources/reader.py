@@ -1,4 +1,4 @@
-"""The passes over a source: the month's rows, and of earlier months only what a streak may still need."""
+"""The passes over a source: the month's rows, and of earlier months only the rows that a streak may need."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from core.sources.window import DETAILS, ROWS, Need, Window, concat, month_befor
 from core.sources.workers import Workers
 
 MAX_MONTH_ROWS = 50_000_000
-"""The most rows of one month: a hostile file of a few megabytes can unpack to billions."""
+"""The most rows of one month: a hostile file of a few megabytes can decompress to billions."""
 NEXT_MONTHS_LIKELY = (100, 1_000)
 """From so many accounts times months at risk on, a second and a third month are begun, maybe in vain."""
 

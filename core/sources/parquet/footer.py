@@ -1,4 +1,4 @@
-"""The footer of a Parquet file: its row groups, where their columns lie, and their statistics."""
+"""The footer of a Parquet file: its row groups, the positions of their columns, and their statistics."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,12 +21,12 @@ MAGIC = b"PAR1"
 TAIL = 8
 """The length of the footer, and the magic."""
 FIRST_READ = (8 * 2**10, 64 * 2**10)
-"""The least and the most that is read of the end before it is known how long a footer of this source is."""
+"""The least and the most bytes of the end that are read while the length of a footer is not known."""
 LONGER_FOOTER = 256
 """Bytes by which the next footer of a source may be longer than those before, without another request."""
 TOGETHER_ROWS = 1_024
 TOGETHER_BYTES = 2**20
-"""How much small row groups that are read as one may hold together."""
+"""The largest size of small row groups that are read as one."""
 WORTH_A_LOOK = 16 * 2**20
 """From so many bytes on that the values of a chunk may take, its dictionary page is read for their size."""
 PAGE_HEADER = 256

@@ -1,6 +1,6 @@
-"""One Parquet file of a source: what the passes over the source ask of it, row group by row group.
+"""One Parquet file of a source, which the passes over the source read row group by row group.
 
-Whatever its bytes provoke in the decoder comes out as `SourceInvalid` with the file's name.
+Every error of the decoder becomes `SourceInvalid` with the file's name.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,15 +40,15 @@ from core.sources.window import DETAILS, INSTANT, ROWS, concat, may_hold, month_
 from core.sources.workers import Workers
 
 BATCH_ROWS = 65_536
-"""Small enough that a batch with names and owners takes a few megabytes."""
+"""Rows of a batch: with names and owners, it takes a few megabytes."""
 LOOK_UP_BATCH_ROWS = 262_144
-"""Where accounts are looked up, which makes a table of them for each batch: larger, so that it seldom is."""
+"""Rows of a batch in which accounts are looked up; each look-up builds a table of the accounts."""
 BATCH_BYTES = 64 * 2**20
-"""About how much a batch may take once it is decoded: one of values of a megabyte has few rows."""
+"""About the largest size of a decoded batch: with values of a megabyte, it has few rows."""
 MAX_ROW_BYTES = 64 * 2**20
-"""The most that a row may take on average: a few kilobytes of a hostile file may unpack to gigabytes."""
+"""The largest average size of a row: a few kilobytes of a hostile file may decompress to gigabytes."""
 MAX_FILE_ROWS = 2**40
-"""Positions of one file's rows; 2^23 files of as many rows fit into an int64."""
+"""The number of positions per file; 2^23 files with this number of rows fit into an int64."""
 
 DATES = (MONTH, "renewal_date")
 KEYS = ("account_id", MONTH, "status")
@@ -60,13 +60,13 @@ TEXTS = tuple(name for name in OF_ALERTS if name != "renewal_date")
 MONTH_ROWS = pa.schema([("account_id", pa.large_string()), *list(ROWS)[2:]])
 """Rows of the month, before their accounts have a place."""
 TIMES = pa.schema([ROWS.field(name) for name in ("position", "updated_at")])
-"""When rows were updated, for those where it decides."""
+"""Update times of the rows for which they matter."""
 NO_ACCOUNTS = pa.nulls(0, pa.large_string())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MonthPart:
-    """What one row group holds of the month.
+    """The rows of the month in one row group.
 
     `rows` (of `MONTH_ROWS`) are those that are At Risk or of an account that is known, `others` the rest:
     their `account_id` (string), `updated_at` as the file has it, and `position`. `details` (of
