@@ -124,7 +124,7 @@ sbom: $(AUDIT_STAMP) ## Write the software bill of materials (CycloneDX JSON) of
 audit: $(AUDIT_STAMP) ## Look up known vulnerabilities of the runtime lock; needs the network
 	@$(AUDIT)/bin/python -m pip_audit --strict --progress-spinner off --disable-pip --require-hashes \
 		--requirement requirements/runtime.txt || { \
-		echo "make audit: vulnerabilities were found (listed above), or the advisory database can't be reached:" \
+		echo "make audit: vulnerabilities were found (listed above), or the advisory database cannot be reached:" \
 			"it needs the network." >&2; exit 1; }
 
 .PHONY: clean

@@ -39,7 +39,7 @@ class Health(BaseModel):
     """The result of a health check."""
 
     status: Literal["ok", "unavailable"]
-    ledger: str = Field(description="`ok`, or why it can't be written.")
+    ledger: str = Field(description="`ok`, or why it cannot be written.")
     settings: str = Field(description="`ok`, or what is missing.")
     warnings: list[str] = Field(description="Problems that may lose data later.")
 
@@ -93,7 +93,7 @@ async def health(request: Request, response: Response) -> Health:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Return the metrics. A ledger that can't be read is `risk_alerts_ledger_up 0`, not an error."""
+    """Return the metrics. A ledger that cannot be read is `risk_alerts_ledger_up 0`, not an error."""
     scrapes = request.app.state.scrapes
     try:
         found = await _bounded(request, scrapes, lambda ledger: ledger.history.gauges(), SCRAPE_SECONDS)

@@ -108,7 +108,7 @@ async def _read_form(request: Request) -> dict[str, str]:
     try:
         fields = parse_qs(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
     except ValueError:
-        raise InvalidRequest("the form: can't be read") from None
+        raise InvalidRequest("the form: cannot be read") from None
     return {name: values[-1] for name, values in fields.items()}
 
 

@@ -11,7 +11,7 @@ from core.ledger import Ledger
 
 
 def ledger_of(request: Request) -> Ledger:
-    """Return the ledger of the app; raise `LedgerError` while it can't be opened."""
+    """Return the ledger of the app; raise `LedgerError` while it cannot be opened."""
     ledger: Ledger = request.app.state.open_ledger()
     return ledger
 

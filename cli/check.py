@@ -66,7 +66,7 @@ def check_installation(
 ) -> bool:
     """Check everything and print the findings; return whether nothing failed.
 
-    Raises `InvalidRequest` or `SourceSchemeUnsupported` for a URI that can't be a source.
+    Raises `InvalidRequest` or `SourceSchemeUnsupported` for a URI that cannot be a source.
     """
     try:
         settings = load_settings()

@@ -23,7 +23,7 @@ STOP_SECONDS = 30
 def serve_both(api_port: int, prefect_port: int) -> None:
     """Serve until stopped; then stop both, the API first.
 
-    Raises `ClickException` when one of the two can't be started or ends by itself.
+    Raises `ClickException` when one of the two cannot be started or ends by itself.
     """
     # Handle SIGTERM like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -88,7 +88,7 @@ def _require_free(port: int, name: str, variable: str) -> None:
         socket.create_server((HOST, port)).close()
     except (OSError, OverflowError) as error:
         raise click.ClickException(
-            f"port {port} for {name} can't be used ({error}); choose another by {variable}"
+            f"port {port} for {name} cannot be used ({error}); choose another by {variable}"
         ) from None
 
 

@@ -150,7 +150,7 @@ def _close(run: RunContext) -> None:
     try:
         run.ledger.finish(run.run_id, run.error, utc_now())
     except LedgerError as fault:
-        logger.error("Run %s can't be closed yet: %s", run.run_id, fault)  # noqa: TRY400  the text is enough
+        logger.error("Run %s cannot be closed yet: %s", run.run_id, fault)  # noqa: TRY400  the text is enough
         if run.error is None:
             run.fail(fault)
             raise

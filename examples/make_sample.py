@@ -259,7 +259,7 @@ TRAPS = (
     Trap("no renewal date", "ACC-90028", "Evergreen Farms Ltd", "HR", 1, region="EMEA", renews=False),
     Trap("no owner", "ACC-90029", "Orphan Aviation Corp.", "HRR", 2, owner=None),
     # Text that may break a message, a link or a table.
-    Trap("an account_id that a URL can't hold as it is", "ACC/90030?v=1&x#ü %", "Slash/Query Labs", "HR", 1),
+    Trap("an account_id that a URL cannot hold as it is", "ACC/90030?v=1&x#ü %", "Slash/Query Labs", "HR", 1),
     Trap("a name with &, < and >", "ACC-90031", "Barnes & <Noble> Outfitters", "HR", 1),
     Trap("a name that would ping everyone", "ACC-90032", "<!channel> Labs Pty Ltd", "HR", 1, region="APAC"),
     Trap("an emoji in a name", "ACC-90033", "🦊 Firefox & Söhne GmbH", "HR", 1, region="EMEA"),

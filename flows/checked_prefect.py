@@ -65,7 +65,7 @@ def _import_prefect() -> None:
         raise SettingsError(f"{what}: {form}") from None
     except (ValueError, TypeError, AttributeError, OSError):
         raise SettingsError(
-            f"{_profiles()} of Prefect can't be read as profiles in TOML; correct or remove the file"
+            f"{_profiles()} of Prefect cannot be read as profiles in TOML; correct or remove the file"
         ) from None
     finally:
         gc.enable()

@@ -119,7 +119,7 @@ def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
     if count:
         yield RunWarning(
             "rows_without_account_id",
-            f"Rows of {window.month} without account_id, which can't be alerted: {count}",
+            f"Rows of {window.month} without account_id, which cannot be alerted: {count}",
             count,
         )
     if window.months_not_first_day:

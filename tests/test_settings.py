@@ -295,8 +295,8 @@ FILES: list[tuple[Any, str]] = [
     ('{"regions": "canary"}', "REGIONS: "),
     ('{"api_token": ""}', "API_TOKEN: "),
     ('{"max_alerts_per_run": false}', "MAX_ALERTS_PER_RUN: "),
-    (b"\xff\xfe\x00", "can't be read"),
-    (None, "can't be read"),
+    (b"\xff\xfe\x00", "cannot be read"),
+    (None, "cannot be read"),
 ]
 
 

@@ -96,7 +96,7 @@ class OrchestratorUnreachable(RiskAlertsError, code="orchestrator_unreachable"):
 
 
 class LedgerError(RiskAlertsError, code="ledger_unavailable"):
-    """The ledger can't be opened, read or written."""
+    """The ledger cannot be opened, read or written."""
 
 
 class LedgerCut(LedgerError):
@@ -107,7 +107,7 @@ class LedgerCut(LedgerError):
 
 
 class SourceError(RiskAlertsError):
-    """The source can't be used."""
+    """The source cannot be used."""
 
 
 class SourceSchemeUnsupported(SourceError, code="source_scheme_unsupported"):

@@ -82,7 +82,7 @@ REASONS = {
         "Slack answered with a redirect, which is not followed",
         f"the webhook's address is no longer Slack's: fix it; {_AGAIN}",
     ),
-    "invalid_url": Reason("the webhook's address can't be used", f"fix the webhook's address; {_AGAIN}"),
+    "invalid_url": Reason("the webhook's address cannot be used", f"fix the webhook's address; {_AGAIN}"),
     "slack_refused": Reason("Slack refused the message without a word that names the cause"),
     "no_answer": Reason("the request went out and no usable answer came", _LOOK),
     PROCESS_DIED: Reason("the run ended between the request and its answer", _LOOK),

@@ -127,7 +127,7 @@ def try_write(database_url: str, now: datetime) -> str:
             beside = TemporaryDirectory(prefix=".risk-alerts-check-", dir=place)
         except OSError as error:
             raise LedgerError(
-                f"The ledger {shown_database(url)} can't be created: {error.strerror} in {place}."
+                f"The ledger {shown_database(url)} cannot be created: {error.strerror} in {place}."
                 " Change DATABASE_URL, or the folder's permissions"
             ) from None
         with beside as folder:
@@ -176,7 +176,7 @@ def translated_errors(url: URL) -> Iterator[None]:
             where = ", ".join(["DATABASE_URL", *names, "its server and the role's privileges"])
             # Only the URL's host is shown: in an invalid URL, other parts may contain some of the password.
             cause = re.sub(r', port \d+|(?<=\buser|\brole) "[^"]*"', "", cause)
-        message = redact(f"The ledger {shown_database(url)} can't be used: {cause}. Check {where}")
+        message = redact(f"The ledger {shown_database(url)} cannot be used: {cause}. Check {where}")
         if served and isinstance(error, DBAPIError) and is_cut(error):
             raise LedgerCut(message) from error
         raise LedgerError(message) from error

@@ -57,7 +57,7 @@ _opening = Lock()
 def open_ledger(database_url: str) -> "Ledger":
     """Open the ledger once a process; create or upgrade it at its first use.
 
-    Raises `LedgerError` when it can't be opened, has foreign tables or a newer schema.
+    Raises `LedgerError` when it cannot be opened, has foreign tables or a newer schema.
     """
     with _opening:
         ledger = _opened.get(database_url)
@@ -86,7 +86,7 @@ class Ledger:
         self._unfinished: dict[str, RiskAlertsError] = {}
 
     def check_writable(self, now: datetime) -> None:
-        """Commit a row; raise `LedgerError` when the ledger can't be written."""
+        """Commit a row; raise `LedgerError` when the ledger cannot be written."""
         with self._database.write() as connection:
             statements.upsert(connection, HEALTH_CHECKS, id=1, checked_at=now)
         self._finish_late(now)
@@ -146,7 +146,7 @@ class Ledger:
     def finish(self, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
         """Close the run, as failed when it has an error; its claims become unconfirmed.
 
-        When the ledger can't be written now, this process closes the run at its next health check or search
+        When the ledger cannot be written now, this process closes the run at its next health check or search
         for dead runs: with the same error, or with the ledger's.
         """
         try:

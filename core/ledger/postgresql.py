@@ -19,7 +19,7 @@ WRITE_LOCK = 0x5249534B414C5254
 LONGEST_KEY = 2_500
 """Bytes of a text in a primary key: an index entry takes at most 2,704 bytes for all its columns."""
 
-# PostgreSQL's text can't hold NUL. It is stored as U+0010 and a digit, and U+0010 likewise, so that different
+# PostgreSQL text cannot hold NUL. It is stored as U+0010 and a digit, and U+0010 likewise, so that different
 # texts stay different.
 _ESCAPED = {"\0": "\x100", "\x10": "\x101"}
 _PLAIN = {escaped: plain for plain, escaped in _ESCAPED.items()}

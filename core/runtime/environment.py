@@ -69,7 +69,7 @@ def clean_variables(settings: Collection[str] = ()) -> None:
 
 
 def check_stores() -> None:
-    """Raise `SettingsError` for a variable that the object stores' libraries can't use."""
+    """Raise `SettingsError` for a variable that the object stores' libraries cannot use."""
     for name, words in _WORDS.items():
         value = os.environ.get(name)
         if value and value.lower() not in words.lower().split(", "):
@@ -90,7 +90,7 @@ def _check_address(name: str, address: str) -> None:
 
 
 def check_certificate_files() -> None:
-    """Raise `SettingsError` for a variable that names TLS files that can't be used."""
+    """Raise `SettingsError` for a variable that names TLS files that cannot be used."""
     for name in _CERTIFICATES:
         if path := os.environ.get(name):
             check_certificates(name, path)
@@ -102,7 +102,7 @@ def check_certificate_files() -> None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path
         except OSError as error:
             raise SettingsError(
-                f"SSLKEYLOGFILE: {path} can't be written ({error.strerror}); correct the path or unset it"
+                f"SSLKEYLOGFILE: {path} cannot be written ({error.strerror}); correct the path or unset it"
             ) from None
 
 
@@ -115,7 +115,7 @@ def check_certificates(name: str, path: str) -> None:
     except OSError as error:
         reason = "no PEM certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(
-            f"{name}: the certificates {path} can't be loaded ({reason}); name a PEM file or unset it"
+            f"{name}: the certificates {path} cannot be loaded ({reason}); name a PEM file or unset it"
         ) from None
 
 

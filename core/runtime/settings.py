@@ -138,7 +138,7 @@ def _read_config_file(known: Collection[str]) -> dict[str, Any]:
         values = parse(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        wrong = f"can't be read ({reason}); name a readable file or unset it"
+        wrong = f"cannot be read ({reason}); name a readable file or unset it"
     except ValueError as error:
         wrong = f"is not valid {kind} ({error}); correct it"
     else:

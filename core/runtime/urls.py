@@ -66,7 +66,7 @@ def _check_sqlite(value: str, rest: str) -> None:
     try:
         SQLiteDialect_pysqlite().create_connect_args(make_url(value))
     except (ArgumentError, ValueError):
-        raise ValueError("must have no query that SQLite can't use: remove what follows the ?") from None
+        raise ValueError("must have no query that SQLite cannot use: remove what follows the ?") from None
 
 
 def _check_postgresql(value: str, rest: str) -> None:

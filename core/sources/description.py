@@ -27,7 +27,7 @@ class Description:
 
 
 def describe(source: Source, month: date | None, zone: str) -> Description:
-    """Read the footers, and no row unless a column has a type that can't be read; raise a `SourceError`.
+    """Read the footers, and no row unless a column has a type that cannot be read; raise a `SourceError`.
 
     `has_month`: whether there can be rows of `month`; True without one.
     """

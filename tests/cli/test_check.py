@@ -171,7 +171,7 @@ def test_ledger_in_a_folder_that_cannot_be_written_fails(installation: Installat
     installation.set(DATABASE_URL="sqlite:////proc/no/ledger.db")
     found = installation.check()["ledger"]
     assert found["status"] == "failed"
-    assert "can't be created" in found["found"]
+    assert "cannot be created" in found["found"]
     assert "/proc" in found["found"]
 
 

@@ -32,7 +32,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         check=False,
     )
     if mounted.returncode:
-        reason = f"NO FULL DISK WAS TESTED: a tmpfs can't be mounted here ({mounted.stderr.strip()})"
+        reason = f"NO FULL DISK WAS TESTED: a tmpfs cannot be mounted here ({mounted.stderr.strip()})"
         warnings.warn(reason, stacklevel=1)
         pytest.skip(reason)
     yield folder
@@ -84,7 +84,7 @@ def test_disk_full_in_the_middle_sends_nothing_twice(disk: Path, caplog: pytest.
         assert 2 <= len(seen) < len(ALERTS)
         assert set(seen) <= set(on_record)
         assert ledger.history.run("run-1").status == "running"
-        assert "Run run-1 can't be closed yet" in caplog.text
+        assert "Run run-1 cannot be closed yet" in caplog.text
         (disk / "filler").unlink()
         assert ledger.close_dead_runs(utc_now()) == []
         first = look(ledger, "run-1")

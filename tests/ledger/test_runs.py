@@ -120,7 +120,7 @@ def test_unclosed_run_is_closed_later(ledger: Ledger, path: Path, caplog: pytest
     ):
         pass
     assert caught.value.run_id == "run-1"
-    assert "can't be closed yet" in caplog.text
+    assert "cannot be closed yet" in caplog.text
     assert ledger.history.run("run-1").status == "running"
     execute(path, "DROP TRIGGER broken")
     ledger.check_writable(NOW)

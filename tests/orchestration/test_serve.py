@@ -15,5 +15,5 @@ def test_taken_port_is_one_clear_line() -> None:
         served = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
     assert served.returncode == 1
     assert served.stdout == ""
-    assert served.stderr.startswith(f"Error: port {port} for Prefect can't be used")
+    assert served.stderr.startswith(f"Error: port {port} for Prefect cannot be used")
     assert len(served.stderr.splitlines()) == 1

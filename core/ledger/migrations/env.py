@@ -8,7 +8,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
     version_table=VERSION.name,
-    # SQLite can't alter a column in place; Alembic then copies the table.
+    # SQLite cannot alter a column in place; Alembic then copies the table.
     render_as_batch=True,
 )
 with context.begin_transaction():

@@ -111,7 +111,7 @@ def without_nul(column: pa.Array) -> pa.Array:
         changed = without_nul(values)
         return column if changed is values else pa.DictionaryArray.from_arrays(column.indices, changed)
     if pa.types.is_string_view(column.type):
-        column = column.cast(pa.large_string())  # Arrow (26.0) can't filter views.
+        column = column.cast(pa.large_string())  # Arrow (26.0) cannot filter views.
     content = column.buffers()[2]
     # The least byte is found in a thirtieth of the time of a search.
     if content and pc.min(pa.Array.from_buffers(pa.uint8(), content.size, [None, content])).as_py() == 0:

@@ -146,7 +146,7 @@ class Footer:
     """The footer of one file.
 
     `metadata` is as Arrow read it. `names` has the columns that are there, with the names that they have in
-    the file, and `ignored` the other columns. Those of `unreadable` have a type that can't be read, and may
+    the file, and `ignored` the other columns. Those of `unreadable` have a type that cannot be read, and may
     have no value; `doubtful` are those of them whose type is not null. `tail` is the data that came along
     with the footer, from just before it; months in UTC are dates in `zone`.
     """

@@ -118,7 +118,7 @@ class AccountFile:
             # A file that was replaced while it was read looks corrupt too: report that instead.
             self.source.verify_unchanged()
             raise SourceInvalid(
-                f"{self.stored.path} can't be read as Parquet: {_reason(error)}: export the file again"
+                f"{self.stored.path} cannot be read as Parquet: {_reason(error)}: export the file again"
             ) from None
 
 
@@ -137,7 +137,7 @@ class GroupReader:
         self._kept: dict[str, Pieces] = {}
 
     def check(self, names: Sequence[str]) -> None:
-        """Raise `SourceInvalid` if a column, of a type that can't be read, has a value."""
+        """Raise `SourceInvalid` if a column, of a type that cannot be read, has a value."""
         with self._fetched(names) as pieces:
             for _ in self._batches(pieces, names):
                 pass
