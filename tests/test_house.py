@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.tiers import TIERS
+from tests.tiers import FAULTS, INTEGRATION, TIERS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("api", "cli", "core", "flows", "tasks")
@@ -74,6 +74,17 @@ def test_no_file_names_a_registry() -> None:
 def test_each_test_has_one_tier(request: pytest.FixtureRequest) -> None:
     wrong = [item for item in request.session.items if sum(map(item.keywords.__contains__, TIERS)) != 1]
     assert wrong == []
+
+
+@pytest.mark.parametrize("entry", [*FAULTS, *INTEGRATION])
+def test_tier_entry_matches_a_test(entry: str) -> None:
+    """A renamed test must not move to the tier `unit` unnoticed."""
+    tests = [
+        f"{path.relative_to(ROOT / 'tests').as_posix()}::{name}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^ *(?:async )?def (test_\w+)", _text(path), re.MULTILINE)
+    ]
+    assert [test for test in tests if test.startswith(entry)]
 
 
 def test_no_file_is_another_lock() -> None:
