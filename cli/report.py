@@ -33,10 +33,11 @@ def print_report(run: RunView, history: History, console: Console) -> None:
         console.print()
     for reason, advice, _ in by_reason:
         console.print(f"[bold]{escape(reason)}[/bold]: {advice}.")
-    console.print(f"\n{_counts(run.labeled_counts)}")
+    console.print(f"\n{escape(run.counts.summary(run.alert_types))}.")
     if len(run.counts_by_type) > 1:
         for alert_type, counts in run.counts_by_type.items():
-            console.print(f"[bold]{escape(alert_type)}[/bold]: {_counts(counts.labeled([alert_type]))}")
+            summary = escape(counts.summary([alert_type]))
+            console.print(f"[bold]{escape(alert_type)}[/bold]: {summary}.")
     if run.support_notification:
         error = f" ({escape(run.support_error)})" if run.support_error else ""
         console.print(f"Support notification: {run.support_notification.value}{error}.")
@@ -83,7 +84,3 @@ def _facts(alert: AlertView | PreviewAlertView) -> tuple[str, ...]:
 def _print_warnings(warnings: Iterable[RunWarning], console: Console) -> None:
     for warning in warnings:
         console.print(f"[yellow]{warning.code}[/yellow]: {escape(warning.message)}")
-
-
-def _counts(labeled: list[tuple[str, str, int]]) -> str:
-    return escape(", ".join(f"{number:,} {label}" for _, label, number in labeled) + ".")

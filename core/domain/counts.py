@@ -54,6 +54,14 @@ class Counts(BaseModel):
         default=0, title="unconfirmed", description="Part of those not delivered: may be in the channel."
     )
 
+    def summary(self, alert_types: Iterable[str]) -> str:
+        """Return the counts as a phrase of a report; parts of a count follow it in parentheses."""
+        shown = {name: f"{number:,} {label}" for name, label, number in self.labeled(alert_types)}
+        parts = [shown.pop(name) for name in _PARTS_OF_FAILED if name in shown]
+        if parts:
+            shown["failed_deliveries"] += f" ({', '.join(parts)})"
+        return ", ".join(shown.values())
+
     def labeled(self, alert_types: Iterable[str]) -> list[tuple[str, str, int]]:
         """Return (name, label, number) of the counts that a report shows: some only when they are not 0."""
         numbers = self.model_dump()
@@ -80,6 +88,9 @@ def count_label(name: str) -> str:
 _SHOWN_AT_ZERO = frozenset(
     {"rows_scanned", "duplicates_found", "below_threshold", "alerts_sent", "failed_deliveries"}
 )
+
+_PARTS_OF_FAILED = ("unknown_region", "unconfirmed")
+"""Counts that are parts of `failed_deliveries`."""
 
 _OF_THE_RUN = frozenset({"rows_scanned", "duplicates_found"})
 """Counts of the scan, which is the same for all alert types."""

@@ -1,0 +1,25 @@
+"""The counts of a run in the words of a report."""
+
+import pytest
+
+from core.domain import Counts
+
+
+@pytest.mark.parametrize(
+    ("counts", "end"),
+    [
+        (Counts(alerts_sent=5), "5 sent, 0 not delivered"),
+        (
+            Counts(alerts_sent=5, failed_deliveries=4, unknown_region=4),
+            "5 sent, 4 not delivered (4 of an unknown region)",
+        ),
+        (
+            Counts(failed_deliveries=1_004, would_send=2, unknown_region=3, unconfirmed=1_001),
+            "0 sent, 1,004 not delivered (3 of an unknown region, 1,001 unconfirmed), 2 would be sent",
+        ),
+    ],
+)
+def test_summary_counts_each_alert_once(counts: Counts, end: str) -> None:
+    """A part of the alerts that were not delivered is no further alert."""
+    start = "0 rows read, 0 duplicate rows, 0 at risk, 0 below the ARR threshold, "
+    assert counts.summary(["at_risk"]) == start + end
