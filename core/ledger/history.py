@@ -27,7 +27,7 @@ from core.domain import (
 )
 from core.ledger.database import Database
 from core.ledger.schema import NOTIFICATIONS, OUTCOMES, RESOLUTIONS, RUN_ALERTS, RUNS
-from core.ledger.statements import COUNTS, FACTS, RESULT, not_on_record, read_counts
+from core.ledger.statements import ALERT_COLUMNS, COUNTS, RESULT_COLUMNS, outcome_not_found, read_counts
 from core.ledger.statistics import ledger_gauges
 from core.ledger.views import (
     AlertPage,
@@ -153,7 +153,7 @@ class History:
         """Return the outcome of one alert; raise `OutcomeNotFound`."""
         found = self.latest_outcomes(month, [key]).get(key)
         if found is None:
-            raise not_on_record(key, month)
+            raise outcome_not_found(key, month)
         return found
 
     def latest_outcomes(self, month: date, keys: Collection[AlertKey]) -> dict[AlertKey, OutcomeView]:
@@ -167,8 +167,8 @@ class History:
         """Return the open alerts of a month, each with the facts of the run that recorded its outcome."""
         query = (
             select(
-                *(RUN_ALERTS.c[name] for name in FACTS),
-                *(OUTCOMES.c[name] for name in (*RESULT, "run_id")),
+                *(RUN_ALERTS.c[name] for name in ALERT_COLUMNS),
+                *(OUTCOMES.c[name] for name in (*RESULT_COLUMNS, "run_id")),
             )
             .join(RUN_ALERTS, _SEEN)
             .where(

@@ -42,9 +42,9 @@ from core.ledger.schema import OUTCOMES, RESOLUTIONS, RUN_ALERTS, RUNS, UtcDateT
 
 COUNTS = TypeAdapter(dict[str, Counts])
 """The column `counts_by_type`."""
-RESULT = [field.name for field in fields(Delivery) if field.name not in {"key", "run_id"}]
+RESULT_COLUMNS = [field.name for field in fields(Delivery) if field.name not in {"key", "run_id"}]
 """The columns of a result, in `run_alerts` and `alert_outcomes`."""
-FACTS = [field.name for field in fields(Alert) if field.name not in RESULT]
+ALERT_COLUMNS = [field.name for field in fields(Alert) if field.name not in RESULT_COLUMNS]
 """The other columns of an alert, in `run_alerts`."""
 
 
@@ -83,7 +83,7 @@ _THIS_RUN_ALERT = _this(RUN_ALERTS, *AlertKey._fields, "run_id")
 _FAILED_IN_PLAN = sa.and_(_this(RUN_ALERTS, "run_id"), RUN_ALERTS.c.status == AlertStatus.FAILED)
 _RUN_STATES = select(*(RUNS.c[name] for name in RunState._fields))
 _RUN_STATE = _RUN_STATES.where(_THIS_RUN)
-_OUTCOMES = select(*(OUTCOMES.c[name] for name in (*AlertKey._fields, *RESULT, "run_id")))
+_OUTCOMES = select(*(OUTCOMES.c[name] for name in (*AlertKey._fields, *RESULT_COLUMNS, "run_id")))
 _OUTCOME_OF = _OUTCOMES.where(_THIS_OUTCOME)
 _OUTCOMES_OF = _OUTCOMES.where(_this(OUTCOMES, "month"))
 _UPDATE_RUN = update(RUNS).where(_THIS_RUN)
@@ -230,8 +230,8 @@ def insert_alerts(
 ) -> None:
     """Record alerts and their planned deliveries, from the position `first` on."""
     rows = [
-        {name: getattr(alert, name) for name in FACTS}
-        | {name: getattr(delivery, name) for name in RESULT}
+        {name: getattr(alert, name) for name in ALERT_COLUMNS}
+        | {name: getattr(delivery, name) for name in RESULT_COLUMNS}
         | {"run_id": run_id, "position": position}
         for position, (alert, delivery) in enumerate(planned, first)
     ]
@@ -250,7 +250,7 @@ def record_deliveries(connection: Connection, run_id: str, deliveries: Sequence[
     """Record results of alerts that the run has planned."""
     if deliveries:
         changes = [
-            _of(delivery.key, run_id=run_id) | {name: getattr(delivery, name) for name in RESULT}
+            _of(delivery.key, run_id=run_id) | {name: getattr(delivery, name) for name in RESULT_COLUMNS}
             for delivery in deliveries
         ]
         result = connection.execute(_UPDATE_RUN_ALERT, changes)
@@ -300,7 +300,7 @@ def resolve(connection: Connection, resolution: Resolution) -> None:
     key, month = resolution.key, resolution.month
     found = outcome_of(connection, key, month)
     if found is None:
-        raise not_on_record(key, month)
+        raise outcome_not_found(key, month)
     if found.status is not AlertStatus.UNCONFIRMED:
         raise _refused(found, month)
     values: dict[str, Any] = {
@@ -329,7 +329,7 @@ def resolve(connection: Connection, resolution: Resolution) -> None:
     )
 
 
-def not_on_record(key: AlertKey, month: date) -> OutcomeNotFound:
+def outcome_not_found(key: AlertKey, month: date) -> OutcomeNotFound:
     """Return the error for an unknown alert."""
     return OutcomeNotFound(
         f"No {key.alert_type} alert of account {key.account_id!r} in {month} is in the ledger;"
