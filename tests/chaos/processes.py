@@ -79,8 +79,8 @@ class Process:
             self._process.kill()
             self._process.wait()
 
-    def suffer(self, fate: Fate, clocks: Mapping[Clock, Read], over: Callable[[], bool]) -> Harm:
-        """Apply the planned fault, unless `over` comes first; return the applied fault."""
+    def apply_fault(self, fate: Fate, clocks: Mapping[Clock, Read], over: Callable[[], bool]) -> Harm:
+        """Apply the planned fault, unless `over` returns true first; return the applied fault."""
         clock = clocks[fate.clock]
         while clock() < int(fate.amount):
             if over():

@@ -116,14 +116,14 @@ class Stage:
             harmed: list[tuple[Future[Harm], int]] = []
             for job, fate in zip(jobs, now.jobs, strict=True):
                 job.start()
-                harmed.append((pool.submit(job.suffer, fate, clocks, _ended(job)), 1))
+                harmed.append((pool.submit(job.apply_fault, fate, clocks, _ended(job)), 1))
             if posts:
                 # The end of a run whose client disconnected is not reported.
                 patience = HUNG_UP_SECONDS if now.hangs_up else 0
                 over = _all_done(posts, lambda: clocks[Clock.SECONDS]() > patience)
-                harmed.append((pool.submit(self._api.suffer, now.api, clocks, over), now.posts))
+                harmed.append((pool.submit(self._api.apply_fault, now.api, clocks, over), now.posts))
             everything = _all_ended(jobs, posts)
-            prefect = pool.submit(self._prefect.suffer, now.prefect, clocks, everything)
+            prefect = pool.submit(self._prefect.apply_fault, now.prefect, clocks, everything)
             if prefect.result() is not Harm.LET:
                 self._tally.outages += 1
                 self._prefect.ensure_up()
