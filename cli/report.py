@@ -27,7 +27,7 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     numbers = [(label, *(str(number or "") for number in row)) for label, row in channels.rows]
     print_table(("channel", *channels.columns), numbers, console, right=channels.columns)
     by_reason = open_by_reason(history.alerts(run.run_id, None, None, None).alerts)
-    rows = [(*_facts(alert), reason) for reason, _, those in by_reason for alert in those]
+    rows = [(*_account_cells(alert), reason) for reason, _, those in by_reason for alert in those]
     print_table(("not delivered", *_ACCOUNT, "why"), rows, console, right=_NUMBERS)
     if by_reason:
         console.print()
@@ -49,7 +49,7 @@ def print_preview(found: PreviewView, console: Console) -> None:
     _print_warnings(found.warnings, console)
     rows = [
         (
-            *_facts(alert),
+            *_account_cells(alert),
             alert.channel or "-",
             alert.status.replace("_", " ") + (f" ({alert.reason})" if alert.reason else ""),
         )
@@ -77,7 +77,7 @@ def print_table(
         console.print(table)
 
 
-def _facts(alert: AlertView | PreviewAlertView) -> tuple[str, ...]:
+def _account_cells(alert: AlertView | PreviewAlertView) -> tuple[str, ...]:
     return alert.label, shown_region(alert.account_region), money(alert.arr), months(alert.duration_months)
 
 

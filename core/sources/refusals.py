@@ -67,7 +67,7 @@ def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
     provider = refused.issuer or provider
     phrases = [word for of, word in REFUSALS if of == provider and " " in word and word in refused.text]
     codes = [*refused.codes, str(refused.status)]
-    facts = _facts(error)
+    facts = _message_values(error)
     kinds = ["missing-file"] * ("file" in facts) + [kind.__name__ for kind in type(error).__mro__]
     for word in (*phrases, *codes, *kinds):
         if (provider, word) in REFUSALS:
@@ -96,7 +96,7 @@ def _refused(error: Exception) -> Refused:
     return Refused(None, text=str(error))
 
 
-def _facts(error: Any) -> dict[str, Any]:
+def _message_values(error: Any) -> dict[str, Any]:
     """Return what a message may show of a library's error: hosts, and names in the configuration."""
     facts = defaultdict(str, TEXTS | getattr(error, "kwargs", {}))
     if missing := re.search(r"[Ff]ile '?([^'\n]+?)'? was not found", str(error)):
