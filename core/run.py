@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """How far a run is, for a terminal: only the run writes it, and any thread may read it."""
+    """The progress of a run, for a terminal: only the run writes it, and any thread may read it."""
 
     rows_read: int | None = None
     to_send: int = 0
@@ -45,7 +45,7 @@ class Progress:
 
 @dataclass(eq=False)
 class RunContext:
-    """The context that the stages of one run share; the code that starts the run makes it."""
+    """The context that the stages of one run share; the caller of the run creates it."""
 
     run_id: str
     request: RunRequest
@@ -73,7 +73,7 @@ class RunContext:
         return error
 
     def check_stop(self) -> None:
-        """Raise `Interrupted` after a stop; for places where no request is under way."""
+        """Raise `Interrupted` if a stop was requested; call it only when no request is in flight."""
         if self.stop.is_set():
             raise Interrupted(STOPPED)
 
@@ -96,8 +96,8 @@ def prepare_run(
 ) -> RunContext:
     """Return the context of a run that can begin.
 
-    Raises for a URI that is malformed or may hold a secret, before ledger and Prefect store it. A URI with an
-    unsupported scheme makes a failed run, as any other bad source does.
+    Raises for a URI that is malformed or may hold a secret, before the ledger and Prefect store it. Another
+    URI with an unsupported scheme is accepted here, and its run fails like that of any other bad source.
     """
     try:
         parse_source(request.source_uri)
@@ -121,14 +121,14 @@ def utc_now() -> datetime:
 def open_run(run: RunContext) -> Iterator[RunContext]:
     """Begin a run in the ledger, write its heartbeat, and close it with its error, if any.
 
-    Runs whose process died are closed first. A defect is stored as `internal_error`, and a stop from outside
-    as `interrupted`.
+    Runs whose process died are closed first. An unexpected error is stored as `internal_error`, and a stop
+    from outside as `interrupted`.
     """
     run.ledger.close_dead_runs(utc_now())
     run.ledger.begin_run(run.run_id, run.request, this_process(), run.flow_run_id, utc_now())
     with logged_as(run.run_id):
         try:
-            with run.kept_alive(), process_stop.heard_by(run.stop.set):
+            with run.kept_alive(), process_stop.listener(run.stop.set):
                 run.check_stop()
                 yield run
         except RiskAlertsError as known:

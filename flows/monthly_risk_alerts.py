@@ -25,7 +25,7 @@ async def monthly_risk_alerts(
     dry_run: bool = False,  # noqa: FBT001, FBT002  # Prefect's parameters go by name
     retry_unconfirmed: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
-    """Alert each region's channel on its accounts, exactly once; safe to run again at any time.
+    """Post one alert per account to the channel of its region; safe to run again at any time.
 
     Args:
         source_uri: A Parquet file or a folder of them, at file://, gs:// or s3://.
@@ -36,14 +36,14 @@ async def monthly_risk_alerts(
     Returns the run_id under which the ledger keeps the run.
     """
     run = run_of_this_flow(source_uri, month, dry_run=dry_run, retry_unconfirmed=retry_unconfirmed)
-    await work_through(run)
+    await run_stages(run)
     return run.run_id
 
 
-async def work_through(run: RunContext) -> None:
-    """Run the stages, as tasks of Prefect if the run has a flow run.
+async def run_stages(run: RunContext) -> None:
+    """Run the stages of a run, as Prefect tasks if the run has a flow run.
 
-    The ledger has the run from its beginning; any error closes it as failed.
+    The ledger records the run before the first stage; an error of a stage closes it as failed.
     """
     request, settings = run.request, run.settings
     try:
@@ -64,7 +64,7 @@ async def work_through(run: RunContext) -> None:
 
 
 if __name__ == "__main__":
-    # The same as `risk-alerts run`. By name: the flows know nothing of the command line above them.
+    # The same as `risk-alerts run`. The module has no import of `cli`, which is a layer above `flows`.
     import runpy
     import sys
 

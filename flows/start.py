@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from core.domain import RiskAlertsError
 from core.ledger import this_process
 from core.run import RunContext, utc_now
-from flows.monthly_risk_alerts import monthly_risk_alerts, work_through
+from flows.monthly_risk_alerts import monthly_risk_alerts, run_stages
 from flows.prefect_engine import configured_api, run_with_prefect
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ def run_month(run: RunContext) -> None:
     if url := configured_api():
         run_with_prefect(run, monthly_risk_alerts, url)
     else:
-        asyncio.run(work_through(run))
+        asyncio.run(run_stages(run))
 
 
 def accept(run: RunContext) -> Callable[[], None]:

@@ -31,7 +31,7 @@ def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> As
 def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_threshold: int) -> Assessment:
     """Return the accounts that alert, with their streaks, and the warnings about the data.
 
-    `winners` is what `winning_rows` made of the window's rows.
+    `winners` is the result of `winning_rows` for the window's rows.
     """
     is_earlier = pc.less(winners["month"], window.month)
     history = winners.filter(is_earlier)
@@ -65,12 +65,12 @@ def _months_back(months: pa.ChunkedArray, month: date) -> pa.ChunkedArray:
 
 
 def _streaks(at_risk: pa.Table) -> pa.Table:
-    """Return by `account` how many `months`, up to the month before, are at risk without a gap.
+    """Return for each `account` its number of `months` at risk without a gap, up to the month before.
 
-    `at_risk` has the winning rows of earlier months that are At Risk, and how many months `back` each is.
+    `at_risk` has the winning At Risk rows of earlier months; `back` counts months before the target month.
     """
     rows = at_risk.select(["account", "back"]).sort_by([("account", "ascending"), ("back", "ascending")])
-    # From row to row of a streak `back` grows by one, and the number of the row too: their difference stays.
+    # Within a streak, `back` and the row number both grow by one per row, so their difference is constant.
     rows = rows.append_column("streak", pc.subtract(pa.arange(0, rows.num_rows), rows["back"]))
     streaks = rows.group_by(["account", "streak"]).aggregate([("back", "min"), ("back", "max")])
     newest = streaks.filter(pc.equal(streaks["back_min"], 1))
@@ -78,7 +78,7 @@ def _streaks(at_risk: pa.Table) -> pa.Table:
 
 
 def _months_at_risk(accounts: pa.ChunkedArray, streaks: pa.Table) -> pa.ChunkedArray:
-    """Look up the months of each account's streak; 0 for an account without one."""
+    """Return the months of each account's streak; 0 for an account without one."""
     place = pc.index_in(accounts, value_set=streaks["account"])
     return pc.fill_null(streaks["months"].take(place), 0)
 
@@ -95,7 +95,7 @@ def _alerts(rule: AlertRule, window: Window, chosen: pa.Table) -> pa.Table:
     details = window.details.take(pc.index_in(chosen["position"], value_set=window.details["position"]))
     account_id = window.accounts.take(chosen["account"])
     name = details["account_name"]
-    # The column is required, but an alert must not be lost for a hole in it.
+    # The column is required, but a missing value in it must not lose an alert.
     has_name = pc.fill_null(pc.greater(pc.binary_length(name), 0), fill_value=False)
     back = chosen["months_before"]
     longest = pc.max(back).as_py() or 0

@@ -1,4 +1,4 @@
-"""Read the month's rows, and of earlier months only the rows that a streak can need."""
+"""Read the rows of the month, and the rows of earlier months that a streak may need."""
 
 import logging
 from datetime import date
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @task(name="load_window", cache_policy=NO_CACHE, persist_result=False)
 def load_window(source_uri: str, month: date, settings: Settings) -> Window:
-    """Read what the enabled alert types need of `month`, all of it from one version of the source.
+    """Read the rows that the enabled alert types need for `month`, all from one version of the source.
 
     Raises `InvalidRequest`, a `SourceError`, or `Interrupted` when the process is stopped.
     """

@@ -18,31 +18,32 @@ _notifying = threading.Lock()
 def notify_support(run: RunContext) -> None:
     """Notify support of the month's open alerts, unless the address has accepted the same list before.
 
-    A list counts as accepted only once the mail was taken: when the run dies here, or the mail fails, the
-    next run of the month sends it. A dry run notifies no one. A mail that fails ends no run.
+    A list is accepted when the mail server has accepted its mail. If the run dies before that, or the mail
+    fails, the next run of the month sends the list. A dry run notifies no one. A failed mail fails no run.
     """
     if run.request.dry_run:
         return
-    # Runs side by side notify one after the other, so that the second sees what the first has sent. It waits
-    # no longer than one mail may take: a mail that comes twice is better than one that never comes.
-    mine = _notifying.acquire(timeout=TOTAL_SECONDS)
+    # Concurrent runs notify one after the other, so that the second sees what the first has sent. It waits at
+    # most as long as one mail may take, because a mail that comes twice is better than one that never comes.
+    acquired = _notifying.acquire(timeout=TOTAL_SECONDS)
     try:
         _notify_if_new(run)
     finally:
-        if mine:
+        if acquired:
             _notifying.release()
 
 
 def _notify_if_new(run: RunContext) -> None:
     history, month, settings = run.ledger.history, run.request.month, run.settings
-    # Without a mail server the log is the address, and an address that comes later gets the whole list.
+    # Without a mail server the notification is only logged. An address that is configured later has accepted
+    # nothing, so it gets the whole list.
     address = settings.support_email if settings.smtp_host else ""
-    found = history.open_alerts(month)
-    message = compose(run.run_id, run.request, found.alerts)
+    open_alerts = history.open_alerts(month)
+    message = compose(run.run_id, run.request, open_alerts.alerts)
     if message is None:
         return
-    if history.notified(month, address) == found.digest:
-        logger.info("Support has the list of the %d open alerts already", len(found.alerts))
+    if history.notified(month, address) == open_alerts.digest:
+        logger.info("Support has the list of the %d open alerts already", len(open_alerts.alerts))
         return
     result = notify(message, settings)
     run.ledger.record_notification(
@@ -51,6 +52,6 @@ def _notify_if_new(run: RunContext) -> None:
         result.status,
         result.error,
         address=address,
-        digest=found.digest,
+        digest=open_alerts.digest,
         now=utc_now(),
     )

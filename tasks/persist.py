@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 @task(name="persist", cache_policy=NO_CACHE, persist_result=False)
 def persist(run: RunContext) -> None:
-    """Store the counts of the run, added up from what the ledger holds of its alerts, never from memory."""
+    """Count the run's alerts in the ledger, never in memory, and store the counts."""
     counts = run.ledger.record_result(run.run_id)
     logger.info(
         "%d sent, %d skipped, %d failed, of them %d unconfirmed",

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Stopping(Exception):
-    """The run is stopped while a message waits to be sent; the message was not delivered."""
+    """The run was stopped while a message waited; the message is not delivered."""
 
 
 def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> Delivery:
@@ -149,7 +149,7 @@ async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
             Lane(run, slack, list(group), stopping).deliver()
             for _, group in groupby(sorted(alerts, key=lane_of), key=lane_of)
         ]
-        with run.stop.heard_by(lambda: loop.call_soon_threadsafe(stopping.set)):
+        with run.stop.listener(lambda: loop.call_soon_threadsafe(stopping.set)):
             results = await asyncio.gather(*lanes, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, Stopping):
@@ -162,30 +162,30 @@ async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
 async def send(run: RunContext, to_send: Sequence[Alert]) -> None:
     """Send the alerts of the plan.
 
-    The task has no retries of Prefect's, which would multiply those of a message.
+    The task has no Prefect retries, because they would multiply the retries of each message.
     """
     logger.info("Sending %d alerts", len(to_send))
     if to_send:
-        await _undisturbed(run, deliver(run, to_send))
+        await _run_in_own_loop(run, deliver(run, to_send))
 
 
-async def _undisturbed(run: RunContext, delivery: Coroutine[Any, Any, None]) -> None:
-    """Await the delivery in its own event loop, since a signal may end the caller's loop in a request.
+async def _run_in_own_loop(run: RunContext, delivery: Coroutine[Any, Any, None]) -> None:
+    """Run the delivery in its own event loop, since a signal may end the caller's loop during a request.
 
-    A cancellation stops the run and waits until the delivery has ended, at most for the timeouts of one
+    A cancellation stops the run, and then waits for the delivery to end: at most for the timeouts of one
     request and its commits.
     """
     sending = asyncio.ensure_future(asyncio.to_thread(asyncio.run, delivery))
-    cancelled = False
+    canceled = False
     while not sending.done():
         try:
             await asyncio.shield(sending)
         except asyncio.CancelledError:
-            cancelled = True
+            canceled = True
             run.stop.set()
         except Exception:
-            if not cancelled:
+            if not canceled:
                 raise
-    if cancelled:
+    if canceled:
         raise asyncio.CancelledError
     sending.result()

@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 
 from core.domain import Interrupted
 
-LOOK_UP_SECONDS = 0.2
+POLL_SECONDS = 0.2
 """Seconds between two checks for a stop in a waiting thread."""
 
 R = TypeVar("R")
 
 
 class StopSignal:
-    """A flag that is set once, by any thread or signal handler, and calls its listeners then."""
+    """A flag that any thread or signal handler can set; setting it calls its listeners."""
 
     def __init__(self) -> None:
         # Re-entrant: a signal handler may interrupt this very thread while it holds the lock.
@@ -40,8 +40,8 @@ class StopSignal:
             listener()
 
     @contextmanager
-    def heard_by(self, listener: Callable[[], object]) -> Iterator[None]:
-        """Call `listener` on a stop, at once after one; it must return quickly."""
+    def listener(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Call `listener` when a stop is requested, or now if one was; it must return quickly."""
         with self._lock:
             self._listeners.append(listener)
             already = self._set
@@ -69,7 +69,7 @@ def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
             future.cancel()
             raise Interrupted("The run was stopped while it read the source; run the month again")
         left = deadline - time.monotonic()
-        if wait({future}, max(0, min(left, LOOK_UP_SECONDS))).done:
+        if wait({future}, max(0, min(left, POLL_SECONDS))).done:
             return future.result()
         if left <= 0:
             future.cancel()
