@@ -48,19 +48,19 @@ SAMPLE_SIZE = 10
 MONTHS_SHOWN = 24
 """The largest number of months in `months`."""
 
-_ALERT = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
-_SEEN = and_(
+_OUTCOME_KEY = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
+_JOIN_ALERT = and_(
     RUN_ALERTS.c.run_id == OUTCOMES.c.run_id,
     RUN_ALERTS.c.account_id == OUTCOMES.c.account_id,
     RUN_ALERTS.c.alert_type == OUTCOMES.c.alert_type,
 )
-"""Joins an outcome with the facts of the run that recorded it."""
+"""Joins an outcome with its alert in the run that recorded it."""
 
-# The places where a page can end. The bounds are those of the database and of Python's conversion to UTC.
+# The content of cursors. The bounds are those of the database and of Python's conversion to UTC.
 _EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-_IN_RUNS = TypeAdapter(tuple[Annotated[AwareDatetime, Field(gt=_EARLIEST, lt=_LATEST)], str])
-_IN_ALERTS = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**63)]])
-_IN_OUTCOMES = TypeAdapter(tuple[date, str, str])
+_RUNS_CURSOR = TypeAdapter(tuple[Annotated[AwareDatetime, Field(gt=_EARLIEST, lt=_LATEST)], str])
+_ALERTS_CURSOR = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**63)]])
+_OUTCOMES_CURSOR = TypeAdapter(tuple[date, str, str])
 
 T = TypeVar("T")
 
@@ -93,15 +93,15 @@ class History:
                 support_notification=row.support_notification,
                 support_error=row.support_error,
                 support_message=support,
-                sample_alerts=_read(AlertView, connection.execute(alerts.limit(SAMPLE_SIZE))),
-                sample_errors=_read(DeliveryErrorView, connection.execute(errors.limit(SAMPLE_SIZE))),
+                sample_alerts=_views(AlertView, connection.execute(alerts.limit(SAMPLE_SIZE))),
+                sample_errors=_views(DeliveryErrorView, connection.execute(errors.limit(SAMPLE_SIZE))),
             )
 
     def runs(self, month: date | None, status: RunStatus | None, limit: int, cursor: str | None) -> RunPage:
         """Return a page of runs, newest first; raise `InvalidRequest` for an invalid cursor."""
-        query = _matching(select(RUNS), RUNS, month=month, status=status)
+        query = _filtered(select(RUNS), RUNS, month=month, status=status)
         if cursor is not None:
-            place = decode_cursor(cursor, _IN_RUNS)
+            place = decode_cursor(cursor, _RUNS_CURSOR)
             query = query.where(tuple_(RUNS.c.started_at, RUNS.c.run_id) < tuple_(*place))
         with self._database.read() as connection:
             in_order = query.order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
@@ -116,15 +116,15 @@ class History:
 
         Raises `RunNotFound`, `InvalidRequest`.
         """
-        query = _matching(select(RUN_ALERTS), RUN_ALERTS, run_id=run_id, status=status)
+        query = _filtered(select(RUN_ALERTS), RUN_ALERTS, run_id=run_id, status=status)
         if cursor is not None:
-            (position,) = decode_cursor(cursor, _IN_ALERTS)
+            (position,) = decode_cursor(cursor, _ALERTS_CURSOR)
             query = query.where(RUN_ALERTS.c.position > position)
         with self._database.read() as connection:
             _get_run(connection, run_id)
             in_order = query.order_by(RUN_ALERTS.c.position)
             rows, next_cursor = _page(connection, in_order, limit, "position")
-        return AlertPage(alerts=_read(AlertView, rows), next_cursor=next_cursor)
+        return AlertPage(alerts=_views(AlertView, rows), next_cursor=next_cursor)
 
     def outcomes(
         self,
@@ -139,10 +139,10 @@ class History:
 
         Raises `InvalidRequest`.
         """
-        query = _matching(_outcomes(), OUTCOMES, month=month, status=status, alert_type=alert_type)
+        query = _filtered(_outcomes(), OUTCOMES, month=month, status=status, alert_type=alert_type)
         if cursor is not None:
-            reached, *alert = decode_cursor(cursor, _IN_OUTCOMES)
-            same_month = and_(OUTCOMES.c.month == reached, tuple_(*alert) < _ALERT)
+            reached, *alert = decode_cursor(cursor, _OUTCOMES_CURSOR)
+            same_month = and_(OUTCOMES.c.month == reached, tuple_(*alert) < _OUTCOME_KEY)
             query = query.where(or_(OUTCOMES.c.month < reached, same_month))
         with self._database.read() as connection:
             in_order = query.order_by(OUTCOMES.c.month.desc(), OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
@@ -157,20 +157,20 @@ class History:
         return found
 
     def latest_outcomes(self, month: date, keys: Collection[AlertKey]) -> dict[AlertKey, OutcomeView]:
-        """Return the outcomes of these alerts of a month, without those that have none."""
-        query = _outcomes().where(OUTCOMES.c.month == month, _ALERT.in_(keys))
+        """Return the outcomes of these alerts of a month; an alert without an outcome is left out."""
+        query = _outcomes().where(OUTCOMES.c.month == month, _OUTCOME_KEY.in_(keys))
         with self._database.read() as connection:
             found = _with_resolutions(connection, connection.execute(query).all())
         return {AlertKey(view.account_id, view.alert_type): view for view in found}
 
     def open_alerts(self, month: date) -> OpenAlerts:
-        """Return the open alerts of a month, each with the facts of the run that recorded its outcome."""
+        """Return the open alerts of a month, each as in the run that recorded its outcome."""
         query = (
             select(
                 *(RUN_ALERTS.c[name] for name in ALERT_COLUMNS),
                 *(OUTCOMES.c[name] for name in (*RESULT_COLUMNS, "run_id")),
             )
-            .join(RUN_ALERTS, _SEEN)
+            .join(RUN_ALERTS, _JOIN_ALERT)
             .where(
                 OUTCOMES.c.month == month,
                 OUTCOMES.c.status.in_([OutcomeStatus.FAILED, OutcomeStatus.UNCONFIRMED]),
@@ -188,7 +188,7 @@ class History:
             )
             for row in rows
         ]
-        return OpenAlerts(_read(AlertView, rows), hashlib.sha256(json.dumps(listed).encode()).hexdigest())
+        return OpenAlerts(_views(AlertView, rows), hashlib.sha256(json.dumps(listed).encode()).hexdigest())
 
     def notified(self, month: date, address: str) -> str | None:
         """Return the digest of the last list of the month's open alerts that the address accepted."""
@@ -200,7 +200,7 @@ class History:
         return digest
 
     def channels(self, run_id: str) -> ChannelTable:
-        """Count the run's alerts by channel and status, in order of the channel; those without come last."""
+        """Count the run's alerts by channel and status, sorted by channel; alerts without one come last."""
         query = (
             select(RUN_ALERTS.c.channel, RUN_ALERTS.c.status, func.count())
             .where(RUN_ALERTS.c.run_id == run_id)
@@ -258,21 +258,21 @@ class History:
 
 
 def encode_cursor(*place: Any) -> str:
-    """Return the cursor of the place where a page ends."""
+    """Return the cursor for a page that ends at these values."""
     return base64.urlsafe_b64encode(to_json(place)).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, kind: TypeAdapter[T]) -> T:
-    """Return the place of a cursor; raise `InvalidRequest` unless it is of this kind."""
+    """Return the content of a cursor; raise `InvalidRequest` unless it is of this kind."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         return kind.validate_json(base64.b64decode(padded, altchars=b"-_", validate=True), strict=True)
     except ValueError:
-        raise InvalidRequest("cursor: give the next_cursor of the page before, unchanged") from None
+        raise InvalidRequest("cursor: invalid; send the next_cursor of the page before, unchanged") from None
 
 
-def _matching(query: Select[Any], table: Table, **wanted: Any) -> Select[Any]:
-    """Return the query for the rows with these values; None is any."""
+def _filtered(query: Select[Any], table: Table, **wanted: Any) -> Select[Any]:
+    """Return the query for the rows with these values; None matches any value."""
     given = {name: value for name, value in wanted.items() if value is not None}
     return query.where(*(table.c[name] == value for name, value in given.items()))
 
@@ -280,7 +280,7 @@ def _matching(query: Select[Any], table: Table, **wanted: Any) -> Select[Any]:
 def _page(
     connection: Connection, query: Select[Any], limit: int | None, *place: str
 ) -> tuple[Sequence[Row[Any]], str | None]:
-    """Return the rows of a page, and the cursor of the next one: the values of these columns at its end."""
+    """Return the rows of a page, and the cursor of the next page: the last row's values of these columns."""
     rows = connection.execute(query.limit(limit and limit + 1)).all()
     shown = rows[:limit]
     if len(shown) == len(rows):
@@ -291,7 +291,7 @@ def _page(
 # Rows to views
 
 
-def _read(view: type[T], rows: Iterable[Row[Any]]) -> list[T]:
+def _views(view: type[T], rows: Iterable[Row[Any]]) -> list[T]:
     return [view.model_validate(row, from_attributes=True) for row in rows]  # type: ignore[attr-defined]
 
 
@@ -315,7 +315,7 @@ def _summary(connection: Connection, row: Row[Any]) -> RunSummary:
 
 def _outcomes() -> Select[Any]:
     """Select the outcomes, with the account's name from the run that recorded each."""
-    return select(OUTCOMES, RUN_ALERTS.c.account_name).outerjoin(RUN_ALERTS, _SEEN)
+    return select(OUTCOMES, RUN_ALERTS.c.account_name).outerjoin(RUN_ALERTS, _JOIN_ALERT)
 
 
 def _with_resolutions(connection: Connection, rows: Sequence[Row[Any]]) -> list[OutcomeView]:
@@ -323,14 +323,14 @@ def _with_resolutions(connection: Connection, rows: Sequence[Row[Any]]) -> list[
     if rows:
         key = tuple_(RESOLUTIONS.c.month, RESOLUTIONS.c.account_id, RESOLUTIONS.c.alert_type)
         by, at = RESOLUTIONS.c.resolved_by.label("by"), RESOLUTIONS.c.resolved_at.label("at")
-        query = select(RESOLUTIONS, by, at).where(key.in_([_key(row) for row in rows])).order_by(at)
+        query = select(RESOLUTIONS, by, at).where(key.in_([_outcome_key(row) for row in rows])).order_by(at)
         for row in connection.execute(query):
-            resolutions[_key(row)] += _read(ResolutionView, [row])
+            resolutions[_outcome_key(row)] += _views(ResolutionView, [row])
     return [
-        OutcomeView.model_validate({**row._mapping, "resolutions": resolutions[_key(row)]})  # noqa: SLF001
+        OutcomeView.model_validate({**row._mapping, "resolutions": resolutions[_outcome_key(row)]})  # noqa: SLF001
         for row in rows
     ]
 
 
-def _key(row: Row[Any]) -> tuple[date, str, str]:
+def _outcome_key(row: Row[Any]) -> tuple[date, str, str]:
     return row.month, row.account_id, row.alert_type

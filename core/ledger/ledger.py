@@ -48,16 +48,16 @@ from core.ledger.statements import COUNTS
 logger = logging.getLogger(__name__)
 
 PLANNED_AT_ONCE = 1_000
-"""Alerts per insert: enough rows for few calls, and little memory."""
+"""Alerts per insert: few calls, and little memory."""
 
 _opened: dict[str, "Ledger"] = {}
 _opening = Lock()
 
 
 def open_ledger(database_url: str) -> "Ledger":
-    """Open the ledger once a process; create or upgrade it at its first use.
+    """Open the ledger, once per process; create or upgrade it at its first use.
 
-    Raises `LedgerError` when it cannot be opened, has foreign tables or a newer schema.
+    Raises `LedgerError` when it cannot be opened, or has foreign tables or a newer schema.
     """
     with _opening:
         ledger = _opened.get(database_url)
@@ -99,7 +99,7 @@ class Ledger:
         """Record a new run and its process; add the flow run to a run that was accepted before."""
         with self._database.write() as connection:
             if statements.find_run(connection, run_id):
-                statements.running(connection, run_id)
+                statements.require_running(connection, run_id)
                 statements.update_run(connection, run_id, flow_run_id=flow_run_id)
                 return
             new = asdict(request) | asdict(owner) | {"run_id": run_id, "flow_run_id": flow_run_id}
@@ -119,7 +119,7 @@ class Ledger:
     ) -> list[str]:
         """Close the running runs of dead processes as `interrupted`, and return their ids.
 
-        `wait` gives a process that seems dead time for one more heartbeat, which keeps its run open.
+        `wait` gives processes that seem dead time for a heartbeat; a run with a new heartbeat stays open.
         """
         self._finish_late(now)
         with self._database.read() as connection:
@@ -139,15 +139,15 @@ class Ledger:
     def record_result(self, run_id: str) -> Counts:
         """Count the run's alerts, store the counts and return them; raise `Interrupted` for a closed run."""
         with self._database.write() as connection:
-            statements.running(connection, run_id)
-            return total(statements.add_up(connection, run_id))
+            statements.require_running(connection, run_id)
+            return total(statements.update_counts(connection, run_id))
 
     @through_a_restart(repeatable=True)
     def finish(self, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
         """Close the run, as failed when it has an error; its claims become unconfirmed.
 
-        When the ledger cannot be written now, this process closes the run at its next health check or search
-        for dead runs: with the same error, or with the ledger's.
+        If the ledger cannot be written now, this process closes the run at its next health check or search
+        for dead runs, with the same error; a run without an error gets the error of the ledger.
         """
         try:
             with self._database.write() as connection:
@@ -181,9 +181,9 @@ class Ledger:
         """
         to_send: list[Alert] = []
         unroutable = position = 0
-        left = iter(alerts)
+        remaining = iter(alerts)
         with self._database.write() as connection:
-            run = statements.running(connection, run_id)
+            run = statements.require_running(connection, run_id)
             known = statements.outcomes_of(connection, run.month)
             statements.update_run(
                 connection,
@@ -194,7 +194,7 @@ class Ledger:
             )
             while planned := [
                 (alert, plan_delivery(alert, known.get(alert.key), retry_unconfirmed=run.retry_unconfirmed))
-                for alert in self._storable(islice(left, PLANNED_AT_ONCE))
+                for alert in self._storable(islice(remaining, PLANNED_AT_ONCE))
             ]:
                 statements.insert_alerts(connection, run_id, position, planned)
                 position += len(planned)
@@ -227,10 +227,10 @@ class Ledger:
     def claim(self, run_id: str, alert: Alert, now: datetime) -> Delivery:
         """Claim the right to send one alert: return `SENDING`, or the result that another run has recorded.
 
-        Raises `Interrupted` for a closed run, since no one would resolve its claims.
+        Raises `Interrupted` for a closed run, because no later step would record a result of its claim.
         """
         with self._database.write() as connection:
-            run = statements.running(connection, run_id)
+            run = statements.require_running(connection, run_id)
             outcome = statements.outcome_of(connection, alert.key, run.month)
             delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
             won = []
@@ -254,7 +254,7 @@ class Ledger:
             statements.record_deliveries(connection, run_id, [delivery])
             statements.record_outcomes(connection, run, accepted, now)
             if run.status != RunStatus.RUNNING:
-                statements.add_up(connection, run_id)
+                statements.update_counts(connection, run_id)
         return delivery
 
     def give_up(
@@ -262,7 +262,7 @@ class Ledger:
     ) -> None:
         """Record as failed, without a request, alerts whose channel refuses every message."""
         with self._database.write() as connection:
-            run = statements.running(connection, run_id)
+            run = statements.require_running(connection, run_id)
             known = statements.outcomes_of(connection, run.month)
             deliveries, refused = [], []
             for alert in alerts:

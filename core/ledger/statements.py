@@ -1,7 +1,7 @@
 """The statements that write the ledger, each within a transaction of `Database.write`.
 
-Only one transaction writes at a time, so a value that it has read stays true until it ends. Each change
-checks the number of changed rows, and raises `InternalError` for another number than expected.
+Only one transaction writes at a time, so what it has read does not change until it ends. Each change
+checks the number of changed rows, and raises `InternalError` if it is not the expected number.
 """
 
 import uuid
@@ -49,7 +49,7 @@ ALERT_COLUMNS = [field.name for field in fields(Alert) if field.name not in RESU
 
 
 class RunState(NamedTuple):
-    """The facts of a run that decide about its alerts and its life."""
+    """The columns of a run on which decisions about the run and its alerts depend."""
 
     run_id: str
     month: date
@@ -67,48 +67,49 @@ class RunState(NamedTuple):
         return ProcessIdentity(self.host, self.pid, self.process_started)
 
 
-def _this(table: sa.Table, *names: str) -> sa.ColumnElement[bool]:
-    """Return the condition that these columns have the values of `_of`."""
+def _matches(table: sa.Table, *names: str) -> sa.ColumnElement[bool]:
+    """Return the condition that these columns equal the bound values of `_parameters`."""
     return sa.and_(*(table.c[name] == bindparam(f"of_{name}") for name in names))
 
 
-def _of(key: AlertKey, **values: Any) -> dict[str, Any]:
+def _parameters(key: AlertKey, **values: Any) -> dict[str, Any]:
+    """Return the bound values of a key and of other columns for `_matches`."""
     return {f"of_{name}": value for name, value in (key._asdict() | values).items()}
 
 
-# Built once, since other writers wait while an alert is claimed or recorded.
-_THIS_RUN = _this(RUNS, "run_id")
-_THIS_OUTCOME = _this(OUTCOMES, *AlertKey._fields, "month")
-_THIS_RUN_ALERT = _this(RUN_ALERTS, *AlertKey._fields, "run_id")
-_FAILED_IN_PLAN = sa.and_(_this(RUN_ALERTS, "run_id"), RUN_ALERTS.c.status == AlertStatus.FAILED)
+# The statements are built once, because other writers wait while an alert is claimed or recorded.
+_THIS_RUN = _matches(RUNS, "run_id")
+_THIS_OUTCOME = _matches(OUTCOMES, *AlertKey._fields, "month")
+_THIS_RUN_ALERT = _matches(RUN_ALERTS, *AlertKey._fields, "run_id")
+_FAILED_IN_PLAN = sa.and_(_matches(RUN_ALERTS, "run_id"), RUN_ALERTS.c.status == AlertStatus.FAILED)
 _RUN_STATES = select(*(RUNS.c[name] for name in RunState._fields))
 _RUN_STATE = _RUN_STATES.where(_THIS_RUN)
 _OUTCOMES = select(*(OUTCOMES.c[name] for name in (*AlertKey._fields, *RESULT_COLUMNS, "run_id")))
 _OUTCOME_OF = _OUTCOMES.where(_THIS_OUTCOME)
-_OUTCOMES_OF = _OUTCOMES.where(_this(OUTCOMES, "month"))
+_OUTCOMES_OF = _OUTCOMES.where(_matches(OUTCOMES, "month"))
 _UPDATE_RUN = update(RUNS).where(_THIS_RUN)
 _UPDATE_RUN_ALERT = update(RUN_ALERTS).where(_THIS_RUN_ALERT)
-_GROUPS = (
+_ALERT_COUNTS = (
     select(RUN_ALERTS.c.alert_type, RUN_ALERTS.c.status, RUN_ALERTS.c.reason, func.count())
-    .where(_this(RUN_ALERTS, "run_id"))
+    .where(_matches(RUN_ALERTS, "run_id"))
     .group_by(RUN_ALERTS.c.alert_type, RUN_ALERTS.c.status, RUN_ALERTS.c.reason)
 )
 
 
 @cache
 def _upsert_into(table: sa.Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
-    """Return an insert that replaces a row of the same primary key."""
+    """Return an insert that replaces the row with the same primary key."""
     statement: postgresql.Insert | sqlite.Insert = (
         postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     )
     changed = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
-    whole = statement.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
-    return whole.execution_options(preserve_rowcount=True)
+    upserting = statement.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
+    return upserting.execution_options(preserve_rowcount=True)
 
 
 @cache
 def _copy_outcomes(dialect: str, *, unroutable: bool) -> sa.Insert:
-    """Return the insert that copies to its outcome one alert of a run, or each that has no channel."""
+    """Return the insert that copies one alert of a run, or all without a channel, to the outcomes."""
     columns: dict[str, sa.ColumnElement[Any]] = {
         "region": RUN_ALERTS.c.account_region,
         "month": bindparam("of_month", type_=OUTCOMES.c.month.type),
@@ -126,7 +127,7 @@ def _must_change(result: sa.CursorResult[Any], rows: int, what: str) -> None:
 
 
 def upsert(connection: Connection, table: sa.Table, **values: Any) -> None:
-    """Write one row, over the row of the same primary key if there is one."""
+    """Insert one row, or replace the row with the same primary key."""
     result = connection.execute(_upsert_into(table, connection.dialect.name), values)
     _must_change(result, 1, f"one row of {table.name}")
 
@@ -137,7 +138,7 @@ def upsert(connection: Connection, table: sa.Table, **values: Any) -> None:
 def update_run(connection: Connection, run_id: str, **values: Any) -> None:
     """Change columns of a run."""
     if connection.execute(_UPDATE_RUN.values(values), {"of_run_id": run_id}).rowcount != 1:
-        raise _gone(run_id)
+        raise _run_missing(run_id)
 
 
 def find_run(connection: Connection, run_id: str) -> RunState | None:
@@ -150,19 +151,21 @@ def run_state(connection: Connection, run_id: str) -> RunState:
     """Return the state of a run; raise `LedgerError` for an unknown one."""
     run = find_run(connection, run_id)
     if run is None:
-        raise _gone(run_id)
+        raise _run_missing(run_id)
     return run
 
 
-def _gone(run_id: str) -> LedgerError:
-    return LedgerError(f"The run {run_id} is no longer in the ledger: was the database replaced?")
+def _run_missing(run_id: str) -> LedgerError:
+    return LedgerError(
+        f"The run {run_id} is no longer in the ledger: check whether the database was replaced"
+    )
 
 
-def running(connection: Connection, run_id: str) -> RunState:
+def require_running(connection: Connection, run_id: str) -> RunState:
     """Return the state of a running run; raise `Interrupted` when it is closed."""
     run = run_state(connection, run_id)
     if run.status != RunStatus.RUNNING:
-        raise Interrupted("Another process took this run for dead and closed it; run the month again")
+        raise Interrupted("Another process closed this run because it seemed dead; run the month again")
     return run
 
 
@@ -174,14 +177,14 @@ def running_runs(connection: Connection) -> list[RunState]:
 
 def read_counts(connection: Connection, run_id: str, found: Mapping[str, Counts]) -> dict[str, Counts]:
     """Return the counts of a run by alert type; `found` are the counts of its scan."""
-    groups = connection.execute(_GROUPS, {"of_run_id": run_id})
+    groups = connection.execute(_ALERT_COUNTS, {"of_run_id": run_id})
     return count_alerts(
         found,
         ((alert_type, AlertStatus(status), reason, number) for alert_type, status, reason, number in groups),
     )
 
 
-def add_up(connection: Connection, run_id: str) -> dict[str, Counts]:
+def update_counts(connection: Connection, run_id: str) -> dict[str, Counts]:
     """Count the run's alerts, store the counts with the run, and return them by alert type."""
     stored = connection.scalar(select(RUNS.c.counts_by_type).where(_THIS_RUN), {"of_run_id": run_id})
     counts = read_counts(connection, run_id, COUNTS.validate_python(stored))
@@ -211,7 +214,7 @@ def close_run(connection: Connection, run_id: str, error: RiskAlertsError | None
         reason=error.code if error else Interrupted.code,
         error="Not tried: the run ended before; a later run of the month sends it",
     )
-    add_up(connection, run_id)
+    update_counts(connection, run_id)
     update_run(
         connection,
         run_id,
@@ -239,7 +242,7 @@ def insert_alerts(
 
 
 def end_pending(connection: Connection, run_id: str, number: int | None = None, **values: Any) -> None:
-    """Change the pending alerts of a run; `number` is how many there are, where that is known."""
+    """Change the pending alerts of a run, and check their `number` unless it is None."""
     pending = RUN_ALERTS.c.run_id == run_id, RUN_ALERTS.c.status == AlertStatus.PENDING
     result = connection.execute(update(RUN_ALERTS).where(*pending).values(values))
     if number is not None:
@@ -250,7 +253,8 @@ def record_deliveries(connection: Connection, run_id: str, deliveries: Sequence[
     """Record results of alerts that the run has planned."""
     if deliveries:
         changes = [
-            _of(delivery.key, run_id=run_id) | {name: getattr(delivery, name) for name in RESULT_COLUMNS}
+            _parameters(delivery.key, run_id=run_id)
+            | {name: getattr(delivery, name) for name in RESULT_COLUMNS}
             for delivery in deliveries
         ]
         result = connection.execute(_UPDATE_RUN_ALERT, changes)
@@ -263,13 +267,13 @@ def record_deliveries(connection: Connection, run_id: str, deliveries: Sequence[
 def record_outcomes(connection: Connection, run: RunState, keys: Sequence[AlertKey], now: datetime) -> None:
     """Copy the run's results of these alerts to their outcomes."""
     if keys:
-        rows = [_of(key, run_id=run.run_id, month=run.month) | {"now": now} for key in keys]
+        rows = [_parameters(key, run_id=run.run_id, month=run.month) | {"now": now} for key in keys]
         result = connection.execute(_copy_outcomes(connection.dialect.name, unroutable=False), rows)
         _must_change(result, len(keys), f"outcomes of run {run.run_id}")
 
 
 def record_unroutable(connection: Connection, run: RunState, number: int, now: datetime) -> None:
-    """Copy the results of the run's alerts without a channel; `number` is how many there are."""
+    """Copy the results of the run's alerts without a channel to their outcomes, and check their `number`."""
     values = {"of_run_id": run.run_id, "of_month": run.month, "now": now}
     result = connection.execute(_copy_outcomes(connection.dialect.name, unroutable=True), values)
     _must_change(result, number, f"outcomes of run {run.run_id}")
@@ -283,7 +287,7 @@ def outcomes_of(connection: Connection, month: date) -> dict[AlertKey, Delivery]
 
 def outcome_of(connection: Connection, key: AlertKey, month: date) -> Delivery | None:
     """Return the outcome of one alert, or None."""
-    found = connection.execute(_OUTCOME_OF, _of(key, month=month)).one_or_none()
+    found = connection.execute(_OUTCOME_OF, _parameters(key, month=month)).one_or_none()
     return None if found is None else _outcome(found)
 
 
@@ -302,7 +306,7 @@ def resolve(connection: Connection, resolution: Resolution) -> None:
     if found is None:
         raise outcome_not_found(key, month)
     if found.status is not AlertStatus.UNCONFIRMED:
-        raise _refused(found, month)
+        raise _not_resolvable(found, month)
     values: dict[str, Any] = {
         "status": STATUS_OF[resolution.decision],
         "reason": RESOLVED[resolution.decision],
@@ -312,7 +316,9 @@ def resolve(connection: Connection, resolution: Resolution) -> None:
     if resolution.decision is Decision.DELIVERED:
         # The best estimate of when Slack posted the message.
         values["sent_at"] = OUTCOMES.c.updated_at
-    result = connection.execute(update(OUTCOMES).where(_THIS_OUTCOME).values(values), _of(key, month=month))
+    result = connection.execute(
+        update(OUTCOMES).where(_THIS_OUTCOME).values(values), _parameters(key, month=month)
+    )
     _must_change(result, 1, f"the outcome of {key} in {month}")
     connection.execute(
         insert(RESOLUTIONS).values(
@@ -337,7 +343,7 @@ def outcome_not_found(key: AlertKey, month: date) -> OutcomeNotFound:
     )
 
 
-def _refused(found: Delivery, month: date) -> RiskAlertsError:
+def _not_resolvable(found: Delivery, month: date) -> RiskAlertsError:
     alert = f"The {found.key.alert_type} alert of account {found.key.account_id!r} in {month}"
     if found.reason in RESOLVED.values():
         return AlreadyResolved(f"{alert} was resolved before ({found.reason}); nothing was changed")

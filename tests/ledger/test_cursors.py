@@ -24,5 +24,5 @@ def test_cursor_returns_its_place_and_needs_no_escaping(text: str, number: int) 
     "cursor", ["", "x", "W z", "Wzé", "W!zEs", "_w", "\ud800", encode_cursor(1), encode_cursor("a", None)]
 )
 def test_invalid_cursor_is_refused(cursor: str) -> None:
-    with pytest.raises(InvalidRequest, match=r"^cursor: give the next_cursor of the page before, unchanged$"):
+    with pytest.raises(InvalidRequest, match=r"^cursor: invalid; send the next_cursor"):
         decode_cursor(cursor, PLACE)

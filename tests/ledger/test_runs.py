@@ -175,7 +175,7 @@ def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
         lambda: ledger.give_up("slow", [second], "no_service", None, NOW),
         lambda: ledger.plan("slow", assessment([]), [], 0, NOW),
     ):
-        with pytest.raises(Interrupted, match="took this run for dead"):
+        with pytest.raises(Interrupted, match="because it seemed dead"):
             refused()
     ledger.record_answer("slow", Delivery(key("A-1"), AlertStatus.SENT, "amer", attempts=1, sent_at=NOW), NOW)
     assert outcomes(path) == {"A-1": ("sent", None)}
