@@ -1,4 +1,4 @@
-"""The passes over a source: the month's rows, and of earlier months only the rows that a streak may need."""
+"""The passes over a source: the rows of the month, then the rows of earlier months that a streak may need."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,16 +18,16 @@ from core.sources.window import DETAILS, ROWS, Need, Window, concat, month_befor
 from core.sources.workers import Workers
 
 MAX_MONTH_ROWS = 50_000_000
-"""The most rows of one month: a hostile file of a few megabytes can decompress to billions."""
+"""The limit on the rows of one month: a hostile file of a few megabytes can decompress to billions."""
 NEXT_MONTHS_LIKELY = (100, 1_000)
-"""From so many accounts times months at risk on, a second and a third month are begun, maybe in vain."""
+"""From these products of accounts and months back on, a second and a third month are read ahead."""
 
 
 def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> Window:
-    """Read what `need` asks of `month` (a first day); months in UTC are dates in the time zone `zone`.
+    """Read the rows that `need` asks for in `month` (a first day).
 
-    The reader looks at rows, not at winning rows: it may keep an account that the rules leave out, and drops
-    one only when none of its rows can bring an alert.
+    Months in UTC are dates in the time zone `zone`. The reader does not find winning rows: it may keep an
+    account that the rules leave out, and drops one only if none of its rows can cause an alert.
     """
     with Workers(source.requests) as workers:
         files = [AccountFile(source, file, index, zone, workers) for index, file in enumerate(source.files)]
@@ -46,9 +46,9 @@ class _Reader:
         self._longest_footer = 0
         self._decoded: set[GroupReader] = set()
         self._used: set[GroupReader] = set()
-        """Of the decoded row groups those that were not decoded ahead in vain."""
+        """The decoded row groups without those that were read ahead and not needed."""
         self._asked: set[GroupReader] = set()
-        """The row groups that were asked for earlier months."""
+        """The row groups from which rows of earlier months were requested."""
 
     def read(self, version: str) -> Window:
         """See `read_window`."""
@@ -59,17 +59,17 @@ class _Reader:
         others = [batch for part in parts for batch in part.others]
         non_at_risk = self._workers.submit(_non_at_risk_rows, others, accounts, self._month)
         details = concat(DETAILS, (part.details for part in parts))
-        nameless = sum(part.nameless for part in parts)
+        without_account_id = sum(part.without_account_id for part in parts)
         early = [part for part in parts if part.history.num_rows]
-        historic = pa.chunked_array([part.historic for part in early], pa.large_string())
-        places = pc.index_in(historic, value_set=accounts).combine_chunks()
-        ends = accumulate(len(part.historic) for part in early)
-        came_early = [
-            _placed(part.history, places[end - len(part.historic) : end])
+        history_accounts = pa.chunked_array([part.history_accounts for part in early], pa.large_string())
+        places = pc.index_in(history_accounts, value_set=accounts).combine_chunks()
+        ends = accumulate(len(part.history_accounts) for part in early)
+        month_history = [
+            _renumbered(part.history, places[end - len(part.history_accounts) : end])
             for part, end in zip(early, ends, strict=True)
         ]
         del parts, others, found, early
-        history = self._history(accounts, rows, came_early)
+        history = self._history(accounts, rows, month_history)
         of_candidates, other_rows, other_duplicates = wait_for(non_at_risk)
         return Window(
             month=self._month,
@@ -80,7 +80,7 @@ class _Reader:
             rows_scanned=sum(reader.group.rows for reader in self._decoded),
             other_rows=other_rows,
             other_duplicates=other_duplicates,
-            rows_without_account_id=nameless,
+            rows_without_account_id=without_account_id,
             months_not_first_day=sum(reader.months_not_first_day or 0 for reader in self._used),
         )
 
@@ -95,59 +95,59 @@ class _Reader:
             self._used.update(readers)
             known = pc.unique(pa.chunked_array(ids, pa.large_string()))
         readers = self._begin(month)
-        # Statistics may show it before anything is decoded.
-        _refuse_too_many(sum(one.group.rows for one in readers if one.holds_only(month)), month)
+        # Statistics may show too many rows before anything is decoded.
+        _check_row_count(sum(one.group.rows for one in readers if one.holds_only(month)), month)
         parts, rows = [], 0
         for part in self._workers.each(lambda reader: reader.month_part(month, threshold, known), readers):
             parts.append(part)
             rows += part.rows.num_rows + sum(batch.num_rows for batch in part.others)
-            _refuse_too_many(rows, month)
+            _check_row_count(rows, month)
         self._used.update(readers)
         return parts
 
     def _history(self, accounts: pa.Array, month_rows: pa.Table, early: Sequence[pa.Table]) -> pa.Table:
-        """Read rows (of `ROWS`) of earlier months, until no account that may bring an alert is at risk.
+        """Read rows (of `ROWS`) of earlier months, until no account that may cause an alert is at risk.
 
-        `early` are those that came with the month. Each row group is decoded once, for the accounts that were
-        still at risk then. One that holds many months is decoded for all of them at once.
+        `early` are rows of earlier months that were decoded with the month. Each row group is decoded once,
+        with all its earlier months, for the accounts that are still at risk at that time.
         """
         need = self._need
         passing = pc.unique(
             month_rows.filter(passes_threshold(month_rows["arr"], need.arr_threshold))["account"]
         )
-        alive = pc.unique(month_rows["account"]) if need.look_back else passing
+        followed = pc.unique(month_rows["account"]) if need.look_back else passing
         held, kept = concat(ROWS, early).combine_chunks(), []
         begun: deque[list[tuple[GroupReader, Future[pa.Table]]]] = deque()
         step = ahead = month_before(self._month)
         back = 1
-        while step and len(alive):
-            at_once = 1 + sum(len(alive) * back >= likely for likely in NEXT_MONTHS_LIKELY)
+        while step and len(followed):
+            at_once = 1 + sum(len(followed) * back >= likely for likely in NEXT_MONTHS_LIKELY)
             while ahead and len(begun) < at_once:
-                begun.append(self._begin_history(ahead, accounts, alive))
+                begun.append(self._begin_history(ahead, accounts, followed))
                 ahead = month_before(ahead)
             found = begun.popleft()
             held = pa.concat_tables([held, *(wait_for(rows) for _, rows in found)]).combine_chunks()
             self._used.update(reader for reader, _ in found)
             rows = held.filter(pc.equal(held["month"], step))
-            rows = rows.filter(pc.is_in(rows["account"], value_set=alive))
+            rows = rows.filter(pc.is_in(rows["account"], value_set=followed))
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()
-            alive = alive.filter(pc.is_in(alive, value_set=at_risk))
+            followed = followed.filter(pc.is_in(followed, value_set=at_risk))
             if back == need.look_back:
-                alive = alive.filter(pc.is_in(alive, value_set=passing))
-            is_needed = pc.and_(pc.less(held["month"], step), pc.is_in(held["account"], value_set=alive))
+                followed = followed.filter(pc.is_in(followed, value_set=passing))
+            is_needed = pc.and_(pc.less(held["month"], step), pc.is_in(held["account"], value_set=followed))
             held = held.filter(is_needed)
             step, back = month_before(step), back + 1
         return self._with_times(concat(ROWS, kept))
 
     def _begin_history(
-        self, earlier: date, accounts: pa.Array, alive: pa.Array
+        self, earlier: date, accounts: pa.Array, followed: pa.Array
     ) -> list[tuple[GroupReader, "Future[pa.Table]"]]:
-        """Begin to read the row groups that may hold rows of `earlier` and were not asked before."""
-        ids = accounts.take(alive)
+        """Begin to read the row groups that may hold rows of `earlier` and were not requested before."""
+        ids = accounts.take(followed)
 
         def read(reader: GroupReader, wanted: pa.Array, places: pa.Array) -> pa.Table:
-            return _placed(reader.history(self._month, wanted), places)
+            return _renumbered(reader.history(self._month, wanted), places)
 
         begun = []
         for reader in self._readers(earlier):
@@ -155,16 +155,16 @@ class _Reader:
                 continue
             self._asked.add(reader)
             possible = reader.may_hold_accounts(ids)
-            if len(reader.historic):
-                possible = pc.and_not(possible, pc.is_in(ids, value_set=reader.historic))
-            wanted, places = ids.filter(possible), alive.filter(possible)
+            if len(reader.history_accounts):
+                possible = pc.and_not(possible, pc.is_in(ids, value_set=reader.history_accounts))
+            wanted, places = ids.filter(possible), followed.filter(possible)
             if len(wanted):
                 self._decoded.add(reader)
                 begun.append((reader, self._workers.submit(read, reader, wanted, places)))
         return begun
 
     def _with_times(self, rows: pa.Table) -> pa.Table:
-        """Fill in when rows were updated where the rows of an account and month disagree on `at_risk`."""
+        """Fill in `updated_at` where the rows of an account and month disagree on `at_risk`."""
         found = rows.group_by(["account", "month"]).aggregate(
             [("at_risk", "min"), ("at_risk", "max"), ("position", "list")]
         )
@@ -191,8 +191,8 @@ class _Reader:
     def _readers(self, month: date) -> Iterator[GroupReader]:
         """Yield the row groups that may hold rows of `month`, in source order.
 
-        The first time, the footers of all files that may hold any month are read, side by side; those of a
-        partition when it is its turn.
+        The first call reads the footers of all these files concurrently. Files of another partition are
+        opened by the first call for its month.
         """
         files = [file for file in self._files if file.may_hold(month)]
         for file in files:
@@ -203,12 +203,12 @@ class _Reader:
             yield from (reader for reader in readers if reader.group.may_hold(month))
 
 
-def _placed(rows: pa.Table, places: pa.Array) -> pa.Table:
-    """Return rows (of `ROWS`) with the `places` of their accounts among all candidates."""
+def _renumbered(rows: pa.Table, places: pa.Array) -> pa.Table:
+    """Return rows (of `ROWS`) whose `account` is replaced by its entry in `places`."""
     return rows.set_column(0, ROWS.field(0), places.take(rows["account"]))
 
 
-def _refuse_too_many(rows: int, month: date) -> None:
+def _check_row_count(rows: int, month: date) -> None:
     if rows > MAX_MONTH_ROWS:
         raise SourceInvalid(
             f"more than {MAX_MONTH_ROWS:,} rows of {month}: export one row an account and month"
@@ -218,11 +218,11 @@ def _refuse_too_many(rows: int, month: date) -> None:
 def _non_at_risk_rows(
     others: Sequence[pa.RecordBatch], accounts: pa.Array, month: date
 ) -> tuple[list[pa.Table], int, int]:
-    """Of the month's other rows, return those (of `ROWS`) of `accounts`.
+    """Return the rows (of `ROWS`) of `accounts` among the month's non-at-risk rows, and two counts.
 
-    And of the rest how many there are, and how many of them are one too many of their account.
+    The counts are of the rest: its rows, and the duplicate rows among them.
     """
-    # Arrow builds the table of accounts for each look-up, so batches of one schema are looked up together.
+    # Arrow builds a hash table of the accounts for each look-up, so batches of one schema share a look-up.
     alike: dict[pa.Schema, list[pa.RecordBatch]] = {}
     for batch in others:
         alike.setdefault(batch.schema, []).append(batch)
@@ -241,14 +241,13 @@ def _non_at_risk_rows(
         }
         of_candidates.append(_month_rows(month, account=account.drop_null(), rows=columns))
     ids = pa.chunked_array(rest, pa.string())
-    return of_candidates, len(ids), len(ids) - _distinct(ids)
+    return of_candidates, len(ids), len(ids) - _count_distinct(ids)
 
 
-def _distinct(ids: pa.ChunkedArray) -> int:
-    """Count the different ids, those with the same last byte at a time.
+def _count_distinct(ids: pa.ChunkedArray) -> int:
+    """Count the different ids, in parts with the same last byte.
 
-    What was seen of a tenth of them fits in the processor's cache: that is twice as fast, in a tenth of the
-    memory.
+    The hash table of a part fits in the processor's cache: half the time, and a tenth of the memory.
     """
     last = pc.binary_slice(ids.cast(pa.binary()), -1).combine_chunks().dictionary_encode()
     parts = (ids.filter(pc.equal(last.indices, index)) for index in range(len(last.dictionary)))

@@ -21,14 +21,14 @@ MAGIC = b"PAR1"
 TAIL = 8
 """The length of the footer, and the magic."""
 FIRST_READ = (8 * 2**10, 64 * 2**10)
-"""The least and the most bytes of the end that are read while the length of a footer is not known."""
-LONGER_FOOTER = 256
-"""Bytes by which the next footer of a source may be longer than those before, without another request."""
+"""The least and the most bytes to read from the end of a file while the footer's length is unknown."""
+FOOTER_MARGIN = 256
+"""How many bytes longer than those before the next footer may be without a second request."""
 TOGETHER_ROWS = 1_024
 TOGETHER_BYTES = 2**20
 """The largest size of small row groups that are read as one."""
-WORTH_A_LOOK = 16 * 2**20
-"""From so many bytes on that the values of a chunk may take, its dictionary page is read for their size."""
+DICTIONARY_READ_BYTES = 16 * 2**20
+"""If the values of a chunk may take more bytes than this, its dictionary page is read for their size."""
 PAGE_HEADER = 256
 """Bytes that hold the whole header of a dictionary page."""
 REPETITIVE_BYTES = 4
@@ -57,9 +57,9 @@ DICTIONARY_PAGE: Shape = {2: int, 7: {1: int}}
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One column of one row group: how its values are written, how many, where, and between which two.
+    """One column of one row group.
 
-    `least` and `greatest` are as the statistics have them, in little-endian bytes; None without.
+    `least` and `greatest` are the bytes in its statistics, or None without statistics.
     """
 
     physical_type: int
@@ -74,10 +74,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """A part of a file, and the months that it may hold by its partition or statistics; None without.
+    """One row group of a file, or small neighbors that are read as one.
 
-    `parts` has the chunks, by column, of the file's own row groups: one, or small neighbors that are read as
-    one.
+    `parts` has the chunks by column, one dict per row group of the file. `months` are the first and the last
+    month that it may hold, by its partition or statistics; None if they are unknown.
     """
 
     first: int
@@ -90,7 +90,7 @@ class RowGroup:
 
     @property
     def indices(self) -> range:
-        """The places of the row groups in the file."""
+        """Return the indices of the row groups in the file."""
         return range(self.first, self.first + len(self.parts))
 
     def joined(self, after: "RowGroup") -> "RowGroup | None":
@@ -102,11 +102,11 @@ class RowGroup:
         return RowGroup(self.first, self.parts + after.parts, self.first_row, rows, size, self.months)
 
     def may_hold(self, month: date) -> bool:
-        """Return whether it may hold a row of `month` or of a day that may stand for it."""
+        """Return whether it may hold a row of `month`; see `window.may_hold`."""
         return self.months is None or may_hold(self.months, month)
 
-    def is_since(self, month: date | None) -> bool:
-        """Return whether surely no row is of a month before `month`."""
+    def has_none_before(self, month: date | None) -> bool:
+        """Return whether no row can be of a month before `month`."""
         return self.months is not None and month is not None and self.months[0] >= month
 
     def chunks(self, name: str) -> list[Chunk]:
@@ -121,13 +121,13 @@ class RowGroup:
             for chunk in chunks
         ) and bool(sum(chunk.size for chunk in chunks) < REPETITIVE_BYTES * self.rows)
 
-    def bytes_a_row(self, name: str, file: Pieces) -> float:
-        """Return about how many bytes a decoded value of `name` takes at most; `file` holds the chunk."""
+    def bytes_per_row(self, name: str, file: Pieces) -> float:
+        """Estimate the most bytes that a decoded value of `name` takes; `file` holds the chunk."""
         found: list[float] = []
         for chunk in self.chunks(name):
             found.append(chunk.size / max(chunk.values, 1))
-            # The footer alone does not tell: a dictionary's one value of a megabyte may be that of every row.
-            if chunk.size * chunk.values > WORTH_A_LOOK:
+            # The footer does not show it: every row may have the one value, of a megabyte, of a dictionary.
+            if chunk.size * chunk.values > DICTIONARY_READ_BYTES:
                 start, end = chunk.range
                 file.seek(start)
                 size, values = dictionary_size(bytes(file.read(min(end - start, PAGE_HEADER))))
@@ -135,7 +135,7 @@ class RowGroup:
         return max(found)
 
     def bounds(self, name: str) -> tuple[bytes | None, bytes | None]:
-        """Return the least and the greatest string in `name` by the statistics; None without."""
+        """Return the least and the greatest string in `name` by its statistics, or None twice."""
         chunks = self.chunks(name)
         if any(one.physical_type != BYTE_ARRAY or None in {one.least, one.greatest} for one in chunks):
             return None, None
@@ -145,10 +145,10 @@ class RowGroup:
 class Footer:
     """The footer of one file.
 
-    `metadata` is as Arrow read it. `names` has the columns that are there, with the names that they have in
-    the file, and `ignored` the other columns. Those of `unreadable` have a type that cannot be read, and may
-    have no value; `doubtful` are those of them whose type is not null. `tail` is the data that came along
-    with the footer, from just before it; months in UTC are dates in `zone`.
+    `metadata` is Arrow's. `names` maps each expected column that is present to its name in the file.
+    `ignored` are the other columns. The columns of `unreadable` have a type that cannot be read, so they must
+    have no value; `doubtful` are those of them whose type is not null, which must be checked. `tail` is the
+    data just before the footer that was read with it. Months in UTC are dates in `zone`.
     """
 
     def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
@@ -171,16 +171,16 @@ class Footer:
         self._leaves = {name: _leaves(columns, own) for name, own in self.names.items()}
 
     def is_int96(self, name: str) -> bool:
-        """Return whether the column `name` is of INT96 timestamps, which are instants in UTC."""
+        """Return whether the column `name` has INT96 timestamps, which are instants in UTC."""
         return any(column.physical_type == "INT96" for column in self._leaves[name].values())
 
     @cached_property
     def groups(self) -> tuple[RowGroup, ...]:
-        """The row groups that have rows, in order."""
-        return tuple(_together(self._row_groups()))
+        """Return the row groups that have rows, in order."""
+        return tuple(_join_small_groups(self._row_groups()))
 
     def read(self, source: Source, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """Read these ranges, in order and without overlaps, except what came with the footer."""
+        """Return the bytes of these ranges (sorted, without overlaps); those in `tail` are not read again."""
         first, tail = self._tail
         missing = [(start, min(end, first)) for start, end in ranges if start < first]
         fetched = iter(source.read(file, missing) if missing else ())
@@ -219,7 +219,7 @@ class Footer:
         return replace(first, size=size, range=span, least=None, greatest=None)
 
     def _months(self, chunks: dict[str, Chunk]) -> tuple[date, date] | None:
-        """Return the earliest and the latest month by the partition or the statistics; None without."""
+        """Return the earliest and the latest month by the partition or the statistics, or None."""
         if self._partition or self._month is None:
             return (self._partition, self._partition) if self._partition else None
         chunk = chunks[MONTH]
@@ -249,9 +249,9 @@ def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Fo
     `longest`: the bytes of the longest footer of the source so far, or 0.
     """
     size = file.size
-    # A footer grows with the file; what is read too much of a small one is kept, and not read again.
+    # A footer grows with the file. Data that is read before a short footer is kept, and not read again.
     least, most = FIRST_READ
-    first = max(0, size - (longest + LONGER_FOOTER if longest else min(max(size // 2**12, least), most)))
+    first = max(0, size - (longest + FOOTER_MARGIN if longest else min(max(size // 2**12, least), most)))
     end = bytes(source.read(file, [(first, size)])[0])
     footer = int.from_bytes(end[-TAIL : -len(MAGIC)], "little") + TAIL
     if len(end) < footer <= size and end.endswith(MAGIC):
@@ -260,7 +260,7 @@ def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Fo
 
 
 def _leaves(columns: Sequence[pq.ColumnSchema], own: str) -> dict[int, pq.ColumnSchema]:
-    """Return the leaves of the column `own` by their places in the file: several, where it is nested."""
+    """Return the leaf columns of the column `own` by their index in the file: several if it is nested."""
     whole = {place: column for place, column in enumerate(columns) if column.path == own}
     return whole or {
         place: column for place, column in enumerate(columns) if column.path.startswith(f"{own}.")
@@ -268,9 +268,9 @@ def _leaves(columns: Sequence[pq.ColumnSchema], own: str) -> dict[int, pq.Column
 
 
 def dictionary_size(page_header: bytes) -> tuple[int, int]:
-    """Return the bytes, before compression, and the number of values of the dictionary whose page begins so.
+    """Return the uncompressed size and the number of values of a dictionary page from its header.
 
-    Both are 0 for a page of another kind, also one whose header, with long statistics, ends after the bytes.
+    Both are 0 for another kind of page, or if the header is longer than `page_header`.
     """
     try:
         found, _ = read_struct(page_header, 0, DICTIONARY_PAGE)
@@ -281,7 +281,7 @@ def dictionary_size(page_header: bytes) -> tuple[int, int]:
 
 
 def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
-    """Return a chunk from its metadata; raise `ValueError` where it contradicts the schema or itself."""
+    """Return a chunk from its metadata; raise `ValueError` if it contradicts the schema or itself."""
     if PHYSICAL_TYPES[data[1]] != physical_type:
         raise ValueError(f"the footer contradicts itself about the type of {name}")
     statistics = data.get(12, {})
@@ -300,10 +300,10 @@ def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
     return Chunk(data[1], data[2], data[5], data[6], span, least, greatest)
 
 
-def _together(groups: Iterable[RowGroup]) -> list[RowGroup]:
+def _join_small_groups(groups: Iterable[RowGroup]) -> list[RowGroup]:
     """Join small neighbors that hold the same months.
 
-    Each costs a few milliseconds, whatever it holds, and some writers make one of a few rows at a time.
+    Each read of a row group costs a few milliseconds, and some writers make row groups of a few rows.
     """
     found: list[RowGroup] = []
     for group in groups:

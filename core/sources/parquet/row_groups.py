@@ -44,7 +44,7 @@ BATCH_ROWS = 65_536
 LOOK_UP_BATCH_ROWS = 262_144
 """Rows of a batch in which accounts are looked up; each look-up builds a table of the accounts."""
 BATCH_BYTES = 64 * 2**20
-"""About the largest size of a decoded batch: with values of a megabyte, it has few rows."""
+"""The approximate limit on a decoded batch: with values of a megabyte, it has few rows."""
 MAX_ROW_BYTES = 64 * 2**20
 """The largest average size of a row: a few kilobytes of a hostile file may decompress to gigabytes."""
 MAX_FILE_ROWS = 2**40
@@ -58,7 +58,7 @@ OF_ALERTS = tuple(DETAILS.names[1:])
 TEXTS = tuple(name for name in OF_ALERTS if name != "renewal_date")
 
 MONTH_ROWS = pa.schema([("account_id", pa.large_string()), *list(ROWS)[2:]])
-"""Rows of the month, before their accounts have a place."""
+"""Rows of the month with their ids, before `account` is known."""
 TIMES = pa.schema([ROWS.field(name) for name in ("position", "updated_at")])
 """Update times of the rows for which they matter."""
 NO_ACCOUNTS = pa.nulls(0, pa.large_string())
@@ -68,18 +68,18 @@ NO_ACCOUNTS = pa.nulls(0, pa.large_string())
 class MonthPart:
     """The rows of the month in one row group.
 
-    `rows` (of `MONTH_ROWS`) are those that are At Risk or of an account that is known, `others` the rest:
-    their `account_id` (string), `updated_at` as the file has it, and `position`. `details` (of
+    `rows` (of `MONTH_ROWS`) are At Risk or belong to a known account. `others` are the rest, with
+    `account_id` (string), `updated_at` as the file has it, and `position`. `details` (of
     `core.sources.window.DETAILS`) are those of the `rows` that pass the threshold. Rows without `account_id`
-    are only counted. `history` has the rows (of `ROWS`) of earlier months that came along, of the accounts
-    `historic` (large_string) and by their places in it.
+    are only counted. `history` has the rows (of `ROWS`) of earlier months that were decoded with the month:
+    those of `history_accounts` (large_string), with `account` as an index in it.
     """
 
     rows: pa.Table
     details: pa.Table
     others: list[pa.RecordBatch]
-    nameless: int
-    historic: pa.Array
+    without_account_id: int
+    history_accounts: pa.Array
     history: pa.Table
 
 
@@ -94,13 +94,13 @@ class AccountFile:
         self.workers = workers
 
     def may_hold(self, month: date) -> bool:
-        """Return whether, by its partition, the file may hold rows of `month` or of a day meant as it."""
+        """Return whether, by its partition, the file may hold rows of `month`; see `window.may_hold`."""
         own = self.stored.month
         return own is None or may_hold((own, own), month)
 
     def open(self, longest: int) -> Footer:
         """Read and check the footer; the longest one of the source so far has `longest` bytes."""
-        with self.named():
+        with self.decoder_errors():
             footer = read_footer(self.source, self.stored, self.zone, longest)
             groups = footer.groups
         for group in groups if footer.doubtful else ():
@@ -108,8 +108,8 @@ class AccountFile:
         return footer
 
     @contextmanager
-    def named(self) -> Iterator[None]:
-        """Raise whatever the file's bytes provoke in the decoder as `SourceInvalid`."""
+    def decoder_errors(self) -> Iterator[None]:
+        """Turn every error of the decoder into `SourceInvalid` with the file's name."""
         try:
             yield
         except RiskAlertsError:
@@ -127,8 +127,8 @@ class GroupReader:
 
     def __init__(self, file: AccountFile, footer: Footer, group: RowGroup) -> None:
         self.group = group
-        self.historic = NO_ACCOUNTS
-        """The accounts whose rows of earlier months came with the month."""
+        self.history_accounts = NO_ACCOUNTS
+        """The accounts whose rows of earlier months were decoded with the month."""
         self.months_not_first_day: int | None = None
         """How many rows have a month that is not a first day; None before they were decoded."""
         self._file = file
@@ -137,7 +137,7 @@ class GroupReader:
         self._kept: dict[str, Pieces] = {}
 
     def check(self, names: Sequence[str]) -> None:
-        """Raise `SourceInvalid` if a column, of a type that cannot be read, has a value."""
+        """Raise `SourceInvalid` if a column of `names`, whose types cannot be read, has a value."""
         with self._fetched(names) as pieces:
             for _ in self._batches(pieces, names):
                 pass
@@ -147,15 +147,17 @@ class GroupReader:
         return self.group.months == (month, month)
 
     def month_part(self, month: date, arr_threshold: int, known: pa.Array) -> MonthPart:
-        """Return what it holds of `month`; of the accounts `known` (large_string) at any status."""
-        alone = self.holds_only(month)
+        """Return the part of `month`; rows of the accounts `known` (large_string) count at any status."""
+        only_this_month = self.holds_only(month)
         # A row group of this month and the one before nearly always has alerts: fetch all at once.
-        at_once = alone or self.group.is_since(month_before(month))
-        # In one where each account has several rows, they are likely all of its rows.
-        repeats = not alone and self.group.is_repetitive("account_id")
+        at_once = only_this_month or self.group.has_none_before(month_before(month))
+        # If each account has several rows in this row group, they are likely all of its rows.
+        repeats = not only_this_month and self.group.is_repetitive("account_id")
         found, kept = [], []
-        with self._fetched([*OF_THE_MONTH, *(OF_ALERTS if at_once else ())], keep=not alone) as pieces:
-            # Where few rows are of the month, a batch leaves little behind.
+        with self._fetched(
+            [*OF_THE_MONTH, *(OF_ALERTS if at_once else ())], keep=not only_this_month
+        ) as pieces:
+            # If few rows are of the month, little of a batch is kept, so batches may be larger.
             most = BATCH_ROWS if at_once else LOOK_UP_BATCH_ROWS
             for first, batch in self._batches(pieces, OF_THE_MONTH, most):
                 found.append(_month_rows(first, batch, month, known))
@@ -164,10 +166,10 @@ class GroupReader:
             rows = concat(MONTH_ROWS, (rows for rows, _, _ in found))
             possible = rows.filter(passes_threshold(rows["arr"], arr_threshold))
             if repeats:
-                self.historic = pc.unique(possible["account_id"])
+                self.history_accounts = pc.unique(possible["account_id"])
             history = [
-                _history_rows(first, batch, month, self.historic)
-                for first, batch in (kept if len(self.historic) else ())
+                _history_rows(first, batch, month, self.history_accounts)
+                for first, batch in (kept if len(self.history_accounts) else ())
             ]
             del kept
             positions = possible["position"].combine_chunks()
@@ -179,8 +181,8 @@ class GroupReader:
             rows=rows,
             details=details,
             others=[others for _, others, _ in found if others.num_rows],
-            nameless=sum(nameless for _, _, nameless in found),
-            historic=self.historic,
+            without_account_id=sum(without_account_id for _, _, without_account_id in found),
+            history_accounts=self.history_accounts,
             history=concat(ROWS, history),
         )
 
@@ -201,8 +203,8 @@ class GroupReader:
         return concat(ROWS, found)
 
     def times(self, positions: pa.Array) -> pa.Table:
-        """Return when the rows at `positions` were updated, as far as they are in this row group."""
-        positions = _inside(self._first_position, self.group.rows, positions)
+        """Return `updated_at` (of `TIMES`) of the rows at those `positions` that are in this row group."""
+        positions = _positions_between(self._first_position, self.group.rows, positions)
         if not len(positions):
             return TIMES.empty_table()
         with self._fetched(["updated_at"]) as pieces:
@@ -211,13 +213,13 @@ class GroupReader:
             return concat(TIMES, parts)
 
     def may_hold_accounts(self, account_ids: pa.Array) -> pa.Array:
-        """Return a mask of the `account_ids` (large_string) that its statistics let be in this row group."""
+        """Return a mask of the `account_ids` (large_string) that its statistics do not exclude."""
         ids = account_ids.cast(pa.large_binary())
         least, greatest = self.group.bounds("account_id")
         if least is None or greatest is None or "account_id" in self._footer.unreadable:
             return pa.repeat(pa.scalar(value=True), len(ids))
         inside = pc.and_(pc.greater_equal(ids, least), pc.less_equal(ids, greatest))
-        # The statistics still have a NUL where an id has its replacement.
+        # The statistics still have a NUL where an id now has U+FFFD.
         return pc.or_(inside, pc.match_substring(account_ids, REPLACEMENT))
 
     def _details(self, pieces: Pieces, positions: pa.Array) -> pa.Table:
@@ -233,11 +235,11 @@ class GroupReader:
     def _fetched(self, columns: Sequence[str], *, keep: bool = False) -> Iterator[Pieces]:
         """Yield the bytes of these columns, once a processor is free to decode them.
 
-        `keep`: hold those of earlier months until the end, if there is room for it, as they are read again.
+        With `keep`, the columns that the history needs stay in memory if there is room: they are read again.
         """
         footer, file = self._footer, self._file
         missing = [name for name in columns if name in footer.names and name not in self._kept]
-        with file.named():
+        with file.decoder_errors():
             ranges = coalesce(chunk.range for name in missing for chunk in self.group.chunks(name))
             with file.workers.fetching(sum(end - start for start, end in ranges)):
                 pieces = Pieces(footer.size, ranges, footer.read(file.source, file.stored, ranges))
@@ -251,15 +253,15 @@ class GroupReader:
     def _batches(
         self, pieces: Pieces, columns: Sequence[str], most: int = BATCH_ROWS
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Decode `columns`, at most so many rows at a time, each batch with its first row's position.
+        """Decode `columns` in batches of at most `most` rows; yield each with the position of its first row.
 
         Dates are days. A column that the file lacks is filled with nulls, or with the partition's month.
         """
         group = self.group
         names = {name: self._footer.names[name] for name in columns if name in self._footer.names}
-        a_row = sum(group.bytes_a_row(name, pieces) for name in names)
-        if a_row > MAX_ROW_BYTES:
-            raise pa.ArrowInvalid(f"its rows of {a_row:,.0f} bytes each would take all memory")
+        row_bytes = sum(group.bytes_per_row(name, pieces) for name in names)
+        if row_bytes > MAX_ROW_BYTES:
+            raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
         parquet = pq.ParquetFile(
             pieces,
             metadata=self._footer.metadata,
@@ -274,7 +276,7 @@ class GroupReader:
         position, not_first_days = self._first_position, 0
         is_counted = MONTH not in columns or self.months_not_first_day is not None
         for batch in parquet.iter_batches(
-            max(1, min(most, int(BATCH_BYTES // max(a_row, 1)))),
+            max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1)))),
             row_groups=[*group.indices],
             columns=[*names.values()],
             use_threads=False,
@@ -303,10 +305,10 @@ class GroupReader:
     def _rows_at(
         self, pieces: Pieces, columns: Sequence[str], positions: pa.Array, most: int
     ) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
-        """Yield the rows at `positions`, batch by batch, and which positions these are."""
+        """Yield the rows at `positions` in batches, each with its positions."""
         last = pc.max(positions).as_py()
         for first, batch in () if last is None else self._batches(pieces, columns, most):
-            inside = _inside(first, batch.num_rows, positions)
+            inside = _positions_between(first, batch.num_rows, positions)
             yield inside, batch.take(pc.subtract(inside, first))
             if last < first + batch.num_rows:
                 break
@@ -320,11 +322,11 @@ def _is_of(batch: pa.RecordBatch, month: date) -> pa.Array:
 def _month_rows(
     first: int, batch: pa.RecordBatch, month: date, known: pa.Array
 ) -> tuple[pa.Table, pa.RecordBatch, int]:
-    """Return the rows (of `MONTH_ROWS`) of candidates, the other rows, and how many have no account."""
+    """Return the rows (of `MONTH_ROWS`) of candidates, the other rows, and the number without account_id."""
     batch = batch.append_column("position", pa.arange(first, first + batch.num_rows))
-    batch = _where(batch, _is_of(batch, month))
+    batch = _filtered(batch, _is_of(batch, month))
     ids = batch["account_id"]
-    rows = _where(batch, by_value(ids, lambda values: pc.greater(pc.binary_length(values), 0)))
+    rows = _filtered(batch, by_value(ids, lambda values: pc.greater(pc.binary_length(values), 0)))
     at_risk = is_at_risk(rows["status"])
     wanted = at_risk
     if len(known):
@@ -348,7 +350,7 @@ def _month_rows(
 def _history_rows(first: int, batch: pa.RecordBatch, before: date, accounts: pa.Array) -> pa.Table:
     """Return the rows (of `ROWS`) of a batch that are of `accounts` and of months before `before`.
 
-    `account` is a place in `accounts`; when rows were updated is only there where it was read along.
+    `account` is an index in `accounts`; `updated_at` is null if the batch does not have it.
     """
     place = index_in(batch["account_id"], accounts)
     rows = pc.indices_nonzero(place.is_valid()).cast(pa.int64())
@@ -360,17 +362,17 @@ def _history_rows(first: int, batch: pa.RecordBatch, before: date, accounts: pa.
     return pa.table(columns, schema=ROWS).filter(earlier)
 
 
-def _where(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
-    """Filter a batch, which is copied only if a row is left out."""
+def _filtered(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
+    """Filter a batch; copy it only if a row is left out."""
     return batch if mask.true_count == len(mask) else batch.filter(mask)
 
 
-def _inside(first: int, rows: int, positions: pa.Array) -> pa.Array:
+def _positions_between(first: int, rows: int, positions: pa.Array) -> pa.Array:
     return positions.filter(pc.and_(pc.greater_equal(positions, first), pc.less(positions, first + rows)))
 
 
 def _reason(error: Exception) -> str:
-    """Shorten an error to its first line, for people who did not write the decoder."""
+    """Return the first line of an error of the decoder, shortened."""
     if not isinstance(error, OSError | ValueError | pa.ArrowException):
         return "the file contradicts itself"
     lines = str(error).strip().splitlines() or [""]
