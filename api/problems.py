@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 BODY_MAX = 256 * 1024
-"""Bytes of a request's body. A run's request takes a few hundred, and 25 thousand with the longest URI."""
+"""The largest body of a request in bytes. A run's request has a few hundred, at most about 25,000."""
 
 RETRY_AFTER_SECONDS = 10
-"""Seconds until a refused client should try again: a run takes seconds, or a second per alert."""
+"""Seconds after which a refused client should retry: a run takes seconds, or a second per alert."""
 
 _CODES = {
     400: ("source_not_allowed", "source_scheme_unsupported"),
@@ -48,7 +48,7 @@ DETAILS = {
     "request_too_large": f"The body is larger than {BODY_MAX} bytes",
     "internal_error": "Internal error; the log of this service has the cause",
 }
-"""The details that are always the same."""
+"""The detail of each code whose detail does not depend on the request."""
 
 
 class Problem(BaseModel):
@@ -84,12 +84,12 @@ def problem(request: Request, code: str, detail: str | None = None, run_id: str 
 
 
 def describe_invalid(errors: Iterable[Any]) -> str:
-    """Return what is wrong with the fields of a request, without their values: one may be a credential."""
+    """Describe the invalid fields of a request, without their values: one may be a credential."""
     return "; ".join(map(_invalid_field, errors))
 
 
-def answer_with_problems(app: FastAPI) -> None:
-    """Answer every error with a problem: errors of the domain, of FastAPI, of the router, internal errors."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with a problem: errors of the domain, of FastAPI and the router, internal errors."""
 
     @app.exception_handler(RiskAlertsError)
     def _known(request: Request, error: RiskAlertsError) -> Response:
@@ -101,7 +101,7 @@ def answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
         detail = describe_invalid(error.errors())
-        # FastAPI hands a body on as bytes unless its content type is JSON.
+        # FastAPI leaves a body as bytes unless its content type is JSON.
         if any(isinstance(item["input"], bytes) for item in error.errors()):
             detail = "the body: must be JSON, sent with the header Content-Type: application/json"
         return problem(request, "invalid_request", detail)
@@ -109,12 +109,12 @@ def answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.BAD_REQUEST:
-            # FastAPI could not even begin to read the body: not UTF-8, or JSON nested without end.
+            # FastAPI could not read the body: it is not UTF-8, or its JSON is nested too deeply.
             return problem(request, "invalid_request", "the body: cannot be read as JSON in UTF-8")
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            # Starlette names the methods of the first route with this path alone.
+            # Starlette lists only the methods of the first route with this path.
             allowed = ", ".join(_methods(app, request))
-            detail = f"This path does not take {request.method}; use {allowed}"
+            detail = f"This path does not accept {request.method}; use {allowed}"
             answer = problem(request, "method_not_allowed", detail)
             answer.headers["Allow"] = allowed
             return answer
@@ -123,13 +123,13 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def _internal(request: Request, error: Exception) -> Response:
-        # Starlette raises the error again after this answer, and the server logs its traceback.
+        # Starlette raises the error again after this answer, so the server logs its traceback.
         logger.error("Internal error: %s", type(error).__name__)
         return problem(request, "internal_error")
 
 
 def _methods(app: FastAPI, request: Request) -> list[str]:
-    """Return the methods that the path of a request takes."""
+    """Return the methods that the path of a request accepts."""
     scopes = [{**request.scope, "method": method} for method in HTTPMethod]
     taken = {
         scope["method"]

@@ -43,17 +43,19 @@ LINKS: dict[str, Any] = {
     name: {"operationId": operation, "parameters": {"run_id": "$response.body#/run_id"}}
     for name, operation in (("run", "get_run"), ("alerts", "list_alerts"))
 }
-"""The operations that take an answer's `run_id`, for readers of the OpenAPI document."""
+"""The OpenAPI links from an answer to the operations that take its `run_id`."""
 
 
 class RunStarted(BaseModel):
-    """The id of the run: it is over, or accepted with `Prefer: respond-async`."""
+    """The id of the run, which is over, or is accepted if the request had `Prefer: respond-async`."""
 
     run_id: str = Field(examples=["0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c"])
 
 
-PAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
-"""The same answer as a page."""
+HTML_RESPONSE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/html": {"schema": {"type": "string"}}}}
+}
+"""The OpenAPI description of the same answer as a page."""
 
 SOURCE_PROBLEMS = (
     "source_not_allowed",
@@ -97,24 +99,24 @@ async def start_run(
         list[str], Header(default_factory=list, description="`respond-async` answers at once (RFC 7240).")
     ],
 ) -> RunStarted:
-    """Run the month and answer once the run is over, also when Slack refused messages.
+    """Run the month and answer when the run is over, also if Slack refused messages.
 
     The run goes on when the client disconnects, and `GET /runs` lists it.
     """
     run_id = new_run_id()
     state = request.app.state
 
-    def prepared() -> RunContext:
+    def new_run() -> RunContext:
         return prepare_run(RunRequest(**body.model_dump()), state.settings, ledger_of(request), run_id)
 
     if _prefers_async(prefer):
-        # Recorded in a thread that no run takes, so that the answer waits for no run.
-        await asyncio.to_thread(state.runs.prepare, lambda: accept(prepared()))
+        # Record the run in a thread that no run occupies, so that the answer waits for no other run.
+        await asyncio.to_thread(state.runs.prepare, lambda: accept(new_run()))
         response.status_code = 202
         response.headers["Location"] = f"{request.scope['root_path']}/runs/{run_id}"
         response.headers["Preference-Applied"] = "respond-async"
     else:
-        await _done(state.runs.submit(lambda: run_month(prepared())))
+        await _result_of(state.runs.submit(lambda: run_month(new_run())))
     return RunStarted(run_id=run_id)
 
 
@@ -130,14 +132,14 @@ async def preview_run(body: RunBody, request: Request) -> Response:
     state = request.app.state
 
     def work() -> bytes:
-        # FastAPI would write the megabytes of many alerts in the event loop, and delay other requests.
+        # FastAPI would serialize many alerts (megabytes) in the event loop, and delay other requests.
         found = preview(RunRequest(**body.model_dump()), state.settings, state.open_ledger)
         return found.model_dump_json().encode()
 
-    return Response(await _done(state.previews.submit(work)), media_type="application/json")
+    return Response(await _result_of(state.previews.submit(work)), media_type="application/json")
 
 
-@router.get("/runs", response_model=RunPage, responses=PAGE | responses("ledger_unavailable"))
+@router.get("/runs", response_model=RunPage, responses=HTML_RESPONSE | responses("ledger_unavailable"))
 def list_runs(
     request: Request,
     month: MonthFilter = None,
@@ -156,7 +158,7 @@ def list_runs(
 @router.get(
     "/runs/{run_id}",
     response_model=RunView,
-    responses=PAGE | responses("run_not_found", "ledger_unavailable"),
+    responses=HTML_RESPONSE | responses("run_not_found", "ledger_unavailable"),
 )
 def get_run(run_id: str, request: Request) -> RunView | Response:
     """Return a run with its counts, and samples of its alerts and errors. A browser gets a page."""
@@ -177,11 +179,11 @@ def list_alerts(
 
 
 def _prefers_async(prefer: list[str]) -> bool:
-    """Return whether `respond-async` is among the preferences, each of which may have parameters."""
+    """Return whether `respond-async` is one of the preferences, whose parameters are ignored."""
     preferences = ",".join(prefer).lower().split(",")
     return any(preference.partition(";")[0].strip() == "respond-async" for preference in preferences)
 
 
-async def _done(work: "Future[T]") -> T:
-    """Return the result of work that goes on even if the client disconnects."""
+async def _result_of(work: "Future[T]") -> T:
+    """Return the result of work, which goes on even if the client disconnects."""
     return await asyncio.shield(asyncio.wrap_future(work))

@@ -17,7 +17,7 @@ from api import operations, outcomes, runs
 from api.admission import Admission
 from api.middleware import CompletedAnswers, Guard, LimitedBody
 from api.openapi import complete_openapi, responses
-from api.problems import answer_with_problems
+from api.problems import add_error_handlers
 from core import __version__
 from core.domain import LedgerError
 from core.ledger import open_ledger
@@ -62,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.open_ledger = partial(open_ledger, settings.database_url)
     for module in (operations, runs, outcomes):
         app.include_router(module.router)
-    answer_with_problems(app)
+    add_error_handlers(app)
     # Around Starlette's answer to internal errors, which middleware would be within.
     build = app.build_middleware_stack
     app.build_middleware_stack = lambda: CompletedAnswers(build())  # type: ignore[method-assign]

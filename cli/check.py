@@ -1,4 +1,4 @@
-"""Check an installation: everything that a run needs, concurrently, each check in bounded time."""
+"""Check an installation: everything that a run needs, concurrently and in bounded time."""
 
 import asyncio
 import contextlib
@@ -35,14 +35,14 @@ from core.sources import describe, open_uri, parse_source
 from core.support import MailError, try_login
 
 SECONDS = 15
-"""The longest time of a check in seconds, in addition to the settings' limits of one request."""
-TRIED = "the environment and CONFIG_FILE"
+"""The limit of a check in seconds, in addition to the timeout of one request in the settings."""
+TRIED_SETTINGS = "the environment and CONFIG_FILE"
 TEST_MESSAGE = "Test message of Account Risk Alerts: this channel is reached. Nothing needs to be done."
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; `status` is `ok`, `failed` or `skipped`."""
+    """The result of one check; `status` is `ok`, `failed` or `skipped`."""
 
     found: str
     status: str = "ok"
@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What `work` tries. `late` is the advice when it takes longer than `seconds`."""
+    """One check: `work` tries `tried`. `late` is the advice if it takes longer than `seconds`."""
 
     name: str
     tried: str
@@ -72,32 +72,32 @@ def check_installation(
         settings = load_settings()
     except SettingsError as error:
         bad = Finding(str(error), "failed", "Correct it; nothing else was checked.")
-        return _show([(Check("settings", TRIED, lambda: bad), bad)], as_json=as_json)
+        return _show([(Check("settings", TRIED_SETTINGS, lambda: bad), bad)], as_json=as_json)
     checks = list(_checks(settings, source_uri, month, post_test_message=post_test_message))
     started = time.monotonic()
     running = [in_thread(check.work, f"check-{check.name}") for check in checks]
     results = [
         (check, _finding(check, future, started)) for check, future in zip(checks, running, strict=True)
     ]
-    well = _show(results, as_json=as_json)
+    passed = _show(results, as_json=as_json)
     if not all(future.done() for future in running):
-        # Waiting threads of libraries would delay the end of the process.
+        # Threads of libraries that still wait would delay the end of the process.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0 if well else 1)
-    return well
+        os._exit(0 if passed else 1)
+    return passed
 
 
 def _checks(
     settings: Settings, source_uri: str | None, month: date | None, *, post_test_message: bool
 ) -> Iterator[Check]:
-    yield Check("settings", TRIED, partial(_settings, settings))
+    yield Check("settings", TRIED_SETTINGS, partial(_settings, settings))
     ledger = shown_database(settings.database_url)
     yield Check("ledger", ledger, partial(_ledger, settings), "Look for a process that keeps it locked.")
     if source_uri:
         yield Check(
             "source",
-            parse_source(source_uri).uri,  # which is free of credentials
+            parse_source(source_uri).uri,  # without credentials
             partial(_source, source_uri, month, settings),
             "Check the network and the store's endpoint.",
             SECONDS + settings.source_timeout_seconds,
@@ -105,13 +105,15 @@ def _checks(
     else:
         yield Check("source", "--source-uri", lambda: Finding("not given", "skipped"))
     if url := settings.slack_webhook_base_url or settings.slack_webhook_url:
-        in_time = "Check the network and the proxy.", SECONDS + settings.slack_timeout_seconds
+        late_and_seconds = "Check the network and the proxy.", SECONDS + settings.slack_timeout_seconds
         host = host_of(url.get_secret_value())
-        yield Check("slack", f"Slack's host {host}", partial(_slack, settings), *in_time)
+        yield Check("slack", f"Slack's host {host}", partial(_slack, settings), *late_and_seconds)
         # One message for each channel, or only one in single webhook mode.
         channels = list(dict.fromkeys(settings.regions.values()))[: 1 if settings.single_webhook else None]
         for channel in channels if post_test_message else ():
-            yield Check("slack", f"a message to #{channel}", partial(_post, settings, channel), *in_time)
+            yield Check(
+                "slack", f"a message to #{channel}", partial(_post, settings, channel), *late_and_seconds
+            )
     else:
         missing = Finding("not set", "failed", "Set one of them; without it, only dry runs work.")
         yield Check("slack", "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL", lambda: missing)
@@ -145,9 +147,9 @@ def _settings(settings: Settings) -> Finding:
 
 
 def _ledger(settings: Settings) -> Finding:
-    forgotten = warning_about(settings.database_url)
+    warning = warning_about(settings.database_url)
     found = try_write(settings.database_url, utc_now())
-    return Finding(found, notes=(forgotten,) if forgotten else ())
+    return Finding(found, notes=(warning,) if warning else ())
 
 
 def _source(source_uri: str, month: date | None, settings: Settings) -> Finding:

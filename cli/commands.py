@@ -1,6 +1,6 @@
 """The commands of `risk-alerts`: arguments, help and exit codes.
 
-A command imports what it does when it is called: `risk-alerts --help` loads neither Prefect nor Arrow.
+A command imports its code when it is called, so that `risk-alerts --help` loads neither Prefect nor Arrow.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,7 +61,7 @@ def _command(*examples: str, codes: str = _CODES) -> Callable[[Command], click.C
 
 
 def _checked(check: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    """Return the callback of an option that a function of the domain parses, or refuses by a `ValueError`."""
+    """Return the callback of an option; `check` returns its value or raises `ValueError`."""
 
     def convert(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
         try:

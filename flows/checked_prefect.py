@@ -24,8 +24,8 @@ from core.runtime import (
     check_certificates,
     check_http_url,
     clean_variables,
-    in_words,
     prepare_proxies,
+    pydantic_message,
 )
 from flows.streams import exit_with
 
@@ -131,7 +131,7 @@ def _describe(error: ValidationError) -> str:
     first = next(item for item in error.errors() if item["type"] != "default_factory_not_called")
     name = _variable(str(first["loc"][0]), model=error.title) if first["loc"] else "Prefect's settings"
     # Prefect's message may quote the value.
-    reason = in_words(first) or "Prefect does not accept the value"
+    reason = pydantic_message(first) or "Prefect does not accept the value"
     place = "" if name in os.environ else f" (set in prefect.toml or in {_profiles()})"
     return f"{name}: {reason}{place}; correct or unset it"
 

@@ -16,7 +16,7 @@ from core.runtime.logs import (
 )
 from core.runtime.metrics import DELIVERIES, PROCESS, ROWS_SCANNED, STEP_SECONDS, STEPS
 from core.runtime.redaction import RedactingFilter, protect, redact
-from core.runtime.settings import CONFIG_FILE, Settings, in_words, load_settings
+from core.runtime.settings import CONFIG_FILE, Settings, load_settings, pydantic_message
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
 from core.runtime.text import money, months, one_line, shown_region, streak
 from core.runtime.threads import in_thread
@@ -42,7 +42,6 @@ __all__ = [
     "current_run_id",
     "host_of",
     "in_thread",
-    "in_words",
     "is_direct",
     "load_settings",
     "logged_as",
@@ -52,6 +51,7 @@ __all__ = [
     "prepare_proxies",
     "process_stop",
     "protect",
+    "pydantic_message",
     "redact",
     "shown_database",
     "shown_region",

@@ -1,4 +1,4 @@
-"""Every setting of the service: its name, default and check. docs/settings.md says what each means."""
+"""Every setting of the service: its name, default and check. docs/settings.md describes each."""
 
 import json
 import os
@@ -23,17 +23,17 @@ from core.runtime.urls import check_database_url, check_http_url, passwords_in
 CONFIG_FILE = "CONFIG_FILE"
 
 
-def _stripped(value: Any) -> Any:
-    """Return a value without blanks around its texts; the keys are regions, which match exactly."""
+def _without_blanks(value: Any) -> Any:
+    """Return a value without blanks around its texts; keys stay as they are, as regions match exactly."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, list):
-        return [_stripped(item) for item in value]
-    return {key: _stripped(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return [_without_blanks(item) for item in value]
+    return {key: _without_blanks(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _matching(pattern: str, message: str) -> AfterValidator:
-    """Return the check that a whole text matches the pattern."""
+    """Return a check that a whole text matches the pattern."""
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -44,7 +44,7 @@ def _matching(pattern: str, message: str) -> AfterValidator:
 
 
 def _secret(check: Callable[[str], str]) -> AfterValidator:
-    """Return a check of texts as one of secrets."""
+    """Return a check of secrets that applies a check of texts."""
     return AfterValidator(lambda secret: SecretStr(check(secret.get_secret_value())))
 
 
@@ -73,13 +73,13 @@ def _timezone(value: str) -> str:
     if value not in available_timezones():
         raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin")
     if not any(Path(folder, value).is_file() for folder in TZPATH):
-        # Python may have the zone from a package of its own; Arrow reads the system's files only.
+        # Python may have the zone from a package, but Arrow reads only the system's files.
         raise ValueError("needs the system's time zones: install the package tzdata")
     return value
 
 
-def _no_boolean(value: Any) -> Any:
-    # In a file `false` would pass for 0, which for a limit means none.
+def _not_boolean(value: Any) -> Any:
+    # In a file, `false` would be read as 0, which means no limit.
     if isinstance(value, bool):
         raise ValueError("must be a number")  # noqa: TRY004  # pydantic wants a ValueError
     return value
@@ -95,8 +95,8 @@ def _token(value: str) -> str:
 HttpUrl = Annotated[str, AfterValidator(_base_url)]
 SecretHttpUrl = Annotated[SecretStr, _secret(check_http_url)]
 SecretBaseUrl = Annotated[SecretStr, _secret(_base_url)]
-WholeNumber = Annotated[int, BeforeValidator(_no_boolean)]
-Number = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
+WholeNumber = Annotated[int, BeforeValidator(_not_boolean)]
+Number = Annotated[float, BeforeValidator(_not_boolean), Field(allow_inf_nan=False)]
 Seconds = Annotated[Number, Field(ge=0, le=86_400)]
 Timeout = Annotated[Number, Field(gt=0, le=3600)]
 Name = Annotated[str, Field(min_length=1)]
@@ -202,10 +202,10 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _strip(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {name: _stripped(value) for name, value in values.items()}
+        return {name: _without_blanks(value) for name, value in values.items()}
 
     @model_validator(mode="after")
-    def _smtp_login_is_whole(self) -> "Settings":
+    def _check_smtp_login(self) -> "Settings":
         if (self.smtp_username is None) != (self.smtp_password is None):
             raise ValueError("SMTP_USERNAME and SMTP_PASSWORD go together: set both or neither")
         return self
@@ -230,7 +230,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Return every value that must never be shown."""
         found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
-        # An error of a driver or a store may show a password as it is, or as it stands in the URL.
+        # An error of a driver or a store may show a password decoded, or as the URL has it.
         passwords = passwords_in(self.database_url)
         passwords += [urlsplit(url).password or "" for url in self.urls()]
         for password in passwords:
@@ -246,12 +246,13 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Return the settings of this process, mask its secrets from now on, and prepare what libraries read.
+    """Return the settings of this process, mask its secrets from now on, and prepare the libraries.
 
     Raises `SettingsError`, which names each bad setting and never shows its value.
     """
     clean_variables({CONFIG_FILE, *(name.upper() for name in Settings.model_fields)})
-    # Pydantic would merge two `regions`; a region that the environment leaves out must have no channel.
+    # Leave out what the environment sets: pydantic would merge the `regions` of both, and a region that the
+    # environment leaves out must have no channel.
     in_environment = {name.lower() for name, value in os.environ.items() if value}
     in_file = _read_config_file(Settings.model_fields)
     try:
@@ -271,14 +272,14 @@ def load_settings() -> Settings:
 
 def _describe(item: Any) -> str:
     setting = str(item["loc"][0]).upper() if item["loc"] else ""
-    message = in_words(item) or item["msg"].removeprefix("Value error, ")
+    message = pydantic_message(item) or item["msg"].removeprefix("Value error, ")
     if len(item["loc"]) > 1 and message.startswith("must "):
         message = f"each entry {message}"
     return f"{setting}: {message}" if setting else message
 
 
-def in_words(item: Any) -> str | None:
-    """Describe one of pydantic's errors, or return None if its text may quote the value."""
+def pydantic_message(item: Any) -> str | None:
+    """Return the text of one of pydantic's errors, or None if that text may quote the value."""
     if item["type"] in {"value_error", "assertion_error"}:
         return None
     words = {

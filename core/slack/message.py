@@ -1,8 +1,8 @@
-"""The message of an alert: `text`, which is complete alone, and `blocks`, both within Slack's limits.
+"""The message of an alert: `text`, which is complete on its own, and `blocks`, both within Slack's limits.
 
-Data passes two steps in this order: `one_line` removes line breaks, then `_fit` cuts and escapes, so that no
-entity is cut in half. Only the details link and the mention of an owner are markup. All other data is in
-plain text, which Slack neither formats nor uses for mentions.
+`one_line` removes line breaks from data, then `_fit` cuts and escapes it, so that no entity is cut in half.
+Only the details link and the mention of an owner are markup. All other data is plain text, in which Slack
+formats nothing and mentions no one.
 """
 
 import html
@@ -23,9 +23,9 @@ SECTION_MAX = 3_000
 FIELD_MAX = 2_000
 
 _TEXT_SHARE = 6_000
-"""If `text` is too long, each of its six data is cut to this length, and the sum stays below TEXT_MAX."""
+"""If `text` is too long, each of its six values is cut to this length; together they fit in TEXT_MAX."""
 _HEADER_ID_SHARE = 60
-"""The length that the ID may always take in a header that is too long; the name gets the rest."""
+"""In a header that is too long, the ID may take at least this length; the name gets the rest."""
 
 _MONTHS_CUES = ((6, "🔴"), (2, "🟠"), (1, "🟡"))
 """The cue of a streak of at least this number of months."""
@@ -69,7 +69,7 @@ class _Draft:
     member: str | None
 
     def text(self, share: int) -> str:
-        """Return the lines of the contract, each datum cut to `share` characters."""
+        """Return the lines of the text, each value cut to `share` characters."""
         alert = self.alert
         lines = [
             self.rule.headline.format(name=_fit(alert.account_name, share), id=_fit(alert.account_id, share)),
@@ -84,7 +84,7 @@ class _Draft:
         return "\n".join(filter(None, lines))
 
     def blocks(self) -> Iterator[dict[str, Any]]:
-        """Yield the blocks: the same lines with a cue where a number matters."""
+        """Yield the blocks: the same lines, with cues for the streak, the ARR and the renewal."""
         alert = self.alert
         yield {"type": "header", "text": _plain(self._header())}
         owner = self._owner(FIELD_MAX)
@@ -110,7 +110,7 @@ class _Draft:
         yield {"type": "context", "elements": [_plain(note) for note in notes if note]}
 
     def _header(self) -> str:
-        """Return the headline within a header's limit; the name is cut before the id."""
+        """Return the headline within a header's limit; cut the name before the ID."""
         free = HEADER_MAX - len(self.rule.headline.format(name="", id=""))
         name = _fit(self.alert.account_name, free)
         account_id = _fit(self.alert.account_id, max(_HEADER_ID_SHARE, free - len(name)))
@@ -119,13 +119,13 @@ class _Draft:
         )
 
     def _owner(self, limit: int) -> str:
-        """Return the owner's line of at most `limit` characters, with a mention where `OWNERS` has one."""
+        """Return the owner's line of at most `limit` characters, with a mention if `OWNERS` has the owner."""
         mention = f" (<@{self.member}>)" if self.member else ""
         line = _line("Owner", self.alert.account_owner, limit - len(mention))
         return f"{line}{mention}" if line else ""
 
     def _month(self) -> date:
-        """Return the alert's month; the streak says which one it is."""
+        """Return the alert's month, computed from the start and the length of its streak."""
         count = self.alert.duration_months - self.rule.anchor
         return months_before(self.alert.risk_start_month, 1 - count)
 
@@ -146,7 +146,7 @@ class _Draft:
 
 
 def _line(label: str, value: str | None, limit: int = TEXT_MAX) -> str:
-    """Return `label: value` of at most `limit` characters, or nothing when there is no value to see."""
+    """Return `label: value` of at most `limit` characters, or an empty text for a blank value."""
     if value is None or not one_line(value).strip():
         return ""
     return f"{label}: {_fit(value, limit - len(label) - 2)}"
@@ -154,7 +154,7 @@ def _line(label: str, value: str | None, limit: int = TEXT_MAX) -> str:
 
 def _fit(data: str, limit: int) -> str:
     """Return `data` on one line of at most `limit` characters after escaping, cut with `…`."""
-    # Reading one character more than fits shows whether to cut, also for a very long name.
+    # One character more than fits shows whether to cut; the rest of a very long name is not processed.
     line = one_line(data[: limit + 1])
     if len(escaped := _escape(line)) <= limit:
         return escaped
@@ -168,11 +168,11 @@ def _escape(text: str) -> str:
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:
-    # `verbatim`: Slack shows the markup that is there, and makes no link or mention of other words.
+    # With `verbatim`, Slack makes no links or mentions of words that are not markup.
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _plain(text: str) -> dict[str, Any]:
-    # Escaped like mrkdwn: Slack keeps and returns all text in that form, plain_text too, and shows `&amp;` as
+    # The text is escaped as in mrkdwn, because Slack stores plain_text in that form too and shows `&amp;` as
     # `&`. Nothing in plain_text mentions anyone.
     return {"type": "plain_text", "text": text, "emoji": False}

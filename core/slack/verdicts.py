@@ -1,7 +1,7 @@
 """The verdict on Slack's answer, or on a missing one.
 
 `judge` and `judge_failure` are pure functions, and no other code reads a status code of Slack. Slack has no
-idempotency key, so a verdict must say whether Slack can have posted the message.
+idempotency key, so a verdict states whether Slack can have posted the message.
 """
 
 import json
@@ -54,29 +54,28 @@ def judge(
 ) -> Answer:
     """Return the verdict on an answer: the status decides first, the word in the body second.
 
-    `body` may be incomplete. `now` is aware; it is the start of a `Retry-After` date when the answer has no
-    `Date`.
+    `body` may be incomplete. `now` (with a zone) stands for the server's clock if the answer has no `Date`.
     """
-    said = _parse(body)
-    word = _word(said, body)
-    # Only Slack's short word is shown: a proxy's error page may quote the webhook's path, which is a secret.
+    parsed = _parse(body)
+    word = _word(parsed, body)
+    # Show only Slack's short word: a proxy's error page may quote the webhook's path, which is a secret.
     error = f"Slack answered {_title(status)}" + (f": {word}" if word else "")
     headers = httpx.Headers(headers)
     succeeded = 200 <= status < 300  # noqa: PLR2004
-    says_no = said is not None and said.get("ok") is False
+    not_ok = parsed is not None and parsed.get("ok") is False
     if status == HTTPStatus.TOO_MANY_REQUESTS or 500 <= status < 600:  # noqa: PLR2004
         reason = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "server_error"
         return Answer(Verdict.RETRY, reason, error, _retry_after(headers, now))
     if 300 <= status < 400:  # noqa: PLR2004
         return Answer(Verdict.REFUSED, "redirected", f"{error}; redirects are not followed")
-    if 400 <= status < 500 or (succeeded and says_no):  # noqa: PLR2004
+    if 400 <= status < 500 or (succeeded and not_ok):  # noqa: PLR2004
         channel_wide = status in CHANNEL_WIDE_STATUSES or word in CHANNEL_WIDE
         verdict = Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED
         return Answer(verdict, word or "slack_refused", f"{error} (ok: false)" if succeeded else error)
     if not succeeded:
         return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is not a valid answer")
     if not body_complete and _may_be_json(headers, body):
-        return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON broke off")
+        return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON is incomplete")
     return Answer(Verdict.DELIVERED)
 
 
@@ -100,15 +99,15 @@ def _may_be_json(headers: httpx.Headers, body: bytes) -> bool:
 
 def _parse(body: bytes) -> dict[str, Any] | None:
     try:
-        said = json.loads(body)
+        parsed = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
+    return parsed if isinstance(parsed, dict) else None
 
 
-def _word(said: dict[str, Any] | None, body: bytes) -> str | None:
+def _word(parsed: dict[str, Any] | None, body: bytes) -> str | None:
     """Return Slack's word for the error: the `error` of a JSON body, or a whole plain body."""
-    text = str(said.get("error")) if said is not None else body.decode(errors="replace").strip()
+    text = str(parsed.get("error")) if parsed is not None else body.decode(errors="replace").strip()
     return text if _WORD.fullmatch(text) and redact(text) == text else None
 
 
@@ -141,7 +140,7 @@ def _title(status: int) -> str:
 
 
 def _describe(error: Exception) -> str:
-    """Describe an error that has no text for users."""
+    """Return a text for an error that has none for users."""
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return "timed out"
     if isinstance(error, httpx.ProtocolError):

@@ -32,20 +32,20 @@ class MailError(Exception):
 
 def send_mail(settings: Settings, message: SupportMessage) -> None:
     """Send `message` to `SUPPORT_EMAIL`; raise `MailError` unless the mail server has accepted it."""
-    _hold_session(settings, message)
+    _run_session(settings, message)
 
 
 def try_login(settings: Settings) -> None:
     """Connect and log in to the mail server at `SMTP_HOST`, and send nothing; raise `MailError`."""
-    _hold_session(settings, None)
+    _run_session(settings, None)
 
 
-def _hold_session(settings: Settings, message: SupportMessage | None) -> None:
-    """Talk to the mail server in a thread: look-up, handshake and slow answers have no common timeout."""
+def _run_session(settings: Settings, message: SupportMessage | None) -> None:
+    """Run a session with the mail server in a thread, which allows one timeout for all of its steps."""
     session = _Session()
-    talk = in_thread(lambda: _talk(session, settings, message), "support-mail")
+    session_end = in_thread(lambda: _send_in_session(session, settings, message), "support-mail")
     try:
-        talk.result(TOTAL_SECONDS)
+        session_end.result(TOTAL_SECONDS)
     except TimeoutError:
         if not session.accepted:
             raise _unconfirmed(settings, f"it took longer than {TOTAL_SECONDS:g} s") from None
@@ -55,14 +55,14 @@ def _hold_session(settings: Settings, message: SupportMessage | None) -> None:
 
 @dataclass
 class _Session:
-    """What the caller knows of a session, and how the caller ends it."""
+    """The state of a session, which its caller and its thread share."""
 
     smtp: smtplib.SMTP | None = None
     accepted: bool = False
     left: bool = False
 
     def leave(self) -> None:
-        """End the session at any point; nothing more is sent."""
+        """End the session at any time; nothing more is sent."""
         self.left = True
         if self.smtp and self.smtp.sock:
             with suppress(OSError):
@@ -70,7 +70,7 @@ class _Session:
                 socket.socket.shutdown(self.smtp.sock, socket.SHUT_RDWR)
 
 
-def _talk(session: _Session, settings: Settings, message: SupportMessage | None) -> None:
+def _send_in_session(session: _Session, settings: Settings, message: SupportMessage | None) -> None:
     try:
         mail = _mail(settings, message) if message else None
         smtp = _connect(settings, session)
@@ -89,14 +89,14 @@ def _talk(session: _Session, settings: Settings, message: SupportMessage | None)
             " does not offer; change SUPPORT_EMAIL or SMTP_FROM"
         ) from None
     except (smtplib.SMTPException, OSError, ValueError) as error:
-        raise _unconfirmed(settings, _words(error)) from None
+        raise _unconfirmed(settings, _error_text(error)) from None
     finally:
         if session.smtp:
             session.smtp.close()
 
 
 class _Smtp(smtplib.SMTP):
-    """A client that its session can close even before it is connected."""
+    """A client that its session can close even before the client is connected."""
 
     def __init__(self, session: _Session, **options: Any) -> None:
         session.smtp = self
@@ -104,7 +104,7 @@ class _Smtp(smtplib.SMTP):
 
 
 class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
-    """The same, encrypted from the start."""
+    """Such a client that encrypts the connection from its start."""
 
 
 def _connect(settings: Settings, session: _Session) -> smtplib.SMTP:
@@ -142,7 +142,7 @@ def _with_ascii_domain(address: str) -> str:
 
 
 def _encrypt(smtp: smtplib.SMTP, settings: Settings) -> bool:
-    """Encrypt the session as `SMTP_STARTTLS` says, and return whether it is encrypted."""
+    """Encrypt the session according to `SMTP_STARTTLS`, and return whether it is encrypted."""
     if isinstance(smtp, smtplib.SMTP_SSL):
         return True
     smtp.ehlo_or_helo_if_needed()
@@ -192,7 +192,7 @@ def _unconfirmed(settings: Settings, why: str) -> MailError:
     )
 
 
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """Return the server's answer, or the text of another error."""
     code: int
     words: bytes | str

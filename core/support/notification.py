@@ -42,19 +42,19 @@ class OpenAlert(Protocol):
 
     @property
     def streak(self) -> str:
-        """How long the account is or was at risk."""
+        """Return how long the account is or was at risk."""
         ...
 
 
 def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
-    """Mail the notification, or log it without a mail server; return the result, also of a failed mail."""
+    """Mail the notification, or log it if there is no mail server; return the result, also of a failure."""
     if settings.smtp_host is None:
         logger.warning("To %s: %s\n%s", settings.support_email, message.subject, message.body)
         return NotificationResult(NotificationStatus.LOGGED)
     try:
         send_mail(settings, message)
     except MailError as error:
-        logger.error("Support notification: %s", error)  # noqa: TRY400  its text says it all
+        logger.error("Support notification: %s", error)  # noqa: TRY400  # the text is enough
         return NotificationResult(NotificationStatus.FAILED, str(error))
     logger.info("Support notification sent to %s: %s", settings.support_email, message.subject)
     return NotificationResult(NotificationStatus.SENT)
@@ -90,19 +90,19 @@ def _section_of(alert: OpenAlert) -> str:
 
 
 def _entry(alert: OpenAlert) -> str:
-    """Return one alert: a line with its name, and short lines that fit on a phone."""
-    facts = [
+    """Return the lines of one alert, short enough for a phone."""
+    fields = [
         ("Alert", alert.alert_type),
         ("Region", shown_region(alert.account_region)),
         ("ARR", money(alert.arr)),
     ]
     if alert.channel is not None:
-        facts.append(("Channel", alert.channel))
+        fields.append(("Channel", alert.channel))
     if alert.error is not None:
-        facts.append(("Error", redact(alert.error)))
+        fields.append(("Error", redact(alert.error)))
     name = one_line(f"{alert.account_name} ({alert.account_id})")
-    return f"{name}\n{_aligned(facts, indent='  ')}\n  {alert.streak}"
+    return f"{name}\n{_aligned(fields, indent='  ')}\n  {alert.streak}"
 
 
-def _aligned(facts: Iterable[tuple[str, str]], *, indent: str) -> str:
-    return "\n".join(f"{indent}{label + ':':<9}{one_line(value)}" for label, value in facts)
+def _aligned(fields: Iterable[tuple[str, str]], *, indent: str) -> str:
+    return "\n".join(f"{indent}{label + ':':<9}{one_line(value)}" for label, value in fields)

@@ -311,7 +311,7 @@ def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
 
 def test_a_run_that_the_ledger_lost_is_named(ledger: Ledger) -> None:
     for lost in (lambda: ledger.heartbeat("lost", NOW), lambda: ledger.finish("lost", None, NOW)):
-        with pytest.raises(LedgerError, match=r"^The run lost is no longer in the ledger: was the database"):
+        with pytest.raises(LedgerError, match=r"^The run lost is no longer in the ledger: check whether"):
             lost()
     # Later checks do not search for the lost run again.
     ledger.check_writable(NOW)

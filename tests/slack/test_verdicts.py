@@ -95,7 +95,7 @@ def test_a_word_that_is_about_the_channel_refuses_all_of_it(word: str) -> None:
         (503, b"<html>", True, "503 Service Unavailable"),
         (999, b"", True, "999, which is not a valid answer"),
         (200, b'{"ok": false, "error": "no_text"}', True, "200 OK: no_text (ok: false)"),
-        (200, b"{", False, "200 OK, but its JSON broke off"),
+        (200, b"{", False, "200 OK, but its JSON is incomplete"),
     ],
 )
 def test_what_slack_answered_is_said_in_a_line(
