@@ -47,8 +47,8 @@ def claimed(alert: Alert, outcome: Delivery | None) -> Delivery:
 def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
     """Return the delivery to record for the answer to a claim.
 
-    A failed retry says nothing about the earlier attempt, so the alert stays unconfirmed. As `failed`, a
-    later run would send it without a request.
+    If the retry of an unconfirmed alert fails, the alert stays unconfirmed: the earlier attempt may have been
+    delivered. If it became `failed`, a later run would send it again although no person asked for that.
     """
     if claim.reason != RETRY_OF_UNCONFIRMED or answer.status is not AlertStatus.FAILED:
         return answer
@@ -59,8 +59,8 @@ def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
 def accepts_answer(outcome: Delivery, run_id: str, status: AlertStatus) -> bool:
     """Return whether the run's answer changes the alert's outcome.
 
-    The answer may come after the run was closed as dead, and even after a person's decision to send the alert
-    again. Slack has then accepted it after all, and it must not be sent again.
+    The answer may come after the run was closed as dead, and even after a person decided to send the alert
+    again. If Slack has accepted it after all, it must not be sent again.
     """
     if outcome.run_id != run_id:
         return False

@@ -29,7 +29,7 @@ class LocalStore:
         self._allowed = settings.allowed_sources
 
     def find(self, location: Location) -> list[SourceFile]:
-        """See `Store`."""
+        """List the files; see `Store.find`."""
         path = location.path
         with _mapped(location.uri):
             # One stat tells every kind of file apart.
@@ -40,7 +40,7 @@ class LocalStore:
         return [self._file(f"{path}/{name}", name) for name in names]
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """See `Store`; the bytes are read into memory of Arrow's."""
+        """Read byte ranges into Arrow's memory; see `Store.read`."""
         with _mapped(file.path):
             # Should the file have become a FIFO since it was listed, opening it must not wait for a writer.
             descriptor = os.open(file.key, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

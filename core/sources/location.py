@@ -31,12 +31,12 @@ class Location:
 
     @property
     def wants_folder(self) -> bool:
-        """Whether the URI ends in a slash, and so names a folder."""
+        """Return whether the URI ends in a slash, which means a folder."""
         return self.uri.endswith("/")
 
 
 def check_source(source_uri: str, settings: Settings) -> None:
-    """Check scheme, credentials and `ALLOWED_SOURCES`, with no I/O but the real path of a local source.
+    """Check scheme, credentials and `ALLOWED_SOURCES`; the only I/O resolves the path of a local source.
 
     Raises `SourceSchemeUnsupported`, `InvalidRequest` or `SourceNotAllowed`.
     """
@@ -55,7 +55,7 @@ def check_source(source_uri: str, settings: Settings) -> None:
 
 
 def is_allowed(place: str, allowed_sources: list[str] | None) -> bool:
-    """Return whether a prefix, if any are set, leads to `place`: a local path, or `gs://bucket/key`."""
+    """Return whether `place` (a local path or `gs://bucket/key`) is allowed; None allows every place."""
     if allowed_sources is None:
         return True
     if place.startswith("/"):

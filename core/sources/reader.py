@@ -51,7 +51,7 @@ class _Reader:
         """The row groups from which rows of earlier months were requested."""
 
     def read(self, version: str) -> Window:
-        """See `read_window`."""
+        """Read the window; see `read_window`."""
         parts = self._month_parts()
         found = concat(MONTH_ROWS, (part.rows for part in parts))
         accounts = pc.unique(found["account_id"])

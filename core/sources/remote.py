@@ -39,7 +39,7 @@ class RemoteStore(ABC):
         self._timeout = settings.source_timeout_seconds
 
     def find(self, location: Location) -> list[SourceFile]:
-        """See `Store`."""
+        """List the files; see `Store.find`."""
         path = location.path
         if location.pattern is not None:
             children = self._call(location.uri, self._fs._ls(path, detail=True))  # noqa: SLF001
@@ -69,7 +69,7 @@ class RemoteStore(ABC):
         return False
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """See `Store`; each range has the whole `SOURCE_TIMEOUT_SECONDS`, as all are asked for at once."""
+        """Read byte ranges concurrently, each within `SOURCE_TIMEOUT_SECONDS`; see `Store.read`."""
 
         async def side_by_side() -> list[Bytes]:
             return await asyncio.gather(*(self._read_range(file, start, end) for start, end in ranges))

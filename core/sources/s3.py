@@ -62,7 +62,7 @@ class S3Store(RemoteStore):
             check_certificates("AWS_CA_BUNDLE, or ca_bundle in the AWS profile", bundle)
 
     def find(self, location: Location) -> list[SourceFile]:
-        """See `Store`; ask for the reason of a refusal with a GET, as an answer to HEAD has none."""
+        """List the files; after a refused HEAD, which has no reason, ask for it with a GET."""
         try:
             return super().find(location)
         except SourceForbidden:

@@ -1,4 +1,4 @@
-"""What every store of files does: list a source, and read byte ranges of one version of its files."""
+"""The interface of a store: list the files of a source, and read byte ranges of one version of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ Bytes: TypeAlias = bytes | pa.Buffer
 class SourceFile:
     """One version of a Parquet file of a source.
 
-    `path` is unique in the source, `key` is its name in the store, `size` is in bytes, and by `pin` the store
-    reads this version and no other. `month` is that of its Hive partition, if any: then of each of its rows.
+    `path` is unique in the source, `key` is its name in the store, `size` is in bytes, and with `pin` the
+    store reads this version and no other. `month` is that of its Hive partition and of all its rows, or None.
     """
 
     path: str
@@ -34,7 +34,7 @@ class SourceFile:
 class Store(Protocol):
     """One kind of storage. Every failure is raised as one of the `SourceError`s.
 
-    `requests`: how many reads more than there are processors are worth waiting for at once.
+    `requests` is how many reads may wait at once, in addition to one per processor.
     """
 
     requests: int
@@ -47,5 +47,5 @@ class Store(Protocol):
 
 
 def replaced(what: str) -> SourceChanged:
-    """Return the error for a source or a file of which the pinned version is gone."""
+    """Return the error for a source or a file whose pinned version is gone."""
     return SourceChanged(f"{what} was replaced while the source was read: run the month again")

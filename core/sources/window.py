@@ -22,11 +22,11 @@ ROWS = pa.schema(
         ("position", pa.int64()),
     ]
 )
-"""One row of the source each.
+"""Rows of the source.
 
-`account` is the place of its id in `Window.accounts`. `arr` is filled in where it can matter: rows of the
-target month that can be alerts. In earlier months `updated_at` is null also where it decides nothing, as all
-rows of that account and month agree on `at_risk`. `position` orders rows as the source does: files in name
+`account` is the index of the id in `Window.accounts`. `arr` is filled in only for rows of the target month
+that can be alerts. In earlier months, `updated_at` is also null if all rows of that account and month agree
+on `at_risk`, because it then decides nothing. `position` orders rows as the source does: files in name
 order, rows in file order.
 """
 
@@ -42,9 +42,9 @@ DETAILS = pa.schema(
 """Columns that only alerts need; `position` identifies the row."""
 
 LONGEST_TEXT = 40_000
-"""Characters of a name, a region or an owner that are kept, as Slack takes no longer message."""
+"""Characters of a name, a region or an owner that are kept: Slack accepts no longer message."""
 LONGEST_ID = 6_000
-"""Bytes of an account's id: what stands for it in an address, such as a list's cursor, must be taken back."""
+"""The longest id in bytes: a URL with it, such as one with a cursor, must not be too long for servers."""
 INT64_MAX = 2**63 - 1
 
 
@@ -65,7 +65,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """Of a source, what one month's alerts can depend on.
+    """The rows of a source on which the alerts of one month can depend.
 
     `accounts` (large_string, no two alike) are the candidates; see `Need`. `rows` (of `ROWS`) holds all their
     rows of the month, and of earlier months at least the rows that the alerts' streaks and duplicates need;
@@ -107,9 +107,10 @@ def month_before(month: date) -> date | None:
 
 
 def may_hold(days: tuple[date, date], month: date) -> bool:
-    """Return whether days between these two (included) may be rows of `month`, or stand for it.
+    """Return whether days from the first to the last of `days` may belong to rows of `month`.
 
-    Such are the other days of that month, and the day before it: its midnight in another time zone.
+    Besides its first day, these are its other days, which are only counted, and the day before it, which is
+    its midnight in another time zone.
     """
     least, greatest = days
     return least.replace(day=1) <= month and month.toordinal() - 1 <= greatest.toordinal()
