@@ -35,7 +35,7 @@ def _register(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch)
 
 
-def test_every_answer_says_the_type(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:
+def test_every_answer_has_the_alert_type(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:
     service = serve(ALERT_TYPES=json.dumps(TYPES))
     source = write_source(tmp_path / "status.parquet", ROWS)
     expected = service.post("/preview", source).json()
@@ -88,7 +88,7 @@ def test_every_answer_says_the_type(serve: Serve, slack: MockSlack, tmp_path: Pa
     }
 
 
-def test_report_says_the_types(slack: MockSlack, tmp_path: Path) -> None:
+def test_report_shows_the_alert_types(slack: MockSlack, tmp_path: Path) -> None:
     source = write_source(tmp_path / "status.parquet", ROWS)
     chosen = settings(slack.url, tmp_path / "ledger.db", alert_types=TYPES, regions={"AMER": "amer"})
     run = prepare_run(RunRequest(source, MONTH), chosen, open_ledger(chosen.database_url))

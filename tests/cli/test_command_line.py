@@ -111,7 +111,7 @@ def test_nothing_shows_a_traceback(story: Story) -> None:
         (["--help"], {}, 0, "Exit codes"),
     ],
 )
-def test_what_can_not_be_begun_is_said_in_words(
+def test_run_that_cannot_begin_is_explained(
     arguments: list[str],
     settings: dict[str, str],
     code: int,

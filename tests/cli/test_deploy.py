@@ -57,7 +57,7 @@ def test_deploy_can_be_repeated(undeployed_prefect_api: str, tmp_path: Path) -> 
         (["--source-uri", "ftp://x"], "", 1, "error: source_scheme_unsupported: "),
     ],
 )
-def test_what_keeps_it_from_deploying_is_one_line(
+def test_failed_deployment_is_explained_in_one_line(
     arguments: list[str], url: str, code: int, said: str, tmp_path: Path
 ) -> None:
     environment = {"PREFECT_API_URL": url.format(port=closed_port())} if url else {}

@@ -70,7 +70,7 @@ sys.exit(7)
 
 
 @pytest.mark.parametrize("redirection", ["", *BROKEN])
-def test_broken_streams_leave_the_exit_code_alone(shell: Shell, redirection: str) -> None:
+def test_broken_streams_do_not_change_the_exit_code(shell: Shell, redirection: str) -> None:
     code, _, err = shell.run(f"python -c '{TALK}'", redirection)
     assert code == 7, err
     assert "Traceback" not in err
@@ -153,7 +153,7 @@ def test_closed_terminal_ends_no_run(job: Shell, slack: MockSlack, command: str)
 
 
 @pytest.mark.parametrize("redirection", ["| true", "<&- >&- 2>&-"])
-def test_decision_is_recorded_whatever_the_streams(shell: Shell, tmp_path: Path, redirection: str) -> None:
+def test_decision_is_recorded_with_broken_streams(shell: Shell, tmp_path: Path, redirection: str) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     ledger = open_ledger(url)
     leave_unconfirmed(ledger, "first", [routed("A-1")])

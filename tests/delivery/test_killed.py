@@ -37,7 +37,7 @@ def kill_in_the_middle(job: dict[str, object], path: Path, chance: random.Random
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_kills_send_nothing_twice(slack: HostileSlack, path: Path, ledger: Ledger, seed: int) -> None:
+def test_killed_runs_send_nothing_twice(slack: HostileSlack, path: Path, ledger: Ledger, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311
     for channel in CHANNELS:
         slack.script(f"/{channel}", slowly(chance.uniform(0.005, 0.03), answer(200, "ok")))

@@ -38,7 +38,7 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_kills_send_nothing_twice_on_postgresql(
+def test_killed_runs_send_nothing_twice_on_postgresql(
     slack: HostileSlack, database_url: str, ledger: Ledger, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311

@@ -166,7 +166,7 @@ def test_failed_creation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     open_at(path).close()
 
 
-def test_foreign_database_is_left_alone(tmp_path: Path) -> None:
+def test_foreign_database_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     execute(path, "CREATE TABLE runs (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO runs VALUES (1, 'x')")
     with pytest.raises(LedgerError, match="holds tables of something else; give DATABASE_URL"):
@@ -209,7 +209,7 @@ def test_damaged_ledger_is_refused(tmp_path: Path) -> None:
         open_at(path)
 
 
-def test_newer_ledger_is_left_alone(tmp_path: Path) -> None:
+def test_newer_ledger_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     open_at(path).close()
     execute(path, f"UPDATE {VERSION.name} SET version_num = '9999'")  # noqa: S608

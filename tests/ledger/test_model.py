@@ -259,7 +259,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
 
     @precondition(lambda self: any(run.status == "running" for run in self._living()))
     @rule(data=st.data())
-    def live_and_be_taken_for_dead(self, data: st.DataObject) -> None:
+    def be_closed_as_dead_while_alive(self, data: st.DataObject) -> None:
         self._find_dead(self._pick(data, [run for run in self._living() if run.status == "running"]))
 
     def _find_dead(self, run: ModelRun) -> None:
@@ -270,7 +270,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
     # Invariants after each step
 
     @invariant()
-    def both_say_the_same(self) -> None:
+    def model_and_ledger_agree(self) -> None:
         rows = query(self.path, "SELECT account_id, alert_type, month, status, run_id FROM alert_outcomes")
         found = {
             (AlertKey(account, kind), date.fromisoformat(month)): (status, run)

@@ -73,7 +73,7 @@ def raise_in_a_run(ledger: Ledger, fault: BaseException) -> None:
         (GeneratorExit(), "interrupted", GeneratorExit),
     ],
 )
-def test_whatever_ends_a_run_is_stored_with_it(
+def test_each_error_is_stored_with_its_run(
     ledger: Ledger, fault: BaseException, code: str, comes_out_as: type[BaseException]
 ) -> None:
     with pytest.raises(comes_out_as) as caught:
@@ -158,7 +158,7 @@ def test_run_first_closes_dead_runs(ledger: Ledger, path: Path, caplog: pytest.L
     }
 
 
-def test_a_run_that_lives_is_left_alone(ledger: Ledger) -> None:
+def test_live_run_is_not_closed(ledger: Ledger) -> None:
     begin(ledger, "alive", owner=this_process())
     assert ledger.close_dead_runs(NOW) == []
     assert ledger.history.run("alive").status == "running"
@@ -269,7 +269,7 @@ def test_process_id_belongs_to_its_namespace() -> None:
     assert not is_dead(other, NOW, NOW)
 
 
-def test_the_log_says_which_run_met_a_defect(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_has_the_run_of_an_internal_error(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[str | None] = []
 
     class Handler(logging.Handler):
@@ -309,7 +309,7 @@ def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
     assert ledger.outcomes(MONTH) == {}
 
 
-def test_a_run_that_the_ledger_lost_is_named(ledger: Ledger) -> None:
+def test_error_names_a_run_missing_in_the_ledger(ledger: Ledger) -> None:
     for lost in (lambda: ledger.heartbeat("lost", NOW), lambda: ledger.finish("lost", None, NOW)):
         with pytest.raises(LedgerError, match=r"^The run lost is no longer in the ledger: check whether"):
             lost()

@@ -64,7 +64,7 @@ CHANNEL_REFUSED, UNCONFIRMED = Verdict.CHANNEL_REFUSED, Verdict.UNCONFIRMED
         (999, b"ok", UNCONFIRMED, "no_answer"),
     ],
 )
-def test_the_status_decides_first_and_the_words_second(
+def test_status_decides_before_the_body(
     status: int, body: bytes, verdict: Verdict, reason: str | None
 ) -> None:
     answer = judge(status, {}, body, body_complete=True, now=NOW)
@@ -81,7 +81,7 @@ def test_the_status_decides_first_and_the_words_second(
         *("token_revoked", "user_not_found"),
     ],
 )
-def test_a_word_that_is_about_the_channel_refuses_all_of_it(word: str) -> None:
+def test_word_about_the_channel_refuses_the_channel(word: str) -> None:
     for status, body in ((400, word), (200, json.dumps({"ok": False, "error": word}))):
         answer = judge(status, {}, body.encode(), body_complete=True, now=NOW)
         assert (answer.verdict, answer.reason) == (CHANNEL_REFUSED, word)
@@ -98,7 +98,7 @@ def test_a_word_that_is_about_the_channel_refuses_all_of_it(word: str) -> None:
         (200, b"{", False, "200 OK, but its JSON is incomplete"),
     ],
 )
-def test_what_slack_answered_is_said_in_a_line(
+def test_answer_is_described_in_one_line(
     status: int,
     body: bytes,
     complete: bool,  # noqa: FBT001

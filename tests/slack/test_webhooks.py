@@ -229,7 +229,7 @@ def test_reset_during_the_request_is_unconfirmed() -> None:
     assert found.reason in {"no_answer", "connection_failed"}
 
 
-def test_a_post_can_be_cancelled() -> None:
+def test_post_can_be_canceled() -> None:
     async def run(url: str) -> None:
         async with SlackWebhooks(settings(slack_webhook_base_url=url, slack_timeout_seconds=60)) as slack:
             task = asyncio.create_task(slack.post("amer", MESSAGE))

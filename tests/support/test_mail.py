@@ -205,7 +205,7 @@ def test_non_ascii_login_is_not_shown(mechanism: str, username: str, password: s
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-def test_failed_login_hides_the_servers_words() -> None:
+def test_failed_login_hides_the_server_text() -> None:
     """The server may repeat the password in a form that redaction does not recognize."""
 
     def talk(connection: socket.socket, _over: threading.Event) -> None:
@@ -247,7 +247,7 @@ def test_a_server_without_login_is_named_as_such() -> None:
         ({"answer": "what?"}, "-1"),
     ],
 )
-def test_refusal_is_shown_with_its_words(answers: dict[str, str], says: str) -> None:
+def test_refusal_is_shown_with_the_server_text(answers: dict[str, str], says: str) -> None:
     with mail_server(Mailbox(**answers)) as settings:
         fails(settings, says)
 
@@ -261,7 +261,7 @@ def test_a_server_that_greets_with_a_refusal_has_failed() -> None:
         fails(settings, "554 no service for  [31myou")
 
 
-def test_what_the_server_says_is_cut_and_shows_no_secret() -> None:
+def test_server_text_is_cut_and_shows_no_secret() -> None:
     protect(["hush-hush-word"])
     with mail_server(Mailbox("552 hush-hush-word " + "x" * 400), enable_SMTPUTF8=True) as settings:
         result = notify(MESSAGE, settings)

@@ -84,7 +84,7 @@ def test_sections_have_a_fixed_order() -> None:
     assert places == sorted(places)
 
 
-def test_nothing_open_is_no_notification() -> None:
+def test_no_open_alert_means_no_notification() -> None:
     assert report() is None
 
 

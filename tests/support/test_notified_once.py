@@ -127,7 +127,7 @@ def test_without_a_mail_server_it_is_logged_once(ledger: Ledger, caplog: pytest.
     assert caplog.text.count("To support@quadsci.ai") == 1
 
 
-def test_logged_list_is_mailed_once_possible(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
+def test_logged_list_is_mailed_when_a_server_is_set(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
     assert run(ledger, LOGGED, NO_CHANNEL).support_notification == "logged"
     assert run(ledger, smtp, NO_CHANNEL).support_notification == "sent"
     assert run(ledger, smtp, NO_CHANNEL).support_notification is None
@@ -219,7 +219,7 @@ def test_a_list_that_grows_is_sent_again(ledger: Ledger, smtp: Settings, mailbox
     assert listed(mailbox) == [["A-1"], ["A-1", "A-2"]]
 
 
-def test_what_is_sent_at_last_is_not_mentioned(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
+def test_alert_sent_later_is_not_listed(ledger: Ledger, smtp: Settings, mailbox: Mailbox) -> None:
     run(ledger, smtp, routed("A-2"), answers={"A-2": BUSY})
     assert run(ledger, smtp, routed("A-2"), answers={"A-2": SENT}).support_notification is None
     assert run(ledger, smtp, routed("A-2")).support_notification is None
@@ -336,7 +336,7 @@ def test_wait_for_another_mail_is_bounded(
     assert listed(mailbox) == [["A-1"]]
 
 
-def test_what_another_run_has_sent_since_is_not_listed(
+def test_alert_sent_by_another_run_is_not_listed(
     ledger: Ledger, smtp: Settings, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     alert = routed("A-2")
