@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Harm(StrEnum):
-    """How a process is broken."""
+class FaultKind(StrEnum):
+    """The kind of a fault."""
 
-    LET = "let"
+    NONE = "none"
     KILL = "kill"
     STOP = "stop"
     FREEZE = "freeze"
 
 
 class Clock(StrEnum):
-    """What the time of a fault is counted in, from the start of the round."""
+    """The unit of the time of a fault, from the start of the round."""
 
     SECONDS = "seconds"
     MESSAGES = "messages that Slack saw"
@@ -23,10 +23,10 @@ class Clock(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class Fault:
     """The fault of a process, and its time."""
 
-    harm: Harm = Harm.LET
+    kind: FaultKind = FaultKind.NONE
     clock: Clock = Clock.SECONDS
     amount: float = 0
 
@@ -35,10 +35,10 @@ class Fate:
 class Round:
     """Concurrent batch jobs and API requests for one month, and their faults."""
 
-    jobs: tuple[Fate, ...]
+    jobs: tuple[Fault, ...]
     posts: int
-    api: Fate
-    prefect: Fate
+    api: Fault
+    prefect: Fault
     hangs_up: bool
     """Whether the first client of the API disconnects before its answer."""
 
@@ -48,16 +48,18 @@ def plan(seed: int, number: int) -> Round:
     chance = random.Random(f"{seed}/{number}")  # noqa: S311  # repeatable by seed, not a secret
     jobs, posts = chance.choice(((1, 0), (2, 0), (0, 1), (0, 2), (1, 1), (1, 1), (2, 1)))
     return Round(
-        jobs=tuple(_fate(chance) for _ in range(jobs)),
+        jobs=tuple(_fault(chance) for _ in range(jobs)),
         posts=posts,
-        api=_fate(chance) if posts else Fate(),
-        prefect=_outage(chance) if chance.random() < 0.15 else Fate(),
+        api=_fault(chance) if posts else Fault(),
+        prefect=_outage(chance) if chance.random() < 0.15 else Fault(),
         hangs_up=bool(posts) and chance.random() < 0.25,
     )
 
 
-def _fate(chance: random.Random) -> Fate:
-    harm = chance.choice((Harm.KILL, Harm.KILL, Harm.KILL, Harm.STOP, Harm.FREEZE, Harm.LET))
+def _fault(chance: random.Random) -> Fault:
+    kind = chance.choice(
+        (FaultKind.KILL, FaultKind.KILL, FaultKind.KILL, FaultKind.STOP, FaultKind.FREEZE, FaultKind.NONE)
+    )
     clock = chance.choice((Clock.SECONDS, Clock.MESSAGES, Clock.MESSAGES, Clock.MESSAGES, Clock.MAILS))
     amount = {
         Clock.SECONDS: chance.uniform(0.2, 9),
@@ -66,9 +68,11 @@ def _fate(chance: random.Random) -> Fate:
         Clock.MESSAGES: chance.uniform(1, chance.choice((6, 20, 40))),
         Clock.MAILS: chance.uniform(1, 2),
     }[clock]
-    return Fate(harm, clock, amount)
+    return Fault(kind, clock, amount)
 
 
-def _outage(chance: random.Random) -> Fate:
+def _outage(chance: random.Random) -> Fault:
     clock = chance.choice((Clock.SECONDS, Clock.MESSAGES))
-    return Fate(chance.choice((Harm.KILL, Harm.KILL, Harm.FREEZE)), clock, chance.uniform(1, 12))
+    return Fault(
+        chance.choice((FaultKind.KILL, FaultKind.KILL, FaultKind.FREEZE)), clock, chance.uniform(1, 12)
+    )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.chaos.plan import Clock, Fate, Harm
+from tests.chaos.plan import Clock, Fault, FaultKind
 from tests.service import answers, closed_port
 from tests.waiting import until
 
@@ -79,27 +79,27 @@ class Process:
             self._process.kill()
             self._process.wait()
 
-    def apply_fault(self, fate: Fate, clocks: Mapping[Clock, Read], over: Callable[[], bool]) -> Harm:
+    def apply_fault(self, fault: Fault, clocks: Mapping[Clock, Read], over: Callable[[], bool]) -> FaultKind:
         """Apply the planned fault, unless `over` returns true first; return the applied fault."""
-        clock = clocks[fate.clock]
-        while clock() < int(fate.amount):
+        clock = clocks[fault.clock]
+        while clock() < int(fault.amount):
             if over():
-                return Harm.LET
+                return FaultKind.NONE
             time.sleep(0.002)
         # The fraction spreads the time between two messages.
-        time.sleep(fate.amount % 1 * 0.1)
-        if fate.harm is Harm.LET or over() or not self.running:
-            return Harm.LET
+        time.sleep(fault.amount % 1 * 0.1)
+        if fault.kind is FaultKind.NONE or over() or not self.running:
+            return FaultKind.NONE
         assert self._process is not None
-        if fate.harm is Harm.FREEZE:
+        if fault.kind is FaultKind.FREEZE:
             self._process.send_signal(signal.SIGSTOP)
             time.sleep(FROZEN_SECONDS)
             self._process.send_signal(signal.SIGCONT)
-        elif fate.harm is Harm.STOP:
+        elif fault.kind is FaultKind.STOP:
             self.terminate()
         else:
             self.kill()
-        return fate.harm
+        return fault.kind
 
 
 class Server(Process):

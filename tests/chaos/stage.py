@@ -13,7 +13,7 @@ import httpx
 
 from tests.chaos.check import ALERT_TYPES, REGIONS, World, check, check_secrets, write_source
 from tests.chaos.mail import ChaosMail
-from tests.chaos.plan import Clock, Harm, Round, plan
+from tests.chaos.plan import Clock, FaultKind, Round, plan
 from tests.chaos.processes import END_SECONDS, Process, api_server, batch_job, prefect_server
 from tests.chaos.slack import ChaosSlack
 from tests.chaos.tally import Tally
@@ -113,10 +113,10 @@ class Stage:
                 pool.submit(self._post, source, world.month, hangs_up=now.hangs_up and number == 0)
                 for number in range(now.posts)
             ]
-            harmed: list[tuple[Future[Harm], int]] = []
-            for job, fate in zip(jobs, now.jobs, strict=True):
+            harmed: list[tuple[Future[FaultKind], int]] = []
+            for job, fault in zip(jobs, now.jobs, strict=True):
                 job.start()
-                harmed.append((pool.submit(job.apply_fault, fate, clocks, _ended(job)), 1))
+                harmed.append((pool.submit(job.apply_fault, fault, clocks, _ended(job)), 1))
             if posts:
                 # The end of a run whose client disconnected is not reported.
                 patience = HUNG_UP_SECONDS if now.hangs_up else 0
@@ -124,17 +124,17 @@ class Stage:
                 harmed.append((pool.submit(self._api.apply_fault, now.api, clocks, over), now.posts))
             everything = _all_ended(jobs, posts)
             prefect = pool.submit(self._prefect.apply_fault, now.prefect, clocks, everything)
-            if prefect.result() is not Harm.LET:
+            if prefect.result() is not FaultKind.NONE:
                 self._tally.outages += 1
                 self._prefect.ensure_up()
             for job in jobs:
                 job.end()
         self._tally.runs += len(jobs) + now.posts
         for future, runs in harmed:
-            self._tally.add_harm(future.result())
-            if future.result() in {Harm.KILL, Harm.FREEZE}:
+            self._tally.add_fault(future.result())
+            if future.result() in {FaultKind.KILL, FaultKind.FREEZE}:
                 world.runs_harmed += runs
-        if posts and harmed[-1][0].result() in {Harm.LET, Harm.FREEZE}:
+        if posts and harmed[-1][0].result() in {FaultKind.NONE, FaultKind.FREEZE}:
             answers = [post.result() for post in posts]
             wrong = [answer for answer in answers if answer is not None and answer not in ANSWERS]
             self._tally.broken += [f"{world.month}: the API answered {answer}" for answer in wrong]

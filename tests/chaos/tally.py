@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 
-from tests.chaos.plan import Harm
+from tests.chaos.plan import FaultKind
 
 
 @dataclass
@@ -33,11 +33,11 @@ class Tally:
         for item in fields(self):
             setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
-    def add_harm(self, harm: Harm) -> None:
+    def add_fault(self, kind: FaultKind) -> None:
         """Count a fault of a batch job or of the API."""
-        self.kills += harm is Harm.KILL
-        self.stops += harm is Harm.STOP
-        self.freezes += harm is Harm.FREEZE
+        self.kills += kind is FaultKind.KILL
+        self.stops += kind is FaultKind.STOP
+        self.freezes += kind is FaultKind.FREEZE
 
     def __str__(self) -> str:
         head = (

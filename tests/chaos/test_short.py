@@ -3,7 +3,7 @@
 import pytest
 
 from tests.chaos.driver import play
-from tests.chaos.plan import Harm, plan
+from tests.chaos.plan import FaultKind, plan
 from tests.chaos.tally import Tally
 from tests.prefect_homes import NewHome
 
@@ -23,8 +23,8 @@ def test_harmed_runs_post_nothing_twice_and_lose_nothing(
 
 def test_fixed_seed_harms_job_api_prefect_and_client() -> None:
     only = plan(SEED, 0)
-    assert [fate.harm for fate in only.jobs] == [Harm.KILL]
-    assert (only.posts, only.api.harm, only.prefect.harm) == (1, Harm.STOP, Harm.KILL)
+    assert [fault.kind for fault in only.jobs] == [FaultKind.KILL]
+    assert (only.posts, only.api.kind, only.prefect.kind) == (1, FaultKind.STOP, FaultKind.KILL)
     assert only.hangs_up
 
 
