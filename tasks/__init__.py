@@ -1,1 +1,1 @@
-"""The stages of a run, one per file: a pure function that decides, and a thin Prefect task around it."""
+"""The stages of a run, one per file: a thin Prefect task, and the pure functions that decide for it."""
