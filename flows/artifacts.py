@@ -14,7 +14,7 @@ from core.domain import open_by_reason
 from core.ledger import AlertView, ChannelTable, RunView
 from core.run import RunContext
 from core.runtime import money, one_line, shown_region
-from flows.prefect_engine import fault
+from flows.prefect_engine import describe_fault
 
 PUBLISH_SECONDS = 5
 """The longest that a run waits for Prefect to store its report."""
@@ -41,7 +41,7 @@ async def publish_report(run: RunContext) -> None:
         logger.warning(
             "Prefect missed the report of run %s, which the ledger has (%s)",
             run.run_id,
-            fault(error, PUBLISH_SECONDS),
+            describe_fault(error, PUBLISH_SECONDS),
         )
 
 

@@ -35,7 +35,7 @@ PROBE_SECONDS = 8
 """The longest that a Prefect API may take to answer a health check."""
 BEGIN_SECONDS = 60
 """The longest that Prefect may take to begin a flow, all tries included."""
-PATIENCE_SECONDS = 15
+FINISH_SECONDS = 15
 """The longest that the answer of a closed run waits for Prefect to store its report and its state."""
 DRAIN_SECONDS = 5
 """The longest that the end of the process waits for Prefect to store the last events and logs."""
@@ -107,16 +107,16 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
         ended = in_thread(lambda: asyncio.run(_run_flow(run, once)), "flow")
     wait({run.begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
     if run.begun.cancel():
-        why = fault(ended.exception() if ended.done() else None, BEGIN_SECONDS)
+        why = describe_fault(ended.exception() if ended.done() else None, BEGIN_SECONDS)
         raise OrchestratorUnreachable(f"Prefect did not begin the run, and nothing was sent: {why}")
     wait({run.closed, ended}, return_when=FIRST_COMPLETED)
-    wait({ended}, PATIENCE_SECONDS)
+    wait({ended}, FINISH_SECONDS)
     if not run.closed.done():
         # The ledger could not begin the run.
         ended.result()
     error = ended.exception() if ended.done() else None
     if not ended.done() or error not in {None, run.error}:
-        why = fault(error, PATIENCE_SECONDS)
+        why = describe_fault(error, FINISH_SECONDS)
         logger.warning("Prefect missed the end of run %s, which the ledger has (%s)", run.run_id, why)
     if run.error:
         raise run.error
@@ -147,7 +147,7 @@ async def _run_flow(run: RunContext, flow: Flow[..., Any]) -> None:
                 _prepared.pop(flow_run_id, None)
 
 
-def fault(error: BaseException | None, seconds: float) -> str:
+def describe_fault(error: BaseException | None, seconds: float) -> str:
     """Describe in one line an error of Prefect, or that no answer came in so many seconds."""
     if error is None or isinstance(error, TimeoutError):
         return f"no answer in {seconds:g} s"
@@ -162,7 +162,8 @@ def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
         asyncio.run(_check_health(url, seconds))
     except Exception as error:  # noqa: BLE001  # whatever is wrong with the address or with what answers there
         raise OrchestratorUnreachable(
-            f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}): {fault(error, seconds)};"
+            f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}):"
+            f" {describe_fault(error, seconds)};"
             " start it, or correct PREFECT_API_URL or the Prefect profile"
         ) from None
 

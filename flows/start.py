@@ -26,7 +26,7 @@ def run_month(run: RunContext) -> None:
 
 
 def accept(run: RunContext) -> Callable[[], None]:
-    """Record a run that is worked on later; return what works on it, which must be called."""
+    """Record a run that starts later; return the function that runs it, which must be called."""
     run.ledger.begin_run(run.run_id, run.request, this_process(), None, utc_now())
     # Without a heartbeat, another host would close a run that waits long as dead.
     alive = ExitStack()

@@ -38,7 +38,7 @@ LATE = 60
 def world(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Yield a source, ledger, Slack and Prefect, with short time limits."""
     monkeypatch.setattr(prefect_engine, "probe", lambda url: probe(url, seconds=1))
-    monkeypatch.setattr(prefect_engine, "PATIENCE_SECONDS", 2)
+    monkeypatch.setattr(prefect_engine, "FINISH_SECONDS", 2)
     monkeypatch.setattr(artifacts, "PUBLISH_SECONDS", 1)
     with new_world(tmp_path, prefect_api) as made:
         for name, value in made.environment.items():
@@ -238,7 +238,7 @@ def test_prefect_failing_in_the_middle_costs_no_alert(
 def test_slow_prefect_in_the_middle_is_waited_for(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefect_engine, "PATIENCE_SECONDS", 15)
+    monkeypatch.setattr(prefect_engine, "FINISH_SECONDS", 15)
     world.slack.act = lambda: world.proxy.delay(0.6)
     run(world)
     assert_all_sent(world)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from core.domain import OrchestratorUnreachable
-from flows.prefect_engine import fault, probe
+from flows.prefect_engine import describe_fault, probe
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -56,7 +56,7 @@ def test_other_servers_are_refused_in_bounded_time(web: str, path: str) -> None:
     [(TimeoutError(), "no answer in 2 s"), (None, "no answer in 2 s"), (OSError(), "no reason given")],
 )
 def test_error_without_text_is_described_in_words(error: Exception | None, words: str) -> None:
-    assert fault(error, 2) == words
+    assert describe_fault(error, 2) == words
 
 
 def test_closed_port_is_refused_at_once() -> None:
