@@ -14,7 +14,7 @@ OWNER = "account_owner"
 MONTH = "month"
 DECIMAL_DIGITS = 76
 REPLACEMENT = "\ufffd"
-"""What stands for a NUL in text, which PostgreSQL and Slack do not take."""
+"""The replacement of each NUL in text, because PostgreSQL and Slack do not accept a NUL."""
 UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
 """The names of the zone of timestamps that are only known to be instants."""
 
@@ -48,15 +48,15 @@ EXPECTED: dict[str, tuple[str, Callable[[pa.DataType], bool], pa.DataType]] = {
     "arr": NUMBER,
     "updated_at": TIMESTAMP,
 }
-"""What each column must be, the check of its type, and the type that stands for it where it has no values."""
+"""Each column's type in words, the check of its type, and the Arrow type of a column without values."""
 
 
 def find_columns(path: str, key: str, schema: pa.Schema, *, partitioned: bool) -> dict[str, str]:
-    """Return the name that each column of the specification has in the file at `path`, or `key` in its store.
+    """Return the name that each column of the specification has in the file at `path` (`key` in its store).
 
-    An exact name wins; otherwise a single one that differs in case, blanks around it or a byte order mark is
-    taken. The column of a file's month is left out where it is `partitioned` by month. Raises `SourceInvalid`
-    for a column that is missing or there twice.
+    An exact name wins. Otherwise a single name that differs in case, blanks around it or a byte order mark is
+    used. The column `month` is left out if the file is `partitioned` by month. Raises `SourceInvalid` for a
+    column that is missing or present twice.
     """
     alike: dict[str, list[str]] = {}
     for name in schema.names:
@@ -98,7 +98,7 @@ def no_values(path: str, name: str, column: pa.Array) -> pa.Array:
 
 
 def by_value(column: pa.Array, function: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """Apply `function`, element by element, to a column; where it has a dictionary, to each value once."""
+    """Apply an element-wise `function` to a column; if it has a dictionary, only to each value of that."""
     if isinstance(column, pa.DictionaryArray):
         return function(column.dictionary).take(column.indices)
     return function(column)
@@ -113,7 +113,7 @@ def without_nul(column: pa.Array) -> pa.Array:
     if pa.types.is_string_view(column.type):
         column = column.cast(pa.large_string())  # Arrow (26.0) cannot filter views.
     content = column.buffers()[2]
-    # The least byte is found in a thirtieth of the time of a search.
+    # Computing the least byte takes a thirtieth of the time of a search for a NUL.
     if content and pc.min(pa.Array.from_buffers(pa.uint8(), content.size, [None, content])).as_py() == 0:
         return pc.replace_substring(column, "\0", REPLACEMENT)
     return column
@@ -124,12 +124,12 @@ def as_strings(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()  # A cast would copy all of a dictionary for a few rows.
     strings = column.cast(pa.large_string())
-    strings.validate(full=True)  # Arrow takes any bytes for UTF-8 until it is asked.
+    strings.validate(full=True)  # Without this, Arrow accepts any bytes as UTF-8.
     return strings
 
 
 def cut(strings: pa.Array) -> pa.Array:
-    """Cut strings (large_string) to `LONGEST_TEXT` characters, the last of them then `…`."""
+    """Cut strings (large_string) to `LONGEST_TEXT` characters; the last character of a cut string is `…`."""
     if not pc.any(pc.greater(pc.binary_length(strings), LONGEST_TEXT)).as_py():
         return strings
     shorter = pc.utf8_slice_codeunits(strings, 0, LONGEST_TEXT - 1)
@@ -146,7 +146,7 @@ def check_ids(ids: pa.Array) -> pa.Array:
 
 
 def index_in(column: pa.Array, values: pa.Array) -> pa.Array:
-    """Find the place of each string in `values` (large_string); null where it is not there."""
+    """Return the index of each string in `values` (large_string); null for a string that is not there."""
 
     def find(strings: pa.Array) -> pa.Array:
         return pc.index_in(strings, value_set=values.cast(strings.type))
@@ -191,7 +191,7 @@ def dates(values: pa.Array, zone: str) -> pa.Array:
 
 
 def in_calendar(days: pa.Array) -> pa.Array:
-    """Null the days (date32) that no calendar of Python's holds, before year 1 or after 9999."""
+    """Replace days (date32) outside of Python's calendar, before year 1 or after 9999, by null."""
     inside = pc.and_(pc.greater_equal(days, date.min), pc.less_equal(days, date.max))
     return pc.if_else(inside, days, pa.scalar(None, pa.date32()))
 
