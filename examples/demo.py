@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -157,15 +156,9 @@ def show_end(code: int, messages: list[dict[str, Any]], report: str, log: str) -
 
 
 def skipped(report: str) -> int:
-    """Return the number of skipped alerts in the report's table of channels."""
-    lines = report.splitlines()
-    for start, line in enumerate(lines):
-        if line.startswith("channel ") and "skipped replay" in line:
-            end = line.index("skipped replay") + len("skipped replay")
-            rows = takewhile(str.strip, lines[start + 1 :])
-            cells = [row[:end].split()[-1] for row in rows]
-            return sum(int(cell) for cell in cells if cell.isdecimal())
-    return 0
+    """Return the number of alerts that the report's counts call sent before."""
+    found = re.search(r"([\d,]+) sent before", " ".join(report.split()))
+    return int(found[1].replace(",", "")) if found else 0
 
 
 def headline(text: str) -> None:
