@@ -207,7 +207,7 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
     from core.runtime import load_settings, redaction  # noqa: PLC0415
 
     log = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, _loggers_restored():
+    with pytest.MonkeyPatch.context() as patch, loggers_restored():
         patch.setattr(sys, "stderr", log)
         patch.setattr(redaction, "_secrets", set())
         for name, value in environment.items():
@@ -242,7 +242,7 @@ def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, log: i
 
 
 @contextmanager
-def _loggers_restored() -> Iterator[None]:
+def loggers_restored() -> Iterator[None]:
     """Restore the loggers that the service configures."""
     names = ("", "py.warnings", "api", "core", "flows", "tasks", "uvicorn", "uvicorn.error", "uvicorn.access")
     loggers = [logging.getLogger(name) for name in names]
