@@ -32,6 +32,13 @@ def test_truncated_file_is_invalid(good: Path, size: int) -> None:
         read(good)
 
 
+@pytest.mark.parametrize("size", [0, 5])
+def test_size_of_a_tiny_file_is_named(good: Path, size: int) -> None:
+    good.write_bytes(good.read_bytes()[:size])
+    with pytest.raises(SourceInvalid, match=f"it has only {size} bytes"):
+        read(good)
+
+
 def test_text_file_is_invalid(tmp_path: Path) -> None:
     path = tmp_path / "data.parquet"
     path.write_text("account_id,month\n" * 1000)
@@ -108,6 +115,14 @@ def test_wrong_type_is_named(tmp_path: Path, name: str, values: pa.Array, found:
     good = table([row()])
     pq.write_table(good.set_column(good.column_names.index(name), name, values), path)
     with pytest.raises(SourceInvalid, match=f"column {name} must be .*{found}"):
+        read(path)
+
+
+def test_wrong_type_of_repeated_values_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    good = table([row()] * 1_000)
+    pq.write_table(good.set_column(good.column_names.index("arr"), "arr", pa.array(["1"] * 1_000)), path)
+    with pytest.raises(SourceInvalid, match="but it is string: convert it"):
         read(path)
 
 

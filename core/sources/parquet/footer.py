@@ -249,6 +249,8 @@ def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Fo
     `longest`: the bytes of the longest footer of the source so far, or 0.
     """
     size = file.size
+    if size < TAIL:
+        raise ValueError(f"it has only {size} bytes")
     # A footer grows with the file. Data that is read before a short footer is kept, and not read again.
     least, most = FIRST_READ
     first = max(0, size - (longest + FOOTER_MARGIN if longest else min(max(size // 2**12, least), most)))
