@@ -226,6 +226,24 @@ def test_unknown_alert_type_is_named(monkeypatch: pytest.MonkeyPatch, value: str
     assert str(caught.value) == f"ALERT_TYPES: {unknown!r} is not an alert type; use {', '.join(RULES)}"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("ALERT_TYPES", "at_risk,recovered", "list"),
+        ("ALLOWED_SOURCES", "gs://bucket/", "list"),
+        ("REGIONS", "AMER=amer", "object"),
+        ("OWNERS", "Ana=U012AB3CD", "object"),
+    ],
+)
+def test_value_that_is_no_json_shows_what_it_must_be(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, kind: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value) == f"{name}: must be a JSON {kind}"
+
+
 @pytest.mark.parametrize("mode", ["SLACK_WEBHOOK_BASE_URL", "SLACK_WEBHOOK_URL"])
 def test_channel_may_begin_with_a_number_sign(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     monkeypatch.setenv(mode, "https://slack.example/x")

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import TZPATH, available_timezones
 
@@ -260,9 +260,9 @@ def load_settings() -> Settings:
     except ValidationError as error:
         raise SettingsError("; ".join(dict.fromkeys(map(_describe, error.errors())))) from None
     except PydanticSettingsError as error:
-        field = re.search(r'field "(\w+)"', str(error))
-        name = field.group(1).upper() if field else "a setting"
-        raise SettingsError(f"{name}: must be valid JSON") from None
+        [name] = re.findall(r'field "(\w+)"', str(error))
+        kind = "object" if get_origin(Settings.model_fields[name].annotation) is dict else "list"
+        raise SettingsError(f"{name.upper()}: must be a JSON {kind}") from None
     protect(settings.secrets())
     check_certificate_files()
     check_stores()
