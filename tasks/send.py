@@ -62,7 +62,8 @@ class Lane:
                     return
                 answer = await self._deliver_one(alert)
                 if answer and answer.verdict is Verdict.CHANNEL_REFUSED:
-                    await self._give_up(self._alerts[position + 1 :], answer)
+                    if rest := self._alerts[position + 1 :]:
+                        await self._give_up(rest, answer)
                     return
         except BaseException:
             self._stopping.set()

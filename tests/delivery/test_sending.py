@@ -198,6 +198,15 @@ def test_refused_channel_is_tried_once(
     assert deliver(ledger, alerts, settings(slack.url, path)).view.counts.alerts_sent == 5
 
 
+def test_refused_last_alert_leaves_none_untried(
+    slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slack.script("/gone", answer(404, "channel_not_found"))
+    deliver(ledger, [routed("A-1", "gone")], settings(slack.url, path))
+    assert "failed (Slack answered 404" in caplog.text
+    assert "not tried" not in caplog.text
+
+
 def title(status: int) -> str:
     """Return the reason phrase of a status."""
     return {403: "Forbidden", 404: "Not Found", 410: "Gone"}[status]
