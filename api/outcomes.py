@@ -22,6 +22,7 @@ from core.domain import (
     Resolution,
     RiskAlertsError,
     check_by,
+    check_key,
     check_note,
 )
 from core.ledger import Ledger, OutcomePage, OutcomeView
@@ -45,7 +46,9 @@ class ResolutionBody(BaseModel):
     note: Annotated[StrictStr, AfterValidator(check_note)] | None = Field(
         default=None, description="The reason, for later readers."
     )
-    alert_type: StrictStr = Field(default=DEFAULT_ALERT_TYPE, description="Which alert of the account.")
+    alert_type: Annotated[StrictStr, AfterValidator(check_key)] = Field(
+        default=DEFAULT_ALERT_TYPE, description="Which alert of the account."
+    )
 
 
 @router.get("/outcomes", responses=responses("ledger_unavailable"))

@@ -19,6 +19,7 @@ from core.domain import (
     RiskAlertsError,
     RunRequest,
     check_by,
+    check_key,
     check_note,
     parse_month,
 )
@@ -179,8 +180,21 @@ def unconfirmed(*, month: date | None, as_json: bool) -> None:
     codes="0 success, 1 refused, 2 usage error or bad settings",
 )
 @_month(required=True)
-@click.option("--account", required=True, metavar="ID", help="The account_id of the alert.")
-@click.option("--type", "alert_type", default=DEFAULT_ALERT_TYPE, show_default=True, help="The alert type.")
+@click.option(
+    "--account",
+    required=True,
+    callback=_checked(check_key),
+    metavar="ID",
+    help="The account_id of the alert.",
+)
+@click.option(
+    "--type",
+    "alert_type",
+    default=DEFAULT_ALERT_TYPE,
+    show_default=True,
+    callback=_checked(check_key),
+    help="The alert type.",
+)
 @click.option("--delivered", is_flag=True, help="The alert is in the channel: never send it again.")
 @click.option("--send-again", is_flag=True, help="The alert is not in the channel: the next run sends it.")
 @click.option("--by", required=True, callback=_checked(check_by), metavar="NAME", help="Who decides.")

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from core.domain.alerts import AlertKey, OutcomeStatus
 
-__all__ = ["RESOLVED", "STATUS_OF", "Decision", "Resolution", "check_by", "check_note"]
+__all__ = ["RESOLVED", "STATUS_OF", "Decision", "Resolution", "check_by", "check_key", "check_note"]
 
 
 class Decision(StrEnum):
@@ -35,6 +35,15 @@ class Resolution:
     by: str
     note: str | None
     at: datetime
+
+
+def check_key(text: str) -> str:
+    """Return a part of an alert's key; raise `ValueError` for text that no ledger can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be UTF-8") from None
+    return text
 
 
 def check_by(text: str) -> str:

@@ -100,6 +100,7 @@ def test_refused_resolution_has_a_code(ledger: Ledger, serve: Serve) -> None:
         {"note": "a\0b"},
         {"note": 1},
         {"alert_type": 1},
+        {"alert_type": "\ud800"},
         {"more": 1},
     ]
     for change in bad:

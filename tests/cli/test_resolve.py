@@ -75,6 +75,8 @@ def test_refusal_is_one_line_and_an_exit_code(ledger: Ledger, capsys: pytest.Cap
         [*ONE, "--delivered", "--send-again", "--by", "ana"],
         [*ONE, "--delivered", "--by", " "],
         [*ONE, "--delivered", "--by", "ana", "--note", "x" * 2001],
+        [*ONE, "--delivered", "--by", "ana", "--account", "\udcff"],
+        [*ONE, "--delivered", "--by", "ana", "--type", "\udcff"],
         ["--month", "January"],
         ["--account", "A-1", "--delivered", "--by", "ana"],
         ["--delivered"],
