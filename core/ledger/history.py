@@ -221,13 +221,15 @@ class History:
     def months(self, until: date = date.max) -> list[MonthView]:
         """Return the result of the last successful run of each month up to `until`, oldest first.
 
-        The ARR is that of the At Risk alerts, without the accounts below the threshold.
+        Runs without the alert type At Risk are left out. The ARR is that of the At Risk alerts, without the
+        accounts below the threshold.
         """
+        at_risk = RUNS.c.counts_by_type[DEFAULT_ALERT_TYPE].as_string()
         latest = (RUNS.c.started_at.desc(), RUNS.c.run_id)
         place = func.row_number().over(partition_by=RUNS.c.month, order_by=latest).label("place")
         newest = (
             select(RUNS.c.run_id, RUNS.c.month, RUNS.c.counts_by_type, place)
-            .where(RUNS.c.status == RunStatus.SUCCEEDED, RUNS.c.month <= until)
+            .where(RUNS.c.status == RunStatus.SUCCEEDED, RUNS.c.month <= until, at_risk.is_not(None))
             .subquery()
         )
         arr = (

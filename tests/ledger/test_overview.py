@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from core.domain import SourceNotFound
+from core.domain import Assessment, SourceNotFound, count_found
 from core.ledger import Ledger
 from core.ledger.statements import update_run
-from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, routed
+from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, REQUEST, begin, routed
 
 
 def test_month_is_its_last_successful_run(ledger: Ledger) -> None:
@@ -21,6 +21,17 @@ def test_month_is_its_last_successful_run(ledger: Ledger) -> None:
     found = [(one.month, one.run_id, one.at_risk, one.arr) for one in ledger.history.months(MONTH)]
     assert found == [(OTHER_MONTH, "before", 2, 0), (MONTH, "new", 5, 150_000)]
     assert [one.run_id for one in ledger.history.months(OTHER_MONTH)] == ["before"]
+
+
+def test_run_without_at_risk_hides_no_month(ledger: Ledger) -> None:
+    begin(ledger, "both", [routed("A-1")])
+    ledger.finish("both", None, NOW)
+    later = NOW + timedelta(minutes=1)
+    ledger.begin_run("recovered", REQUEST, ME, None, later)
+    found = Assessment("version-1", count_found(100, 3, {"recovered": (1, 1)}), (), [])
+    ledger.plan("recovered", found, [], 0, later)
+    ledger.finish("recovered", None, later)
+    assert [(one.run_id, one.at_risk) for one in ledger.history.months(MONTH)] == [("both", 3)]
 
 
 def test_channels_count_alerts_by_status(ledger: Ledger) -> None:
