@@ -17,7 +17,6 @@ from core.sources.parquet.columns import (
     EXPECTED,
     MONTH,
     REPLACEMENT,
-    STRING,
     as_strings,
     by_value,
     check_ids,
@@ -226,7 +225,7 @@ class GroupReader:
         """Return the details (of `DETAILS`) of the rows at `positions`."""
         parts = []
         for at, found in self._rows_at(pieces, OF_ALERTS, positions, LOOK_UP_BATCH_ROWS):
-            columns = {name: cut(as_strings(found[name])) for name in TEXTS}
+            columns = {name: cut(without_nul(as_strings(found[name]))) for name in TEXTS}
             columns |= {"position": at, "renewal_date": in_calendar(found["renewal_date"])}
             parts.append(pa.table([columns[name] for name in DETAILS.names], schema=DETAILS))
         return concat(DETAILS, parts)
@@ -300,7 +299,9 @@ class GroupReader:
             if self._footer.is_int96(name) and column.type.tz is None:
                 column = column.cast(pa.timestamp(INT96_UNIT, "UTC"))
             return dates(column, self._file.zone)
-        return without_nul(column) if EXPECTED[name] is STRING else column
+        if pa.types.is_string_view(column.type):
+            column = column.cast(pa.large_string())  # Arrow (26.0) cannot filter views.
+        return without_nul(column) if name == "account_id" else column
 
     def _rows_at(
         self, pieces: Pieces, columns: Sequence[str], positions: pa.Array, most: int
