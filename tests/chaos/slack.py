@@ -44,8 +44,10 @@ class ChaosSlack:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                slack._answer(self, json.loads(body)["text"])
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) == length:  # A run may be killed in the middle of a request.
+                    slack._answer(self, json.loads(body)["text"])
 
             def log_message(self, *_: object) -> None:
                 pass

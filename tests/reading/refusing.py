@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -31,7 +32,9 @@ class Refusing:
                     self.send_header(name, value)
                 self.end_headers()
                 if self.command != "HEAD":
-                    self.wfile.write(refusing.body)
+                    # A client that has read the status may hang up.
+                    with suppress(ConnectionError):
+                        self.wfile.write(refusing.body)
 
             do_GET = do_HEAD = do_POST = _answer  # noqa: N815
 
