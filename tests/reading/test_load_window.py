@@ -142,7 +142,7 @@ def test_fractional_arr_is_invalid_only_in_an_alert(tmp_path: Path, arr: pa.Arra
         good = table([row(status=status)])
         pq.write_table(good.set_column(good.column_names.index("arr"), "arr", arr), path)
         if raises:
-            with pytest.raises(SourceInvalid):
+            with pytest.raises(SourceInvalid, match=r"data\.parquet: column arr has a value .*: correct it"):
                 read(path)
         else:
             assert read(path).other_rows == 1

@@ -19,6 +19,10 @@ UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
 """The names of the zone of timestamps that are only known to be instants."""
 
 
+class InvalidValue(Exception):
+    """A value that the data rules do not allow: which column, and what to do."""
+
+
 def _is_string(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -138,10 +142,12 @@ def cut(strings: pa.Array) -> pa.Array:
 
 
 def check_ids(ids: pa.Array) -> pa.Array:
-    """Return the ids (large_string) as they are; raise `ArrowInvalid` for one that is too long."""
+    """Return the ids (large_string) as they are; raise `InvalidValue` for one that is too long."""
     longest = pc.max(pc.binary_length(ids)).as_py() or 0
     if longest > LONGEST_ID:
-        raise pa.ArrowInvalid(f"column account_id exceeds {LONGEST_ID:,} bytes (found {longest:,})")
+        raise InvalidValue(
+            f"column account_id exceeds {LONGEST_ID:,} bytes (found {longest:,}): shorten the ids"
+        )
     return ids
 
 
@@ -160,7 +166,7 @@ def is_at_risk(status: pa.Array) -> pa.Array:
 
 
 def whole_numbers(values: pa.Array) -> pa.Array:
-    """Cast ARRs to int64; raises `ArrowInvalid` for a fraction or a number too large."""
+    """Cast ARRs to int64; raise `InvalidValue` for a fraction or a number too large."""
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
     elif pa.types.is_decimal(values.type):
@@ -169,7 +175,9 @@ def whole_numbers(values: pa.Array) -> pa.Array:
     try:
         return values.cast(pa.int64())
     except pa.ArrowInvalid as error:
-        raise pa.ArrowInvalid(f"column arr holds what is no whole number of 64 bits: {error}") from None
+        raise InvalidValue(
+            f"column arr has a value that is not a whole number of 64 bits ({error}): correct it"
+        ) from None
 
 
 def instant(updated_at: pa.Array) -> pa.Array:

@@ -17,6 +17,7 @@ from core.sources.parquet.columns import (
     EXPECTED,
     MONTH,
     REPLACEMENT,
+    InvalidValue,
     as_strings,
     by_value,
     check_ids,
@@ -116,6 +117,8 @@ class AccountFile:
         except Exception as error:  # noqa: BLE001 - a corrupt file can make the decoder raise anything
             # A file that was replaced while it was read looks corrupt too: report that instead.
             self.source.verify_unchanged()
+            if isinstance(error, InvalidValue):
+                raise SourceInvalid(f"{self.stored.path}: {error}") from None
             raise SourceInvalid(
                 f"{self.stored.path} cannot be read as Parquet: {_reason(error)}: export the file again"
             ) from None
