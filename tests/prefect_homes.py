@@ -55,7 +55,7 @@ def session_folder(factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold the lock of the session while the context lasts."""
+    """Lock the session while the context lasts."""
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

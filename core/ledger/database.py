@@ -70,7 +70,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Hold the one write lock for a short transaction, and commit it unless something is raised."""
+        """Take the one write lock for a short transaction, and commit it unless something is raised."""
         if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
             raise LedgerError(
                 f"The ledger {shown_database(self.url)} is busy: another transaction keeps it locked"

@@ -50,7 +50,7 @@ class Workers(ThreadPoolExecutor):
 
     @contextmanager
     def fetching(self, size: int) -> Iterator[None]:
-        """Hold room for `size` fetched bytes; must not be nested."""
+        """Reserve room for `size` fetched bytes; must not be nested."""
         with self._changed:
             self._changed.wait_for(lambda: not self._fetched or self._fetched + size <= FETCHED_BYTES)
             self._fetched += size
@@ -71,6 +71,6 @@ class Workers(ThreadPoolExecutor):
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
-        """Hold a processor to decode; must not be nested."""
+        """Reserve a processor to decode; must not be nested."""
         with self._decoders:
             yield

@@ -165,7 +165,7 @@ def test_live_run_is_not_closed(ledger: Ledger) -> None:
 
 
 def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
-    """For example, a suspended machine wakes up: nobody would resolve a new claim of this run."""
+    """For example, a suspended machine wakes up: no one would resolve a new claim of this run."""
     first, second = begin(ledger, "slow", [routed("A-1"), routed("A-2")])
     ledger.claim("slow", first, NOW)
     assert ledger.close_dead_runs(NOW, lambda *_: True, list) == ["slow"]
