@@ -316,8 +316,9 @@ def resolve(connection: Connection, resolution: Resolution) -> None:
     if resolution.decision is Decision.DELIVERED:
         # The best estimate of when Slack posted the message.
         values["sent_at"] = OUTCOMES.c.updated_at
+    unconfirmed = OUTCOMES.c.status == AlertStatus.UNCONFIRMED
     result = connection.execute(
-        update(OUTCOMES).where(_THIS_OUTCOME).values(values), _parameters(key, month=month)
+        update(OUTCOMES).where(_THIS_OUTCOME, unconfirmed).values(values), _parameters(key, month=month)
     )
     _must_change(result, 1, f"the outcome of {key} in {month}")
     connection.execute(
