@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from core.runtime import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
 from tests.postgresql import Server, server
-from tests.prefect_homes import NewHome, locked, new_homes, session_folder, shared_server
+from tests.prefect_homes import NewHome, answered, locked, new_homes, session_folder, shared_server
 from tests.service import Service, served, variables, write_source
 from tests.tiers import Guard, tier_of
 
@@ -86,10 +86,11 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewH
 def undeployed_prefect_api(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the shared server's API URL without our pool and deployment; only one test at a time has it."""
     with locked(session_folder(tmp_path_factory) / "deployment.lock"), httpx.Client(timeout=60) as client:
-        found = client.get(f"{prefect_api}/deployments/name/monthly-risk-alerts/monthly")
+        path = f"{prefect_api}/deployments/name/monthly-risk-alerts/monthly"
+        found = answered(lambda: client.get(path))
         if found.is_success:
-            client.delete(f"{prefect_api}/deployments/{found.json()['id']}").raise_for_status()
-        client.delete(f"{prefect_api}/work_pools/risk-alerts")
+            answered(lambda: client.delete(f"{prefect_api}/deployments/{found.json()['id']}"))
+        answered(lambda: client.delete(f"{prefect_api}/work_pools/risk-alerts"))
         yield prefect_api
 
 

@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.chaos.processes import prefect_server
+from tests.waiting import until
 
 NewHome = Callable[[], Path]
 
@@ -96,3 +98,13 @@ def shared_server(session: Path, new_home: NewHome) -> Iterator[str]:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 running.unlink()
                 os.kill(pid, signal.SIGTERM)
+
+
+def answered(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """Send a request to the shared server again while it answers 503, because other tests keep it busy."""
+
+    def answer() -> httpx.Response | None:
+        response = send()
+        return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
+
+    return until(answer)

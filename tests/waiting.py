@@ -10,7 +10,7 @@ HANG_SECONDS = 240
 """How long a test waits before it fails: a bound on hanging, not a measure of speed."""
 
 
-def until(ask: Callable[[], T], explain: Callable[[], object] = lambda: "it did not happen") -> T:
+def until(ask: Callable[[], T | None], explain: Callable[[], object] = lambda: "it did not happen") -> T:
     """Call `ask` until it returns a true value; return that value."""
     deadline = time.monotonic() + HANG_SECONDS
     while not (answer := ask()):

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.prefect_homes import answered
 from tests.service import closed_port
 from tests.warm import Program
 
@@ -37,8 +38,9 @@ def test_deploy_can_be_repeated(undeployed_prefect_api: str, tmp_path: Path) -> 
     first = deploy(tmp_path, "--source-uri", SOURCE, PREFECT_API_URL=prefect_api)
     assert (first.returncode, first.stderr) == (0, "")
     assert "risk-alerts: created" in first.stdout
-    assert httpx.get(pool).json()["type"] == "process"
-    found = httpx.get(f"{prefect_api}/deployments/name/monthly-risk-alerts/monthly").json()
+    assert answered(lambda: httpx.get(pool)).json()["type"] == "process"
+    path = f"{prefect_api}/deployments/name/monthly-risk-alerts/monthly"
+    found = answered(lambda: httpx.get(path)).json()
     assert found["parameters"]["source_uri"] == SOURCE
     assert found["pull_steps"] == [
         {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}

@@ -177,14 +177,14 @@ def test_worker_deploys_and_sends_a_month(
         stack = Stack(tmp_path, postgresql.new_database(), prefect_api)
         with stack.running("slack"), stack.running("worker") as log:
             path = f"{deployments}/name/monthly-risk-alerts/monthly"
-            deployment = until(lambda: answered(client.get(path)), log.read_text)
+            deployment = until(lambda: content(client.get(path)), log.read_text)
             body = {"parameters": {"month": "2026-01-01"}, "state": {"type": "SCHEDULED"}}
             create = f"{deployments}/{deployment['id']}/create_flow_run"
             # Other tests use the server too; it answers 503 while it is busy.
-            flow_run = until(lambda: answered(client.post(create, json=body)), log.read_text)
+            flow_run = until(lambda: content(client.post(create, json=body)), log.read_text)
 
             def finished() -> Any:
-                run = answered(client.get(f"{prefect_api}/flow_runs/{flow_run['id']}"))
+                run = content(client.get(f"{prefect_api}/flow_runs/{flow_run['id']}"))
                 return run if run and run["state"]["type"] in {"COMPLETED", "FAILED", "CRASHED"} else None
 
             assert until(finished, log.read_text)["state"]["type"] == "COMPLETED", log.read_text()
@@ -192,6 +192,6 @@ def test_worker_deploys_and_sends_a_month(
     assert {message["channel"] for message in posted} == {"amer-risk-alerts", "emea-risk-alerts"}
 
 
-def answered(response: httpx.Response) -> Any:
+def content(response: httpx.Response) -> Any:
     """Return the JSON of a successful answer, or None."""
     return response.json() if response.is_success else None
