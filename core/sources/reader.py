@@ -19,8 +19,9 @@ from core.sources.workers import Workers
 
 MAX_MONTH_ROWS = 50_000_000
 """The limit on the rows of one month: a hostile file of a few megabytes can decompress to billions."""
-NEXT_MONTHS_LIKELY = (100, 1_000)
-"""From these products of accounts and months back on, a second and a third month are read ahead."""
+NEXT_MONTH_LIKELY = 100
+"""One more month is read ahead from twice this product of accounts and months back on, and for each doubling:
+the more accounts are at risk, and the longer, the more of the months before will be needed."""
 
 
 def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> Window:
@@ -121,7 +122,8 @@ class _Reader:
         step = ahead = month_before(self._month)
         back = 1
         while step and len(followed):
-            at_once = 1 + sum(len(followed) * back >= likely for likely in NEXT_MONTHS_LIKELY)
+            likely = (len(followed) * back // NEXT_MONTH_LIKELY).bit_length()
+            at_once = min(max(1, likely), self._workers.at_once)
             while ahead and len(begun) < at_once:
                 begun.append(self._begin_history(ahead, accounts, followed))
                 ahead = month_before(ahead)

@@ -27,8 +27,9 @@ class Workers(ThreadPoolExecutor):
     """
 
     def __init__(self, requests: int) -> None:
-        self._requests = requests
         super().__init__(requests + DECODERS, thread_name_prefix="read")
+        self.at_once = requests + DECODERS + 1
+        """How many reads to begin at once: one waits for a thread."""
         self._decoders = threading.BoundedSemaphore(DECODERS)
         self._changed = threading.Condition()
         self._fetched = 0
@@ -43,7 +44,7 @@ class Workers(ThreadPoolExecutor):
         ahead: list[Future[R]] = []
         for item in items:
             ahead.append(self.submit(function, item))
-            if len(ahead) > self._requests + DECODERS:
+            if len(ahead) == self.at_once:
                 yield wait_for(ahead.pop(0))
         while ahead:
             yield wait_for(ahead.pop(0))
