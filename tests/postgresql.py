@@ -32,10 +32,10 @@ def as_user() -> list[str]:
 class Server:
     """A running server."""
 
-    def __init__(self, folder: Path, start: list[str | Path], stop: list[str | Path]) -> None:
+    def __init__(self, folder: Path, control: list[str | Path], options: str) -> None:
         self.folder = folder
-        self._start = start
-        self._stop = stop
+        self._control = control
+        self._options = options
         self._admin = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT", pool_pre_ping=True)
 
     def _url(self, name: str) -> str:
@@ -86,11 +86,16 @@ class Server:
 
     def stop(self) -> None:
         """Stop the server as a restart does: connections are cut, committed data is kept."""
-        subprocess.run([*self._stop, "-m", "fast"], check=True, capture_output=True, cwd="/")
+        self._pg_ctl("stop", "-m", "fast")
 
     def start(self) -> None:
         """Start the server again."""
-        subprocess.run(self._start, check=True, capture_output=True, cwd="/")
+        self._pg_ctl("-o", self._options, "start")
+
+    def ensure_up(self) -> None:
+        """Start the server unless it runs."""
+        if self._pg_ctl("status", check=False):
+            self.start()
 
     def new_login(self, url: str, password: str) -> str:
         """Make a new role with a password the owner of a database; return its URL without the password."""
@@ -104,19 +109,27 @@ class Server:
         return f"postgresql://{name}:{{password}}@/{name}?host={self.folder}"
 
     def close(self) -> None:
-        """Stop the server and delete its files."""
+        """Stop the server at once."""
         self._admin.dispose()
+        self._pg_ctl("stop", "-m", "immediate", check=False)
+
+    def _pg_ctl(self, *arguments: str, check: bool = True) -> int:
+        command = [*self._control, *arguments]
+        return subprocess.run(command, check=check, capture_output=True, cwd="/").returncode
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """Run a server while the block runs; without PostgreSQL, the test is skipped with a warning."""
+def server(parent: Path = Path("/tmp")) -> Iterator[Server]:  # noqa: S108  # the folder is a new one
+    """Run a server with its files in a new folder of `parent` while the block runs.
+
+    Without PostgreSQL, the test is skipped with a warning.
+    """
     found = programs()
     if found is None:
         warnings.warn("PostgreSQL is not installed: its tests are SKIPPED", stacklevel=2)
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
     # Not pytest's folder: the path of a socket must be short, and the server's user must reach it.
-    folder = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir=parent))
     if as_user():
         shutil.chown(folder, "nobody", "nogroup")
     data = folder / "data"
@@ -129,12 +142,10 @@ def server() -> Iterator[Server]:
     # Test data need not survive a crash of the machine.
     options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
     control = [*as_user(), found / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-    stop = [*control, "stop"]
-    running = Server(folder, [*control, "-o", options, "start"], stop)
+    running = Server(folder, control, options)
     running.start()
     try:
         yield running
     finally:
         running.close()
-        subprocess.run([*stop, "-m", "immediate"], check=False, capture_output=True, cwd="/")
         shutil.rmtree(folder, ignore_errors=True)

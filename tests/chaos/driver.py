@@ -1,11 +1,13 @@
 """`make chaos`: break the real batch job and API at random, with a hostile Slack and a hostile mail server.
 
     python -m tests.chaos.driver [--rounds 200] [--seed N] [--lanes 2]
+        [--database postgresql] [--prefect none]
 
 A world is one month with accounts of its own. In each of its rounds, batch jobs and requests to the API run
 the month concurrently. Some are killed (SIGKILL), stopped (SIGTERM), or frozen for longer than the timeout of
-Slack. In some rounds Prefect's server dies or freezes too. Then Slack and the mail server become
-well-behaved, a last replay closes the world, and `check.py` checks the promises.
+Slack. In some rounds Prefect's server dies or freezes too, or the disk of the ledger is full for some
+seconds. Then Slack and the mail server become well-behaved, a last replay closes the world, and `check.py`
+checks the promises.
 
 A lane plays worlds one after the other, on its own ledger and servers. Lanes run concurrently, because a
 round mostly waits.
@@ -27,8 +29,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from tests.chaos.ledger import ledger_on_a_disk
 from tests.chaos.stage import Stage
 from tests.chaos.tally import Tally
+from tests.postgresql import programs
 
 ROUNDS_A_WORLD = 3
 TOLD_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -44,14 +48,20 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--lanes", type=int, default=2, help="how many worlds are played side by side")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument(
+        "--prefect", choices=["server", "none"], default="server", help="none: no Prefect API is configured"
+    )
     options = parser.parse_args()
+    if options.database == "postgresql" and not programs():
+        parser.error("PostgreSQL is not installed (apt-get install postgresql)")
     # Clean up on either signal. A program in the background would ignore SIGINT by default.
     for number in TOLD_TO_STOP:
         signal.signal(number, _interrupt)
     sys.stdout.write(f"seed {options.seed}\n")
     total = Tally()
     try:
-        with closing(play_side_by_side(options.rounds, options.seed, options.lanes)) as tallies:
+        with closing(play_side_by_side(options)) as tallies:
             for tally in tallies:
                 total.add(tally)
                 sys.stdout.write(f"{total}\n")
@@ -69,16 +79,16 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def play_side_by_side(rounds: int, seed: int, lanes: int) -> Generator[Tally, None, None]:
+def play_side_by_side(options: argparse.Namespace) -> Generator[Tally, None, None]:
     """Play each lane in a process of its own; yield the tally of each finished world.
 
     A lane that ends before its last world counts as a broken promise.
     """
     context = multiprocessing.get_context("fork")
     processes = {}
-    for lane in range(lanes):
+    for lane in range(options.lanes):
         ours, theirs = context.Pipe(duplex=False)
-        processes[ours] = context.Process(target=_send_lane, args=(theirs, rounds, seed, lane, lanes))
+        processes[ours] = context.Process(target=_send_lane, args=(theirs, lane, options))
         processes[ours].start()
         theirs.close()
     try:
@@ -101,9 +111,10 @@ def play_side_by_side(rounds: int, seed: int, lanes: int) -> Generator[Tally, No
             process.join()
 
 
-def _send_lane(results: Connection, rounds: int, seed: int, lane: int, lanes: int) -> None:
+def _send_lane(results: Connection, lane: int, options: argparse.Namespace) -> None:
     try:
-        play(rounds, seed, results.send, lane, lanes)
+        home = Path("prefect") if options.prefect == "server" else None
+        play(options.rounds, options.seed, results.send, lane, options.lanes, options.database, home)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -114,14 +125,20 @@ def play(
     report: Callable[[Tally], None],
     lane: int = 0,
     lanes: int = 1,
-    prefect_home: Path | None = None,
+    database: str = "sqlite",
+    prefect_home: Path | None = Path("prefect"),
 ) -> None:
     """Play every `lanes`-th world of `rounds` rounds; report the tally of each.
 
-    Prefect's server stores its records in `prefect_home`, or in a new home.
-    When a promise is broken, the folder with ledger and logs is kept, and the tally names it.
+    Prefect's server stores its records in `prefect_home`, which may be relative to the folder of the lane.
+    Without one, no Prefect API is configured. When a promise is broken, the folder with ledger and logs is
+    kept, and the tally names it.
     """
-    with _evidence() as keep, Stage(keep.folder, seed, lane, prefect_home) as stage:
+    with (
+        _evidence() as keep,
+        ledger_on_a_disk(keep.folder, database) as ledger,
+        Stage(keep.folder, ledger, seed, lane, prefect_home) as stage,
+    ):
         for number in range(lane, -(-rounds // ROUNDS_A_WORLD), lanes):
             first = number * ROUNDS_A_WORLD
             tally = stage.world(number, range(first, min(first + ROUNDS_A_WORLD, rounds)))

@@ -12,6 +12,7 @@ class FaultKind(StrEnum):
     KILL = "kill"
     STOP = "stop"
     FREEZE = "freeze"
+    FILL = "fill"
 
 
 class Clock(StrEnum):
@@ -39,8 +40,13 @@ class Round:
     posts: int
     api: Fault
     prefect: Fault
+    disk: Fault
     hangs_up: bool
     """Whether the first client of the API disconnects before its answer."""
+
+
+OUTAGES = (FaultKind.KILL, FaultKind.KILL, FaultKind.FREEZE)
+"""The faults of Prefect's server."""
 
 
 def plan(seed: int, number: int) -> Round:
@@ -51,8 +57,10 @@ def plan(seed: int, number: int) -> Round:
         jobs=tuple(_fault(chance) for _ in range(jobs)),
         posts=posts,
         api=_fault(chance) if posts else Fault(),
-        prefect=_outage(chance) if chance.random() < 0.15 else Fault(),
+        prefect=_outage(chance, OUTAGES) if chance.random() < 0.15 else Fault(),
         hangs_up=bool(posts) and chance.random() < 0.25,
+        # Last, so that a seed repeats the other faults on a machine whose disk cannot be filled.
+        disk=_outage(chance, (FaultKind.FILL,)) if chance.random() < 0.15 else Fault(),
     )
 
 
@@ -71,8 +79,6 @@ def _fault(chance: random.Random) -> Fault:
     return Fault(kind, clock, amount)
 
 
-def _outage(chance: random.Random) -> Fault:
+def _outage(chance: random.Random, kinds: tuple[FaultKind, ...]) -> Fault:
     clock = chance.choice((Clock.SECONDS, Clock.MESSAGES))
-    return Fault(
-        chance.choice((FaultKind.KILL, FaultKind.KILL, FaultKind.FREEZE)), clock, chance.uniform(1, 12)
-    )
+    return Fault(chance.choice(kinds), clock, chance.uniform(1, 12))

@@ -34,6 +34,18 @@ FROZEN_SECONDS = 4
 """Longer than `SLACK_TIMEOUT_SECONDS` of the runs."""
 
 
+def is_due(fault: Fault, clocks: Mapping[Clock, Read], over: Callable[[], bool]) -> bool:
+    """Wait for the time of the fault; return false when there is none, or `over` returned true first."""
+    clock = clocks[fault.clock]
+    while clock() < int(fault.amount):
+        if over():
+            return False
+        time.sleep(0.002)
+    # The fraction spreads the time between two messages.
+    time.sleep(fault.amount % 1 * 0.1)
+    return fault.kind is not FaultKind.NONE and not over()
+
+
 class Process:
     """One of our programs as a process that can be started again."""
 
@@ -81,14 +93,7 @@ class Process:
 
     def apply_fault(self, fault: Fault, clocks: Mapping[Clock, Read], over: Callable[[], bool]) -> FaultKind:
         """Apply the planned fault, unless `over` returns true first; return the applied fault."""
-        clock = clocks[fault.clock]
-        while clock() < int(fault.amount):
-            if over():
-                return FaultKind.NONE
-            time.sleep(0.002)
-        # The fraction spreads the time between two messages.
-        time.sleep(fault.amount % 1 * 0.1)
-        if fault.kind is FaultKind.NONE or over() or not self.running:
+        if not is_due(fault, clocks, over) or not self.running:
             return FaultKind.NONE
         assert self._process is not None
         if fault.kind is FaultKind.FREEZE:

@@ -12,6 +12,7 @@ from typing import Self
 import httpx
 
 from tests.chaos.check import ALERT_TYPES, REGIONS, World, check, check_secrets, write_source
+from tests.chaos.ledger import ChaosLedger
 from tests.chaos.mail import ChaosMail
 from tests.chaos.plan import Clock, FaultKind, Round, plan
 from tests.chaos.processes import END_SECONDS, Process, api_server, batch_job, prefect_server
@@ -27,17 +28,18 @@ ANSWERS = {200, 503}
 
 
 class Stage:
-    """One ledger, the mock servers, the API and Prefect's server."""
+    """One ledger, the mock servers, the API, and Prefect's server if it has a home."""
 
-    def __init__(self, folder: Path, seed: int, lane: int, prefect_home: Path | None = None) -> None:
-        self._folder, self._seed, self._tally = folder, seed, Tally()
-        self._ledger = folder / "ledger.db"
+    def __init__(
+        self, folder: Path, ledger: ChaosLedger, seed: int, lane: int, prefect_home: Path | None
+    ) -> None:
+        self._folder, self._ledger, self._seed, self._tally = folder, ledger, seed, Tally()
         self._log = folder / "processes.log"
         self._slack, self._mail = ChaosSlack(seed), ChaosMail(f"{seed}/{lane}")
-        self._prefect_home = prefect_home or folder / "prefect"
-        self._prefect = prefect_server(self._prefect_home, folder / "prefect.log")
+        self._home = prefect_home and folder / prefect_home
+        self._prefect = prefect_server(self._home, folder / "prefect.log") if self._home else None
         self._environment = {
-            "DATABASE_URL": f"sqlite:///{self._ledger}",
+            "DATABASE_URL": ledger.url,
             "SLACK_WEBHOOK_BASE_URL": f"{self._slack.url}/services/{CANARIES['webhook']}",
             "REGIONS": json.dumps(REGIONS),
             "ALERT_TYPES": json.dumps(ALERT_TYPES),
@@ -57,8 +59,9 @@ class Stage:
             "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
             "PREFECT_LOGGING_INTERNAL_LEVEL": "DEBUG",
             "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "DEBUG",
-            "PREFECT_API_URL": f"{self._prefect.url}/api",
+            "PREFECT_API_URL": f"{self._prefect.url}/api" if self._prefect else "",
             # Ignore the settings of the developer's machine.
+            "PREFECT_HOME": str(folder / "no-prefect"),
             "CONFIG_FILE": "",
             "NO_PROXY": "127.0.0.1",
         }
@@ -69,7 +72,8 @@ class Stage:
         """Start the mock servers; the first round that needs the others starts them."""
         self._stack.enter_context(self._slack)
         self._stack.enter_context(self._mail)
-        self._stack.callback(self._prefect.kill)
+        if self._prefect:
+            self._stack.callback(self._prefect.kill)
         self._stack.callback(self._api.kill)
         return self
 
@@ -90,7 +94,7 @@ class Stage:
             world.regions = write_source(source, number, month, position * ACCOUNTS_A_ROUND)
             self._round(plan(self._seed, index), source.as_uri(), world)
         self._slack.kind = self._mail.kind = True
-        self._prefect.ensure_up()
+        self._ensure_prefect()
         # Runs whose client disconnected may still go on in the API.
         self._api.terminate()
         last = self._job(source.as_uri(), month)
@@ -98,12 +102,12 @@ class Stage:
         self._tally.runs += 1
         if (code := last.end()) != 0:
             self._tally.broken.append(f"{month}: the last replay ended with {code}")
-        check(world, self._ledger, self._slack.fates(f"A{number:04d}"), self._mail.listed(), self._tally)
-        check_secrets([self._folder, self._prefect_home], CANARIES.values(), self._tally)
+        check(world, self._ledger.url, self._slack.fates(f"A{number:04d}"), self._mail.listed(), self._tally)
+        check_secrets([self._folder, self._home or self._folder], CANARIES.values(), self._tally)
         return self._tally
 
     def _round(self, now: Round, source: str, world: World) -> None:
-        self._prefect.ensure_up()
+        self._ensure_prefect()
         if now.posts:
             self._api.ensure_up()
         clocks = self._clocks()
@@ -123,21 +127,29 @@ class Stage:
                 over = _all_done(posts, lambda: clocks[Clock.SECONDS]() > patience)
                 harmed.append((pool.submit(self._api.apply_fault, now.api, clocks, over), now.posts))
             everything = _all_ended(jobs, posts)
-            prefect = pool.submit(self._prefect.apply_fault, now.prefect, clocks, everything)
-            if prefect.result() is not FaultKind.NONE:
-                self._tally.outages += 1
-                self._prefect.ensure_up()
+            # Every run of the round works on the full disk.
+            disk = pool.submit(self._ledger.apply_fault, now.disk, clocks, everything)
+            harmed.insert(0, (disk, len(jobs) + now.posts))
+            if self._prefect:
+                prefect = pool.submit(self._prefect.apply_fault, now.prefect, clocks, everything)
+                if prefect.result() is not FaultKind.NONE:
+                    self._tally.outages += 1
+                    self._prefect.ensure_up()
             for job in jobs:
                 job.end()
         self._tally.runs += len(jobs) + now.posts
         for future, runs in harmed:
             self._tally.add_fault(future.result())
-            if future.result() in {FaultKind.KILL, FaultKind.FREEZE}:
+            if future.result() in {FaultKind.KILL, FaultKind.FREEZE, FaultKind.FILL}:
                 world.runs_harmed += runs
         if posts and harmed[-1][0].result() in {FaultKind.NONE, FaultKind.FREEZE}:
             answers = [post.result() for post in posts]
             wrong = [answer for answer in answers if answer is not None and answer not in ANSWERS]
             self._tally.broken += [f"{world.month}: the API answered {answer}" for answer in wrong]
+
+    def _ensure_prefect(self) -> None:
+        if self._prefect:
+            self._prefect.ensure_up()
 
     @contextmanager
     def _ended_when_interrupted(self) -> Iterator[None]:

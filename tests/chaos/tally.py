@@ -16,6 +16,8 @@ class Tally:
     freezes: int = 0
     outages: int = 0
     """Outages of Prefect's server."""
+    full: int = 0
+    """Full disks."""
     posted: int = 0
     unconfirmed: int = 0
     duplicates: list[str] = field(default_factory=list)
@@ -34,16 +36,17 @@ class Tally:
             setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
     def add_fault(self, kind: FaultKind) -> None:
-        """Count a fault of a batch job or of the API."""
+        """Count a fault of a batch job, of the API or of the disk."""
         self.kills += kind is FaultKind.KILL
         self.stops += kind is FaultKind.STOP
         self.freezes += kind is FaultKind.FREEZE
+        self.full += kind is FaultKind.FILL
 
     def __str__(self) -> str:
         head = (
             f"{self.rounds} rounds, {self.runs} runs, {self.kills} killed, {self.stops} stopped,"
-            f" {self.freezes} frozen, {self.outages} outages of Prefect: {self.posted} alerts posted,"
-            f" {self.unconfirmed} unconfirmed, {len(self.duplicates)} duplicates, {len(self.losses)} losses,"
-            f" {len(self.unlisted)} unlisted"
+            f" {self.freezes} frozen, {self.outages} outages of Prefect, {self.full} full disks:"
+            f" {self.posted} alerts posted, {self.unconfirmed} unconfirmed,"
+            f" {len(self.duplicates)} duplicates, {len(self.losses)} losses, {len(self.unlisted)} unlisted"
         )
         return "\n".join([head, *self.duplicates, *self.losses, *self.unlisted, *self.broken])

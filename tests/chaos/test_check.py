@@ -37,7 +37,7 @@ class Played:
     def found(self) -> dict[str, list[str]]:
         """Check the world; return the findings by the promise that they break."""
         tally = Tally()
-        check(self.world, self.path, self.fates, self.listed, tally)
+        check(self.world, f"sqlite:///{self.path}", self.fates, self.listed, tally)
         every = {
             "duplicate": tally.duplicates,
             "loss": tally.losses,

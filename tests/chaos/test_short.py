@@ -7,7 +7,7 @@ from tests.chaos.plan import FaultKind, plan
 from tests.chaos.tally import Tally
 from tests.prefect_homes import NewHome
 
-SEED, ROUNDS = 27495, 1
+SEED, ROUNDS = 58196, 1
 
 
 @pytest.mark.timeout(600)
@@ -21,10 +21,11 @@ def test_harmed_runs_post_nothing_twice_and_lose_nothing(
     assert tally.posted
 
 
-def test_fixed_seed_harms_job_api_prefect_and_client() -> None:
+def test_fixed_seed_harms_job_api_prefect_disk_and_client() -> None:
     only = plan(SEED, 0)
     assert [fault.kind for fault in only.jobs] == [FaultKind.KILL]
     assert (only.posts, only.api.kind, only.prefect.kind) == (1, FaultKind.STOP, FaultKind.KILL)
+    assert only.disk.kind is FaultKind.FILL
     assert only.hangs_up
 
 

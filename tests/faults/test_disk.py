@@ -14,6 +14,7 @@ from core.domain import LedgerError
 from core.run import utc_now
 from examples.mock_slack import MockSlack
 from tests.delivery.world import deliver, look, open_at, outcomes, routed, settings
+from tests.disk import fill, small_disk
 from tests.faults.world import Saboteur
 
 ALERTS = [routed(f"A-{number}", channel) for number in range(20) for channel in ("amer", "emea")]
@@ -23,31 +24,12 @@ ALERTS = [routed(f"{alert.channel}-{n}", alert.channel) for n, alert in enumerat
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a disk of a few megabytes; return its path."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        reason = f"NO FULL DISK WAS TESTED: a tmpfs cannot be mounted here ({mounted.stderr.strip()})"
-        warnings.warn(reason, stacklevel=1)
-        pytest.skip(reason)
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Fill the disk; return the file to remove again."""
-    filler = disk / "filler"
-    with filler.open("ab", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return filler
+    with small_disk(tmp_path / "disk", 8) as problem:
+        if problem:
+            reason = f"NO FULL DISK WAS TESTED: {problem}"
+            warnings.warn(reason, stacklevel=1)
+            pytest.skip(reason)
+        yield tmp_path / "disk"
 
 
 def test_full_disk_sends_nothing(disk: Path, slack: MockSlack) -> None:
