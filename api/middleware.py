@@ -1,7 +1,4 @@
-"""Middleware: request ID and headers, the token, and the limit of the body.
-
-Each is plain ASGI, so that it also covers unknown paths, the documentation and internal errors.
-"""
+"""The middleware: the request ID, the token, the limit of the body, and the headers of each answer."""
 
 import base64
 import binascii
@@ -11,7 +8,7 @@ import uuid
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -53,37 +50,8 @@ DRAINED_MAX = 32 * BODY_MAX
 """Bytes of a larger body that are received and dropped: most clients send all of it before they read."""
 
 
-class CompletedAnswers:
-    """Set the id of each request (the caller's own if it is well-formed) and the headers of each answer.
-
-    Behind it, HEAD is GET, and the path begins with the prefix of a proxy exactly once.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = _request_id(Headers(scope=scope))
-        # Never reset: the server's task logs the access line, or an internal error, after this returns.
-        current_request_id.set(request_id)
-
-        async def send_completed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers[REQUEST_ID] = request_id
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(_normalized(scope), receive, send_completed)
-
-
-class Guard:
-    """Refuse requests without the token, and changes that another site has a browser send.
+class Gateway:
+    """Guard each request and complete each answer: unknown paths, documentation and internal errors included.
 
     A program sends the token by the scheme Bearer. A browser sends it as the password of HTTP Basic, which
     opens what can be read and the forms of the pages, and starts no run.
@@ -95,17 +63,37 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        refusal = self._refusal(Request(scope)) if scope["type"] == "http" else None
-        await (refusal or self._app)(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(_normalized(scope))
+        given = request.headers.get(REQUEST_ID, "")
+        request_id = given if _WELL_FORMED.fullmatch(given) else str(uuid.uuid4())
+        # Never reset: the server's task logs the access line, or an internal error, after this returns.
+        current_request_id.set(request_id)
+
+        async def send_completed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in {REQUEST_ID: request_id, **_HEADERS}.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        answer = self._refusal(request) or self._app
+        await answer(request.scope, _limited(receive), send_completed)
 
     def _refusal(self, request: Request) -> Response | None:
+        """Return the answer to a request without the token, or to a change that another site asks for."""
         path = request.scope["path"].removeprefix(request.scope["root_path"])
         if path in OPEN_PATHS:
             return None
         is_form, reads = path.startswith(FORMS), request.method == "GET"
         scheme = self._scheme(request)
         if self._token and not (scheme == "bearer" or (scheme == "basic" and (is_form or reads))):
-            return _unauthorized(request)
+            in_browser = wants_page(request)
+            answer = problem(request, "unauthorized", _SIGN_IN if in_browser else None)
+            answer.headers["WWW-Authenticate"] = _BASIC if in_browser else "Bearer"
+            return answer
         # No browser sends a Bearer token for another site.
         if reads or scheme == "bearer" or _is_from_this_site(request, default=not is_form):
             return None
@@ -121,37 +109,21 @@ class Guard:
         return scheme if known and secrets.compare_digest(token, self._token or b"") else None
 
 
-class LimitedBody:
-    """Answer 413 to a body larger than `BODY_MAX`, announced or not.
+def _limited(receive: Receive) -> Receive:
+    """Return a `receive` that raises a 413 for a body larger than `BODY_MAX`, announced or not."""
+    size = 0
 
-    It comes after the check of the token, so that no body without a token is read.
-    """
+    async def receive_limited() -> Message:
+        nonlocal size
+        while True:
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size <= BODY_MAX:
+                return message
+            if size > DRAINED_MAX or not message.get("more_body"):
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; an endpoint that reads too much of its body gets an `HTTPException`."""
-        size = 0
-
-        async def receive_limited() -> Message:
-            nonlocal size
-            while True:
-                message = await receive()
-                size += len(message.get("body", b""))
-                if size <= BODY_MAX:
-                    return message
-                if size > DRAINED_MAX or not message.get("more_body"):
-                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-
-        await self._app(scope, receive_limited, send)
-
-
-def _request_id(headers: Headers) -> str:
-    given = headers.getlist(REQUEST_ID)
-    if len(given) == 1 and _WELL_FORMED.fullmatch(given[0]):
-        return given[0]
-    return str(uuid.uuid4())
+    return receive_limited
 
 
 def _normalized(scope: Scope) -> Scope:
@@ -184,10 +156,3 @@ def _is_from_this_site(request: Request, *, default: bool) -> bool:
     # Without TLS, browsers send Sec-Fetch-Site to localhost alone.
     origin = request.headers.get("origin")
     return default if origin is None else urlsplit(origin).netloc == request.headers.get("host")
-
-
-def _unauthorized(request: Request) -> Response:
-    in_browser = wants_page(request)
-    answer = problem(request, "unauthorized", _SIGN_IN if in_browser else None)
-    answer.headers["WWW-Authenticate"] = _BASIC if in_browser else "Bearer"
-    return answer

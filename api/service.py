@@ -11,11 +11,10 @@ from functools import partial
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.middleware import Middleware
 
 from api import operations, outcomes, runs
 from api.admission import Admission
-from api.middleware import CompletedAnswers, Guard, LimitedBody
+from api.middleware import Gateway
 from api.openapi import complete_openapi, responses
 from api.problems import add_error_handlers
 from core import __version__
@@ -55,7 +54,6 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,  # the operation has the name of its function
         redirect_slashes=False,  # a path with a slash too many is not found, as any other
         responses=responses("unauthorized", "invalid_request", "internal_error"),
-        middleware=[Middleware(Guard, token=token), Middleware(LimitedBody)],
     )
     app.state.settings = settings
     # Opens the ledger at the start of the app, and again when its file was removed or replaced.
@@ -65,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     add_error_handlers(app)
     # Around Starlette's answer to internal errors, which middleware would be within.
     build = app.build_middleware_stack
-    app.build_middleware_stack = lambda: CompletedAnswers(build())  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: Gateway(build(), token)  # type: ignore[method-assign]
     complete_openapi(app, needs_token=token is not None)
     return app
 
