@@ -5,14 +5,13 @@ from typing import Annotated
 from urllib.parse import parse_qs, unquote
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from api.openapi import responses
-from api.pages.run_pages import run_page
 from api.parameters import Limit, LongCursor, Month, MonthFilter, ledger_of
-from api.problems import STATUS, describe_invalid
 from core.domain import (
     DEFAULT_ALERT_TYPE,
     AlertKey,
@@ -20,7 +19,6 @@ from core.domain import (
     InvalidRequest,
     OutcomeStatus,
     Resolution,
-    RiskAlertsError,
     check_by,
     check_key,
     check_note,
@@ -105,32 +103,26 @@ class ResolutionForm(ResolutionBody):
     account_id: Annotated[str, AfterValidator(unquote)]
 
 
-async def _read_form(request: Request) -> dict[str, str]:
-    """Return the fields of a form; raise `InvalidRequest` for a body that is no form."""
-    body = await request.body()
+async def _read_form(request: Request) -> ResolutionForm:
+    """Return the form that a request carries; raise `RequestValidationError` unless it is complete."""
     try:
-        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
+        fields = parse_qs((await request.body()).decode("ascii"), keep_blank_values=True, max_num_fields=20)
+        return ResolutionForm.model_validate({name: values[-1] for name, values in fields.items()})
+    except ValidationError as invalid:
+        errors = [error | {"loc": ("form", *error["loc"])} for error in invalid.errors()]
+        raise RequestValidationError(errors) from None
     except ValueError:
         raise InvalidRequest("the form: cannot be read") from None
-    return {name: values[-1] for name, values in fields.items()}
 
 
 @router.post("/pages/resolve", include_in_schema=False)
-def resolve_by_form(request: Request, fields: Annotated[dict[str, str], Depends(_read_form)]) -> Response:
-    """Resolve an alert by the form of a page, and show the run again, with the reason of a refusal."""
-    run_id = fields.get("run_id", "")
+def resolve_by_form(request: Request, form: Annotated[ResolutionForm, Depends(_read_form)]) -> Response:
+    """Resolve an alert by the form of a page, and lead the browser back to the run."""
     ledger = ledger_of(request)
-    # Before anything is changed: without a run there is no page to show.
-    ledger.history.run(run_id)
-    try:
-        form = ResolutionForm.model_validate(fields)
-        _resolve(ledger, form.month, form.account_id, form)
-    except ValidationError as invalid:
-        errors = [error | {"loc": ("form", *error["loc"])} for error in invalid.errors()]
-        return run_page(request, ledger.history, run_id, notice=describe_invalid(errors), status=422)
-    except RiskAlertsError as error:
-        return run_page(request, ledger.history, run_id, notice=error.message, status=STATUS[error.code])
-    return RedirectResponse(f"{request.scope['root_path']}/runs/{run_id}#unconfirmed", 303)
+    # Before anything is changed: without the run there is no page to lead to.
+    ledger.history.run(form.run_id)
+    _resolve(ledger, form.month, form.account_id, form)
+    return RedirectResponse(f"{request.scope['root_path']}/runs/{form.run_id}#unconfirmed", 303)
 
 
 def _resolve(ledger: Ledger, month: date, account_id: str, body: ResolutionBody) -> OutcomeView:

@@ -1,7 +1,6 @@
 """Every error as RFC 9457 problem details with a code, or as a page for a browser."""
 
 import logging
-from collections.abc import Iterable
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 
@@ -83,11 +82,6 @@ def problem(request: Request, code: str, detail: str | None = None, run_id: str 
     return ProblemResponse(found, STATUS[code])
 
 
-def describe_invalid(errors: Iterable[Any]) -> str:
-    """Describe the invalid fields of a request, without their values: one may be a credential."""
-    return "; ".join(map(_invalid_field, errors))
-
-
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every error with a problem: errors of the domain, of FastAPI and the router, internal errors."""
 
@@ -100,7 +94,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> Response:
-        detail = describe_invalid(error.errors())
+        # Without the values: one may be a credential.
+        detail = "; ".join(map(_invalid_field, error.errors()))
         # FastAPI leaves a body as bytes unless its content type is JSON.
         if any(isinstance(item["input"], bytes) for item in error.errors()):
             detail = "the body: must be JSON, sent with the header Content-Type: application/json"

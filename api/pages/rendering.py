@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,21 +43,14 @@ def page(request: Request, name: str, http_status: int = 200, **values: Any) -> 
 
 def wants_page(request: Request) -> bool:
     """Return whether the client prefers HTML to JSON; a client that names neither gets JSON."""
-    quality = _qualities(",".join(request.headers.getlist("accept")))
-    return quality.get("text/html", 0) > quality.get("application/json", 0)
+    accept = ",".join(request.headers.getlist("accept")).lower()
+    return _quality(accept, "text/html") > _quality(accept, "application/json")
 
 
-def _qualities(accept: str) -> dict[str, float]:
-    """Return the quality of each media type in an Accept header (RFC 9110, 12.5.1)."""
-    found: dict[str, float] = {}
-    for item in accept.lower().split(","):
-        kind, *parameters = (part.strip() for part in item.split(";"))
-        quality = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-        try:
-            found[kind] = float(quality)
-        except ValueError:
-            found[kind] = 0.0
-    return found
+def _quality(accept: str, media_type: str) -> float:
+    """Return the quality of a media type in an Accept header (RFC 9110, 12.5.1); 0 if it has none."""
+    found = re.search(rf"(?:^|,)\s*{media_type}\s*(?:;\s*q=(\d(?:\.\d+)?)\s*)?(?:,|$)", accept)
+    return float(found[1] or 1) if found else 0
 
 
 def short_money(dollars: int) -> str:

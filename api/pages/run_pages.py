@@ -15,9 +15,7 @@ LEFT_OUT = frozenset({"rows_scanned", "duplicates_found", "unknown_region"})
 """Counts that the page shows elsewhere or not at all."""
 
 
-def run_page(
-    request: Request, history: History, run_id: str, *, notice: str = "", status: int = 200
-) -> HTMLResponse:
+def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
     """Return the page of a run with its open alerts and the forms that resolve them; raise `RunNotFound`."""
     run = history.run(run_id)
     failed = history.alerts(run_id, AlertStatus.FAILED, SHOWN, None)
@@ -28,7 +26,6 @@ def run_page(
     return page(
         request,
         "run.html",
-        status,
         title=run.title,
         run=run,
         counts=_counts(run),
@@ -40,7 +37,6 @@ def run_page(
         every=every,
         outcomes=outcomes,
         months=history.months(run.month),
-        notice=notice,
     )
 
 
