@@ -5,7 +5,7 @@ import logging
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
 
-from core.runtime import RedactingFilter
+from core.runtime import mask_record
 
 
 def keep_prefect_quiet() -> None:
@@ -32,8 +32,7 @@ def show_logs_in_ui() -> None:
     # Prefect's own loggers show the text of an exception; Prefect may replace their handlers between runs.
     flow_runs, task_runs = map(logging.getLogger, ("prefect.flow_runs", "prefect.task_runs"))
     for known in [handler, *flow_runs.handlers, *task_runs.handlers]:
-        if not any(isinstance(mask, RedactingFilter) for mask in known.filters):
-            known.addFilter(RedactingFilter())
+        known.addFilter(mask_record)
 
 
 def _belongs_to_flow_run(_: logging.LogRecord) -> bool:

@@ -15,7 +15,7 @@ from core.runtime.logs import (
     logged_as,
 )
 from core.runtime.metrics import DELIVERIES, PROCESS, ROWS_SCANNED, STEP_SECONDS, STEPS
-from core.runtime.redaction import RedactingFilter, protect, redact
+from core.runtime.redaction import mask_record, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, load_settings, pydantic_message
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
 from core.runtime.text import money, months, one_line, shown_region, streak
@@ -30,7 +30,6 @@ __all__ = [
     "ROWS_SCANNED",
     "STEPS",
     "STEP_SECONDS",
-    "RedactingFilter",
     "Settings",
     "StopSignal",
     "check_certificate_files",
@@ -45,6 +44,7 @@ __all__ = [
     "is_direct",
     "load_settings",
     "logged_as",
+    "mask_record",
     "money",
     "months",
     "one_line",

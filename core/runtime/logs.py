@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
-from core.runtime.redaction import RedactingFilter
+from core.runtime.redaction import mask_record
 from core.runtime.settings import Settings
 
 current_run_id: ContextVar[str | None] = ContextVar("current_run_id", default=None)
@@ -77,34 +77,28 @@ def configure_logs(
 ) -> None:
     """Send log lines to `stream` (by default stderr) in the format of `LOG_FORMAT`; safe to call again.
 
-    These are the lines of this project, of the loggers in `taken_over`, which then write nowhere else, and
-    the warnings of libraries and of Python.
+    These are the lines of this project, those of the loggers in `taken_over`, which then write nowhere else,
+    and the warnings of libraries and of Python.
     """
     handler = logging.StreamHandler(stream) if stream else _StderrHandler()
     handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else _TextFormatter())
-    handler.addFilter(RedactingFilter())
+    handler.addFilter(mask_record)
     handler.set_name("account-risk-alerts")
-    for name in OUR_LOGGERS:
-        logger = logging.getLogger(name)
-        logger.setLevel(level)
-        # Prefect's handlers on these loggers stay.
-        logger.handlers = [known for known in logger.handlers if known.get_name() != handler.get_name()]
-        logger.addHandler(handler)
-        logger.propagate = False
-    for name in taken_over:
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.setLevel(level)  # Prefect, when it is imported, raises the level of uvicorn's
-        logger.propagate = False
-    logging.captureWarnings(capture=True)
     root = logging.getLogger()
-    # Prefect's handlers there print the warnings of any library: as text in any format, and with secrets.
+    # First, so that any other handler gets records whose secrets are masked. Prefect's handlers there print
+    # the warnings of any library, as text in any format.
     root.handlers = [
-        known
-        for known in root.handlers
-        if known.get_name() != handler.get_name() and not type(known).__module__.startswith("prefect.")
+        handler,
+        *(
+            known
+            for known in root.handlers
+            if known.get_name() != handler.get_name() and not type(known).__module__.startswith("prefect.")
+        ),
     ]
-    root.addHandler(handler)
-    # These log whole URLs, and the URL of a webhook is a secret.
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in (*OUR_LOGGERS, *taken_over):
+        # Prefect, when it is imported, raises the level of uvicorn's.
+        logging.getLogger(name).setLevel(level)
+    for name in taken_over:
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+    logging.captureWarnings(capture=True)

@@ -39,17 +39,12 @@ def redact(text: str) -> str:
     return text
 
 
-class RedactingFilter(logging.Filter):
-    """Masks secrets in log records, their arguments and their tracebacks."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Mask the record in place, and keep it."""
-        record.msg = redact(record.getMessage())
-        record.args = None
-        if record.exc_info:
-            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
-        elif record.exc_text:
-            record.exc_text = redact(record.exc_text)
-        if record.stack_info:
-            record.stack_info = redact(record.stack_info)
-        return True
+def mask_record(record: logging.LogRecord) -> bool:
+    """Mask secrets in a log record, its arguments and its traceback, and keep it: a filter of handlers."""
+    record.msg = redact(record.getMessage())
+    record.args = None
+    if record.exc_info:
+        record.exc_text = logging.Formatter().formatException(record.exc_info)
+    record.exc_text = record.exc_text and redact(record.exc_text)
+    record.stack_info = record.stack_info and redact(record.stack_info)
+    return True

@@ -19,11 +19,12 @@ R = TypeVar("R")
 
 
 class StopSignal:
-    """A flag that any thread or signal handler can set; setting it calls its listeners."""
+    """A flag that any thread or signal handler can set; setting it calls its listeners.
+
+    It has no lock, which a signal handler could wait for forever. So a listener may be called twice.
+    """
 
     def __init__(self) -> None:
-        # Re-entrant: a signal handler may interrupt this very thread while it holds the lock.
-        self._lock = threading.RLock()
         self._set = False
         self._listeners: list[Callable[[], object]] = []
 
@@ -33,25 +34,20 @@ class StopSignal:
 
     def set(self) -> None:
         """Request a stop."""
-        with self._lock:
-            self._set = True
-            listeners = list(self._listeners)
-        for listener in listeners:
+        self._set = True
+        for listener in list(self._listeners):
             listener()
 
     @contextmanager
     def listener(self, listener: Callable[[], object]) -> Iterator[None]:
         """Call `listener` when a stop is requested, or now if one was; it must return quickly."""
-        with self._lock:
-            self._listeners.append(listener)
-            already = self._set
-        if already:
+        self._listeners.append(listener)
+        if self._set:
             listener()
         try:
             yield
         finally:
-            with self._lock:
-                self._listeners.remove(listener)
+            self._listeners.remove(listener)
 
 
 process_stop = StopSignal()
@@ -64,16 +60,16 @@ def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
     Raises `Interrupted` or, after the time, `TimeoutError`; work that has not begun is canceled then.
     """
     deadline = time.monotonic() + seconds
-    while True:
-        if process_stop.is_set():
-            future.cancel()
-            raise Interrupted("The run was stopped while it read the source; run the month again")
-        left = deadline - time.monotonic()
-        if wait({future}, max(0, min(left, POLL_SECONDS))).done:
-            return future.result()
-        if left <= 0:
-            future.cancel()
-            raise TimeoutError
+    try:
+        while not process_stop.is_set():
+            left = deadline - time.monotonic()
+            if wait({future}, max(0, min(left, POLL_SECONDS))).done:
+                return future.result()
+            if left <= 0:
+                raise TimeoutError
+        raise Interrupted("The run was stopped while it read the source; run the month again")
+    finally:
+        future.cancel()
 
 
 @contextmanager
