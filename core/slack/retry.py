@@ -13,7 +13,6 @@ from core.slack.verdicts import Answer
 
 BACKOFF_MAX_SECONDS = 30.0
 
-
 Sleep = Callable[[float], Awaitable[None]]
 """Waits for a number of seconds; raises when the run is stopped."""
 

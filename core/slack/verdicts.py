@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -45,7 +44,7 @@ _INVALID_URL = "The URL of the Slack webhook is invalid: check SLACK_WEBHOOK_BAS
 _WORD = re.compile(r"[a-z_]{3,64}")
 
 
-def judge(
+def judge(  # noqa: PLR0911  # one table, a row for each answer
     status: int,
     headers: Mapping[str, str],
     body: bytes,
@@ -56,27 +55,30 @@ def judge(
 
     `body` may be incomplete. `now` (with a zone) stands for the server's clock if the answer has no `Date`.
     """
+    headers = httpx.Headers(headers)
     parsed = _parse(body)
     word = _word(parsed, body)
+    channel_wide = status in CHANNEL_WIDE_STATUSES or word in CHANNEL_WIDE
+    refused = Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED
     # Show only Slack's short word: a proxy's error page may quote the webhook's path, which is a secret.
-    error = f"Slack answered {_title(status)}" + (f": {word}" if word else "")
-    headers = httpx.Headers(headers)
-    succeeded = 200 <= status < 300  # noqa: PLR2004
-    not_ok = parsed is not None and parsed.get("ok") is False
-    if status == HTTPStatus.TOO_MANY_REQUESTS or 500 <= status < 600:  # noqa: PLR2004
-        reason = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "server_error"
-        return Answer(Verdict.RETRY, reason, error, _retry_after(headers, now))
-    if 300 <= status < 400:  # noqa: PLR2004
-        return Answer(Verdict.REFUSED, "redirected", f"{error}; redirects are not followed")
-    if 400 <= status < 500 or (succeeded and not_ok):  # noqa: PLR2004
-        channel_wide = status in CHANNEL_WIDE_STATUSES or word in CHANNEL_WIDE
-        verdict = Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED
-        return Answer(verdict, word or "slack_refused", f"{error} (ok: false)" if succeeded else error)
-    if not succeeded:
-        return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is not a valid answer")
-    if not body_complete and _may_be_json(headers, body):
-        return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON is incomplete")
-    return Answer(Verdict.DELIVERED)
+    title = f"Slack answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
+    error = f"{title}: {word}" if word else title
+    match status // 100:
+        case 4 if status == httpx.codes.TOO_MANY_REQUESTS:
+            return Answer(Verdict.RETRY, "rate_limited", error, _retry_after(headers, now))
+        case 5:
+            return Answer(Verdict.RETRY, "server_error", error, _retry_after(headers, now))
+        case 3:
+            return Answer(Verdict.REFUSED, "redirected", f"{error}; redirects are not followed")
+        case 4:
+            return Answer(refused, word or "slack_refused", error)
+        case 2 if parsed is not None and parsed.get("ok") is False:
+            return Answer(refused, word or "slack_refused", f"{error} (ok: false)")
+        case 2 if not body_complete and _may_be_json(headers, body):
+            return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON is incomplete")
+        case 2:
+            return Answer(Verdict.DELIVERED)
+    return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is not a valid answer")
 
 
 def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: FBT001
@@ -130,13 +132,6 @@ def _http_date(value: str) -> datetime | None:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def _title(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
 
 
 def _describe(error: Exception) -> str:
