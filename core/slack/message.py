@@ -7,13 +7,12 @@ formats nothing and mentions no one.
 
 import html
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from core.alerts import RULES, AlertRule
+from core.alerts import RULES
 from core.domain import Alert, month_number, months_before
 from core.runtime import Settings, money, months, one_line, streak
 
@@ -43,106 +42,95 @@ def details_url(app_base_url: str, account_id: str) -> str:
 
 def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     """Return the JSON of one alert, in the words of its type. In single webhook mode it names its channel."""
-    draft = _Draft(
-        alert,
-        RULES[alert.alert_type],
-        streak=streak(alert.alert_type, alert.risk_start_month, alert.duration_months),
-        url=details_url(settings.app_base_url, alert.account_id),
-        channel=f"#{(alert.channel or '').removeprefix('#')}" if settings.single_webhook else "",
-        member=settings.owners.get(alert.account_owner or ""),
-    )
-    text = draft.text(TEXT_MAX)
+    text = "\n".join(filter(None, _lines(alert, settings, TEXT_MAX)))
     if len(text) > TEXT_MAX:
-        text = draft.text(_TEXT_SHARE)
-    return {"text": text, "blocks": list(draft.blocks())}
+        text = "\n".join(filter(None, _lines(alert, settings, _TEXT_SHARE)))
+    return {"text": text, "blocks": list(_blocks(alert, settings))}
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """The content of a message before it is cut to Slack's limits. An empty `channel` is not named."""
+class _Lines(NamedTuple):
+    """The lines of the text in their order; an empty one is left out."""
 
-    alert: Alert
-    rule: AlertRule
+    headline: str
+    region: str
     streak: str
-    url: str
+    arr: str
+    renewal: str
+    owner: str
+    details: str
     channel: str
-    member: str | None
 
-    def text(self, share: int) -> str:
-        """Return the lines of the text, each value cut to `share` characters."""
-        alert = self.alert
-        lines = [
-            self.rule.headline.format(name=_fit(alert.account_name, share), id=_fit(alert.account_id, share)),
-            _line("Region", alert.account_region, share),
-            self.streak,
-            _line("ARR", money(alert.arr)),
-            _line("Renewal date", str(alert.renewal_date or "Unknown")),
-            self._owner(share),
-            _line("Details", self.url, share),
-            _line("Channel", self.channel, share),
-        ]
-        return "\n".join(filter(None, lines))
 
-    def blocks(self) -> Iterator[dict[str, Any]]:
-        """Yield the blocks: the same lines, with cues for the streak, the ARR and the renewal."""
-        alert = self.alert
-        yield {"type": "header", "text": _plain(self._header())}
-        owner = self._owner(FIELD_MAX)
-        bags = "💰" * sum((alert.arr or 0) >= least for least in _ARR_CUES)
-        fields = [
-            _plain(_line("Region", alert.account_region, FIELD_MAX)),
-            _plain(" ".join(filter(None, ["ARR:", bags, money(alert.arr)]))),
-            _plain(f"Renewal date: {self._renewal()}"),
-            _mrkdwn(owner) if self.member else _plain(owner),
-        ]
-        cue = next(f"{cue} " for least, cue in _MONTHS_CUES if alert.duration_months >= least)
-        yield {
-            "type": "section",
-            "text": _mrkdwn(f"{cue if self.rule.streak_cue else ''}*{self.streak}*"),
-            "fields": [field for field in fields if field["text"]],
-        }
-        # A link and not a button, because an incoming webhook cannot acknowledge the click on a button, as
-        # Slack requires. A link that is too long is left out, because half of it would be useless.
-        link = f"Details: <{_escape(one_line(self.url).replace('|', '%7C'))}>"
-        if len(link) <= SECTION_MAX:
-            yield {"type": "section", "text": _mrkdwn(link)}
-        notes = [f"As of {self._month():%B %Y}", _line("Channel", self.channel, FIELD_MAX)]
-        yield {"type": "context", "elements": [_plain(note) for note in notes if note]}
+def _lines(alert: Alert, settings: Settings, limit: int) -> _Lines:
+    """Return the lines, with each value cut to `limit` characters."""
+    member = settings.owners.get(alert.account_owner or "")
+    mention = f" (<@{member}>)" if member else ""
+    owner = _line("Owner", alert.account_owner, limit - len(mention))
+    channel = f"#{(alert.channel or '').removeprefix('#')}" if settings.single_webhook else ""
+    return _Lines(
+        headline=RULES[alert.alert_type].headline.format(
+            name=_fit(alert.account_name, limit), id=_fit(alert.account_id, limit)
+        ),
+        region=_line("Region", alert.account_region, limit),
+        streak=streak(alert.alert_type, alert.risk_start_month, alert.duration_months),
+        arr=_line("ARR", money(alert.arr)),
+        renewal=_line("Renewal date", str(alert.renewal_date or "Unknown")),
+        owner=owner and owner + mention,
+        details=_line("Details", details_url(settings.app_base_url, alert.account_id), limit),
+        channel=_line("Channel", channel, limit),
+    )
 
-    def _header(self) -> str:
-        """Return the headline within a header's limit; cut the name before the ID."""
-        free = HEADER_MAX - len(self.rule.headline.format(name="", id=""))
-        name = _fit(self.alert.account_name, free)
-        account_id = _fit(self.alert.account_id, max(_HEADER_ID_SHARE, free - len(name)))
-        return self.rule.headline.format(
-            name=_fit(self.alert.account_name, free - len(account_id)), id=account_id
-        )
 
-    def _owner(self, limit: int) -> str:
-        """Return the owner's line of at most `limit` characters, with a mention if `OWNERS` has the owner."""
-        mention = f" (<@{self.member}>)" if self.member else ""
-        line = _line("Owner", self.alert.account_owner, limit - len(mention))
-        return f"{line}{mention}" if line else ""
+def _blocks(alert: Alert, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield the blocks: the same lines, with cues for the streak, the ARR and the renewal."""
+    rule = RULES[alert.alert_type]
+    lines = _lines(alert, settings, FIELD_MAX)
+    yield {"type": "header", "text": _plain(_header(alert, rule.headline))}
+    # The streak may end before the month of the alert.
+    month = months_before(alert.risk_start_month, 1 + rule.anchor - alert.duration_months)
+    bags = "💰" * sum((alert.arr or 0) >= least for least in _ARR_CUES)
+    fields = [
+        _plain(lines.region),
+        _plain(f"ARR: {bags} {money(alert.arr)}" if bags else lines.arr),
+        _plain(f"Renewal date: {_renewal(alert.renewal_date, month)}"),
+        _mrkdwn(lines.owner) if alert.account_owner in settings.owners else _plain(lines.owner),
+    ]
+    cue = next(f"{cue} " for least, cue in _MONTHS_CUES if alert.duration_months >= least)
+    yield {
+        "type": "section",
+        "text": _mrkdwn(f"{cue if rule.streak_cue else ''}*{lines.streak}*"),
+        "fields": [field for field in fields if field["text"]],
+    }
+    # A link and not a button, because an incoming webhook cannot acknowledge the click on a button, as Slack
+    # requires. A link that is too long is left out, because half of it would be useless.
+    url = one_line(details_url(settings.app_base_url, alert.account_id))
+    link = f"Details: <{_escape(url.replace('|', '%7C'))}>"
+    if len(link) <= SECTION_MAX:
+        yield {"type": "section", "text": _mrkdwn(link)}
+    notes = [f"As of {month:%B %Y}", lines.channel]
+    yield {"type": "context", "elements": [_plain(note) for note in notes if note]}
 
-    def _month(self) -> date:
-        """Return the alert's month, computed from the start and the length of its streak."""
-        count = self.alert.duration_months - self.rule.anchor
-        return months_before(self.alert.risk_start_month, 1 - count)
 
-    def _renewal(self) -> str:
-        """Return the renewal date and how many calendar months it is away from the alert's month.
+def _header(alert: Alert, headline: str) -> str:
+    """Return the headline within a header's limit; cut the name before the ID."""
+    free = HEADER_MAX - len(headline.format(name="", id=""))
+    name = _fit(alert.account_name, free)
+    account_id = _fit(alert.account_id, max(_HEADER_ID_SHARE, free - len(name)))
+    return headline.format(name=_fit(alert.account_name, free - len(account_id)), id=account_id)
 
-        The months are counted from the alert's month, so that the message does not depend on the day of
-        sending.
-        """
-        day = self.alert.renewal_date
-        if day is None:
-            return "Unknown"
-        away = month_number(day) - month_number(self._month())
-        near = {-1: "last month", 0: "this month", 1: "next month"}.get(away)
-        if near is None:
-            near = f"in {months(away)}" if away > 0 else f"{months(-away)} ago"
-        return f"{'⏰ ' if 0 <= away <= _SOON_MONTHS else ''}{day.isoformat()} ({near})"
+
+def _renewal(day: date | None, month: date) -> str:
+    """Return the renewal date and how many calendar months it is away from the alert's month.
+
+    The months are counted from the alert's month, so that the message does not depend on the day of sending.
+    """
+    if day is None:
+        return "Unknown"
+    away = month_number(day) - month_number(month)
+    near = {-1: "last month", 0: "this month", 1: "next month"}.get(away)
+    if near is None:
+        near = f"in {months(away)}" if away > 0 else f"{months(-away)} ago"
+    return f"{'⏰ ' if 0 <= away <= _SOON_MONTHS else ''}{day.isoformat()} ({near})"
 
 
 def _line(label: str, value: str | None, limit: int = TEXT_MAX) -> str:
