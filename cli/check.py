@@ -32,7 +32,7 @@ from core.runtime import (
 )
 from core.slack import Answer, SlackWebhooks
 from core.sources import describe, open_uri, parse_source
-from core.support import MailError, try_login
+from core.support import MailError, send_mail
 
 SECONDS = 15
 """The limit of a check in seconds, in addition to the timeout of one request in the settings."""
@@ -192,7 +192,7 @@ def _post(settings: Settings, channel: str) -> Finding:
 
 def _mail(settings: Settings) -> Finding:
     try:
-        try_login(settings)
+        send_mail(settings, None)
     except MailError as error:
         return Finding(error.why, "failed")
     login = "accepts the login" if settings.smtp_username else "accepts the connection"

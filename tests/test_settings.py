@@ -217,6 +217,23 @@ def test_quoted_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SMTP_USERNAME", "m\u00eb"),
+        ("SMTP_PASSWORD", "right-\u00df-pass"),
+        ("SMTP_PASSWORD", "\udcff-pass"),
+        ("SUPPORT_EMAIL", "zo\u00eb@example.com"),
+        ("SMTP_FROM", "alerts@z\u00fcrich.example"),
+    ],
+)
+def test_mail_settings_are_ascii(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Not every mail server accepts other characters, and the first mail would fail."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name}: must be .*ASCII"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
     ("value", "unknown"), [('["at_risk", "at-risk"]', "at-risk"), ('["At Risk"]', "At Risk"), ('[""]', "")]
 )
 def test_unknown_alert_type_is_named(monkeypatch: pytest.MonkeyPatch, value: str, unknown: str) -> None:

@@ -32,7 +32,7 @@ def _without_blanks(value: Any) -> Any:
     return {key: _without_blanks(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def _matching(pattern: str, message: str) -> AfterValidator:
+def _matching(pattern: str, message: str) -> Callable[[str], str]:
     """Return a check that a whole text matches the pattern."""
 
     def check(value: str) -> str:
@@ -40,12 +40,30 @@ def _matching(pattern: str, message: str) -> AfterValidator:
             raise ValueError(message)
         return value
 
-    return AfterValidator(check)
+    return check
 
 
 def _secret(check: Callable[[str], str]) -> AfterValidator:
     """Return a check of secrets that applies a check of texts."""
     return AfterValidator(lambda secret: SecretStr(check(secret.get_secret_value())))
+
+
+_email = _matching(
+    r"(?=[!-~]+$)[^@\s,;]+@[^@\s,;]+", "must be one email address in ASCII, such as name@example.com"
+)
+_smtp_host = _matching(
+    r"[\w.-]+|[0-9a-fA-F]*(:[0-9a-fA-F.]*){2,}(%\w+)?",  # a name, or an address of IPv4 or IPv6
+    "must be the name or address of the mail server alone; the port goes into SMTP_PORT",
+)
+_ascii = _matching(
+    "[ -~]+", "must be printable ASCII characters, because a login to a mail server has no others"
+)
+_member_id = _matching(
+    "[UW][A-Z0-9]{2,20}", "must be a Slack member ID such as U012AB3CD (in Slack: profile, Copy member ID)"
+)
+_source_prefix = _matching("(?is)(file:///|gs://|s3://).*", "must begin with file:///, gs:// or s3://")
+# A header can have no other characters, and an empty token would admit every request.
+_token = _matching("[!-~]+", "must be printable ASCII characters without spaces")
 
 
 def _base_url(value: str) -> str:
@@ -85,13 +103,6 @@ def _not_boolean(value: Any) -> Any:
     return value
 
 
-def _token(value: str) -> str:
-    # A header can have no other characters, and an empty token would admit every request.
-    if not re.fullmatch(r"[!-~]+", value):
-        raise ValueError("must be printable ASCII characters without spaces")
-    return value
-
-
 HttpUrl = Annotated[str, AfterValidator(_base_url)]
 SecretHttpUrl = Annotated[SecretStr, _secret(check_http_url)]
 SecretBaseUrl = Annotated[SecretStr, _secret(_base_url)]
@@ -104,26 +115,12 @@ AlertType = Annotated[str, AfterValidator(_alert_type)]
 Channel = Annotated[str, AfterValidator(_channel)]
 DatabaseUrl = Annotated[str, AfterValidator(check_database_url)]
 TimeZone = Annotated[str, AfterValidator(_timezone)]
-Email = Annotated[
-    str, _matching(r"[^@\s,;]+@[^@\s,;]+", "must be one email address, such as name@example.com")
-]
-SmtpHost = Annotated[
-    str,
-    _matching(
-        r"[\w.-]+|[0-9a-fA-F]*(:[0-9a-fA-F.]*){2,}(%\w+)?",  # a name, or an address of IPv4 or IPv6
-        "must be the name or address of the mail server alone; the port goes into SMTP_PORT",
-    ),
-]
-MemberId = Annotated[
-    str,
-    _matching(
-        "[UW][A-Z0-9]{2,20}",
-        "must be a Slack member ID such as U012AB3CD (in Slack: profile, Copy member ID)",
-    ),
-]
-SourcePrefix = Annotated[
-    str, _matching("(?is)(file:///|gs://|s3://).*", "must begin with file:///, gs:// or s3://")
-]
+Email = Annotated[str, AfterValidator(_email)]
+SmtpHost = Annotated[str, AfterValidator(_smtp_host)]
+Login = Annotated[str, AfterValidator(_ascii)]
+Password = Annotated[SecretStr, _secret(_ascii)]
+MemberId = Annotated[str, AfterValidator(_member_id)]
+SourcePrefix = Annotated[str, AfterValidator(_source_prefix)]
 Token = Annotated[SecretStr, _secret(_token)]
 
 
@@ -182,8 +179,8 @@ class Settings(BaseSettings):
     support_email: Email = "support@quadsci.ai"
     smtp_host: SmtpHost | None = None
     smtp_port: WholeNumber = Field(default=587, ge=1, le=65_535)
-    smtp_username: str | None = None
-    smtp_password: SecretStr | None = None
+    smtp_username: Login | None = None
+    smtp_password: Password | None = None
     smtp_starttls: bool | None = None
     smtp_from: Email = "account-risk-alerts@localhost"
     api_token: Token | None = None

@@ -147,63 +147,6 @@ def test_mail_to_a_server_without_8bitmime_is_ascii(*, smtputf8: bool) -> None:
     assert found.get_content().splitlines() == HOSTILE_BODY.splitlines()
 
 
-def test_domains_of_addresses_are_sent_in_ascii() -> None:
-    """A server without SMTPUTF8 accepts only ASCII, and every domain has an ASCII form."""
-    mailbox = Mailbox()
-    with mail_server(mailbox, decode_data=True) as server:
-        addresses = {
-            "support_email": "support@b\u00fccher.example",
-            "smtp_from": "alerts@z\u00fcrich.example",
-        }
-        send_mail(server.model_copy(update=addresses), MESSAGE)
-    [found] = mailbox.mails
-    assert mailbox.recipients == ["support@xn--bcher-kva.example"]
-    assert (found["To"], found["From"]) == ("support@xn--bcher-kva.example", "alerts@xn--zrich-kva.example")
-    assert found["Message-ID"].endswith("@xn--zrich-kva.example>")
-
-
-@pytest.mark.parametrize("name", ["support_email", "smtp_from"])
-def test_missing_smtputf8_is_named(name: str) -> None:
-    mailbox = Mailbox()
-    with (
-        mail_server(mailbox, enable_SMTPUTF8=False) as server,
-        pytest.raises(MailError, match=name.upper()) as caught,
-    ):
-        send_mail(server.model_copy(update={name: "zo\u00eb@example.com"}), MESSAGE)
-    assert "SMTPUTF8" in str(caught.value)
-    assert mailbox.mails == []
-
-
-@pytest.mark.parametrize("name", ["support_email", "smtp_from"])
-def test_smtputf8_carries_any_address(name: str) -> None:
-    mailbox = Mailbox()
-    with mail_server(mailbox, enable_SMTPUTF8=True) as server:
-        send_mail(server.model_copy(update={name: "zo\u00eb@example.com"}), MESSAGE)
-    assert len(mailbox.mails) == 1
-
-
-@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
-@pytest.mark.parametrize(
-    ("username", "password"), [("me", "right-\u00df-pass"), ("m\u00eb", "right-pass"), ("me", "\udcff-pass")]
-)
-def test_non_ascii_login_is_not_shown(mechanism: str, username: str, password: str) -> None:
-    def talk(connection: socket.socket, _over: threading.Event) -> None:
-        connection.sendall(b"220 hello\r\n")
-        connection.recv(1000)
-        connection.sendall(b"250-me\r\n250 AUTH " + mechanism.encode() + b"\r\n")
-        while connection.recv(1000):
-            connection.sendall(b"334 \r\n")
-
-    login = {"smtp_username": username, "smtp_password": password, "smtp_starttls": False}
-    with socket_server(talk) as server:
-        result = notify(MESSAGE, smtp_settings(server.smtp_port, **login))
-    assert result.error is not None
-    assert "SMTP_USERNAME or SMTP_PASSWORD has a character that is not ASCII" in result.error
-    for part in ("\u00df", "xdf", "udcff", "\u00eb", "xeb", "codec", "position"):
-        assert part not in result.error
-
-
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_failed_login_hides_the_server_text() -> None:
     """The server may repeat the password in a form that redaction does not recognize."""
