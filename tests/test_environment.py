@@ -56,6 +56,7 @@ BAD = [
     ("AWS_REGION", "'canary'", "in quotes"),
     ("AWS_RETRY_MODE", "canary", "legacy, standard, adaptive"),
     ("AWS_MAX_ATTEMPTS", "canary", "whole number"),
+    ("AWS_MAX_ATTEMPTS", "0", "from 1 to 1000"),
     ("AWS_DEFAULTS_MODE", "canary", "in-region"),
     ("AWS_REQUEST_CHECKSUM_CALCULATION", "canary", "when_supported"),
     ("AWS_RESPONSE_CHECKSUM_VALIDATION", "canary", "when_supported"),
@@ -71,6 +72,7 @@ BAD = [
     ("AWS_METADATA_SERVICE_TIMEOUT", "canary", "whole number"),
     ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "canary", "whole number"),
     ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "canary", "whole number"),
+    ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "9" * 5_000, "from 0 to 10485760"),
     ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "canary", "http:// or https:// URL"),
     ("AWS_ENDPOINT_URL_STS", "canary:443", "http:// or https:// URL"),
 ]
@@ -90,6 +92,26 @@ def test_blanks_around_library_variables_are_stripped() -> None:
     os.environ.update(AWS_SECRET_ACCESS_KEY="secret\n", HTTPS_PROXY=" http://proxy:3128\r\n")
     load_settings()
     assert (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["HTTPS_PROXY"]) == ("secret", "http://proxy:3128")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("S3FS_LOGGING_LEVEL", "critical", "CRITICAL"),
+        ("AWS_RETRY_MODE", "Standard", "standard"),
+        ("AWS_STS_REGIONAL_ENDPOINTS", "LEGACY", "legacy"),
+    ],
+)
+def test_word_in_a_library_variable_may_have_any_case(name: str, value: str, word: str) -> None:
+    os.environ[name] = value
+    load_settings()
+    assert os.environ[name] == word
+
+
+def test_empty_aws_profile_counts_as_unset() -> None:
+    os.environ["AWS_PROFILE"] = " "
+    load_settings()
+    assert "AWS_PROFILE" not in os.environ
 
 
 @contextmanager

@@ -30,12 +30,13 @@ _WORDS = {
     "S3FS_LOGGING_LEVEL": _LEVELS,
 }
 """Allowed values of variables; a library would report other values as a failure of the store."""
-_NUMBERS = (
-    "AWS_MAX_ATTEMPTS",
-    "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
-    "AWS_METADATA_SERVICE_TIMEOUT",
-    "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES",
-)
+_NUMBERS = {
+    "AWS_MAX_ATTEMPTS": (1, 1000),
+    "AWS_METADATA_SERVICE_NUM_ATTEMPTS": (0, 1000),
+    "AWS_METADATA_SERVICE_TIMEOUT": (0, 86_400),
+    "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES": (0, 10_485_760),
+}
+"""The least and the greatest value of variables that are whole numbers."""
 _ADDRESSES = (
     "STORAGE_EMULATOR_HOST",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
@@ -55,8 +56,8 @@ _networks: set[IPv4Network | IPv6Network] = set()
 def clean_variables(settings: Collection[str] = ()) -> None:
     """Strip blanks and newlines around each variable that libraries read, and around these settings.
 
-    Raises `SettingsError` for a value in quotes: none of them needs quotes, and `docker --env-file`, unlike a
-    shell, keeps them.
+    Removes empty variables of AWS. Raises `SettingsError` for a value in quotes: none of them needs quotes, and
+    `docker --env-file`, unlike a shell, keeps them.
     """
     for name, value in [*os.environ.items()]:
         if name.upper() not in settings and not _READ_BY_LIBRARIES.fullmatch(name.upper()):
@@ -64,19 +65,26 @@ def clean_variables(settings: Collection[str] = ()) -> None:
         bare = value.strip()
         if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
             raise SettingsError(f"{name}: the value is in quotes; remove them (docker --env-file keeps them)")
-        if bare != value:
+        if not bare and name.startswith("AWS_"):
+            # botocore would look for a profile without a name.
+            del os.environ[name]
+        elif bare != value:
             os.environ[name] = bare
 
 
 def check_stores() -> None:
     """Raise `SettingsError` for a variable that the object stores' libraries cannot use."""
     for name, words in _WORDS.items():
+        if value := os.environ.get(name):
+            known = [word for word in words.split(", ") if word.lower() == value.lower()]
+            if not known:
+                raise SettingsError(f"{name}: must be one of {words}")
+            # Some of the libraries accept no other case.
+            os.environ[name] = known[0]
+    for name, (least, greatest) in _NUMBERS.items():
         value = os.environ.get(name)
-        if value and value.lower() not in words.lower().split(", "):
-            raise SettingsError(f"{name}: must be one of {words}")
-    for name in _NUMBERS:
-        if not (os.environ.get(name) or "0").isdecimal():
-            raise SettingsError(f"{name}: must be a whole number")
+        if value and not (value.isdecimal() and least <= int(value[:10]) <= greatest):
+            raise SettingsError(f"{name}: must be a whole number from {least} to {greatest}")
     for name in _ADDRESSES:
         if address := os.environ.get(name):
             _check_address(name, _with_scheme(address) if name == "STORAGE_EMULATOR_HOST" else address)
