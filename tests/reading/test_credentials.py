@@ -65,6 +65,10 @@ PROFILES = {
     "wrong defaults": ("defaults_mode = canary", "defaults_mode"),
     "wrong checksums": ("request_checksum_calculation = canary", "request_checksum_calculation"),
     "wrong endpoint": ("endpoint_url = minio:9000", "endpoint_url in the AWS profile"),
+    "wrong addressing style": ("s3 =\n  addressing_style = canary", "addressing_style"),
+    "wrong section": ("s3 = canary", "in the section s3"),
+    "wrong STS endpoints": ("sts_regional_endpoints = canary", "sts_regional_endpoints"),
+    "login of the console": ("login_session = canary", "login_session in the AWS profile"),
     "missing certificates": (
         "ca_bundle = /no/file",
         "ca_bundle in the AWS profile: the certificates /no/file",
@@ -105,6 +109,21 @@ ENVIRONMENTS = {
         {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://example.test/canary"},
         SettingsError,
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ),
+    "expiry is no time": (
+        {**KEYS, "AWS_CREDENTIAL_EXPIRATION": "canary"},
+        SettingsError,
+        "2026-01-31T12:00:00Z",
+    ),
+    "expiry has no zone": (
+        {**KEYS, "AWS_CREDENTIAL_EXPIRATION": "2099-01-01T00:00:00"},
+        SettingsError,
+        "AWS_CREDENTIAL_EXPIRATION",
+    ),
+    "keys have expired": (
+        {**KEYS, "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z"},
+        SourceForbidden,
+        "the AWS credentials have expired",
     ),
     "region": ({**KEYS, "AWS_DEFAULT_REGION": "us east"}, SettingsError, "'us east' is not a region"),
 }
