@@ -153,6 +153,15 @@ def test_next_message_waits_after_a_last_429(slack: HostileSlack, ledger: Ledger
     assert slack.requests[1].at - slack.requests[0].at >= 0.55
 
 
+def test_retry_after_beyond_the_limit_delays_no_message(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", answer(429, headers={"Retry-After": "3600"}), OK)
+    run = deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path))
+    assert run.statuses == {"A-1": "failed", "A-2": "sent"}
+    assert len(slack.requests) == 2
+
+
 def test_single_webhook_is_one_lane(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/hook", answer(429, headers={"Retry-After": "0.6"}), slowly(0.1, OK))
     chosen = settings("", path, slack_webhook_base_url=None, slack_webhook_url=f"{slack.url}/hook")
@@ -313,10 +322,13 @@ def test_dry_run_writes_no_outcome(slack: HostileSlack, ledger: Ledger, path: Pa
     assert (slack.requests, outcomes(path)) == ([], {})
 
 
-def test_run_over_its_limit_sends_none(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_run_over_its_limit_sends_none(
+    slack: HostileSlack, ledger: Ledger, path: Path, *, dry_run: bool
+) -> None:
     alerts = [routed("A-1"), routed("A-2"), routed("A-3", None)]
     with pytest.raises(TooManyAlerts):
-        deliver(ledger, alerts, settings(slack.url, path, max_alerts_per_run=1), "run-1")
+        deliver(ledger, alerts, settings(slack.url, path, max_alerts_per_run=1), "run-1", dry_run=dry_run)
     run = look(ledger, "run-1")
     assert run.reasons == {"A-1": "too_many_alerts", "A-2": "too_many_alerts", "A-3": "unknown_region"}
     assert (run.view.counts.failed_deliveries, slack.requests, outcomes(path)) == (3, [], {})

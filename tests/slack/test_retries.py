@@ -61,6 +61,7 @@ def test_waits_double_up_to_thirty_seconds() -> None:
     assert len(waits) == len(nominal)
     for wait, least in zip(waits, nominal, strict=True):
         assert least <= wait <= min(least + 0.5, BACKOFF_MAX_SECONDS)
+    assert waits[:6] != nominal[:6], "without jitter, channels would retry at the same moment"
 
 
 def test_retry_after_is_waited_out_exactly() -> None:

@@ -153,9 +153,10 @@ def test_each_month_has_its_own_list(ledger: Ledger, smtp: Settings, mailbox: Ma
 def test_a_dry_run_notifies_no_one(ledger: Ledger, smtp: Settings, mailbox: Mailbox, path: Path) -> None:
     dry = RunRequest("file:///source.parquet", MONTH, dry_run=True)
     assert run(ledger, smtp, NO_CHANNEL, request=dry).support_notification is None
+    assert run(ledger, smtp_settings(closed_port()), NO_CHANNEL).support_notification == "failed"
+    assert run(ledger, smtp, NO_CHANNEL, request=dry).support_notification is None
     assert query(path, "SELECT * FROM notifications") == []
     assert run(ledger, smtp, NO_CHANNEL).support_notification == "sent"
-    assert run(ledger, smtp, NO_CHANNEL, request=dry).support_notification is None
     assert listed(mailbox) == [["A-1"]]
 
 
