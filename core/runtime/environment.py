@@ -56,8 +56,8 @@ _networks: set[IPv4Network | IPv6Network] = set()
 def clean_variables(settings: Collection[str] = ()) -> None:
     """Strip blanks and newlines around each variable that libraries read, and around these settings.
 
-    Removes empty variables of AWS. Raises `SettingsError` for a value in quotes: none of them needs quotes, and
-    `docker --env-file`, unlike a shell, keeps them.
+    Removes empty variables of AWS. Raises `SettingsError` for a value in quotes: none of them needs quotes,
+    and `docker --env-file`, unlike a shell, keeps them.
     """
     for name, value in [*os.environ.items()]:
         if name.upper() not in settings and not _READ_BY_LIBRARIES.fullmatch(name.upper()):
