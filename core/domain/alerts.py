@@ -5,16 +5,6 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = [
-    "AT_RISK",
-    "DEFAULT_ALERT_TYPE",
-    "Alert",
-    "AlertKey",
-    "AlertStatus",
-    "Delivery",
-    "OutcomeStatus",
-]
-
 AT_RISK = "At Risk"
 """The one `status` that is at risk; no other spelling is."""
 

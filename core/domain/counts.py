@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.domain.alerts import AlertStatus
 from core.domain.reasons import UNKNOWN_REGION
 
-__all__ = ["Counts", "count_alerts", "count_found", "count_label", "count_names", "total"]
-
 
 class Counts(BaseModel):
     """The counts of a run, or of one of its alert types.

@@ -5,32 +5,6 @@ A message is one line without secrets: what happened, to what, what to do next.
 
 from typing import ClassVar
 
-__all__ = [
-    "AlreadyResolved",
-    "InternalError",
-    "Interrupted",
-    "InvalidRequest",
-    "LedgerCut",
-    "LedgerError",
-    "NotUnconfirmed",
-    "OrchestratorUnreachable",
-    "OutcomeNotFound",
-    "RiskAlertsError",
-    "RunNotFound",
-    "SettingsError",
-    "SlackNotConfigured",
-    "SourceChanged",
-    "SourceError",
-    "SourceForbidden",
-    "SourceInvalid",
-    "SourceNotAllowed",
-    "SourceNotFound",
-    "SourceSchemeUnsupported",
-    "SourceUnreachable",
-    "TooManyAlerts",
-    "TooManyRuns",
-]
-
 
 class RiskAlertsError(Exception):
     """An error with a code; `run_id` is set when the error ended a run."""

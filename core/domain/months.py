@@ -3,8 +3,6 @@
 import re
 from datetime import date
 
-__all__ = ["check_month", "month_number", "months_before", "parse_month"]
-
 
 def parse_month(text: str) -> date:
     """Parse a month written `YYYY-MM-01`; raise `ValueError` for anything else."""

@@ -8,19 +8,6 @@ from typing import Protocol, TypeVar
 
 from core.domain.alerts import AlertStatus
 
-__all__ = [
-    "CHANNEL_WIDE",
-    "METRIC_LABELS",
-    "PROCESS_DIED",
-    "REASONS",
-    "RETRY_OF_UNCONFIRMED",
-    "UNKNOWN_REGION",
-    "Verdict",
-    "advice",
-    "metric_label",
-    "open_by_reason",
-]
-
 UNKNOWN_REGION = "unknown_region"
 PROCESS_DIED = "process_died"
 RETRY_OF_UNCONFIRMED = "retry_of_unconfirmed"
@@ -149,12 +136,12 @@ class _Open(Protocol):
     def reason(self) -> str | None: ...
 
 
-T = TypeVar("T", bound=_Open)
+_T = TypeVar("_T", bound=_Open)
 
 
-def open_by_reason(alerts: Iterable[T]) -> list[tuple[str, str, list[T]]]:
+def open_by_reason(alerts: Iterable[_T]) -> list[tuple[str, str, list[_T]]]:
     """Group the open alerts as (reason, what to do, alerts), in order of the reason."""
-    found: dict[tuple[str, AlertStatus], list[T]] = defaultdict(list)
+    found: dict[tuple[str, AlertStatus], list[_T]] = defaultdict(list)
     for alert in alerts:
         if alert.status in {AlertStatus.FAILED, AlertStatus.UNCONFIRMED}:
             found[alert.reason or alert.status.value, alert.status].append(alert)

@@ -9,8 +9,6 @@ from core.domain.alerts import Alert, AlertStatus, Delivery
 from core.domain.reasons import RETRY_OF_UNCONFIRMED
 from core.domain.resolution import RESOLVED, Decision
 
-__all__ = ["accepts_answer", "as_dry_run", "claimed", "merge_result", "plan_delivery"]
-
 
 def plan_delivery(alert: Alert, outcome: Delivery | None, *, retry_unconfirmed: bool) -> Delivery:
     """Return the planned delivery of an alert with this outcome.

@@ -6,8 +6,6 @@ from enum import StrEnum
 
 from core.domain.alerts import AlertKey, OutcomeStatus
 
-__all__ = ["RESOLVED", "STATUS_OF", "Decision", "Resolution", "check_by", "check_key", "check_note"]
-
 
 class Decision(StrEnum):
     """What a person found in the channel of an unconfirmed alert."""

@@ -11,15 +11,6 @@ from core.domain.counts import Counts, total
 if TYPE_CHECKING:  # The command line needs the domain, and seldom Arrow, which takes a fifth of a second.
     import pyarrow as pa
 
-__all__ = [
-    "Assessment",
-    "NotificationStatus",
-    "RunRequest",
-    "RunStatus",
-    "RunWarning",
-    "SupportMessage",
-]
-
 
 class RunStatus(StrEnum):
     """The state of a run."""
