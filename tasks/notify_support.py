@@ -34,15 +34,15 @@ def notify_support(run: RunContext) -> None:
 
 
 def _notify_if_new(run: RunContext) -> None:
-    history, month, settings = run.ledger.history, run.request.month, run.settings
+    settings = run.settings
     # Without a mail server the notification is only logged. An address that is configured later has accepted
     # nothing, so it gets the whole list.
     address = settings.support_email if settings.smtp_host else ""
-    open_alerts = history.open_alerts(month)
+    open_alerts = run.ledger.history.open_alerts(run.request.month, address)
     message = compose(run.run_id, run.request, open_alerts.alerts)
     if message is None:
         return
-    if history.notified(month, address) == open_alerts.digest:
+    if open_alerts.notified:
         logger.info("Support has the list of the %d open alerts already", len(open_alerts.alerts))
         return
     result = notify(message, settings)

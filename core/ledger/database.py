@@ -29,8 +29,8 @@ NEWEST_REVISION = "0001"
 RESTART_SECONDS = 20.0
 """The longest wait of a run's writes for a server that restarts."""
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Database:
@@ -182,17 +182,13 @@ def translated_errors(url: URL) -> Iterator[None]:
         raise LedgerError(message) from error
 
 
-def through_a_restart(
-    *, repeatable: bool
-) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+def through_a_restart(*, repeatable: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that repeats a write for up to `RESTART_SECONDS` while the server is away.
 
     A write that is not `repeatable` is repeated only after a certain rollback.
     """
     return retry(
-        retry=retry_if_exception(
-            lambda error: isinstance(error, LedgerCut) and (repeatable or error.undone),
-        ),
+        retry=retry_if_exception(lambda error: isinstance(error, LedgerCut) and (repeatable or error.undone)),
         stop=stop_after_delay(RESTART_SECONDS),
         wait=wait_fixed(0.2),
         reraise=True,

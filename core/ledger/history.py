@@ -9,32 +9,41 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 from pydantic_core import to_json
-from sqlalchemy import Connection, Row, Select, Table, and_, func, or_, select, tuple_
+from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, func, or_, select, tuple_
 
 from core.domain import (
     DEFAULT_ALERT_TYPE,
     UNKNOWN_REGION,
     AlertKey,
     AlertStatus,
+    Counts,
     InvalidRequest,
+    OutcomeNotFound,
     OutcomeStatus,
     RunNotFound,
     RunStatus,
-    SupportMessage,
+    count_alerts,
     total,
 )
 from core.ledger.database import Database
-from core.ledger.schema import NOTIFICATIONS, OUTCOMES, RESOLUTIONS, RUN_ALERTS, RUNS
-from core.ledger.statements import ALERT_COLUMNS, COUNTS, RESULT_COLUMNS, outcome_not_found, read_counts
+from core.ledger.schema import (
+    ALERT_COLUMNS,
+    COUNTS,
+    NOTIFICATIONS,
+    OUTCOMES,
+    RESOLUTIONS,
+    RESULT_COLUMNS,
+    RUN_ALERTS,
+    RUNS,
+)
 from core.ledger.statistics import ledger_gauges
 from core.ledger.views import (
     AlertPage,
     AlertView,
     ChannelTable,
     DeliveryErrorView,
-    ErrorView,
     MonthView,
     OutcomePage,
     OutcomeView,
@@ -48,6 +57,13 @@ SAMPLE_SIZE = 10
 MONTHS_SHOWN = 24
 """The largest number of months in `months`."""
 
+# Built once, because writers use them too.
+_RUN = select(RUNS).where(RUNS.c.run_id == bindparam("of_run_id"))
+_ALERT_COUNTS = (
+    select(RUN_ALERTS.c.alert_type, RUN_ALERTS.c.status, RUN_ALERTS.c.reason, func.count())
+    .where(RUN_ALERTS.c.run_id == bindparam("of_run_id"))
+    .group_by(RUN_ALERTS.c.alert_type, RUN_ALERTS.c.status, RUN_ALERTS.c.reason)
+)
 _OUTCOME_KEY = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
 _JOIN_ALERT = and_(
     RUN_ALERTS.c.run_id == OUTCOMES.c.run_id,
@@ -63,13 +79,17 @@ _ALERTS_CURSOR = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**63)]])
 _OUTCOMES_CURSOR = TypeAdapter(tuple[date, str, str])
 
 T = TypeVar("T")
+V = TypeVar("V", bound=BaseModel)
 
 
 class OpenAlerts(NamedTuple):
-    """The failed and unconfirmed alerts of a month, and a digest of that list."""
+    """The failed and unconfirmed alerts of a month."""
 
     alerts: list[AlertView]
     digest: str
+    """Of this list."""
+    notified: bool
+    """Whether the address has accepted the same list."""
 
 
 class History:
@@ -85,14 +105,10 @@ class History:
             row = _get_run(connection, run_id)
             alerts = select(RUN_ALERTS).where(RUN_ALERTS.c.run_id == run_id).order_by(RUN_ALERTS.c.position)
             errors = alerts.where(RUN_ALERTS.c.status.in_([AlertStatus.FAILED, AlertStatus.UNCONFIRMED]))
-            support = None
-            if row.support_subject is not None:
-                support = SupportMessage(subject=row.support_subject, body=row.support_body or "")
-            return RunView(
-                **dict(_summary(connection, row)),
-                support_notification=row.support_notification,
-                support_error=row.support_error,
-                support_message=support,
+            return _run_view(
+                RunView,
+                connection,
+                row,
                 sample_alerts=_views(AlertView, connection.execute(alerts.limit(SAMPLE_SIZE))),
                 sample_errors=_views(DeliveryErrorView, connection.execute(errors.limit(SAMPLE_SIZE))),
             )
@@ -106,7 +122,7 @@ class History:
         with self._database.read() as connection:
             in_order = query.order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
             rows, next_cursor = _page(connection, in_order, limit, "started_at", "run_id")
-            runs = [_summary(connection, row) for row in rows]
+            runs = [_run_view(RunSummary, connection, row) for row in rows]
         return RunPage(runs=runs, next_cursor=next_cursor)
 
     def alerts(
@@ -163,7 +179,7 @@ class History:
             found = _with_resolutions(connection, connection.execute(query).all())
         return {AlertKey(view.account_id, view.alert_type): view for view in found}
 
-    def open_alerts(self, month: date) -> OpenAlerts:
+    def open_alerts(self, month: date, address: str) -> OpenAlerts:
         """Return the open alerts of a month, each as in the run that recorded its outcome."""
         query = (
             select(
@@ -177,8 +193,11 @@ class History:
             )
             .order_by(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
         )
+        last = select(NOTIFICATIONS.c.digest).where(
+            NOTIFICATIONS.c.month == month, NOTIFICATIONS.c.address == address
+        )
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
+            rows, accepted = connection.execute(query).all(), connection.scalar(last)
         listed = [
             (
                 *(row.account_id, row.alert_type, row.status, row.reason, row.channel),
@@ -188,16 +207,8 @@ class History:
             )
             for row in rows
         ]
-        return OpenAlerts(_views(AlertView, rows), hashlib.sha256(json.dumps(listed).encode()).hexdigest())
-
-    def notified(self, month: date, address: str) -> str | None:
-        """Return the digest of the last list of the month's open alerts that the address accepted."""
-        query = select(NOTIFICATIONS.c.digest).where(
-            NOTIFICATIONS.c.month == month, NOTIFICATIONS.c.address == address
-        )
-        with self._database.read() as connection:
-            digest: str | None = connection.execute(query).scalar_one_or_none()
-        return digest
+        digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+        return OpenAlerts(_views(AlertView, rows), digest, accepted == digest)
 
     def channels(self, run_id: str) -> ChannelTable:
         """Count the run's alerts by channel and status, sorted by channel; alerts without one come last."""
@@ -224,11 +235,11 @@ class History:
         Runs without the alert type At Risk are left out. The ARR is that of the At Risk alerts, without the
         accounts below the threshold.
         """
-        at_risk = RUNS.c.counts_by_type[DEFAULT_ALERT_TYPE].as_string()
+        at_risk = RUNS.c.counts_by_type[DEFAULT_ALERT_TYPE, "at_risk"].as_integer()
         latest = (RUNS.c.started_at.desc(), RUNS.c.run_id)
         place = func.row_number().over(partition_by=RUNS.c.month, order_by=latest).label("place")
         newest = (
-            select(RUNS.c.run_id, RUNS.c.month, RUNS.c.counts_by_type, place)
+            select(RUNS.c.run_id, RUNS.c.month, at_risk.label("at_risk"), place)
             .where(RUNS.c.status == RunStatus.SUCCEEDED, RUNS.c.month <= until, at_risk.is_not(None))
             .subquery()
         )
@@ -240,15 +251,7 @@ class History:
         query = select(newest, arr.label("arr")).where(newest.c.place == 1).order_by(newest.c.month.desc())
         with self._database.read() as connection:
             rows = connection.execute(query.limit(MONTHS_SHOWN)).all()
-        return [
-            MonthView(
-                month=row.month,
-                run_id=row.run_id,
-                at_risk=total(COUNTS.validate_python(row.counts_by_type)).at_risk,
-                arr=int(row.arr),
-            )
-            for row in reversed(rows)
-        ]
+        return _views(MonthView, reversed(rows))
 
     def gauges(self) -> CollectorRegistry:
         """Return the ledger statistics as gauges."""
@@ -293,26 +296,43 @@ def _page(
 # Rows to views
 
 
-def _views(view: type[T], rows: Iterable[Row[Any]]) -> list[T]:
-    return [view.model_validate(row, from_attributes=True) for row in rows]  # type: ignore[attr-defined]
+def _views(view: type[V], rows: Iterable[Row[Any]]) -> list[V]:
+    return [view.model_validate(row, from_attributes=True) for row in rows]
+
+
+def find_run(connection: Connection, run_id: str) -> Row[Any] | None:
+    """Return a run, or None for an unknown one."""
+    return connection.execute(_RUN, {"of_run_id": run_id}).one_or_none()
+
+
+def read_counts(connection: Connection, run: Row[Any]) -> dict[str, Counts]:
+    """Return the counts of a run by alert type: the stored ones of its scan, and those of its alerts."""
+    groups = connection.execute(_ALERT_COUNTS, {"of_run_id": run.run_id})
+    alerts = ((kind, AlertStatus(status), reason, number) for kind, status, reason, number in groups)
+    return count_alerts(COUNTS.validate_python(run.counts_by_type), alerts)
+
+
+def outcome_not_found(key: AlertKey, month: date) -> OutcomeNotFound:
+    """Return the error for an unknown alert."""
+    return OutcomeNotFound(
+        f"No {key.alert_type} alert of account {key.account_id!r} in {month} is in the ledger;"
+        " GET /outcomes lists the alerts that are"
+    )
 
 
 def _get_run(connection: Connection, run_id: str) -> Row[Any]:
-    run = connection.execute(select(RUNS).where(RUNS.c.run_id == run_id)).one_or_none()
+    run = find_run(connection, run_id)
     if run is None:
         raise RunNotFound(f"No run {run_id!r} is in the ledger; GET /runs lists the runs that are")
     return run
 
 
-def _summary(connection: Connection, row: Row[Any]) -> RunSummary:
-    counts = COUNTS.validate_python(row.counts_by_type)
-    if row.status == RunStatus.RUNNING:
-        # Until the run is closed, only the counts of its scan are stored.
-        counts = read_counts(connection, row.run_id, counts)
-    error = ErrorView(code=row.error_code, message=row.error_message or "") if row.error_code else None
-    return RunSummary.model_validate(
-        {**row._mapping, "error": error, "counts": total(counts), "counts_by_type": counts}  # noqa: SLF001
-    )
+def _run_view(view: type[V], connection: Connection, row: Row[Any], **samples: Any) -> V:
+    # Until the run is closed, only the counts of its scan are stored.
+    running = row.status == RunStatus.RUNNING
+    counts = read_counts(connection, row) if running else COUNTS.validate_python(row.counts_by_type)
+    values = {**row._mapping, "counts": total(counts), "counts_by_type": counts}  # noqa: SLF001
+    return view.model_validate(values | samples)
 
 
 def _outcomes() -> Select[Any]:
@@ -324,9 +344,8 @@ def _with_resolutions(connection: Connection, rows: Sequence[Row[Any]]) -> list[
     resolutions: dict[tuple[Any, ...], list[ResolutionView]] = defaultdict(list)
     if rows:
         key = tuple_(RESOLUTIONS.c.month, RESOLUTIONS.c.account_id, RESOLUTIONS.c.alert_type)
-        by, at = RESOLUTIONS.c.resolved_by.label("by"), RESOLUTIONS.c.resolved_at.label("at")
-        query = select(RESOLUTIONS, by, at).where(key.in_([_outcome_key(row) for row in rows])).order_by(at)
-        for row in connection.execute(query):
+        query = select(RESOLUTIONS).where(key.in_([_outcome_key(row) for row in rows]))
+        for row in connection.execute(query.order_by(RESOLUTIONS.c.at)):
             resolutions[_outcome_key(row)] += _views(ResolutionView, [row])
     return [
         OutcomeView.model_validate({**row._mapping, "resolutions": resolutions[_outcome_key(row)]})  # noqa: SLF001

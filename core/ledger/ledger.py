@@ -3,27 +3,42 @@
 Three writes keep an alert from being sent twice. `plan` records every alert of a run. `claim` commits the
 right to send one alert before its request leaves. `record_answer` records Slack's answer. A claim without an
 answer becomes `unconfirmed` when its run is closed, since the alert may have been delivered.
+
+Only one transaction writes at a time, so what it has read does not change until it ends. Each write checks
+the number of changed rows, and raises `InternalError` if it is not the expected number.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import date, datetime
+from functools import cache
 from itertools import islice
 from threading import Lock
+from typing import Any
 
-from sqlalchemy import insert
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from core.domain import (
+    PROCESS_DIED,
+    RESOLVED,
+    STATUS_OF,
     Alert,
     AlertKey,
     AlertStatus,
+    AlreadyResolved,
     Assessment,
     Counts,
+    Decision,
     Delivery,
+    InternalError,
     Interrupted,
     LedgerError,
     NotificationStatus,
+    NotUnconfirmed,
     Resolution,
     RiskAlertsError,
     RunRequest,
@@ -37,13 +52,22 @@ from core.domain import (
     plan_delivery,
     total,
 )
-from core.ledger import liveness, statements
+from core.ledger import liveness
 from core.ledger.database import Database, through_a_restart
-from core.ledger.history import History
+from core.ledger.history import History, find_run, outcome_not_found, read_counts
 from core.ledger.liveness import ProcessIdentity
-from core.ledger.schema import HEALTH_CHECKS, NOTIFICATIONS, RUNS
+from core.ledger.schema import (
+    ALERT_COLUMNS,
+    COUNTS,
+    HEALTH_CHECKS,
+    NOTIFICATIONS,
+    OUTCOMES,
+    RESOLUTIONS,
+    RESULT_COLUMNS,
+    RUN_ALERTS,
+    RUNS,
+)
 from core.ledger.sqlite import warning_about
-from core.ledger.statements import COUNTS
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +96,7 @@ def open_ledger(database_url: str) -> "Ledger":
 
 
 class Ledger:
-    """The writes of the ledger, in short transactions, from any thread; `history` has the reads.
+    """The writes of the ledger, each a short transaction, from any thread; `history` has the reads.
 
     Writes for a run raise `Interrupted` after another process has closed that run.
     """
@@ -88,7 +112,7 @@ class Ledger:
     def check_writable(self, now: datetime) -> None:
         """Commit a row; raise `LedgerError` when the ledger cannot be written."""
         with self._database.write() as connection:
-            statements.upsert(connection, HEALTH_CHECKS, id=1, checked_at=now)
+            _put(connection, HEALTH_CHECKS, [{"id": 1, "checked_at": now}])
         self._finish_late(now)
 
     # The life of a run
@@ -98,9 +122,9 @@ class Ledger:
     ) -> None:
         """Record a new run and its process; add the flow run to a run that was accepted before."""
         with self._database.write() as connection:
-            if statements.find_run(connection, run_id):
-                statements.require_running(connection, run_id)
-                statements.update_run(connection, run_id, flow_run_id=flow_run_id)
+            if find_run(connection, run_id):
+                _running(connection, run_id)
+                _change(connection, RUNS, [{"run_id": run_id, "flow_run_id": flow_run_id}])
                 return
             new = asdict(request) | asdict(owner) | {"run_id": run_id, "flow_run_id": flow_run_id}
             state = {"status": RunStatus.RUNNING, "started_at": now, "heartbeat_at": now}
@@ -109,7 +133,8 @@ class Ledger:
     def heartbeat(self, run_id: str, now: datetime) -> None:
         """Record that the run is alive."""
         with self._database.write() as connection:
-            statements.update_run(connection, run_id, heartbeat_at=now)
+            _known(connection, run_id)
+            _change(connection, RUNS, [{"run_id": run_id, "heartbeat_at": now}])
 
     def close_dead_runs(
         self,
@@ -123,15 +148,15 @@ class Ledger:
         """
         self._finish_late(now)
         with self._database.read() as connection:
-            running = statements.running_runs(connection)
-        dead = [run for run in running if is_dead(run.owner, run.heartbeat_at, now)]
-        wait(run.owner for run in dead)
+            running = connection.execute(select(RUNS).where(RUNS.c.status == RunStatus.RUNNING)).all()
+        dead = [run for run in running if is_dead(_owner(run), run.heartbeat_at, now)]
+        wait(map(_owner, dead))
         closed = []
         for run in dead:
             with self._database.write() as connection:
-                if statements.find_run(connection, run.run_id) == run:
+                if find_run(connection, run.run_id) == run:
                     error = "The process of this run died before the run was over; run the month again"
-                    statements.close_run(connection, run.run_id, Interrupted(error), now)
+                    _close(connection, run, Interrupted(error), now)
                     closed.append(run.run_id)
                     logger.warning("Closed run %s: its process died before it was over", run.run_id)
         return closed
@@ -139,8 +164,7 @@ class Ledger:
     def record_result(self, run_id: str) -> Counts:
         """Count the run's alerts, store the counts and return them; raise `Interrupted` for a closed run."""
         with self._database.write() as connection:
-            statements.require_running(connection, run_id)
-            return total(statements.update_counts(connection, run_id))
+            return total(_store_counts(connection, _running(connection, run_id)))
 
     @through_a_restart(repeatable=True)
     def finish(self, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
@@ -151,7 +175,7 @@ class Ledger:
         """
         try:
             with self._database.write() as connection:
-                statements.close_run(connection, run_id, error, now)
+                _close(connection, _known(connection, run_id), error, now)
         except LedgerError as fault:
             self._unfinished[run_id] = error or fault
             raise
@@ -159,9 +183,9 @@ class Ledger:
     def _finish_late(self, now: datetime) -> None:
         for run_id, error in list(self._unfinished.items()):
             with self._database.write() as connection:
-                run = statements.find_run(connection, run_id)
+                run = find_run(connection, run_id)
                 if run is not None and run.status == RunStatus.RUNNING:
-                    statements.close_run(connection, run_id, error, now)
+                    _close(connection, run, error, now)
             self._unfinished.pop(run_id, None)
 
     # Alerts
@@ -169,7 +193,7 @@ class Ledger:
     def outcomes(self, month: date) -> dict[AlertKey, Delivery]:
         """Return the outcomes of a month."""
         with self._database.read() as connection:
-            return statements.outcomes_of(connection, month)
+            return _outcomes(connection, month)
 
     def plan(
         self, run_id: str, assessment: Assessment, alerts: Iterable[Alert], limit: int, now: datetime
@@ -180,31 +204,39 @@ class Ledger:
         to send (0 = no limit), with no outcome written, and `SourceInvalid` for an id that is too long.
         """
         to_send: list[Alert] = []
-        unroutable = position = 0
-        remaining = iter(alerts)
+        unroutable: list[dict[str, Any]] = []
+        remaining = enumerate(self._storable(alerts))
         with self._database.write() as connection:
-            run = statements.require_running(connection, run_id)
-            known = statements.outcomes_of(connection, run.month)
-            statements.update_run(
-                connection,
-                run_id,
-                source_version=assessment.source_version,
-                warnings=[asdict(warning) for warning in assessment.warnings],
-                counts_by_type=COUNTS.dump_python(dict(assessment.counts_by_type)),
-            )
+            run = _running(connection, run_id)
+            known, again = _outcomes(connection, run.month), run.retry_unconfirmed
+            scan = {
+                "source_version": assessment.source_version,
+                "warnings": [asdict(warning) for warning in assessment.warnings],
+                "counts_by_type": COUNTS.dump_python(dict(assessment.counts_by_type)),
+            }
+            _change(connection, RUNS, [{"run_id": run_id} | scan])
             while planned := [
-                (alert, plan_delivery(alert, known.get(alert.key), retry_unconfirmed=run.retry_unconfirmed))
-                for alert in self._storable(islice(remaining, PLANNED_AT_ONCE))
+                (position, alert, plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again))
+                for position, alert in islice(remaining, PLANNED_AT_ONCE)
             ]:
-                statements.insert_alerts(connection, run_id, position, planned)
-                position += len(planned)
-                to_send += [alert for alert, delivery in planned if delivery.status is AlertStatus.PENDING]
-                unroutable += sum(delivery.status is AlertStatus.FAILED for _, delivery in planned)
+                rows = [
+                    {name: getattr(alert, name) for name in ALERT_COLUMNS}
+                    | _result(run_id, delivery)
+                    | {"position": position}
+                    for position, alert, delivery in planned
+                ]
+                connection.execute(insert(RUN_ALERTS), rows)
+                for _, alert, delivery in planned:
+                    if delivery.status is AlertStatus.PENDING:
+                        to_send.append(alert)
+                    elif delivery.status is AlertStatus.FAILED:
+                        unroutable.append(_outcome_row(run, alert, delivery, now))
             too_many = 0 < limit < len(to_send)
             if run.dry_run and not too_many:
-                statements.end_pending(connection, run_id, len(to_send), status=AlertStatus.WOULD_SEND)
+                ended = _end_pending(connection, run_id, status=AlertStatus.WOULD_SEND)
+                _must_change(ended, len(to_send), RUN_ALERTS)
             elif not too_many:
-                statements.record_unroutable(connection, run, unroutable, now)
+                _put(connection, OUTCOMES, unroutable)
         if too_many:
             raise TooManyAlerts(
                 f"{len(to_send)} alerts would be sent, more than MAX_ALERTS_PER_RUN ({limit}), so none was;"
@@ -230,56 +262,86 @@ class Ledger:
         Raises `Interrupted` for a closed run, because no later step would record a result of its claim.
         """
         with self._database.write() as connection:
-            run = statements.require_running(connection, run_id)
-            outcome = statements.outcome_of(connection, alert.key, run.month)
+            run = _running(connection, run_id)
+            outcome = _outcome(connection, alert.key, run.month)
             delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
-            won = []
             if delivery.status is AlertStatus.PENDING:
                 delivery = claimed(alert, outcome)
-                won = [alert.key]
-            statements.record_deliveries(connection, run_id, [delivery])
-            statements.record_outcomes(connection, run, won, now)
+                _put(connection, OUTCOMES, [_outcome_row(run, alert, delivery, now)])
+            _change(connection, RUN_ALERTS, [_result(run_id, delivery)])
         return delivery
 
     @through_a_restart(repeatable=True)
     def record_answer(self, run_id: str, delivery: Delivery, now: datetime) -> Delivery:
         """Record the result of a claimed alert, also for a closed run, and return the recorded result."""
         with self._database.write() as connection:
-            run = statements.run_state(connection, run_id)
-            outcome = statements.outcome_of(connection, delivery.key, run.month)
-            accepted = []
+            run = _known(connection, run_id)
+            outcome = _outcome(connection, delivery.key, run.month)
             if outcome and accepts_answer(outcome, run_id, delivery.status):
                 delivery = merge_result(outcome, delivery)
-                accepted = [delivery.key]
-            statements.record_deliveries(connection, run_id, [delivery])
-            statements.record_outcomes(connection, run, accepted, now)
+                recorded = _result(run_id, delivery) | {"month": run.month, "updated_at": now}
+                _change(connection, OUTCOMES, [recorded])
+            _change(connection, RUN_ALERTS, [_result(run_id, delivery)])
             if run.status != RunStatus.RUNNING:
-                statements.update_counts(connection, run_id)
+                _store_counts(connection, run)
         return delivery
 
     def give_up(
         self, run_id: str, alerts: Iterable[Alert], reason: str, error: str | None, now: datetime
     ) -> None:
         """Record as failed, without a request, alerts whose channel refuses every message."""
+        results, refused = [], []
         with self._database.write() as connection:
-            run = statements.require_running(connection, run_id)
-            known = statements.outcomes_of(connection, run.month)
-            deliveries, refused = [], []
+            run = _running(connection, run_id)
+            known = _outcomes(connection, run.month)
             for alert in alerts:
                 outcome = known.get(alert.key)
                 delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
                 if delivery.status is AlertStatus.PENDING:
                     answer = replace(delivery, status=AlertStatus.FAILED, reason=reason, error=error)
                     delivery = merge_result(claimed(alert, outcome), answer)
-                    refused.append(alert.key)
-                deliveries.append(delivery)
-            statements.record_deliveries(connection, run_id, deliveries)
-            statements.record_outcomes(connection, run, refused, now)
+                    refused.append(_outcome_row(run, alert, delivery, now))
+                results.append(_result(run_id, delivery))
+            _put(connection, OUTCOMES, refused)
+            _change(connection, RUN_ALERTS, results)
 
     def resolve(self, resolution: Resolution) -> None:
-        """Record a person's decision; see `statements.resolve`."""
+        """Record a person's decision about an unconfirmed alert.
+
+        Raises `OutcomeNotFound`, `AlreadyResolved` after a person's decision, or `NotUnconfirmed`.
+        """
+        key, month, decision = resolution.key, resolution.month, resolution.decision
+        values: dict[str, Any] = {
+            "status": STATUS_OF[decision],
+            "reason": RESOLVED[decision],
+            "error": None,
+            "updated_at": resolution.at,
+        }
+        if decision is Decision.DELIVERED:
+            # The best estimate of when Slack posted the message.
+            values["sent_at"] = OUTCOMES.c.updated_at
         with self._database.write() as connection:
-            statements.resolve(connection, resolution)
+            found = _outcome(connection, key, month)
+            if found is None:
+                raise outcome_not_found(key, month)
+            if found.status is not AlertStatus.UNCONFIRMED:
+                raise _not_resolvable(found, month)
+            unconfirmed = OUTCOMES.c.status == AlertStatus.UNCONFIRMED
+            resolving = update(OUTCOMES).where(_same_key(OUTCOMES), unconfirmed).values(values)
+            _must_change(connection.execute(resolving, _key(month=month, **key._asdict())), 1, OUTCOMES)
+            connection.execute(
+                insert(RESOLUTIONS).values(
+                    **key._asdict(),
+                    resolution_id=str(uuid.uuid4()),
+                    month=month,
+                    decision=decision,
+                    by=resolution.by,
+                    at=resolution.at,
+                    note=resolution.note,
+                    run_id=found.run_id,
+                    reason=found.reason,
+                )
+            )
 
     # Support
 
@@ -295,18 +357,172 @@ class Ledger:
         now: datetime,
     ) -> None:
         """Store the notification with its run, and its digest for the address unless it failed."""
+        notification = {
+            "support_message": asdict(message),
+            "support_notification": status,
+            "support_error": error,
+        }
         with self._database.write() as connection:
-            statements.update_run(
-                connection,
-                run_id,
-                support_subject=message.subject,
-                support_body=message.body,
-                support_notification=status,
-                support_error=error,
-            )
+            month = _known(connection, run_id).month
+            _change(connection, RUNS, [{"run_id": run_id} | notification])
             if status is not NotificationStatus.FAILED:
-                month = statements.run_state(connection, run_id).month
-                key = {"month": month, "address": address}
-                statements.upsert(
-                    connection, NOTIFICATIONS, **key, digest=digest, run_id=run_id, accepted_at=now
-                )
+                accepted = {"digest": digest, "run_id": run_id, "accepted_at": now}
+                _put(connection, NOTIFICATIONS, [{"month": month, "address": address} | accepted])
+
+
+# The statements are built once, because other writers wait while an alert is claimed or recorded.
+
+
+def _same_key(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Return the condition that a row has the primary key of `_key`."""
+    return sa.and_(*(column == bindparam(f"of_{column.name}") for column in table.primary_key))
+
+
+def _key(**key: Any) -> dict[str, Any]:
+    return {f"of_{name}": value for name, value in key.items()}
+
+
+@cache
+def _update(table: sa.Table) -> sa.Update:
+    return update(table).where(_same_key(table))
+
+
+@cache
+def _upsert(table: sa.Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
+    statement: postgresql.Insert | sqlite.Insert = (
+        postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    )
+    changed = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+    upserting = statement.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
+    return upserting.execution_options(preserve_rowcount=True)
+
+
+def _change(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Change the given columns of existing rows, which are found by their primary keys."""
+    keys = table.primary_key.columns.keys()
+    if rows:
+        bound = [{f"of_{name}" if name in keys else name: row[name] for name in row} for row in rows]
+        _must_change(connection.execute(_update(table), bound), len(rows), table)
+
+
+def _put(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert whole rows; each replaces the row with the same primary key."""
+    if rows:
+        _must_change(connection.execute(_upsert(table, connection.dialect.name), rows), len(rows), table)
+
+
+def _must_change(result: sa.CursorResult[Any], rows: int, table: sa.Table) -> None:
+    if result.rowcount != rows:
+        raise InternalError(f"The ledger changed {result.rowcount} rows of {table.name} instead of {rows}")
+
+
+# Runs
+
+
+def _known(connection: Connection, run_id: str) -> Row[Any]:
+    """Return a run; raise `LedgerError` for an unknown one."""
+    run = find_run(connection, run_id)
+    if run is None:
+        raise LedgerError(
+            f"The run {run_id} is no longer in the ledger: check whether the database was replaced"
+        )
+    return run
+
+
+def _running(connection: Connection, run_id: str) -> Row[Any]:
+    """Return a running run; raise `Interrupted` when it is closed."""
+    run = _known(connection, run_id)
+    if run.status != RunStatus.RUNNING:
+        raise Interrupted("Another process closed this run because it seemed dead; run the month again")
+    return run
+
+
+def _owner(run: Row[Any]) -> ProcessIdentity:
+    return ProcessIdentity(run.host, run.pid, run.process_started)
+
+
+def _store_counts(connection: Connection, run: Row[Any]) -> dict[str, Counts]:
+    """Count the run's alerts, store the counts with the run, and return them by alert type."""
+    counts = read_counts(connection, run)
+    _change(connection, RUNS, [{"run_id": run.run_id, "counts_by_type": COUNTS.dump_python(counts)}])
+    return counts
+
+
+def _close(connection: Connection, run: Row[Any], error: RiskAlertsError | None, now: datetime) -> None:
+    """Close the run, as failed when it has an error; its claims become unconfirmed."""
+    for table, stamp in ((OUTCOMES, {"updated_at": now}), (RUN_ALERTS, {})):
+        connection.execute(
+            update(table)
+            .where(table.c.run_id == run.run_id, table.c.status == AlertStatus.SENDING)
+            .values(
+                status=AlertStatus.UNCONFIRMED,
+                # A claim has a reason only when an earlier try may have been delivered.
+                reason=func.coalesce(table.c.reason, PROCESS_DIED),
+                error="The run ended between the request and its answer: look into the channel",
+                **stamp,
+            )
+        )
+    _end_pending(
+        connection,
+        run.run_id,
+        status=AlertStatus.FAILED,
+        reason=error.code if error else Interrupted.code,
+        error="Not tried: the run ended before; a later run of the month sends it",
+    )
+    _store_counts(connection, run)
+    result = {
+        "status": RunStatus.FAILED if error else RunStatus.SUCCEEDED,
+        "error": error and {"code": error.code, "message": error.message},
+        "finished_at": now,
+    }
+    _change(connection, RUNS, [{"run_id": run.run_id} | result])
+
+
+def _end_pending(connection: Connection, run_id: str, **values: Any) -> sa.CursorResult[Any]:
+    """Change the alerts of a run that it has not tried to send."""
+    pending = RUN_ALERTS.c.run_id == run_id, RUN_ALERTS.c.status == AlertStatus.PENDING
+    return connection.execute(update(RUN_ALERTS).where(*pending).values(values))
+
+
+# Alerts and outcomes
+
+
+def _result(run_id: str, delivery: Delivery) -> dict[str, Any]:
+    """Return the columns of a result, in `run_alerts` and in `alert_outcomes`."""
+    columns = {name: getattr(delivery, name) for name in RESULT_COLUMNS}
+    return {"run_id": run_id} | delivery.key._asdict() | columns
+
+
+def _outcome_row(run: Row[Any], alert: Alert, delivery: Delivery, now: datetime) -> dict[str, Any]:
+    row = {"month": run.month, "region": alert.account_region, "updated_at": now}
+    return row | _result(run.run_id, delivery)
+
+
+_OUTCOMES = select(*(OUTCOMES.c[name] for name in (*AlertKey._fields, *RESULT_COLUMNS, "run_id")))
+_THIS_OUTCOME = _OUTCOMES.where(_same_key(OUTCOMES))
+
+
+def _outcomes(connection: Connection, month: date) -> dict[AlertKey, Delivery]:
+    """Return the outcomes of a month."""
+    outcomes = map(_delivery, connection.execute(_OUTCOMES.where(OUTCOMES.c.month == month)))
+    return {outcome.key: outcome for outcome in outcomes}
+
+
+def _outcome(connection: Connection, key: AlertKey, month: date) -> Delivery | None:
+    """Return the outcome of one alert, or None."""
+    found = connection.execute(_THIS_OUTCOME, _key(month=month, **key._asdict())).one_or_none()
+    return None if found is None else _delivery(found)
+
+
+def _delivery(row: Iterable[Any]) -> Delivery:
+    account_id, alert_type, status, *rest = row
+    return Delivery(AlertKey(account_id, alert_type), AlertStatus(status), *rest)
+
+
+def _not_resolvable(found: Delivery, month: date) -> RiskAlertsError:
+    alert = f"The {found.key.alert_type} alert of account {found.key.account_id!r} in {month}"
+    if found.reason in RESOLVED.values():
+        return AlreadyResolved(f"{alert} was resolved before ({found.reason}); nothing was changed")
+    if found.status is AlertStatus.SENDING:
+        return NotUnconfirmed(f"{alert} is being sent by a run now; look again when that run is over")
+    return NotUnconfirmed(f"{alert} is {found.status}, not unconfirmed; nothing was changed")

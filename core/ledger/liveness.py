@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -41,8 +41,7 @@ class ProcessIdentity:
 
 def this_process() -> ProcessIdentity:
     """Return the identity of the current process."""
-    pid = os.getpid()
-    return ProcessIdentity(_host(), pid, _start_of(pid) or "")
+    return ProcessIdentity(_host(), os.getpid(), _start_of(os.getpid()))
 
 
 def is_dead(owner: ProcessIdentity, heartbeat_at: datetime, now: datetime) -> bool:
@@ -82,8 +81,15 @@ def kept_alive(name: str, beat: Callable[[], None]) -> Iterator[None]:
 
 def _is_gone(owner: ProcessIdentity) -> bool:
     """Return whether the process was on this host and has ended."""
-    here = owner.host == _host()
-    return here and (not _exists(owner.pid) or (_start_of(owner.pid) or "") != owner.process_started)
+    if owner.host != _host():
+        return False
+    try:
+        # A process of another user exists too.
+        with suppress(PermissionError):
+            os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return True
+    return _start_of(owner.pid) != owner.process_started
 
 
 @lru_cache(maxsize=1)
@@ -96,22 +102,12 @@ def _host() -> str:
     return "/".join(part for part in (socket.gethostname(), boot, namespace) if part)
 
 
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _start_of(pid: int) -> str | None:
-    """Return the clock ticks since boot at which the process started, where /proc exists (not on macOS)."""
+def _start_of(pid: int) -> str:
+    """Return the clock ticks since boot at which a living process started; empty without /proc (macOS)."""
     # The second field is the program's name in parentheses, which may contain spaces and parentheses.
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     # A zombie has ended; its parent has not collected the exit status yet.
-    return None if not fields or fields[0] == "Z" else fields[19]
+    return "" if not fields or fields[0] == "Z" else fields[19]
 
 
 def _read(path: str) -> str:

@@ -6,7 +6,6 @@ lock sees all earlier commits, and writers cannot deadlock. A reading transactio
 (REPEATABLE READ).
 """
 
-import re
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -18,11 +17,6 @@ WRITE_LOCK = 0x5249534B414C5254
 
 LONGEST_KEY = 2_500
 """Bytes of a text in a primary key: an index entry takes at most 2,704 bytes for all its columns."""
-
-# PostgreSQL text cannot hold NUL. It is stored as U+0010 and a digit, and U+0010 likewise, so that different
-# texts stay different.
-_ESCAPED = {"\0": "\x100", "\x10": "\x101"}
-_PLAIN = {escaped: plain for plain, escaped in _ESCAPED.items()}
 
 _TIMEOUTS: dict[str, Any] = {
     "connect_timeout": 10,
@@ -74,7 +68,16 @@ def postgresql_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
-        _store_any_text(connection)
+        # psycopg is an extra that only this database needs; `create_engine` has imported it.
+        from psycopg.types.string import StrDumperUnknown  # noqa: PLC0415
+
+        class WithoutNul(StrDumperUnknown):
+            """Replaces NUL, which PostgreSQL text cannot hold, like the reader of the source."""
+
+            def dump(self, obj: str) -> Any:
+                return super().dump(obj.replace("\0", "\ufffd"))
+
+        connection.adapters.register_dumper(str, WithoutNul)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -87,21 +90,3 @@ def postgresql_engine(url: URL) -> Engine:
         connection.exec_driver_sql(local + last)
 
     return engine
-
-
-def _store_any_text(connection: Any) -> None:
-    """Make a psycopg connection escape all text that it sends, and unescape all that it receives."""
-    # psycopg is an extra that only this database needs; `create_engine` has imported it.
-    from psycopg.types.string import StrDumperUnknown, TextLoader  # noqa: PLC0415
-
-    class Dumper(StrDumperUnknown):
-        def dump(self, obj: str) -> Any:
-            return super().dump(re.sub("[\0\x10]", lambda found: _ESCAPED[found[0]], obj))
-
-    class Loader(TextLoader):
-        def load(self, data: Any) -> str:
-            return re.sub("\x10[01]", lambda found: _PLAIN[found[0]], bytes(data).decode())
-
-    connection.adapters.register_dumper(str, Dumper)
-    for name in ("text", "varchar"):
-        connection.adapters.register_loader(name, Loader)

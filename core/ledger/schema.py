@@ -8,8 +8,11 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
+
+from core.domain import Alert, Counts, Delivery
 
 # Alembic's table, not under its default name: another service's migrations may share the database.
 VERSION = sa.Table(
@@ -37,18 +40,12 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """Convert the instant to UTC; raise `ValueError` for a naive one."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("an instant needs a time zone")
-        return value.astimezone(UTC)
+        """Convert the instant to UTC."""
+        return value and value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
         """Return the instant in UTC: SQLite stores no zone, PostgreSQL returns the session's."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
 
 class Base(SQLModel):
@@ -86,12 +83,10 @@ class RunRow(Base, table=True):
     counts_by_type: dict[str, dict[str, int]] = Field(sa_type=sa.JSON)
     """`Counts` by alert type: those of the scan after the plan, all of them after the run is closed."""
     warnings: list[dict[str, Any]] = Field(sa_type=sa.JSON)
-    error_code: str | None
-    error_message: str | None
+    error: dict[str, str] | None = Field(sa_type=sa.JSON)
     support_notification: str | None
     support_error: str | None
-    support_subject: str | None
-    support_body: str | None
+    support_message: dict[str, str] | None = Field(sa_type=sa.JSON)
 
 
 class Result(Base):
@@ -163,8 +158,8 @@ class ResolutionRow(Base, table=True):
     month: date
     alert_type: str
     decision: str
-    resolved_by: str
-    resolved_at: datetime = Field(sa_type=UtcDateTime)
+    by: str
+    at: datetime = Field(sa_type=UtcDateTime)
     note: str | None
     run_id: str
     """The run whose message may have been delivered."""
@@ -185,3 +180,10 @@ RUNS, RUN_ALERTS, OUTCOMES, RESOLUTIONS, NOTIFICATIONS, HEALTH_CHECKS = (
     METADATA.tables[name]
     for name in ("runs", "run_alerts", "alert_outcomes", "resolutions", "notifications", "health_checks")
 )
+
+COUNTS = TypeAdapter(dict[str, Counts])
+"""The column `counts_by_type`."""
+RESULT_COLUMNS = [name for name in Delivery.__slots__ if name in Result.model_fields]
+"""The columns of a result, in `run_alerts` and `alert_outcomes`, in the order of `Delivery`."""
+ALERT_COLUMNS = [name for name in Alert.__slots__ if name in RUN_ALERTS.c and name not in RESULT_COLUMNS]
+"""The other columns of an alert, in `run_alerts`."""

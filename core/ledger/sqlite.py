@@ -75,8 +75,8 @@ def in_container(environment: Mapping[str, str], root: Path = Path("/")) -> bool
     return any(mark.exists() for mark in marks) or not serverless.isdisjoint(environment)
 
 
-def mount_of(path: Path, mountinfo: str) -> tuple[str, str]:
-    """Return the mount point and the file system of a path, from the text of /proc/self/mountinfo."""
+def is_forgotten(path: Path, mountinfo: str) -> bool:
+    """Return whether a container loses the files at a path, by the text of its /proc/self/mountinfo."""
     found = ("/", "")
     for line in mountinfo.splitlines():
         mount, _, device = line.partition(" - ")
@@ -84,12 +84,7 @@ def mount_of(path: Path, mountinfo: str) -> tuple[str, str]:
         # A later mount on the same place hides the earlier one.
         if path.is_relative_to(point) and len(point) >= len(found[0]):
             found = (point, device.split()[0])
-    return found
-
-
-def is_forgotten(*, contained: bool, mount_point: str, file_system: str) -> bool:
-    """Return whether the files there are lost with the container."""
-    return contained and (mount_point == "/" or file_system in _FORGOTTEN)
+    return found[0] == "/" or found[1] in _FORGOTTEN
 
 
 def warning_about(database_url: str) -> str | None:
@@ -101,8 +96,7 @@ def warning_about(database_url: str) -> str | None:
         mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    point, kind = mount_of(Path(url.database).resolve(), mountinfo)
-    if not is_forgotten(contained=in_container(os.environ), mount_point=point, file_system=kind):
+    if not in_container(os.environ) or not is_forgotten(Path(url.database).resolve(), mountinfo):
         return None
     return (
         f"The ledger {url.database} is on this container's own disk and will be lost with it;"

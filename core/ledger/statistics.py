@@ -18,8 +18,8 @@ def ledger_gauges(connection: Connection | None) -> CollectorRegistry:
     up = _gauge(gauges, "ledger_up", "1 when the ledger could be read for this scrape, else 0.")
     up.set(connection is not None)
     if connection is not None:
-        _add_numbers(gauges, connection)
-        _add_times(gauges, connection)
+        _add_runs(gauges, connection)
+        _add_outcomes(gauges, connection)
     return gauges
 
 
@@ -27,51 +27,42 @@ def _gauge(gauges: CollectorRegistry, name: str, text: str, *labels: str) -> Gau
     return Gauge(f"risk_alerts_{name}", text, labels, registry=gauges)
 
 
-def _add_numbers(gauges: CollectorRegistry, connection: Connection) -> None:
+def _add_runs(gauges: CollectorRegistry, connection: Connection) -> None:
+    """Add the number of runs, and the times of the last events, which ignore dry runs."""
     runs = _gauge(gauges, "runs", "Runs in the ledger, by status.", "status")
-    found = connection.execute(select(RUNS.c.status, func.count()).group_by(RUNS.c.status))
-    for status, number in [*((status, 0) for status in RunStatus), *found]:
-        runs.labels(status).set(number)
+    text = "When the last run that was no dry run ended, by how it ended; 0 for never."
+    last_run = _gauge(gauges, "last_run_timestamp_seconds", text, "status")
+    text = "The first day (UTC) of the latest month that a run succeeded for, no dry run; 0 for none."
+    last_month = _gauge(gauges, "last_succeeded_month_timestamp_seconds", text)
+    text = "When the oldest run began that is still running, no dry run; 0 when none is."
+    running_since = _gauge(gauges, "running_since_timestamp_seconds", text)
+    for status in RunStatus:
+        runs.labels(status)
+        if status is not RunStatus.RUNNING:
+            last_run.labels(status)
+    group = RUNS.c.status, RUNS.c.dry_run
+    figures = func.max(RUNS.c.finished_at), func.max(RUNS.c.month), func.min(RUNS.c.started_at), func.count()
+    for row in connection.execute(select(*group, *figures).group_by(*group)):
+        status, dry_run, finished_at, month, started_at, number = row
+        runs.labels(status).inc(number)
+        if dry_run:
+            continue
+        if status == RunStatus.RUNNING:
+            running_since.set(started_at.timestamp())
+        else:
+            last_run.labels(status).set(finished_at.timestamp())
+        if status == RunStatus.SUCCEEDED:
+            last_month.set(datetime.combine(month, time(), UTC).timestamp())
+
+
+def _add_outcomes(gauges: CollectorRegistry, connection: Connection) -> None:
     text = "Alerts of all months in the ledger, by alert type and status."
     outcomes = _gauge(gauges, "outcomes", text, "alert_type", "status")
     # The index on (run_id, status, alert_type) covers this query; the table is not read.
-    kind, state = OUTCOMES.c.alert_type, OUTCOMES.c.status
-    rows = connection.execute(select(kind, state, func.count()).group_by(kind, state)).all()
+    group = OUTCOMES.c.alert_type, OUTCOMES.c.status
+    rows = connection.execute(select(*group, func.count()).group_by(*group)).all()
     for alert_type in {DEFAULT_ALERT_TYPE, *(row[0] for row in rows)}:
         for status in OutcomeStatus:
             outcomes.labels(alert_type, status)
     for alert_type, status, number in rows:
         outcomes.labels(alert_type, status).set(number)
-
-
-def _add_times(gauges: CollectorRegistry, connection: Connection) -> None:
-    """Add the gauges of the last events; they ignore dry runs."""
-    last_run = _gauge(
-        gauges,
-        "last_run_timestamp_seconds",
-        "When the last run that was no dry run ended, by how it ended; 0 for never.",
-        "status",
-    )
-    last_month = _gauge(
-        gauges,
-        "last_succeeded_month_timestamp_seconds",
-        "The first day (UTC) of the latest month that a run succeeded for, no dry run; 0 for none.",
-    )
-    running_since = _gauge(
-        gauges,
-        "running_since_timestamp_seconds",
-        "When the oldest run began that is still running, no dry run; 0 when none is.",
-    )
-    for ended in (RunStatus.SUCCEEDED, RunStatus.FAILED):
-        last_run.labels(ended)
-    query = select(
-        RUNS.c.status, func.max(RUNS.c.finished_at), func.max(RUNS.c.month), func.min(RUNS.c.started_at)
-    )
-    real = query.where(RUNS.c.dry_run.is_(False)).group_by(RUNS.c.status)
-    for status, finished_at, month, started_at in connection.execute(real):
-        if status == RunStatus.RUNNING:
-            running_since.set(started_at.timestamp())
-            continue
-        last_run.labels(status).set(finished_at.timestamp())
-        if status == RunStatus.SUCCEEDED:
-            last_month.set(datetime.combine(month, time(), UTC).timestamp())

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from core.domain import Assessment, SourceNotFound, count_found
 from core.ledger import Ledger
-from core.ledger.statements import update_run
+from core.ledger.ledger import _change
+from core.ledger.schema import RUNS
 from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, REQUEST, begin, routed
 
 
@@ -14,7 +15,7 @@ def test_month_is_its_last_successful_run(ledger: Ledger) -> None:
     ):
         begin(ledger, run_id, [routed(name, "amer") for name in names])
         with ledger._database.write() as connection:
-            update_run(connection, run_id, started_at=NOW + timedelta(minutes=minute))
+            _change(connection, RUNS, [{"run_id": run_id, "started_at": NOW + timedelta(minutes=minute)}])
         ledger.finish(run_id, SourceNotFound("gone") if failed else None, NOW)
     begin(ledger, "before", [], month=OTHER_MONTH, dry_run=True)
     ledger.finish("before", None, NOW)

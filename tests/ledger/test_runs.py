@@ -302,9 +302,9 @@ def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
     alerts = begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("A-3")])
     with ledger._database.write() as connection:
         connection.execute(delete(RUN_ALERTS).where(RUN_ALERTS.c.account_id == "A-1"))
-    with pytest.raises(InternalError, match=r"^The ledger changed 0 rows instead of 1: alerts of run run$"):
+    with pytest.raises(InternalError, match=r"^The ledger changed 0 rows of run_alerts instead of 1$"):
         ledger.claim("run", alerts[0], NOW)
-    with pytest.raises(InternalError, match=r"^The ledger changed 2 rows instead of 3: alerts of run run$"):
+    with pytest.raises(InternalError, match=r"^The ledger changed 2 rows of run_alerts instead of 3$"):
         ledger.give_up("run", alerts, "no_service", None, NOW)
     assert ledger.outcomes(MONTH) == {}
 
