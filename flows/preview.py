@@ -8,7 +8,6 @@ from core.domain import (
     Delivery,
     RunRequest,
     RunWarning,
-    as_dry_run,
     count_alerts,
     plan_delivery,
     total,
@@ -35,7 +34,7 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
     known = ledger().outcomes(request.month)
     again = request.retry_unconfirmed
     planned = [
-        (alert, as_dry_run(plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again)))
+        (alert, plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again, dry_run=True))
         for alert in routed_alerts(routed)
     ]
     counts_by_type = count_alerts(

@@ -10,7 +10,9 @@ from core.domain.reasons import RETRY_OF_UNCONFIRMED
 from core.domain.resolution import RESOLVED, Decision
 
 
-def plan_delivery(alert: Alert, outcome: Delivery | None, *, retry_unconfirmed: bool) -> Delivery:
+def plan_delivery(
+    alert: Alert, outcome: Delivery | None, *, retry_unconfirmed: bool, dry_run: bool = False
+) -> Delivery:
     """Return the planned delivery of an alert with this outcome.
 
     `PENDING` means that the run may claim and send the alert; any other status is already the result.
@@ -26,14 +28,7 @@ def plan_delivery(alert: Alert, outcome: Delivery | None, *, retry_unconfirmed: 
             return outcome
     if alert.channel is None:
         return Delivery(alert.key, AlertStatus.FAILED, reason=alert.reason)
-    return Delivery(alert.key, AlertStatus.PENDING, alert.channel)
-
-
-def as_dry_run(delivery: Delivery) -> Delivery:
-    """Return the planned delivery in a dry run."""
-    if delivery.status is not AlertStatus.PENDING:
-        return delivery
-    return replace(delivery, status=AlertStatus.WOULD_SEND)
+    return Delivery(alert.key, AlertStatus.WOULD_SEND if dry_run else AlertStatus.PENDING, alert.channel)
 
 
 def claimed(alert: Alert, outcome: Delivery | None) -> Delivery:

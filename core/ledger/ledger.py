@@ -208,34 +208,27 @@ class Ledger:
         remaining = enumerate(self._storable(alerts))
         with self._database.write() as connection:
             run = _running(connection, run_id)
-            known, again = _outcomes(connection, run.month), run.retry_unconfirmed
+            known = _outcomes(connection, run.month)
+            may = {"retry_unconfirmed": run.retry_unconfirmed, "dry_run": run.dry_run}
             scan = {
                 "source_version": assessment.source_version,
                 "warnings": [asdict(warning) for warning in assessment.warnings],
                 "counts_by_type": COUNTS.dump_python(dict(assessment.counts_by_type)),
             }
             _change(connection, RUNS, [{"run_id": run_id} | scan])
-            while planned := [
-                (position, alert, plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again))
-                for position, alert in islice(remaining, PLANNED_AT_ONCE)
-            ]:
-                rows = [
-                    {name: getattr(alert, name) for name in ALERT_COLUMNS}
-                    | _result(run_id, delivery)
-                    | {"position": position}
-                    for position, alert, delivery in planned
-                ]
-                connection.execute(insert(RUN_ALERTS), rows)
-                for _, alert, delivery in planned:
-                    if delivery.status is AlertStatus.PENDING:
+            while some := list(islice(remaining, PLANNED_AT_ONCE)):
+                rows = []
+                for position, alert in some:
+                    delivery = plan_delivery(alert, known.get(alert.key), **may)
+                    facts = {name: getattr(alert, name) for name in ALERT_COLUMNS}
+                    rows.append(facts | _result(run_id, delivery) | {"position": position})
+                    if delivery.status in {AlertStatus.PENDING, AlertStatus.WOULD_SEND}:
                         to_send.append(alert)
                     elif delivery.status is AlertStatus.FAILED:
                         unroutable.append(_outcome_row(run, alert, delivery, now))
+                connection.execute(insert(RUN_ALERTS), rows)
             too_many = 0 < limit < len(to_send)
-            if run.dry_run and not too_many:
-                ended = _end_pending(connection, run_id, status=AlertStatus.WOULD_SEND)
-                _must_change(ended, len(to_send), RUN_ALERTS)
-            elif not too_many:
+            if not (run.dry_run or too_many):
                 _put(connection, OUTCOMES, unroutable)
         if too_many:
             raise TooManyAlerts(
@@ -462,13 +455,13 @@ def _close(connection: Connection, run: Row[Any], error: RiskAlertsError | None,
                 **stamp,
             )
         )
-    _end_pending(
-        connection,
-        run.run_id,
-        status=AlertStatus.FAILED,
-        reason=error.code if error else Interrupted.code,
-        error="Not tried: the run ended before; a later run of the month sends it",
-    )
+    pending = RUN_ALERTS.c.run_id == run.run_id, RUN_ALERTS.c.status == AlertStatus.PENDING
+    not_tried = {
+        "status": AlertStatus.FAILED,
+        "reason": error.code if error else Interrupted.code,
+        "error": "Not tried: the run ended before; a later run of the month sends it",
+    }
+    connection.execute(update(RUN_ALERTS).where(*pending).values(not_tried))
     _store_counts(connection, run)
     result = {
         "status": RunStatus.FAILED if error else RunStatus.SUCCEEDED,
@@ -476,12 +469,6 @@ def _close(connection: Connection, run: Row[Any], error: RiskAlertsError | None,
         "finished_at": now,
     }
     _change(connection, RUNS, [{"run_id": run.run_id} | result])
-
-
-def _end_pending(connection: Connection, run_id: str, **values: Any) -> sa.CursorResult[Any]:
-    """Change the alerts of a run that it has not tried to send."""
-    pending = RUN_ALERTS.c.run_id == run_id, RUN_ALERTS.c.status == AlertStatus.PENDING
-    return connection.execute(update(RUN_ALERTS).where(*pending).values(values))
 
 
 # Alerts and outcomes

@@ -12,7 +12,6 @@ from core.domain import (
     Decision,
     Delivery,
     accepts_answer,
-    as_dry_run,
     claimed,
     count_alerts,
     count_found,
@@ -71,13 +70,10 @@ def test_record_decides_what_a_run_may_do(
     retry_unconfirmed: bool,  # noqa: FBT001
     expected: Delivery,
 ) -> None:
-    assert plan_delivery(routed("A-1", channel), outcome, retry_unconfirmed=retry_unconfirmed) == expected
-
-
-def test_dry_run_plans_like_a_run() -> None:
-    assert as_dry_run(PENDING) == Delivery(key("A-1"), AlertStatus.WOULD_SEND, "amer")
-    for delivery in (NO_CHANNEL, ALREADY, ELSEWHERE, UNCONFIRMED):
-        assert as_dry_run(delivery) == delivery
+    alert = routed("A-1", channel)
+    assert plan_delivery(alert, outcome, retry_unconfirmed=retry_unconfirmed) == expected
+    dry = plan_delivery(alert, outcome, retry_unconfirmed=retry_unconfirmed, dry_run=True)
+    assert dry == (replace(PENDING, status=AlertStatus.WOULD_SEND) if expected is PENDING else expected)
 
 
 def test_claim_keeps_the_unconfirmed_attempt() -> None:

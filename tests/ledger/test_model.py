@@ -171,13 +171,14 @@ class LedgerBesideModel(RuleBasedStateMachine):
             return
         run.alerts = {account: self._may(run, account) for account in channels}
         to_send = sorted(account for account, status in run.alerts.items() if status == "pending")
+        if run.dry:
+            run.alerts.update(dict.fromkeys(to_send, "would_send"))
         if 0 < limit < len(to_send):
             run.over_limit = True
             with pytest.raises(TooManyAlerts):
                 really()
             return
         if run.dry:
-            run.alerts.update(dict.fromkeys(to_send, "would_send"))
             assert really() == []
             return
         for account, status in run.alerts.items():
