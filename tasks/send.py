@@ -180,13 +180,10 @@ async def _run_in_own_loop(run: RunContext, delivery: Coroutine[Any, Any, None])
     canceled = False
     while not sending.done():
         try:
-            await asyncio.shield(sending)
+            await asyncio.wait({sending})
         except asyncio.CancelledError:
             canceled = True
             run.stop.set()
-        except Exception:
-            if not canceled:
-                raise
     if canceled:
-        raise asyncio.CancelledError
+        raise asyncio.CancelledError from sending.exception()
     sending.result()

@@ -1,12 +1,16 @@
 """The counts of a run: of its scan, and of the results of its alerts."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.domain.alerts import AlertStatus
 from core.domain.reasons import UNKNOWN_REGION
+
+
+def _count(label: str, description: str) -> Any:
+    return Field(default=0, title=label, description=description)
 
 
 class Counts(BaseModel):
@@ -18,39 +22,19 @@ class Counts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    rows_scanned: int = Field(default=0, title="rows read", description="Rows decoded from the source.")
-    duplicates_found: int = Field(
-        default=0,
-        title="duplicate rows",
-        description="Rows that lost to a later row of the same account and month, among those needed.",
+    rows_scanned: int = _count("rows read", "Rows decoded from the source.")
+    duplicates_found: int = _count(
+        "duplicate rows", "Rows that lost to a later row of the same account and month, among those needed."
     )
-    at_risk: int = Field(
-        default=0, title="at risk", description="Accounts whose winning row in the month is At Risk."
-    )
-    recovered: int = Field(
-        default=0, title="recovered", description="Accounts that the rule `recovered` found."
-    )
-    below_threshold: int = Field(
-        default=0,
-        title="below the ARR threshold",
-        description="Accounts that ARR_THRESHOLD left out.",
-    )
-    alerts_sent: int = Field(default=0, title="sent", description="Sent by this run.")
-    skipped_replay: int = Field(
-        default=0, title="sent before", description="Sent by an earlier run, or being sent by another."
-    )
-    failed_deliveries: int = Field(
-        default=0, title="not delivered", description="Not delivered, or unconfirmed."
-    )
-    would_send: int = Field(
-        default=0, title="would be sent", description="In a dry run: what would have been sent."
-    )
-    unknown_region: int = Field(
-        default=0, title="of an unknown region", description="Part of those not delivered: no channel."
-    )
-    unconfirmed: int = Field(
-        default=0, title="unconfirmed", description="Part of those not delivered: may be in the channel."
-    )
+    at_risk: int = _count("at risk", "Accounts whose winning row in the month is At Risk.")
+    recovered: int = _count("recovered", "Accounts that the rule `recovered` found.")
+    below_threshold: int = _count("below the ARR threshold", "Accounts that ARR_THRESHOLD left out.")
+    alerts_sent: int = _count("sent", "Sent by this run.")
+    skipped_replay: int = _count("sent before", "Sent by an earlier run, or being sent by another.")
+    failed_deliveries: int = _count("not delivered", "Not delivered, or unconfirmed.")
+    would_send: int = _count("would be sent", "In a dry run: what would have been sent.")
+    unknown_region: int = _count("of an unknown region", "Part of those not delivered: no channel.")
+    unconfirmed: int = _count("unconfirmed", "Part of those not delivered: may be in the channel.")
 
     def summary(self, alert_types: Iterable[str]) -> str:
         """Return the counts as a phrase of a report; parts of a count follow it in parentheses."""
@@ -102,6 +86,9 @@ _COUNTED_AS = {
 }
 """The counts that an alert of a status adds to; pending and sending alerts add to none."""
 
+_OF_ALERTS = {"unknown_region"}.union(*_COUNTED_AS.values())
+"""The counts of the results of alerts; the others are those of the scan."""
+
 
 def count_found(
     rows_scanned: int, duplicates_found: int, found: Mapping[str, tuple[int, int]]
@@ -125,17 +112,13 @@ def count_alerts(
 
     `alerts` has (alert type, status, reason, number); each alert type is a key of `found`.
     """
-    numbers: dict[str, Counter[str]] = {alert_type: Counter() for alert_type in found}
+    numbers = {alert_type: dict.fromkeys(_OF_ALERTS, 0) for alert_type in found}
     for alert_type, status, reason, number in alerts:
         for name in _COUNTED_AS.get(status, ()):
             numbers[alert_type][name] += number
         if status is AlertStatus.FAILED and reason == UNKNOWN_REGION:
             numbers[alert_type]["unknown_region"] += number
-    changing = {"unknown_region"}.union(*_COUNTED_AS.values())
-    return {
-        alert_type: counts.model_copy(update={name: numbers[alert_type][name] for name in changing})
-        for alert_type, counts in found.items()
-    }
+    return {alert_type: counts.model_copy(update=numbers[alert_type]) for alert_type, counts in found.items()}
 
 
 def total(by_type: Mapping[str, Counts]) -> Counts:

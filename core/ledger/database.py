@@ -121,19 +121,12 @@ def try_write(database_url: str, now: datetime) -> str:
     """
     url = parse_url(database_url)
     file = file_of(url)
-    if file and not file.exists():
-        place = next(folder for folder in file.absolute().parents if folder.exists())
-        try:
-            beside = TemporaryDirectory(prefix=".risk-alerts-check-", dir=place)
-        except OSError as error:
-            raise LedgerError(
-                f"The ledger {shown_database(url)} cannot be created: {error.strerror} in {place}."
-                " Change DATABASE_URL, or the folder's permissions"
-            ) from None
-        with beside as folder:
-            Database(f"sqlite:///{folder}/ledger.db").close()
-        return "can be created"
     with translated_errors(url):
+        if file and not file.exists():
+            place = next(folder for folder in file.absolute().parents if folder.exists())
+            with TemporaryDirectory(prefix=".risk-alerts-check-", dir=place) as folder:
+                Database(f"sqlite:///{folder}/ledger.db").close()
+            return "can be created"
         engine = _open_engine(url)
         try:
             # Without a commit, the end of the connection rolls back.

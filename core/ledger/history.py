@@ -296,8 +296,12 @@ def _page(
 # Rows to views
 
 
+def _view(view: type[V], row: Row[Any], **more: Any) -> V:
+    return view.model_validate({**row._mapping, **more})  # noqa: SLF001
+
+
 def _views(view: type[V], rows: Iterable[Row[Any]]) -> list[V]:
-    return [view.model_validate(row, from_attributes=True) for row in rows]
+    return [_view(view, row) for row in rows]
 
 
 def find_run(connection: Connection, run_id: str) -> Row[Any] | None:
@@ -331,8 +335,7 @@ def _run_view(view: type[V], connection: Connection, row: Row[Any], **samples: A
     # Until the run is closed, only the counts of its scan are stored.
     running = row.status == RunStatus.RUNNING
     counts = read_counts(connection, row) if running else COUNTS.validate_python(row.counts_by_type)
-    values = {**row._mapping, "counts": total(counts), "counts_by_type": counts}  # noqa: SLF001
-    return view.model_validate(values | samples)
+    return _view(view, row, counts=total(counts), counts_by_type=counts, **samples)
 
 
 def _outcomes() -> Select[Any]:
@@ -346,11 +349,8 @@ def _with_resolutions(connection: Connection, rows: Sequence[Row[Any]]) -> list[
         key = tuple_(RESOLUTIONS.c.month, RESOLUTIONS.c.account_id, RESOLUTIONS.c.alert_type)
         query = select(RESOLUTIONS).where(key.in_([_outcome_key(row) for row in rows]))
         for row in connection.execute(query.order_by(RESOLUTIONS.c.at)):
-            resolutions[_outcome_key(row)] += _views(ResolutionView, [row])
-    return [
-        OutcomeView.model_validate({**row._mapping, "resolutions": resolutions[_outcome_key(row)]})  # noqa: SLF001
-        for row in rows
-    ]
+            resolutions[_outcome_key(row)].append(_view(ResolutionView, row))
+    return [_view(OutcomeView, row, resolutions=resolutions[_outcome_key(row)]) for row in rows]
 
 
 def _outcome_key(row: Row[Any]) -> tuple[date, str, str]:

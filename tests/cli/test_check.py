@@ -171,8 +171,8 @@ def test_ledger_in_a_folder_that_cannot_be_written_fails(installation: Installat
     installation.set(DATABASE_URL="sqlite:////proc/no/ledger.db")
     found = installation.check()["ledger"]
     assert found["status"] == "failed"
-    assert "cannot be created" in found["found"]
-    assert "/proc" in found["found"]
+    assert "The ledger sqlite:////proc/no/ledger.db cannot be used: " in found["found"]
+    assert "Check DATABASE_URL, its disk and its permissions" in found["found"]
 
 
 def test_existing_ledger_is_written_and_rolled_back(installation: Installation) -> None:
