@@ -159,6 +159,6 @@ if "prefect" not in sys.modules:
     except SettingsError as error:
         exit_with(error)
 
-from prefect import flow  # noqa: E402  # after its settings were checked
+from prefect import Flow, flow  # noqa: E402  # after its settings were checked
 
-__all__ = ["flow"]
+__all__ = ["Flow", "flow"]

@@ -12,7 +12,6 @@ from core.domain import InvalidRequest, RunRequest, check_month
 from core.ledger import open_ledger
 from core.run import RunContext, prepare_run
 from core.runtime import load_settings, redact
-from flows.prefect_engine import begin_prepared
 from flows.prefect_logs import show_logs_in_ui
 
 
@@ -46,15 +45,18 @@ def schedule_zone(deployment_id: str | None) -> tzinfo:
     return ZoneInfo(zones.pop()) if len(zones) == 1 else UTC
 
 
+def enter_flow_run() -> str | None:
+    """Show the log in the Prefect UI, and return the id of the flow run."""
+    show_logs_in_ui()
+    flow_run_id: str | None = flow_run.id
+    return flow_run_id
+
+
 def run_of_this_flow(
     source_uri: str, month: date | None, *, dry_run: bool, retry_unconfirmed: bool
 ) -> RunContext:
-    """Return the run that this process has prepared for the flow run, or make one from the parameters."""
-    flow_run_id: str | None = flow_run.id
-    if flow_run_id is not None:
-        show_logs_in_ui()
-        if prepared := begin_prepared(flow_run_id):
-            return prepared
+    """Return the run of a flow run that Prefect has started."""
+    flow_run_id = enter_flow_run()
     try:
         checked = check_month(month_or_scheduled(month))
     except ValueError as error:

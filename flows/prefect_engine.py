@@ -21,10 +21,8 @@ from prefect import Flow, Task
 from prefect.client.orchestration import get_client
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.worker import EventsWorker
-from prefect.flow_engine import run_flow_async
 from prefect.settings import get_current_settings, temporary_settings
 from prefect.utilities.annotations import quote
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from core.domain import OrchestratorUnreachable
 from core.run import RunContext
@@ -39,39 +37,20 @@ FINISH_SECONDS = 15
 """The longest that the answer of a closed run waits for Prefect to store its report and its state."""
 DRAIN_SECONDS = 5
 """The longest that the end of the process waits for Prefect to store the last events and logs."""
-REQUEST_BOUNDS = {"client.max_retries": 3, "client.retry_jitter_factor": 0.1, "api.request_timeout": 10.0}
+REQUEST_BOUNDS = {"client.max_retries": 4, "client.retry_jitter_factor": 0.1, "api.request_timeout": 10.0}
 """Bounds of one request to a Prefect that stops answering; the operator's settings win.
 
-With the defaults the last waits of a busy Prefect's client are 16 and 32 s, longer than a burst lasts.
+The waits for a busy Prefect are 2, 4, 8 and 16 s; by default it would be 32 s more, beyond `BEGIN_SECONDS`.
 """
-BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE)
-"""What an overloaded API answers, such as Prefect's server on SQLite in a burst of runs."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_prepared: dict[str, RunContext] = {}
-"""The runs of this process that Prefect has not begun yet, by the id of their flow run."""
-
 
 def configured_api() -> str | None:
     """Return the URL of the Prefect API that the environment or the active profile names."""
     return get_current_settings().api.url
-
-
-def begin_prepared(flow_run_id: str) -> RunContext | None:
-    """Return the run that this process has prepared for a flow run, and mark it as begun.
-
-    Raises `OrchestratorUnreachable` when the caller has given the run up.
-    """
-    run = _prepared.pop(flow_run_id, None)
-    if run is not None:
-        if not run.begun.set_running_or_notify_cancel():
-            raise OrchestratorUnreachable("Prefect began this run after it was given up")
-        run.begun.set_result(None)
-    return run
 
 
 def stage_of(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
@@ -93,7 +72,7 @@ def step(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
 
 
 def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
-    """Run the flow under the engine until the run is over.
+    """Run the flow, which marks the run as begun, under the engine until the run is over.
 
     Raises the error of a failed run, or `OrchestratorUnreachable` when nothing was begun.
     """
@@ -101,10 +80,8 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
     probe(url)
     # By default each event is tried eleven times, and all go to the first API of the process.
     EventsWorker.set_client_override(PrefectEventsClient, api_url=url, reconnection_attempts=1)
-    # The caller gets this run as its answer; a retry would be another run after that.
-    once = flow.with_options(retries=0)
     with temporary_settings(set_defaults=REQUEST_BOUNDS):
-        ended = in_thread(lambda: asyncio.run(_run_flow(run, once)), "flow")
+        ended = in_thread(lambda: asyncio.run(flow(**asdict(run.request))), "flow")
     wait({run.begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
     if run.begun.cancel():
         why = describe_fault(ended.exception() if ended.done() else None, BEGIN_SECONDS)
@@ -120,31 +97,6 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
         logger.warning("Prefect missed the end of run %s, which the ledger has (%s)", run.run_id, why)
     if run.error:
         raise run.error
-
-
-async def _run_flow(run: RunContext, flow: Flow[..., Any]) -> None:
-    """Run the flow; retry while Prefect is too busy to begin it."""
-
-    def too_busy(error: BaseException) -> bool:
-        busy = isinstance(error, httpx.HTTPStatusError) and error.response.status_code in BUSY
-        return busy and not run.begun.done()
-
-    parameters = asdict(run.request)
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception(too_busy),
-        stop=stop_after_delay(BEGIN_SECONDS),
-        wait=wait_random_exponential(max=5),
-        reraise=True,
-    ):
-        with attempt:
-            async with get_client() as client:
-                flow_run = await client.create_flow_run(flow, parameters=parameters)
-            flow_run_id = run.flow_run_id = str(flow_run.id)
-            _prepared[flow_run_id] = run
-            try:
-                await run_flow_async(flow, flow_run, parameters)
-            finally:
-                _prepared.pop(flow_run_id, None)
 
 
 def describe_fault(error: BaseException | None, seconds: float) -> str:

@@ -2,12 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from functools import wraps
+from typing import Any
 
-from core.domain import RiskAlertsError
+from core.domain import OrchestratorUnreachable, RiskAlertsError
 from core.ledger import this_process
 from core.run import RunContext, utc_now
+from flows.checked_prefect import Flow
+from flows.flow_run import enter_flow_run
 from flows.monthly_risk_alerts import monthly_risk_alerts, run_stages
 from flows.prefect_engine import configured_api, run_with_prefect
 
@@ -20,9 +24,27 @@ def run_month(run: RunContext) -> None:
     Raises the error of a failed run, which has its `run_id` if the run was begun.
     """
     if url := configured_api():
-        run_with_prefect(run, monthly_risk_alerts, url)
+        run_with_prefect(run, _flow_of(run), url)
     else:
         asyncio.run(run_stages(run))
+
+
+def _flow_of(run: RunContext) -> Flow[..., Coroutine[Any, Any, str]]:
+    """Return the flow of a run whose caller waits for it."""
+
+    @wraps(monthly_risk_alerts.fn)
+    async def work(*_: Any, **__: Any) -> str:
+        if not run.begun.set_running_or_notify_cancel():
+            raise OrchestratorUnreachable("Prefect began this run after it was given up")
+        run.begun.set_result(None)
+        run.flow_run_id = enter_flow_run()
+        await run_stages(run)
+        return run.run_id
+
+    # The caller gets this run as its answer; a retry would be another run after that.
+    flow = monthly_risk_alerts.with_options(retries=0)
+    flow.fn = work
+    return flow
 
 
 def accept(run: RunContext) -> Callable[[], None]:
