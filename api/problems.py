@@ -13,7 +13,7 @@ from starlette.routing import Match
 
 from api.pages.rendering import page, wants_page
 from core.domain import RiskAlertsError
-from core.runtime import redact
+from core.runtime import invalid_value, redact
 
 logger = logging.getLogger(__name__)
 
@@ -138,4 +138,4 @@ def _invalid_field(error: dict[str, Any]) -> str:
     if error["type"] == "json_invalid":
         return f"the body: not JSON at character {error['loc'][-1]}"
     place = ".".join(str(part) for part in error["loc"][1:]) or "the body"
-    return f"{place}: {str(error['msg']).removeprefix('Value error, ')}"
+    return f"{place}: {invalid_value(error)}"

@@ -24,8 +24,8 @@ from core.runtime import (
     check_certificates,
     check_http_url,
     clean_variables,
+    invalid_value,
     prepare_proxies,
-    pydantic_message,
 )
 from flows.streams import exit_with
 
@@ -130,8 +130,9 @@ def _describe(error: ValidationError) -> str:
     # An error of a default that depends on the bad value says nothing.
     first = next(item for item in error.errors() if item["type"] != "default_factory_not_called")
     name = _variable(str(first["loc"][0]), model=error.title) if first["loc"] else "Prefect's settings"
-    # Prefect's message may quote the value.
-    reason = pydantic_message(first) or "Prefect does not accept the value"
+    # A message of Prefect's own may quote the value.
+    own = first["type"] in {"value_error", "assertion_error"}
+    reason = "Prefect does not accept the value" if own else invalid_value(first)
     place = "" if name in os.environ else f" (set in prefect.toml or in {_profiles()})"
     return f"{name}: {reason}{place}; correct or unset it"
 

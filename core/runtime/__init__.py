@@ -16,11 +16,12 @@ from core.runtime.logs import (
 )
 from core.runtime.metrics import DELIVERIES, PROCESS, ROWS_SCANNED, STEP_SECONDS, STEPS
 from core.runtime.redaction import mask_record, protect, redact
-from core.runtime.settings import CONFIG_FILE, Settings, load_settings, pydantic_message
+from core.runtime.settings import CONFIG_FILE, Settings, load_settings
 from core.runtime.stopping import StopSignal, process_stop, stopped_by_signals, wait_for
 from core.runtime.text import money, months, one_line, shown_region, streak
 from core.runtime.threads import in_thread
 from core.runtime.urls import check_http_url, host_of, shown_database
+from core.runtime.validation import invalid_value
 
 __all__ = [
     "CONFIG_FILE",
@@ -41,6 +42,7 @@ __all__ = [
     "current_run_id",
     "host_of",
     "in_thread",
+    "invalid_value",
     "is_direct",
     "load_settings",
     "logged_as",
@@ -51,7 +53,6 @@ __all__ = [
     "prepare_proxies",
     "process_stop",
     "protect",
-    "pydantic_message",
     "redact",
     "shown_database",
     "shown_region",

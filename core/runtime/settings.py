@@ -1,69 +1,71 @@
 """Every setting of the service: its name, default and check. docs/settings.md describes each."""
 
 import json
+import math
 import os
 import re
 import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import TZPATH, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic.functional_validators import AfterValidator, BeforeValidator, WrapValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
 
 from core.alerts import RULES
 from core.domain import DEFAULT_ALERT_TYPE, SettingsError, SlackNotConfigured
 from core.runtime.environment import check_certificate_files, check_stores, clean_variables, prepare_proxies
 from core.runtime.redaction import protect
 from core.runtime.urls import check_database_url, check_http_url, passwords_in
+from core.runtime.validation import invalid_value
 
 CONFIG_FILE = "CONFIG_FILE"
 
 
-def _without_blanks(value: Any) -> Any:
-    """Return a value without blanks around its texts; keys stay as they are, as regions match exactly."""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, list):
-        return [_without_blanks(item) for item in value]
-    return {key: _without_blanks(item) for key, item in value.items()} if isinstance(value, dict) else value
+def _decoded(value: Any) -> Any:
+    """Return the object or list of a JSON text in the environment; any other value as it is."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
-def _matching(pattern: str, message: str) -> Callable[[str], str]:
-    """Return a check that a whole text matches the pattern."""
+def _number(least: float, most: float = math.inf, *, kind: str = "number") -> WrapValidator:
+    """Return a check of a number, whose error names the whole range."""
+    limits = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
 
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
+    def check(value: Any, parse: Callable[[Any], Any]) -> Any:
+        with suppress(ValidationError):
+            # In a file, `false` would be read as 0, which means no limit.
+            if not isinstance(value, bool) and least <= (number := parse(value)) <= most:
+                return number
+        raise ValueError(f"must be a {kind} {limits}")
+
+    return WrapValidator(check)
+
+
+_whole_number = partial(_number, kind="whole number")
+
+
+def _matching(pattern: str, message: str) -> AfterValidator:
+    """Return a check that a whole text, or secret, matches the pattern."""
+
+    def check(value: Any) -> Any:
+        if not re.fullmatch(pattern, value.get_secret_value() if isinstance(value, SecretStr) else value):
             raise ValueError(message)
         return value
 
-    return check
+    return AfterValidator(check)
 
 
 def _secret(check: Callable[[str], str]) -> AfterValidator:
     """Return a check of secrets that applies a check of texts."""
     return AfterValidator(lambda secret: SecretStr(check(secret.get_secret_value())))
-
-
-_email = _matching(
-    r"(?=[!-~]+$)[^@\s,;]+@[^@\s,;]+", "must be one email address in ASCII, such as name@example.com"
-)
-_smtp_host = _matching(
-    r"[\w.-]+|[0-9a-fA-F]*(:[0-9a-fA-F.]*){2,}(%\w+)?",  # a name, or an address of IPv4 or IPv6
-    "must be the name or address of the mail server alone; the port goes into SMTP_PORT",
-)
-_ascii = _matching(
-    "[ -~]+", "must be printable ASCII characters, because a login to a mail server has no others"
-)
-_member_id = _matching(
-    "[UW][A-Z0-9]{2,20}", "must be a Slack member ID such as U012AB3CD (in Slack: profile, Copy member ID)"
-)
-_source_prefix = _matching("(?is)(file:///|gs://|s3://).*", "must begin with file:///, gs:// or s3://")
-# A header can have no other characters, and an empty token would admit every request.
-_token = _matching("[!-~]+", "must be printable ASCII characters without spaces")
 
 
 def _base_url(value: str) -> str:
@@ -96,35 +98,49 @@ def _timezone(value: str) -> str:
     return value
 
 
-def _not_boolean(value: Any) -> Any:
-    # In a file, `false` would be read as 0, which means no limit.
-    if isinstance(value, bool):
-        raise ValueError("must be a number")  # noqa: TRY004  # pydantic wants a ValueError
-    return value
-
-
 HttpUrl = Annotated[str, AfterValidator(_base_url)]
 SecretHttpUrl = Annotated[SecretStr, _secret(check_http_url)]
 SecretBaseUrl = Annotated[SecretStr, _secret(_base_url)]
-WholeNumber = Annotated[int, BeforeValidator(_not_boolean)]
-Number = Annotated[float, BeforeValidator(_not_boolean), Field(allow_inf_nan=False)]
-Seconds = Annotated[Number, Field(ge=0, le=86_400)]
-Timeout = Annotated[Number, Field(gt=0, le=3600)]
+Seconds = Annotated[float, _number(0, 86_400)]
+Timeout = Annotated[float, _number(0.001, 3600)]
+_JSON = BeforeValidator(_decoded)
+# A key matches the data exactly.
+Key = Annotated[str, StringConstraints(min_length=1, strip_whitespace=False)]
 Name = Annotated[str, Field(min_length=1)]
 AlertType = Annotated[str, AfterValidator(_alert_type)]
 Channel = Annotated[str, AfterValidator(_channel)]
 DatabaseUrl = Annotated[str, AfterValidator(check_database_url)]
 TimeZone = Annotated[str, AfterValidator(_timezone)]
-Email = Annotated[str, AfterValidator(_email)]
-SmtpHost = Annotated[str, AfterValidator(_smtp_host)]
-Login = Annotated[str, AfterValidator(_ascii)]
-Password = Annotated[SecretStr, _secret(_ascii)]
-MemberId = Annotated[str, AfterValidator(_member_id)]
-SourcePrefix = Annotated[str, AfterValidator(_source_prefix)]
-Token = Annotated[SecretStr, _secret(_token)]
+Email = Annotated[
+    str,
+    _matching(
+        r"(?=[!-~]+$)[^@\s,;]+@[^@\s,;]+", "must be one email address in ASCII, such as name@example.com"
+    ),
+]
+SmtpHost = Annotated[
+    str,
+    _matching(
+        r"[\w.-]+|[0-9a-fA-F]*(:[0-9a-fA-F.]*){2,}(%\w+)?",  # a name, or an address of IPv4 or IPv6
+        "must be the name or address of the mail server alone; the port goes into SMTP_PORT",
+    ),
+]
+# A login to a mail server can have no other characters.
+_ASCII = _matching("[ -~]+", "must be printable ASCII characters")
+MemberId = Annotated[
+    str,
+    _matching(
+        "[UW][A-Z0-9]{2,20}",
+        "must be a Slack member ID such as U012AB3CD (in Slack: profile, Copy member ID)",
+    ),
+]
+SourcePrefix = Annotated[
+    str, _matching("(?is)(file:///|gs://|s3://).*", "must begin with file:///, gs:// or s3://")
+]
+# A header can have no other characters, and an empty token would admit every request.
+Token = Annotated[SecretStr, _matching("[!-~]+", "must be printable ASCII characters without spaces")]
 
 
-def _read_config_file(known: Collection[str]) -> dict[str, Any]:
+def _read_config_file() -> dict[str, Any]:
     """Return the values of the JSON or TOML file in `CONFIG_FILE`; raise an error for an unknown key."""
     name = os.environ.get(CONFIG_FILE, "")
     if not name:
@@ -141,13 +157,10 @@ def _read_config_file(known: Collection[str]) -> dict[str, Any]:
     else:
         if not isinstance(values, dict):
             wrong = "must hold one object; its keys are settings"
-        elif unknown := ", ".join(sorted(set(values).difference(known))):
-            wrong = (
-                f"has unknown settings: {unknown}; correct or remove them (a key is a setting's name in lower"
-                " case)"
-            )
+        elif unknown := ", ".join(sorted(values.keys() - Settings.model_fields)):
+            wrong = f"has unknown settings: {unknown}; a key is a setting's name in lower case"
         else:
-            return values
+            return {key: value.strip() if isinstance(value, str) else value for key, value in values.items()}
     raise SettingsError(f"{CONFIG_FILE}: {path} {wrong}")
 
 
@@ -155,37 +168,39 @@ class Settings(BaseSettings):
     """The settings of one process, from the environment; `load_settings` adds those of `CONFIG_FILE`."""
 
     model_config = SettingsConfigDict(
+        enable_decoding=False,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
+        str_strip_whitespace=True,
     )
 
-    regions: dict[Name, Channel] = Field(default_factory=dict)
-    owners: dict[Name, MemberId] = Field(default_factory=dict)
+    regions: Annotated[dict[Key, Channel], _JSON] = Field(default_factory=dict)
+    owners: Annotated[dict[Key, MemberId], _JSON] = Field(default_factory=dict)
     slack_webhook_base_url: SecretBaseUrl | None = None
     slack_webhook_url: SecretHttpUrl | None = None
-    slack_max_attempts: WholeNumber = Field(default=5, ge=1, le=100)
+    slack_max_attempts: Annotated[int, _whole_number(1, 100)] = 5
     slack_backoff_seconds: Seconds = 0.5
     slack_retry_after_max_seconds: Seconds = 120
     slack_timeout_seconds: Timeout = 10
-    slack_channel_rate: Number = Field(default=1, ge=0, le=10_000)
+    slack_channel_rate: Annotated[float, _number(0, 10_000)] = 1
     app_base_url: HttpUrl = "https://app.yourcompany.com"
-    arr_threshold: WholeNumber = Field(default=10_000, ge=0)
-    alert_types: Annotated[list[AlertType], Field(min_length=1)] = [DEFAULT_ALERT_TYPE]
-    max_alerts_per_run: WholeNumber = Field(default=5000, ge=0)
+    arr_threshold: Annotated[int, _whole_number(0)] = 10_000
+    alert_types: Annotated[list[AlertType], Field(min_length=1), _JSON] = [DEFAULT_ALERT_TYPE]
+    max_alerts_per_run: Annotated[int, _whole_number(0)] = 5000
     # Not in the representation: it may hold a password.
     database_url: DatabaseUrl = Field(default="sqlite:///data/risk_alerts.db", repr=False)
     support_email: Email = "support@quadsci.ai"
     smtp_host: SmtpHost | None = None
-    smtp_port: WholeNumber = Field(default=587, ge=1, le=65_535)
-    smtp_username: Login | None = None
-    smtp_password: Password | None = None
+    smtp_port: Annotated[int, _whole_number(1, 65_535)] = 587
+    smtp_username: Annotated[str, _ASCII] | None = None
+    smtp_password: Annotated[SecretStr, _ASCII] | None = None
     smtp_starttls: bool | None = None
     smtp_from: Email = "account-risk-alerts@localhost"
     api_token: Token | None = None
-    api_runs_at_once: WholeNumber = Field(default=16, ge=1, le=256)
-    allowed_sources: list[SourcePrefix] | None = None
+    api_runs_at_once: Annotated[int, _whole_number(1, 256)] = 16
+    allowed_sources: Annotated[list[SourcePrefix] | None, _JSON] = None
     source_timezone: TimeZone = "UTC"
     source_timeout_seconds: Timeout = 60
     gcs_token: SecretStr | None = None
@@ -195,11 +210,6 @@ class Settings(BaseSettings):
     s3_anon: bool = False
     s3_requester_pays: bool = False
     log_format: Literal["text", "json"] = "text"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _strip(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {name: _without_blanks(value) for name, value in values.items()}
 
     @model_validator(mode="after")
     def _check_smtp_login(self) -> "Settings":
@@ -248,18 +258,13 @@ def load_settings() -> Settings:
     Raises `SettingsError`, which names each bad setting and never shows its value.
     """
     clean_variables({CONFIG_FILE, *(name.upper() for name in Settings.model_fields)})
-    # Leave out what the environment sets: pydantic would merge the `regions` of both, and a region that the
-    # environment leaves out must have no channel.
     in_environment = {name.lower() for name, value in os.environ.items() if value}
-    in_file = _read_config_file(Settings.model_fields)
+    in_file = _read_config_file()
     try:
+        # pydantic takes the environment for the others.
         settings = Settings(**{name: value for name, value in in_file.items() if name not in in_environment})
     except ValidationError as error:
         raise SettingsError("; ".join(dict.fromkeys(map(_describe, error.errors())))) from None
-    except PydanticSettingsError as error:
-        [name] = re.findall(r'field "(\w+)"', str(error))
-        kind = "object" if get_origin(Settings.model_fields[name].annotation) is dict else "list"
-        raise SettingsError(f"{name.upper()}: must be a JSON {kind}") from None
     protect(settings.secrets())
     check_certificate_files()
     check_stores()
@@ -267,21 +272,9 @@ def load_settings() -> Settings:
     return settings
 
 
-def _describe(item: Any) -> str:
-    setting = str(item["loc"][0]).upper() if item["loc"] else ""
-    message = pydantic_message(item) or item["msg"].removeprefix("Value error, ")
-    if len(item["loc"]) > 1 and message.startswith("must "):
-        message = f"each entry {message}"
-    return f"{setting}: {message}" if setting else message
-
-
-def pydantic_message(item: Any) -> str | None:
-    """Return the text of one of pydantic's errors, or None if that text may quote the value."""
-    if item["type"] in {"value_error", "assertion_error"}:
-        return None
-    words = {
-        "bool_parsing": "must be true or false",
-        "dict_type": "must be a JSON object",
-        "list_type": "must be a JSON list",
-    }
-    return words.get(item["type"]) or re.sub(r"^\w+ should", "must", item["msg"])
+def _describe(error: Any) -> str:
+    setting, *inner = error["loc"] or [""]
+    reason = invalid_value(error)
+    if inner and reason.startswith("must "):
+        reason = f"each entry {reason}"
+    return f"{setting.upper()}: {reason}" if setting else reason
