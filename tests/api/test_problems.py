@@ -90,6 +90,36 @@ def test_problem_names_the_field_not_its_value(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ([], "the body: must be a JSON object"),
+        ({}, "source_uri: is missing; month: is missing"),
+        (
+            {"source_uri": 5, "month": MONTH, "dry_run": "yes", "x": 1},
+            "source_uri: must be a text; dry_run: must be true or false; x: is unknown; remove it",
+        ),
+        ({"source_uri": "", "month": MONTH}, "source_uri: must not be empty"),
+        ({"source_uri": "x" * 5000, "month": MONTH}, "source_uri: must have at most 4096 characters"),
+    ],
+)
+def test_invalid_field_has_a_plain_reason(service: Service, body: Any, detail: str) -> None:
+    assert problem_of(service.client.post("/runs", json=body))["detail"] == detail
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("limit=0", "limit: must be at least 1"),
+        ("limit=1001", "limit: must be at most 1000"),
+        ("limit=1.5", "limit: must be a whole number"),
+        ("status=done", "status: must be 'running', 'succeeded' or 'failed'"),
+    ],
+)
+def test_invalid_filter_has_a_plain_reason(service: Service, query: str, detail: str) -> None:
+    assert problem_of(service.client.get(f"/runs?{query}"))["detail"] == detail
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "/no/such/path", 404),
