@@ -194,7 +194,7 @@ def _mail(settings: Settings) -> Finding:
     try:
         send_mail(settings, None)
     except MailError as error:
-        return Finding(error.why, "failed")
+        return Finding(str(error), "failed")
     login = "accepts the login" if settings.smtp_username else "accepts the connection"
     return Finding(f"{login}; nothing was sent")
 

@@ -22,11 +22,7 @@ _REASON_MAX = 500
 
 
 class MailError(Exception):
-    """The mail server did not confirm the mail; `why` is the reason, without secrets."""
-
-    def __init__(self, why: str, result: str = "The mail was not sent") -> None:
-        super().__init__(f"{result}: {why}")
-        self.why = why
+    """The mail server did not confirm the mail or the login; the text has the reason, without secrets."""
 
 
 def send_mail(settings: Settings, message: SupportMessage | None) -> None:
@@ -41,7 +37,7 @@ def send_mail(settings: Settings, message: SupportMessage | None) -> None:
         ended.result(TOTAL_SECONDS)
     except TimeoutError:
         if not session.accepted:
-            raise _unconfirmed(settings, f"it took longer than {TOTAL_SECONDS:g} s") from None
+            raise _unconfirmed(f"it took longer than {TOTAL_SECONDS:g} s") from None
     finally:
         session.leave()
 
@@ -78,7 +74,7 @@ class _Session:
             with suppress(smtplib.SMTPException, OSError):
                 smtp.quit()
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            raise _unconfirmed(settings, _error_text(error)) from None
+            raise _unconfirmed(_error_text(error)) from None
         finally:
             if self.smtp:
                 self.smtp.close()
@@ -129,9 +125,9 @@ def _encrypt(smtp: smtplib.SMTP, settings: Settings) -> None:
     if smtp.has_extn("starttls"):
         smtp.starttls(context=ssl.create_default_context())
     elif settings.smtp_starttls:
-        raise MailError("the mail server offers no TLS; change SMTP_PORT or SMTP_STARTTLS")
+        raise MailError("it offers no TLS; change SMTP_PORT or SMTP_STARTTLS")
     elif settings.smtp_password:
-        why = "the mail server offers no TLS, and the password is not sent without it"
+        why = "it offers no TLS, and the password is not sent without it"
         raise MailError(f"{why}; change SMTP_PORT, or set SMTP_STARTTLS to false")
 
 
@@ -143,23 +139,18 @@ def _login(smtp: smtplib.SMTP, settings: Settings) -> None:
     except smtplib.SMTPServerDisconnected:
         raise
     except smtplib.SMTPNotSupportedError:
-        why = "the mail server offers no login; unset SMTP_USERNAME and SMTP_PASSWORD, or change SMTP_PORT"
-        raise MailError(why) from None
+        advice = "unset SMTP_USERNAME and SMTP_PASSWORD, or change SMTP_PORT"
+        raise MailError(f"it offers no login; {advice}") from None
     # The server's words may repeat the password in an encoding that redaction does not know.
     except smtplib.SMTPAuthenticationError as error:
-        why = f"the mail server refused the login ({error.smtp_code}); check SMTP_USERNAME and SMTP_PASSWORD"
-        raise MailError(why) from None
+        advice = "check SMTP_USERNAME and SMTP_PASSWORD"
+        raise MailError(f"it refused the login ({error.smtp_code}); {advice}") from None
     except (smtplib.SMTPException, ValueError):
-        why = "the login failed; the mail server must offer PLAIN, LOGIN or CRAM-MD5"
-        raise MailError(why) from None
+        raise MailError("the login failed; it must offer PLAIN, LOGIN or CRAM-MD5") from None
 
 
-def _unconfirmed(settings: Settings, why: str) -> MailError:
-    server = f"{settings.smtp_host}:{settings.smtp_port}"
-    return MailError(
-        f"{one_line(redact(why))[:_REASON_MAX]}; check SMTP_HOST, SMTP_PORT and that server",
-        f"The mail server {server} did not confirm the mail",
-    )
+def _unconfirmed(why: str) -> MailError:
+    return MailError(f"{one_line(redact(why))[:_REASON_MAX]}; check SMTP_HOST, SMTP_PORT and that server")
 
 
 def _error_text(error: Exception) -> str:

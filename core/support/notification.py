@@ -1,8 +1,10 @@
 """The notification about all open alerts of a month, as a mail or in the log."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from core.domain import (
@@ -62,31 +64,27 @@ def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
 
 def compose(run_id: str, request: RunRequest, alerts: Sequence[OpenAlert]) -> SupportMessage | None:
     """Return the notification of the month's open alerts, or None without any."""
-    groups = [(*group, _section_of(group[2][0])) for group in open_by_reason(alerts)]
-    if not groups:
+    sections: dict[str, list[str]] = {"unknown region": [], "failed": [], "unconfirmed": []}
+    numbers: Counter[str] = Counter()
+    for reason, advice, those in open_by_reason(alerts):
+        section = those[0].status.value
+        title = f"{section.upper()}: {one_line(reason)}"
+        if section == "failed" and reason == UNKNOWN_REGION:
+            section, title = "unknown region", "UNKNOWN REGION"
+        numbers[section] += len(those)
+        sections[section] += [
+            f"{title} ({len(those)})\n{advice[0].upper()}{advice[1:]}.",
+            *map(_entry, those),
+        ]
+    if not numbers:
         return None
-    groups.sort(key=lambda group: _SECTIONS.index(group[3]))
     run = [("Run", run_id), ("Month", request.month.isoformat()), ("Source", redact(request.source_uri))]
     parts = ["Account risk alerts that are not confirmed in Slack.", _aligned(run, indent="")]
-    for reason, advice, those, section in groups:
-        title = section.upper() if section == _SECTIONS[0] else f"{section.upper()}: {one_line(reason)}"
-        parts.append(f"{title} ({len(those)})\n{advice[0].upper()}{advice[1:]}.")
-        parts += [_entry(alert) for alert in those]
-    numbers = {name: sum(len(group[2]) for group in groups if group[3] == name) for name in _SECTIONS}
-    summary = ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
+    summary = ", ".join(f"{numbers[name]} {name}" for name in sections if numbers[name])
     return SupportMessage(
-        subject=f"Account risk alerts {request.month:%Y-%m}: {summary}", body="\n\n".join(parts) + "\n"
+        subject=f"Account risk alerts {request.month:%Y-%m}: {summary}",
+        body="\n\n".join([*parts, *chain(*sections.values())]) + "\n",
     )
-
-
-_SECTIONS = ("unknown region", "failed", "unconfirmed")
-"""The sections of the mail, in this order."""
-
-
-def _section_of(alert: OpenAlert) -> str:
-    if alert.status is AlertStatus.UNCONFIRMED:
-        return "unconfirmed"
-    return "unknown region" if alert.reason == UNKNOWN_REGION else "failed"
 
 
 def _entry(alert: OpenAlert) -> str:

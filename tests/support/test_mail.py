@@ -161,16 +161,13 @@ def test_failed_login_hides_the_server_text() -> None:
     login = {"smtp_username": "me", "smtp_password": "right-pass", "smtp_starttls": False}
     with socket_server(talk) as server:
         result = notify(MESSAGE, smtp_settings(server.smtp_port, **login))
-    assert result.error == (
-        "The mail was not sent: the login failed; the mail server must offer PLAIN, LOGIN or CRAM-MD5"
-    )
+    assert result.error is not None
+    assert result.error.endswith(": the login failed; it must offer PLAIN, LOGIN or CRAM-MD5")
 
 
 def test_a_server_without_login_is_named_as_such() -> None:
     with mail_server(Mailbox()) as server:
-        fails(
-            smtp_settings(server.smtp_port, smtp_starttls=False, **LOGIN), "the mail server offers no login"
-        )
+        fails(smtp_settings(server.smtp_port, smtp_starttls=False, **LOGIN), "it offers no login")
 
 
 # Refusals
