@@ -87,14 +87,12 @@ def configure_logs(
     root = logging.getLogger()
     # First, so that any other handler gets records whose secrets are masked. Prefect's handlers there print
     # the warnings of any library, as text in any format.
-    root.handlers = [
-        handler,
-        *(
-            known
-            for known in root.handlers
-            if known.get_name() != handler.get_name() and not type(known).__module__.startswith("prefect.")
-        ),
+    others = [
+        known
+        for known in root.handlers
+        if known.get_name() != handler.get_name() and not type(known).__module__.startswith("prefect.")
     ]
+    root.handlers = [handler, *others]
     for name in (*OUR_LOGGERS, *taken_over):
         # Prefect, when it is imported, raises the level of uvicorn's.
         logging.getLogger(name).setLevel(level)

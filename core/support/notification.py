@@ -56,8 +56,10 @@ def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
     try:
         send_mail(settings, message)
     except MailError as error:
-        logger.error("Support notification: %s", error)  # noqa: TRY400  # the text is enough
-        return NotificationResult(NotificationStatus.FAILED, str(error))
+        server = f"{settings.smtp_host}:{settings.smtp_port}"
+        result = f"The mail server {server} did not confirm the mail: {error}"
+        logger.error("Support notification: %s", result)  # noqa: TRY400  # the text is enough
+        return NotificationResult(NotificationStatus.FAILED, result)
     logger.info("Support notification sent to %s: %s", settings.support_email, message.subject)
     return NotificationResult(NotificationStatus.SENT)
 
