@@ -63,9 +63,13 @@ def _import_prefect() -> None:
         what = _variable(field[1]) if field else f"{file[1] if file else 'prefect.toml'} of Prefect"
         form = "must be valid JSON" if field else "is not valid TOML; correct or remove it"
         raise SettingsError(f"{what}: {form}") from None
-    except (ValueError, TypeError, AttributeError, OSError):
+    except ImportError:
+        raise
+    except Exception:  # noqa: BLE001  # a file of another shape can make Prefect raise anything
+        files = " or ".join(str(path) for path in (_profiles(), _logging()) if path.exists())
         raise SettingsError(
-            f"{_profiles()} of Prefect cannot be read as profiles in TOML; correct or remove the file"
+            f"{files or _home()} of Prefect cannot be read (profiles are TOML, logging is YAML);"
+            " correct or remove the file"
         ) from None
     finally:
         gc.enable()
@@ -150,8 +154,16 @@ def _variable(field: str, model: str = "") -> str:
 
 
 def _profiles() -> Path:
-    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
-    return Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    return Path(os.environ.get("PREFECT_PROFILES_PATH") or _home() / "profiles.toml")
+
+
+def _logging() -> Path:
+    names = ("PREFECT_LOGGING_CONFIG_PATH", "PREFECT_LOGGING_SETTINGS_PATH")
+    return Path(next(filter(None, map(os.environ.get, names)), _home() / "logging.yml"))
+
+
+def _home() -> Path:
+    return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
 
 
 if "prefect" not in sys.modules:

@@ -251,6 +251,15 @@ def test_broken_prefect_profile_is_named(content: str | bytes, tmp_path: Path) -
     assert_refused(ended("batch job", tmp_path, PREFECT_HOME=str(tmp_path)), str(profiles))
 
 
+@pytest.mark.parametrize("content", ["canary", "a: ["])
+@pytest.mark.parametrize("variable", ["PREFECT_HOME", "PREFECT_LOGGING_SETTINGS_PATH"])
+def test_broken_logging_of_prefect_is_named(variable: str, content: str, tmp_path: Path) -> None:
+    file = tmp_path / "logging.yml"
+    file.write_text(content)
+    value = str(tmp_path if variable == "PREFECT_HOME" else file)
+    assert_refused(ended("batch job", tmp_path, **{variable: value}), str(file))
+
+
 def test_bad_value_in_a_prefect_profile_is_named(tmp_path: Path) -> None:
     profiles = tmp_path / "profiles.toml"
     profiles.write_text('active = "x"\n[profiles.x]\nPREFECT_LOGGING_LEVEL = "canary"\n')
