@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from core.domain import RiskAlertsError, SettingsError, SourceForbidden, SourceUnreachable
+from core.domain import RiskAlertsError, SettingsError, SourceForbidden, SourceNotFound, SourceUnreachable
 from core.runtime import Settings
 from core.sources import open_uri
 from tests.reading.refusing import Refusing
@@ -202,6 +202,31 @@ def test_access_token_is_sent_to_the_store_alone() -> None:
     store.close()
     assert isinstance(found, SourceForbidden)
     assert store.authorizations == {"Bearer ya29.canary"}
+
+
+def test_google_credentials_go_to_no_other_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/no/key.json")
+    store = Refusing()
+    store.status = 404
+    found = refusal("gs://bucket/x.parquet", Settings(gcs_endpoint_url=store.url))
+    store.close()
+    assert isinstance(found, SourceNotFound)
+    assert store.authorizations == {None}
+
+
+def test_anonymous_s3_request_has_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials of the machine, usable or not, do not matter."""
+    (tmp_path / "config").write_text("[profile broken]\ncredential_process = /bin/false\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    store = Refusing()
+    store.status = 403
+    for environment in (KEYS, {"AWS_PROFILE": "broken"}):
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            refusal("s3://bucket/x.parquet", Settings(s3_anon=True, s3_endpoint_url=store.url))
+    store.close()
+    assert store.authorizations == {None}
 
 
 def test_emulator_variable_without_a_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

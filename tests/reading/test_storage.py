@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -262,6 +263,15 @@ def test_s3_read_never_mixes_two_versions(s3_server: str, aws_keys: None) -> Non
     cloud.put("mixing/x.parquet", b"two")
     with pytest.raises(SourceChanged):
         read_all(source)
+
+
+def test_version_of_an_s3_object_is_shown(s3_server: str, aws_keys: None) -> None:
+    client = boto3.client("s3", endpoint_url=s3_server)
+    client.create_bucket(Bucket="versioned")
+    client.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    version = client.put_object(Bucket="versioned", Key="x.parquet", Body=b"one")["VersionId"]
+    source = open_uri("s3://versioned/x.parquet", Settings(s3_endpoint_url=s3_server))
+    assert source.version == f"version:{version}"
 
 
 @pytest.fixture
