@@ -65,11 +65,14 @@ def _import_prefect() -> None:
         raise SettingsError(f"{what}: {form}") from None
     except ImportError:
         raise
-    except Exception:  # noqa: BLE001  # a file of another shape can make Prefect raise anything
-        files = " or ".join(str(path) for path in (_profiles(), _logging()) if path.exists())
+    except Exception:
+        # A file of another shape, or a variable of OpenTelemetry, can make the import raise anything.
+        files = [str(path) for path in (_profiles(), _logging()) if path.exists()]
+        suspects = files + sorted(name for name in os.environ if name.startswith("OTEL_"))
+        if not suspects:
+            raise
         raise SettingsError(
-            f"{files or _home()} of Prefect cannot be read (profiles are TOML, logging is YAML);"
-            " correct or remove the file"
+            f"{' or '.join(suspects)}: Prefect cannot use what it says; correct or remove it"
         ) from None
     finally:
         gc.enable()
@@ -149,7 +152,13 @@ def _variable(field: str, model: str = "") -> str:
         return field.upper()
     for known in PrefectBaseSettings.__subclasses__():
         if known.__name__ == model or (not model and field in known.model_fields):
-            return f"{known.model_config.get('env_prefix', '')}{field}".upper()
+            # Prefect's older names of a variable are aliases.
+            aliases = getattr(known.model_fields[field].validation_alias, "choices", ())
+            names = [
+                f"{known.model_config.get('env_prefix', '')}{field}",
+                *(alias for alias in aliases if isinstance(alias, str)),
+            ]
+            return next((name.upper() for name in names if name.upper() in os.environ), names[0].upper())
     return f"PREFECT_{field}".upper()
 
 

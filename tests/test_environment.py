@@ -226,6 +226,8 @@ def test_each_program_refuses_a_bad_variable(program: str, name: str, value: str
         ("batch job", "PREFECT_API_REQUEST_TIMEOUT", "canary"),
         ("batch job", "PREFECT_CLIENT_CUSTOM_HEADERS", "{canary"),
         ("batch job", "PREFECT_API_URL", "canary"),
+        ("batch job", "PREFECT_FLOW_DEFAULT_RETRIES", "canary"),
+        ("batch job", "OTEL_PROPAGATORS", "canary"),
         ("batch job", "PREFECT_API_SSL_CERT_FILE", "/no/such.pem"),
     ],
 )
