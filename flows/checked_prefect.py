@@ -8,6 +8,7 @@ import configparser
 import contextlib
 import gc
 import io
+import logging
 import os
 import re
 import sys
@@ -46,6 +47,8 @@ def _import_prefect() -> None:
     _import_fsspec()
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    # For a bad variable it logs a traceback, and then uses its default.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     # A run needs no Prefect home.
     warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
     printed = io.StringIO()

@@ -237,6 +237,12 @@ def test_bad_prefect_setting_is_one_line_that_names_it(
     assert_refused(ended(program, tmp_path, **{name: value}), name)
 
 
+def test_bad_context_of_opentelemetry_is_no_traceback(tmp_path: Path) -> None:
+    end = ended("batch job", tmp_path, OTEL_PYTHON_CONTEXT="canary")
+    assert (end.returncode, "slack_not_configured" in end.stdout) == (1, True), end
+    assert "canary" not in end.stderr
+
+
 @pytest.mark.parametrize(("name", "content"), [("x.json", "{canary"), ("x.ini", "canary")])
 def test_broken_configuration_of_fsspec_is_named(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
