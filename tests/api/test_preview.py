@@ -9,6 +9,7 @@ import pytest
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
 from tests.service import BOLT_TEXT, COUNTS, MONTH, Service, row, write_source
+from tests.slack.hostile import HostileSlack, reset
 
 ALERT_FIELDS = {
     "alert_type",
@@ -64,6 +65,16 @@ def test_preview_shows_the_messages_of_the_run(
     assert {item["channel"]: item["message"] for item in slack.messages} == would
     again = preview(service, source)
     assert [alert["status"] for alert in again["alerts"]] == ["skipped_replay", "skipped_replay", "failed"]
+
+
+def test_unconfirmed_alert_is_shown_as_failed(serve: Serve, source: str) -> None:
+    with HostileSlack() as broken:
+        broken.script("/amer-risk-alerts", reset)
+        serve(SLACK_WEBHOOK_BASE_URL=broken.url).run(source)
+    service = serve()
+    for again, shown in ((False, ("failed", "unconfirmed")), (True, ("would_send", None))):
+        alert = preview(service, source, retry_unconfirmed=again)["alerts"][0]
+        assert (alert["account_id"], alert["status"], alert["reason"]) == ("A/1", *shown)
 
 
 def test_preview_needs_no_slack(serve: Serve, source: str) -> None:

@@ -204,9 +204,24 @@ def test_run_without_slack_fails_unless_dry(serve: Serve, source: str) -> None:
     assert (answer.status_code, found["code"]) == (422, "slack_not_configured")
     assert service.get(f"/runs/{found['run_id']}")["error"]["code"] == "slack_not_configured"
     assert service.run(source, dry_run=True)["counts"]["would_send"] == 2
-    health = service.client.get("/health")
-    assert health.status_code == 503
-    assert "SLACK_WEBHOOK_BASE_URL" in health.json()["settings"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "missing"),
+    [
+        ({"REGIONS": ""}, "REGIONS"),
+        (
+            {"REGIONS": "", "SLACK_WEBHOOK_BASE_URL": ""},
+            "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL, REGIONS",
+        ),
+    ],
+)
+def test_health_names_the_settings_that_are_missing(
+    serve: Serve, settings: dict[str, str], missing: str
+) -> None:
+    answer = serve(**settings).client.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
+    assert (answer.json()["ledger"], answer.json()["settings"]) == ("ok", f"missing: {missing}")
 
 
 def test_too_many_alerts_send_none(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:
