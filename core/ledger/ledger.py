@@ -455,13 +455,15 @@ def _close(connection: Connection, run: Row[Any], error: RiskAlertsError | None,
                 **stamp,
             )
         )
-    pending = RUN_ALERTS.c.run_id == run.run_id, RUN_ALERTS.c.status == AlertStatus.PENDING
+    # A dry run that fails would have sent nothing.
+    statuses = [AlertStatus.PENDING, AlertStatus.WOULD_SEND] if error else [AlertStatus.PENDING]
+    untried = RUN_ALERTS.c.run_id == run.run_id, RUN_ALERTS.c.status.in_(statuses)
     not_tried = {
         "status": AlertStatus.FAILED,
         "reason": error.code if error else Interrupted.code,
         "error": "Not tried: the run ended before; a later run of the month sends it",
     }
-    connection.execute(update(RUN_ALERTS).where(*pending).values(not_tried))
+    connection.execute(update(RUN_ALERTS).where(*untried).values(not_tried))
     _store_counts(connection, run)
     result = {
         "status": RunStatus.FAILED if error else RunStatus.SUCCEEDED,

@@ -111,8 +111,11 @@ class LedgerBesideModel(RuleBasedStateMachine):
         for outcome in self.outcomes.values():
             if outcome.run == run.run_id and outcome.status == "sending":
                 outcome.status = "unconfirmed"
+        ends = {"sending": "unconfirmed", "pending": "failed"}
+        if status == "failed":
+            ends["would_send"] = "failed"
         for account, found in run.alerts.items():
-            run.alerts[account] = {"sending": "unconfirmed", "pending": "failed"}.get(found, found)
+            run.alerts[account] = ends.get(found, found)
         run.status = status
 
     def _pick(self, data: st.DataObject, runs: list[ModelRun]) -> ModelRun:
