@@ -35,7 +35,7 @@ class Reason:
     """The meaning of a reason, and what to do about an alert with it."""
 
     meaning: str
-    advice: str = f"see the error; when its cause is gone, {_AGAIN.removeprefix('then ')}"
+    advice: str = "see the error; when its cause is gone, run the month again"
     retried: bool = False
     """Whether a run retries the message; the code is then a label of the metric of deliveries."""
     channel_wide: bool = False

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from core.domain.alerts import AlertKey, OutcomeStatus
+from core.domain.alerts import AlertKey
 
 
 class Decision(StrEnum):
@@ -18,9 +18,6 @@ class Decision(StrEnum):
 
 RESOLVED = {Decision.DELIVERED: "resolved_delivered", Decision.SEND_AGAIN: "resolved_send_again"}
 """The reason of an outcome that a person has resolved."""
-
-STATUS_OF = {Decision.DELIVERED: OutcomeStatus.SENT, Decision.SEND_AGAIN: OutcomeStatus.FAILED}
-"""The status of an outcome after a decision."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from core.domain import (
     PROCESS_DIED,
     RESOLVED,
-    STATUS_OF,
     Alert,
     AlertKey,
     AlertStatus,
@@ -39,6 +38,7 @@ from core.domain import (
     LedgerError,
     NotificationStatus,
     NotUnconfirmed,
+    OutcomeStatus,
     Resolution,
     RiskAlertsError,
     RunRequest,
@@ -304,15 +304,11 @@ class Ledger:
         Raises `OutcomeNotFound`, `AlreadyResolved` after a person's decision, or `NotUnconfirmed`.
         """
         key, month, decision = resolution.key, resolution.month, resolution.decision
-        values: dict[str, Any] = {
-            "status": STATUS_OF[decision],
-            "reason": RESOLVED[decision],
-            "error": None,
-            "updated_at": resolution.at,
-        }
+        values: dict[str, Any] = {"status": OutcomeStatus.FAILED}
         if decision is Decision.DELIVERED:
             # The best estimate of when Slack posted the message.
-            values["sent_at"] = OUTCOMES.c.updated_at
+            values = {"status": OutcomeStatus.SENT, "sent_at": OUTCOMES.c.updated_at}
+        values |= {"reason": RESOLVED[decision], "error": None, "updated_at": resolution.at}
         with self._database.write() as connection:
             found = _outcome(connection, key, month)
             if found is None:
@@ -363,7 +359,7 @@ class Ledger:
                 _put(connection, NOTIFICATIONS, [{"month": month, "address": address} | accepted])
 
 
-# The statements are built once, because other writers wait while an alert is claimed or recorded.
+# Rows; the statements are built once, because other writers wait while an alert is claimed or recorded.
 
 
 def _same_key(table: sa.Table) -> sa.ColumnElement[bool]:

@@ -46,15 +46,11 @@ def sqlite_engine(url: URL) -> Engine:
     return engine
 
 
-def _is_busy(error: BaseException) -> bool:
-    # The low byte is the primary result code.
-    return (
-        isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-    )
-
-
 @retry(
-    retry=retry_if_exception(_is_busy),
+    # The low byte is the primary result code.
+    retry=retry_if_exception(
+        lambda error: getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+    ),
     stop=stop_after_delay(BUSY_TIMEOUT_SECONDS),
     wait=wait_fixed(0.01),
     reraise=True,
