@@ -15,7 +15,7 @@ from core.domain import Interrupted
 POLL_SECONDS = 0.2
 """Seconds between two checks for a stop in a waiting thread."""
 
-_R = TypeVar("_R")
+R = TypeVar("R")
 
 
 class StopSignal:
@@ -54,7 +54,7 @@ process_stop = StopSignal()
 """Stops every run of this process, because the process is about to end."""
 
 
-def wait_for(future: "Future[_R]", seconds: float = math.inf) -> _R:
+def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
     """Return the result of `future`; wait at most `seconds`, and only until `process_stop`.
 
     Raises `Interrupted` or, after the time, `TimeoutError`; work that has not begun is canceled then.

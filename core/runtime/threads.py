@@ -6,15 +6,15 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import TypeVar
 
-_R = TypeVar("_R")
+R = TypeVar("R")
 
 
-def in_thread(work: Callable[[], _R], name: str) -> "Future[_R]":
+def in_thread(work: Callable[[], R], name: str) -> "Future[R]":
     """Start `work` in a daemon thread, with the caller's context for the log; return its future.
 
     The threads of an executor, unlike this one, are waited for at the end of the process.
     """
-    future: Future[_R] = Future()
+    future: Future[R] = Future()
     future.set_running_or_notify_cancel()
 
     def call() -> None:

@@ -1,4 +1,6 @@
 """Support: the notification about a month's open alerts, and its mail."""
 
-from core.support.mail import *
-from core.support.notification import *
+from core.support.mail import TOTAL_SECONDS, MailError, send_mail
+from core.support.notification import NotificationResult, compose, notify
+
+__all__ = ["TOTAL_SECONDS", "MailError", "NotificationResult", "compose", "notify", "send_mail"]
