@@ -1,13 +1,12 @@
 """Measure the API under load: many callers, and many runs. The API is a process of its own.
 
-    python -m bench.service [--part load] [--seconds 8] [--runs 200]
+    python -m bench.service [--part load] [--seconds 8] [--runs 300]
 
 - `load`: previews and read calls from more and more clients at the same time, while a run sends. It measures
-calls
-  per second, statuses, memory of the process, and the 99th percentile of `/health` as a ratio to the one
-  without clients;
-- `soak`: runs one after the other, each of another month. It measures memory, threads, open files and child
-  processes, which must not grow.
+  calls per second, statuses, memory of the process, and the 99th percentile of `/health` as a ratio to the
+  one without clients;
+- `soak`: runs one after the other, each of another month, with two alert types. It measures memory, threads,
+  open files and child processes, which must not grow.
 
 A slow result is no failure; answers that are not 200 are counted.
 """
@@ -77,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.service", description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=["load", "soak"])
     parser.add_argument("--seconds", type=float, default=8, help="of each number of clients")
-    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=300)
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     console = Console(emoji=False)
@@ -86,7 +85,7 @@ def main() -> None:
         with served(SLACK_CHANNEL_RATE="2") as service:
             result["load"] = asyncio.run(load(service, options.seconds, console))
     if options.part != "load":
-        with served(SLACK_CHANNEL_RATE="0") as service:
+        with served(SLACK_CHANNEL_RATE="0", ALERT_TYPES='["at_risk", "recovered"]') as service:
             result["soak"] = soak(service, options.runs, console)
     (RESULTS / "service.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
@@ -126,15 +125,15 @@ def _address(log: Path, process: "subprocess.Popen[bytes]") -> str:
 
 
 def source(folder: Path, months: list[date], accounts: int, alerts: int) -> str:
-    """Write a source with the numbers of accounts and of alerts in each month."""
+    """Write a source with the numbers of accounts and of alerts in each month; each streak is one month."""
     path = folder / "status.parquet"
-    with pq.ParquetWriter(path, _month(months[0], 1, 1).schema) as writer:
-        for month in months:
-            writer.write_table(_month(month, accounts, alerts))
+    with pq.ParquetWriter(path, _month(months[0], 1, 1, 0).schema) as writer:
+        for number, month in enumerate(months):
+            writer.write_table(_month(month, accounts, alerts, number % 2 * alerts))
     return path.as_uri()
 
 
-def _month(month: date, accounts: int, alerts: int) -> pa.Table:
+def _month(month: date, accounts: int, alerts: int, first: int) -> pa.Table:
     ids = [f"ACC-{number:06d}" for number in range(accounts)]
     return pa.table(
         {
@@ -142,7 +141,7 @@ def _month(month: date, accounts: int, alerts: int) -> pa.Table:
             "account_name": ids,
             "account_region": ["AMER"] * accounts,
             "month": pa.repeat(pa.scalar(month), accounts),
-            "status": ["At Risk"] * alerts + ["Healthy"] * (accounts - alerts),
+            "status": ["Healthy"] * first + ["At Risk"] * alerts + ["Healthy"] * (accounts - first - alerts),
             "renewal_date": pa.nulls(accounts, pa.date32()),
             "account_owner": pa.nulls(accounts, pa.string()),
             "arr": pa.repeat(pa.scalar(50_000), accounts),
@@ -237,16 +236,17 @@ class Callers:
 
 def soak(service: Served, runs: int, console: Console) -> list[dict[str, int]]:
     """Run one month after the other, and sample the counts of the process."""
-    months = [date(2000 + number // 12, number % 12 + 1, 1) for number in range(runs)]
+    # The alerts of the month before the first run recover in its month.
+    months = [date(2000 + number // 12, number % 12 + 1, 1) for number in range(runs + 1)]
     uri = source(service.folder, months, SOAK_ACCOUNTS, SOAK_ALERTS)
     table = Table("runs", "MB", "threads", "files", "children", title="One run after the other")
     rows = []
     with httpx.Client(base_url=service.url, timeout=120) as client:
-        for number, month in enumerate(months, 1):
+        for number, month in enumerate(months[1:], 1):
             answer = client.post("/runs", json={"source_uri": uri, "month": str(month)})
             answer.raise_for_status()
             counts = client.get(f"/runs/{answer.json()['run_id']}").json()["counts"]
-            if counts["alerts_sent"] != SOAK_ALERTS:
+            if counts["alerts_sent"] != 2 * SOAK_ALERTS:
                 raise SystemExit(f"{month}: {counts}")
             if number in {1, 10} or number % 50 == 0:
                 rows.append({"runs": number} | service.holds())
