@@ -1,4 +1,5 @@
 import contextlib
+import shutil
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from core.domain import SourceChanged, SourceInvalid
 from core.runtime import Settings
-from core.sources import Need, open_uri, read_window
+from core.sources import Need, Window, open_uri, read_window
 from tasks.dedupe import winning_rows
 from tests.reading.stages import alerts_of, assess, read
 from tests.reading.worlds import MONTH, Layout, back, row, table, write
@@ -231,3 +232,14 @@ def test_file_replaced_before_reading_is_source_changed(good: Path) -> None:
     with pytest.raises(SourceChanged):
         read_window(source, MONTH, Need(0))
     assert window.other_rows or window.rows.num_rows
+
+
+def test_file_added_during_the_read_is_source_changed(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_and_add(*arguments: Any) -> Window:
+        window = read_window(*arguments)
+        shutil.copy(good, good.with_name("later.parquet"))
+        return window
+
+    monkeypatch.setattr("tasks.load_window.read_window", read_and_add)
+    with pytest.raises(SourceChanged):
+        read(good.parent)
