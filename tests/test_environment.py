@@ -243,6 +243,11 @@ def test_bad_context_of_opentelemetry_is_no_traceback(tmp_path: Path) -> None:
     assert "canary" not in end.stderr
 
 
+def test_folder_for_metrics_of_processes_is_ignored(tmp_path: Path) -> None:
+    end = ended("unconfirmed", tmp_path, PROMETHEUS_MULTIPROC_DIR="/no/such/folder")
+    assert (end.returncode, end.stdout) == (0, "Nothing is unconfirmed.\n"), end.stderr
+
+
 @pytest.mark.parametrize(("name", "content"), [("x.json", "{canary"), ("x.ini", "canary")])
 def test_broken_configuration_of_fsspec_is_named(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)

@@ -3,9 +3,12 @@
 Metrics that survive a restart or include batch jobs are in `core/ledger/statistics.py`.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, values
 
 from core.domain import METRIC_LABELS
+
+# With PROMETHEUS_MULTIPROC_DIR the library would keep values in files, which other processes continue.
+values.ValueClass = values.MutexValue
 
 PROCESS = CollectorRegistry(auto_describe=True)
 """Not the library's default registry, to which any imported library may add."""
