@@ -36,6 +36,7 @@ EACH_RULE = [
     row("well but small", status="Healthy", arr=9_999),
     row("gone", back(MONTH, 1)),
     row("below", arr=9_999),
+    *(row(f"status {status}", status=status) for status in ("at risk", "AT RISK", "At Risk ", None)),
     row("nameless", account_name=None, account_region=None, renewal_date=None, account_owner=None),
     row(None),
     row(""),
