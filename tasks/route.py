@@ -35,8 +35,8 @@ def route_alerts(alerts: pa.Table, regions: Mapping[str, str]) -> pa.Table:
 
     There is no default channel, and names match exactly.
     """
-    known = pa.array([region for region in regions if region], pa.large_string())
-    channels = pa.array([regions[region] for region in known.to_pylist()], pa.string())
+    known = pa.array([*regions], pa.large_string())
+    channels = pa.array([*regions.values()], pa.string())
     channel = channels.take(pc.index_in(alerts["account_region"], value_set=known))
     unknown = pa.scalar(UNKNOWN_REGION, pa.string())
     reason = pc.if_else(channel.is_null(), unknown, pa.scalar(None, pa.string()))
