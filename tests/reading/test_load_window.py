@@ -89,6 +89,12 @@ def test_flipped_bit_in_a_footer_is_at_worst_invalid(good: Path) -> None:
             read(good)
 
 
+def test_owner_column_may_be_missing(tmp_path: Path) -> None:
+    pq.write_table(table([row()]).drop_columns(["account_owner"]), tmp_path / "x.parquet")
+    [alert] = alerts_of(assess(tmp_path))
+    assert (alert.account_id, alert.account_owner) == ("a1", None)
+
+
 @pytest.mark.parametrize(
     "name",
     ["account_id", "account_name", "account_region", "month", "status", "renewal_date", "arr", "updated_at"],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from core.domain import Alert, Assessment
 from tests.reading.stages import alerts_of, assess
 from tests.reading.worlds import (
+    EPOCH,
     MONTH,
     Answer,
     Layout,
@@ -29,6 +30,7 @@ EACH_RULE = [
     *(row("streak", back(MONTH, 3), "Healthy") for _ in range(2)),
     *(row("other", status="Healthy") for _ in range(3)),
     *(row("twice", arr=arr) for arr in (1, None)),
+    *(row("untimed", status=status, updated_at=at) for status, at in (("Healthy", EPOCH), ("At Risk", None))),
     *(row("edge", arr=arr) for arr in (9_999, 10_000)),
     *(row("well again", back(MONTH, age)) for age in (1, 1, 2)),
     row("well again", status="Healthy"),
