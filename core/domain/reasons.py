@@ -128,15 +128,26 @@ def advice(reason: str | None, status: AlertStatus) -> str:
     return REASONS.get(reason or "", Reason("")).advice
 
 
-class _Open(Protocol):
-    @property
-    def status(self) -> AlertStatus: ...
+class OpenAlert(Protocol):
+    """The fields of an alert in reports of what is open."""
+
+    account_id: str
+    account_name: str
+    account_region: str | None
+    alert_type: str
+    arr: int | None
+    channel: str | None
+    status: AlertStatus
+    reason: str | None
+    error: str | None
 
     @property
-    def reason(self) -> str | None: ...
+    def streak(self) -> str:
+        """Return how long the account is or was at risk."""
+        ...
 
 
-_T = TypeVar("_T", bound=_Open)
+_T = TypeVar("_T", bound=OpenAlert)
 
 
 def open_by_reason(alerts: Iterable[_T]) -> list[tuple[str, str, list[_T]]]:

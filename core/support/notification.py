@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
 
 from core.domain import (
     UNKNOWN_REGION,
-    AlertStatus,
     NotificationStatus,
+    OpenAlert,
     RunRequest,
     SupportMessage,
     open_by_reason,
@@ -27,25 +26,6 @@ class NotificationResult:
 
     status: NotificationStatus
     error: str | None = None
-
-
-class OpenAlert(Protocol):
-    """The fields of an alert in the notification."""
-
-    account_id: str
-    account_name: str
-    account_region: str | None
-    alert_type: str
-    arr: int | None
-    channel: str | None
-    status: AlertStatus
-    reason: str | None
-    error: str | None
-
-    @property
-    def streak(self) -> str:
-        """Return how long the account is or was at risk."""
-        ...
 
 
 def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
