@@ -114,7 +114,7 @@ def test_good_installation_passes_and_is_not_changed(
     assert slack.messages == []
 
 
-def test_each_finding_says_what_was_tried_and_what_to_do(installation: Installation) -> None:
+def test_each_finding_shows_what_was_tried_and_advice(installation: Installation) -> None:
     port = closed_port()
     installation.set(
         SMTP_HOST="127.0.0.1", SMTP_PORT=port, SLACK_WEBHOOK_BASE_URL=f"http://127.0.0.1:{port}/canary"

@@ -34,7 +34,7 @@ def test_preview_shows_each_alert_and_sends_nothing(
     assert slack.messages == []
 
 
-def test_json_is_what_the_api_gives(preview: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_the_answer_of_the_api(preview: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*preview, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     expected = COUNTS | {"alerts_sent": 0, "would_send": 2}

@@ -108,11 +108,11 @@ def test_alert_type_lives_through_a_kill(slack: HostileSlack, path: Path, types:
     }
     assert {(alert.account_id, alert.alert_type) for alert in alerts} == planned.keys()
 
-    [doubtful] = [alert for alert in alerts if alert.status is AlertStatus.UNCONFIRMED]
+    [unconfirmed] = [alert for alert in alerts if alert.status is AlertStatus.UNCONFIRMED]
     assert replay.support_message is not None
     body = replay.support_message.body
     assert body.count("\n  Alert:") == 1 + len(unknown)
-    for alert in (doubtful, *unknown):
+    for alert in (unconfirmed, *unknown):
         assert f"({alert.account_id})\n  Alert:   {alert.alert_type}\n" in body
     assert outcome_metrics(open_ledger(chosen.database_url), types) == {
         (name, status): float(
@@ -123,14 +123,14 @@ def test_alert_type_lives_through_a_kill(slack: HostileSlack, path: Path, types:
     }
 
     ledger = open_ledger(chosen.database_url)
-    ledger.resolve(Resolution(doubtful.key, MONTH, Decision.SEND_AGAIN, "ana", None, NOW))
+    ledger.resolve(Resolution(unconfirmed.key, MONTH, Decision.SEND_AGAIN, "ana", None, NOW))
     _, alerts = run(source, chosen)
-    assert [alert.key for alert in alerts if alert.status is AlertStatus.SENT] == [doubtful.key]
+    assert [alert.key for alert in alerts if alert.status is AlertStatus.SENT] == [unconfirmed.key]
     assert statuses(alerts) == {"sent": 1, "skipped_replay": sendable - 1, "failed": len(unknown)}
 
     posted = Counter(request.message["text"] for request in slack.requests)
     again = [text for text, times in posted.items() if times > 1]
-    assert again == [planned[doubtful.key].message["text"]]
+    assert again == [planned[unconfirmed.key].message["text"]]
     assert posted.keys() == {alert.message["text"] for alert in planned.values() if alert.message}
 
 

@@ -76,9 +76,9 @@ def test_disk_full_in_the_middle_sends_nothing_twice(disk: Path, caplog: pytest.
         assert second.view.status == "succeeded"
         assert slack.accounts == sorted(alert.account_id for alert in ALERTS)
         # Slack accepted these when the answer could not be written: at most one per channel.
-        doubtful = [account for account, (status, _) in outcomes(path).items() if status == "unconfirmed"]
-        assert second.view.counts.unconfirmed == len(doubtful) <= 2
-        for account in doubtful:
+        unconfirmed = [account for account, (status, _) in outcomes(path).items() if status == "unconfirmed"]
+        assert second.view.counts.unconfirmed == len(unconfirmed) <= 2
+        for account in unconfirmed:
             assert f"{account} to {account[:4]}: sent, not recorded" in caplog.text
     ledger.close()
 

@@ -49,7 +49,7 @@ class ModelOutcome:
 
     status: str
     run: str
-    doubtful: bool = False
+    was_unconfirmed: bool = False
     """Whether an attempt before that of `run` may have delivered it."""
 
 
@@ -204,8 +204,8 @@ class LedgerBesideModel(RuleBasedStateMachine):
         allowed = self._may(run, account)
         if allowed == "pending":
             before = self.outcomes.get((account, run.month))
-            doubtful = before is not None and before.status == "unconfirmed"
-            self.outcomes[account, run.month] = ModelOutcome("sending", run.run_id, doubtful)
+            was_unconfirmed = before is not None and before.status == "unconfirmed"
+            self.outcomes[account, run.month] = ModelOutcome("sending", run.run_id, was_unconfirmed)
             run.claims.append(account)
             allowed = "sending"
         run.alerts[account] = allowed
@@ -220,7 +220,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
         outcome = self.outcomes[account, run.month]
         stays = answer
         if outcome.run == run.run_id:
-            stays = "unconfirmed" if answer == "failed" and outcome.doubtful else answer
+            stays = "unconfirmed" if answer == "failed" and outcome.was_unconfirmed else answer
             outcome.status = stays
         run.alerts[account] = stays
         delivery = Delivery(account, AlertStatus(answer), run.channels[account], "why", "because", 1)

@@ -23,7 +23,7 @@ from tests.reading.refusing import Refusing
 
 
 @pytest.mark.parametrize(("provider", "word"), REFUSALS)
-def test_every_refusal_says_what_to_do(provider: str, word: str) -> None:
+def test_every_refusal_has_advice(provider: str, word: str) -> None:
     _, meaning = REFUSALS[provider, word]
     assert ": " in meaning.format_map(defaultdict(str, TEXTS))
 
@@ -85,7 +85,7 @@ S3_REFUSALS = [
 
 @pytest.mark.parametrize("uri", ["s3://bucket/x.parquet", "s3://bucket/folder/"])
 @pytest.mark.parametrize(("status", "code", "said", "error", "words"), S3_REFUSALS)
-def test_s3_refusal_says_what_to_do(
+def test_s3_refusal_has_advice(
     store: Refusing,
     aws_keys: None,
     uri: str,
@@ -117,7 +117,7 @@ def read_refusal(uri: str, settings: Settings, size: int = 4) -> RiskAlertsError
         (400, "KMS.DisabledException", "", "enable it"),
     ],
 )
-def test_s3_refusal_after_a_good_head_says_what_to_do(
+def test_s3_refusal_after_a_good_head_has_advice(
     store: Refusing, aws_keys: None, status: int, code: str, said: str, words: str
 ) -> None:
     """HEAD succeeds also for an archived object or a key that may not be used."""
@@ -186,7 +186,7 @@ def gcs_error(status: int, reason: str, said: str) -> bytes:
 
 @pytest.mark.parametrize("uri", ["gs://bucket/x.parquet", "gs://bucket/folder/"])
 @pytest.mark.parametrize(("status", "reason", "said", "error", "words"), GCS_REFUSALS)
-def test_gcs_refusal_says_what_to_do(
+def test_gcs_refusal_has_advice(
     store: Refusing,
     uri: str,
     status: int,

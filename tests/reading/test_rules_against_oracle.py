@@ -104,7 +104,7 @@ def test_arr_equal_to_the_threshold_alerts(threshold: int) -> None:
     assert found == expected
 
 
-def test_example_of_the_spec_gives_one_month() -> None:
+def test_example_of_the_spec_is_one_month() -> None:
     rows = [
         row(month=date(2025, 10, 1)),
         row(month=date(2025, 11, 1)),

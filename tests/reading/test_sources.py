@@ -339,7 +339,7 @@ def test_partition_as_source_suggests_the_parent_folder(tmp_path: Path) -> None:
 # Folders
 
 
-def test_refusal_of_a_local_source_says_what_to_do(tmp_path: Path) -> None:
+def test_refusal_of_a_local_source_has_advice(tmp_path: Path) -> None:
     allowed = tmp_path / "allowed"
     allowed.mkdir()
     (tmp_path / "text.parquet").write_text("no Parquet file")

@@ -77,7 +77,7 @@ def test_text_is_the_contract_word_for_word() -> None:
     )
 
 
-def test_blocks_say_what_the_specification_lists() -> None:
+def test_blocks_have_what_the_specification_lists() -> None:
     assert build(ALERT)["blocks"] == [
         {"type": "header", "text": plain("🚩 At Risk: Acme Corp (A-1)")},
         {
@@ -153,7 +153,7 @@ def test_streak_has_a_cue_of_its_length(count: int, shown: str) -> None:
         (None, "Unknown"),
     ],
 )
-def test_renewal_says_how_far_it_is_from_the_alerts_month(renewal: date | None, shown: str) -> None:
+def test_renewal_has_its_distance_from_the_alerts_month(renewal: date | None, shown: str) -> None:
     message = build(replace(ALERT, renewal_date=renewal))
     assert f"Renewal date: {shown}" in fields(message)
     assert "As of January 2026" in texts(message["blocks"])
@@ -164,7 +164,7 @@ def test_blank_owner_is_no_owner(owner: str) -> None:
     assert "Owner" not in str(build(replace(ALERT, account_owner=owner), owners={owner or " ": "U012AB3CD"}))
 
 
-def test_recovered_alert_says_how_long_it_was_at_risk() -> None:
+def test_recovered_alert_has_its_streak() -> None:
     message = build(ALERT, kind="recovered")
     assert message["text"] == (
         "✅ Recovered: Acme Corp (A-1)\n"

@@ -58,7 +58,7 @@ def test_it_refuses_what_slack_would_refuse(body: str, word: str) -> None:
         assert slack.messages == []
 
 
-def test_a_channel_fails_as_often_as_it_is_told_to() -> None:
+def test_mock_channel_fails_as_often_as_asked() -> None:
     with MockSlack(retry_after=7) as slack, client(slack.url) as http:
         slack.fail("amer", 429, times=2)
         slack.fail("emea", 404)

@@ -133,7 +133,9 @@ def test_held_lane_starts_nothing() -> None:
 @pytest.mark.parametrize(
     ("rate", "held", "expected"), [(2, 0, [0.5, 1.0, 1.5]), (2, 3, [3, 3.5, 4, 4.5]), (0, 3, [3, 3, 3, 3])]
 )
-def test_callers_side_by_side_get_a_turn_each(rate: float, held: float, expected: list[float]) -> None:
+def test_concurrent_callers_start_one_after_the_other(
+    rate: float, held: float, expected: list[float]
+) -> None:
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:

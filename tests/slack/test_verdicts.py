@@ -164,7 +164,7 @@ def test_retry_after_is_seconds_or_a_date(
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "shown"),
     [
         (httpx.ConnectError("[Errno 111] Connection refused"), "[Errno 111] Connection refused"),
         (httpx.ConnectTimeout(""), "timed out"),
@@ -174,14 +174,14 @@ def test_retry_after_is_seconds_or_a_date(
         (RuntimeError("anything"), "anything"),
     ],
 )
-def test_failure_before_the_request_is_retried(error: Exception, said: str) -> None:
+def test_failure_before_the_request_is_retried(error: Exception, shown: str) -> None:
     answer = judge_failure(error, request_started=False)
     assert (answer.verdict, answer.reason) == (RETRY, "connection_failed")
-    assert answer.error == f"No connection to Slack: {said}"
+    assert answer.error == f"No connection to Slack: {shown}"
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "shown"),
     [
         (httpx.ReadError(""), "the connection broke"),
         (httpx.ReadTimeout(""), "timed out"),
@@ -192,10 +192,10 @@ def test_failure_before_the_request_is_retried(error: Exception, said: str) -> N
         (ValueError("anything"), "unexpected error"),
     ],
 )
-def test_failure_after_the_request_is_unconfirmed(error: Exception, said: str) -> None:
+def test_failure_after_the_request_is_unconfirmed(error: Exception, shown: str) -> None:
     answer = judge_failure(error, request_started=True)
     assert (answer.verdict, answer.reason) == (UNCONFIRMED, "no_answer")
-    assert answer.error == f"No answer from Slack after the request was sent ({said})"
+    assert answer.error == f"No answer from Slack after the request was sent ({shown})"
 
 
 @pytest.mark.parametrize(

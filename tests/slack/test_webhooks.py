@@ -54,7 +54,7 @@ def test_a_message_is_posted_as_utf8_json_to_its_channel() -> None:
     ("channel", "path"),
     [("#amer", "/%23amer"), ("a/b?c", "/a%2Fb%3Fc"), ("grün", "/gr%C3%BCn"), ("100%", "/100%25")],
 )
-def test_a_channel_is_one_path_segment_whatever_its_name(channel: str, path: str) -> None:
+def test_any_channel_is_one_path_segment(channel: str, path: str) -> None:
     with HostileSlack() as slack:
         post(slack.url, channel)
         assert [request.path for request in slack.requests] == [path]

@@ -174,7 +174,7 @@ def test_a_server_without_login_is_named_as_such() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "says"),
+    ("answers", "shown"),
     [
         ({"MAIL": "451 try later"}, "451 try later"),
         ({"MAIL": "550 not from you"}, "550 not from you"),
@@ -187,9 +187,9 @@ def test_a_server_without_login_is_named_as_such() -> None:
         ({"answer": "what?"}, "-1"),
     ],
 )
-def test_refusal_is_shown_with_the_server_text(answers: dict[str, str], says: str) -> None:
+def test_refusal_is_shown_with_the_server_text(answers: dict[str, str], shown: str) -> None:
     with mail_server(Mailbox(**answers)) as settings:
-        fails(settings, says)
+        fails(settings, shown)
 
 
 def test_a_server_that_greets_with_a_refusal_has_failed() -> None:
@@ -363,21 +363,21 @@ def test_a_certificate_of_another_host_gets_nothing(tmp_path: Path, monkeypatch:
 
 
 def test_withdrawn_tls_sends_nothing() -> None:
-    said = b""
+    received = b""
 
     def talk(connection: socket.socket, _over: threading.Event) -> None:
-        nonlocal said
+        nonlocal received
         connection.sendall(b"220 hello\r\n")
         connection.recv(1000)
         connection.sendall(b"250-me\r\n250 STARTTLS\r\n")
         connection.recv(1000)
         connection.sendall(b"454 not now\r\n")
         while words := connection.recv(1000):
-            said += words
+            received += words
 
     with socket_server(talk) as settings:
         fails(settings, "454 not now")
-    assert b"MAIL" not in said
+    assert b"MAIL" not in received
 
 
 @pytest.mark.parametrize("trusted", [True, False])
