@@ -15,7 +15,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, Verdict
+from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, Verdict, metric_label
 from core.run import RunContext, utc_now
 from core.runtime import DELIVERIES, one_line
 from core.slack import Answer, Pacer, SlackWebhooks, build_message, post_with_retries
@@ -105,7 +105,7 @@ class Lane:
                 raise Stopping
             attempts += 1
             answer = await self._slack.post(channel, message)
-            DELIVERIES.labels(answer.label).inc()
+            DELIVERIES.labels(metric_label(answer.verdict, answer.reason)).inc()
             if answer.retry_after and answer.retry_after <= longest:
                 # For the whole channel: the next message waits too.
                 self._pacer.hold(answer.retry_after)

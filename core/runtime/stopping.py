@@ -1,4 +1,7 @@
-"""Stop the runs of a process: a run starts nothing new, and finishes the requests in flight."""
+"""The signal that stops the runs of a process, and threads that it does not have to wait for.
+
+A run that is stopped starts nothing new, and finishes the requests in flight.
+"""
 
 import math
 import signal
@@ -7,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -52,6 +56,24 @@ class StopSignal:
 
 process_stop = StopSignal()
 """Stops every run of this process, because the process is about to end."""
+
+
+def in_thread(work: Callable[[], R], name: str) -> "Future[R]":
+    """Start `work` in a daemon thread, with the caller's context for the log; return its future.
+
+    The threads of an executor, unlike this one, are waited for at the end of the process.
+    """
+    future: Future[R] = Future()
+    future.set_running_or_notify_cancel()
+
+    def call() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # the future raises it again
+            future.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(call,), name=name, daemon=True).start()
+    return future
 
 
 def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:

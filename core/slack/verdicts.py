@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from core.domain import CHANNEL_WIDE, Verdict, metric_label
+from core.domain import CHANNEL_WIDE, Verdict
 from core.runtime import redact
 
 ERROR_MAX = 300
@@ -31,11 +31,6 @@ class Answer:
     reason: str | None = None
     error: str | None = None
     retry_after: float | None = None
-
-    @property
-    def label(self) -> str:
-        """Return the label of the answer in the metric of deliveries."""
-        return metric_label(self.verdict, self.reason)
 
 
 CHANNEL_WIDE_STATUSES = frozenset({401, 403, 404, 410})
