@@ -80,7 +80,7 @@ def test_body_must_be_json(service: Service, content: bytes, kind: str) -> None:
 
 def test_problem_names_the_field_not_its_value(service: Service) -> None:
     detail = problem_of(service.post("/runs", "file:///x", "2026-01-15"))["detail"]
-    assert detail == "month: month must be the first day of a month: 2026-01-01, not 2026-01-15"
+    assert detail == "month must be the first day of a month: 2026-01-01, not 2026-01-15"
     answer = service.client.post(
         "/runs", json={"source_uri": ["hunter2"], "month": MONTH, "extra": "hunter2"}
     )
