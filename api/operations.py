@@ -15,7 +15,7 @@ from api.parameters import ledger_of
 from core.domain import LedgerError
 from core.ledger import Ledger, ledger_gauges, warning_about
 from core.run import utc_now
-from core.runtime import PROCESS, Settings
+from core.runtime import PROCESS
 
 CHECK_SECONDS = 2
 """The longest that a health check waits for the ledger; container runtimes give up after a few seconds."""
@@ -62,14 +62,20 @@ def index(request: Request) -> Index | Response:
 @router.get("/health", tags=["health"], responses={503: {"model": Health, "description": "What is wrong."}})
 async def health(request: Request, response: Response) -> Health:
     """Check that the ledger can be written and that the settings are complete. Needs no token."""
-    settings: Settings = request.app.state.settings
+    state = request.app.state
     needed = {
-        "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL": settings.slack_configured,
-        "REGIONS": settings.regions,
+        "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL": state.settings.slack_configured,
+        "REGIONS": state.settings.regions,
     }
     missing = [name for name, given in needed.items() if not given]
-    not_kept = warning_about(settings.database_url)
-    ledger = await _check_ledger(request)
+    not_kept = warning_about(state.settings.database_url)
+    ledger = "ok"
+    try:
+        await _bounded(request, state.checks, lambda found: found.check_writable(utc_now()), CHECK_SECONDS)
+    except TimeoutError:
+        ledger = f"The ledger takes no commit within {CHECK_SECONDS} s"
+    except LedgerError as error:
+        ledger = error.message
     well = ledger == "ok" and not missing
     response.status_code = 200 if well else 503
     return Health(
@@ -101,17 +107,6 @@ async def metrics(request: Request) -> Response:
         found = ledger_gauges(None)
     text = generate_latest(PROCESS) + generate_latest(found)
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
-
-
-async def _check_ledger(request: Request) -> str:
-    checks = request.app.state.checks
-    try:
-        await _bounded(request, checks, lambda ledger: ledger.check_writable(utc_now()), CHECK_SECONDS)
-    except TimeoutError:
-        return f"The ledger takes no commit within {CHECK_SECONDS} s"
-    except LedgerError as error:
-        return error.message
-    return "ok"
 
 
 async def _bounded(

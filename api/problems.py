@@ -61,12 +61,6 @@ class Problem(BaseModel):
     run_id: str | None = Field(default=None, description="The run that was begun; it is stored as failed.")
 
 
-class ProblemResponse(JSONResponse):
-    """A response with problem details."""
-
-    media_type = MEDIA_TYPE
-
-
 def problem_details(code: str, detail: str, run_id: str | None = None) -> dict[str, Any]:
     """Return the JSON of a problem."""
     title = code.replace("_", " ").capitalize()
@@ -79,7 +73,7 @@ def problem(request: Request, code: str, detail: str | None = None, run_id: str 
     found = problem_details(code, detail or DETAILS[code], run_id)
     if wants_page(request):
         return page(request, "error.html", STATUS[code], title=code, message=found["detail"])
-    return ProblemResponse(found, STATUS[code])
+    return JSONResponse(found, STATUS[code], media_type=MEDIA_TYPE)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -124,12 +118,10 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def _methods(app: FastAPI, request: Request) -> list[str]:
-    """Return the methods that the path of a request accepts."""
-    scopes = [{**request.scope, "method": method} for method in HTTPMethod]
     taken = {
-        scope["method"]
-        for scope in scopes
-        if any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+        method
+        for method in HTTPMethod
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.routes)
     }
     return sorted(taken | ({"HEAD"} if "GET" in taken else set()))
 

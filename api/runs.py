@@ -1,6 +1,7 @@
 """Runs and previews over HTTP."""
 
 import asyncio
+import re
 from concurrent.futures import Future
 from typing import Annotated, Any, TypeVar
 
@@ -180,8 +181,7 @@ def list_alerts(
 
 def _prefers_async(prefer: list[str]) -> bool:
     """Return whether `respond-async` is one of the preferences, whose parameters are ignored."""
-    preferences = ",".join(prefer).lower().split(",")
-    return any(preference.partition(";")[0].strip() == "respond-async" for preference in preferences)
+    return re.search(r"(^|,)\s*respond-async\s*([;,]|$)", ",".join(prefer), re.IGNORECASE) is not None
 
 
 async def _result_of(work: "Future[T]") -> T:

@@ -38,11 +38,8 @@ async def publish_report(run: RunContext) -> None:
         async with asyncio.timeout(PUBLISH_SECONDS):
             await _publish(run, run.ledger.history.run(run.run_id))
     except Exception as error:  # noqa: BLE001  # whatever Prefect raises, the run is over and recorded
-        logger.warning(
-            "Prefect missed the report of run %s, which the ledger has (%s)",
-            run.run_id,
-            describe_fault(error, PUBLISH_SECONDS),
-        )
+        why = describe_fault(error, PUBLISH_SECONDS)
+        logger.warning("Prefect missed the report of run %s, which the ledger has (%s)", run.run_id, why)
 
 
 async def _publish(run: RunContext, stored: RunView) -> None:
@@ -90,14 +87,8 @@ def _open(alerts: Sequence[AlertView]) -> list[str]:
     for reason, advice, those in by_reason:
         lines += ["", f"**{_cell(reason)}** ({len(those):,}): {advice}."]
         rows = [
-            (
-                alert.label,
-                shown_region(alert.account_region),
-                alert.channel or "-",
-                money(alert.arr),
-                alert.why,
-            )
-            for alert in those[:SHOWN_OF_A_REASON]
+            (one.label, shown_region(one.account_region), one.channel or "-", money(one.arr), one.why)
+            for one in those[:SHOWN_OF_A_REASON]
         ]
         lines += _table(("account", "region", "channel", "ARR", "error"), rows, ("ARR",))
         if len(those) > SHOWN_OF_A_REASON:
@@ -113,8 +104,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Contain
 
 
 def _rows(alerts: Sequence[AlertView]) -> list[dict[str, Any]]:
-    """Return the alerts as rows of a table artifact."""
-    rows = (alert.model_dump(mode="json", include=set(TABLE_COLUMNS)) for alert in alerts)
+    rows = (alert.model_dump(mode="json") for alert in alerts)
     return [
         {name: one_line(value) if isinstance(value := row[name], str) else value for name in TABLE_COLUMNS}
         for row in rows
