@@ -6,12 +6,12 @@ import io
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
+from typing import TypeVar
 
 import click
 from rich.console import Console
@@ -30,14 +30,17 @@ from core.runtime import (
     shown_database,
     shown_region,
 )
-from core.slack import Answer, SlackWebhooks
+from core.slack import SlackWebhooks
 from core.sources import describe, open_uri, parse_source
 from core.support import MailError, send_mail
 
 SECONDS = 15
-"""The limit of a check in seconds, in addition to the timeout of one request in the settings."""
+"""The limit of all checks in seconds, in addition to the timeouts of the settings."""
 TRIED_SETTINGS = "the environment and CONFIG_FILE"
+WEBHOOKS = "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL"
 TEST_MESSAGE = "Test message of Account Risk Alerts: this channel is reached. Nothing needs to be done."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: `work` tries `tried`. `late` is the advice if it takes longer than `seconds`."""
+    """One check: `work` tries `tried`, and may raise a `RiskAlertsError`."""
 
     name: str
     tried: str
     work: Callable[[], Finding]
-    late: str = "Run the check again."
-    seconds: float = SECONDS
 
 
 def check_installation(
@@ -73,14 +74,13 @@ def check_installation(
     except SettingsError as error:
         bad = Finding(str(error), "failed", "Correct it; nothing else was checked.")
         return _show([(Check("settings", TRIED_SETTINGS, lambda: bad), bad)], as_json=as_json)
-    checks = list(_checks(settings, source_uri, month, post_test_message=post_test_message))
-    started = time.monotonic()
+    checks = _checks(settings, source_uri, month, post_test_message=post_test_message)
     running = [in_thread(check.work, f"check-{check.name}") for check in checks]
-    results = [
-        (check, _finding(check, future, started)) for check, future in zip(checks, running, strict=True)
-    ]
-    passed = _show(results, as_json=as_json)
-    if not all(future.done() for future in running):
+    seconds = SECONDS + max(settings.source_timeout_seconds, settings.slack_timeout_seconds)
+    late = wait(running, seconds).not_done
+    findings = [_finding(future, seconds) for future in running]
+    passed = _show(list(zip(checks, findings, strict=True)), as_json=as_json)
+    if late:
         # Threads of libraries that still wait would delay the end of the process.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -90,53 +90,37 @@ def check_installation(
 
 def _checks(
     settings: Settings, source_uri: str | None, month: date | None, *, post_test_message: bool
-) -> Iterator[Check]:
-    yield Check("settings", TRIED_SETTINGS, partial(_settings, settings))
-    ledger = shown_database(settings.database_url)
-    yield Check("ledger", ledger, partial(_ledger, settings), "Look for a process that keeps it locked.")
-    if source_uri:
-        yield Check(
-            "source",
-            parse_source(source_uri).uri,  # without credentials
-            partial(_source, source_uri, month, settings),
-            "Check the network and the store's endpoint.",
-            SECONDS + settings.source_timeout_seconds,
-        )
-    else:
-        yield Check("source", "--source-uri", lambda: Finding("not given", "skipped"))
-    if url := settings.slack_webhook_base_url or settings.slack_webhook_url:
-        late_and_seconds = "Check the network and the proxy.", SECONDS + settings.slack_timeout_seconds
-        host = host_of(url.get_secret_value())
-        yield Check("slack", f"Slack's host {host}", partial(_slack, settings), *late_and_seconds)
+) -> list[Check]:
+    source = parse_source(source_uri).uri if source_uri else "--source-uri"  # without credentials
+    webhook = settings.slack_webhook_base_url or settings.slack_webhook_url
+    slack = f"Slack's host {host_of(webhook.get_secret_value())}" if webhook else WEBHOOKS
+    channels = list(dict.fromkeys(settings.regions.values())) if webhook and post_test_message else []
+    mail = f"{settings.smtp_host}:{settings.smtp_port}" if settings.smtp_host else "SMTP_HOST"
+    return [
+        Check("settings", TRIED_SETTINGS, partial(_settings, settings)),
+        Check("ledger", shown_database(settings.database_url), partial(_ledger, settings)),
+        Check("source", source, partial(_source, settings, source_uri, month)),
+        Check("slack", slack, partial(_slack, settings)),
         # One message for each channel, or only one in single webhook mode.
-        channels = list(dict.fromkeys(settings.regions.values()))[: 1 if settings.single_webhook else None]
-        for channel in channels if post_test_message else ():
-            yield Check(
-                "slack", f"a message to #{channel}", partial(_post, settings, channel), *late_and_seconds
-            )
-    else:
-        missing = Finding("not set", "failed", "Set one of them; without it, only dry runs work.")
-        yield Check("slack", "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL", lambda: missing)
-    if settings.smtp_host:
-        server = f"{settings.smtp_host}:{settings.smtp_port}"
-        yield Check("mail", server, partial(_mail, settings), "Check SMTP_HOST and SMTP_PORT.")
-    else:
-        without = Finding("not set, so the support notification is logged", "skipped")
-        yield Check("mail", "SMTP_HOST", lambda: without)
-    yield Check("prefect", "PREFECT_API_URL", _prefect, "Check the network.", 2 * SECONDS)
+        *(
+            Check("slack", f"a message to #{channel}", partial(_post, settings, channel))
+            for channel in (channels[:1] if settings.single_webhook else channels)
+        ),
+        Check("mail", mail, partial(_mail, settings)),
+        Check("prefect", "PREFECT_API_URL", _prefect),
+    ]
 
 
-def _finding(check: Check, future: "Future[Finding]", started: float) -> Finding:
-    """Wait for a check until it is late, and return what it found."""
+def _finding(future: "Future[Finding]", seconds: float) -> Finding:
+    if not future.done():
+        advice = "Check the network, the proxy and that server, then run the check again."
+        return Finding(f"no answer in {seconds:g} s", "failed", advice)
     try:
-        return future.result(max(0, started + check.seconds - time.monotonic()))
+        return future.result()
     except RiskAlertsError as error:
         return Finding(str(error), "failed")
     except Exception as error:  # noqa: BLE001  # a defect of one check must not hide the others
-        if not future.done():
-            return Finding(f"no answer in {check.seconds:g} s", "failed", check.late)
-        what = f"internal error: {redact(str(error))}"
-        return Finding(what, "failed", "This is a defect: report it.")
+        return Finding(f"internal error: {redact(str(error))}", "failed", "This is a defect: report it.")
 
 
 def _settings(settings: Settings) -> Finding:
@@ -152,7 +136,9 @@ def _ledger(settings: Settings) -> Finding:
     return Finding(found, notes=(warning,) if warning else ())
 
 
-def _source(source_uri: str, month: date | None, settings: Settings) -> Finding:
+def _source(settings: Settings, source_uri: str | None, month: date | None) -> Finding:
+    if not source_uri:
+        return Finding("not given", "skipped")
     found = describe(open_uri(source_uri, settings), month, settings.source_timezone)
     span = "months unknown, as it has no statistics"
     if found.months:
@@ -167,30 +153,31 @@ def _source(source_uri: str, month: date | None, settings: Settings) -> Finding:
 
 
 def _slack(settings: Settings) -> Finding:
-    async def reach() -> None:
-        async with SlackWebhooks(settings) as webhooks:
-            await webhooks.reach()
-
+    if not settings.slack_configured:
+        return Finding("not set", "failed", "Set one of them; without it, only dry runs work.")
     try:
-        asyncio.run(reach())
+        asyncio.run(_with_webhooks(settings, SlackWebhooks.reach))
     except ConnectionError as error:
         return Finding(str(error), "failed", "Check the webhook's URL, the network and the proxy.")
     return Finding("answers; nothing was posted")
 
 
 def _post(settings: Settings, channel: str) -> Finding:
-    async def post() -> Answer:
-        async with SlackWebhooks(settings) as webhooks:
-            return await webhooks.post(channel, {"text": TEST_MESSAGE})
-
-    answer = asyncio.run(post())
+    answer = asyncio.run(_with_webhooks(settings, lambda slack: slack.post(channel, {"text": TEST_MESSAGE})))
     if answer.verdict is Verdict.DELIVERED:
         return Finding("delivered")
     reason = REASONS.get(answer.reason or "")
     return Finding(answer.error or "not delivered", "failed", f"{reason.meaning}." if reason else None)
 
 
+async def _with_webhooks(settings: Settings, use: Callable[[SlackWebhooks], Awaitable[T]]) -> T:
+    async with SlackWebhooks(settings) as webhooks:
+        return await use(webhooks)
+
+
 def _mail(settings: Settings) -> Finding:
+    if not settings.smtp_host:
+        return Finding("not set, so the support notification is logged", "skipped")
     try:
         send_mail(settings, None)
     except MailError as error:
@@ -226,17 +213,14 @@ def _show(results: list[tuple[Check, Finding]], *, as_json: bool) -> bool:
         click.echo(json.dumps({"ok": not failed, "checks": checks}, indent=2, ensure_ascii=False))
         return not failed
     console = Console(emoji=False, highlight=False)
-    width = max(len(check.name) for check, _ in results)
     for check, finding in results:
-        named = check.tried in finding.found
-        lines = [finding.found if named else f"{check.tried}: {finding.found}"]
+        lines = [finding.found if check.tried in finding.found else f"{check.tried}: {finding.found}"]
         lines += [f"note: {note}" for note in finding.notes]
         lines += [f"→ {finding.advice}"] if finding.advice else []
         first, *others = map(one_line, lines)
-        mark = _MARKS[finding.status]
-        console.print(Text.assemble(mark, f" {check.name:{width}}  {first}"), soft_wrap=True)
+        console.print(Text.assemble(_MARKS[finding.status], f" {check.name:8}  {first}"), soft_wrap=True)
         for line in others:
-            console.print(Text(f"{'':{width + 4}}{line}"), soft_wrap=True)
+            console.print(Text(f"{'':12}{line}"), soft_wrap=True)
     end = f"{failed} of {len(results)} checks failed." if failed else "All is well."
     console.print(Text(end, "red" if failed else "green"))
     return not failed

@@ -5,6 +5,7 @@ A command imports its code when it is called, so that `risk-alerts --help` loads
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import click
@@ -73,14 +74,10 @@ def _checked(check: Callable[[str], Any]) -> Callable[[click.Context, click.Para
     return convert
 
 
-def _source_uri(*, required: bool) -> Callable[[Command], Command]:
-    what = "A Parquet file or folder: file://, gs:// or s3://."
-    return click.option("--source-uri", required=required, metavar="URI", help=what)
-
-
-def _month(what: str = "The first day of the month.", *, required: bool) -> Callable[[Command], Command]:
-    check = _checked(parse_month)
-    return click.option("--month", required=required, callback=check, metavar="YYYY-MM-01", help=what)
+_SOURCES, _FIRST_DAY = "A Parquet file or folder: file://, gs:// or s3://.", "The first day of the month."
+_is_month = _checked(parse_month)
+_source_uri = partial(click.option, "--source-uri", metavar="URI", help=_SOURCES)
+_month = partial(click.option, "--month", metavar="YYYY-MM-01", callback=_is_month, help=_FIRST_DAY)
 
 
 def _json(what: str) -> Callable[[Command], Command]:
@@ -146,8 +143,8 @@ def preview(*, as_json: bool, **request: Any) -> None:
     "check --source-uri gs://bucket/status.parquet --month 2026-01-01",
     codes="0 all is well, 1 a check failed, 2 usage error",
 )
-@_source_uri(required=False)
-@_month("The month that the source must have.", required=False)
+@_source_uri()
+@_month(help="The month that the source must have.")
 @click.option("--post-test-message", is_flag=True, help="Post one test message to each channel.")
 @_json("the findings")
 def check(*, source_uri: str | None, month: date | None, post_test_message: bool, as_json: bool) -> int:
@@ -165,7 +162,7 @@ def check(*, source_uri: str | None, month: date | None, post_test_message: bool
 
 
 @_command("unconfirmed", "unconfirmed --month 2026-01-01 --json")
-@_month("Only this month.", required=False)
+@_month(help="Only this month.")
 @_json("what GET /outcomes gives")
 def unconfirmed(*, month: date | None, as_json: bool) -> None:
     """List the unconfirmed alerts, which may or may not be in their channel."""
@@ -231,7 +228,7 @@ def serve(**ports: int) -> None:
 
 
 @_command("deploy", "deploy --source-uri gs://bucket/status.parquet")
-@click.option("--source-uri", metavar="URI", help="The source of scheduled runs; by default prefect.yaml's.")
+@_source_uri(help="The source of scheduled runs; by default prefect.yaml's.")
 def deploy(*, source_uri: str | None) -> None:
     """Deploy the monthly schedule to the configured Prefect API.
 

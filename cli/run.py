@@ -4,18 +4,20 @@ import gc
 import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 
 import click
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 
 import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
 from cli import FAILED, SUCCEEDED, exit_code
-from cli.progress import shown_progress
 from cli.report import print_preview, print_report
 from core.domain import RiskAlertsError, RunNotFound, RunRequest, RunStatus
 from core.ledger import RunView, open_ledger
-from core.run import RunContext, prepare_run
+from core.run import Progress, RunContext, prepare_run
 from core.runtime import configure_logs, load_settings, process_stop, stopped_by_signals
 from flows.prefect_engine import drain
 from flows.preview import preview
@@ -52,7 +54,7 @@ def _run(run: RunContext, *, interactive: bool) -> RunView:
     """Run the month and return the stored run; raise an error if no run was begun."""
     failure: RiskAlertsError | None = None
     with (
-        shown_progress(run.progress, interactive=interactive),
+        _progress_line(run.progress) if interactive else nullcontext(),
         ThreadPoolExecutor(1, thread_name_prefix="run") as executor,
     ):
         try:
@@ -65,6 +67,25 @@ def _run(run: RunContext, *, interactive: bool) -> RunView:
         return run.ledger.history.run(run.run_id)
     except RunNotFound as error:
         raise failure or error from None
+
+
+def _progress_line(progress: Progress) -> Live:
+    """Show the progress in one line of the terminal, which is gone at the end: the report says it all."""
+    spinner = Spinner("dots")
+
+    def draw() -> Spinner:
+        spinner.update(text=describe(progress))
+        return spinner
+
+    # With a first frame at once: a small source is read before the second.
+    return Live(spinner, get_renderable=draw, console=Console(stderr=True, emoji=False), transient=True)
+
+
+def describe(progress: Progress) -> str:
+    """Return what a run is at, in one line."""
+    if progress.rows_read is None:
+        return "Reading the source …"
+    return f"{progress.rows_read:,} rows read; {progress.recorded:,} of {progress.to_send:,} alerts recorded"
 
 
 def show_preview(request: RunRequest, *, as_json: bool) -> None:

@@ -94,14 +94,12 @@ def _require_free(port: int, name: str, variable: str) -> None:
 
 def _wait_until_up(process: "subprocess.Popen[bytes]", url: str, name: str) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise click.ClickException(f"{name} did not start (exit code {process.returncode})")
-        try:
-            # Any answer will do, because an API that reports a problem is up.
+    while process.poll() is None and time.monotonic() < deadline:
+        # Any answer will do, because an API that reports a problem is up.
+        with suppress(httpx.HTTPError):
             httpx.get(url, timeout=5)
-        except httpx.HTTPError:
-            time.sleep(0.2)
-        else:
             return
-    raise click.ClickException(f"{name} did not answer in {START_SECONDS} s")
+        time.sleep(0.2)
+    code = process.poll()
+    why = f"no answer in {START_SECONDS} s" if code is None else f"exit code {code}"
+    raise click.ClickException(f"{name} did not start ({why})")

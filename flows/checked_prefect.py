@@ -13,7 +13,6 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -38,6 +37,11 @@ DEFAULTS = {
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
 }
 """Defaults of variables that Prefect reads when it is imported."""
+# Without a user, `expanduser` changes nothing.
+HOME = Path(os.path.expanduser(os.environ.get("PREFECT_HOME", "").strip() or "~/.prefect"))  # noqa: PTH111
+PROFILES = Path(os.environ.get("PREFECT_PROFILES_PATH", "").strip() or HOME / "profiles.toml")
+_LOGGING_PATHS = map(os.environ.get, ("PREFECT_LOGGING_CONFIG_PATH", "PREFECT_LOGGING_SETTINGS_PATH"))
+LOGGING = Path(next(filter(None, _LOGGING_PATHS), HOME / "logging.yml"))
 
 
 def _import_prefect() -> None:
@@ -49,14 +53,15 @@ def _import_prefect() -> None:
         os.environ.setdefault(name, value)
     # For a bad variable it logs a traceback, and then uses its default.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-    # A run needs no Prefect home.
-    warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
-    printed = io.StringIO()
+    if "PREFECT_API_URL" not in os.environ and not HOME.exists():
+        # A run needs no home. A folder below a file cannot be made, and cannot hold a profile.
+        os.environ["PREFECT_HOME"] = f"{os.devnull}/prefect"
+        warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
     # Garbage collection during the import would only cost time.
     gc.disable()
     try:
         # Before it raises, Prefect prints a bad setting with its value.
-        with contextlib.redirect_stderr(printed), _without_home():
+        with contextlib.redirect_stderr(io.StringIO()):
             import prefect.main  # noqa: F401, PLC0415  # the import itself is what is tried
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None
@@ -70,7 +75,7 @@ def _import_prefect() -> None:
         raise
     except Exception:
         # A file of another shape, or a variable of OpenTelemetry, can make the import raise anything.
-        files = [str(path) for path in (_profiles(), _logging()) if path.exists()]
+        files = [str(path) for path in (PROFILES, LOGGING) if path.exists()]
         suspects = files + sorted(name for name in os.environ if name.startswith("OTEL_"))
         if not suspects:
             raise
@@ -80,10 +85,6 @@ def _import_prefect() -> None:
     finally:
         gc.enable()
     _check_settings()
-    # A stream that is closed or full must not end the run.
-    with contextlib.suppress(OSError):
-        if sys.stderr and printed.getvalue():
-            sys.stderr.write(printed.getvalue())
 
 
 def _import_fsspec() -> None:
@@ -97,23 +98,6 @@ def _import_fsspec() -> None:
         ) from None
 
 
-@contextlib.contextmanager
-def _without_home() -> Iterator[None]:
-    """Keep Prefect's import from making its home folder, unless it exists or an API is configured."""
-    given = os.environ.get("PREFECT_HOME")
-    home = Path(os.path.expanduser(given or "~/.prefect"))  # noqa: PTH111  # without a user, it changes nothing
-    if "PREFECT_API_URL" in os.environ or home.exists():
-        yield
-        return
-    # A folder below a file: it cannot be made, and cannot hold a profile.
-    os.environ["PREFECT_HOME"] = f"{os.devnull}/prefect"
-    try:
-        yield
-    finally:
-        del os.environ["PREFECT_HOME"]
-        os.environ |= {"PREFECT_HOME": given} if given else {}
-
-
 def _check_settings() -> None:
     """Raise `SettingsError` for a profile that does not exist, or a bad API setting."""
     from prefect.settings import get_current_settings, load_profiles  # noqa: PLC0415  # after the import
@@ -122,7 +106,7 @@ def _check_settings() -> None:
     active = os.environ.get("PREFECT_PROFILE", profiles.active_name)
     if active not in profiles.names:
         # Prefect would only warn, and its UI would show no run.
-        where = "PREFECT_PROFILE" if "PREFECT_PROFILE" in os.environ else f"{_profiles()} of Prefect"
+        where = "PREFECT_PROFILE" if "PREFECT_PROFILE" in os.environ else f"{PROFILES} of Prefect"
         names = ", ".join(sorted(profiles.names))
         raise SettingsError(f"{where}: there is no profile {active!r}; name one of {names}")
     api = get_current_settings().api
@@ -143,7 +127,7 @@ def _describe(error: ValidationError) -> str:
     # A message of Prefect's own may quote the value.
     own = first["type"] in {"value_error", "assertion_error"}
     reason = "Prefect does not accept the value" if own else invalid_value(first)
-    place = "" if name in os.environ else f" (set in prefect.toml or in {_profiles()})"
+    place = "" if name in os.environ else f" (set in prefect.toml or in {PROFILES})"
     return f"{name}: {reason}{place}; correct or unset it"
 
 
@@ -163,19 +147,6 @@ def _variable(field: str, model: str = "") -> str:
             ]
             return next((name.upper() for name in names if name.upper() in os.environ), names[0].upper())
     return f"PREFECT_{field}".upper()
-
-
-def _profiles() -> Path:
-    return Path(os.environ.get("PREFECT_PROFILES_PATH") or _home() / "profiles.toml")
-
-
-def _logging() -> Path:
-    names = ("PREFECT_LOGGING_CONFIG_PATH", "PREFECT_LOGGING_SETTINGS_PATH")
-    return Path(next(filter(None, map(os.environ.get, names)), _home() / "logging.yml"))
-
-
-def _home() -> Path:
-    return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
 
 
 if "prefect" not in sys.modules:

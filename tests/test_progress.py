@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from cli.progress import describe
+from cli.run import describe
 from core.run import Progress, RunContext, open_run
 from examples.mock_slack import MockSlack
 from tasks.send import send
