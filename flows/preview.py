@@ -44,13 +44,8 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
     counts = total(counts_by_type)
     warnings = list(assessment.warnings)
     if 0 < settings.max_alerts_per_run < counts.would_send:
-        warnings.append(
-            RunWarning(
-                code="too_many_alerts",
-                message=f"A run would send none of them: MAX_ALERTS_PER_RUN is {settings.max_alerts_per_run}",
-                count=counts.would_send,
-            )
-        )
+        message = f"A run would send none of them: MAX_ALERTS_PER_RUN is {settings.max_alerts_per_run}"
+        warnings.append(RunWarning("too_many_alerts", message, counts.would_send))
     return PreviewView(
         month=request.month,
         counts=counts,
@@ -61,14 +56,12 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
 
 
 def _preview_alert(alert: Alert, delivery: Delivery, settings: Settings) -> PreviewAlertView:
-    unconfirmed = delivery.status is AlertStatus.UNCONFIRMED
+    status, reason = delivery.status, delivery.reason
+    if status is AlertStatus.UNCONFIRMED:
+        status, reason = AlertStatus.FAILED, AlertStatus.UNCONFIRMED
+    facts = {name: getattr(alert, name) for name in Alert.__slots__}
     return PreviewAlertView(
-        **{name: getattr(alert, name) for name in Alert.__slots__}
-        | {
-            "channel": delivery.channel,
-            "status": AlertStatus.FAILED if unconfirmed else delivery.status,
-            "reason": AlertStatus.UNCONFIRMED if unconfirmed else delivery.reason,
-        },
+        **facts | {"channel": delivery.channel, "status": status, "reason": reason},
         details_url=details_url(settings.app_base_url, alert.account_id),
         message=build_message(alert, settings) if alert.channel else None,
     )
