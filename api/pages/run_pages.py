@@ -1,6 +1,6 @@
 """The page of one run, and the page that lists runs."""
 
-from datetime import date
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -40,16 +40,8 @@ def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
     )
 
 
-def runs_page(  # noqa: PLR0913  # the filters of the list
-    request: Request,
-    found: RunPage,
-    months: list[MonthView],
-    *,
-    month: date | None,
-    status: RunStatus | None,
-    limit: int,
-) -> HTMLResponse:
-    """Return the page that lists runs, with links that change the filters."""
+def runs_page(request: Request, found: RunPage, months: list[MonthView], **filters: Any) -> HTMLResponse:
+    """Return the page that lists runs, with links that change its `month`, `status` and `limit`."""
     shown = {name for run in found.runs for name, _, _ in _counts(run)}
     types = dict.fromkeys(alert_type for run in found.runs for alert_type in run.alert_types)
     columns = [(name, count_label(name)) for name in count_names(types) if name in shown]
@@ -60,12 +52,10 @@ def runs_page(  # noqa: PLR0913  # the filters of the list
         runs=found.runs,
         columns=columns,
         next_cursor=found.next_cursor,
-        choices=sorted({one.month for one in months} | ({month} if month else set()), reverse=True),
+        choices=sorted({one.month for one in months} | {filters["month"]} - {None}, reverse=True),
         months=months,
-        month=month,
         statuses=list(RunStatus),
-        status=status,
-        limit=limit,
+        **filters,
     )
 
 
