@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import sys
-import warnings
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -56,11 +55,10 @@ def _import_prefect() -> None:
     if "PREFECT_API_URL" not in os.environ and not HOME.exists():
         # A run needs no home. A folder below a file cannot be made, and cannot hold a profile.
         os.environ["PREFECT_HOME"] = f"{os.devnull}/prefect"
-        warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
     # Garbage collection during the import would only cost time.
     gc.disable()
     try:
-        # Before it raises, Prefect prints a bad setting with its value.
+        # Prefect prints a bad setting with its value before it raises, and warns of a home it cannot make.
         with contextlib.redirect_stderr(io.StringIO()):
             import prefect.main  # noqa: F401, PLC0415  # the import itself is what is tried
     except ValidationError as error:
