@@ -49,7 +49,7 @@ def _import_prefect() -> None:
     prepare_proxies()
     _import_fsspec()
     for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
+        os.environ[name] = os.environ.get(name) or value
     # For a bad variable it logs a traceback, and then uses its default.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     if "PREFECT_API_URL" not in os.environ and not os.path.exists(HOME):  # noqa: PTH110  # also without access

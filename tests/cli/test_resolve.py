@@ -11,7 +11,7 @@ import pytest
 
 from core.ledger import Ledger, open_ledger
 from tests.cli.calling import call
-from tests.delivery.world import MONTH, begin, key, routed
+from tests.delivery.world import MONTH, OTHER_MONTH, begin, key, routed
 from tests.ledger.test_resolving import leave_unconfirmed
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +45,15 @@ def test_resolved_alert_leaves_the_list(ledger: Ledger, capsys: pytest.CaptureFi
     assert call("unconfirmed", "--json") == 0
     assert [one["account_id"] for one in json.loads(capsys.readouterr().out)["outcomes"]] == ["A-2 [red]"]
     assert begin(ledger, "second", [routed("A-1"), routed("A-2 [red]", "emea")]) == [routed("A-1")]
+
+
+def test_unconfirmed_alerts_of_one_month_are_listed(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("unconfirmed", "--month", OTHER_MONTH.isoformat()) == 0
+    assert capsys.readouterr().out == "Nothing is unconfirmed.\n"
+    assert call("unconfirmed", "--month", MONTH.isoformat(), "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["outcomes"]) == 2
 
 
 def test_type_selects_the_alert_of_an_account(ledger: Ledger) -> None:

@@ -94,3 +94,19 @@ def test_run_without_prefect_does_not_log_prefect(job: Job) -> None:
 )
 def test_batch_job_on_local_files_does_not_import(library: str, job: Job) -> None:
     assert library not in job.modules
+
+
+@pytest.mark.parametrize("given", [{}, {"DO_NOT_TRACK": ""}])
+def test_prefect_sends_no_telemetry_from_a_run(given: dict[str, str], tmp_path: Path) -> None:
+    program = "import flows.checked_prefect, prefect.analytics as a; print(a.is_telemetry_enabled())"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        # Without the variables of a CI system, where Prefect sends nothing anyway.
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **given},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert ended.stdout == "False\n"
