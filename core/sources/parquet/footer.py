@@ -18,6 +18,8 @@ from core.sources.store import Bytes, Range, SourceFile
 from core.sources.window import may_hold
 
 MAGIC = b"PAR1"
+ARROW_SCHEMA = b"ARROW:schema"
+"""The name of the schema that Arrow writes into its files."""
 TAIL = 8
 """The length of the footer, and the magic."""
 FIRST_READ = (8 * 2**10, 64 * 2**10)
@@ -153,7 +155,10 @@ class Footer:
 
     def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
         # Arrow reads the footer alone, so that it reports what is wrong there.
-        parquet = pq.ParquetFile(pa.BufferReader(MAGIC + content), coerce_int96_timestamp_unit=INT96_UNIT)
+        written = pq.read_schema(pa.BufferReader(MAGIC + content))
+        # The schema that Arrow writes into its files would decide the types of strings; the slower ones.
+        foreign = pa.BufferReader(MAGIC + content.replace(ARROW_SCHEMA, ARROW_SCHEMA.lower()))
+        parquet = pq.ParquetFile(foreign, coerce_int96_timestamp_unit=INT96_UNIT)
         self.metadata: pq.FileMetaData = parquet.metadata
         schema: pa.Schema = parquet.schema_arrow
         self.names = find_columns(file.path, file.key, schema, partitioned=file.month is not None)
@@ -166,12 +171,16 @@ class Footer:
         self._zone = zone
         self._tail = (self.size - len(content) - len(tail), tail)
         self._partition = file.month
-        self._month = None if MONTH in self.unreadable else kinds.get(MONTH)
         columns = [self.metadata.schema.column(index) for index in range(self.metadata.num_columns)]
         self._leaves = {name: _leaves(columns, own) for name, own in self.names.items()}
+        self.zones = {
+            name: getattr(written.field(self.names[name]).type, "tz", None)
+            or ("UTC" if self._is_int96(name) else None)
+            for name, kind in kinds.items()
+            if pa.types.is_timestamp(kind)
+        }
 
-    def is_int96(self, name: str) -> bool:
-        """Return whether the column `name` has INT96 timestamps, which are instants in UTC."""
+    def _is_int96(self, name: str) -> bool:
         return any(column.physical_type == "INT96" for column in self._leaves[name].values())
 
     @cached_property
@@ -220,7 +229,7 @@ class Footer:
 
     def _months(self, chunks: dict[str, Chunk]) -> tuple[date, date] | None:
         """Return the earliest and the latest month by the partition or the statistics, or None."""
-        if self._partition or self._month is None:
+        if self._partition or MONTH in self.unreadable:
             return (self._partition, self._partition) if self._partition else None
         chunk = chunks[MONTH]
         if chunk.least is None or chunk.greatest is None or chunk.physical_type not in {INT32, INT64}:
@@ -233,8 +242,8 @@ class Footer:
             unit = json.loads(column.logical_type.to_json()).get("timeUnit")
             if unit is None:
                 return None
-            zone = self._month.tz if pa.types.is_timestamp(self._month) else None
-            kind = pa.timestamp({"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}[unit], zone)
+            units = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
+            kind = pa.timestamp(units[unit], self.zones.get(MONTH))
             days = dates(pa.array(found, pa.int64()).cast(kind), self._zone)
         try:
             least, greatest = days.to_pylist()
