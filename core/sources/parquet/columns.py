@@ -23,12 +23,6 @@ class InvalidValue(Exception):
     """A value that the data rules do not allow: which column, and what to do."""
 
 
-def _is_string(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
 def _is_date(kind: pa.DataType) -> bool:
     return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
@@ -37,7 +31,7 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-STRING = ("a string", _is_string, pa.large_string())
+STRING = ("a string", pa.types.is_string, pa.large_string())
 DATE = ("a date or timestamp", _is_date, pa.date32())
 NUMBER = ("a whole number", _is_number, pa.int64())
 TIMESTAMP = ("a timestamp", pa.types.is_timestamp, pa.timestamp("us"))
