@@ -19,9 +19,12 @@ from core.sources.workers import Workers
 
 MAX_MONTH_ROWS = 50_000_000
 """The limit on the rows of one month: a hostile file of a few megabytes can decompress to billions."""
-NEXT_MONTH_LIKELY = 100
-"""One more month is read ahead from twice this product of accounts and months back on, and for each doubling:
-the more accounts are at risk, and the longer, the more of the months before will be needed."""
+SECOND_MONTH_LIKELY, NEXT_MONTH_LIKELY = 30, 100
+"""From the first product of accounts and months back on, two months are read at once.
+
+From four times the second one on, three are, and one more for each doubling: the more accounts are at risk,
+and the longer, the more of the months before will be needed.
+"""
 
 
 def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> Window:
@@ -122,8 +125,9 @@ class _Reader:
         step = ahead = month_before(self._month)
         back = 1
         while step and len(followed):
-            likely = (len(followed) * back // NEXT_MONTH_LIKELY).bit_length()
-            at_once = min(max(1, likely), self._workers.at_once)
+            product = len(followed) * back
+            likely = (product // NEXT_MONTH_LIKELY).bit_length()
+            at_once = min(max(1 + (product >= SECOND_MONTH_LIKELY), likely), self._workers.at_once)
             while ahead and len(begun) < at_once:
                 begun.append(self._begin_history(ahead, accounts, followed))
                 ahead = month_before(ahead)
