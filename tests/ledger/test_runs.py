@@ -38,6 +38,7 @@ from tests.delivery.world import (
     execute,
     key,
     look,
+    open_at,
     outcomes,
     query,
     routed,
@@ -127,6 +128,21 @@ def test_unclosed_run_is_closed_later(ledger: Ledger, path: Path, caplog: pytest
     view = look(ledger, "run-1").view
     assert view.error is not None
     assert (view.status, view.error.code) == ("failed", "ledger_unavailable")
+
+
+def test_run_keeps_the_error_of_who_closed_it(ledger: Ledger, path: Path) -> None:
+    begin(ledger, "run-1")
+    execute(path, BREAK_RUNS)
+    with pytest.raises(LedgerError):
+        ledger.finish("run-1", SourceNotFound("nothing there"), NOW)
+    execute(path, "DROP TRIGGER broken")
+    another = open_at(path)
+    assert another.close_dead_runs(NOW, lambda *_: True, list) == ["run-1"]
+    another.close()
+    ledger.check_writable(NOW)
+    error = look(ledger, "run-1").view.error
+    assert error is not None
+    assert error.code == "interrupted"
 
 
 def test_ledger_fault_does_not_hide_the_error(ledger: Ledger, path: Path) -> None:
