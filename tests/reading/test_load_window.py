@@ -164,6 +164,30 @@ def test_invalid_utf8_is_invalid(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize(
+    "statistics",
+    [
+        pytest.param(b"6\0\x28\4acct\x98\4acct\x11\x11", id="only the greatest"),
+        pytest.param(b"6\0\x38\4acct\x18\4acct\x11\x11", id="only the least"),
+        pytest.param(b"\x18\4zzzz\x18\4zzzz\x16\0\x41\x11", id="of the deprecated order"),
+    ],
+)
+def test_unusable_statistics_prune_no_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statistics: bytes
+) -> None:
+    """The deprecated statistics of text follow the order of signed bytes."""
+    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
+    path = tmp_path / "data.parquet"
+    pq.write_table(table([row("acct"), row("acct", back(MONTH, 1))]), path, row_group_size=1)
+    # In Thrift's compact protocol: no nulls, the greatest, the least, and that both are exact.
+    written = b"6\0\x28\4acct\x18\4acct\x11\x11"
+    content = path.read_bytes()
+    assert written in content
+    path.write_bytes(content.replace(written, statistics))
+    (alert,) = alerts_of(assess(path))
+    assert alert.duration_months == 2
+
+
 @pytest.mark.parametrize("kind", [pa.string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
 def test_nul_in_text_is_read_as_replacement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: pa.DataType
