@@ -48,6 +48,7 @@ CASES = {
     "still at risk": Case([row("A", BEFORE), row("A")], [("at_risk", 2, BEFORE)], counts={"at_risk": 1}),
     "the month before has no rows at all": Case([row("A", TWO_BEFORE), healthy()]),
     "the month has no rows at all": Case([row("A", BEFORE)], warnings=["month_not_in_source"]),
+    "the month has only rows without account_id": Case([row("")], warnings=["rows_without_account_id"]),
     "the account has no row in the month": Case([row("A", BEFORE), row("B")], [("at_risk", 1, MONTH)]),
     "a gap inside the streak": Case(
         [row("A", THREE_BEFORE), row("A", BEFORE), healthy()], [("recovered", 1, BEFORE)]

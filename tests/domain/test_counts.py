@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.domain import Counts
+from core.domain import Counts, count_names
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,10 @@ def test_summary_counts_each_alert_once(counts: Counts, end: str) -> None:
     """A part of the alerts that were not delivered is no further alert."""
     start = "0 rows read, 0 duplicate rows, 0 at risk, 0 below the ARR threshold, "
     assert counts.summary(["at_risk"]) == start + end
+
+
+def test_report_has_each_count_once() -> None:
+    assert count_names(["recovered", "of_the_tests"]) == [
+        *("rows_scanned", "duplicates_found", "recovered", "of_the_tests", "below_threshold", "alerts_sent"),
+        *("skipped_replay", "failed_deliveries", "would_send", "unknown_region", "unconfirmed"),
+    ]
