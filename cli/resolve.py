@@ -32,7 +32,7 @@ def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
             )
             for outcome in found.outcomes
         ]
-        print_table(("month", "account", "type", "channel", "last heard of", "why"), rows, console)
+        print_table(("month", "account", "type", "channel", "updated", "why"), rows, console)
         console.print("\nLook into each channel, then record what you saw: risk-alerts resolve --help")
 
 

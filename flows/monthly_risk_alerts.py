@@ -8,7 +8,7 @@ from core.runtime import STEP_SECONDS
 from flows.checked_prefect import flow  # isort: skip  # before other imports of Prefect
 from flows.artifacts import publish_report
 from flows.flow_run import name_flow_run, run_of_this_flow
-from flows.prefect_engine import stage_of, step
+from flows.prefect_engine import stage_of, timed_stage
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
@@ -50,15 +50,15 @@ async def run_stages(run: RunContext) -> None:
         with open_run(run):
             if not request.dry_run:
                 settings.require_slack()
-            window = step(run, load_window)(request.source_uri, request.month, settings)
-            winners = step(run, dedupe)(window)
-            assessment = step(run, compute_streaks)(window, winners, settings)
-            routed = step(run, route)(assessment.alerts, settings)
+            window = timed_stage(run, load_window)(request.source_uri, request.month, settings)
+            winners = timed_stage(run, dedupe)(window)
+            assessment = timed_stage(run, compute_streaks)(window, winners, settings)
+            routed = timed_stage(run, route)(assessment.alerts, settings)
             to_send = run.plan(assessment, routed_alerts(routed))
             with STEP_SECONDS.labels(send.name).time():
                 await stage_of(run, send)(run, to_send)
-            step(run, persist)(run)
-            step(run, notify_support)(run)
+            timed_stage(run, persist)(run)
+            timed_stage(run, notify_support)(run)
     finally:
         await publish_report(run)
 

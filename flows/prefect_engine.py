@@ -66,7 +66,7 @@ def stage_of(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
     return by_reference
 
 
-def step(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
+def timed_stage(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
     """Return a stage that measures its seconds, with Prefect's share; not for a coroutine."""
     return STEP_SECONDS.labels(stage.name).time()(stage_of(run, stage))
 

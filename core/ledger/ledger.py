@@ -209,17 +209,17 @@ class Ledger:
         with self._database.write() as connection:
             run = _running(connection, run_id)
             known = _outcomes(connection, run.month)
-            may = {"retry_unconfirmed": run.retry_unconfirmed, "dry_run": run.dry_run}
+            flags = {"retry_unconfirmed": run.retry_unconfirmed, "dry_run": run.dry_run}
             scan = {
                 "source_version": assessment.source_version,
                 "warnings": [asdict(warning) for warning in assessment.warnings],
                 "counts_by_type": COUNTS.dump_python(dict(assessment.counts_by_type)),
             }
             _change(connection, RUNS, [{"run_id": run_id} | scan])
-            while some := list(islice(remaining, PLANNED_AT_ONCE)):
+            while chunk := list(islice(remaining, PLANNED_AT_ONCE)):
                 rows = []
-                for position, alert in some:
-                    delivery = plan_delivery(alert, known.get(alert.key), **may)
+                for position, alert in chunk:
+                    delivery = plan_delivery(alert, known.get(alert.key), **flags)
                     facts = {name: getattr(alert, name) for name in ALERT_COLUMNS}
                     rows.append(facts | _result(run_id, delivery) | {"position": position})
                     if delivery.status in {AlertStatus.PENDING, AlertStatus.WOULD_SEND}:
