@@ -45,13 +45,13 @@ BAD = [
     ("NO_PROXY", "localhost,<canary>", "NO_PROXY"),
     ("SSL_CERT_FILE", "/no/such/file.pem", "No such file"),
     ("SSL_CERT_FILE", "/etc/hostname", "no PEM certificate"),
-    ("SSL_CERT_FILE", "/tmp", "cannot be loaded"),  # noqa: S108  # any folder will do
+    ("SSL_CERT_FILE", "/tmp", "cannot be used"),  # noqa: S108  # any folder will do
     ("REQUESTS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
     ("CURL_CA_BUNDLE", "/no/such/file.pem", "No such file"),
     ("AWS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
-    ("AWS_CA_BUNDLE", "/tmp", "cannot be loaded"),  # noqa: S108  # the library takes no folder
+    ("AWS_CA_BUNDLE", "/tmp", "cannot be used"),  # noqa: S108  # the library takes no folder
     ("SSL_CERT_DIR", "/no/such:/nor/that", "no folder"),
-    ("SSLKEYLOGFILE", "/no/such/keys", "cannot be written"),
+    ("SSLKEYLOGFILE", "/no/such/keys", "cannot be used"),
     ("AWS_SECRET_ACCESS_KEY", '"canary"', "in quotes"),
     ("AWS_REGION", "'canary'", "in quotes"),
     ("AWS_RETRY_MODE", "canary", "legacy, standard, adaptive"),
@@ -63,6 +63,7 @@ BAD = [
     ("AWS_ENDPOINT_URL", "http://minio:canary", "http:// or https:// URL"),
     ("AWS_ENDPOINT_URL_S3", "canary:9000", "http:// or https:// URL"),
     ("STORAGE_EMULATOR_HOST", "canary:port", "http:// or https:// URL"),
+    ("STORAGE_EMULATOR_HOST", "http://", "http:// or https:// URL"),
     ("S3FS_LOGGING_LEVEL", "canary", "DEBUG, INFO"),
     ("GCSFS_DEBUG", "1", "DEBUG, INFO"),
     ("AWS_STS_REGIONAL_ENDPOINTS", "canary", "legacy, regional"),

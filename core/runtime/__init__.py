@@ -4,7 +4,6 @@ from core.runtime.environment import (
     check_certificate_files,
     check_certificates,
     clean_variables,
-    is_direct,
     prepare_proxies,
 )
 from core.runtime.logs import (
@@ -42,7 +41,6 @@ __all__ = [
     "host_of",
     "in_thread",
     "invalid_value",
-    "is_direct",
     "load_settings",
     "logged_as",
     "mask_record",

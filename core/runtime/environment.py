@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Collection, Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 from core.domain import SettingsError
@@ -37,14 +38,7 @@ _NUMBERS = {
     "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES": (0, 10_485_760),
 }
 """The least and the greatest value of variables that are whole numbers."""
-_ADDRESSES = (
-    "STORAGE_EMULATOR_HOST",
-    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_ENDPOINT_URL_STS",
-)
-_CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
+_ADDRESS = re.compile(r"STORAGE_EMULATOR_HOST|AWS_EC2_METADATA_SERVICE_ENDPOINT|AWS_ENDPOINT_URL(_S3|_STS)?")
 _METADATA = ("http://169.254.169.254", "http://169.254.170.2")
 """Where AWS and Google serve the credentials of a machine or a task."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -85,98 +79,92 @@ def check_stores() -> None:
         value = os.environ.get(name)
         if value and not (value.isdecimal() and least <= int(value[:10]) <= greatest):
             raise SettingsError(f"{name}: must be a whole number from {least} to {greatest}")
-    for name in _ADDRESSES:
-        if address := os.environ.get(name):
-            _check_address(name, _with_scheme(address) if name == "STORAGE_EMULATOR_HOST" else address)
+    for name, value in os.environ.items():
+        if value and _ADDRESS.fullmatch(name):
+            _check_address(name, _with_scheme(value) if name == "STORAGE_EMULATOR_HOST" else value)
 
 
-def _check_address(name: str, address: str) -> None:
+def _check_address(name: str, address: str, also: str = "") -> None:
     try:
         check_http_url(address)
     except ValueError as error:
-        raise SettingsError(f"{name}: {error}") from None
+        raise SettingsError(f"{name}: {error}{also}") from None
 
 
 def check_certificate_files() -> None:
     """Raise `SettingsError` for a variable that names TLS files that cannot be used."""
-    for name in _CERTIFICATES:
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "SSLKEYLOGFILE"):
         if path := os.environ.get(name):
             check_certificates(name, path)
     folders = os.environ.get("SSL_CERT_DIR")
     if folders and not any(map(os.path.isdir, folders.split(os.pathsep))):
         raise SettingsError(f"SSL_CERT_DIR: there is no folder {folders}; correct the path or unset it")
-    if path := os.environ.get("SSLKEYLOGFILE"):
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = path
-        except OSError as error:
-            raise SettingsError(
-                f"SSLKEYLOGFILE: {path} cannot be written ({error.strerror}); correct the path or unset it"
-            ) from None
 
 
 def check_certificates(name: str, path: str) -> None:
-    """Raise `SettingsError` unless `path`, the value of `name`, is a PEM file, or a folder for requests."""
-    if name in {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} and Path(path).is_dir():
-        return
+    """Raise `SettingsError` unless TLS can use `path`, the value of `name`: certificates, or a key log."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        if name == "SSLKEYLOGFILE":
+            context.keylog_filename = path
+        elif name not in {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} or not Path(path).is_dir():
+            context.load_verify_locations(cafile=path)
     except OSError as error:
         reason = "no PEM certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(
-            f"{name}: the certificates {path} cannot be loaded ({reason}); name a PEM file or unset it"
+            f"{name}: {path} cannot be used ({reason}); correct the path or unset it"
         ) from None
 
 
 def prepare_proxies(urls: Iterable[str | None] = ()) -> None:
-    """Check the proxy variables, and rewrite `NO_PROXY` so that every library understands it the same way.
+    """Check the proxy variables, and rewrite them so that every library understands them the same way.
 
-    Loopback is always in it. Libraries ignore networks such as 10.0.0.0/8, or fail on them: so the hosts of
-    `urls` in such a network are added by name. Raises `SettingsError` that names the variable.
+    Loopback is always in `NO_PROXY`. Libraries ignore networks such as 10.0.0.0/8, or fail on them: so the
+    hosts of `urls` in such a network are added by name. Raises `SettingsError` that names the variable.
     """
     proxies = getproxies_environment()
-    entries = [entry for entry in re.split(r"[\s,]+", proxies.get("no", "")) if entry]
-    if "*" in entries:
-        _write_no_proxy(["*"])
-        return
-    for scheme in ("http", "https", "all"):
-        if proxies.get(scheme):
-            _check_proxy(f"{scheme}_proxy", proxies[scheme])
+    entries = re.findall(r"[^\s,]+", proxies.pop("no", ""))
     if not entries and not proxies:
         return
-    known = filter(None, [*urls, *map(os.environ.get, ("PREFECT_API_URL", *_ADDRESSES)), *_METADATA])
+    if "*" in entries:
+        direct = ["*"]
+    else:
+        for name, value in os.environ.items():
+            if value and name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
+                _check_address(name, _with_scheme(value), also="; a SOCKS proxy is not supported")
+        for scheme in ("http", "https"):
+            # The stores' libraries do not read ALL_PROXY, and gcsfs wants a scheme.
+            if proxy := proxies.get(scheme) or proxies.get("all"):
+                _write(f"{scheme}_proxy", _with_scheme(proxy))
+        direct = _direct_hosts(entries, urls)
+    # The libraries differ in which of the two spellings wins.
+    for name in ("NO_PROXY", "no_proxy"):
+        _write(name, ",".join(dict.fromkeys(direct)))
+
+
+def _direct_hosts(entries: Iterable[str], urls: Iterable[str | None]) -> list[str]:
+    """Return loopback, the entries that every library can read, and the known hosts in the networks."""
     parsed = [_parse_entry(entry) for entry in entries]
     _networks.update(entry for entry in parsed if not isinstance(entry, str))
-    hosts = filter(is_direct, map(host_of, map(_with_scheme, known)))
-    _write_no_proxy(
-        [*(str(entry) for entry in parsed if not isinstance(entry, IPv6Network)), *_LOOPBACK, *hosts]
-    )
-
-
-def _check_proxy(name: str, value: str) -> None:
-    # The variable as it is spelled in the environment, in upper or lower case.
-    name = next((known for known in os.environ if known.lower() == name and os.environ[known] == value), name)
-    if re.match(r"socks\w{0,3}://", value, re.IGNORECASE):
-        raise SettingsError(f"{name}: a SOCKS proxy is not supported; name an http:// proxy or unset it")
-    _check_address(name, _with_scheme(value))
+    readable = [str(entry) for entry in parsed if not isinstance(entry, IPv6Network)]
+    given = (os.environ[name] for name in os.environ if name == "PREFECT_API_URL" or _ADDRESS.fullmatch(name))
+    known = filter(None, (*urls, *given, *_METADATA))
+    return [*readable, *_LOOPBACK, *filter(_is_direct, map(host_of, map(_with_scheme, known)))]
 
 
 def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:
-    """Return a host name or an address as every library reads it, or a network."""
-    bare = entry.rpartition("://")[2].rstrip("/").removeprefix("*")
-    if bracketed := re.fullmatch(r"\[([^\]]+)\](:\d+)?", bare):
-        bare = bracketed[1]
+    """Return a host name (for a domain, too) or an address as every library reads it, or a network."""
+    bare = entry.rpartition("://")[2].rstrip("/").lstrip("*.")
     try:
-        network = ip_network(bare, strict=False)
+        return ip_network(bare, strict=False) if "/" in bare else str(ip_address(bare))
     except ValueError:
         pass
-    else:
-        return network if "/" in bare else bare
     try:
-        # In IDNA; a dot in front, which stands for subdomains, is not part of the name.
-        host = "." * bare.startswith(".") + bare.lstrip(".").encode("idna").decode()
-    except UnicodeError:
+        # Not every library reads a port.
+        host = (urlsplit(f"//{bare}").hostname or "").encode("idna").decode()
+    except ValueError:
         host = ""
-    if not re.fullmatch(r"[\w.-]+(:\d+)?", host):
+    if not re.fullmatch(r"[\w.:-]+", host):
         raise SettingsError(
             "NO_PROXY: an entry is not a host name, an address or a network; separate entries by commas"
         )
@@ -187,8 +175,8 @@ def _with_scheme(address: str) -> str:
     return address if "://" in address else f"http://{address}"
 
 
-def is_direct(host: str) -> bool:
-    """Return whether `host` is a loopback address or in a network of `NO_PROXY`; see `prepare_proxies`."""
+def _is_direct(host: str) -> bool:
+    """Return whether `host` is a loopback address or in a network of `NO_PROXY`."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -196,10 +184,7 @@ def is_direct(host: str) -> bool:
     return address.is_loopback or any(address in network for network in _networks)
 
 
-def _write_no_proxy(entries: Iterable[str]) -> None:
-    # The libraries differ in which of the two spellings wins.
-    value = ",".join(dict.fromkeys(entries))
-    for name in ("NO_PROXY", "no_proxy"):
-        # Only if needed, because other threads may be reading the environment.
-        if os.environ.get(name) != value:
-            os.environ[name] = value
+def _write(name: str, value: str) -> None:
+    # Only if needed, because other threads may be reading the environment.
+    if os.environ.get(name) != value:
+        os.environ[name] = value

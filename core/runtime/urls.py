@@ -1,19 +1,16 @@
 """Checks of settings that are URLs, and the part of a URL that may be shown."""
 
 import re
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-_SQLITE = ("sqlite", "sqlite+pysqlite")
-_POSTGRESQL = ("postgres", "postgresql", "postgresql+psycopg")
-_SLASHES = (
-    "sqlite:///data/risk_alerts.db for a path from the working directory,"
-    " sqlite:////data/risk_alerts.db for an absolute one"
-)
 _ESCAPED = "write @ as %40, : as %3A and / as %2F"
+_SQLITE = re.compile(r"sqlite(\+pysqlite)?:///(?!~|file:|:memory:)[^?]*[^?/](\?.*)?")
+_POSTGRESQL = re.compile(r"(postgres|postgresql|postgresql\+psycopg)://")
 
 
 def check_http_url(value: str) -> str:
@@ -23,7 +20,6 @@ def check_http_url(value: str) -> str:
         whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
         whole = False
-        parts = urlsplit("")
     if not whole or re.search(r"[\s\x00-\x1f]", value):
         raise ValueError("must be an http:// or https:// URL, such as https://host:8080/path")
     userinfo = parts.netloc.rpartition("@")[0]
@@ -42,43 +38,25 @@ def host_of(url: str) -> str:
 
 def check_database_url(value: str) -> str:
     """Return the URL of the ledger; raise `ValueError` that gives the right form and shows nothing of it."""
-    scheme, separator, rest = value.partition("://")
-    if separator and value.isprintable() and scheme in _SQLITE:
-        _check_sqlite(value, rest)
-    elif separator and value.isprintable() and scheme in _POSTGRESQL:
-        _check_postgresql(value, rest)
-    else:
-        raise ValueError(f"must be postgresql://user:password@host/database, or {_SLASHES}")
-    return value
+    with suppress(ArgumentError, ValueError):
+        if value.isprintable() and _is_database(value):
+            return value
+    raise ValueError(
+        "must be sqlite:///data/risk_alerts.db for a path from the working directory,"
+        " sqlite:////data/risk_alerts.db for an absolute one (~ is not expanded: sqlite:////home/name/x.db),"
+        f" or postgresql://user:password@host/database; in the password {_ESCAPED}"
+    )
 
 
-def _check_sqlite(value: str, rest: str) -> None:
-    path = rest.partition("?")[0]
-    file = path[1:]
-    if not path.startswith("/") and path:
-        raise ValueError(f"must have three or four slashes: {_SLASHES}")
-    if file in {"", ":memory:"} or file.endswith("/") or file.startswith("file:"):
-        raise ValueError(f"must name a file by its path: {_SLASHES}")
-    if file.startswith("~"):
-        raise ValueError(
-            "must give the whole path, because ~ is not expanded: sqlite:////home/name/ledger.db"
-        )
-    try:
-        SQLiteDialect_pysqlite().create_connect_args(make_url(value))
-    except (ArgumentError, ValueError):
-        raise ValueError("must have no query that SQLite cannot use: remove what follows the ?") from None
-
-
-def _check_postgresql(value: str, rest: str) -> None:
-    userinfo, at, _ = rest.rpartition("@")
-    if at and re.search(r"[@:/]", userinfo.partition(":")[2]):
-        raise ValueError(f"must have its user name and password percent-encoded: {_ESCAPED}")
-    try:
-        url = make_url(value)
-    except (ArgumentError, ValueError):
-        url = None
-    if url is None or not url.database or not re.fullmatch(r"[\w.,:%-]*", url.host or ""):
-        raise ValueError(f"must be postgresql://user:password@host/database; in the password {_ESCAPED}")
+def _is_database(value: str) -> bool:
+    url = make_url(value)
+    if _SQLITE.fullmatch(value):
+        SQLiteDialect_pysqlite().create_connect_args(url)  # raises for a query that SQLite cannot use
+        return True
+    if not _POSTGRESQL.match(value) or not url.database:
+        return False
+    # An unescaped @, : or / in the password would make the rest of it the host or the database.
+    return bool(re.fullmatch(r"[\w.,:%-]*", url.host or "")) and not re.search("[@:/]", _password_in(value))
 
 
 def shown_database(database_url: str | URL) -> str:
@@ -91,5 +69,10 @@ def passwords_in(database_url: str) -> list[str]:
     """Return every password of the ledger's URL, decoded and as it stands there."""
     url = make_url(database_url)
     in_query = [url.query.get(name) for name in ("password", "sslpassword")]
-    written = database_url.partition("://")[2].rpartition("@")[0].partition(":")[2]
-    return [password for password in (url.password, written, *in_query) if isinstance(password, str)]
+    every = (url.password, _password_in(database_url), *in_query)
+    return [password for password in every if isinstance(password, str)]
+
+
+def _password_in(database_url: str) -> str:
+    """Return the password as it stands in the URL."""
+    return database_url.partition("://")[2].rpartition("@")[0].partition(":")[2]

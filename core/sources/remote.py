@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 from fsspec.asyn import get_loop
 
 from core.domain import RiskAlertsError, SourceForbidden, SourceNotFound, SourceUnreachable
-from core.runtime import Settings, is_direct, wait_for
+from core.runtime import Settings, wait_for
 from core.sources.folder import data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import error_for
@@ -42,30 +42,26 @@ class RemoteStore(ABC):
         """List the files; see `Store.find`."""
         path = location.path
         if location.pattern is not None:
-            children = self._call(location.uri, self._fs._ls(path, detail=True))  # noqa: SLF001
-            return self._data_files(location, {child["name"]: child for child in children})
-        if "/" in path and not location.wants_folder:
-            info = self._call(location.uri, self._fs._info(path))  # noqa: SLF001
-            if info["type"] == "file":
-                return [self._file(info, path.rsplit("/", 1)[-1])]
-        found = self._call(location.uri, self._fs._find(path, detail=True))  # noqa: SLF001
-        return self._data_files(location, found)
-
-    def _data_files(self, location: Location, found: dict[str, dict[str, Any]]) -> list[SourceFile]:
-        """Return the data files among what was found in the folder of `location`."""
-        root = f"{location.path}/"
+            children = self._call(location.uri, self._fs._ls(path, detail=True))
+            found = {child["name"]: child for child in children}
+        else:
+            if "/" in path and not location.wants_folder:
+                info = self._call(location.uri, self._fs._info(path))
+                if info["type"] == "file":
+                    return [self._file(info, path.rsplit("/", 1)[-1])]
+            found = self._call(location.uri, self._fs._find(path, detail=True))
         inside = {
-            name.removeprefix(root) + ("" if info["type"] == "file" else "/"): info
+            name.removeprefix(f"{path}/") + ("" if info["type"] == "file" else "/"): info
             for name, info in found.items()
-            if name.startswith(root)
+            if name.startswith(f"{path}/")
         }
-        names = data_names(location, [*inside, *filter(self._is_folder, delta_logs(location.path))])
+        names = data_names(location, [*inside, *filter(self._is_folder, delta_logs(path))])
         return [self._file(inside[name], name) for name in names]
 
     def _is_folder(self, path: str) -> bool:
         # Credentials may be for the folder of the source alone.
         with suppress(SourceForbidden, SourceNotFound):
-            return bool(self._call(path, self._fs._ls(path.rstrip("/"))))  # noqa: SLF001
+            return bool(self._call(path, self._fs._ls(path.rstrip("/"))))
         return False
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
@@ -84,8 +80,25 @@ class RemoteStore(ABC):
         loop = get_loop()
         # asyncio would write to stderr about requests that have already failed.
         loop.set_exception_handler(lambda _loop, _context: None)
-        answer = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        return answer_in_time(answer, self._timeout, self.provider, what)
+        return self._answer(what, asyncio.run_coroutine_threadsafe(coroutine, loop))
+
+    def _answer(self, what: str, answer: "Future[Any]") -> Any:
+        """Return the library's result, retries included, within `SOURCE_TIMEOUT_SECONDS`.
+
+        Raises a `SourceError` or `SettingsError` about `what`, or `Interrupted`. The library's own error is
+        not chained to it: its text may hold a token, and every exception is kept in Prefect's database.
+        """
+        try:
+            return wait_for(answer, self._timeout)
+        except RiskAlertsError:
+            raise
+        except TimeoutError:
+            raise SourceUnreachable(
+                f"{what}: no answer in {self._timeout:g} s: check the network and the proxy, or raise"
+                " SOURCE_TIMEOUT_SECONDS"
+            ) from None
+        except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
+            raise error_for(error, self.provider, what) from None
 
     @abstractmethod
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
@@ -96,30 +109,7 @@ class RemoteStore(ABC):
         """Return the object with its version."""
 
 
-def answer_in_time(answer: "Future[Any]", seconds: float, provider: str, what: str) -> Any:
-    """Return the result of a provider's library, which has `seconds` for it, retries included.
-
-    Raises a `SourceError` or `SettingsError` about `what`, or `Interrupted`. The library's own error is not
-    chained to it: its text may hold a token, and every exception is kept in Prefect's database.
-    """
-    try:
-        return wait_for(answer, seconds)
-    except RiskAlertsError:
-        raise
-    except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
-        if answer.cancelled() or not answer.done():
-            raise SourceUnreachable(
-                f"{what}: no answer in {seconds:g} s: check the network and the proxy, or raise"
-                " SOURCE_TIMEOUT_SECONDS"
-            ) from None
-        raise error_for(error, provider, what) from None
-
-
 def proxy_for(url: str) -> str | None:
-    """Return the environment's proxy for `url`; None for loopback and hosts or networks of `NO_PROXY`."""
+    """Return the environment's proxy for `url`, or None; `prepare_proxies` has completed the variables."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    proxy = getproxies().get(parts.scheme)
-    if not proxy or is_direct(host) or proxy_bypass(parts.netloc) or proxy_bypass(host):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)

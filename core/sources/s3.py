@@ -6,7 +6,6 @@ from typing import Any
 
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
-from botocore.exceptions import CredentialRetrievalError
 
 # s3fs retries a broken body only inside its own `_cat_file`, which cannot pin the ETag; hence its wrapper.
 from s3fs.core import S3FileSystem, _error_wrapper
@@ -18,9 +17,6 @@ from core.sources.refusals import ENCODED
 from core.sources.remote import RemoteStore, proxy_for
 from core.sources.store import SourceFile
 
-_NOT_ENCODED = {"", "identity", "aws-chunked"}
-"""What clients of S3 write as `Content-Encoding` although the stored bytes are as they were sent."""
-
 
 class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
     """Leave redirects to botocore, which follows them only to the regions of S3."""
@@ -29,7 +25,7 @@ class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
         session = await super()._get_session(proxy_url)
 
         def request(method: str, *, url: Any, proxy: str | None, **options: Any) -> Any:
-            # botocore knows neither loopback nor the networks of NO_PROXY.
+            # botocore does not find an IPv6 address in NO_PROXY.
             proxy = proxy and proxy_for(str(url)) and proxy
             return session.request(method, url=url, proxy=proxy, allow_redirects=False, **options)
 
@@ -54,12 +50,16 @@ class S3Store(RemoteStore):
             use_listings_cache=False,
         )
         super().__init__(file_system, settings)
-        if not settings.s3_anon:
-            self._call("s3://", _load_credentials(session))
-        self._call("s3://", file_system.set_session())
+        self._call("s3://", self._connect(session, anonymous=settings.s3_anon))
         if bundle := session.get_config_variable("ca_bundle"):
             # aiobotocore would retry for long with one that cannot be loaded.
             check_certificates("AWS_CA_BUNDLE, or ca_bundle in the AWS profile", bundle)
+
+    async def _connect(self, session: Any, *, anonymous: bool) -> None:
+        # First the credentials, so that their errors are not taken for the store's.
+        if not anonymous and (credentials := await session.get_credentials()):
+            await credentials.get_frozen_credentials()
+        await self._fs.set_session()
 
     def find(self, location: Location) -> list[SourceFile]:
         """List the files; after a refused HEAD, which has no reason, ask for it with a GET."""
@@ -73,9 +73,7 @@ class S3Store(RemoteStore):
 
     async def _get(self, bucket: str, key: str, **options: Any) -> tuple[bytes, str]:
         """Return the object's bytes and its `Content-Encoding`."""
-        response = await self._fs._call_s3(  # noqa: SLF001
-            "get_object", Bucket=bucket, Key=key, **options
-        )
+        response = await self._fs._call_s3("get_object", Bucket=bucket, Key=key, **options)
         async with response["Body"] as body:
             return await body.read(), response.get("ContentEncoding", "")
 
@@ -84,7 +82,7 @@ class S3Store(RemoteStore):
         get = partial(self._get, bucket, key, IfMatch=file.pin, Range=f"bytes={start}-{end - 1}")
         data, encoding = await _error_wrapper(get, retries=self._fs.retries)
         # Some tools write the header on objects that are plain Parquet all the same.
-        if encoding not in _NOT_ENCODED and end == file.size and not data.endswith(b"PAR1"):
+        if "gzip" in encoding and end == file.size and not data.endswith(b"PAR1"):
             raise SourceInvalid(f"{file.path}: {ENCODED}")
         return bytes(data)
 
@@ -93,21 +91,3 @@ class S3Store(RemoteStore):
         # A bucket without versioning says "null", and a listing says nothing at all.
         shown = f"version:{version}" if version and version != "null" else f"etag:{etag.strip(chr(34))}"
         return SourceFile(path, info["name"], int(info["size"]), shown, etag)
-
-
-async def _load_credentials(session: Any) -> None:
-    """Load the credentials before the first request, so that their errors are not taken for the store's."""
-    process = session.get_scoped_config().get("credential_process", "")
-    try:
-        credentials = await session.get_credentials()
-        if credentials is not None:
-            await credentials.get_frozen_credentials()
-    except (CredentialRetrievalError, ValueError) as error:
-        provider = getattr(error, "kwargs", {}).get("provider", "custom-process")
-        if not process or provider != "custom-process":
-            raise
-        program = process.split(maxsplit=1)[0]  # Its arguments may be secret.
-        raise SourceForbidden(
-            f"s3://: credential_process {program} gave no credentials: run it by hand to see why, or correct"
-            " it in AWS_CONFIG_FILE"
-        ) from None

@@ -37,9 +37,11 @@ def put(scheme: str, url: str) -> None:
         boto3.client("s3", endpoint_url=url).put_object(Bucket="bucket", Key="p", Body=b"data")
 
 
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_store_is_read_through_the_proxy(
     scheme: str,
+    variable: str,
     gcs_server: str,
     s3_server: str,
     aws_keys: None,
@@ -52,7 +54,7 @@ def test_store_is_read_through_the_proxy(
     upstream = gcs_server if scheme == "gs" else s3_server
     put(scheme, upstream)
     with proxy_to(upstream) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", f"http://user:word@{proxy.address}")
+        monkeypatch.setenv(variable, f"http://user:word@{proxy.address}")
         source = open_uri(
             f"{scheme}://bucket/p", prepared(Settings(gcs_endpoint_url=STORE, s3_endpoint_url=STORE))
         )
@@ -67,8 +69,9 @@ def test_https_goes_through_a_tunnel_of_the_proxy(
 ) -> None:
     with proxy_to(STORE) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.address)
+        settings = prepared(Settings(gcs_token="anon", source_timeout_seconds=2))
         with pytest.raises((SourceUnreachable, SourceForbidden)):
-            open_uri(f"{scheme}://bucket/p", Settings(gcs_token="anon", source_timeout_seconds=2))
+            open_uri(f"{scheme}://bucket/p", settings)
     hosts = {"gs": "storage.googleapis.com:443", "s3": "bucket.s3.amazonaws.com:443"}
     assert set(proxy.asked) == {f"CONNECT {hosts[scheme]}"}
 

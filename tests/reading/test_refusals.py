@@ -22,9 +22,11 @@ from core.sources.refusals import REFUSALS, TEXTS
 from tests.reading.refusing import Refusing
 
 
-@pytest.mark.parametrize(("provider", "word"), REFUSALS)
+@pytest.mark.parametrize(
+    ("provider", "word"), [(of, word) for of, table in REFUSALS.items() for word in table]
+)
 def test_every_refusal_has_advice(provider: str, word: str) -> None:
-    _, meaning = REFUSALS[provider, word]
+    _, meaning = REFUSALS[provider][word]
     assert ": " in meaning.format_map(defaultdict(str, TEXTS))
 
 
