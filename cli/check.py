@@ -144,7 +144,7 @@ def _source(settings: Settings, source_uri: str | None, month: date | None) -> F
     if found.months:
         span = "months {:%Y-%m} to {:%Y-%m}".format(*found.months)
     files = f"{found.files:,} {'file' if found.files == 1 else 'files'}"
-    text = f"{found.rows:,} rows in {files}, {span}, written by {', '.join(found.writers)}"
+    text = f"{found.rows:,} rows in {files}, {span}"
     if not found.has_month:
         return Finding(f"no rows of {month}: {text}", "failed", "Check --month and the export.")
     unrouted = [shown_region(region) for region in found.regions if region not in settings.regions]

@@ -1,7 +1,9 @@
 """Sources at file://, gs:// and s3://, and the reader of their Parquet files.
 
-`open_uri` resolves a URI, and `read_window` reads the rows that the alert rules need for a month. No other
-package uses the libraries of the stores.
+`location` parses a URI and checks whether it is allowed. `store` is the interface of `local`, `gcs` and `s3`;
+the clouds share `remote`. `folder` knows what names in a folder mean, and `refusals` what a cloud's errors
+mean. `source` pins the files to one version. `reader` reads the rows that the alert rules need, and
+`description` what a check of the installation shows. Only the stores use the libraries of the clouds.
 """
 
 from core.sources.description import Description, describe

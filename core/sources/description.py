@@ -1,6 +1,5 @@
 """A description of a source from its footers."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -21,7 +20,6 @@ class Description:
     rows: int
     months: tuple[date, date] | None
     has_month: bool
-    writers: tuple[str, ...]
     ignored: tuple[str, ...]
     regions: tuple[str, ...]
 
@@ -42,17 +40,13 @@ def describe(source: Source, month: date | None, zone: str) -> Description:
         rows=sum(footer.metadata.num_rows for footer in footers),
         months=(min(known)[0], max(last for _, last in known)) if known and None not in spans else None,
         has_month=month is None or any(group.may_hold(month) for group in groups),
-        writers=_distinct(footer.metadata.created_by or "an unknown writer" for footer in footers),
-        ignored=_distinct(name for footer in footers for name in footer.ignored),
-        regions=_distinct(
-            bound.decode(errors="replace")
-            for footer in footers
-            for group in footer.groups
-            for bound in group.bounds("account_region")
-            if bound is not None
+        ignored=tuple(dict.fromkeys(name for footer in footers for name in footer.ignored)),
+        regions=tuple(
+            dict.fromkeys(
+                bound.decode(errors="replace")
+                for group in groups
+                for bound in group.bounds("account_region")
+                if bound is not None
+            )
         ),
     )
-
-
-def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts))

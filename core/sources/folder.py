@@ -13,9 +13,6 @@ from core.sources.location import Location
 PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
 NOT_DATA = ("_", ".")
 """First characters of the names under which Spark and others keep their own notes."""
-FOLDER_MARKERS = "_$folder$"
-"""The end of the names of empty objects that Hadoop writes for folders."""
-NO_PARTITION_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 TABLE_FORMATS = (
     ("Delta Lake", re.compile(r"(?:^|/)_delta_log/")),
@@ -64,7 +61,8 @@ def delta_logs(path: str) -> Iterator[str]:
 
 
 def _is_data(name: str, pattern: str | None) -> bool:
-    if name.endswith(("/", FOLDER_MARKERS)) or any(part.startswith(NOT_DATA) for part in name.split("/")):
+    # Hadoop writes empty objects for folders, whose names end in _$folder$.
+    if name.endswith(("/", "_$folder$")) or any(part.startswith(NOT_DATA) for part in name.split("/")):
         return False
     if pattern is None:
         return True
@@ -95,7 +93,7 @@ def partition_month(path: str) -> date | None:
 def is_without_month(path: str) -> bool:
     """Return whether `path` is in the partition of the rows whose month is null."""
     values = _partition_values(path)
-    return "month" in values and NO_PARTITION_VALUE in {values["month"], values.get("year")}
+    return "month" in values and "__HIVE_DEFAULT_PARTITION__" in {values["month"], values.get("year")}
 
 
 def partition_of(path: str, column: str) -> str | None:

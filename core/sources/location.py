@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from core.domain import InvalidRequest, RiskAlertsError, SourceNotAllowed, SourceSchemeUnsupported
+from core.domain import InvalidRequest, SourceNotAllowed, SourceSchemeUnsupported
 from core.runtime import Settings
 
 SCHEMES = ("file", "gs", "s3")
@@ -35,8 +35,8 @@ class Location:
         return self.uri.endswith("/")
 
 
-def check_source(source_uri: str, settings: Settings) -> None:
-    """Check scheme, credentials and `ALLOWED_SOURCES`; the only I/O resolves the path of a local source.
+def check_source(source_uri: str, settings: Settings) -> Location:
+    """Parse the URI and check it against `ALLOWED_SOURCES`; the only I/O resolves the path of a local source.
 
     Raises `SourceSchemeUnsupported`, `InvalidRequest` or `SourceNotAllowed`.
     """
@@ -52,6 +52,7 @@ def check_source(source_uri: str, settings: Settings) -> None:
         )
     if dots:
         raise InvalidRequest(f"{location.uri}: the path must not hold . or .. segments: write it without")
+    return location
 
 
 def is_allowed(place: str, allowed_sources: list[str] | None) -> bool:
@@ -61,7 +62,7 @@ def is_allowed(place: str, allowed_sources: list[str] | None) -> bool:
     if place.startswith("/"):
         place = os.path.realpath(place)
     prefixes = (prefix.rstrip("/") for prefix in _allowed_places(allowed_sources))
-    return any(place == prefix or place.startswith(f"{prefix}/") for prefix in prefixes)
+    return any(f"{place}/".startswith(f"{prefix}/") for prefix in prefixes)
 
 
 def _allowed_places(allowed_sources: list[str]) -> Iterator[str]:
@@ -70,10 +71,8 @@ def _allowed_places(allowed_sources: list[str]) -> Iterator[str]:
         if scheme.lower() != "file":
             yield f"{scheme.lower()}://{rest}"
             continue
-        with suppress(RiskAlertsError):  # A prefix that cannot be parsed allows nothing.
-            location = parse_source(prefix)
-            if location.pattern is None:
-                yield os.path.realpath(location.path)
+        with suppress(ValueError):  # A path with a null byte allows nothing.
+            yield os.path.realpath(unquote(rest, errors="surrogateescape"))
 
 
 def parse_source(source_uri: str) -> Location:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from core.domain import SourceNotFound, SourceUnreachable
 from core.runtime import Settings
 from core.sources.folder import is_without_month, partition_month
-from core.sources.location import Location, check_source, parse_source
+from core.sources.local import LocalStore
+from core.sources.location import Location, check_source
 from core.sources.store import Bytes, Range, SourceFile, Store, replaced
 
 
@@ -70,23 +71,18 @@ def open_uri(source_uri: str, settings: Settings) -> Source:
 
     Raises `InvalidRequest`, any `SourceError` but `SourceInvalid` of a file's content, or `Interrupted`.
     """
-    check_source(source_uri, settings)
-    location = parse_source(source_uri)
+    location = check_source(source_uri, settings)
     return Source(location, _store(location.scheme, settings))
 
 
 def _store(scheme: str, settings: Settings) -> Store:
     # Each cloud's library costs a good part of a second to import; a run needs at most one.
-    match scheme:
-        case "gs":
-            from core.sources.gcs import GcsStore  # noqa: PLC0415
+    if scheme == "gs":
+        from core.sources.gcs import GcsStore  # noqa: PLC0415
 
-            return GcsStore(settings)
-        case "s3":
-            from core.sources.s3 import S3Store  # noqa: PLC0415
+        return GcsStore(settings)
+    if scheme == "s3":
+        from core.sources.s3 import S3Store  # noqa: PLC0415
 
-            return S3Store(settings)
-        case _:
-            from core.sources.local import LocalStore  # noqa: PLC0415
-
-            return LocalStore(settings)
+        return S3Store(settings)
+    return LocalStore(settings)
