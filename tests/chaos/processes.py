@@ -29,7 +29,7 @@ LEAN = {
 }
 """The environment of a server that only records runs."""
 
-END_SECONDS = 180
+END_SECONDS = 400
 """The longest time in which a process ends by itself."""
 FROZEN_SECONDS = 4
 """Longer than `SLACK_TIMEOUT_SECONDS` of the runs."""
