@@ -18,14 +18,17 @@ def test_damaged_file_gives_an_answer_or_a_clear_error() -> None:
     assert outcomes["source_invalid"] > 10
 
 
-def with_shorter_statistics(path: Path, value: bytes, length: int) -> None:
-    """Cut each month in the statistics that equals `value` to `length` bytes."""
+def footer_of(path: Path) -> bytes:
     content = path.read_bytes()
-    footer = content[-8 - int.from_bytes(content[-8:-4], "little") : -8]
-    # The header of a binary field, its length, and the value.
-    cut = footer.replace(b"\x04" + value, bytes([length]) + value[:length])
-    assert cut != footer
-    path.write_bytes(content[: -8 - len(footer)] + cut + len(cut).to_bytes(4, "little") + b"PAR1")
+    return content[-8 - int.from_bytes(content[-8:-4], "little") : -8]
+
+
+def with_footer(path: Path, changed: bytes) -> None:
+    """Replace the footer by one that differs."""
+    footer = footer_of(path)
+    assert changed != footer
+    rest = path.read_bytes()[: -8 - len(footer)]
+    path.write_bytes(rest + changed + len(changed).to_bytes(4, "little") + b"PAR1")
 
 
 @pytest.mark.parametrize("length", [0, 3])
@@ -33,6 +36,21 @@ def test_short_statistics_do_not_end_the_process(tmp_path: Path, length: int) ->
     path = tmp_path / "x.parquet"
     pq.write_table(table([row("a1"), row("a1", back(MONTH, 1))]), path)
     days = (MONTH - date(1970, 1, 1)).days
-    with_shorter_statistics(path, days.to_bytes(4, "little"), length)
+    value = days.to_bytes(4, "little")
+    # The header of a binary field, its length, and the value.
+    cut = footer_of(path).replace(b"\x04" + value, bytes([length]) + value[:length])
+    with_footer(path, cut)
     with pytest.raises(SourceInvalid, match="statistics of month"):
+        read(path)
+
+
+def test_impossible_number_of_rows_is_invalid(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    before = [row("a1", back(MONTH, 1), status) for status in ("At Risk", "Healthy")]
+    others = [row(f"b{number}", back(MONTH, 2)) for number in range(97)]
+    pq.write_table(table([row("a1"), *before, *others]), path)
+    # The number of rows of the row group: the header of the field, and 100 or 2**62 as a zigzag varint.
+    start, _, end = footer_of(path).rpartition(b"\x16\xc8\x01")
+    with_footer(path, start + b"\x16" + b"\x80" * 9 + b"\x01" + end)
+    with pytest.raises(SourceInvalid, match="contradicts itself about its row groups"):
         read(path)

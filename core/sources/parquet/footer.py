@@ -35,6 +35,8 @@ PAGE_HEADER = 256
 """Bytes that hold the whole header of a dictionary page."""
 REPETITIVE_BYTES = 4
 """A chunk with fewer bytes a value, before compression, is mostly the indices of a dictionary."""
+MAX_FILE_ROWS = 2**40
+"""The number of positions per file; 2^23 files with this number of rows fit into an int64."""
 INT96_UNIT = "us"
 """In nanoseconds, Arrow's default, dates after 2262 would wrap around."""
 
@@ -206,7 +208,7 @@ class Footer:
         first_row = 0
         for number, group in enumerate(found.get(4, ())):
             rows = group[3]
-            if rows < 0 or len(group[1]) != len(indices):
+            if not 0 <= rows <= MAX_FILE_ROWS - first_row or len(group[1]) != len(indices):
                 raise ValueError("the footer contradicts itself about its row groups")
             if rows:
                 columns = dict(zip(indices, group[1], strict=True))

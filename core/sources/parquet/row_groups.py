@@ -32,7 +32,7 @@ from core.sources.parquet.columns import (
     whole_numbers,
     without_nul,
 )
-from core.sources.parquet.footer import INT96_UNIT, Footer, RowGroup, read_footer
+from core.sources.parquet.footer import INT96_UNIT, MAX_FILE_ROWS, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Pieces, coalesce
 from core.sources.source import Source
 from core.sources.store import SourceFile
@@ -47,8 +47,6 @@ BATCH_BYTES = 64 * 2**20
 """The approximate limit on a decoded batch: with values of a megabyte, it has few rows."""
 MAX_ROW_BYTES = 64 * 2**20
 """The largest average size of a row: a few kilobytes of a hostile file may decompress to gigabytes."""
-MAX_FILE_ROWS = 2**40
-"""The number of positions per file; 2^23 files with this number of rows fit into an int64."""
 
 DATES = (MONTH, "renewal_date")
 KEYS = ("account_id", MONTH, "status")
