@@ -60,6 +60,8 @@ CHANNEL_REFUSED, UNCONFIRMED = Verdict.CHANNEL_REFUSED, Verdict.UNCONFIRMED
         (599, b"", RETRY, "server_error"),
         (101, b"", UNCONFIRMED, "no_answer"),
         (199, b"ok", UNCONFIRMED, "no_answer"),
+        (199, b'{"ok": false}', UNCONFIRMED, "no_answer"),
+        (600, b'{"ok": false}', UNCONFIRMED, "no_answer"),
         (600, b"", UNCONFIRMED, "no_answer"),
         (999, b"ok", UNCONFIRMED, "no_answer"),
     ],

@@ -103,6 +103,7 @@ def test_data_forges_no_line() -> None:
     assert "Acme  FAILED (0) (A-1)\n" in found.body
     assert "  Region:  X   ARR: $1\n" in found.body
     assert "s3cret" not in found.body
+    assert found.subject == "Account risk alerts 2026-01: 1 unknown region"
 
 
 def test_the_mail_arrives_whole() -> None:
