@@ -33,6 +33,7 @@ from core.runtime import Settings, current_run_id
 from tests.delivery.world import (
     MONTH,
     NOW,
+    OTHER_MONTH,
     assessment,
     begin,
     execute,
@@ -198,6 +199,17 @@ def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
     found = look(ledger, "slow")
     assert found.statuses == {"A-1": "sent", "A-2": "failed"}
     assert (found.view.counts.alerts_sent, found.view.counts.failed_deliveries) == (1, 1)
+
+
+def test_each_month_has_its_own_outcomes(ledger: Ledger) -> None:
+    alert = routed("A-1")
+    for month in (OTHER_MONTH, MONTH):
+        assert begin(ledger, str(month), [alert], month=month) == [alert]
+        assert ledger.claim(str(month), alert, NOW).status is AlertStatus.SENDING
+    sent = Delivery(alert.key, AlertStatus.SENT, "amer", sent_at=NOW)
+    ledger.record_answer(str(OTHER_MONTH), sent, NOW)
+    assert ledger.outcomes(OTHER_MONTH)[alert.key].status is AlertStatus.SENT
+    assert ledger.outcomes(MONTH)[alert.key].status is AlertStatus.SENDING
 
 
 def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
