@@ -1,8 +1,8 @@
-"""The advice about an open alert."""
+"""The advice about an open alert, and the label of an answer in the metric."""
 
 import pytest
 
-from core.domain import AlertStatus, open_by_reason
+from core.domain import AlertStatus, Verdict, metric_label, open_by_reason
 from core.ledger import AlertView
 
 
@@ -63,3 +63,19 @@ def test_open_alerts_are_grouped_by_reason() -> None:
         ("server_error", False, ["A-1", "A-6"]),
         ("server_error", True, ["A-0"]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "label"),
+    [
+        (Verdict.DELIVERED, None, "delivered"),
+        (Verdict.RETRY, "server_error", "server_error"),
+        (Verdict.RETRY, "interrupted", "retry"),
+        (Verdict.REFUSED, "invalid_payload", "refused"),
+        (Verdict.REFUSED, "server_error", "refused"),
+        (Verdict.CHANNEL_REFUSED, "no_service", "channel_refused"),
+        (Verdict.UNCONFIRMED, "no_answer", "unconfirmed"),
+    ],
+)
+def test_word_of_slack_is_no_metric_label(verdict: Verdict, reason: str | None, label: str) -> None:
+    assert metric_label(verdict, reason) == label

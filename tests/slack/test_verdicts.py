@@ -8,7 +8,7 @@ import pytest
 
 from core.domain import Verdict
 from core.runtime import protect, redaction
-from core.slack import Answer, judge, judge_failure
+from core.slack import judge, judge_failure
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -72,22 +72,6 @@ def test_status_decides_before_the_body(
     answer = judge(status, {}, body, body_complete=True, now=NOW)
     assert (answer.verdict, answer.reason) == (verdict, reason)
     assert (answer.error is None) == (verdict is DELIVERED)
-
-
-@pytest.mark.parametrize(
-    ("answer", "label"),
-    [
-        (Answer(DELIVERED), "delivered"),
-        (Answer(RETRY, "server_error"), "server_error"),
-        (Answer(RETRY, "interrupted"), "retry"),
-        (Answer(REFUSED, "invalid_payload"), "refused"),
-        (Answer(REFUSED, "server_error"), "refused"),
-        (Answer(CHANNEL_REFUSED, "no_service"), "channel_refused"),
-        (Answer(UNCONFIRMED, "no_answer"), "unconfirmed"),
-    ],
-)
-def test_word_of_slack_is_no_metric_label(answer: Answer, label: str) -> None:
-    assert answer.label == label
 
 
 @pytest.mark.parametrize(
