@@ -162,3 +162,9 @@ def test_count_of_a_type_that_is_not_enabled_is_zero(tmp_path: Path) -> None:
         assert {name: found.counts.model_dump()[name] for name in ("at_risk", "recovered")} == {
             name: int(name in types) for name in ("at_risk", "recovered")
         }
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_account_without_a_name_is_named_by_its_id(name: str | None, tmp_path: Path) -> None:
+    [alert] = see(Case([row("A", account_name=name)]), tmp_path).alerts
+    assert alert.account_name == "A"
