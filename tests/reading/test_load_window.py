@@ -228,6 +228,16 @@ def test_old_row_groups_are_never_opened(tmp_path: Path) -> None:
     assert read(tmp_path).rows_scanned == 30
 
 
+def test_row_groups_of_other_accounts_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
+    accounts = [f"a{n}" for n in range(10)]
+    now = [row(account, status="At Risk" if account == "a5" else "Healthy") for account in accounts]
+    old = [row(account, back(MONTH, age)) for account in accounts for age in (1, 2, 3)]
+    pq.write_table(table(now), tmp_path / "now.parquet")
+    pq.write_table(table(old), tmp_path / "old.parquet", row_group_size=3)
+    assert read(tmp_path).rows_scanned == 10 + 3
+
+
 def test_row_group_is_counted_once(tmp_path: Path) -> None:
     write([row("a1", back(MONTH, age)) for age in range(12)], tmp_path, Layout())
     assert read(tmp_path).rows_scanned == 12
