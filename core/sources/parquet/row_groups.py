@@ -367,7 +367,7 @@ def _history_rows(first: int, batch: pa.RecordBatch, before: date, accounts: pa.
     arr = pa.nulls(len(rows), pa.int64())
     updated = instant(found["updated_at"]) if "updated_at" in batch.schema.names else arr.cast(INSTANT)
     columns = [account, found[MONTH], is_at_risk(found["status"]), arr, updated, pc.add(rows, first)]
-    earlier = pc.and_(pc.less(found[MONTH], before), pc.greater_equal(found[MONTH], date.min))
+    earlier = pc.less(found[MONTH], before)
     return pa.table(columns, schema=ROWS).filter(earlier)
 
 
