@@ -120,30 +120,30 @@ class _Reader:
             month_rows.filter(passes_threshold(month_rows["arr"], need.arr_threshold))["account"]
         )
         followed = pc.unique(month_rows["account"]) if need.look_back else passing
-        held, kept = concat(ROWS, early).combine_chunks(), []
-        begun: deque[list[tuple[GroupReader, Future[pa.Table]]]] = deque()
-        step = ahead = month_before(self._month)
-        back = 1
-        while step and len(followed):
-            product = len(followed) * back
+        waiting, kept = concat(ROWS, early).combine_chunks(), []
+        reads: deque[list[tuple[GroupReader, Future[pa.Table]]]] = deque()
+        month = next_to_read = month_before(self._month)
+        months_back = 1
+        while month and len(followed):
+            product = len(followed) * months_back
             likely = (product // NEXT_MONTH_LIKELY).bit_length()
-            at_once = min(max(1 + (product >= SECOND_MONTH_LIKELY), likely), self._workers.at_once)
-            while ahead and len(begun) < at_once:
-                begun.append(self._begin_history(ahead, accounts, followed))
-                ahead = month_before(ahead)
-            found = begun.popleft()
-            held = pa.concat_tables([held, *(wait_for(rows) for _, rows in found)]).combine_chunks()
-            self._used.update(reader for reader, _ in found)
-            rows = held.filter(pc.equal(held["month"], step))
+            most_ahead = min(max(1 + (product >= SECOND_MONTH_LIKELY), likely), self._workers.most_ahead)
+            while next_to_read and len(reads) < most_ahead:
+                reads.append(self._begin_history(next_to_read, accounts, followed))
+                next_to_read = month_before(next_to_read)
+            read = reads.popleft()
+            waiting = pa.concat_tables([waiting, *(wait_for(rows) for _, rows in read)]).combine_chunks()
+            self._used.update(reader for reader, _ in read)
+            rows = waiting.filter(pc.equal(waiting["month"], month))
             rows = rows.filter(pc.is_in(rows["account"], value_set=followed))
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()
             followed = followed.filter(pc.is_in(followed, value_set=at_risk))
-            if back == need.look_back:
+            if months_back == need.look_back:
                 followed = followed.filter(pc.is_in(followed, value_set=passing))
-            is_needed = pc.and_(pc.less(held["month"], step), pc.is_in(held["account"], value_set=followed))
-            held = held.filter(is_needed)
-            step, back = month_before(step), back + 1
+            is_earlier = pc.less(waiting["month"], month)
+            waiting = waiting.filter(pc.and_(is_earlier, pc.is_in(waiting["account"], value_set=followed)))
+            month, months_back = month_before(month), months_back + 1
         return self._with_times(concat(ROWS, kept))
 
     def _begin_history(

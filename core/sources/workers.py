@@ -28,7 +28,7 @@ class Workers(ThreadPoolExecutor):
 
     def __init__(self, requests: int) -> None:
         super().__init__(requests + DECODERS, thread_name_prefix="read")
-        self.at_once = requests + DECODERS + 1
+        self.most_ahead = requests + DECODERS + 1
         """How many reads to begin at once: one waits for a thread."""
         self._decoders = threading.BoundedSemaphore(DECODERS)
         self._changed = threading.Condition()
@@ -44,7 +44,7 @@ class Workers(ThreadPoolExecutor):
         ahead: list[Future[R]] = []
         for item in items:
             ahead.append(self.submit(function, item))
-            if len(ahead) == self.at_once:
+            if len(ahead) == self.most_ahead:
                 yield wait_for(ahead.pop(0))
         while ahead:
             yield wait_for(ahead.pop(0))

@@ -150,9 +150,9 @@ class Footer:
     """The footer of one file.
 
     `metadata` is Arrow's. `names` maps each expected column that is present to its name in the file.
-    `ignored` are the other columns. The columns of `unreadable` have a type that cannot be read, so they must
-    have no value; `doubtful` are those of them whose type is not null, which must be checked. `tail` is the
-    data just before the footer that was read with it. Months in UTC are dates in `zone`.
+    `ignored` are the other columns. The columns of `unreadable` have a type that cannot be read;
+    `must_be_empty` are those of them whose values must be checked, because their type is not null. `tail` is
+    the data just before the footer that was read with it. Months in UTC are dates in `zone`.
     """
 
     def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
@@ -167,7 +167,7 @@ class Footer:
         self.ignored = sorted(set(schema.names) - {*self.names.values()})
         kinds = {name: schema.field(found).type for name, found in self.names.items()}
         self.unreadable = frozenset(name for name, kind in kinds.items() if not EXPECTED[name][1](kind))
-        self.doubtful = sorted(name for name in self.unreadable if not pa.types.is_null(kinds[name]))
+        self.must_be_empty = sorted(name for name in self.unreadable if not pa.types.is_null(kinds[name]))
         self.size, self.length = file.size, len(content)
         self._thrift = content[:-TAIL]
         self._zone = zone

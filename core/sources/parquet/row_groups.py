@@ -17,6 +17,7 @@ from core.sources.parquet.columns import (
     EXPECTED,
     MONTH,
     REPLACEMENT,
+    STRING,
     InvalidValue,
     as_strings,
     by_value,
@@ -101,8 +102,8 @@ class AccountFile:
         with self.decoder_errors():
             footer = read_footer(self.source, self.stored, self.zone, longest)
             groups = footer.groups
-        for group in groups if footer.doubtful else ():
-            GroupReader(self, footer, group).check(footer.doubtful)
+        for group in groups if footer.must_be_empty else ():
+            GroupReader(self, footer, group).check(footer.must_be_empty)
         return footer
 
     @contextmanager
@@ -149,16 +150,16 @@ class GroupReader:
     def month_part(self, month: date, arr_threshold: int, known: pa.Array) -> MonthPart:
         """Return the part of `month`; rows of the accounts `known` (large_string) count at any status."""
         only_this_month = self.holds_only(month)
-        # A row group of this month and the one before nearly always has alerts: fetch all at once.
-        at_once = only_this_month or self.group.has_none_before(month_before(month))
+        # A row group of this month and the one before nearly always has alerts: fetch their details, too.
+        with_details = only_this_month or self.group.has_none_before(month_before(month))
         # If each account has several rows in this row group, they are likely all of its rows.
         repeats = not only_this_month and self.group.is_repetitive("account_id")
         found, kept = [], []
         with self._fetched(
-            [*OF_THE_MONTH, *(OF_ALERTS if at_once else ())], keep=not only_this_month
+            [*OF_THE_MONTH, *(OF_ALERTS if with_details else ())], keep=not only_this_month
         ) as pieces:
             # If few rows are of the month, little of a batch is kept, so batches may be larger.
-            most = BATCH_ROWS if at_once else LOOK_UP_BATCH_ROWS
+            most = BATCH_ROWS if with_details else LOOK_UP_BATCH_ROWS
             for first, batch in self._batches(pieces, OF_THE_MONTH, most):
                 found.append(_month_rows(first, batch, month, known))
                 if repeats:
@@ -173,7 +174,7 @@ class GroupReader:
             ]
             del kept
             positions = possible["position"].combine_chunks()
-            details = self._details(pieces, positions) if at_once or not len(positions) else None
+            details = self._details(pieces, positions) if with_details or not len(positions) else None
         if details is None:
             with self._fetched(OF_ALERTS) as pieces:
                 details = self._details(pieces, positions)
@@ -264,9 +265,17 @@ class GroupReader:
             raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
         # Over several row groups, Arrow returns the rows of columns with a dictionary one by one.
         repetitive = [name for name in names if len(group.parts) == 1 and group.is_repetitive(name)]
-        rest = [name for name in names if name not in repetitive]
+        # Without a dictionary, everything is decoded together; else the other strings apart.
+        apart = [
+            name for name in names if not repetitive or (EXPECTED[name] is STRING and name not in repetitive)
+        ]
+        rest = [name for name in names if name not in apart]
         rows = max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1))))
-        decoded = [self._decode(pieces, rows, some, repetitive) for some in (repetitive, rest) if some]
+        decoded = [
+            self._decode(pieces, rows, some, dictionaries)
+            for some, dictionaries in ((rest, repetitive), (apart, []))
+            if some
+        ]
         position, not_first_days = self._first_position, 0
         is_counted = MONTH not in columns or self.months_not_first_day is not None
         for parts in zip(*decoded, strict=True):
@@ -280,23 +289,25 @@ class GroupReader:
             self.months_not_first_day = not_first_days
 
     def _decode(
-        self, pieces: Pieces, rows: int, columns: Sequence[str], repetitive: Sequence[str]
+        self, pieces: Pieces, rows: int, columns: Sequence[str], dictionaries: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
-        """Decode these columns of the specification in batches of `rows`, all as dictionaries or none."""
-        own = [self._footer.names[name] for name in columns]
-        as_dictionary = columns == repetitive
+        """Decode these columns of the specification in batches of `rows`, some of them as dictionaries."""
+        names = self._footer.names
         parquet = pq.ParquetFile(
             pieces,
             metadata=self._footer.metadata,
-            read_dictionary=own if as_dictionary else None,
-            # Arrow (26.0) decodes large strings in a third less time, but makes no dictionary of them.
-            binary_type=None if as_dictionary else pa.large_binary(),
+            read_dictionary=[names[name] for name in dictionaries],
+            # Arrow (26.0) decodes large strings in a third less time.
+            binary_type=None if dictionaries else pa.large_binary(),
             coerce_int96_timestamp_unit=INT96_UNIT,
             page_checksum_verification=True,
             pre_buffer=False,
         )
         yield from parquet.iter_batches(
-            rows, row_groups=[*self.group.indices], columns=own, use_threads=False
+            rows,
+            row_groups=[*self.group.indices],
+            columns=[names[name] for name in columns],
+            use_threads=False,
         )
 
     def _column(self, name: str, column: pa.Array | None, rows: int) -> pa.Array:
