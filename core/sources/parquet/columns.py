@@ -12,6 +12,7 @@ from core.sources.window import LONGEST_ID, LONGEST_TEXT
 
 OWNER = "account_owner"
 MONTH = "month"
+DATES = (MONTH, "renewal_date")
 DECIMAL_DIGITS = 76
 REPLACEMENT = "\ufffd"
 """The replacement of each NUL in text, because PostgreSQL and Slack do not accept a NUL."""

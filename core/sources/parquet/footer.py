@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.sources.parquet.columns import EXPECTED, MONTH, dates, find_columns
+from core.sources.parquet.columns import DATES, EXPECTED, MONTH, dates, find_columns
 from core.sources.parquet.ranges import Pieces
 from core.sources.parquet.thrift import Each, Shape, read_struct
 from core.sources.source import Source
@@ -156,9 +156,8 @@ class Footer:
     """
 
     def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
-        # Arrow reads the footer alone, so that it reports what is wrong there.
-        written = pq.read_schema(pa.BufferReader(MAGIC + content))
-        # The schema that Arrow writes into its files would decide the types of strings; the slower ones.
+        # Arrow reads the footer alone, so that it reports what is wrong there. The schema that Arrow writes
+        # into its files is hidden, because it would choose the types of strings, and choose slower ones.
         foreign = pa.BufferReader(MAGIC + content.replace(ARROW_SCHEMA, ARROW_SCHEMA.lower()))
         parquet = pq.ParquetFile(foreign, coerce_int96_timestamp_unit=INT96_UNIT)
         self.metadata: pq.FileMetaData = parquet.metadata
@@ -175,11 +174,12 @@ class Footer:
         self._partition = file.month
         columns = [self.metadata.schema.column(index) for index in range(self.metadata.num_columns)]
         self._leaves = {name: _leaves(columns, own) for name, own in self.names.items()}
+        stamps = [name for name in DATES if name in kinds and pa.types.is_timestamp(kinds[name])]
+        written = pq.read_schema(pa.BufferReader(MAGIC + content)) if stamps else schema
         self.zones = {
             name: getattr(written.field(self.names[name]).type, "tz", None)
             or ("UTC" if self._is_int96(name) else None)
-            for name, kind in kinds.items()
-            if pa.types.is_timestamp(kind)
+            for name in stamps
         }
 
     def _is_int96(self, name: str) -> bool:

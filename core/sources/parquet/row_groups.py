@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from core.domain import RiskAlertsError, SourceInvalid
 from core.sources.parquet.columns import (
+    DATES,
     EXPECTED,
     MONTH,
     REPLACEMENT,
@@ -49,7 +50,6 @@ BATCH_BYTES = 64 * 2**20
 MAX_ROW_BYTES = 64 * 2**20
 """The largest average size of a row: a few kilobytes of a hostile file may decompress to gigabytes."""
 
-DATES = (MONTH, "renewal_date")
 KEYS = ("account_id", MONTH, "status")
 OF_THE_MONTH = (*KEYS, "arr", "updated_at")
 OF_EARLIER_MONTHS = (*KEYS, "updated_at")
@@ -263,12 +263,11 @@ class GroupReader:
         row_bytes = sum(group.bytes_per_row(name, pieces) for name in names)
         if row_bytes > MAX_ROW_BYTES:
             raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
-        # Over several row groups, Arrow returns the rows of columns with a dictionary one by one.
-        repetitive = [name for name in names if len(group.parts) == 1 and group.is_repetitive(name)]
-        # Without a dictionary, everything is decoded together; else the other strings apart.
-        apart = [
-            name for name in names if not repetitive or (EXPECTED[name] is STRING and name not in repetitive)
-        ]
+        # In a small row group, a second decoder would cost more than dictionaries save.
+        repetitive = [name for name in names if group.rows >= BATCH_ROWS and group.is_repetitive(name)]
+        # Other strings are decoded apart from these, because Arrow makes no dictionary of large strings.
+        others = {name for name in names if EXPECTED[name] is STRING}.difference(repetitive)
+        apart = [name for name in names if name in others or not repetitive]
         rest = [name for name in names if name not in apart]
         rows = max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1))))
         decoded = [
