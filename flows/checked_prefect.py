@@ -52,6 +52,7 @@ def _import_prefect() -> None:
         os.environ[name] = os.environ.get(name) or value
     # For a bad variable it logs a traceback, and then uses its default.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    given = os.environ.get("PREFECT_HOME")
     if "PREFECT_API_URL" not in os.environ and not os.path.exists(HOME):  # noqa: PTH110  # also without access
         # A run needs no home. A folder below a file cannot be made, and cannot hold a profile.
         os.environ["PREFECT_HOME"] = f"{os.devnull}/prefect"
@@ -82,6 +83,9 @@ def _import_prefect() -> None:
         ) from None
     finally:
         gc.enable()
+        # For the processes that this one starts.
+        os.environ.pop("PREFECT_HOME", None)
+        os.environ |= {"PREFECT_HOME": given} if given else {}
     _check_settings()
 
 

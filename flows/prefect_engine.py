@@ -40,7 +40,8 @@ DRAIN_SECONDS = 5
 REQUEST_BOUNDS = {"client.max_retries": 4, "client.retry_jitter_factor": 0.1, "api.request_timeout": 10.0}
 """Bounds of one request to a Prefect that stops answering; the operator's settings win.
 
-The waits for a busy Prefect are 2, 4, 8 and 16 s; by default it would be 32 s more, beyond `BEGIN_SECONDS`.
+The waits of a request for a busy Prefect are 2, 4, 8 and 16 s; the fifth wait of the defaults, 32 s, would go
+beyond `BEGIN_SECONDS`.
 """
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,8 +4,8 @@ Three writes keep an alert from being sent twice. `plan` records every alert of 
 right to send one alert before its request leaves. `record_answer` records Slack's answer. A claim without an
 answer becomes `unconfirmed` when its run is closed, since the alert may have been delivered.
 
-Only one transaction writes at a time, so what it has read does not change until it ends. Each write checks
-the number of changed rows, and raises `InternalError` if it is not the expected number.
+Only one transaction writes at a time, so what it has read does not change until it ends. Each change
+of known rows checks how many it has changed, and raises `InternalError` for an unexpected number.
 """
 
 import logging
@@ -451,8 +451,10 @@ def _close(connection: Connection, run: Row[Any], error: RiskAlertsError | None,
                 **stamp,
             )
         )
-    # A dry run that fails would have sent nothing.
-    statuses = [AlertStatus.PENDING, AlertStatus.WOULD_SEND] if error else [AlertStatus.PENDING]
+    statuses = [AlertStatus.PENDING]
+    if isinstance(error, TooManyAlerts):
+        # In a dry run; a real run would send none of them.
+        statuses.append(AlertStatus.WOULD_SEND)
     untried = RUN_ALERTS.c.run_id == run.run_id, RUN_ALERTS.c.status.in_(statuses)
     not_tried = {
         "status": AlertStatus.FAILED,

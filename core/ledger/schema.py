@@ -54,6 +54,13 @@ class Base(SQLModel):
     metadata = METADATA
 
 
+class _JsonOrNull(sa.TypeDecorator[Any]):
+    """JSON whose None is NULL for a person's SQL, too."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+
 class RunRow(Base, table=True):
     """One run: its request, its process, its result."""
 
@@ -83,10 +90,10 @@ class RunRow(Base, table=True):
     counts_by_type: dict[str, dict[str, int]] = Field(sa_type=sa.JSON)
     """`Counts` by alert type: those of the scan after the plan, all of them after the run is closed."""
     warnings: list[dict[str, Any]] = Field(sa_type=sa.JSON)
-    error: dict[str, str] | None = Field(sa_type=sa.JSON)
+    error: dict[str, str] | None = Field(sa_type=_JsonOrNull)
     support_notification: str | None
     support_error: str | None
-    support_message: dict[str, str] | None = Field(sa_type=sa.JSON)
+    support_message: dict[str, str] | None = Field(sa_type=_JsonOrNull)
 
 
 class Result(Base):

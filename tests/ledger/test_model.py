@@ -107,12 +107,12 @@ class LedgerBesideModel(RuleBasedStateMachine):
             return "unconfirmed"
         return "pending" if has_channel else "failed"
 
-    def _model_close(self, run: ModelRun, status: str) -> None:
+    def _model_close(self, run: ModelRun, status: str, *, over_limit: bool = False) -> None:
         for outcome in self.outcomes.values():
             if outcome.run == run.run_id and outcome.status == "sending":
                 outcome.status = "unconfirmed"
         ends = {"sending": "unconfirmed", "pending": "failed"}
-        if status == "failed":
+        if over_limit:
             ends["would_send"] = "failed"
         for account, found in run.alerts.items():
             run.alerts[account] = ends.get(found, found)
@@ -249,9 +249,10 @@ class LedgerBesideModel(RuleBasedStateMachine):
     @rule(data=st.data(), fails=st.booleans())
     def finish(self, data: st.DataObject, fails: bool) -> None:  # noqa: FBT001
         run = self._pick(data, self._living())
-        self._model_close(run, "failed" if fails or run.over_limit else "succeeded")
+        failed = fails or run.over_limit
+        self._model_close(run, "failed" if failed else "succeeded", over_limit=run.over_limit)
         run.alive = False
-        error = InternalError("broken") if run.status == "failed" else None
+        error = (TooManyAlerts if run.over_limit else InternalError)("broken") if failed else None
         self.ledger.finish(run.run_id, error, NOW)
 
     @precondition(lambda self: any(run.status == "running" for run in self._living()))
