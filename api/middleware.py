@@ -6,7 +6,6 @@ import re
 import secrets
 import uuid
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -155,4 +154,4 @@ def _is_from_this_site(request: Request, *, default: bool) -> bool:
         return fetched_by == "same-origin"
     # Without TLS, browsers send Sec-Fetch-Site to localhost alone.
     origin = request.headers.get("origin")
-    return default if origin is None else urlsplit(origin).netloc == request.headers.get("host")
+    return default if origin is None else origin.partition("://")[2] == request.headers.get("host")

@@ -106,7 +106,9 @@ class ResolutionForm(ResolutionBody):
 async def _read_form(request: Request) -> ResolutionForm:
     """Return the form that a request carries; raise `RequestValidationError` unless it is complete."""
     try:
-        fields = parse_qs((await request.body()).decode("ascii"), keep_blank_values=True, max_num_fields=20)
+        fields = parse_qs(
+            (await request.body()).decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20
+        )
         return ResolutionForm.model_validate({name: values[-1] for name, values in fields.items()})
     except ValidationError as invalid:
         errors = [error | {"loc": ("form", *error["loc"])} for error in invalid.errors()]

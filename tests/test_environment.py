@@ -15,6 +15,7 @@ import pytest
 
 from core.domain import SettingsError
 from core.runtime import environment, load_settings, redaction
+from core.sources.remote import proxy_for
 from examples.mock_slack import MockSlack
 from tests.service import MONTH, closed_port, variables, write_source
 
@@ -34,6 +35,17 @@ def _same_environment_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     os.environ.update(before)
 
 
+@pytest.mark.parametrize(
+    ("no_proxy", "url"), [("", "http://127.0.0.2:9"), ("10.0.0.0/8", "http://10.1.2.3:9")]
+)
+def test_store_known_only_to_its_library_is_reached_directly(no_proxy: str, url: str) -> None:
+    """The endpoint of a profile is in no setting and in no variable."""
+    os.environ.update(HTTP_PROXY="http://proxy:1", NO_PROXY=no_proxy)
+    environment.prepare_proxies()
+    assert proxy_for(url) is None
+    assert proxy_for("http://11.1.2.3:9") == "http://proxy:1"
+
+
 BAD = [
     ("ALL_PROXY", "socks5://canary:1080", "SOCKS"),
     ("all_proxy", "socks5h://canary", "SOCKS"),
@@ -43,6 +55,8 @@ BAD = [
     ("HTTP_PROXY", "http://user:can@ary@proxy:1", "%40"),
     ("http_proxy", "'http://proxy:1'", "in quotes"),
     ("NO_PROXY", "localhost,<canary>", "NO_PROXY"),
+    ("NO_PROXY", "10.0.0.0/canary", "NO_PROXY"),
+    ("NO_PROXY", "canary:bar", "NO_PROXY"),
     ("SSL_CERT_FILE", "/no/such/file.pem", "No such file"),
     ("SSL_CERT_FILE", "/etc/hostname", "no PEM certificate"),
     ("SSL_CERT_FILE", "/tmp", "cannot be used"),  # noqa: S108  # any folder will do

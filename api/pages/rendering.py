@@ -49,7 +49,8 @@ def wants_page(request: Request) -> bool:
 
 def _quality(accept: str, media_type: str) -> float:
     """Return the quality of a media type in an Accept header (RFC 9110, 12.5.1); 0 if it has none."""
-    found = re.search(rf"(?:^|,)\s*{media_type}\s*(?:;\s*q=(\d(?:\.\d+)?)\s*)?(?:,|$)", accept)
+    parameters = r"(?:;\s*(?!q=)[^;,]*)*(?:;\s*q=(\d(?:\.\d+)?)\s*)?"
+    found = re.search(rf"(?:^|,)\s*{media_type}\s*{parameters}(?:,|$)", accept)
     return float(found[1] or 1) if found else 0
 
 

@@ -4,6 +4,7 @@ from core.runtime.environment import (
     check_certificate_files,
     check_certificates,
     clean_variables,
+    is_direct,
     prepare_proxies,
 )
 from core.runtime.logs import (
@@ -41,6 +42,7 @@ __all__ = [
     "host_of",
     "in_thread",
     "invalid_value",
+    "is_direct",
     "load_settings",
     "logged_as",
     "mask_record",

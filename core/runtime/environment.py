@@ -149,7 +149,7 @@ def _direct_hosts(entries: Iterable[str], urls: Iterable[str | None]) -> list[st
     readable = [str(entry) for entry in parsed if not isinstance(entry, IPv6Network)]
     given = (os.environ[name] for name in os.environ if name == "PREFECT_API_URL" or _ADDRESS.fullmatch(name))
     known = filter(None, (*urls, *given, *_METADATA))
-    return [*readable, *_LOOPBACK, *filter(_is_direct, map(host_of, map(_with_scheme, known)))]
+    return [*readable, *_LOOPBACK, *filter(is_direct, map(host_of, map(_with_scheme, known)))]
 
 
 def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:
@@ -161,7 +161,8 @@ def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:
         pass
     try:
         # Not every library reads a port.
-        host = (urlsplit(f"//{bare}").hostname or "").encode("idna").decode()
+        parts = urlsplit(f"//{bare}")
+        host = (parts.hostname or "").encode("idna").decode() if parts.port != 0 and not parts.path else ""
     except ValueError:
         host = ""
     if not re.fullmatch(r"[\w.:-]+", host):
@@ -175,7 +176,7 @@ def _with_scheme(address: str) -> str:
     return address if "://" in address else f"http://{address}"
 
 
-def _is_direct(host: str) -> bool:
+def is_direct(host: str) -> bool:
     """Return whether `host` is a loopback address or in a network of `NO_PROXY`."""
     try:
         address = ip_address(host)

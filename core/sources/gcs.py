@@ -115,8 +115,8 @@ def _token(settings: Settings) -> Any:
         # gcsfs would first send it to a service of Google's that says when it expires.
         return Credentials(token)  # type: ignore[no-untyped-call]
     try:
-        return json.loads(token if token.startswith("{") else Path(token).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(token if token.startswith("{") else Path(token).read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no JSON object"
         raise SourceForbidden(
             f"gs://: GCS_TOKEN cannot be used ({reason}): set it to anon, cloud, google_default, an access"

@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 from fsspec.asyn import get_loop
 
 from core.domain import RiskAlertsError, SourceForbidden, SourceNotFound, SourceUnreachable
-from core.runtime import Settings, wait_for
+from core.runtime import Settings, is_direct, wait_for
 from core.sources.folder import data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import error_for
@@ -110,6 +110,7 @@ class RemoteStore(ABC):
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the environment's proxy for `url`, or None; `prepare_proxies` has completed the variables."""
+    """Return the environment's proxy for `url`; None for loopback and hosts or networks of `NO_PROXY`."""
     parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    host = parts.hostname or ""
+    return None if is_direct(host) or proxy_bypass(host) else getproxies().get(parts.scheme)

@@ -63,6 +63,8 @@ def form(**changes: str) -> dict[str, str]:
         ("text/*", "application/json"),
         ("application/json, text/html", "application/json"),
         ("application/json;q=0.9, text/html;q=0.5", "application/json"),
+        ("application/json;charset=utf-8, text/html;q=0.5", "application/json"),
+        ("text/html;charset=utf-8", "text/html; charset=utf-8"),
         ("text/html;q=0", "application/json"),
         ("text/html;q=nonsense", "application/json"),
         (BROWSER, "text/html; charset=utf-8"),
@@ -102,6 +104,7 @@ def test_not_found_is_a_page_with_status_404(open_service: Service) -> None:
         {"Sec-Fetch-Site": "none"},
         {"Origin": "null"},
         {"Origin": "http://evil.example"},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site", "Origin": "own"},
     ],
 )

@@ -206,6 +206,14 @@ def test_unusable_gcs_token_is_named_and_never_shown(token: str, words: str) -> 
     assert "GCS_TOKEN" in found.message
 
 
+def test_gcs_token_file_that_is_no_object_is_refused(tmp_path: Path) -> None:
+    """Null would select Google's own chain, and its other credentials."""
+    (tmp_path / "key.json").write_text("null")
+    found = refusal("gs://bucket/x.parquet", Settings(gcs_token=str(tmp_path / "key.json")))
+    assert isinstance(found, SourceForbidden)
+    assert "it is no JSON object" in found.message
+
+
 def test_access_token_is_sent_to_the_store_alone() -> None:
     """The library would first ask a service of Google's when the token expires."""
     store = Refusing()
