@@ -7,8 +7,6 @@ from core.alerts.recovered import Recovered
 from core.alerts.rule import AlertRule
 from core.alerts.table import ALERTS, ROUTED_ALERTS
 
-__all__ = ["ALERTS", "ROUTED_ALERTS", "RULES", "AlertRule", "rules_named"]
-
 RULES: dict[str, AlertRule] = {rule.type: rule for rule in (AtRisk(), Recovered())}
 """Every alert type by its name, as in `ALERT_TYPES`."""
 

@@ -22,26 +22,3 @@ from core.ledger.views import (
     RunSummary,
     RunView,
 )
-
-__all__ = [
-    "AlertPage",
-    "AlertView",
-    "ChannelTable",
-    "History",
-    "Ledger",
-    "MonthView",
-    "OutcomePage",
-    "OutcomeView",
-    "PreviewAlertView",
-    "PreviewView",
-    "ProcessIdentity",
-    "RunPage",
-    "RunSummary",
-    "RunView",
-    "kept_alive",
-    "ledger_gauges",
-    "open_ledger",
-    "this_process",
-    "try_write",
-    "warning_about",
-]

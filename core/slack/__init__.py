@@ -4,15 +4,3 @@ from core.slack.client import SlackWebhooks
 from core.slack.message import build_message, details_url
 from core.slack.retry import Pacer, Sleep, post_with_retries
 from core.slack.verdicts import Answer, judge, judge_failure
-
-__all__ = [
-    "Answer",
-    "Pacer",
-    "SlackWebhooks",
-    "Sleep",
-    "build_message",
-    "details_url",
-    "judge",
-    "judge_failure",
-    "post_with_retries",
-]

@@ -11,18 +11,3 @@ from core.sources.location import check_source, parse_source
 from core.sources.reader import read_window
 from core.sources.source import Source, open_uri
 from core.sources.window import LONGEST_ID, LONGEST_TEXT, Need, Window, passes_threshold
-
-__all__ = [
-    "LONGEST_ID",
-    "LONGEST_TEXT",
-    "Description",
-    "Need",
-    "Source",
-    "Window",
-    "check_source",
-    "describe",
-    "open_uri",
-    "parse_source",
-    "passes_threshold",
-    "read_window",
-]

@@ -2,5 +2,3 @@
 
 from core.support.mail import TOTAL_SECONDS, MailError, send_mail
 from core.support.notification import NotificationResult, compose, notify
-
-__all__ = ["TOTAL_SECONDS", "MailError", "NotificationResult", "compose", "notify", "send_mail"]
