@@ -7,13 +7,13 @@ from typing import Literal, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from pydantic import BaseModel, Field
 
 from api.pages.rendering import wants_page
 from api.parameters import ledger_of
 from core.domain import LedgerError
-from core.ledger import Ledger, ledger_gauges, warning_about
+from core.ledger import Ledger, ledger_gauges
 from core.run import utc_now
 from core.runtime import PROCESS
 
@@ -68,7 +68,6 @@ async def health(request: Request, response: Response) -> Health:
         "REGIONS": state.settings.regions,
     }
     missing = [name for name, given in needed.items() if not given]
-    not_kept = warning_about(state.settings.database_url)
     ledger = "ok"
     try:
         await _bounded(request, state.checks, lambda found: found.check_writable(utc_now()), CHECK_SECONDS)
@@ -82,7 +81,7 @@ async def health(request: Request, response: Response) -> Health:
         status="ok" if well else "unavailable",
         ledger=ledger,
         settings=f"missing: {', '.join(missing)}" if missing else "ok",
-        warnings=[not_kept] if not_kept else [],
+        warnings=state.warnings,
     )
 
 
@@ -102,11 +101,14 @@ async def metrics(request: Request) -> Response:
     """Return the metrics. A ledger that cannot be read is `risk_alerts_ledger_up 0`, not an error."""
     scrapes = request.app.state.scrapes
     try:
-        found = await _bounded(request, scrapes, lambda ledger: ledger.history.gauges(), SCRAPE_SECONDS)
+        text = await _bounded(request, scrapes, lambda ledger: _text(ledger.history.gauges()), SCRAPE_SECONDS)
     except (LedgerError, TimeoutError):
-        found = ledger_gauges(None)
-    text = generate_latest(PROCESS) + generate_latest(found)
+        text = _text(ledger_gauges(None))
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _text(gauges: CollectorRegistry) -> bytes:
+    return generate_latest(PROCESS) + generate_latest(gauges)
 
 
 async def _bounded(

@@ -19,16 +19,16 @@ from api.openapi import complete_openapi, responses
 from api.problems import add_error_handlers
 from core import __version__
 from core.domain import LedgerError
-from core.ledger import open_ledger
+from core.ledger import open_ledger, warning_about
 from core.run import utc_now
 from core.runtime import Settings, configure_logs, process_stop, stopped_by_signals
 from flows.prefect_engine import drain
 
 WAITING_FOR_EACH = 3
 """How many runs may wait for each that is in progress: one may take an hour."""
-PREVIEWS_AT_ONCE, PREVIEWS_WAITING = 4, 252
+PREVIEWS_AT_ONCE, PREVIEWS_WAITING = 2, 254
 """Previews mostly decode, so that more of them at once would hardly be faster."""
-READERS_AT_ONCE = 8
+READERS_AT_ONCE = 3
 """Threads that read the ledger for an answer; more would wait for the interpreter, and delay others."""
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=responses("unauthorized", "invalid_request", "internal_error"),
     )
     app.state.settings = settings
+    app.state.warnings = [*filter(None, [warning_about(settings.database_url)])]
     # Opens the ledger at the start of the app, and again when its file was removed or replaced.
     app.state.open_ledger = partial(open_ledger, settings.database_url)
     for module in (operations, runs, outcomes):
