@@ -99,7 +99,4 @@ def configure_logs(
     for name in taken_over:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
-    # These log whole URLs, and the URL of a webhook is a secret.
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)

@@ -134,9 +134,10 @@ def test_s3_without_a_reason_is_explained_by_its_status(store: Refusing, aws_key
     assert isinstance(refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url)), SourceForbidden)
 
 
-def test_s3_object_with_content_encoding_is_refused(store: Refusing, aws_keys: None) -> None:
+@pytest.mark.parametrize("encoding", ["gzip", "br", "aws-chunked,gzip"])
+def test_s3_object_with_content_encoding_is_refused(store: Refusing, aws_keys: None, encoding: str) -> None:
     store.found, store.body = True, gzip.compress(b"PAR1")
-    store.headers = {"Content-Encoding": "gzip"}
+    store.headers = {"Content-Encoding": encoding}
     settings = Settings(s3_endpoint_url=store.url)
     found = read_refusal("s3://bucket/x.parquet", settings, len(store.body))
     assert isinstance(found, SourceInvalid)
