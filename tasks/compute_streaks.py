@@ -41,8 +41,7 @@ def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_th
     in_month = in_month.append_column("months_before", _months_at_risk(in_month["account"], streaks))
     passing = passes_threshold(in_month["arr"], arr_threshold)
 
-    alerts, alerting = [ALERTS.empty_table()], [pa.nulls(0, pa.int32())]
-    found = {}
+    alerts, alerting, found = [], [], {}
     for rule in rules:
         mask = rule.find(in_month)
         chosen = in_month.filter(pc.and_(mask, passing))
@@ -51,7 +50,7 @@ def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_th
         alerts.append(_alerts(rule, window, chosen))
         alerting += chosen["account"].chunks
     duplicates = _superseded(in_month) + _superseded_in_streaks(
-        history, streaks, pc.unique(pa.chunked_array(alerting))
+        history, streaks, pc.unique(pa.chunked_array(alerting, pa.int32()))
     )
     counts = count_found(window.rows_scanned, duplicates + window.other_duplicates, found)
     in_order = pa.concat_tables(alerts).sort_by([("account_id", "ascending"), ("alert_type", "ascending")])

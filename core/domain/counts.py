@@ -1,6 +1,6 @@
 """The counts of a run: of its scan, and of the results of its alerts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,7 +36,7 @@ class Counts(BaseModel):
     unknown_region: int = _count("of an unknown region", "Part of those not delivered: no channel.")
     unconfirmed: int = _count("unconfirmed", "Part of those not delivered: may be in the channel.")
 
-    def summary(self, alert_types: Iterable[str]) -> str:
+    def summary(self, alert_types: Collection[str]) -> str:
         """Return the counts as a phrase of a report; parts of a count follow it in parentheses."""
         shown = {name: f"{number:,} {label}" for name, label, number in self.labeled(alert_types)}
         parts = [shown.pop(name) for name in _PARTS_OF_FAILED if name in shown]
@@ -44,14 +44,13 @@ class Counts(BaseModel):
             shown["failed_deliveries"] += f" ({', '.join(parts)})"
         return ", ".join(shown.values())
 
-    def labeled(self, alert_types: Iterable[str]) -> list[tuple[str, str, int]]:
+    def labeled(self, alert_types: Collection[str]) -> list[tuple[str, str, int]]:
         """Return (name, label, number) of the counts that a report shows: some only when they are not 0."""
         numbers = self.model_dump()
-        types = list(alert_types)
         return [
             (name, count_label(name), numbers[name])
-            for name in count_names(types)
-            if numbers[name] or name in _SHOWN_AT_ZERO or name in types
+            for name in count_names(alert_types)
+            if numbers[name] or name in _SHOWN_AT_ZERO or name in alert_types
         ]
 
 

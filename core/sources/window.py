@@ -98,7 +98,7 @@ def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.
     """Return a mask of the ARRs (int64) that are at least `arr_threshold` or unknown, without nulls."""
     if arr_threshold > INT64_MAX:
         return pc.is_null(arr)
-    return pc.fill_null(pc.greater_equal(arr, pa.scalar(arr_threshold, pa.int64())), fill_value=True)
+    return pc.fill_null(pc.greater_equal(arr, arr_threshold), fill_value=True)
 
 
 def month_before(month: date) -> date | None:

@@ -25,6 +25,11 @@ def test_summary_counts_each_alert_once(counts: Counts, end: str) -> None:
     assert counts.summary(["at_risk"]) == start + end
 
 
+def test_count_of_another_alert_type_is_named_by_it() -> None:
+    counts = Counts.model_validate({"of_the_tests": 1_002})
+    assert ", 1,002 of the tests, 0 below" in counts.summary(["of_the_tests"])
+
+
 def test_report_has_each_count_once() -> None:
     assert count_names(["recovered", "of_the_tests"]) == [
         *("rows_scanned", "duplicates_found", "recovered", "of_the_tests", "below_threshold", "alerts_sent"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.domain import check_by, check_note, month_number, months_before, parse_month
-from core.sources.window import month_before
+from core.sources.window import may_hold, month_before
 
 
 @given(st.dates(date(2, 1, 1)).map(lambda day: day.replace(day=1)), st.integers(0, 11))
@@ -34,6 +34,28 @@ def test_month_before_january_is_in_the_year_before() -> None:
     assert month_before(date(1, 1, 1)) is None
 
 
+@pytest.mark.parametrize(
+    ("least", "greatest", "holds"),
+    [
+        (date(2026, 1, 1), date(2026, 1, 1), True),
+        (date(2025, 1, 1), date(2027, 1, 1), True),
+        # The midnight of 1 January in a time zone ahead of UTC.
+        (date(2025, 12, 31), date(2025, 12, 31), True),
+        (date(2025, 12, 30), date(2025, 12, 30), False),
+        (date(2026, 1, 31), date(2026, 3, 1), True),
+        (date(2026, 2, 1), date(2026, 3, 1), False),
+        (date.min, date.min, False),
+        (date.max, date.max, False),
+    ],
+)
+def test_days_of_the_month_and_the_day_before_may_be_its_rows(
+    least: date,
+    greatest: date,
+    holds: bool,  # noqa: FBT001
+) -> None:
+    assert may_hold((least, greatest), date(2026, 1, 1)) is holds
+
+
 def test_month_is_written_as_its_first_day() -> None:
     assert parse_month("2026-01-01") == date(2026, 1, 1)
     with pytest.raises(ValueError, match=r"first day of a month: 2026-02-01, not 2026-02-02$"):
@@ -50,7 +72,8 @@ def test_month_in_another_spelling_is_refused(text: str) -> None:
 
 def test_name_of_a_person_is_one_short_line() -> None:
     assert check_by(" Zoë <zoe@example.com>\n") == "Zoë <zoe@example.com>"
-    assert check_by("x" * 200) == "x" * 200
+    for name in ("x", "x" * 200):
+        assert check_by(name) == name
     for name in ("", " ", "x" * 201, "a\nb", "a\0"):
         with pytest.raises(ValueError, match=r"^by must be 1 to 200 characters on one line$"):
             check_by(name)

@@ -109,7 +109,7 @@ def test_acceptance_counts_also_after_send_again(
         (not_there, answer is AlertStatus.SENT),
     ):
         assert accepts_answer(outcome, "other-run", answer) is takes, outcome
-        assert not accepts_answer(outcome, "run", answer)
+        assert accepts_answer(outcome, "run", answer) is False
 
 
 def test_run_adds_up_by_type_status_and_reason() -> None:
@@ -125,6 +125,7 @@ def test_run_adds_up_by_type_status_and_reason() -> None:
             ("recovered", AlertStatus.FAILED, "unknown_region", 1),
             ("at_risk", AlertStatus.UNCONFIRMED, "no_answer", 32),
             ("at_risk", AlertStatus.UNCONFIRMED, "unknown_region", 64),
+            ("at_risk", AlertStatus.FAILED, "unknown_region", 1024),
             ("at_risk", AlertStatus.WOULD_SEND, None, 128),
             ("at_risk", AlertStatus.PENDING, None, 256),
             ("at_risk", AlertStatus.SENDING, None, 512),
@@ -136,9 +137,9 @@ def test_run_adds_up_by_type_status_and_reason() -> None:
         "below_threshold": 4000,
         "alerts_sent": 3,
         "skipped_replay": 4,
-        "failed_deliveries": 8 + 16 + 32 + 64,
+        "failed_deliveries": 8 + 16 + 32 + 64 + 1024,
         "would_send": 128,
-        "unknown_region": 16,
+        "unknown_region": 16 + 1024,
         "unconfirmed": 32 + 64,
     }
     recovered = {

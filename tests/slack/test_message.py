@@ -161,7 +161,9 @@ def test_renewal_has_its_distance_from_the_alerts_month(renewal: date | None, sh
 
 @pytest.mark.parametrize("owner", ["", "  ", "\n", "\x00 \u202e"])
 def test_blank_owner_is_no_owner(owner: str) -> None:
-    assert "Owner" not in str(build(replace(ALERT, account_owner=owner), owners={owner or " ": "U012AB3CD"}))
+    shown = str(build(replace(ALERT, account_owner=owner), owners={owner or " ": "U012AB3CD"}))
+    assert "Owner" not in shown
+    assert "U012AB3CD" not in shown
 
 
 def test_recovered_alert_has_its_streak() -> None:
@@ -290,12 +292,26 @@ def test_header_has_room_for_a_long_name_and_a_long_id() -> None:
     assert header == f"🚩 At Risk: {'y' * 75}… ({'x' * 59}…)"
 
 
+def test_header_has_a_long_id_whole_when_it_fits() -> None:
+    account_id = "x" * (150 - len("🚩 At Risk: Acme Corp ()"))
+    header = build(replace(ALERT, account_id=account_id))["blocks"][0]["text"]["text"]
+    assert header == f"🚩 At Risk: Acme Corp ({account_id})"
+
+
 def test_text_beyond_40000_characters_has_each_datum_cut() -> None:
     room = 40_000 - len(build(replace(ALERT, account_name=""))["text"])
     whole = build(replace(ALERT, account_name="x" * room))["text"]
     assert (len(whole), "…" in whole) == (40_000, False)
     cut = build(replace(ALERT, account_name="x" * (room + 1)))["text"]
     assert cut.splitlines()[0] == f"🚩 At Risk: {'x' * 5999}… (A-1)"
+
+
+def test_every_datum_of_a_text_too_long_is_cut() -> None:
+    long = "x" * 40_000
+    facts = dict.fromkeys(("account_id", "account_name", "account_region", "account_owner"), long)
+    lines = build(replace(ALERT, **facts), channel=long, **SINGLE_WEBHOOK)["text"].splitlines()
+    assert {len(line) for line in lines if "…" in line} == {len("🚩 At Risk:  ()") + 12_000, 6_000}
+    assert sum("…" in line for line in lines) == 5
 
 
 def test_field_beyond_2000_characters_is_cut() -> None:

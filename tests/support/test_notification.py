@@ -61,9 +61,11 @@ def test_sections_have_a_fixed_order() -> None:
         alert("A-2", region=""),
         alert("A-5", region="LATAM "),
         alert("A-1", AlertStatus.FAILED, "channel_not_found", alert_type="recovered"),
+        alert("A-6", AlertStatus.FAILED, "server_error"),
+        alert("A-7", AlertStatus.UNCONFIRMED, UNKNOWN_REGION),
     )
     assert found is not None
-    assert found.subject == "Account risk alerts 2026-01: 3 unknown region, 2 failed, 1 unconfirmed"
+    assert found.subject == "Account risk alerts 2026-01: 3 unknown region, 3 failed, 2 unconfirmed"
     assert found.body.startswith(
         "Account risk alerts that are not confirmed in Slack.\n\n"
         "Run:     run-1\nMonth:   2026-01-01\nSource:  gs://bucket/status.parquet\n\n"
@@ -75,13 +77,15 @@ def test_sections_have_a_fixed_order() -> None:
     ) in found.body
     assert "Acme (A-2)\n  Alert:   at_risk\n  Region:  (empty)\n" in found.body
     assert '  Region:  "LATAM "\n' in found.body
-    assert "FAILED: channel_not_found (2)\nFix the channel or its webhook; then run" in found.body
+    assert "\n\nFAILED: channel_not_found (2)\nFix the channel or its webhook; then run" in found.body
     assert "Acme (A-1)\n  Alert:   recovered\n" in found.body
     assert "  Was At Risk for: 3 months (2025-11-01 to 2026-01-01)\n" in found.body
     assert "  Channel: amer\n  Error:   Slack answered 404\n  At Risk for: " in found.body
-    assert "UNCONFIRMED: no_answer (1)\nIt may have been posted: look in the channel" in found.body
-    places = [found.body.index(f"({name})") for name in ("A-1", "A-2", "A-5", "A-3", "A-4")]
+    assert "\n\nFAILED: server_error (1)\nSlack had errors" in found.body
+    assert "\n\nUNCONFIRMED: no_answer (1)\nIt may have been posted: look in the channel" in found.body
+    places = [found.body.index(f"({name})") for name in ("A-1", "A-2", "A-5", "A-3", "A-6", "A-4", "A-7")]
     assert places == sorted(places)
+    assert found.body.endswith("\n  At Risk for: 3 months (since 2025-11-01)\n")
 
 
 def test_no_open_alert_means_no_notification() -> None:
@@ -96,12 +100,15 @@ def test_thousands_of_failures_are_all_listed() -> None:
 
 def test_data_forges_no_line() -> None:
     found = report(
-        alert("A-1", region="X\n  ARR: $1", name="Acme\r\nFAILED (0)"),
+        alert(
+            "A-1", region="X\n  ARR: $1", name="Acme\r\nFAILED (0)", error="via http://user:s3cret@proxy\nRun"
+        ),
         source_uri="s3://key:s3cret@bucket/x.parquet",
     )
     assert found is not None
     assert "Acme  FAILED (0) (A-1)\n" in found.body
     assert "  Region:  X   ARR: $1\n" in found.body
+    assert "  Error:   via http://***@proxy Run\n" in found.body
     assert "s3cret" not in found.body
     assert found.subject == "Account risk alerts 2026-01: 1 unknown region"
 
