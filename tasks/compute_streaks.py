@@ -49,11 +49,10 @@ def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_th
         found[rule.type] = accounts, accounts - chosen.num_rows
         alerts.append(_alerts(rule, window, chosen))
         alerting += chosen["account"].chunks
-    duplicates = _superseded(in_month) + _superseded_in_streaks(
-        history, streaks, pc.unique(pa.chunked_array(alerting, pa.int32()))
-    )
+    of_alerts = pa.chunked_array(alerting, pa.int32())
+    duplicates = _superseded(in_month) + _superseded_in_streaks(history, streaks, of_alerts)
     counts = count_found(window.rows_scanned, duplicates + window.other_duplicates, found)
-    in_order = pa.concat_tables(alerts).sort_by([("account_id", "ascending"), ("alert_type", "ascending")])
+    in_order = pa.concat_tables(alerts).sort_by("account_id")
     return Assessment(window.source_version, counts, tuple(_warnings(window, in_month)), in_order)
 
 
@@ -82,7 +81,7 @@ def _months_at_risk(accounts: pa.ChunkedArray, streaks: pa.Table) -> pa.ChunkedA
     return pc.fill_null(streaks["months"].take(place), 0)
 
 
-def _superseded_in_streaks(history: pa.Table, streaks: pa.Table, accounts: pa.Array) -> int:
+def _superseded_in_streaks(history: pa.Table, streaks: pa.Table, accounts: pa.ChunkedArray) -> int:
     """Count the superseded rows of `accounts`, back to the month that ended each streak."""
     rows = history.filter(pc.is_in(history["account"], value_set=accounts))
     months = _months_at_risk(rows["account"], streaks)
@@ -98,9 +97,9 @@ def _alerts(rule: AlertRule, window: Window, chosen: pa.Table) -> pa.Table:
     has_name = pc.fill_null(pc.greater(pc.binary_length(name), 0), fill_value=False)
     back = chosen["months_before"]
     longest = pc.max(back).as_py() or 0
-    starts = pa.array([months_before(window.month, number) for number in range(longest + 1)], pa.date32())
+    starts = pa.array([months_before(window.month, number) for number in range(longest + 1)])
     columns = {
-        "alert_type": pa.repeat(pa.scalar(rule.type, pa.string()), chosen.num_rows),
+        "alert_type": pa.repeat(rule.type, chosen.num_rows),
         "account_id": account_id,
         "account_name": pc.if_else(has_name, name, account_id),
         "arr": chosen["arr"],
