@@ -103,7 +103,7 @@ def _alerts(rule: AlertRule, window: Window, chosen: pa.Table) -> pa.Table:
         "account_id": account_id,
         "account_name": pc.if_else(has_name, name, account_id),
         "arr": chosen["arr"],
-        "duration_months": pc.add(back, rule.anchor + 1).cast(pa.int32()),
+        "duration_months": pc.add(back, rule.anchor + 1),
         "risk_start_month": starts.take(back),
     }
     columns |= {field: details[field] for field in ("account_region", "renewal_date", "account_owner")}

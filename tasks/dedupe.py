@@ -38,7 +38,7 @@ def winning_rows(rows: pa.Table) -> pa.Table:
     that this row supersedes.
     """
     by_time = rows.take(pc.sort_indices(rows, sort_keys=LATEST_LAST))
-    indexed = by_time.select(KEY).append_column("index", pa.arange(0, by_time.num_rows))
+    indexed = by_time.append_column("index", pa.arange(0, by_time.num_rows))
     # Only with a single thread does Arrow keep the rows of a group in order, so that `last` is the latest.
     groups = indexed.group_by(KEY, use_threads=False).aggregate([("index", "last"), ("index", "count")])
     superseded = pc.subtract(groups["index_count"], 1)
