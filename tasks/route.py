@@ -36,10 +36,9 @@ def route_alerts(alerts: pa.Table, regions: Mapping[str, str]) -> pa.Table:
     There is no default channel, and names match exactly.
     """
     known = pa.array([*regions], pa.large_string())
-    channels = pa.array([*regions.values()], pa.string())
+    channels = pa.array([*regions.values()])
     channel = channels.take(pc.index_in(alerts["account_region"], value_set=known))
-    unknown = pa.scalar(UNKNOWN_REGION, pa.string())
-    reason = pc.if_else(channel.is_null(), unknown, pa.scalar(None, pa.string()))
+    reason = pc.if_else(channel.is_null(), UNKNOWN_REGION, None)
     columns = [*alerts.columns, channel, reason]
     return pa.table(columns, schema=ROUTED_ALERTS)
 

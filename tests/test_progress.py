@@ -24,3 +24,15 @@ def test_each_result_counts(slack: MockSlack, tmp_path: Path) -> None:
         assert describe(run.progress) == "100 rows read; 0 of 3 alerts recorded"
         asyncio.run(send.fn(run, to_send))
     assert describe(run.progress) == "100 rows read; 3 of 3 alerts recorded"
+
+
+def test_alert_that_another_run_sent_meanwhile_counts(slack: MockSlack, tmp_path: Path) -> None:
+    alerts = [routed("A-1"), routed("A-2")]
+    ledger, chosen = open_at(tmp_path / "x.db"), settings(slack.url, tmp_path / "x.db")
+    first, second = (RunContext(name, REQUEST, chosen, ledger) for name in ("first", "second"))
+    with open_run(first), open_run(second):
+        both = [(run, run.plan(assessment(alerts), alerts)) for run in (first, second)]
+        for run, to_send in both:
+            asyncio.run(send.fn(run, to_send))
+    assert describe(second.progress) == "100 rows read; 2 of 2 alerts recorded"
+    assert len(slack.messages) == 2

@@ -207,6 +207,17 @@ def test_refused_channel_is_tried_once(
     assert deliver(ledger, alerts, settings(slack.url, path)).view.counts.alerts_sent == 5
 
 
+def test_refusal_fails_only_the_alerts_after_it(
+    slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slack.script("/gone", OK, answer(404, "no_service"))
+    run = deliver(ledger, [routed(f"A-{number}", "gone") for number in range(4)], settings(slack.url, path))
+    assert run.statuses == {"A-0": "sent", "A-1": "failed", "A-2": "failed", "A-3": "failed"}
+    attempts = query(path, "SELECT attempts FROM run_alerts ORDER BY account_id")
+    assert attempts == [(1,), (1,), (0,), (0,)]
+    assert "2 more alerts of that channel are not tried: no_service" in caplog.messages
+
+
 def test_refused_last_alert_leaves_none_untried(
     slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
