@@ -216,6 +216,15 @@ def test_refusal_fails_only_the_alerts_after_it(
     attempts = query(path, "SELECT attempts FROM run_alerts ORDER BY account_id")
     assert attempts == [(1,), (1,), (0,), (0,)]
     assert "2 more alerts of that channel are not tried: no_service" in caplog.messages
+    assert "A-0" not in caplog.text
+
+
+def test_log_line_about_an_alert_is_one_line(
+    slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slack.script("/amer", answer(400, "no_text"))
+    deliver(ledger, [routed("A\n1")], settings(slack.url, path))
+    assert "at_risk alert of A 1 to amer: failed (Slack answered 400 Bad Request: no_text)" in caplog.messages
 
 
 def test_refused_last_alert_leaves_none_untried(
