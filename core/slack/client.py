@@ -52,8 +52,8 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
 
     async def reach(self) -> None:
         """Ask Slack's host for its front page; raise `ConnectionError` when no answer comes."""
-        address = httpx.URL(self._base or self._single)
-        origin = str(address.copy_with(raw_path=b"/", username=None, password=None, fragment=None))
+        url = httpx.URL(self._base or self._single)
+        origin = url.copy_with(raw_path=b"/", username=None, password=None)
         try:
             async with asyncio.timeout(self._timeout):
                 await self._client.head(origin)
@@ -64,7 +64,7 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
 
     async def post(self, channel: str, message: dict[str, Any]) -> Answer:
         """Post `message` once, and return within the timeout."""
-        body = json.dumps(message, ensure_ascii=False).encode()
+        body = json.dumps(message, ensure_ascii=False)
         url = f"{self._base}/{quote(channel, safe='')}" if self._base is not None else self._single
         response: httpx.Response | None = None
         received = bytearray()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.domain import SlackNotConfigured, Verdict
-from core.runtime import Settings
+from core.runtime import Settings, protect, redaction
 from core.slack import Answer, SlackWebhooks
 from tests.slack.hostile import HostileSlack, Reply, answer, raw, reset, silence, slowly, trickle
 
@@ -81,6 +81,45 @@ def test_the_base_url_wins_over_the_single_webhook() -> None:
         asyncio.run(run(base.url, single.url))
         assert len(base.requests) == 1
         assert single.requests == []
+
+
+def reach(url: str, setting: str = "slack_webhook_base_url") -> None:
+    """Reach the host of a webhook."""
+
+    async def run() -> None:
+        async with SlackWebhooks(settings(**{setting: url})) as slack:
+            await slack.reach()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("setting", ["slack_webhook_base_url", "slack_webhook_url"])
+def test_reaching_slack_sends_no_secret(setting: str) -> None:
+    with HostileSlack() as slack:
+        slack.script("/", answer(404))
+        reach(f"http://{SECRET}:{SECRET}@127.0.0.1:{slack.port}/services/{SECRET}", setting)
+        [request] = slack.requests
+    assert (request.path, request.body) == ("/", b"")
+    assert "authorization" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (silence, r"no answer in 0\.5 s"),
+        (reset, "no reason given"),
+        (raw(f"smtp {SECRET}\r\n\r\n".encode()), r"illegal status line: .*smtp \*\*\*.*"),
+    ],
+)
+def test_unreached_slack_has_a_reason_without_secrets(
+    reply: Reply, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redaction, "_secrets", set())
+    protect([SECRET])
+    with HostileSlack() as slack:
+        slack.script("/", reply)
+        with pytest.raises(ConnectionError, match=f"^{reason}$"):
+            reach(slack.url)
 
 
 def test_without_a_webhook_there_is_no_slack() -> None:
