@@ -53,7 +53,7 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
     async def reach(self) -> None:
         """Ask Slack's host for its front page; raise `ConnectionError` when no answer comes."""
         url = httpx.URL(self._base or self._single)
-        origin = url.copy_with(raw_path=b"/", username=None, password=None)
+        origin = url.copy_with(raw_path=b"/", userinfo=b"")
         try:
             async with asyncio.timeout(self._timeout):
                 await self._client.head(origin)
