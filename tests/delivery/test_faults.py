@@ -167,6 +167,15 @@ def test_stop_waits_for_answers_in_flight(
     assert deliver(ledger, alerts, chosen).view.counts.alerts_sent == 8
 
 
+def test_stopped_retry_keeps_its_attempts(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+    short, long = (answer(429, headers={"Retry-After": seconds}) for seconds in ("0.01", "100"))
+    slack.script("/amer", short, long)
+    stop_when(lambda: len(slack.requests) == 2, ledger, [routed("A-1")], settings(slack.url, path))
+    assert query(path, "SELECT status, reason, error, attempts FROM alert_outcomes") == [
+        ("failed", "interrupted", "The run was stopped before it was delivered", 2)
+    ]
+
+
 def test_unanswered_request_ends_by_its_timeout(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", silence)
     chosen = settings(slack.url, path, slack_timeout_seconds=0.5)
