@@ -147,7 +147,7 @@ def test_order_is_kept_after_retry_after(slack: HostileSlack, ledger: Ledger, pa
 
 def test_next_message_waits_after_a_last_429(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", answer(429, headers={"Retry-After": "0.6"}), OK)
-    chosen = settings(slack.url, path, slack_max_attempts=1)
+    chosen = settings(slack.url, path, slack_max_attempts=1, slack_retry_after_max_seconds=0.6)
     run = deliver(ledger, [routed("A-1"), routed("A-2")], chosen)
     assert run.statuses == {"A-1": "failed", "A-2": "sent"}
     assert slack.requests[1].at - slack.requests[0].at >= 0.55
