@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from core.domain import Alert, Delivery, LedgerError
+from core.domain import Alert, Delivery, Interrupted, LedgerError
 from core.ledger import Ledger
+from core.run import RunContext, open_run
+from tasks.send import send
 from tests.delivery.world import (
+    REQUEST,
     accounts,
+    assessment,
     deliver,
     execute,
     look,
@@ -190,6 +194,22 @@ def test_waiting_lane_claims_nothing_after_stop(slack: HostileSlack, ledger: Led
     took = stop_when(lambda: outcomes(path) == {"A-1": ("sent", None)}, ledger, alerts, chosen)
     assert took < 45  # the lane waits 50 s
     assert outcomes(path) == {"A-1": ("sent", None)}
+    assert look(ledger, "run-1").reasons == {"A-1": None, "A-2": "interrupted"}
+
+
+def test_run_that_is_told_to_stop_is_interrupted(ledger: Ledger, path: Path, slack: HostileSlack) -> None:
+    alerts = [routed("A-1"), routed("A-2")]
+    run = RunContext("run-1", REQUEST, settings(slack.url, path, slack_channel_rate=0.02), ledger)
+
+    async def stop() -> None:
+        with open_run(run):
+            task = asyncio.create_task(send.fn(run, run.plan(assessment(alerts), alerts)))
+            await until(lambda: outcomes(path) == {"A-1": ("sent", None)})
+            run.stop.set()
+            await task
+
+    with pytest.raises(Interrupted):
+        asyncio.run(stop())
     assert look(ledger, "run-1").reasons == {"A-1": None, "A-2": "interrupted"}
 
 

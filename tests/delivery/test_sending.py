@@ -127,7 +127,7 @@ def test_unbuilt_message_is_never_claimed(
 
 def test_429_delays_only_its_channel(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     slack.script("/amer", answer(429, headers={"Retry-After": "110"}), OK)
-    alerts = [routed(f"{channel}-{number}", channel) for channel in ("amer", "emea") for number in range(3)]
+    alerts = [routed(f"{channel}-{number}", channel) for number in range(3) for channel in ("amer", "emea")]
 
     def emea_is_done() -> bool:
         return [outcomes(path).get(f"emea-{number}") for number in range(3)] == [("sent", None)] * 3
