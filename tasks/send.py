@@ -155,8 +155,7 @@ async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, Stopping):
             raise result
-    if stopping.is_set():
-        run.check_stop()
+    run.check_stop()
 
 
 @task(name="send", cache_policy=NO_CACHE, persist_result=False)
