@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reading.stages import alerts_of, assess
+from tests.reading.stages import alerts_of, assess, read
 from tests.reading.worlds import MONTH, Layout, Row, back, row, write
 
 EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
@@ -55,3 +55,11 @@ def test_details_and_threshold_come_from_the_month(tmp_path: Path) -> None:
     assert (found.counts.recovered, found.counts.below_threshold) == (2, 1)
     [alert] = alerts_of(found)
     assert (alert.account_name, alert.arr) == ("New", 50_000)
+
+
+@pytest.mark.parametrize(("alert_type", "months"), [("at_risk", 1), ("recovered", 2)])
+def test_small_account_is_followed_no_further_than_needed(
+    alert_type: str, months: int, tmp_path: Path
+) -> None:
+    write([row(month=back(MONTH, age), arr=1) for age in range(4)], tmp_path, Layout(hive=True))
+    assert read(tmp_path, alert_types=[alert_type]).rows_scanned == months
