@@ -130,6 +130,33 @@ def test_row_group_costs_two_requests_and_old_ones_none(tmp_path: Path) -> None:
     assert len(source.asked["x.parquet"]) <= 2 * len(touched) + 4
 
 
+@pytest.mark.parametrize(
+    ("ages", "hive", "requests"),
+    [((0,), False, 1), ((0,), True, 1), ((0, 1), False, 1), ((0, 1, 2), False, 2)],
+)
+def test_details_are_fetched_with_the_month_if_alerts_are_likely(
+    tmp_path: Path,
+    ages: tuple[int, ...],
+    hive: bool,  # noqa: FBT001
+    requests: int,
+) -> None:
+    """A row group of more months has few rows of this one, and perhaps no alert."""
+    names = Random(3)  # noqa: S311 - the same names each time
+    made = table(
+        [
+            row(f"a{number:05d}", back(MONTH, age), account_name=names.randbytes(60).hex())
+            for number in range(200)
+            for age in ages
+        ]
+    )
+    path = tmp_path / (f"month={MONTH}" if hive else "") / "x.parquet"
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(made.drop_columns("month") if hive else made, path)
+    window, source = read(tmp_path)
+    assert window.details.num_rows == 200
+    assert source.calls == 1 + requests, "the footer comes first"
+
+
 def test_only_the_window_stays_in_memory(tmp_path: Path) -> None:
     """Arrow keeps an error with its reader; the traceback of the error would keep all decoded data."""
     path = tmp_path / "x.parquet"

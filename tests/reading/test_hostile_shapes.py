@@ -111,6 +111,19 @@ def test_absurd_values_are_refused_with_a_reason(tmp_path: Path, made: pa.Table,
         assess(tmp_path / "x.parquet")
 
 
+def test_each_row_may_have_the_largest_dictionary_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.sources.parquet.row_groups.MAX_ROW_BYTES", MEGABYTE)
+    made = at_risk(20, account_name=repeated("N" * 2 * MEGABYTE, 20))
+    # The last column of the file: fewer bytes follow than a page header may have.
+    made = made.select([*(name for name in made.column_names if name != "account_name"), "account_name"])
+    options = {"dictionary_pagesize_limit": 3 * MEGABYTE, "write_statistics": False}
+    pq.write_table(made, tmp_path / "x.parquet", compression="brotli", **options)
+    with pytest.raises(SourceInvalid, match=r"its rows of 2,097,[0-9]+ bytes each"):
+        assess(tmp_path / "x.parquet")
+
+
 @pytest.mark.parametrize("written", [{}, {"write_statistics": False}])
 def test_too_many_rows_of_a_month_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: dict[str, Any]

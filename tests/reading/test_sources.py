@@ -519,8 +519,8 @@ def test_object_stores_refuse_a_partition_of_a_delta_table(cloud: Cloud, source:
 )
 def test_statistics_prune_in_the_source_timezone(tmp_path: Path, kind: pa.DataType, zone: str) -> None:
     local = {"Asia/Tokyo": "Asia/Tokyo", "+05:30": "Asia/Kolkata"}.get(getattr(kind, "tz", None), zone)
-    for number in range(3):
-        made = table([row(month=back(MONTH, number), status="Healthy")], {"month": kind}, local)
-        pq.write_table(made, tmp_path / f"{number}.parquet")
+    for month in (date(2026, 2, 1), MONTH, BEFORE, back(MONTH, 2)):
+        made = table([row(month=month, status="Healthy")], {"month": kind}, local)
+        pq.write_table(made, tmp_path / f"{month}.parquet")
     found = find(tmp_path, source_timezone=zone)
     assert (found.counts.rows_scanned, warnings(found)) == (1, {})
