@@ -1,5 +1,6 @@
 """Damaged files never end or block the process, nor give a wrong answer where a checksum covers them."""
 
+import re
 from datetime import date
 from pathlib import Path
 
@@ -32,15 +33,43 @@ def with_footer(path: Path, changed: bytes) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3])
-def test_short_statistics_do_not_end_the_process(tmp_path: Path, length: int) -> None:
+@pytest.mark.parametrize("month", [MONTH, back(MONTH, 1)], ids=["the greatest", "the least"])
+def test_short_statistics_do_not_end_the_process(tmp_path: Path, month: date, length: int) -> None:
     path = tmp_path / "x.parquet"
     pq.write_table(table([row("a1"), row("a1", back(MONTH, 1))]), path)
-    days = (MONTH - date(1970, 1, 1)).days
-    value = days.to_bytes(4, "little")
+    value = (month - date(1970, 1, 1)).days.to_bytes(4, "little")
     # The header of a binary field, its length, and the value.
     cut = footer_of(path).replace(b"\x04" + value, bytes([length]) + value[:length])
     with_footer(path, cut)
     with pytest.raises(SourceInvalid, match="statistics of month"):
+        read(path)
+
+
+# The chunk of `arr`: its type, encodings, name, compression, number of values, sizes, places and statistics.
+CHUNK_OF_ARR = re.compile(
+    rb"\x15(?P<type>.)\x195\0\x06\x10\x19\x18\x03arr\x15\x02\x16\x04\x16..\x16(?P<size>..)&(?P<place>..)&..\x1c"
+    rb"\x18\x08.{8}\x18\x08.{8}\x16\0\((?P<bound>\x08....)",
+    re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "what"),
+    [
+        pytest.param("type", b"\x02", "type", id="another type than in the schema"),
+        pytest.param("size", b"\x01", "place", id="a negative size"),
+        pytest.param("place", b"\x01", "place", id="a negative place"),
+        pytest.param("bound", b"\x04", "statistics", id="a bound of 32 bits"),
+    ],
+)
+def test_contradictory_chunk_is_named(tmp_path: Path, part: str, value: bytes, what: str) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(table([row("a1"), row("a1", back(MONTH, 1))]), path)
+    footer = footer_of(path)
+    chunk = CHUNK_OF_ARR.search(footer)
+    assert chunk
+    with_footer(path, footer[: chunk.start(part)] + value + footer[chunk.end(part) :])
+    with pytest.raises(SourceInvalid, match=f"the footer contradicts itself about the {what} of arr"):
         read(path)
 
 

@@ -1,41 +1,60 @@
-"""The facts of a footer decide which row groups are read, and how; they never change the answer."""
+"""The facts of a footer decide which bytes are read; they never change the answer."""
 
 from datetime import date
 from pathlib import Path
+from random import Random
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from core.runtime import Settings
+from core.sources import open_uri
+from core.sources.parquet.footer import dictionary_size, read_footer
 from tests.reading.stages import alerts_of, assess
+from tests.reading.test_cost import CountedSource
+from tests.reading.test_damaged import footer_of, with_footer
 from tests.reading.worlds import MONTH, back, row, table
+
+AFTER = date(2026, 2, 1)
+
+
+def statistics(values: dict[int, bytes]) -> bytes:
+    """Return the fields of statistics in Thrift's compact protocol."""
+    written, last = b"", 0
+    for field, value in values.items():
+        # The difference to the number before, the type (a text), the length, and the text.
+        written += bytes([field - last << 4 | 8, len(value)]) + value
+        last = field
+    return written
 
 
 @pytest.mark.parametrize(
-    "field",
-    [
-        pytest.param(1, id="the greatest, deprecated"),
-        pytest.param(2, id="the least, deprecated"),
-        pytest.param(5, id="the greatest"),
-        pytest.param(6, id="the least"),
-    ],
+    ("fields", "scanned"),
+    [((1, 2), 2), ((5, 6), 2), ((2, 5), 2), ((1,), 4), ((2,), 4), ((5,), 4), ((6,), 4), ((), 4)],
+    ids=str,
 )
-def test_one_bound_of_the_month_prunes_no_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: int
+def test_only_both_bounds_of_the_month_prune(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: tuple[int, ...], scanned: int
 ) -> None:
+    """The fields 1 and 2 are the deprecated bounds, 5 and 6 those of today."""
     monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
     path = tmp_path / "data.parquet"
-    pq.write_table(table([row(), row(month=back(MONTH, 1))]), path, row_group_size=1)
-    content = path.read_bytes()
-    for month in (MONTH, back(MONTH, 1)):
-        value = b"\4" + (month - date(1970, 1, 1)).days.to_bytes(4, "little")
-        # In Thrift's compact protocol: fields 1, 2, and 3 to 8 as the differences of their numbers.
-        written = b"\x18" + value + b"\x18" + value + b"\x16\0"
-        assert written in content
-        # With 9 as a difference, the others have numbers that mean nothing.
-        content = content.replace(written, bytes([field << 4 | 8]) + value + b"\x98" + value + b"\x16\0")
-    path.write_bytes(content)
-    (alert,) = alerts_of(assess(path))
-    assert alert.duration_months == 2
+    pairs = ((MONTH, AFTER), (back(MONTH, 3), back(MONTH, 2)))
+    pq.write_table(table([row(month=month) for pair in pairs for month in pair]), path, row_group_size=2)
+    footer = footer_of(path)
+    for pair in pairs:
+        least, greatest = ((month - date(1970, 1, 1)).days.to_bytes(4, "little") for month in pair)
+        bounds = {1: greatest, 2: least, 5: greatest, 6: least}
+        # Between them, the number of nulls; at the end, that both are exact.
+        written = statistics({1: greatest, 2: least}) + b"\x16\0" + statistics({2: greatest, 3: least})
+        written += b"\x11\x11"
+        assert written in footer
+        footer = footer.replace(written, statistics({field: bounds[field] for field in fields}))
+    with_footer(path, footer)
+    found = assess(path)
+    assert (len(alerts_of(found)), found.counts.rows_scanned) == (1, scanned)
 
 
 def test_empty_row_group_is_left_out(tmp_path: Path) -> None:
@@ -46,3 +65,54 @@ def test_empty_row_group_is_left_out(tmp_path: Path) -> None:
     found = assess(tmp_path)
     assert [one.account_id for one in alerts_of(found)] == ["a1", "a2", "a4"]
     assert found.counts.rows_scanned == 4
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of which only the end is read with the footer."""
+    path = tmp_path_factory.mktemp("large") / "x.parquet"
+    names = Random(3)  # noqa: S311 - the same names each time
+    rows = [row(f"a{number}", account_name=names.randbytes(40).hex()) for number in range(400)]
+    pq.write_table(table(rows), path)
+    return path
+
+
+@given(data=st.data(), longest=st.sampled_from([0, 1, 2**12, 2**20]))
+def test_bytes_beside_the_footer_are_read_once(large: Path, data: st.DataObject, longest: int) -> None:
+    content = large.read_bytes()
+    before = len(content) - len(footer_of(large)) - 8
+    places = data.draw(st.lists(st.integers(0, before), max_size=8, unique=True).map(sorted), label="places")
+    ranges = list(zip(places[::2], places[1::2], strict=False))
+    source = CountedSource(open_uri(large.as_uri(), Settings()))
+    [file] = source.files
+    footer = read_footer(source, file, "UTC", longest)
+    asked = source.asked["x.parquet"]
+    first = min(start for start, _ in asked)
+    asked.clear()
+    found = footer.read(source, file, ranges)
+    assert [bytes(part) for part in found] == [content[start:end] for start, end in ranges]
+    assert asked == [(start, min(end, first)) for start, end in ranges if start < first]
+
+
+# The header of a dictionary page: its type, its sizes, and the struct with its number of values.
+SIZE, COMPRESSED = b"\x15\xc8\x01", b"\x15\x02"
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        (b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\x06\x15\x04\0\0", (100, 3)),
+        (b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\x02\x15\x04\0\0 and the page", (100, 1)),
+        pytest.param(b"\x15\x04\x25\x02\x4c\x15\x06\0\0", (0, 3), id="no size"),
+        pytest.param(b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\0\0\0", (0, 0), id="no values"),
+        pytest.param(
+            b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\x01\0\0", (0, 0), id="fewer than no values"
+        ),
+        pytest.param(b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x25\x06\0\0", (0, 0), id="no number of values"),
+        pytest.param(b"\x15\0" + SIZE + COMPRESSED + b"\x2c\x15\x06\0\0", (0, 0), id="a data page"),
+        pytest.param(b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15", (0, 0), id="longer than what is read"),
+        pytest.param(b"\x15\x04\x18\x01a" + COMPRESSED, (0, 0), id="no page header"),
+    ],
+)
+def test_size_of_a_dictionary_is_in_its_page_header(header: bytes, found: tuple[int, int]) -> None:
+    assert dictionary_size(header) == found
