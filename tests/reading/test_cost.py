@@ -17,6 +17,7 @@ from core.domain import Interrupted
 from core.runtime import Settings, StopSignal
 from core.sources import Need, Source, Window, open_uri
 from core.sources.reader import read_window
+from core.sources.workers import Workers
 from tests.reading.worlds import MONTH, Row, back, row, table
 
 ACCOUNTS, MONTHS = 400, 24
@@ -155,6 +156,57 @@ def test_details_are_fetched_with_the_month_if_alerts_are_likely(
     window, source = read(tmp_path)
     assert window.details.num_rows == 200
     assert source.calls == 1 + requests, "the footer comes first"
+
+
+def months_read(folder: Path, accounts: int, streak: int, need: Need) -> int:
+    """Return how many months are read of accounts that are at risk for `streak` months, with ARR 50,000."""
+    rows = [
+        row(f"a{number}", back(MONTH, age), "At Risk" if age < streak else "Healthy")
+        for age in range(10)
+        for number in range(accounts)
+    ]
+    pq.write_table(table(rows), folder / "x.parquet", row_group_size=accounts)
+    window = read_window(open_uri(folder.as_uri(), Settings()), MONTH, need)
+    assert window.rows_scanned % accounts == 0
+    return window.rows_scanned // accounts
+
+
+@pytest.mark.parametrize(
+    ("accounts", "streak", "threads", "months"),
+    [
+        (2, 1, 8, 1 + 1),
+        (3, 1, 8, 1 + 2),
+        (39, 1, 8, 1 + 2),
+        (40, 1, 8, 1 + 3),
+        (79, 1, 8, 1 + 3),
+        (80, 1, 8, 1 + 4),
+        # The second month back counts twice, and so on.
+        (1, 2, 8, 1 + 2),
+        (1, 3, 8, 1 + 4),
+        (2, 2, 8, 1 + 3),
+        # No more than what the threads begin at once.
+        (80, 1, 0, 1 + 2),
+        (80, 1, 1, 1 + 3),
+    ],
+)
+def test_more_at_risk_reads_more_months_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accounts: int, streak: int, threads: int, months: int
+) -> None:
+    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
+    monkeypatch.setattr("core.sources.reader.SECOND_MONTH_LIKELY", 3)
+    monkeypatch.setattr("core.sources.reader.NEXT_MONTH_LIKELY", 10)
+    monkeypatch.setattr("core.sources.workers.DECODERS", 1)
+    monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(threads))
+    assert months_read(tmp_path, accounts, streak, Need(THRESHOLD)) == months
+
+
+@pytest.mark.parametrize("look_back", [0, 1, 2])
+def test_account_below_the_threshold_is_followed_as_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look_back: int
+) -> None:
+    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
+    assert months_read(tmp_path, 1, 9, Need(50_001, look_back=look_back)) == 1 + look_back
+    assert months_read(tmp_path, 1, 9, Need(50_000, look_back=look_back)) == 10
 
 
 def test_only_the_window_stays_in_memory(tmp_path: Path) -> None:
