@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import core.runtime.stopping
-from core.domain import Interrupted
+from core.domain import Interrupted, SourceInvalid
 from core.runtime import Settings, StopSignal
 from core.sources import Need, Source, Window, open_uri
 from core.sources.reader import read_window
@@ -129,6 +129,30 @@ def test_row_group_costs_two_requests_and_old_ones_none(tmp_path: Path) -> None:
     assert len(touched) <= 11
     # At most two requests for the footer, and two more of the month's row groups for the details of alerts.
     assert len(source.asked["x.parquet"]) <= 2 * len(touched) + 4
+
+
+def test_length_of_a_footer_is_guessed_from_the_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.sources.workers.DECODERS", 1)
+    monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(0))
+    made = table([row(month=back(MONTH, 1))])
+    for number, columns in enumerate((200, 0, 200, 200)):
+        more = {f"x{column}": pa.array([column]) for column in range(columns)}
+        wide = pa.table({name: made[name] for name in made.column_names} | more)
+        pq.write_table(wide, tmp_path / f"{number}.parquet")
+    window, source = read(tmp_path)
+    assert window.rows_scanned == 0
+    assert source.calls == 2 + 1 + 1 + 1
+
+
+def test_statistics_alone_refuse_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.sources.reader.MAX_MONTH_ROWS", ACCOUNTS // 2)
+    write(tmp_path / "x.parquet", by_month, 100)
+    source = CountedSource(open_uri(tmp_path.as_uri(), Settings()))
+    with pytest.raises(SourceInvalid):
+        read_window(source, MONTH, Need(THRESHOLD))
+    assert source.calls <= 2, "only the footer is read"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from core.runtime import Settings
 from core.slack import build_message
 from core.sources import LONGEST_ID, LONGEST_TEXT
 from tests.reading.stages import alerts_of, assess
-from tests.reading.worlds import MONTH, row, table
+from tests.reading.worlds import MONTH, back, row, table
 
 MEGABYTE = 2**20
 MEMORY = 256 * MEGABYTE
@@ -128,9 +128,12 @@ def test_each_row_may_have_the_largest_dictionary_value(
 def test_too_many_rows_of_a_month_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: dict[str, Any]
 ) -> None:
-    pq.write_table(at_risk(20), tmp_path / "x.parquet", **written)
+    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
+    kinds = ((MONTH, "At Risk"), (MONTH, "Healthy"), (back(MONTH, 1), "Healthy"))
+    rows = [row(f"{kind}{number}", *kind) for kind in kinds for number in range(10)]
+    pq.write_table(table(rows), tmp_path / "x.parquet", row_group_size=8, **written)
     monkeypatch.setattr("core.sources.reader.MAX_MONTH_ROWS", 20)
-    assert assess(tmp_path / "x.parquet").alerts.num_rows == 20
+    assert assess(tmp_path / "x.parquet").alerts.num_rows == 10
     monkeypatch.setattr("core.sources.reader.MAX_MONTH_ROWS", 19)
     with pytest.raises(SourceInvalid, match="more than 19 rows of 2026-01-01"):
         assess(tmp_path / "x.parquet")
@@ -154,7 +157,7 @@ def test_many_rows_of_an_account_are_one_alert(tmp_path: Path) -> None:
 def test_first_and_last_calendar_month_are_read(tmp_path: Path, month: date) -> None:
     rows = [row("a", date(1, 1, 1), "At Risk"), row("a", date(9999, 12, 1), "At Risk")]
     pq.write_table(table(rows), tmp_path / "x.parquet")
-    [alert] = alerts_of(assess(tmp_path / "x.parquet", month))
+    [alert] = alerts_of(assess(tmp_path / "x.parquet", month, alert_types=["at_risk", "recovered"]))
     assert (alert.risk_start_month, alert.duration_months) == (month, 1)
 
 

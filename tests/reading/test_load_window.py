@@ -228,14 +228,35 @@ def test_old_row_groups_are_never_opened(tmp_path: Path) -> None:
     assert read(tmp_path).rows_scanned == 30
 
 
-def test_row_groups_of_other_accounts_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [("TOGETHER_ROWS", 0), ("TOGETHER_ROWS", 5), ("TOGETHER_BYTES", 0), ("TOGETHER_BYTES", 1_000)],
+)
+def test_row_groups_of_other_accounts_are_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    """Two row groups of three rows and 700 bytes each are too large to be read as one."""
+    monkeypatch.setattr(f"core.sources.parquet.footer.{limit}", value)
     accounts = [f"a{n}" for n in range(10)]
     now = [row(account, status="At Risk" if account == "a5" else "Healthy") for account in accounts]
     old = [row(account, back(MONTH, age)) for account in accounts for age in (1, 2, 3)]
     pq.write_table(table(now), tmp_path / "now.parquet")
     pq.write_table(table(old), tmp_path / "old.parquet", row_group_size=3)
     assert read(tmp_path).rows_scanned == 10 + 3
+
+
+@pytest.mark.parametrize(
+    ("account_id", "scanned"),
+    [("a", 1), ("b", 3), ("c", 3), ("d", 3), ("da", 1), ("e", 1), ("a\0", 3), ("e\ufffd", 3)],
+)
+def test_accounts_outside_the_statistics_are_not_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account_id: str, scanned: int
+) -> None:
+    """An id with U+FFFD may have a NUL in the file, which the statistics still have."""
+    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
+    pq.write_table(table([row(account_id)]), tmp_path / "now.parquet")
+    pq.write_table(table([row("b", back(MONTH, 1)), row("d", back(MONTH, 1))]), tmp_path / "old.parquet")
+    assert read(tmp_path).rows_scanned == scanned
 
 
 def test_row_group_is_counted_once(tmp_path: Path) -> None:
