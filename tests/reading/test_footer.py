@@ -4,6 +4,7 @@ from datetime import date
 from pathlib import Path
 from random import Random
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -55,6 +56,17 @@ def test_only_both_bounds_of_the_month_prune(
     with_footer(path, footer)
     found = assess(path)
     assert (len(alerts_of(found)), found.counts.rows_scanned) == (1, scanned)
+
+
+def test_bounds_of_a_month_without_values_are_not_used(tmp_path: Path) -> None:
+    """A writer may have written zeros there."""
+    path = tmp_path / "data.parquet"
+    pq.write_table(table([row()]).set_column(3, "month", pa.nulls(1, pa.int64())), path)
+    before, nulls, after = footer_of(path).rpartition(b"\x1c\x36\x02\0\x19\x2c\x15\x04")
+    assert b"month" in before
+    zeros = statistics({1: bytes(8), 2: bytes(8)})
+    with_footer(path, before + nulls.replace(b"\x36\x02", zeros + b"\x16\x02") + after)
+    assert assess(path).alerts.num_rows == 0
 
 
 def test_empty_row_group_is_left_out(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ class RowGroup:
     def bounds(self, name: str) -> tuple[bytes | None, bytes | None]:
         """Return the least and the greatest string in `name` by its statistics, or None twice."""
         chunks = self.chunks(name)
-        if any(one.physical_type != BYTE_ARRAY or None in {one.least, one.greatest} for one in chunks):
+        if any(None in {one.least, one.greatest} for one in chunks):
             return None, None
         return min(one.least or b"" for one in chunks), max(one.greatest or b"" for one in chunks)
 
@@ -241,11 +241,9 @@ class Footer:
             days = pa.array(found, pa.int32()).cast(pa.date32())
         else:
             [column] = self._leaves[MONTH].values()
-            unit = json.loads(column.logical_type.to_json()).get("timeUnit")
-            if unit is None:
-                return None
             units = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
-            kind = pa.timestamp(units[unit], self.zones.get(MONTH))
+            unit = units[json.loads(column.logical_type.to_json())["timeUnit"]]
+            kind = pa.timestamp(unit, self.zones.get(MONTH))
             days = dates(pa.array(found, pa.int64()).cast(kind), self._zone)
         try:
             least, greatest = days.to_pylist()

@@ -217,7 +217,7 @@ class GroupReader:
         """Return a mask of the `account_ids` (large_string) that its statistics do not exclude."""
         ids = account_ids.cast(pa.large_binary())
         least, greatest = self.group.bounds("account_id")
-        if least is None or greatest is None or "account_id" in self._footer.unreadable:
+        if least is None or greatest is None:
             return pa.repeat(pa.scalar(value=True), len(ids))
         inside = pc.and_(pc.greater_equal(ids, least), pc.less_equal(ids, greatest))
         # The statistics still have a NUL where an id now has U+FFFD.
