@@ -55,9 +55,9 @@ def write(path: Path, order: Callable[[Row], object], row_group_size: int) -> No
     pq.write_table(table(sorted(rows(), key=order)), path, row_group_size=row_group_size)
 
 
-def read(path: Path) -> tuple[Window, CountedSource]:
+def read(path: Path, need: Need = Need(THRESHOLD)) -> tuple[Window, CountedSource]:  # noqa: B008  # frozen
     source = CountedSource(open_uri(path.as_uri(), Settings()))
-    return read_window(source, MONTH, Need(THRESHOLD)), source
+    return read_window(source, MONTH, need), source
 
 
 def by_month(one: Row) -> object:
@@ -70,12 +70,15 @@ def by_account(one: Row) -> object:
 
 @pytest.mark.parametrize("order", [by_month, by_account])
 @pytest.mark.parametrize("row_group_size", [100, 600, 3000])
+@pytest.mark.parametrize(
+    "need", [Need(THRESHOLD), Need(THRESHOLD, at_risk_before=True, look_back=1)], ids=["at risk", "recovered"]
+)
 def test_almost_no_byte_is_read_twice(
-    tmp_path: Path, order: Callable[[Row], object], row_group_size: int
+    tmp_path: Path, order: Callable[[Row], object], row_group_size: int, need: Need
 ) -> None:
     path = tmp_path / "x.parquet"
     write(path, order, row_group_size)
-    _, source = read(path)
+    _, source = read(path, need)
     for asked in source.asked.values():
         asked.sort()
         again = sum(max(0, end - after) for (_, end), (after, _) in pairwise(asked))
@@ -110,6 +113,27 @@ def test_tied_months_in_one_row_group_are_read_once(
     assert window.rows["updated_at"].null_count == 0
     asked = sorted(source.asked["x.parquet"])
     assert all(end <= after for (_, end), (after, _) in pairwise(asked))
+
+
+def test_only_contradictory_months_are_asked_for_their_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.sources.parquet.footer.FIRST_READ", (8, 8))
+    monkeypatch.setattr("core.sources.parquet.footer.FOOTER_MARGIN", 0)
+    statuses = {
+        MONTH: ["At Risk"],
+        back(MONTH, 1): ["At Risk", "Healthy", "At Risk"],
+        back(MONTH, 2): ["At Risk"],
+    }
+    for month, found in statuses.items():
+        pq.write_table(table([row("a1", month, status) for status in found]), tmp_path / f"{month}.parquet")
+    window, source = read(tmp_path)
+    assert window.rows_scanned == 5
+    asked = {}
+    for path, ranges in source.asked.items():
+        chunk = pq.ParquetFile(tmp_path / path).metadata.row_group(0).column(8)
+        asked[path] = any(start <= chunk.dictionary_page_offset < end for start, end in ranges)
+    assert asked == {f"{MONTH}.parquet": True, "2025-12-01.parquet": True, "2025-11-01.parquet": False}
 
 
 def test_row_group_costs_two_requests_and_old_ones_none(tmp_path: Path) -> None:

@@ -155,9 +155,19 @@ def test_fractional_arr_is_invalid_only_in_an_alert(tmp_path: Path, arr: pa.Arra
             assert read(path).other_rows == 1
 
 
-def test_invalid_utf8_is_invalid(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("account_id", "At Risk"),
+        ("account_id", "Healthy"),
+        ("account_name", "At Risk"),
+        ("account_region", "At Risk"),
+        ("account_owner", "At Risk"),
+    ],
+)
+def test_invalid_utf8_is_invalid(tmp_path: Path, name: str, status: str) -> None:
     path = tmp_path / "data.parquet"
-    good = table([row(account_name="QQQQ")])
+    good = table([row() | {"status": status, name: "QQQQ"}])
     pq.write_table(good, path, compression="none", use_dictionary=False, write_statistics=False)
     path.write_bytes(path.read_bytes().replace(b"QQQQ", b"\xff\xfe\xfd\xfc"))
     with pytest.raises(SourceInvalid, match=r"data\.parquet"):

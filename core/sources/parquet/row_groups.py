@@ -193,7 +193,7 @@ class GroupReader:
         with self._fetched(KEYS, keep=True) as pieces:
             for _, batch in self._batches(pieces, KEYS):
                 rows = batch.filter(pc.and_(_is_of(batch, month), is_at_risk(batch["status"])))
-                found.append(check_ids(as_strings(rows["account_id"])))
+                found.append(as_strings(rows["account_id"]))
         return pc.unique(pa.chunked_array(found, pa.large_string()))
 
     def history(self, before: date, accounts: pa.Array) -> pa.Table:
@@ -334,8 +334,8 @@ class GroupReader:
 
 
 def _is_of(batch: pa.RecordBatch, month: date) -> pa.Array:
-    """Return a mask of the rows that are of `month`, without nulls."""
-    return pc.fill_null(pc.equal(batch[MONTH], month), fill_value=False)
+    """Return a mask of the rows that are of `month`; null for a row without a month."""
+    return pc.equal(batch[MONTH], month)
 
 
 def _month_rows(
