@@ -1,0 +1,67 @@
+"""The context of a run, before it begins and after it is closed."""
+
+from pathlib import Path
+
+import pytest
+
+from core.domain import Interrupted, InvalidRequest, LedgerError, RunRequest, SourceSchemeUnsupported
+from core.run import RunContext, open_run, prepare_run
+from core.runtime import Settings
+from tests.delivery.world import MONTH, execute, new_ledger
+
+
+def prepare(source_uri: str, folder: Path, run_id: str | None = None) -> RunContext:
+    """Return the context of a run of this source."""
+    with new_ledger(folder / "ledger.db") as ledger:
+        return prepare_run(RunRequest(source_uri, MONTH), Settings(), ledger, run_id)
+
+
+def test_run_has_the_given_id_or_a_new_one(tmp_path: Path) -> None:
+    assert prepare("file:///x", tmp_path, "run-1").run_id == "run-1"
+    first, second = (prepare("file:///x", tmp_path).run_id for _ in range(2))
+    assert first
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("source_uri", "error"),
+    [
+        ("file:///x", None),
+        # The run is stored, and fails.
+        ("ftp://host/x", None),
+        ("no uri", None),
+        ("ftp://user:canary@host/x", SourceSchemeUnsupported),
+        ("ftp://host/x?token=canary", SourceSchemeUnsupported),
+        ("ftp://host/x\n", SourceSchemeUnsupported),
+        ("s3://canary@bucket/x", InvalidRequest),
+    ],
+)
+def test_only_a_uri_without_secrets_is_stored(
+    tmp_path: Path, source_uri: str, error: type[Exception] | None
+) -> None:
+    if error is None:
+        assert prepare(source_uri, tmp_path).request.source_uri == source_uri
+        return
+    with pytest.raises(error) as caught:
+        prepare(source_uri, tmp_path)
+    assert "canary" not in str(caught.value)
+
+
+def test_stopped_run_is_begun_and_interrupted(tmp_path: Path) -> None:
+    with new_ledger(tmp_path / "ledger.db") as ledger:
+        run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
+        run.stop.set()
+        with pytest.raises(Interrupted, match="run the month again"), open_run(run):
+            pytest.fail("a stopped run goes on")
+        assert ledger.history.run("run-1").status == "failed"
+        assert run.error is not None
+        assert run.closed.done()
+
+
+def test_unclosed_run_does_not_keep_its_caller_waiting(tmp_path: Path) -> None:
+    with new_ledger(tmp_path / "ledger.db") as ledger:
+        run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
+        with pytest.raises(LedgerError), open_run(run):
+            execute(tmp_path / "ledger.db", "DELETE FROM runs")
+        assert run.closed.done()
+        assert run.error is not None
