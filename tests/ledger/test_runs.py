@@ -175,6 +175,19 @@ def test_run_first_closes_dead_runs(ledger: Ledger, path: Path, caplog: pytest.L
     }
 
 
+def test_accepted_run_gets_its_flow_run(ledger: Ledger) -> None:
+    """The API stores a run when it accepts it; the flow begins it later, perhaps after it was closed."""
+    for flow_run_id in (None, "flow-1"):
+        ledger.begin_run("run", REQUEST, this_process(), flow_run_id, NOW)
+    ledger.begin_run("other", REQUEST, this_process(), None, NOW)
+    assert ledger.history.run("run").flow_run_id == "flow-1"
+    assert ledger.history.run("other").flow_run_id is None
+    ledger.finish("run", None, NOW)
+    with pytest.raises(Interrupted):
+        ledger.begin_run("run", REQUEST, this_process(), "flow-2", NOW)
+    assert ledger.history.run("run").flow_run_id == "flow-1"
+
+
 def test_live_run_is_not_closed(ledger: Ledger) -> None:
     begin(ledger, "alive", owner=this_process())
     assert ledger.close_dead_runs(NOW) == []
