@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from core.domain import (
     RiskAlertsError,
     RunRequest,
     SourceNotFound,
+    TooManyAlerts,
 )
 from core.ledger import Ledger, ProcessIdentity, liveness, this_process
 from core.ledger.liveness import is_dead
@@ -31,6 +33,7 @@ from core.ledger.schema import RUN_ALERTS
 from core.run import RunContext, open_run
 from core.runtime import Settings, current_run_id
 from tests.delivery.world import (
+    ME,
     MONTH,
     NOW,
     OTHER_MONTH,
@@ -129,6 +132,16 @@ def test_unclosed_run_is_closed_later(ledger: Ledger, path: Path, caplog: pytest
     view = look(ledger, "run-1").view
     assert view.error is not None
     assert (view.status, view.error.code) == ("failed", "ledger_unavailable")
+    # It is closed once.
+    execute(path, "UPDATE runs SET status = 'running'")
+    ledger.check_writable(NOW)
+    assert ledger.history.run("run-1").status == "running"
+
+
+def test_health_checks_leave_one_row(ledger: Ledger, path: Path) -> None:
+    for minutes in (0, 1):
+        ledger.check_writable(NOW + timedelta(minutes=minutes))
+    assert query(path, "SELECT checked_at FROM health_checks") == [("2026-01-02 03:05:05.000000",)]
 
 
 def test_run_keeps_the_error_of_who_closed_it(ledger: Ledger, path: Path) -> None:
@@ -191,6 +204,18 @@ def test_accepted_run_gets_its_flow_run(ledger: Ledger) -> None:
 def test_live_run_is_not_closed(ledger: Ledger) -> None:
     begin(ledger, "alive", owner=this_process())
     assert ledger.close_dead_runs(NOW) == []
+    assert ledger.history.run("alive").status == "running"
+
+
+def test_run_with_a_new_heartbeat_stays_open(ledger: Ledger) -> None:
+    for run_id in ("silent", "alive"):
+        begin(ledger, run_id)
+
+    def wait(owners: Iterable[ProcessIdentity]) -> None:
+        assert list(owners) == [ME, ME]
+        ledger.heartbeat("alive", NOW + timedelta(seconds=1))
+
+    assert ledger.close_dead_runs(NOW, lambda *_: True, wait) == ["silent"]
     assert ledger.history.run("alive").status == "running"
 
 
@@ -323,6 +348,38 @@ def test_log_has_the_run_of_an_internal_error(ledger: Ledger, caplog: pytest.Log
         raise_in_a_run(ledger, ValueError("a defect"))
     logging.getLogger("core.run").removeHandler(handler)
     assert seen == ["run-1"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "alerts", "refused"),
+    [(0, 3, False), (1, 1, False), (1, 2, True), (3, 3, False), (2, 3, True)],
+)
+def test_more_alerts_than_the_limit_are_refused(
+    ledger: Ledger,
+    limit: int,
+    alerts: int,
+    refused: bool,  # noqa: FBT001
+) -> None:
+    to_send = [routed(f"A-{number}") for number in range(alerts)]
+    unroutable = routed("B", None)
+    ledger.begin_run("run", REQUEST, ME, None, NOW)
+    planned = [*to_send, unroutable]
+    if refused:
+        with pytest.raises(TooManyAlerts, match=rf"^{alerts} alerts would be sent, .* \({limit}\)"):
+            ledger.plan("run", assessment(planned), planned, limit, NOW)
+    else:
+        assert ledger.plan("run", assessment(planned), planned, limit, NOW) == to_send
+    assert set(ledger.outcomes(MONTH)) == (set() if refused else {unroutable.key})
+    assert len(ledger.history.alerts("run", None, None, None).alerts) == len(planned)
+
+
+def test_answer_without_an_outcome_stays_with_its_run(ledger: Ledger) -> None:
+    [alert] = begin(ledger, "run", [routed("A-1")])
+    sent = Delivery(alert.key, AlertStatus.SENT, "amer", sent_at=NOW)
+    assert ledger.record_answer("run", sent, NOW) == sent
+    assert ledger.outcomes(MONTH) == {}
+    ledger.finish("run", None, NOW)
+    assert look(ledger, "run").statuses == {"A-1": "sent"}
 
 
 def test_give_up_records_every_outcome(ledger: Ledger) -> None:
