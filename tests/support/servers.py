@@ -74,12 +74,12 @@ class Mailbox:
 
 
 @contextmanager
-def mail_server(mailbox: Mailbox, **options: Any) -> Iterator[Settings]:
+def mail_server(mailbox: Mailbox, hostname: str = "127.0.0.1", **options: Any) -> Iterator[Settings]:
     """Run a mail server; return settings that point to it."""
-    controller = Controller(mailbox, hostname="127.0.0.1", port=closed_port(), **options)
+    controller = Controller(mailbox, hostname=hostname, port=closed_port(), **options)
     controller.start()
     try:
-        yield smtp_settings(controller.port)
+        yield smtp_settings(controller.port, smtp_host=hostname)
     finally:
         controller.stop()
 
@@ -106,7 +106,7 @@ def socket_server(talk: Callable[[socket.socket, threading.Event], None]) -> Ite
 
 def smtp_settings(port: int, **values: Any) -> Settings:
     """Return settings for a mail server on this machine."""
-    return Settings(smtp_host="127.0.0.1", smtp_port=port, support_email=ADDRESS, **values)
+    return Settings(smtp_port=port, support_email=ADDRESS, **{"smtp_host": "127.0.0.1"} | values)
 
 
 def self_signed(folder: Path, address: str = "127.0.0.1") -> tuple[ssl.SSLContext, Path]:
