@@ -129,9 +129,9 @@ def test_each_code_is_documented_with_its_http_status() -> None:
 
 def test_each_reason_is_documented_with_what_to_do() -> None:
     """The reports read the same table."""
-    page = _text(DOCS / "codes.md")
+    table = _text(DOCS / "codes.md").partition("| reason |")[2].partition("\n\n")[0]
     rows = [f"| `{code}` | {reason.meaning} | {reason.advice} |" for code, reason in REASONS.items()]
-    assert [row for row in rows if row not in page] == []
+    assert re.findall(r"^\| `.*", table, re.MULTILINE) == rows
 
 
 def test_only_real_make_targets_are_documented() -> None:

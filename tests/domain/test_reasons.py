@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.domain import AlertStatus, Verdict, metric_label, open_by_reason
+from core.domain import METRIC_LABELS, AlertStatus, Verdict, metric_label, open_by_reason
 from core.ledger import AlertView
 
 
@@ -70,6 +70,8 @@ def test_open_alerts_are_grouped_by_reason() -> None:
     [
         (Verdict.DELIVERED, None, "delivered"),
         (Verdict.RETRY, "server_error", "server_error"),
+        (Verdict.RETRY, "rate_limited", "rate_limited"),
+        (Verdict.RETRY, "connection_failed", "connection_failed"),
         (Verdict.RETRY, "interrupted", "retry"),
         (Verdict.REFUSED, "invalid_payload", "refused"),
         (Verdict.REFUSED, "server_error", "refused"),
@@ -79,3 +81,10 @@ def test_open_alerts_are_grouped_by_reason() -> None:
 )
 def test_word_of_slack_is_no_metric_label(verdict: Verdict, reason: str | None, label: str) -> None:
     assert metric_label(verdict, reason) == label
+
+
+def test_metric_has_a_label_of_each_answer() -> None:
+    assert sorted(METRIC_LABELS) == [
+        *("channel_refused", "connection_failed", "delivered", "rate_limited", "refused", "server_error"),
+        "unconfirmed",
+    ]

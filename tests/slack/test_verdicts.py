@@ -38,6 +38,7 @@ CHANNEL_REFUSED, UNCONFIRMED = Verdict.CHANNEL_REFUSED, Verdict.UNCONFIRMED
         (400, b"invalid_payload", REFUSED, "invalid_payload"),
         (400, b"invalid_payload\n", REFUSED, "invalid_payload"),
         (400, b"channel_not_found", CHANNEL_REFUSED, "channel_not_found"),
+        (400, b"no_answer", REFUSED, "no_answer"),
         (400, b"<html>Bad Request</html>", REFUSED, "slack_refused"),
         (400, b"no_service here", REFUSED, "slack_refused"),
         (400, b"", REFUSED, "slack_refused"),
