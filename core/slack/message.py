@@ -130,7 +130,7 @@ def _renewal(day: date | None, month: date) -> str:
     near = {-1: "last month", 0: "this month", 1: "next month"}.get(away)
     if near is None:
         near = f"in {months(away)}" if away > 0 else f"{months(-away)} ago"
-    return f"{'⏰ ' if 0 <= away <= _SOON_MONTHS else ''}{day.isoformat()} ({near})"
+    return f"{'⏰ ' if 0 <= away <= _SOON_MONTHS else ''}{day} ({near})"
 
 
 def _line(label: str, value: str | None, limit: int = TEXT_MAX) -> str:

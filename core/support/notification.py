@@ -50,7 +50,7 @@ def compose(run_id: str, request: RunRequest, alerts: Sequence[OpenAlert]) -> Su
     numbers: Counter[str] = Counter()
     for reason, advice, those in open_by_reason(alerts):
         section = those[0].status.value
-        title = f"{section.upper()}: {one_line(reason)}"
+        title = f"{section.upper()}: {reason}"
         if section == "failed" and reason == UNKNOWN_REGION:
             section, title = "unknown region", "UNKNOWN REGION"
         numbers[section] += len(those)

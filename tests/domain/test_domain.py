@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain import check_by, check_note, month_number, months_before, parse_month
+from core.domain import check_by, check_key, check_note, month_number, months_before, parse_month
 from core.sources.window import may_hold, month_before
 
 
@@ -68,6 +68,12 @@ def test_month_is_written_as_its_first_day() -> None:
 def test_month_in_another_spelling_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^month must be written YYYY-MM-01$"):
         parse_month(text)
+
+
+def test_key_of_an_alert_is_any_utf8() -> None:
+    assert check_key("Zoë\n") == "Zoë\n"
+    with pytest.raises(ValueError, match=r"^must be UTF-8$"):
+        check_key("\udcff")
 
 
 def test_name_of_a_person_is_one_short_line() -> None:
