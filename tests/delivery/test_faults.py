@@ -204,12 +204,14 @@ def test_run_that_is_told_to_stop_is_interrupted(ledger: Ledger, path: Path, sla
     async def stop() -> None:
         with open_run(run):
             task = asyncio.create_task(send.fn(run, run.plan(assessment(alerts), alerts)))
-            await until(lambda: outcomes(path) == {"A-1": ("sent", None)})
+            await until(lambda: run.progress.recorded == 1)
+            await asyncio.sleep(0.05)  # Most likely, the lane waits now.
             run.stop.set()
             await task
 
     with pytest.raises(Interrupted):
         asyncio.run(stop())
+    assert outcomes(path) == {"A-1": ("sent", None)}
     assert look(ledger, "run-1").reasons == {"A-1": None, "A-2": "interrupted"}
 
 
