@@ -168,3 +168,13 @@ def test_count_of_a_type_that_is_not_enabled_is_zero(tmp_path: Path) -> None:
 def test_account_without_a_name_is_named_by_its_id(name: str | None, tmp_path: Path) -> None:
     [alert] = see(Case([row("A", account_name=name)]), tmp_path).alerts
     assert alert.account_name == "A"
+
+
+def test_each_warning_says_how_many_rows_it_is_about(tmp_path: Path) -> None:
+    rows = [row(""), row(""), *(row("A", f"2026-01-{day}") for day in (15, 16, 17))]
+    warnings = see(Case(rows), tmp_path).warnings
+    assert [(one.code, one.count) for one in warnings] == [
+        ("rows_without_account_id", 2),
+        ("months_not_first_day", 3),
+    ]
+    assert all(f": {one.count}" in one.message for one in warnings)

@@ -304,6 +304,7 @@ def test_text_beyond_40000_characters_has_each_datum_cut() -> None:
     assert (len(whole), "…" in whole) == (40_000, False)
     cut = build(replace(ALERT, account_name="x" * (room + 1)))["text"]
     assert cut.splitlines()[0] == f"🚩 At Risk: {'x' * 5999}… (A-1)"
+    assert cut.endswith("/accounts/A-1")
 
 
 def test_every_datum_of_a_text_too_long_is_cut() -> None:

@@ -1,0 +1,64 @@
+"""The streaks and duplicates of a window that holds more rows than they need, as a source may make it."""
+
+from datetime import date
+
+import pyarrow as pa
+
+from core.alerts import rules_named
+from core.domain import Assessment, months_before
+from core.sources import Window
+from core.sources.window import DETAILS, ROWS
+from tasks.compute_streaks import assess
+from tasks.dedupe import winning_rows
+
+MONTH = date(2026, 1, 1)
+
+
+def found(*rows: tuple[int, int, bool]) -> Assessment:
+    """Assess the accounts `b` (0) and `a` (1); a row is (account, months back, at risk)."""
+    table = [
+        {
+            "account": account,
+            "month": months_before(MONTH, back),
+            "at_risk": at_risk,
+            "arr": 50_000,
+            "position": position,
+        }
+        for position, (account, back, at_risk) in enumerate(rows)
+    ]
+    window = Window(
+        month=MONTH,
+        accounts=pa.array(["b", "a"], pa.large_string()),
+        rows=pa.Table.from_pylist(table, schema=ROWS),
+        details=pa.Table.from_pylist([{"position": one["position"]} for one in table], schema=DETAILS),
+        source_version="version-1",
+        rows_scanned=len(rows) + 100,
+        other_rows=100,
+        other_duplicates=10,
+        rows_without_account_id=0,
+        months_not_first_day=0,
+    )
+    return assess(window, winning_rows(window.rows), rules_named(["at_risk"]), 0)
+
+
+def streaks(*rows: tuple[int, int, bool]) -> list[tuple[str, int]]:
+    """Return the account and the months of each alert, in order."""
+    return [(one["account_id"], one["duration_months"]) for one in found(*rows).alerts.to_pylist()]
+
+
+def test_streak_ends_at_a_gap_or_another_status() -> None:
+    gap = [(0, back, True) for back in (0, 1, 2, 4, 5)]
+    healthy = [(1, back, back != 1) for back in range(4)]
+    assert streaks(*gap, *healthy) == [("a", 1), ("b", 3)]
+
+
+def test_streaks_of_two_accounts_are_apart() -> None:
+    assert streaks((1, 1, True), (0, 2, True), (0, 0, True), (1, 0, True)) == [("a", 2), ("b", 1)]
+    assert streaks((0, 1, True), (1, 2, True), (0, 0, True), (1, 0, True)) == [("a", 1), ("b", 2)]
+
+
+def test_duplicates_count_back_to_the_month_that_ended_the_streak() -> None:
+    twice = [(0, back, back < 2) for back in range(5) for _ in range(2)]
+    counts = found(*twice, (1, 0, False), (1, 1, True), (1, 1, True)).counts
+    assert counts.duplicates_found == 3 + 10
+    assert counts.rows_scanned == len(twice) + 3 + 100
