@@ -107,6 +107,7 @@ def test_reaching_slack_sends_no_secret(setting: str) -> None:
     ("reply", "reason"),
     [
         (silence, r"no answer in 0\.5 s"),
+        (trickle(b"HTTP/1.1 200 OK\r\n", b"X-Drop: 1\r\n"), r"no answer in 0\.5 s"),
         (reset, "no reason given"),
         (raw(f"smtp {SECRET}\r\n\r\n".encode()), r"illegal status line: .*smtp \*\*\*.*"),
     ],
