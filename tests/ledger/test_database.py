@@ -320,17 +320,26 @@ def test_long_lock_fails_every_waiting_writer(tmp_path: Path, monkeypatch: pytes
     ledger.close()
 
 
-def test_removed_ledger_is_created_again(tmp_path: Path) -> None:
+def test_removed_ledger_is_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "ledger.db"
     url = f"sqlite:///{path}"
+    monkeypatch.setattr("core.ledger.ledger.warning_about", lambda _: None)
     first = open_ledger(url)
     assert open_ledger(url) is first
+    assert caplog.text == ""
     path.unlink()
     assert first.is_gone()
     with pytest.raises(LedgerError, match="is gone, or another was put in its place"):
         first.check_writable(NOW)
+    closed: list[bool] = []
+    monkeypatch.setattr(first, "close", lambda: closed.append(True))
+    monkeypatch.setattr("core.ledger.ledger.warning_about", lambda _: "of the container's own disk")
     second = open_ledger(url)
     assert second is not first
+    assert closed, "its connections would keep the removed file on the disk"
+    assert "of the container's own disk" in caplog.text
     second.check_writable(NOW)
     assert query(path, "SELECT count(*) FROM health_checks") == [(1,)]
 

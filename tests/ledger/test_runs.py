@@ -201,6 +201,21 @@ def test_accepted_run_gets_its_flow_run(ledger: Ledger) -> None:
     assert ledger.history.run("run").flow_run_id == "flow-1"
 
 
+def test_end_of_a_run_is_stored_with_its_alerts(ledger: Ledger) -> None:
+    end = NOW + timedelta(hours=1)
+    alerts = begin(ledger, "run", [routed("A-1"), routed("A-2")])
+    ledger.claim("run", alerts[0], NOW)
+    ledger.finish("run", SourceNotFound("gone"), end)
+    view = look(ledger, "run").view
+    assert (view.started_at, view.finished_at) == (NOW, end)
+    assert [(one.account_id, one.reason, one.error) for one in view.sample_errors] == [
+        ("A-1", "process_died", "The run ended between the request and its answer: look into the channel"),
+        ("A-2", "source_not_found", "Not tried: the run ended before; a later run of the month sends it"),
+    ]
+    outcome = ledger.history.outcome(MONTH, key("A-1"))
+    assert (outcome.error, outcome.updated_at) == (view.sample_errors[0].error, end)
+
+
 def test_live_run_is_not_closed(ledger: Ledger) -> None:
     begin(ledger, "alive", owner=this_process())
     assert ledger.close_dead_runs(NOW) == []
