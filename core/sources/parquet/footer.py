@@ -40,7 +40,7 @@ MAX_FILE_ROWS = 2**40
 INT96_UNIT = "us"
 """In nanoseconds, Arrow's default, dates after 2262 would wrap around."""
 
-INT32, INT64, INT96, BYTE_ARRAY = 1, 2, 3, 6
+INT32, INT64, BYTE_ARRAY = 1, 2, 6
 PHYSICAL_TYPES = (
     "BOOLEAN",
     "INT32",
