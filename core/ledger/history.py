@@ -75,7 +75,7 @@ _JOIN_ALERT = and_(
 # The content of cursors. The bounds are those of the database and of Python's conversion to UTC.
 _EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _RUNS_CURSOR = TypeAdapter(tuple[Annotated[AwareDatetime, Field(gt=_EARLIEST, lt=_LATEST)], str])
-_ALERTS_CURSOR = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**63)]])
+_ALERTS_CURSOR = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**31)]])
 _OUTCOMES_CURSOR = TypeAdapter(tuple[date, str, str])
 
 T = TypeVar("T")

@@ -1,0 +1,297 @@
+"""Lists, filters and pages of what the ledger holds, the same on both databases."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from core.domain import (
+    AlertStatus,
+    Decision,
+    Delivery,
+    InvalidRequest,
+    NotificationStatus,
+    OutcomeNotFound,
+    OutcomeStatus,
+    Resolution,
+    RunNotFound,
+    RunRequest,
+    RunStatus,
+    SourceNotFound,
+    SupportMessage,
+)
+from core.ledger import Ledger
+from core.ledger.history import encode_cursor
+from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, begin, key, routed
+
+Page = Callable[[int | None, str | None], tuple[list[Any], str | None]]
+
+
+def at(minute: int) -> datetime:
+    """Return an instant."""
+    return NOW + timedelta(minutes=minute)
+
+
+def assert_pages(page: Page, expected: list[Any]) -> None:
+    """Assert that the pages of any size are the whole list."""
+    assert page(None, None) == (expected, None)
+    for limit in range(1, len(expected) + 2):
+        seen: list[Any] = []
+        cursor = None
+        while True:
+            items, cursor = page(limit, cursor)
+            seen += items
+            assert len(items) == limit or cursor is None
+            if cursor is None:
+                break
+        assert seen == expected
+
+
+def sent(account_id: str, alert_type: str = "at_risk") -> Delivery:
+    """Return the result of an alert that Slack accepted."""
+    return Delivery(key(account_id, alert_type), AlertStatus.SENT, "amer", attempts=1, sent_at=NOW)
+
+
+RUNS = [
+    ("a", MONTH, 0, RunStatus.SUCCEEDED),
+    ("b", OTHER_MONTH, 1, RunStatus.FAILED),
+    ("c", MONTH, 1, RunStatus.RUNNING),
+    ("d", MONTH, 2, RunStatus.FAILED),
+]
+
+
+@pytest.mark.parametrize(
+    ("month", "status", "expected"),
+    [
+        (None, None, "dcba"),
+        (MONTH, None, "dca"),
+        (None, RunStatus.FAILED, "db"),
+        (MONTH, RunStatus.FAILED, "d"),
+        (OTHER_MONTH, RunStatus.RUNNING, ""),
+    ],
+)
+def test_runs_are_listed_newest_first(
+    ledger: Ledger, month: date | None, status: RunStatus | None, expected: str
+) -> None:
+    for run_id, of_month, minute, ended in RUNS:
+        ledger.begin_run(run_id, RunRequest("file:///x", of_month), ME, None, at(minute))
+        if ended is not RunStatus.RUNNING:
+            ledger.finish(run_id, SourceNotFound("gone") if ended == "failed" else None, at(5))
+
+    def page(limit: int | None, cursor: str | None) -> tuple[list[str], str | None]:
+        found = ledger.history.runs(month, status, 9 if limit is None else limit, cursor)
+        return [run.run_id for run in found.runs], found.next_cursor
+
+    assert_pages(page, list(expected))
+
+
+def test_running_run_has_the_counts_of_its_alerts(ledger: Ledger) -> None:
+    alerts = begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("B", None)])
+    ledger.claim("run", alerts[0], NOW)
+    ledger.record_answer("run", sent("A-1"), NOW)
+    for counts in (ledger.history.run("run").counts, ledger.history.runs(None, None, 1, None).runs[0].counts):
+        assert (counts.rows_scanned, counts.alerts_sent, counts.failed_deliveries) == (100, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (None, ["C", "A", "D", "B"]),
+        (AlertStatus.FAILED, ["A", "B"]),
+        (AlertStatus.PENDING, ["C", "D"]),
+        (AlertStatus.SENT, []),
+    ],
+)
+def test_alerts_are_listed_in_their_order(
+    ledger: Ledger, status: AlertStatus | None, expected: list[str]
+) -> None:
+    begin(ledger, "run", [routed("C"), routed("A", None), routed("D"), routed("B", None)])
+    begin(ledger, "other", [routed("E"), routed("F", None)])
+
+    def page(limit: int | None, cursor: str | None) -> tuple[list[str], str | None]:
+        found = ledger.history.alerts("run", status, limit, cursor)
+        return [alert.account_id for alert in found.alerts], found.next_cursor
+
+    assert_pages(page, expected)
+
+
+def test_run_has_samples_of_its_first_alerts_and_errors(ledger: Ledger) -> None:
+    alerts = [routed(f"A-{99 - number}", None if number % 2 else "amer") for number in range(24)]
+    begin(ledger, "other", [routed(f"B-{number}", None) for number in range(3)])
+    ledger.claim("run", begin(ledger, "run", alerts)[0], NOW)
+    ledger.record_answer("run", Delivery(alerts[0].key, AlertStatus.UNCONFIRMED, "amer", "why"), NOW)
+    found = ledger.history.run("run")
+    assert [one.account_id for one in found.sample_alerts] == [alert.account_id for alert in alerts[:10]]
+    errors = [alerts[0], *alerts[1:18:2]]
+    assert [one.account_id for one in found.sample_errors] == [alert.account_id for alert in errors]
+
+
+def test_unknown_run_is_not_found(ledger: Ledger) -> None:
+    for read in (
+        lambda: ledger.history.run("lost"),
+        lambda: ledger.history.alerts("lost", None, None, None),
+    ):
+        with pytest.raises(RunNotFound, match=r"^No run 'lost' is in the ledger"):
+            read()
+
+
+def record_outcomes(ledger: Ledger) -> None:
+    """Record outcomes of two months and two types."""
+    for month, alerts in (
+        (OTHER_MONTH, [routed("A"), routed("C", None)]),
+        (MONTH, [routed("B"), routed("A"), routed("A", alert_type="recovered"), routed("C", None)]),
+    ):
+        run_id = str(month)
+        for alert in begin(ledger, run_id, alerts, month=month):
+            ledger.claim(run_id, alert, NOW)
+        ledger.record_answer(run_id, sent("A"), NOW)
+        ledger.finish(run_id, None, NOW)
+    begin(ledger, "later", [routed("A"), routed("B")])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (
+            {},
+            [
+                "01 A at_risk",
+                "01 A recovered",
+                "01 B at_risk",
+                "01 C at_risk",
+                "12 A at_risk",
+                "12 C at_risk",
+            ],
+        ),
+        ({"month": OTHER_MONTH}, ["12 A at_risk", "12 C at_risk"]),
+        ({"status": OutcomeStatus.FAILED}, ["01 C at_risk", "12 C at_risk"]),
+        ({"status": OutcomeStatus.UNCONFIRMED}, ["01 A recovered", "01 B at_risk"]),
+        ({"alert_type": "recovered"}, ["01 A recovered"]),
+        ({"month": OTHER_MONTH, "status": OutcomeStatus.SENT}, ["12 A at_risk"]),
+        ({"month": OTHER_MONTH, "alert_type": "recovered"}, []),
+    ],
+    ids=str,
+)
+def test_outcomes_are_listed_by_month_account_and_type(
+    ledger: Ledger, wanted: dict[str, Any], expected: list[str]
+) -> None:
+    record_outcomes(ledger)
+
+    def page(limit: int | None, cursor: str | None) -> tuple[list[str], str | None]:
+        found = ledger.history.outcomes(**wanted, limit=limit, cursor=cursor)
+        return [
+            f"{one.month:%m} {one.account_id} {one.alert_type}" for one in found.outcomes
+        ], found.next_cursor
+
+    assert_pages(page, expected)
+
+
+def test_outcome_has_its_own_resolutions_in_order(ledger: Ledger) -> None:
+    record_outcomes(ledger)
+    for minute, decision in ((3, Decision.SEND_AGAIN), (1, Decision.DELIVERED)):
+        recovered = key("A", "recovered")
+        ledger.resolve(Resolution(recovered, MONTH, decision, "ana", None, at(minute)))
+        if decision is Decision.SEND_AGAIN:
+            [alert] = begin(ledger, "again", [routed("A", alert_type="recovered")])
+            ledger.claim("again", alert, NOW)
+            ledger.finish("again", None, NOW)
+    ledger.resolve(Resolution(key("B"), MONTH, Decision.DELIVERED, "zoë", None, at(2)))
+    found = ledger.history.latest_outcomes(MONTH, [recovered, key("A"), key("lost")])
+    assert {alert: [one.at for one in view.resolutions] for alert, view in found.items()} == {
+        recovered: [at(1), at(3)],
+        key("A"): [],
+    }
+    for alert, view in found.items():
+        assert ledger.history.outcome(MONTH, alert) == view
+    with pytest.raises(OutcomeNotFound, match=r"^No recovered alert of account 'A' in 2025-12-01 is in"):
+        ledger.history.outcome(OTHER_MONTH, recovered)
+    with pytest.raises(OutcomeNotFound, match="account 'lost'"):
+        ledger.history.outcome(MONTH, key("lost"))
+
+
+def notify(ledger: Ledger, run_id: str, address: str, digest: str, status: NotificationStatus) -> None:
+    """Store a notification."""
+    message = SupportMessage("subject", "text")
+    ledger.record_notification(run_id, message, status, None, address=address, digest=digest, now=NOW)
+
+
+def test_open_alerts_are_those_of_the_month_that_failed(ledger: Ledger) -> None:
+    record_outcomes(ledger)
+
+    def found(month: date = MONTH) -> list[tuple[str, str, str, str]]:
+        return [
+            (one.account_id, one.alert_type, one.status, one.account_name)
+            for one in ledger.history.open_alerts(month, "support").alerts
+        ]
+
+    assert found() == [
+        ("A", "recovered", "unconfirmed", "Name of A"),
+        ("B", "at_risk", "unconfirmed", "Name of B"),
+        ("C", "at_risk", "failed", "Name of C"),
+    ]
+    assert found(OTHER_MONTH) == [("C", "at_risk", "failed", "Name of C")]
+
+
+def test_list_of_open_alerts_is_known_to_who_accepted_it(ledger: Ledger) -> None:
+    record_outcomes(ledger)
+    history = ledger.history
+    digest = history.open_alerts(MONTH, "support").digest
+    assert digest != history.open_alerts(OTHER_MONTH, "support").digest
+    run_id = str(MONTH)
+    notify(ledger, run_id, "support", digest, NotificationStatus.FAILED)
+    assert not history.open_alerts(MONTH, "support").notified
+    notify(ledger, run_id, "support", digest, NotificationStatus.SENT)
+    assert history.open_alerts(MONTH, "support").notified
+    assert not history.open_alerts(MONTH, "another").notified
+    notify(ledger, str(OTHER_MONTH), "another", digest, NotificationStatus.SENT)
+    assert not history.open_alerts(MONTH, "another").notified
+    # A new attempt of an unconfirmed alert may be in the channel again.
+    [alert] = begin(ledger, "again", [routed("B")], retry_unconfirmed=True)
+    ledger.claim("again", alert, NOW)
+    ledger.finish("again", None, NOW)
+    assert not history.open_alerts(MONTH, "support").notified
+
+
+EAST = timezone(timedelta(hours=23, minutes=59))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (datetime(1, 1, 2, tzinfo=EAST), "run"),
+        (datetime(9999, 12, 31, tzinfo=EAST), "run"),
+        (datetime(2026, 1, 1), "run"),  # noqa: DTZ001
+        (NOW, 1),
+        (NOW,),
+        (NOW, "run", "more"),
+        (MONTH, "A", "at_risk"),
+        (1,),
+    ],
+    ids=str,
+)
+def test_cursor_of_another_kind_is_refused_for_runs(ledger: Ledger, place: tuple[Any, ...]) -> None:
+    with pytest.raises(InvalidRequest):
+        ledger.history.runs(None, None, 1, encode_cursor(*place))
+
+
+@pytest.mark.parametrize("place", [(-1,), (2**31,), ("1",), (1, 2), (1.5,)], ids=str)
+def test_cursor_of_another_kind_is_refused_for_alerts(ledger: Ledger, place: tuple[Any, ...]) -> None:
+    begin(ledger, "run")
+    with pytest.raises(InvalidRequest):
+        ledger.history.alerts("run", None, 1, encode_cursor(*place))
+
+
+@pytest.mark.parametrize("number", [0, 2**31 - 1])
+def test_any_position_is_a_place_among_alerts(ledger: Ledger, number: int) -> None:
+    begin(ledger, "run", [routed("A"), routed("B")])
+    found = ledger.history.alerts("run", None, 1, encode_cursor(number)).alerts
+    assert [one.account_id for one in found] == ([] if number else ["B"])
+
+
+@pytest.mark.parametrize("text", ["", "\0", "\U0010ffff"])
+def test_any_text_is_a_place(ledger: Ledger, text: str) -> None:
+    for day in (date.min, date.max):
+        assert ledger.history.outcomes(cursor=encode_cursor(day, text, text)).outcomes == []
+    for moment in (datetime(1, 1, 3, tzinfo=EAST), datetime(9999, 1, 1, tzinfo=EAST)):
+        assert ledger.history.runs(None, None, 1, encode_cursor(moment, text)).runs == []
