@@ -43,15 +43,18 @@ def page(request: Request, name: str, http_status: int = 200, **values: Any) -> 
 
 def wants_page(request: Request) -> bool:
     """Return whether the client prefers HTML to JSON; a client that names neither gets JSON."""
-    accept = ",".join(request.headers.getlist("accept")).lower()
-    return _quality(accept, "text/html") > _quality(accept, "application/json")
+    quality = _qualities(",".join(request.headers.getlist("accept")).lower())
+    return quality.get("text/html", 0) > quality.get("application/json", 0)
 
 
-def _quality(accept: str, media_type: str) -> float:
-    """Return the quality of a media type in an Accept header (RFC 9110, 12.5.1); 0 if it has none."""
-    parameters = r"(?:;\s*(?!q=)[^;,]*)*(?:;\s*q=(\d(?:\.\d+)?)\s*)?"
-    found = re.search(rf"(?:^|,)\s*{media_type}\s*{parameters}(?:,|$)", accept)
-    return float(found[1] or 1) if found else 0
+def _qualities(accept: str) -> dict[str, float]:
+    """Return the quality of each media type in an Accept header (RFC 9110, 12.5.1); 0 if it is invalid."""
+    found = {}
+    for item in accept.split(","):
+        media_type, *parameters = (part.strip() for part in item.split(";"))
+        given = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        found[media_type] = float(given) if re.fullmatch(r"[01](\.[0-9]{0,3})?", given) else 0
+    return found
 
 
 def short_money(dollars: int) -> str:
