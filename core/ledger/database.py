@@ -23,7 +23,7 @@ from core.ledger.schema import HEALTH_CHECKS, METADATA, VERSION
 from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
 from core.runtime import redact, shown_database
 
-NEWEST_REVISION = "0001"
+NEWEST_REVISION = "0002"
 """The newest version in `migrations/versions`."""
 
 RESTART_SECONDS = 20.0
@@ -205,8 +205,8 @@ def _migrate(connection: Connection) -> None:
             upgrade(connection)
         except CommandError:
             raise LedgerError(
-                f"The ledger {shown_database(connection.engine.url)} was written by a newer version of this"
-                f" service (schema {current}); update the service"
+                f"The ledger {shown_database(connection.engine.url)} has schema {current}, which this version"
+                " does not know: update the service, or move away a ledger that a development version made"
             ) from None
 
 

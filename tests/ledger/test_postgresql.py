@@ -145,7 +145,7 @@ def test_newer_or_foreign_schema_is_refused(postgresql: Server) -> None:
     newer, foreign = postgresql.new_database(), postgresql.new_database()
     Database(newer).close()
     for url, statement, word in (
-        (newer, f"UPDATE {VERSION.name} SET version_num = '9999'", "newer version"),  # noqa: S608
+        (newer, f"UPDATE {VERSION.name} SET version_num = '9999'", "has schema 9999"),  # noqa: S608
         (foreign, "CREATE TABLE runs (id int)", "tables of something else"),
     ):
         engine = create_engine(url)

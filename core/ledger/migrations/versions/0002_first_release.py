@@ -1,10 +1,10 @@
-"""The first schema: a new ledger is created from `core.ledger.schema`, and none is older than this."""
+"""The schema of the first release, as in `core.ledger.schema`; 0001 was that of development versions."""
 
 from alembic import op
 
 from core.ledger.schema import METADATA
 
-revision = "0001"
+revision = "0002"
 down_revision = None
 branch_labels = None
 depends_on = None
