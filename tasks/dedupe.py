@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 KEY = ["account", "month"]
 LATEST_LAST = [
     ("updated_at", "ascending", "at_start"),
-    ("position", "ascending", "at_end"),
+    ("position", "ascending"),
 ]
 
 

@@ -62,3 +62,13 @@ def test_duplicates_count_back_to_the_month_that_ended_the_streak() -> None:
     counts = found(*twice, (1, 0, False), (1, 1, True), (1, 1, True)).counts
     assert counts.duplicates_found == 3 + 10
     assert counts.rows_scanned == len(twice) + 3 + 100
+
+
+def test_later_row_of_the_source_wins_a_tie() -> None:
+    """Also when the rows come in another order."""
+    rows = [
+        {"account": account, "month": MONTH, "updated_at": time, "position": position}
+        for account, position, time in ((0, 3, 1), (0, 2, 1), (0, 4, None), (1, 1, None), (1, 0, None))
+    ]
+    winners = winning_rows(pa.Table.from_pylist(rows, schema=ROWS))
+    assert sorted(winners["position"].to_pylist()) == [1, 3]
