@@ -1,6 +1,7 @@
 """Lists, filters and pages of what the ledger holds, the same on both databases."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -90,8 +91,9 @@ def test_running_run_has_the_counts_of_its_alerts(ledger: Ledger) -> None:
     alerts = begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("B", None)])
     ledger.claim("run", alerts[0], NOW)
     ledger.record_answer("run", sent("A-1"), NOW)
-    for counts in (ledger.history.run("run").counts, ledger.history.runs(None, None, 1, None).runs[0].counts):
-        assert (counts.rows_scanned, counts.alerts_sent, counts.failed_deliveries) == (100, 1, 1)
+    for run in (ledger.history.run("run"), ledger.history.runs(None, None, 1, None).runs[0]):
+        for counts in (run.counts, run.counts_by_type["at_risk"]):
+            assert (counts.rows_scanned, counts.alerts_sent, counts.failed_deliveries) == (100, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +253,38 @@ def test_list_of_open_alerts_is_known_to_who_accepted_it(ledger: Ledger) -> None
     ledger.claim("again", alert, NOW)
     ledger.finish("again", None, NOW)
     assert not history.open_alerts(MONTH, "support").notified
+
+
+def test_digest_is_of_what_support_would_read(ledger: Ledger) -> None:
+    """Each list is that of a month of its own, recorded by a run of its own."""
+    failed = Delivery(key("A"), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500", attempts=3)
+    lists = {
+        "base": (routed("A"), failed),
+        "another run": (routed("A"), failed),
+        "another attempt": (routed("A"), replace(failed, error="Slack answered 502", attempts=1)),
+        "another region": (replace(routed("A"), account_region="EMEA"), failed),
+        "another account": (routed("B"), replace(failed, key=key("B"))),
+        "another type": (routed("A", alert_type="recovered"), replace(failed, key=key("A", "recovered"))),
+        "another channel": (routed("A", "emea"), replace(failed, channel="emea")),
+        "another reason": (routed("A"), replace(failed, reason="no_answer")),
+        "unconfirmed": (routed("A"), replace(failed, status=AlertStatus.UNCONFIRMED)),
+        "unconfirmed again": (routed("A"), replace(failed, status=AlertStatus.UNCONFIRMED)),
+        "no channel": (routed("A", None), None),
+        "no channel in another region": (replace(routed("A", None), account_region="EMEA"), None),
+    }
+    digests = {}
+    for number, (name, (alert, answer)) in enumerate(lists.items(), 1):
+        month = date(2025, number, 1)
+        begin(ledger, name, [alert], month=month)
+        if answer:
+            ledger.claim(name, alert, NOW)
+            ledger.record_answer(name, answer, NOW)
+        digests[name] = ledger.history.open_alerts(month, "support").digest
+    base = digests.pop("base")
+    alike = {name for name, digest in digests.items() if digest == base}
+    assert alike == {"another run", "another attempt", "another region"}
+    others = [digest for name, digest in digests.items() if name not in alike]
+    assert len(set(others)) == len(others)
 
 
 EAST = timezone(timedelta(hours=23, minutes=59))

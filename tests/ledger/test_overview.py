@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from core.domain import Assessment, SourceNotFound, count_found
 from core.ledger import Ledger
 from core.ledger.ledger import _change
@@ -9,9 +11,9 @@ from core.ledger.schema import RUNS
 from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, REQUEST, begin, routed
 
 
-def test_month_is_its_last_successful_run(ledger: Ledger) -> None:
+def test_month_is_its_last_successful_run(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     for minute, (run_id, names, failed) in enumerate(
-        [("old", ["A-1"], False), ("new", ["A-1", "A-2", "A-3"], False), ("broken", [], True)]
+        [("a", ["A-1"], False), ("new", ["A-1", "A-2", "A-3"], False), ("broken", [], True)]
     ):
         begin(ledger, run_id, [routed(name, "amer") for name in names])
         with ledger._database.write() as connection:
@@ -22,6 +24,8 @@ def test_month_is_its_last_successful_run(ledger: Ledger) -> None:
     found = [(one.month, one.run_id, one.at_risk, one.arr) for one in ledger.history.months(MONTH)]
     assert found == [(OTHER_MONTH, "before", 2, 0), (MONTH, "new", 5, 150_000)]
     assert [one.run_id for one in ledger.history.months(OTHER_MONTH)] == ["before"]
+    monkeypatch.setattr("core.ledger.history.MONTHS_SHOWN", 1)
+    assert [one.run_id for one in ledger.history.months()] == ["new"]
 
 
 def test_run_without_at_risk_hides_no_month(ledger: Ledger) -> None:
@@ -44,3 +48,5 @@ def test_channels_count_alerts_by_status(ledger: Ledger) -> None:
         ["failed", "unconfirmed"],
         [("amer", [1, 1]), ("emea", [1, 0]), ("(no channel)", [1, 0])],
     )
+    begin(ledger, "dry", [routed("A-2"), routed("A-5", "emea")], dry_run=True)
+    assert ledger.history.channels("dry") == (["would send"], [("amer", [1]), ("emea", [1])])
