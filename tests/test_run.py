@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from core.domain import Interrupted, InvalidRequest, LedgerError, RunRequest, SourceSchemeUnsupported
+from core.domain import (
+    InternalError,
+    Interrupted,
+    InvalidRequest,
+    LedgerError,
+    RunRequest,
+    SourceSchemeUnsupported,
+)
 from core.run import RunContext, open_run, prepare_run
 from core.runtime import Settings
 from tests.delivery.world import MONTH, execute, new_ledger
@@ -65,3 +72,15 @@ def test_unclosed_run_does_not_keep_its_caller_waiting(tmp_path: Path) -> None:
             execute(tmp_path / "ledger.db", "DELETE FROM runs")
         assert run.closed.done()
         assert run.error is not None
+
+
+def test_internal_error_shows_no_secret(tmp_path: Path) -> None:
+    with new_ledger(tmp_path / "ledger.db") as ledger:
+        run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
+        with pytest.raises(InternalError) as caught, open_run(run):
+            raise ValueError("Authorization: Bearer canary")
+        error = ledger.history.run("run-1").error
+    assert error is not None
+    for text in (error.message, str(caught.value)):
+        assert "ValueError: Authorization: Bearer ***" in text
+        assert "canary" not in text

@@ -21,7 +21,17 @@ def test_cursor_returns_its_place_and_needs_no_escaping(text: str, number: int) 
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "W z", "Wzé", "W!zEs", "_w", "\ud800", encode_cursor(1), encode_cursor("a", None)]
+    "cursor",
+    [
+        "",
+        "x",
+        "Wzé",
+        "_w",
+        "\ud800",
+        encode_cursor(1),
+        encode_cursor("a", None),
+        encode_cursor("a", 1) + "!!!!",
+    ],
 )
 def test_invalid_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^cursor: invalid; send the next_cursor"):

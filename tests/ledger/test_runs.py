@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -328,6 +329,46 @@ def test_ended_process_is_dead() -> None:
     child.stdin.close()
 
 
+def test_ended_process_may_have_any_name(tmp_path: Path) -> None:
+    program = tmp_path / os.fsdecode(b"\xff) Z 1")
+    program.symlink_to(shutil.which("sleep") or "")
+    child = subprocess.Popen([program, "60"])
+    it = replace(this_process(), pid=child.pid, process_started=liveness._start_of(child.pid))
+    assert it.process_started.isdigit()
+    assert not is_dead(it, NOW, NOW)
+    child.kill()
+    child.wait()
+    assert is_dead(it, NOW, NOW)
+
+
+def test_ended_process_is_dead_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example, on macOS."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    host = this_process().host
+    monkeypatch.setattr(liveness.Path, "read_text", missing)
+    assert not is_dead(ProcessIdentity(host, os.getpid(), ""), NOW, NOW)
+    assert is_dead(ProcessIdentity(host, child.pid, ""), NOW, NOW)
+
+
+def test_live_process_gets_time_for_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(liveness.time, "sleep", waits.append)
+    me = this_process()
+    gone = replace(me, process_started="another start")
+    for owners in ([], [gone], [gone, gone]):
+        liveness.wait_for_heartbeats(owners)
+    assert waits == []
+    for owners in ([me], [gone, me], [ProcessIdentity("another-host", 1, "now")]):
+        liveness.wait_for_heartbeats(owners)
+    assert len(waits) == 3
+    assert min(waits) > liveness.HEARTBEAT_SECONDS
+
+
 def test_remote_process_lives_by_its_heartbeat() -> None:
     elsewhere = ProcessIdentity("another-host", os.getpid(), this_process().process_started)
     assert not is_dead(elsewhere, NOW, NOW + timedelta(seconds=90))
@@ -338,7 +379,7 @@ def test_remote_process_lives_by_its_heartbeat() -> None:
 
 
 def test_local_process_survives_a_clock_jump() -> None:
-    assert not is_dead(this_process(), NOW, NOW + timedelta(hours=1))
+    assert not is_dead(this_process(), NOW, NOW + timedelta(hours=2))
     assert is_dead(this_process(), NOW, NOW + timedelta(hours=2, seconds=1))
 
 

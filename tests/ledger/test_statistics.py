@@ -29,7 +29,7 @@ def test_statistics_ignore_dry_runs(ledger: Ledger) -> None:
         ("last", OTHER_MONTH, False, 2, 5, None),
         ("failed", after, False, 3, 4, SourceNotFound("gone")),
         ("failed later", after, False, 3, 7, SourceNotFound("gone")),
-        ("running", MONTH, False, 10, None, None),
+        ("running", after, False, 10, None, None),
         ("running for longer", MONTH, False, 8, None, None),
         ("dry", after, True, 0, 9, None),
         ("dry and failed", after, True, 0, 9, SourceNotFound("gone")),
@@ -90,6 +90,12 @@ def test_gauges_show_zero_for_never(ledger: Ledger) -> None:
         ("last_succeeded_month_timestamp_seconds",): 0,
         ("running_since_timestamp_seconds",): 0,
     }
+
+
+def test_month_of_a_failed_run_is_no_succeeded_month(ledger: Ledger) -> None:
+    ledger.begin_run("failed", RunRequest("file:///source.parquet", MONTH), ME, None, at(0))
+    ledger.finish("failed", SourceNotFound("gone"), at(1))
+    assert samples(ledger)["last_succeeded_month_timestamp_seconds",] == 0
 
 
 def test_unreadable_ledger_has_one_gauge() -> None:
