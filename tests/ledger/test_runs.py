@@ -103,6 +103,20 @@ def test_successful_run_stops_its_heartbeat(ledger: Ledger) -> None:
     assert not any(thread.name == "heartbeat-run-1" for thread in threading.enumerate())
 
 
+def test_end_of_a_run_waits_for_its_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.01)
+    began, written = threading.Event(), []
+
+    def beat() -> None:
+        began.set()
+        time.sleep(0.1)
+        written.append(True)
+
+    with liveness.kept_alive("run", beat):
+        assert began.wait(60)
+    assert written
+
+
 def test_heartbeat_goes_on_after_a_failure(
     ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,7 +348,7 @@ def test_ended_process_may_have_any_name(tmp_path: Path) -> None:
     program.symlink_to(shutil.which("sleep") or "")
     child = subprocess.Popen([program, "60"])
     it = replace(this_process(), pid=child.pid, process_started=liveness._start_of(child.pid))
-    assert it.process_started.isdigit()
+    assert int(it.process_started) > int(this_process().process_started)
     assert not is_dead(it, NOW, NOW)
     child.kill()
     child.wait()
