@@ -23,9 +23,12 @@ from core.domain import (
     InternalError,
     Interrupted,
     LedgerError,
+    NotificationStatus,
     RiskAlertsError,
     RunRequest,
+    RunWarning,
     SourceNotFound,
+    SupportMessage,
     TooManyAlerts,
 )
 from core.ledger import Ledger, ProcessIdentity, liveness, this_process
@@ -218,9 +221,11 @@ def test_accepted_run_gets_its_flow_run(ledger: Ledger) -> None:
 
 def test_end_of_a_run_is_stored_with_its_alerts(ledger: Ledger) -> None:
     end = NOW + timedelta(hours=1)
+    begin(ledger, "other", [routed("A-2")])
     alerts = begin(ledger, "run", [routed("A-1"), routed("A-2")])
     ledger.claim("run", alerts[0], NOW)
     ledger.finish("run", SourceNotFound("gone"), end)
+    assert [one.status for one in ledger.history.run("other").sample_alerts] == ["pending"]
     view = look(ledger, "run").view
     assert (view.started_at, view.finished_at) == (NOW, end)
     assert [(one.account_id, one.reason, one.error) for one in view.sample_errors] == [
@@ -418,6 +423,39 @@ def test_log_has_the_run_of_an_internal_error(ledger: Ledger, caplog: pytest.Log
         raise_in_a_run(ledger, ValueError("a defect"))
     logging.getLogger("core.run").removeHandler(handler)
     assert seen == ["run-1"]
+
+
+def test_facts_of_the_scan_are_stored_with_the_run(ledger: Ledger) -> None:
+    ledger.begin_run("run", REQUEST, ME, None, NOW)
+    warning = RunWarning("month_not_in_source", "No row of the month", None)
+    ledger.plan("run", replace(assessment([]), warnings=(warning,)), [], 0, NOW)
+    view = ledger.history.run("run")
+    assert (view.source_version, view.warnings) == ("version-1", [warning])
+
+
+def test_notification_is_stored_with_its_run(ledger: Ledger) -> None:
+    begin(ledger, "run")
+    message, failed = SupportMessage("subject", "text"), NotificationStatus.FAILED
+    ledger.record_notification("run", message, failed, "no mail server", address="a@b", digest="d", now=NOW)
+    view = ledger.history.run("run")
+    assert (view.support_message, view.support_notification) == (message, "failed")
+    assert view.support_error == "no mail server"
+
+
+def test_dry_run_has_the_same_limit(ledger: Ledger) -> None:
+    alerts = [routed("A-1"), routed("A-2")]
+    for run_id, limit in (("within", 2), ("over", 1)):
+        ledger.begin_run(run_id, replace(REQUEST, dry_run=True), ME, None, NOW)
+        if limit == 2:
+            assert ledger.plan(run_id, assessment(alerts), alerts, limit, NOW) == []
+            ledger.finish(run_id, None, NOW)
+            continue
+        with pytest.raises(TooManyAlerts) as caught:
+            ledger.plan(run_id, assessment(alerts), alerts, limit, NOW)
+        ledger.finish(run_id, caught.value, NOW)
+    assert set(look(ledger, "within").statuses.values()) == {"would_send"}
+    assert set(look(ledger, "over").reasons.values()) == {"too_many_alerts"}
+    assert ledger.outcomes(MONTH) == {}
 
 
 @pytest.mark.parametrize(
