@@ -64,6 +64,15 @@ def test_long_id_is_kept_or_refused(ledger: Ledger, backend: str, size: int) -> 
     assert set(ledger.outcomes(MONTH)) == {key(account_id)}
 
 
+def test_length_of_an_id_is_that_of_its_bytes(ledger: Ledger, backend: str) -> None:
+    item = routed("é" * 1_251)
+    if backend == "sqlite":
+        assert begin(ledger, "run-1", [item]) == [item]
+        return
+    with pytest.raises(SourceInvalid, match="an id of 2502 bytes"):
+        begin(ledger, "run-1", [item])
+
+
 def test_nul_prevents_no_read_and_no_write(ledger: Ledger) -> None:
     """PostgreSQL text cannot hold NUL."""
     with pytest.raises(RunNotFound):
