@@ -1,17 +1,16 @@
 """The passes over a source: the rows of the month, then the rows of earlier months that a streak may need."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import date
-from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.domain import SourceInvalid
 from core.runtime import wait_for
-from core.sources.parquet.columns import instant
+from core.sources.parquet.columns import REPLACEMENT, instant
 from core.sources.parquet.row_groups import MONTH_ROWS, TIMES, AccountFile, GroupReader, MonthPart
 from core.sources.source import Source
 from core.sources.window import DETAILS, ROWS, Need, Window, concat, month_before, passes_threshold
@@ -42,12 +41,13 @@ class _Reader:
     """The passes over the files, and the record of which row groups they have decoded."""
 
     def __init__(self, files: Sequence[AccountFile], month: date, need: Need, workers: Workers) -> None:
-        self._files = files
+        self._unopened = files
         self._month = month
         self._need = need
         self._workers = workers
-        self._opening: dict[AccountFile, Future[list[GroupReader]]] = {}
         self._longest_footer = 0
+        self._readers: list[GroupReader] = []
+        """The row groups of the files that are open."""
         self._decoded: set[GroupReader] = set()
         self._used: set[GroupReader] = set()
         """The decoded row groups without those that were read ahead and not needed."""
@@ -59,20 +59,14 @@ class _Reader:
         parts = self._month_parts()
         found = concat(MONTH_ROWS, (part.rows for part in parts))
         accounts = pc.unique(found["account_id"])
-        rows = _month_rows(self._month, account=pc.index_in(found["account_id"], accounts), rows=found)
+        account = pc.index_in(found["account_id"], accounts).combine_chunks()
+        rows = _month_rows(self._month, account=account, rows=found)
         others = [batch for part in parts for batch in part.others]
         non_at_risk = self._workers.submit(_non_at_risk_rows, others, accounts, self._month)
         details = concat(DETAILS, (part.details for part in parts))
         without_account_id = sum(part.without_account_id for part in parts)
-        early = [part for part in parts if part.history.num_rows]
-        history_accounts = pa.chunked_array([part.history_accounts for part in early], pa.large_string())
-        places = pc.index_in(history_accounts, value_set=accounts).combine_chunks()
-        ends = accumulate(len(part.history_accounts) for part in early)
-        month_history = [
-            _renumbered(part.history, places[end - len(part.history_accounts) : end])
-            for part, end in zip(early, ends, strict=True)
-        ]
-        del parts, others, found, early
+        month_history = list(_histories(parts, account))
+        del parts, others, found
         history = self._history(accounts, rows, month_history)
         of_candidates, other_rows, other_duplicates = wait_for(non_at_risk)
         return Window(
@@ -109,64 +103,64 @@ class _Reader:
         self._used.update(readers)
         return parts
 
-    def _history(self, accounts: pa.Array, month_rows: pa.Table, early: Sequence[pa.Table]) -> pa.Table:
+    def _history(self, accounts: pa.Array, month_rows: pa.Table, found: list[pa.Table]) -> pa.Table:
         """Read rows (of `ROWS`) of earlier months, until no account that may cause an alert is at risk.
 
-        `early` are rows of earlier months that were decoded with the month. Each row group is decoded once,
-        with all its earlier months, for the accounts that are still at risk at that time.
+        `found` are rows of earlier months that were decoded with the month, and is cleared. Each row group is
+        decoded once, with all its earlier months, for the accounts that are still at risk at that time.
         """
         need = self._need
         passing = pc.unique(
             month_rows.filter(passes_threshold(month_rows["arr"], need.arr_threshold))["account"]
         )
         followed = pc.unique(month_rows["account"]) if need.look_back else passing
-        waiting, kept = concat(ROWS, early).combine_chunks(), []
+        waiting: dict[pa.Scalar, list[pa.RecordBatch]] = defaultdict(list)
+        kept = []
         reads: deque[list[tuple[GroupReader, Future[pa.Table]]]] = deque()
         month = next_to_read = month_before(self._month)
         months_back = 1
         while month and len(followed):
             product = len(followed) * months_back
-            likely = (product // NEXT_MONTH_LIKELY).bit_length()
-            most_ahead = min(max(1 + (product >= SECOND_MONTH_LIKELY), likely), self._workers.most_ahead)
-            while next_to_read and len(reads) < most_ahead:
+            likely = max(1 + (product >= SECOND_MONTH_LIKELY), (product // NEXT_MONTH_LIKELY).bit_length())
+            while next_to_read and len(reads) < min(likely, self._workers.most_ahead):
                 reads.append(self._begin_history(next_to_read, accounts, followed))
                 next_to_read = month_before(next_to_read)
-            read = reads.popleft()
-            waiting = pa.concat_tables([waiting, *(wait_for(rows) for _, rows in read)]).combine_chunks()
-            self._used.update(reader for reader, _ in read)
-            rows = waiting.filter(pc.equal(waiting["month"], month))
+            for reader, read in reads.popleft():
+                found.append(wait_for(read))
+                self._used.add(reader)
+            for of_month, batch in _by_month(found):
+                waiting[of_month].append(batch)
+            found.clear()
+            rows = pa.Table.from_batches(waiting.pop(pa.scalar(month, pa.date32()), []), ROWS)
             rows = rows.filter(pc.is_in(rows["account"], value_set=followed))
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()
             followed = followed.filter(pc.is_in(followed, value_set=at_risk))
             if months_back == need.look_back:
                 followed = followed.filter(pc.is_in(followed, value_set=passing))
-            is_earlier = pc.less(waiting["month"], month)
-            waiting = waiting.filter(pc.and_(is_earlier, pc.is_in(waiting["account"], value_set=followed)))
             month, months_back = month_before(month), months_back + 1
         return self._with_times(concat(ROWS, kept))
 
     def _begin_history(
-        self, earlier: date, accounts: pa.Array, followed: pa.Array
+        self, month: date, accounts: pa.Array, followed: pa.Array
     ) -> list[tuple[GroupReader, "Future[pa.Table]"]]:
-        """Begin to read the row groups that may hold rows of `earlier` and were not requested before."""
+        """Begin to read the row groups that may hold rows of `month` and were not requested before."""
+        readers = [reader for reader in self._readers_of(month) if reader not in self._asked]
+        if not readers:
+            return []
+        self._asked.update(readers)
         ids = accounts.take(followed)
-
-        def read(reader: GroupReader, wanted: pa.Array, places: pa.Array) -> pa.Table:
-            return _renumbered(reader.history(self._month, wanted), places)
-
+        # In the file, an id may have a NUL where it has U+FFFD here.
+        lowest = pc.replace_substring(ids, REPLACEMENT, "\0")
         begun = []
-        for reader in self._readers(earlier):
-            if reader in self._asked:
-                continue
-            self._asked.add(reader)
-            possible = reader.may_hold_accounts(ids)
-            if len(reader.history_accounts):
-                possible = pc.and_not(possible, pc.is_in(ids, value_set=reader.history_accounts))
-            wanted, places = ids.filter(possible), followed.filter(possible)
+        for reader in readers:
+            possible = reader.may_hold_accounts(ids, lowest)
+            wanted = ids.filter(possible)
             if len(wanted):
                 self._decoded.add(reader)
-                begun.append((reader, self._workers.submit(read, reader, wanted, places)))
+                places = followed.filter(possible)
+                read = self._workers.submit(reader.history, self._month, wanted, places)
+                begun.append((reader, read))
         return begun
 
     def _with_times(self, rows: pa.Table) -> pa.Table:
@@ -185,33 +179,45 @@ class _Reader:
 
     def _begin(self, month: date) -> list[GroupReader]:
         """Return the row groups that may hold rows of `month`, and count them as decoded."""
-        readers = list(self._readers(month))
+        readers = self._readers_of(month)
         self._decoded.update(readers)
         return readers
+
+    def _readers_of(self, month: date) -> list[GroupReader]:
+        """Return the row groups that may hold rows of `month`.
+
+        Files are opened by the first call for a month that they may hold, those of a partition for its month.
+        """
+        opened = [file for file in self._unopened if file.may_hold(month)]
+        if opened:
+            self._unopened = [file for file in self._unopened if not file.may_hold(month)]
+            for readers in self._workers.each(self._open, opened):
+                self._readers += readers
+        return [reader for reader in self._readers if reader.group.may_hold(month)]
 
     def _open(self, file: AccountFile) -> list[GroupReader]:
         footer = file.open(self._longest_footer)
         self._longest_footer = max(self._longest_footer, footer.length)
         return [GroupReader(file, footer, group) for group in footer.groups]
 
-    def _readers(self, month: date) -> Iterator[GroupReader]:
-        """Yield the row groups that may hold rows of `month`, in source order.
 
-        The first call reads the footers of all these files concurrently. Files of another partition are
-        opened by the first call for its month.
-        """
-        files = [file for file in self._files if file.may_hold(month)]
-        for file in files:
-            if file not in self._opening:
-                self._opening[file] = self._workers.submit(self._open, file)
-        for file in files:
-            readers = wait_for(self._opening[file])
-            yield from (reader for reader in readers if reader.group.may_hold(month))
+def _histories(parts: Sequence[MonthPart], account: pa.Array) -> Iterator[pa.Table]:
+    """Yield the history of each part; `account` has the account of each row of the month in all parts."""
+    for part in parts:
+        places = account.take(part.history["account"])
+        yield part.history.set_column(0, ROWS.field(0), places)
+        account = account.slice(part.rows.num_rows)
 
 
-def _renumbered(rows: pa.Table, places: pa.Array) -> pa.Table:
-    """Return rows (of `ROWS`) whose `account` is replaced by its entry in `places`."""
-    return rows.set_column(0, ROWS.field(0), places.take(rows["account"]))
+def _by_month(tables: Sequence[pa.Table]) -> Iterator[tuple[pa.Scalar, pa.RecordBatch]]:
+    """Yield each month of these rows (of `ROWS`) with its rows."""
+    for batch in concat(ROWS, tables).combine_chunks().to_batches():
+        rows = batch.take(pc.sort_indices(batch["month"]))
+        first = 0
+        for found in pc.value_counts(rows["month"]):
+            number = found["counts"].as_py()
+            yield found["values"], rows.slice(first, number)
+            first += number
 
 
 def _check_row_count(rows: int, month: date) -> None:

@@ -3,7 +3,7 @@
 Every error of the decoder becomes `SourceInvalid` with the file's name.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -17,7 +17,6 @@ from core.sources.parquet.columns import (
     DATES,
     EXPECTED,
     MONTH,
-    REPLACEMENT,
     STRING,
     InvalidValue,
     as_strings,
@@ -70,15 +69,14 @@ class MonthPart:
     `rows` (of `MONTH_ROWS`) are At Risk or belong to a known account. `others` are the rest, with
     `account_id` (string), `updated_at` as the file has it, and `position`. `details` (of
     `core.sources.window.DETAILS`) are those of the `rows` that pass the threshold. Rows without `account_id`
-    are only counted. `history` has the rows (of `ROWS`) of earlier months that were decoded with the month:
-    those of `history_accounts` (large_string), with `account` as an index in it.
+    are only counted. `history` has the rows (of `ROWS`) of earlier months that were decoded with the month;
+    its `account` is the number of a row in `rows`.
     """
 
     rows: pa.Table
     details: pa.Table
     others: list[pa.RecordBatch]
     without_account_id: int
-    history_accounts: pa.Array
     history: pa.Table
 
 
@@ -168,11 +166,10 @@ class GroupReader:
             possible = rows.filter(passes_threshold(rows["arr"], arr_threshold))
             if repeats:
                 self.history_accounts = pc.unique(possible["account_id"])
-            history = [
-                _history_rows(first, batch, month, self.history_accounts)
-                for first, batch in (kept if len(self.history_accounts) else ())
-            ]
-            del kept
+            places = pc.index_in(self.history_accounts, value_set=rows["account_id"])
+            batches = kept if len(places) else []
+            history = _history_rows(batches, month, self.history_accounts, places)
+            del kept, batches
             positions = possible["position"].combine_chunks()
             details = self._details(pieces, positions) if with_details or not len(positions) else None
         if details is None:
@@ -183,8 +180,7 @@ class GroupReader:
             details=details,
             others=[others for _, others, _ in found if others.num_rows],
             without_account_id=sum(without_account_id for _, _, without_account_id in found),
-            history_accounts=self.history_accounts,
-            history=concat(ROWS, history),
+            history=history,
         )
 
     def at_risk_ids(self, month: date) -> pa.Array:
@@ -196,12 +192,14 @@ class GroupReader:
                 found.append(as_strings(rows["account_id"]))
         return pc.unique(pa.chunked_array(found, pa.large_string()))
 
-    def history(self, before: date, accounts: pa.Array) -> pa.Table:
-        """Return the rows (of `ROWS`) of months before `before`, of `accounts` (large_string)."""
+    def history(self, before: date, accounts: pa.Array, places: pa.Array) -> pa.Table:
+        """Return the rows (of `ROWS`) of months before `before`, of `accounts` (large_string).
+
+        `account` is the entry of the account in `places` (int32).
+        """
         with self._fetched(KEYS) as pieces:
             batches = self._batches(pieces, KEYS, LOOK_UP_BATCH_ROWS)
-            found = [_history_rows(first, batch, before, accounts) for first, batch in batches]
-        return concat(ROWS, found)
+            return _history_rows(batches, before, accounts, places)
 
     def times(self, positions: pa.Array) -> pa.Table:
         """Return `updated_at` (of `TIMES`) of the rows at those `positions` that are in this row group."""
@@ -213,15 +211,18 @@ class GroupReader:
             parts = [pa.table([at, instant(batch["updated_at"])], schema=TIMES) for at, batch in found]
             return concat(TIMES, parts)
 
-    def may_hold_accounts(self, account_ids: pa.Array) -> pa.Array:
-        """Return a mask of the `account_ids` (large_string) that its statistics do not exclude."""
-        ids = account_ids.cast(pa.large_binary())
+    def may_hold_accounts(self, ids: pa.Array, lowest: pa.Array) -> pa.Array:
+        """Return a mask of the `ids` (large_string) of which it may have rows that were not decoded yet.
+
+        An id is not less than its entry in `lowest`, whatever it is in the file.
+        """
+        possible = pc.invert(pc.is_in(ids, value_set=self.history_accounts))
         least, greatest = self.group.bounds("account_id")
         if least is None or greatest is None:
-            return pa.repeat(pa.scalar(value=True), len(ids))
-        inside = pc.and_(pc.greater_equal(ids, least), pc.less_equal(ids, greatest))
-        # The statistics still have a NUL where an id now has U+FFFD.
-        return pc.or_(inside, pc.match_substring(account_ids, REPLACEMENT))
+            return possible
+        ids, lowest = (texts.cast(pa.large_binary()) for texts in (ids, lowest))
+        inside = pc.and_(pc.greater_equal(ids, least), pc.less_equal(lowest, greatest))
+        return pc.and_(possible, inside)
 
     def _details(self, pieces: Pieces, positions: pa.Array) -> pa.Table:
         """Return the details (of `DETAILS`) of the rows at `positions`."""
@@ -366,19 +367,23 @@ def _month_rows(
     return pa.table(columns, schema=MONTH_ROWS), pa.record_batch(left), batch.num_rows - rows.num_rows
 
 
-def _history_rows(first: int, batch: pa.RecordBatch, before: date, accounts: pa.Array) -> pa.Table:
-    """Return the rows (of `ROWS`) of a batch that are of `accounts` and of months before `before`.
+def _history_rows(
+    batches: Iterable[tuple[int, pa.RecordBatch]], before: date, accounts: pa.Array, places: pa.Array
+) -> pa.Table:
+    """Return the rows (of `ROWS`) of batches that are of `accounts` and of months before `before`.
 
-    `account` is an index in `accounts`; `updated_at` is null if the batch does not have it.
+    `account` is the entry of the account in `places`; `updated_at` is null if the batches do not have it.
     """
-    place = index_in(batch["account_id"], accounts)
-    rows = pc.indices_nonzero(place.is_valid()).cast(pa.int64())
-    account, found = place.take(rows), batch.drop_columns(["account_id"]).take(rows)
-    arr = pa.nulls(len(rows), pa.int64())
-    updated = instant(found["updated_at"]) if "updated_at" in batch.schema.names else arr.cast(INSTANT)
-    columns = [account, found[MONTH], is_at_risk(found["status"]), arr, updated, pc.add(rows, first)]
-    earlier = pc.less(found[MONTH], before)
-    return pa.table(columns, schema=ROWS).filter(earlier)
+    found = []
+    for first, batch in batches:
+        place = index_in(batch["account_id"], accounts)
+        at = pc.indices_nonzero(pc.and_(place.is_valid(), pc.less(batch[MONTH], before))).cast(pa.int64())
+        rows = batch.drop_columns(["account_id"]).take(at)
+        account, arr = places.take(place.take(at)), pa.nulls(len(at), pa.int64())
+        updated = instant(rows["updated_at"]) if "updated_at" in batch.schema.names else arr.cast(INSTANT)
+        columns = [account, rows[MONTH], is_at_risk(rows["status"]), arr, updated, pc.add(at, first)]
+        found.append(pa.record_batch(columns, schema=ROWS))
+    return pa.Table.from_batches(found, ROWS)
 
 
 def _filtered(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
