@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -41,7 +41,7 @@ INT96_UNIT = "us"
 """In nanoseconds, Arrow's default, dates after 2262 would wrap around."""
 
 INT32, INT64, BYTE_ARRAY = 1, 2, 6
-PHYSICAL_TYPES = (
+PHYSICAL_TYPES = [
     "BOOLEAN",
     "INT32",
     "INT64",
@@ -50,7 +50,7 @@ PHYSICAL_TYPES = (
     "DOUBLE",
     "BYTE_ARRAY",
     "FIXED_LEN_BYTE_ARRAY",
-)
+]
 DELTA_STRINGS = frozenset({6, 7})
 """The encodings DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, of which Arrow (26.0) makes no dictionary."""
 
@@ -80,12 +80,13 @@ class Chunk:
 class RowGroup:
     """One row group of a file, or small neighbors that are read as one.
 
-    `parts` has the chunks by column, one dict per row group of the file. `months` are the first and the last
-    month that it may hold, by its partition or statistics; None if they are unknown.
+    `parts` has the chunks by column, one dict per row group of the file; a nested column, which may have no
+    value, has several. `months` are the first and the last month that it may hold, by its partition or
+    statistics; None if they are unknown.
     """
 
     first: int
-    parts: tuple[dict[str, Chunk], ...]
+    parts: tuple[dict[str, list[Chunk]], ...]
     first_row: int
     rows: int
     size: int
@@ -115,7 +116,7 @@ class RowGroup:
 
     def chunks(self, name: str) -> list[Chunk]:
         """Return the chunks of the column `name`."""
-        return [part[name] for part in self.parts]
+        return [chunk for part in self.parts for chunk in part[name]]
 
     def is_repetitive(self, name: str) -> bool:
         """Return whether the strings in `name` repeat so much that decoding them as a dictionary pays."""
@@ -127,16 +128,7 @@ class RowGroup:
 
     def bytes_per_row(self, name: str, file: Pieces) -> float:
         """Estimate the most bytes that a decoded value of `name` takes; `file` holds the chunk."""
-        found: list[float] = []
-        for chunk in self.chunks(name):
-            found.append(chunk.size / max(chunk.values, 1))
-            # The footer does not show it: every row may have the one value, of a megabyte, of a dictionary.
-            if chunk.size * chunk.values > DICTIONARY_READ_BYTES:
-                start, end = chunk.range
-                file.seek(start)
-                size, values = dictionary_size(bytes(file.read(min(end - start, PAGE_HEADER))))
-                found.append(size / max(values, 1))
-        return max(found)
+        return max(_bytes_per_row(part[name], file) for part in self.parts)
 
     def bounds(self, name: str) -> tuple[bytes | None, bytes | None]:
         """Return the least and the greatest string in `name` by its statistics, or None twice."""
@@ -173,17 +165,18 @@ class Footer:
         self._tail = (self.size - len(content) - len(tail), tail)
         self._partition = file.month
         columns = [self.metadata.schema.column(index) for index in range(self.metadata.num_columns)]
-        self._leaves = {name: _leaves(columns, own) for name, own in self.names.items()}
+        paths = {index: column.path for index, column in enumerate(columns)}
+        self._leaves = {
+            name: {index: columns[index].physical_type for index in _leaves(paths, own)}
+            for name, own in self.names.items()
+        }
         stamps = [name for name in DATES if name in kinds and pa.types.is_timestamp(kinds[name])]
         written = pq.read_schema(pa.BufferReader(MAGIC + content)) if stamps else schema
         self.zones = {
             name: getattr(written.field(self.names[name]).type, "tz", None)
-            or ("UTC" if self._is_int96(name) else None)
+            or ("UTC" if "INT96" in self._leaves[name].values() else None)
             for name in stamps
         }
-
-    def _is_int96(self, name: str) -> bool:
-        return any(column.physical_type == "INT96" for column in self._leaves[name].values())
 
     @cached_property
     def groups(self) -> tuple[RowGroup, ...]:
@@ -212,38 +205,28 @@ class Footer:
                 raise ValueError("the footer contradicts itself about its row groups")
             if rows:
                 columns = dict(zip(indices, group[1], strict=True))
-                chunks = {name: self._chunk(name, columns) for name in self.names}
+                chunks = {
+                    name: [_chunk(name, columns[index][3], kind) for index, kind in leaves.items()]
+                    for name, leaves in self._leaves.items()
+                }
                 yield RowGroup(number, (chunks,), first_row, rows, group[2], self._months(chunks))
             first_row += rows
 
-    def _chunk(self, name: str, columns: dict[int, dict[int, Any]]) -> Chunk:
-        """Return the chunks of a column as one: a nested column, which may have no value, has several."""
-        made = [
-            _chunk(name, columns[index][3], column.physical_type)
-            for index, column in self._leaves[name].items()
-        ]
-        first = made[0]
-        if len(made) == 1:
-            return first
-        span = (min(one.range[0] for one in made), max(one.range[1] for one in made))
-        size = sum(one.size for one in made)
-        return replace(first, size=size, range=span, least=None, greatest=None)
-
-    def _months(self, chunks: dict[str, Chunk]) -> tuple[date, date] | None:
+    def _months(self, chunks: dict[str, list[Chunk]]) -> tuple[date, date] | None:
         """Return the earliest and the latest month by the partition or the statistics, or None."""
         if self._partition or MONTH in self.unreadable:
             return (self._partition, self._partition) if self._partition else None
-        chunk = chunks[MONTH]
+        [chunk] = chunks[MONTH]
         if chunk.least is None or chunk.greatest is None or chunk.physical_type not in {INT32, INT64}:
             return None  # Of INT96, writers order the bytes in different ways.
         found = [int.from_bytes(value, "little", signed=True) for value in (chunk.least, chunk.greatest)]
         if chunk.physical_type == INT32:
             days = pa.array(found, pa.int32()).cast(pa.date32())
         else:
-            [column] = self._leaves[MONTH].values()
+            [index] = self._leaves[MONTH]
             units = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
-            unit = units[json.loads(column.logical_type.to_json())["timeUnit"]]
-            kind = pa.timestamp(unit, self.zones.get(MONTH))
+            logical = json.loads(self.metadata.schema.column(index).logical_type.to_json())
+            kind = pa.timestamp(units[logical["timeUnit"]], self.zones.get(MONTH))
             days = dates(pa.array(found, pa.int64()).cast(kind), self._zone)
         try:
             least, greatest = days.to_pylist()
@@ -270,12 +253,23 @@ def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Fo
     return Footer(file, end[-footer:], end[: max(0, len(end) - footer)], zone)
 
 
-def _leaves(columns: Sequence[pq.ColumnSchema], own: str) -> dict[int, pq.ColumnSchema]:
-    """Return the leaf columns of the column `own` by their index in the file: several if it is nested."""
-    whole = {place: column for place, column in enumerate(columns) if column.path == own}
-    return whole or {
-        place: column for place, column in enumerate(columns) if column.path.startswith(f"{own}.")
-    }
+def _leaves(paths: dict[int, str], own: str) -> list[int]:
+    """Return the indices of the leaf columns of the column `own`: several if it is nested."""
+    whole = [index for index, path in paths.items() if path == own]
+    return whole or [index for index, path in paths.items() if path.startswith(f"{own}.")]
+
+
+def _bytes_per_row(chunks: Sequence[Chunk], file: Pieces) -> float:
+    values = max(min(chunk.values for chunk in chunks), 1)
+    found = sum(chunk.size for chunk in chunks) / values
+    for chunk in chunks:
+        # The footer does not show it: every row may have the one value, of a megabyte, of a dictionary.
+        if chunk.size * chunk.values > DICTIONARY_READ_BYTES:
+            start, end = chunk.range
+            file.seek(start)
+            size, values = dictionary_size(bytes(file.read(min(end - start, PAGE_HEADER))))
+            found = max(found, size / max(values, 1))
+    return found
 
 
 def dictionary_size(page_header: bytes) -> tuple[int, int]:
