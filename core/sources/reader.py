@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from core.domain import SourceInvalid
 from core.runtime import wait_for
-from core.sources.parquet.columns import REPLACEMENT, instant
-from core.sources.parquet.row_groups import MONTH_ROWS, TIMES, AccountFile, GroupReader, MonthPart
-from core.sources.source import Source
+from core.sources.parquet.columns import REPLACEMENT
+from core.sources.parquet.row_groups import MONTH_ROWS, OTHER_ROWS, TIMES, AccountFile, GroupReader, MonthPart
+from core.sources.store import Source
 from core.sources.window import DETAILS, ROWS, Need, Window, concat, month_before, passes_threshold
 from core.sources.workers import Workers
 
@@ -61,7 +61,7 @@ class _Reader:
         accounts = pc.unique(found["account_id"])
         account = pc.index_in(found["account_id"], accounts).combine_chunks()
         rows = _month_rows(self._month, account=account, rows=found)
-        others = [batch for part in parts for batch in part.others]
+        others = concat(OTHER_ROWS, (part.others for part in parts))
         non_at_risk = self._workers.submit(_non_at_risk_rows, others, accounts, self._month)
         details = concat(DETAILS, (part.details for part in parts))
         without_account_id = sum(part.without_account_id for part in parts)
@@ -72,7 +72,7 @@ class _Reader:
         return Window(
             month=self._month,
             accounts=accounts,
-            rows=pa.concat_tables([rows, *of_candidates, history]),
+            rows=pa.concat_tables([rows, of_candidates, history]),
             details=details,
             source_version=version,
             rows_scanned=sum(reader.group.rows for reader in self._decoded),
@@ -98,7 +98,7 @@ class _Reader:
         parts, rows = [], 0
         for part in self._workers.each(lambda reader: reader.month_part(month, threshold, known), readers):
             parts.append(part)
-            rows += part.rows.num_rows + sum(batch.num_rows for batch in part.others)
+            rows += part.rows.num_rows + part.others.num_rows
             _check_row_count(rows, month)
         self._used.update(readers)
         return parts
@@ -227,32 +227,22 @@ def _check_row_count(rows: int, month: date) -> None:
         )
 
 
-def _non_at_risk_rows(
-    others: Sequence[pa.RecordBatch], accounts: pa.Array, month: date
-) -> tuple[list[pa.Table], int, int]:
+def _non_at_risk_rows(others: pa.Table, accounts: pa.Array, month: date) -> tuple[pa.Table, int, int]:
     """Return the rows (of `ROWS`) of `accounts` among the month's non-at-risk rows, and two counts.
 
     The counts are of the rest: its rows, and the duplicate rows among them.
     """
-    # Arrow builds a hash table of the accounts for each look-up, so batches of one schema share a look-up.
-    alike: dict[pa.Schema, list[pa.RecordBatch]] = {}
-    for batch in others:
-        alike.setdefault(batch.schema, []).append(batch)
-    of_candidates, rest = [], []
-    for batches in alike.values():
-        rows = pa.Table.from_batches(batches)
-        account = pc.index_in(rows["account_id"].cast(pa.large_string()), value_set=accounts)
-        is_candidate = account.is_valid()
-        rest += rows["account_id"].filter(pc.invert(is_candidate)).chunks
-        found = rows.filter(is_candidate)
-        columns = {
-            "at_risk": pa.repeat(pa.scalar(value=False), found.num_rows),
-            "arr": pa.nulls(found.num_rows, pa.int64()),
-            "updated_at": instant(found["updated_at"]),
-            "position": found["position"],
-        }
-        of_candidates.append(_month_rows(month, account=account.drop_null(), rows=columns))
-    ids = pa.chunked_array(rest, pa.string())
+    account = pc.index_in(others["account_id"].cast(pa.large_string()), value_set=accounts)
+    is_candidate = account.is_valid()
+    found = others.filter(is_candidate)
+    columns = {
+        "at_risk": pa.repeat(pa.scalar(value=False), found.num_rows),
+        "arr": pa.nulls(found.num_rows, pa.int64()),
+        "updated_at": found["updated_at"],
+        "position": found["position"],
+    }
+    ids = others["account_id"].filter(pc.invert(is_candidate))
+    of_candidates = _month_rows(month, account=account.drop_null(), rows=columns)
     return of_candidates, len(ids), len(ids) - _count_distinct(ids)
 
 

@@ -30,7 +30,8 @@ class Workers(ThreadPoolExecutor):
         super().__init__(requests + DECODERS, thread_name_prefix="read")
         self.most_ahead = requests + DECODERS + 1
         """How many reads to begin at once: one waits for a thread."""
-        self._decoders = threading.BoundedSemaphore(DECODERS)
+        self.decoding = threading.BoundedSemaphore(DECODERS)
+        """Reserves a processor to decode; must not be nested."""
         self._changed = threading.Condition()
         self._fetched = 0
         self._may_keep = KEPT_BYTES if requests else 0
@@ -69,9 +70,3 @@ class Workers(ThreadPoolExecutor):
                 return False
             self._may_keep -= size
         return True
-
-    @contextmanager
-    def decoding(self) -> Iterator[None]:
-        """Reserve a processor to decode; must not be nested."""
-        with self._decoders:
-            yield

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from core.sources.parquet.columns import DATES, EXPECTED, MONTH, dates, find_columns
 from core.sources.parquet.ranges import Pieces
 from core.sources.parquet.thrift import Each, Shape, read_struct
-from core.sources.source import Source
-from core.sources.store import Bytes, Range, SourceFile
+from core.sources.store import Bytes, Range, Source, SourceFile
 from core.sources.window import may_hold
 
 MAGIC = b"PAR1"
@@ -40,17 +39,8 @@ MAX_FILE_ROWS = 2**40
 INT96_UNIT = "us"
 """In nanoseconds, Arrow's default, dates after 2262 would wrap around."""
 
-INT32, INT64, BYTE_ARRAY = 1, 2, 6
-PHYSICAL_TYPES = [
-    "BOOLEAN",
-    "INT32",
-    "INT64",
-    "INT96",
-    "FLOAT",
-    "DOUBLE",
-    "BYTE_ARRAY",
-    "FIXED_LEN_BYTE_ARRAY",
-]
+KINDS = ("BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
+"""The physical types, by their numbers."""
 DELTA_STRINGS = frozenset({6, 7})
 """The encodings DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, of which Arrow (26.0) makes no dictionary."""
 
@@ -66,7 +56,7 @@ class Chunk:
     `least` and `greatest` are the bytes in its statistics, or None without statistics.
     """
 
-    physical_type: int
+    physical_type: str
     encodings: Sequence[int]
     values: int
     size: int
@@ -122,7 +112,7 @@ class RowGroup:
         """Return whether the strings in `name` repeat so much that decoding them as a dictionary pays."""
         chunks = self.chunks(name)
         return all(
-            chunk.physical_type == BYTE_ARRAY and DELTA_STRINGS.isdisjoint(chunk.encodings)
+            chunk.physical_type == "BYTE_ARRAY" and DELTA_STRINGS.isdisjoint(chunk.encodings)
             for chunk in chunks
         ) and bool(sum(chunk.size for chunk in chunks) < REPETITIVE_BYTES * self.rows)
 
@@ -217,10 +207,10 @@ class Footer:
         if self._partition or MONTH in self.unreadable:
             return (self._partition, self._partition) if self._partition else None
         [chunk] = chunks[MONTH]
-        if chunk.least is None or chunk.greatest is None or chunk.physical_type not in {INT32, INT64}:
+        if chunk.least is None or chunk.greatest is None or chunk.physical_type not in {"INT32", "INT64"}:
             return None  # Of INT96, writers order the bytes in different ways.
         found = [int.from_bytes(value, "little", signed=True) for value in (chunk.least, chunk.greatest)]
-        if chunk.physical_type == INT32:
+        if chunk.physical_type == "INT32":
             days = pa.array(found, pa.int32()).cast(pa.date32())
         else:
             [index] = self._leaves[MONTH]
@@ -287,11 +277,11 @@ def dictionary_size(page_header: bytes) -> tuple[int, int]:
 
 def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
     """Return a chunk from its metadata; raise `ValueError` if it contradicts the schema or itself."""
-    if PHYSICAL_TYPES[data[1]] != physical_type:
+    if KINDS[data[1]] != physical_type:
         raise ValueError(f"the footer contradicts itself about the type of {name}")
     statistics = data.get(12, {})
     # The deprecated fields 1 and 2 are ordered well for numbers, but not for strings.
-    width = {INT32: 4, INT64: 8}.get(data[1])
+    width = {"INT32": 4, "INT64": 8}.get(physical_type)
     old = (None, None) if width is None else (statistics.get(2), statistics.get(1))
     least, greatest = statistics.get(6, old[0]), statistics.get(5, old[1])
     if width is not None and {len(value) for value in (least, greatest) if value is not None} - {width}:
@@ -302,7 +292,7 @@ def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
     if start < 0 or data[7] < 0:
         raise ValueError(f"the footer contradicts itself about the place of {name}")
     span = (start, start + data[7])
-    return Chunk(data[1], data[2], data[5], data[6], span, least, greatest)
+    return Chunk(physical_type, data[2], data[5], data[6], span, least, greatest)
 
 
 def _join_small_groups(groups: Iterable[RowGroup]) -> list[RowGroup]:

@@ -2,7 +2,9 @@
 
 import io
 import os
+import sys
 from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 
 from core.sources.store import Bytes, Range
 
@@ -16,26 +18,22 @@ def coalesce(needed: Iterable[Range]) -> list[Range]:
     A request to an object store costs tens of milliseconds, in which it could have sent megabytes. The
     answer is in order, without overlaps, and covers each of `needed`.
     """
+    touching = _merge(sorted(one for one in needed if one[0] < one[1]), 1)
+    budget = WASTE * sum(end - start for start, end in touching)
+    gaps = sorted(after[0] - before[1] for before, after in pairwise(touching))
+    too_large = (gap for gap, total in zip(gaps, accumulate(gaps), strict=True) if total > budget)
+    return _merge(touching, next(too_large, sys.maxsize))
+
+
+def _merge(ranges: Iterable[Range], too_large: int) -> list[Range]:
+    """Merge ranges, which are in order, unless the gap between them is `too_large`."""
     merged: list[Range] = []
-    for start, end in sorted(needed):
-        if merged and start <= merged[-1][1]:
+    for start, end in ranges:
+        if merged and start - merged[-1][1] < too_large:
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        elif start < end:
-            merged.append((start, end))
-    budget = WASTE * sum(end - start for start, end in merged)
-    bridged = set()
-    for gap, index in sorted((merged[i + 1][0] - merged[i][1], i) for i in range(len(merged) - 1)):
-        budget -= gap
-        if budget < 0:
-            break
-        bridged.add(index)
-    answer: list[Range] = []
-    for index, (start, end) in enumerate(merged):
-        if index - 1 in bridged:
-            answer[-1] = (answer[-1][0], end)
         else:
-            answer.append((start, end))
-    return answer
+            merged.append((start, end))
+    return merged
 
 
 class Pieces(io.RawIOBase):
@@ -64,14 +62,6 @@ class Pieces(io.RawIOBase):
     def readable(self) -> bool:
         """Return True."""
         return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position in bytes from the start."""
-        return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move without reading."""

@@ -35,8 +35,7 @@ from core.sources.parquet.columns import (
 )
 from core.sources.parquet.footer import INT96_UNIT, MAX_FILE_ROWS, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Pieces, coalesce
-from core.sources.source import Source
-from core.sources.store import SourceFile
+from core.sources.store import Source, SourceFile
 from core.sources.window import DETAILS, INSTANT, ROWS, concat, may_hold, month_before, passes_threshold
 from core.sources.workers import Workers
 
@@ -57,6 +56,8 @@ TEXTS = tuple(name for name in OF_ALERTS if name != "renewal_date")
 
 MONTH_ROWS = pa.schema([("account_id", pa.large_string()), *list(ROWS)[2:]])
 """Rows of the month with their ids, before `account` is known."""
+OTHER_ROWS = pa.schema([("account_id", pa.string()), ("updated_at", INSTANT), ("position", pa.int64())])
+"""Rows of the month of accounts that cannot alert: so many that their ids are kept in the smaller type."""
 TIMES = pa.schema([ROWS.field(name) for name in ("position", "updated_at")])
 """Update times of the rows for which they matter."""
 NO_ACCOUNTS = pa.nulls(0, pa.large_string())
@@ -66,16 +67,15 @@ NO_ACCOUNTS = pa.nulls(0, pa.large_string())
 class MonthPart:
     """The rows of the month in one row group.
 
-    `rows` (of `MONTH_ROWS`) are At Risk or belong to a known account. `others` are the rest, with
-    `account_id` (string), `updated_at` as the file has it, and `position`. `details` (of
-    `core.sources.window.DETAILS`) are those of the `rows` that pass the threshold. Rows without `account_id`
-    are only counted. `history` has the rows (of `ROWS`) of earlier months that were decoded with the month;
-    its `account` is the number of a row in `rows`.
+    `rows` (of `MONTH_ROWS`) are At Risk or of a known account, `others` (of `OTHER_ROWS`) are the rest.
+    `details` (of `core.sources.window.DETAILS`) are those of the `rows` that pass the threshold. Rows without
+    `account_id` are only counted. `history` has the rows (of `ROWS`) of earlier months that were decoded with
+    the month; its `account` is the number of a row in `rows`.
     """
 
     rows: pa.Table
     details: pa.Table
-    others: list[pa.RecordBatch]
+    others: pa.Table
     without_account_id: int
     history: pa.Table
 
@@ -178,7 +178,7 @@ class GroupReader:
         return MonthPart(
             rows=rows,
             details=details,
-            others=[others for _, others, _ in found if others.num_rows],
+            others=pa.Table.from_batches([others for _, others, _ in found], OTHER_ROWS),
             without_account_id=sum(without_account_id for _, _, without_account_id in found),
             history=history,
         )
@@ -249,7 +249,7 @@ class GroupReader:
                     needed = [chunk.range for chunk in self.group.chunks(name)]
                     if name in OF_EARLIER_MONTHS and file.workers.may_keep(sum(e - s for s, e in needed)):
                         self._kept[name] = pieces.only(needed)
-                with file.workers.decoding():
+                with file.workers.decoding:
                     yield pieces.joined(self._kept.values())
 
     def _batches(
@@ -359,12 +359,16 @@ def _month_rows(
         instant(kept["updated_at"]),
         kept["position"],
     ]
-    left = {
-        "account_id": as_strings(others["account_id"]).cast(pa.string()),
-        "updated_at": others["updated_at"],
-        "position": others["position"],
-    }
-    return pa.table(columns, schema=MONTH_ROWS), pa.record_batch(left), batch.num_rows - rows.num_rows
+    left = [
+        as_strings(others["account_id"]).cast(pa.string()),
+        instant(others["updated_at"]),
+        others["position"],
+    ]
+    return (
+        pa.table(columns, schema=MONTH_ROWS),
+        pa.record_batch(left, schema=OTHER_ROWS),
+        batch.num_rows - rows.num_rows,
+    )
 
 
 def _history_rows(
