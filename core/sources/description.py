@@ -5,6 +5,7 @@ from datetime import date
 
 from core.sources.parquet.row_groups import AccountFile
 from core.sources.store import Source
+from core.sources.window import may_hold
 from core.sources.workers import Workers
 
 
@@ -39,7 +40,7 @@ def describe(source: Source, month: date | None, zone: str) -> Description:
         files=len(files),
         rows=sum(footer.metadata.num_rows for footer in footers),
         months=(min(known)[0], max(last for _, last in known)) if known and None not in spans else None,
-        has_month=month is None or any(group.may_hold(month) for group in groups),
+        has_month=month is None or any(may_hold(span, month) for span in spans),
         ignored=tuple(dict.fromkeys(name for footer in footers for name in footer.ignored)),
         regions=tuple(
             dict.fromkeys(

@@ -13,7 +13,7 @@ from core.runtime import wait_for
 from core.sources.parquet.columns import REPLACEMENT
 from core.sources.parquet.row_groups import MONTH_ROWS, OTHER_ROWS, TIMES, AccountFile, GroupReader, MonthPart
 from core.sources.store import Source
-from core.sources.window import DETAILS, ROWS, Need, Window, concat, month_before, passes_threshold
+from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, month_before, passes_threshold
 from core.sources.workers import Workers
 
 MAX_MONTH_ROWS = 50_000_000
@@ -188,12 +188,12 @@ class _Reader:
 
         Files are opened by the first call for a month that they may hold, those of a partition for its month.
         """
-        opened = [file for file in self._unopened if file.may_hold(month)]
+        opened = [file for file in self._unopened if may_hold(file.months, month)]
         if opened:
-            self._unopened = [file for file in self._unopened if not file.may_hold(month)]
+            self._unopened = [file for file in self._unopened if not may_hold(file.months, month)]
             for readers in self._workers.each(self._open, opened):
                 self._readers += readers
-        return [reader for reader in self._readers if reader.group.may_hold(month)]
+        return [reader for reader in self._readers if may_hold(reader.group.months, month)]
 
     def _open(self, file: AccountFile) -> list[GroupReader]:
         footer = file.open(self._longest_footer)

@@ -106,11 +106,13 @@ def month_before(month: date) -> date | None:
     return months_before(month, 1) if month > date.min else None
 
 
-def may_hold(days: tuple[date, date], month: date) -> bool:
+def may_hold(days: tuple[date, date] | None, month: date) -> bool:
     """Return whether days from the first to the last of `days` may belong to rows of `month`.
 
     Besides its first day, these are its other days, which are only counted, and the day before it, which is
-    its midnight in another time zone.
+    its midnight in another time zone. With None, any days may be there.
     """
+    if days is None:
+        return True
     least, greatest = days
     return least.replace(day=1) <= month and month.toordinal() - 1 <= greatest.toordinal()

@@ -257,7 +257,7 @@ def test_row_groups_of_other_accounts_are_not_opened(
 
 @pytest.mark.parametrize(
     ("account_id", "scanned"),
-    [("a", 1), ("b", 3), ("c", 3), ("d", 3), ("da", 1), ("e", 1), ("a\0", 3), ("e\ufffd", 3)],
+    [("a", 1), ("b", 3), ("c", 3), ("d", 3), ("da", 1), ("e", 1), ("a\0", 1), ("e\ufffd", 1), ("\0", 3)],
 )
 def test_accounts_outside_the_statistics_are_not_looked_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account_id: str, scanned: int

@@ -1,7 +1,7 @@
 """The footer of a Parquet file: its row groups, the positions of their columns, and their statistics."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -14,7 +14,6 @@ from core.sources.parquet.columns import DATES, EXPECTED, MONTH, dates, find_col
 from core.sources.parquet.ranges import Pieces
 from core.sources.parquet.thrift import Each, Shape, read_struct
 from core.sources.store import Bytes, Range, Source, SourceFile
-from core.sources.window import may_hold
 
 MAGIC = b"PAR1"
 ARROW_SCHEMA = b"ARROW:schema"
@@ -96,10 +95,6 @@ class RowGroup:
             return None
         return RowGroup(self.first, self.parts + after.parts, self.first_row, rows, size, self.months)
 
-    def may_hold(self, month: date) -> bool:
-        """Return whether it may hold a row of `month`; see `window.may_hold`."""
-        return self.months is None or may_hold(self.months, month)
-
     def has_none_before(self, month: date | None) -> bool:
         """Return whether no row can be of a month before `month`."""
         return self.months is not None and month is not None and self.months[0] >= month
@@ -170,8 +165,18 @@ class Footer:
 
     @cached_property
     def groups(self) -> tuple[RowGroup, ...]:
-        """Return the row groups that have rows, in order."""
-        return tuple(_join_small_groups(self._row_groups()))
+        """Return the row groups that have rows, in order, small neighbors that hold the same months as one.
+
+        Each read of a row group costs a few milliseconds, and some writers make row groups of a few rows.
+        """
+        found: list[RowGroup] = []
+        for group in self._row_groups():
+            joined = found[-1].joined(group) if found else None
+            if joined:
+                found[-1] = joined
+            else:
+                found.append(group)
+        return tuple(found)
 
     def read(self, source: Source, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Return the bytes of these ranges (sorted, without overlaps); those in `tail` are not read again."""
@@ -250,8 +255,7 @@ def _leaves(paths: dict[int, str], own: str) -> list[int]:
 
 
 def _bytes_per_row(chunks: Sequence[Chunk], file: Pieces) -> float:
-    values = max(min(chunk.values for chunk in chunks), 1)
-    found = sum(chunk.size for chunk in chunks) / values
+    found = sum(chunk.size for chunk in chunks) / max(min(chunk.values for chunk in chunks), 1)
     for chunk in chunks:
         # The footer does not show it: every row may have the one value, of a megabyte, of a dictionary.
         if chunk.size * chunk.values > DICTIONARY_READ_BYTES:
@@ -293,18 +297,3 @@ def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
         raise ValueError(f"the footer contradicts itself about the place of {name}")
     span = (start, start + data[7])
     return Chunk(physical_type, data[2], data[5], data[6], span, least, greatest)
-
-
-def _join_small_groups(groups: Iterable[RowGroup]) -> list[RowGroup]:
-    """Join small neighbors that hold the same months.
-
-    Each read of a row group costs a few milliseconds, and some writers make row groups of a few rows.
-    """
-    found: list[RowGroup] = []
-    for group in groups:
-        joined = found[-1].joined(group) if found else None
-        if joined:
-            found[-1] = joined
-        else:
-            found.append(group)
-    return found

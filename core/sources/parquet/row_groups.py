@@ -36,7 +36,7 @@ from core.sources.parquet.columns import (
 from core.sources.parquet.footer import INT96_UNIT, MAX_FILE_ROWS, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Pieces, coalesce
 from core.sources.store import Source, SourceFile
-from core.sources.window import DETAILS, INSTANT, ROWS, concat, may_hold, month_before, passes_threshold
+from core.sources.window import DETAILS, INSTANT, ROWS, concat, month_before, passes_threshold
 from core.sources.workers import Workers
 
 BATCH_ROWS = 65_536
@@ -86,14 +86,10 @@ class AccountFile:
     def __init__(self, source: Source, file: SourceFile, index: int, zone: str, workers: Workers) -> None:
         self.source = source
         self.stored = file
+        self.months = (file.month, file.month) if file.month else None
         self.first_position = index * MAX_FILE_ROWS
         self.zone = zone
         self.workers = workers
-
-    def may_hold(self, month: date) -> bool:
-        """Return whether, by its partition, the file may hold rows of `month`; see `window.may_hold`."""
-        own = self.stored.month
-        return own is None or may_hold((own, own), month)
 
     def open(self, longest: int) -> Footer:
         """Read and check the footer; the longest one of the source so far has `longest` bytes."""
