@@ -48,9 +48,8 @@ class _Reader:
         self._longest_footer = 0
         self._readers: list[GroupReader] = []
         """The row groups of the files that are open."""
-        self._decoded: set[GroupReader] = set()
-        self._used: set[GroupReader] = set()
-        """The decoded row groups without those that were read ahead and not needed."""
+        self._decoded: dict[GroupReader, bool] = {}
+        """The decoded row groups, and whether their rows are used: some are read ahead and not needed."""
         self._asked: set[GroupReader] = set()
         """The row groups from which rows of earlier months were requested."""
 
@@ -79,7 +78,9 @@ class _Reader:
             other_rows=other_rows,
             other_duplicates=other_duplicates,
             rows_without_account_id=without_account_id,
-            months_not_first_day=sum(reader.months_not_first_day or 0 for reader in self._used),
+            months_not_first_day=sum(
+                reader.months_not_first_day or 0 for reader, used in self._decoded.items() if used
+            ),
         )
 
     def _month_parts(self) -> list[MonthPart]:
@@ -90,7 +91,6 @@ class _Reader:
         if self._need.at_risk_before and before:
             readers = self._begin(before)
             ids = list(self._workers.each(lambda reader: reader.at_risk_ids(before), readers))
-            self._used.update(readers)
             known = pc.unique(pa.chunked_array(ids, pa.large_string()))
         readers = self._begin(month)
         # Statistics may show too many rows before anything is decoded.
@@ -100,7 +100,6 @@ class _Reader:
             parts.append(part)
             rows += part.rows.num_rows + part.others.num_rows
             _check_row_count(rows, month)
-        self._used.update(readers)
         return parts
 
     def _history(self, accounts: pa.Array, month_rows: pa.Table, found: list[pa.Table]) -> pa.Table:
@@ -127,7 +126,7 @@ class _Reader:
                 next_to_read = month_before(next_to_read)
             for reader, read in reads.popleft():
                 found.append(wait_for(read))
-                self._used.add(reader)
+                self._decoded[reader] = True
             for of_month, batch in _by_month(found):
                 waiting[of_month].append(batch)
             found.clear()
@@ -157,7 +156,7 @@ class _Reader:
             possible = reader.may_hold_accounts(ids, lowest)
             wanted = ids.filter(possible)
             if len(wanted):
-                self._decoded.add(reader)
+                self._decoded.setdefault(reader, False)
                 places = followed.filter(possible)
                 read = self._workers.submit(reader.history, self._month, wanted, places)
                 begun.append((reader, read))
@@ -180,7 +179,7 @@ class _Reader:
     def _begin(self, month: date) -> list[GroupReader]:
         """Return the row groups that may hold rows of `month`, and count them as decoded."""
         readers = self._readers_of(month)
-        self._decoded.update(readers)
+        self._decoded |= dict.fromkeys(readers, True)
         return readers
 
     def _readers_of(self, month: date) -> list[GroupReader]:
