@@ -43,6 +43,8 @@ BATCH_ROWS = 65_536
 """Rows of a batch: with names and owners, it takes a few megabytes."""
 LOOK_UP_BATCH_ROWS = 262_144
 """Rows of a batch in which accounts are looked up; each look-up builds a table of the accounts."""
+DICTIONARY_ROWS = 20_000
+"""The fewest rows in a row group for which dictionaries save more than a second decoder costs."""
 BATCH_BYTES = 64 * 2**20
 """The approximate limit on a decoded batch: with values of a megabyte, it has few rows."""
 MAX_ROW_BYTES = 64 * 2**20
@@ -260,8 +262,7 @@ class GroupReader:
         row_bytes = sum(group.bytes_per_row(name, pieces) for name in names)
         if row_bytes > MAX_ROW_BYTES:
             raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
-        # In a small row group, a second decoder would cost more than dictionaries save.
-        repetitive = [name for name in names if group.rows >= BATCH_ROWS and group.is_repetitive(name)]
+        repetitive = [name for name in names if group.rows >= DICTIONARY_ROWS and group.is_repetitive(name)]
         # Other strings are decoded apart from these, because Arrow makes no dictionary of large strings.
         others = {name for name in names if EXPECTED[name] is STRING}.difference(repetitive)
         apart = [name for name in names if name in others or not repetitive]
