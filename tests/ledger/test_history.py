@@ -44,6 +44,7 @@ def assert_pages(page: Page, expected: list[Any]) -> None:
             items, cursor = page(limit, cursor)
             seen += items
             assert len(items) == limit or cursor is None
+            assert len(seen) <= len(expected)
             if cursor is None:
                 break
         assert seen == expected

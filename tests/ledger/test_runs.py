@@ -496,6 +496,7 @@ def test_give_up_records_every_outcome(ledger: Ledger) -> None:
     ledger.claim("other", alerts[0], NOW)
     begin(ledger, "run", alerts)
     ledger.give_up("run", alerts, "no_service", "gone", NOW)
+    ledger.give_up("run", [], "no_service", "gone", NOW)
     found = {name.account_id: (one.status, one.reason) for name, one in ledger.outcomes(MONTH).items()}
     assert found == {
         "A-1": ("sending", None),
