@@ -124,6 +124,24 @@ def test_each_row_may_have_the_largest_dictionary_value(
         assess(tmp_path / "x.parquet")
 
 
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_many_small_values_are_no_large_row(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dictionary: bool,  # noqa: FBT001
+) -> None:
+    monkeypatch.setattr("core.sources.parquet.row_groups.MAX_ROW_BYTES", MEGABYTE)
+    monkeypatch.setattr("core.sources.parquet.footer.DICTIONARY_READ_BYTES", MEGABYTE)
+    names = pa.array([f"{number:06d}" + "N" * 1000 for number in range(3_000)])
+    pq.write_table(
+        at_risk(3_000, account_name=names),
+        tmp_path / "x.parquet",
+        use_dictionary=dictionary,
+        dictionary_pagesize_limit=4 * MEGABYTE,
+    )
+    assert assess(tmp_path / "x.parquet").alerts.num_rows == 3_000
+
+
 @pytest.mark.parametrize("written", [{}, {"write_statistics": False}])
 def test_too_many_rows_of_a_month_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: dict[str, Any]

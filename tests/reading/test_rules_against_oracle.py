@@ -115,7 +115,13 @@ def test_example_of_the_spec_is_one_month() -> None:
     assert found.alerts[0][-3:-1] == (1, date(2026, 1, 1))
 
 
-def test_streak_may_begin_in_the_first_calendar_month(tmp_path: Path) -> None:
-    write([row(month=date(1, 2, 1)), row(month=date(1, 1, 1))], tmp_path, Layout())
-    alert = alerts_of(assess(tmp_path, date(1, 2, 1)))[0]
-    assert (alert.duration_months, alert.risk_start_month) == (2, date(1, 1, 1))
+@pytest.mark.parametrize("accounts", [1, 40])
+def test_streak_may_begin_in_the_first_calendar_month(tmp_path: Path, accounts: int) -> None:
+    """With many accounts, more than one month is read at once."""
+    months = (date(1, 2, 1), date(1, 1, 1))
+    write([row(f"a{n}", month) for month in months for n in range(accounts)], tmp_path, Layout())
+    found = {
+        (alert.duration_months, alert.risk_start_month)
+        for alert in alerts_of(assess(tmp_path, date(1, 2, 1)))
+    }
+    assert found == {(2, date(1, 1, 1))}
