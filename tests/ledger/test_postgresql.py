@@ -227,7 +227,8 @@ def test_options_of_the_url_win(
     engine.dispose()
 
 
-def test_answer_waits_for_a_restart(postgresql: Server, postgresql_url: str) -> None:
+@pytest.mark.parametrize("write", ["claim", "answer", "end"])
+def test_writes_of_a_run_wait_for_a_restart(postgresql: Server, postgresql_url: str, write: str) -> None:
     with closing(Ledger(Database(postgresql_url))) as ledger:
         alerts = [routed("A-1"), routed("A-2")]
         begin(ledger, "run-1", alerts)
@@ -237,11 +238,21 @@ def test_answer_waits_for_a_restart(postgresql: Server, postgresql_url: str) -> 
             ledger.check_writable(NOW)
         back = threading.Timer(0.2, postgresql.start)
         back.start()
-        ledger.record_answer("run-1", Delivery(key("A-1"), AlertStatus.SENT, "amer"), NOW)
-        back.join()
-        assert ledger.claim("run-1", alerts[1], NOW).status is AlertStatus.SENDING
-        ledger.finish("run-1", None, NOW)
-        assert look(ledger, "run-1").statuses == {"A-1": "sent", "A-2": "unconfirmed"}
+        try:
+            if write == "claim":
+                assert ledger.claim("run-1", alerts[1], NOW).status is AlertStatus.SENDING
+            elif write == "answer":
+                ledger.record_answer("run-1", Delivery(key("A-1"), AlertStatus.SENT, "amer"), NOW)
+            else:
+                ledger.finish("run-1", None, NOW)
+        finally:
+            back.join()
+        if write != "end":
+            ledger.finish("run-1", None, NOW)
+        assert look(ledger, "run-1").statuses == {
+            "A-1": "sent" if write == "answer" else "unconfirmed",
+            "A-2": "unconfirmed" if write == "claim" else "failed",
+        }
 
 
 def test_unanswered_commit_sends_nothing(postgresql: Server, postgresql_url: str) -> None:
