@@ -221,11 +221,13 @@ def test_accepted_run_gets_its_flow_run(ledger: Ledger) -> None:
 
 def test_end_of_a_run_is_stored_with_its_alerts(ledger: Ledger) -> None:
     end = NOW + timedelta(hours=1)
-    begin(ledger, "other", [routed("A-2")])
+    claim = begin(ledger, "other", [routed("A-3"), routed("A-2")])[0]
+    ledger.claim("other", claim, NOW)
     alerts = begin(ledger, "run", [routed("A-1"), routed("A-2")])
     ledger.claim("run", alerts[0], NOW)
     ledger.finish("run", SourceNotFound("gone"), end)
-    assert [one.status for one in ledger.history.run("other").sample_alerts] == ["pending"]
+    assert [one.status for one in ledger.history.run("other").sample_alerts] == ["sending", "pending"]
+    assert ledger.history.outcome(MONTH, claim.key).status == "sending"
     view = look(ledger, "run").view
     assert (view.started_at, view.finished_at) == (NOW, end)
     assert [(one.account_id, one.reason, one.error) for one in view.sample_errors] == [

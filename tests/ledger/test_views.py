@@ -19,7 +19,7 @@ def view(alert_type: str = "at_risk", reason: str | None = None, error: str | No
         arr=None,
         renewal_date=None,
         account_owner=None,
-        duration_months=1,
+        duration_months=2,
         risk_start_month=date(2026, 1, 1),
         channel=None,
         status=AlertStatus.FAILED,
@@ -31,12 +31,21 @@ def view(alert_type: str = "at_risk", reason: str | None = None, error: str | No
 
 
 @pytest.mark.parametrize(
-    ("alert_type", "kind", "label"),
-    [("at_risk", "", "Acme (A)"), ("recovered", "recovered", "Acme (A), recovered")],
+    ("alert_type", "kind", "label", "streak"),
+    [
+        ("at_risk", "", "Acme (A)", "At Risk for: 2 months (since 2026-01-01)"),
+        (
+            "recovered",
+            "recovered",
+            "Acme (A), recovered",
+            "Was At Risk for: 2 months (2026-01-01 to 2026-02-01)",
+        ),
+    ],
 )
-def test_only_another_alert_type_is_named(alert_type: str, kind: str, label: str) -> None:
+def test_only_another_alert_type_is_named(alert_type: str, kind: str, label: str, streak: str) -> None:
     found = view(alert_type)
     assert (found.key, found.kind, found.label) == (key("A", alert_type), kind, label)
+    assert found.streak == streak
 
 
 @pytest.mark.parametrize(
