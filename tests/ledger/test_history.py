@@ -56,20 +56,20 @@ def sent(account_id: str, alert_type: str = "at_risk") -> Delivery:
 
 
 RUNS = [
-    ("a", MONTH, 0, RunStatus.SUCCEEDED),
+    ("z", MONTH, 0, RunStatus.SUCCEEDED),
     ("b", OTHER_MONTH, 1, RunStatus.FAILED),
     ("c", MONTH, 1, RunStatus.RUNNING),
-    ("d", MONTH, 2, RunStatus.FAILED),
+    ("a", MONTH, 2, RunStatus.FAILED),
 ]
 
 
 @pytest.mark.parametrize(
     ("month", "status", "expected"),
     [
-        (None, None, "dcba"),
-        (MONTH, None, "dca"),
-        (None, RunStatus.FAILED, "db"),
-        (MONTH, RunStatus.FAILED, "d"),
+        (None, None, "acbz"),
+        (MONTH, None, "acz"),
+        (None, RunStatus.FAILED, "ab"),
+        (MONTH, RunStatus.FAILED, "a"),
         (OTHER_MONTH, RunStatus.RUNNING, ""),
     ],
 )
@@ -89,12 +89,18 @@ def test_runs_are_listed_newest_first(
 
 
 def test_running_run_has_the_counts_of_its_alerts(ledger: Ledger) -> None:
-    alerts = begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("B", None)])
-    ledger.claim("run", alerts[0], NOW)
-    ledger.record_answer("run", sent("A-1"), NOW)
+    recovered = routed("A-1", alert_type="recovered")
+    begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("A-3"), routed("B", None), recovered])
+    failed = Delivery(key("A-2"), AlertStatus.FAILED, "amer", "server_error")
+    for answer in (sent("A-1"), failed, sent("A-1", "recovered")):
+        ledger.record_answer("run", answer, NOW)
     for run in (ledger.history.run("run"), ledger.history.runs(None, None, 1, None).runs[0]):
-        for counts in (run.counts, run.counts_by_type["at_risk"]):
-            assert (counts.rows_scanned, counts.alerts_sent, counts.failed_deliveries) == (100, 1, 1)
+        of_type = run.counts_by_type
+        assert (of_type["at_risk"].rows_scanned, run.counts.rows_scanned) == (100, 100)
+        assert {
+            name: (counts.alerts_sent, counts.failed_deliveries, counts.unknown_region)
+            for name, counts in (of_type | {"all": run.counts}).items()
+        } == {"at_risk": (1, 2, 1), "recovered": (1, 0, 0), "all": (2, 2, 1)}
 
 
 @pytest.mark.parametrize(

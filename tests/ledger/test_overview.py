@@ -29,14 +29,15 @@ def test_month_is_its_last_successful_run(ledger: Ledger, monkeypatch: pytest.Mo
 
 
 def test_run_without_at_risk_hides_no_month(ledger: Ledger) -> None:
-    begin(ledger, "both", [routed("A-1")])
+    begin(ledger, "both", [routed("A-1"), routed("A-2", alert_type="recovered")])
     ledger.finish("both", None, NOW)
     later = NOW + timedelta(minutes=1)
     ledger.begin_run("recovered", REQUEST, ME, None, later)
     found = Assessment("version-1", count_found(100, 3, {"recovered": (1, 1)}), (), [])
     ledger.plan("recovered", found, [], 0, later)
     ledger.finish("recovered", None, later)
-    assert [(one.run_id, one.at_risk) for one in ledger.history.months(MONTH)] == [("both", 3)]
+    found = [(one.run_id, one.at_risk, one.arr) for one in ledger.history.months(MONTH)]
+    assert found == [("both", 3, 50_000)]
 
 
 def test_channels_count_alerts_by_status(ledger: Ledger) -> None:

@@ -98,6 +98,22 @@ def test_month_of_a_failed_run_is_no_succeeded_month(ledger: Ledger) -> None:
     assert samples(ledger)["last_succeeded_month_timestamp_seconds",] == 0
 
 
+def test_gauges_have_these_labels(ledger: Ledger) -> None:
+    """Dashboards and alert rules name them."""
+    found = {
+        family.name.removeprefix("risk_alerts_"): {(*sample.labels,) for sample in family.samples}
+        for family in ledger.history.gauges().collect()
+    }
+    assert found == {
+        "ledger_up": {()},
+        "runs": {("status",)},
+        "outcomes": {("alert_type", "status")},
+        "last_run_timestamp_seconds": {("status",)},
+        "last_succeeded_month_timestamp_seconds": {()},
+        "running_since_timestamp_seconds": {()},
+    }
+
+
 def test_unreadable_ledger_has_one_gauge() -> None:
     [family] = ledger_gauges(None).collect()
     assert (family.name, family.samples[0].value) == ("risk_alerts_ledger_up", 0)
