@@ -52,7 +52,7 @@ def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_th
     of_alerts = pa.chunked_array(alerting, pa.int32())
     duplicates = _superseded(in_month) + _superseded_in_streaks(history, streaks, of_alerts)
     counts = count_found(window.rows_scanned, duplicates + window.other_duplicates, found)
-    in_order = pa.concat_tables(alerts).sort_by("account_id")
+    in_order = pa.concat_tables(alerts).sort_by([("account_id", "ascending"), ("alert_type", "ascending")])
     return Assessment(window.source_version, counts, tuple(_warnings(window, in_month)), in_order)
 
 
