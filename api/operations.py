@@ -101,13 +101,15 @@ async def metrics(request: Request) -> Response:
     """Return the metrics. A ledger that cannot be read is `risk_alerts_ledger_up 0`, not an error."""
     scrapes = request.app.state.scrapes
     try:
-        text = await _bounded(request, scrapes, lambda ledger: _text(ledger.history.gauges()), SCRAPE_SECONDS)
+        text = await _bounded(
+            request, scrapes, lambda ledger: _metrics(ledger.history.gauges()), SCRAPE_SECONDS
+        )
     except (LedgerError, TimeoutError):
-        text = _text(ledger_gauges(None))
+        text = _metrics(ledger_gauges(None))
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-def _text(gauges: CollectorRegistry) -> bytes:
+def _metrics(gauges: CollectorRegistry) -> bytes:
     return generate_latest(PROCESS) + generate_latest(gauges)
 
 

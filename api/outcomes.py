@@ -1,5 +1,6 @@
 """Outcomes over HTTP, and the resolution of unconfirmed alerts: by a program and by the form of a page."""
 
+import asyncio
 from datetime import date
 from typing import Annotated
 from urllib.parse import parse_qs, unquote
@@ -23,7 +24,7 @@ from core.domain import (
     check_key,
     check_note,
 )
-from core.ledger import Ledger, OutcomePage, OutcomeView
+from core.ledger import OutcomePage, OutcomeView
 from core.run import utc_now
 
 router = APIRouter(tags=["outcomes"])
@@ -84,7 +85,7 @@ register_url_convertor("any_text", _AnyText())
         "ledger_unavailable",
     ),
 )
-def resolve_outcome(
+async def resolve_outcome(
     month: Annotated[Month, Path()], account_id: str, body: ResolutionBody, request: Request
 ) -> OutcomeView:
     """Record a person's decision about an `unconfirmed` alert, after a look in its channel.
@@ -92,7 +93,8 @@ def resolve_outcome(
     Nothing is sent now. After `send_again`, the next run of the month sends the alert, and no other
     unconfirmed one.
     """
-    return _resolve(ledger_of(request), month, account_id, body)
+    # In another thread than reads, because a write may wait for another process.
+    return await asyncio.to_thread(_resolve, request, month, account_id, body)
 
 
 class ResolutionForm(ResolutionBody):
@@ -118,16 +120,19 @@ async def _read_form(request: Request) -> ResolutionForm:
 
 
 @router.post("/pages/resolve", include_in_schema=False)
-def resolve_by_form(request: Request, form: Annotated[ResolutionForm, Depends(_read_form)]) -> Response:
+async def resolve_by_form(request: Request, form: Annotated[ResolutionForm, Depends(_read_form)]) -> Response:
     """Resolve an alert by the form of a page, and lead the browser back to the run."""
-    ledger = ledger_of(request)
-    # Before anything is changed: without the run there is no page to lead to.
-    ledger.history.run(form.run_id)
-    _resolve(ledger, form.month, form.account_id, form)
+
+    def resolve() -> None:
+        # Before anything is changed: without the run there is no page to lead to.
+        ledger_of(request).history.run(form.run_id)
+        _resolve(request, form.month, form.account_id, form)
+
+    await asyncio.to_thread(resolve)
     return RedirectResponse(f"{request.scope['root_path']}/runs/{form.run_id}#unconfirmed", 303)
 
 
-def _resolve(ledger: Ledger, month: date, account_id: str, body: ResolutionBody) -> OutcomeView:
-    key = AlertKey(account_id, body.alert_type)
+def _resolve(request: Request, month: date, account_id: str, body: ResolutionBody) -> OutcomeView:
+    ledger, key = ledger_of(request), AlertKey(account_id, body.alert_type)
     ledger.resolve(Resolution(key, month, body.decision, by=body.by, note=body.note, at=utc_now()))
     return ledger.history.outcome(month, key)

@@ -27,7 +27,7 @@ from flows.prefect_engine import drain
 WAITING_FOR_EACH = 3
 """How many runs may wait for each that is in progress: one may take an hour."""
 PREVIEWS_AT_ONCE, PREVIEWS_WAITING = 2, 254
-"""Previews mostly decode, so that more of them at once would hardly be faster."""
+"""Previews mostly decode: more of them at once would hardly be faster, and would delay other answers."""
 READERS_AT_ONCE = 3
 """Threads that read the ledger for an answer; more would wait for the interpreter, and delay others."""
 
@@ -56,7 +56,8 @@ def create_app(settings: Settings) -> FastAPI:
         responses=responses("unauthorized", "invalid_request", "internal_error"),
     )
     app.state.settings = settings
-    app.state.warnings = [*filter(None, [warning_about(settings.database_url)])]
+    warning = warning_about(settings.database_url)
+    app.state.warnings = [warning] if warning else []
     # Opens the ledger at the start of the app, and again when its file was removed or replaced.
     app.state.open_ledger = partial(open_ledger, settings.database_url)
     for module in (operations, runs, outcomes):

@@ -48,7 +48,7 @@ def wants_page(request: Request) -> bool:
 
 
 def _qualities(accept: str) -> dict[str, float]:
-    """Return the quality of each media type in an Accept header (RFC 9110, 12.5.1); 0 if it is invalid."""
+    """Return the quality of each media type in an Accept header (RFC 9110, 12.5.1); 0 for an invalid one."""
     found = {}
     for item in accept.split(","):
         media_type, *parameters = (part.strip() for part in item.split(";"))

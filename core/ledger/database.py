@@ -206,7 +206,8 @@ def _migrate(connection: Connection) -> None:
         except CommandError:
             raise LedgerError(
                 f"The ledger {shown_database(connection.engine.url)} has schema {current}, which this version"
-                " does not know: update the service, or move away a ledger that a development version made"
+                " does not know: update the service; or move the ledger away if a development version made it"
+                " (a new one sends its alerts again)"
             ) from None
 
 

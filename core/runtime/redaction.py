@@ -7,7 +7,7 @@ from collections.abc import Iterable
 MASK = "***"
 
 _WORD_WITH_AT = re.compile(r"(?<![^\s\"'<>])[^\s\"'<>]*@")
-"""A word up to its last @. Credentials are searched in nothing else, so that the search takes linear time."""
+"""A word up to its last @. Credentials are searched only in these, so that the search takes linear time."""
 # Credentials in a URI: scheme://user:password@host. A password may have unescaped / and @ in it, so that
 # after a colon everything up to the last @ counts.
 _CREDENTIALS = re.compile(

@@ -1,13 +1,13 @@
 """Sources at file://, gs:// and s3://, and the reader of their Parquet files.
 
-`location` parses a URI and checks whether it is allowed. `store` opens a source, pinned to one version, and
-is the interface of `local`, `gcs` and `s3`; the clouds share `remote`. `folder` knows what names in a folder
-mean, and `refusals` what a cloud's errors mean. `reader` reads the rows that the alert rules need, and
+`location` parses a URI and checks whether it is allowed. `store` is the interface of `local`, `gcs` and `s3`;
+the clouds share `remote`. `folder` knows what names in a folder mean, and `refusals` what a cloud's errors
+mean. `source` pins the files to one version. `reader` reads the rows that the alert rules need, and
 `description` what a check of the installation shows. Only the stores use the libraries of the clouds.
 """
 
 from core.sources.description import Description, describe
 from core.sources.location import check_source, parse_source
 from core.sources.reader import read_window
-from core.sources.store import Source, open_uri
+from core.sources.source import Source, open_uri
 from core.sources.window import LONGEST_ID, LONGEST_TEXT, Need, Window, passes_threshold

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from core.sources.parquet.row_groups import AccountFile
-from core.sources.store import Source
+from core.sources.source import Source
 from core.sources.window import may_hold
 from core.sources.workers import Workers
 

@@ -12,7 +12,7 @@ from core.domain import SourceInvalid
 from core.runtime import wait_for
 from core.sources.parquet.columns import REPLACEMENT
 from core.sources.parquet.row_groups import MONTH_ROWS, OTHER_ROWS, TIMES, AccountFile, GroupReader, MonthPart
-from core.sources.store import Source
+from core.sources.source import Source
 from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, month_before, passes_threshold
 from core.sources.workers import Workers
 
@@ -47,7 +47,7 @@ class _Reader:
         self._workers = workers
         self._longest_footer = 0
         self._readers: list[GroupReader] = []
-        """The row groups of the files that are open."""
+        """The row groups of the files whose footers were read."""
         self._decoded: dict[GroupReader, bool] = {}
         """The decoded row groups, and whether their rows are used: some are read ahead and not needed."""
         self._asked: set[GroupReader] = set()
@@ -105,8 +105,8 @@ class _Reader:
     def _history(self, accounts: pa.Array, month_rows: pa.Table, found: list[pa.Table]) -> pa.Table:
         """Read rows (of `ROWS`) of earlier months, until no account that may cause an alert is at risk.
 
-        `found` are rows of earlier months that were decoded with the month, and is cleared. Each row group is
-        decoded once, with all its earlier months, for the accounts that are still at risk at that time.
+        `found` has the rows of earlier months that were decoded with the month, and is emptied. Each row
+        group is decoded once, with all its earlier months, for the accounts that are still at risk then.
         """
         need = self._need
         passing = pc.unique(

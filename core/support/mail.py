@@ -8,7 +8,13 @@ from email.policy import SMTP as SMTP_POLICY
 from email.utils import formatdate, make_msgid
 from functools import partial
 
-from aiosmtplib import SMTP, SMTPConnectError, SMTPException, SMTPResponseException
+from aiosmtplib import (
+    SMTP,
+    SMTPConnectError,
+    SMTPException,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+)
 
 from core.domain import SupportMessage
 from core.runtime import Settings, in_thread, one_line, redact
@@ -42,6 +48,7 @@ async def _send(settings: Settings, message: SupportMessage | None) -> None:
             await smtp.connect()
             transport = smtp.transport
             try:
+                _check_encryption(smtp, settings)
                 await _login(smtp, settings)
                 if message:
                     await smtp.mail(settings.smtp_from)
@@ -50,7 +57,7 @@ async def _send(settings: Settings, message: SupportMessage | None) -> None:
                 accepted = True
                 await smtp.quit()
             finally:
-                # It is None if the server has disconnected already.
+                # The transport is None if the server has disconnected already.
                 if isinstance(transport, asyncio.WriteTransport):
                     transport.abort()
     except (SMTPException, OSError, ValueError) as error:
@@ -62,7 +69,7 @@ async def _send(settings: Settings, message: SupportMessage | None) -> None:
 
 
 def _client(settings: Settings) -> SMTP:
-    """Connect to the mail server, without reading its greeting."""
+    """Return a client that is connected, before the greeting of the server."""
     connection = socket.create_connection((settings.smtp_host, settings.smtp_port), IDLE_SECONDS)
     name, address = socket.getfqdn(), connection.getsockname()[0]
     address = f"IPv6:{address}" if ":" in address else address
@@ -73,22 +80,27 @@ def _client(settings: Settings) -> SMTP:
         local_hostname=name if "." in name else f"[{address}]",
         timeout=IDLE_SECONDS,
         use_tls=settings.smtp_port == IMPLICIT_TLS_PORT,
-        # None: if the server offers it.
+        # With None, TLS is used if the server offers it.
         start_tls=False if settings.smtp_starttls is False else None,
         tls_context=ssl.create_default_context(),
     )
 
 
-async def _login(smtp: SMTP, settings: Settings) -> None:
-    """Log in, if a login is set; without TLS only if `SMTP_STARTTLS` is false."""
-    user, password, tls = settings.smtp_username, settings.smtp_password, settings.smtp_starttls
-    if tls is not False and (tls or password) and not smtp.get_transport_info("sslcontext"):
+def _check_encryption(smtp: SMTP, settings: Settings) -> None:
+    """Raise `MailError` without TLS if a password or `SMTP_STARTTLS` needs it."""
+    needed = settings.smtp_password if settings.smtp_starttls is None else settings.smtp_starttls
+    if needed and not smtp.get_transport_info("sslcontext"):
         raise MailError("it offers no TLS; change SMTP_PORT, or allow plain text by SMTP_STARTTLS=false")
+
+
+async def _login(smtp: SMTP, settings: Settings) -> None:
+    user, password = settings.smtp_username, settings.smtp_password
     if user is None or password is None:
         return
     await smtp.ehlo()
     if not smtp.supported_auth_methods:
-        raise MailError("it offers no login; unset SMTP_USERNAME and SMTP_PASSWORD, or change SMTP_PORT")
+        advice = "unset SMTP_USERNAME and SMTP_PASSWORD, or change SMTP_PORT"
+        raise MailError(f"it offers no login by PLAIN, LOGIN or CRAM-MD5; {advice}")
     try:
         await smtp.login(user, password.get_secret_value())
     except SMTPResponseException as error:
@@ -116,6 +128,8 @@ def _error_text(error: BaseException) -> str:
     """Return the server's answer, or the text of another error."""
     if isinstance(error, SMTPResponseException):
         return f"{error.code} {error.message}"
+    if isinstance(error, SMTPServerDisconnected):
+        return "the server closed the connection"
     if isinstance(error, TimeoutError):
         return f"no answer in {IDLE_SECONDS:g} s"
     if isinstance(error, SMTPConnectError):

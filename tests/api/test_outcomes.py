@@ -1,7 +1,9 @@
 """`GET /outcomes` and the resolution of unconfirmed alerts over HTTP."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,15 @@ from urllib.parse import quote
 
 import pytest
 
+from api.service import READERS_AT_ONCE
+from core.domain import Resolution
 from core.ledger import Ledger, open_ledger
 from core.sources import LONGEST_ID
 from tests.conftest import Serve
 from tests.delivery.world import MONTH, routed
 from tests.ledger.test_resolving import leave_unconfirmed
 from tests.service import Service, problem_of
+from tests.waiting import until
 
 HOSTILE = "A/1 ?#%2F\n<b>&amp; ü🚩"
 
@@ -37,6 +42,31 @@ def resolve(service: Service, account_id: str, month: object = MONTH, **body: An
         headers={"Content-Type": "application/json"},
     )
     return answer.status_code, answer.json() if answer.is_success else problem_of(answer)["code"]
+
+
+def test_waiting_decisions_delay_no_reads(
+    ledger: Ledger, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+    record = Ledger.resolve
+
+    def counted(self: Ledger, resolution: Resolution) -> None:
+        begun.append(resolution)
+        record(self, resolution)
+
+    monkeypatch.setattr(Ledger, "resolve", counted)
+    holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    body = {"decision": "delivered", "by": "ana"}
+    with ThreadPoolExecutor(10) as people:
+        waiting = [people.submit(resolve, service, "A-1", **body) for _ in range(10)]
+        until(lambda: len(begun) > READERS_AT_ONCE)
+        assert len(service.get("/outcomes")["outcomes"]) == 3
+        assert not any(future.done() for future in waiting)
+        holder.execute("ROLLBACK")
+        answers = sorted(future.result()[0] for future in waiting)
+    holder.close()
+    assert answers == [200, *[409] * 9]
 
 
 @pytest.mark.parametrize("account_id", ["A-1", HOSTILE])

@@ -111,6 +111,13 @@ def test_absurd_values_are_refused_with_a_reason(tmp_path: Path, made: pa.Table,
         assess(tmp_path / "x.parquet")
 
 
+def test_long_id_of_the_month_before_is_refused(tmp_path: Path) -> None:
+    made = table([row("a" * (LONGEST_ID + 1), back(MONTH, 1), "At Risk"), row("b", MONTH, "Healthy")])
+    pq.write_table(made, tmp_path / "x.parquet")
+    with pytest.raises(SourceInvalid, match="column account_id exceeds 6,000 bytes"):
+        assess(tmp_path / "x.parquet", alert_types=["recovered"])
+
+
 def test_each_row_may_have_the_largest_dictionary_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from core.sources.parquet.columns import DATES, EXPECTED, MONTH, dates, find_columns
 from core.sources.parquet.ranges import Pieces
 from core.sources.parquet.thrift import Each, Shape, read_struct
-from core.sources.store import Bytes, Range, Source, SourceFile
+from core.sources.source import Source
+from core.sources.store import Bytes, Range, SourceFile
 
 MAGIC = b"PAR1"
 ARROW_SCHEMA = b"ARROW:schema"
@@ -38,8 +39,16 @@ MAX_FILE_ROWS = 2**40
 INT96_UNIT = "us"
 """In nanoseconds, Arrow's default, dates after 2262 would wrap around."""
 
-KINDS = ("BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
-"""The physical types, by their numbers."""
+PHYSICAL_TYPES = (
+    "BOOLEAN",
+    "INT32",
+    "INT64",
+    "INT96",
+    "FLOAT",
+    "DOUBLE",
+    "BYTE_ARRAY",
+    "FIXED_LEN_BYTE_ARRAY",
+)
 DELTA_STRINGS = frozenset({6, 7})
 """The encodings DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, of which Arrow (26.0) makes no dictionary."""
 
@@ -281,7 +290,7 @@ def dictionary_size(page_header: bytes) -> tuple[int, int]:
 
 def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
     """Return a chunk from its metadata; raise `ValueError` if it contradicts the schema or itself."""
-    if KINDS[data[1]] != physical_type:
+    if PHYSICAL_TYPES[data[1]] != physical_type:
         raise ValueError(f"the footer contradicts itself about the type of {name}")
     statistics = data.get(12, {})
     # The deprecated fields 1 and 2 are ordered well for numbers, but not for strings.

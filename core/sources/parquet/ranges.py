@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
@@ -18,18 +17,20 @@ def coalesce(needed: Iterable[Range]) -> list[Range]:
     A request to an object store costs tens of milliseconds, in which it could have sent megabytes. The
     answer is in order, without overlaps, and covers each of `needed`.
     """
-    touching = _merge(sorted(one for one in needed if one[0] < one[1]), 1)
+    touching = _merge(sorted(one for one in needed if one[0] < one[1]), set())
     budget = WASTE * sum(end - start for start, end in touching)
-    gaps = sorted(after[0] - before[1] for before, after in pairwise(touching))
-    too_large = (gap for gap, total in zip(gaps, accumulate(gaps), strict=True) if total > budget)
-    return _merge(touching, next(too_large, sys.maxsize))
+    gaps = sorted((after[0] - before[1], before[1]) for before, after in pairwise(touching))
+    totals = accumulate(size for size, _ in gaps)
+    return _merge(
+        touching, {first for (_, first), total in zip(gaps, totals, strict=True) if total <= budget}
+    )
 
 
-def _merge(ranges: Iterable[Range], too_large: int) -> list[Range]:
-    """Merge ranges, which are in order, unless the gap between them is `too_large`."""
+def _merge(ranges: Iterable[Range], bridged: set[int]) -> list[Range]:
+    """Merge ranges, which are in order, if they touch or the gap begins at a byte of `bridged`."""
     merged: list[Range] = []
     for start, end in ranges:
-        if merged and start - merged[-1][1] < too_large:
+        if merged and (start <= merged[-1][1] or merged[-1][1] in bridged):
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:
             merged.append((start, end))
@@ -60,6 +61,10 @@ class Pieces(io.RawIOBase):
         return Pieces(self._size, [piece[:2] for piece in pieces], [piece[2] for piece in pieces])
 
     def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
         """Return True."""
         return True
 

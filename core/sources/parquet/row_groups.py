@@ -35,7 +35,8 @@ from core.sources.parquet.columns import (
 )
 from core.sources.parquet.footer import INT96_UNIT, MAX_FILE_ROWS, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Pieces, coalesce
-from core.sources.store import Source, SourceFile
+from core.sources.source import Source
+from core.sources.store import SourceFile
 from core.sources.window import DETAILS, INSTANT, ROWS, concat, month_before, passes_threshold
 from core.sources.workers import Workers
 
@@ -59,7 +60,7 @@ TEXTS = tuple(name for name in OF_ALERTS if name != "renewal_date")
 MONTH_ROWS = pa.schema([("account_id", pa.large_string()), *list(ROWS)[2:]])
 """Rows of the month with their ids, before `account` is known."""
 OTHER_ROWS = pa.schema([("account_id", pa.string()), ("updated_at", INSTANT), ("position", pa.int64())])
-"""Rows of the month of accounts that cannot alert: so many that their ids are kept in the smaller type."""
+"""The other rows of the month: there are many, so that their ids have the smaller type."""
 TIMES = pa.schema([ROWS.field(name) for name in ("position", "updated_at")])
 """Update times of the rows for which they matter."""
 NO_ACCOUNTS = pa.nulls(0, pa.large_string())
@@ -72,7 +73,7 @@ class MonthPart:
     `rows` (of `MONTH_ROWS`) are At Risk or of a known account, `others` (of `OTHER_ROWS`) are the rest.
     `details` (of `core.sources.window.DETAILS`) are those of the `rows` that pass the threshold. Rows without
     `account_id` are only counted. `history` has the rows (of `ROWS`) of earlier months that were decoded with
-    the month; its `account` is the number of a row in `rows`.
+    the month; its `account` is the index of a row of that account in `rows`.
     """
 
     rows: pa.Table
@@ -187,7 +188,7 @@ class GroupReader:
         with self._fetched(KEYS, keep=True) as pieces:
             for _, batch in self._batches(pieces, KEYS):
                 rows = batch.filter(pc.and_(_is_of(batch, month), is_at_risk(batch["status"])))
-                found.append(as_strings(rows["account_id"]))
+                found.append(check_ids(as_strings(rows["account_id"])))
         return pc.unique(pa.chunked_array(found, pa.large_string()))
 
     def history(self, before: date, accounts: pa.Array, places: pa.Array) -> pa.Table:
@@ -212,7 +213,7 @@ class GroupReader:
     def may_hold_accounts(self, ids: pa.Array, lowest: pa.Array) -> pa.Array:
         """Return a mask of the `ids` (large_string) of which it may have rows that were not decoded yet.
 
-        An id is not less than its entry in `lowest`, whatever it is in the file.
+        `lowest` has the least text that each id may be in the file, which may have a NUL where it has U+FFFD.
         """
         possible = pc.invert(pc.is_in(ids, value_set=self.history_accounts))
         least, greatest = self.group.bounds("account_id")

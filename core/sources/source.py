@@ -1,0 +1,88 @@
+"""Open a source: which files it has, in which version, and how their bytes are read."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core.domain import SourceNotFound, SourceUnreachable
+from core.runtime import Settings
+from core.sources.folder import is_without_month, partition_month
+from core.sources.local import LocalStore
+from core.sources.location import Location, check_source
+from core.sources.store import Bytes, Range, SourceFile, Store, replaced
+
+
+class Source:
+    """What `source_uri` names, pinned to the version that it had when it was opened.
+
+    `version` is that of its one file, or a digest of all. `requests`: see `Store`.
+    """
+
+    def __init__(self, location: Location, store: Store) -> None:
+        self.uri = location.uri
+        self.requests = store.requests
+        self._location = location
+        self._store = store
+        self.files, self.version = self._resolve()
+
+    def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
+        """Read these ranges of `file`, as few and as large as the caller wants its requests to be.
+
+        Thread-safe. Raises `SourceChanged` if the file is no longer the same, another
+        `SourceError`, or `Interrupted` when the process is stopped.
+        """
+        parts = self._store.read(file, ranges)
+        for (start, end), part in zip(ranges, parts, strict=True):
+            if len(part) != end - start:
+                raise SourceUnreachable(
+                    f"{file.path}: the store answered {len(part)} bytes where {end - start} were asked for:"
+                    " run the month again"
+                )
+        return parts
+
+    def verify_unchanged(self) -> None:
+        """List the source again, and raise `SourceChanged` unless it is what it was."""
+        try:
+            unchanged = self._resolve() == (self.files, self.version)
+        except SourceNotFound:
+            unchanged = False
+        if not unchanged:
+            raise replaced(self.uri)
+
+    def _resolve(self) -> tuple[list[SourceFile], str]:
+        found = self._store.find(self._location)
+        version = found[0].version
+        if len(found) > 1:
+            listed = repr([(file.path, file.version, file.size) for file in found])
+            version = f"files:{len(found)},sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
+        files = [
+            replace(file, month=partition_month(file.path))
+            for file in found
+            if not is_without_month(file.path)
+        ]
+        return files, version
+
+
+def open_uri(source_uri: str, settings: Settings) -> Source:
+    """Resolve `source_uri` to its files, in name order, and the version they have now.
+
+    Every instance is new, with its own connections and no cache, so that many threads may each open what
+    they like and a later run sees what changed. No request leaves before `check_source` has agreed.
+
+    Raises `InvalidRequest`, any `SourceError` but `SourceInvalid` of a file's content, or `Interrupted`.
+    """
+    location = check_source(source_uri, settings)
+    return Source(location, _store(location.scheme, settings))
+
+
+def _store(scheme: str, settings: Settings) -> Store:
+    # Each cloud's library costs a good part of a second to import; a run needs at most one.
+    if scheme == "gs":
+        from core.sources.gcs import GcsStore  # noqa: PLC0415
+
+        return GcsStore(settings)
+    if scheme == "s3":
+        from core.sources.s3 import S3Store  # noqa: PLC0415
+
+        return S3Store(settings)
+    return LocalStore(settings)
