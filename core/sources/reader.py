@@ -232,17 +232,18 @@ def _non_at_risk_rows(others: pa.Table, accounts: pa.Array, month: date) -> tupl
     The counts are of the rest: its rows, and the duplicate rows among them.
     """
     account = pc.index_in(others["account_id"].cast(pa.large_string()), value_set=accounts)
-    is_candidate = account.is_valid()
-    found = others.filter(is_candidate)
+    found = others.filter(account.is_valid())
     columns = {
         "at_risk": pa.repeat(pa.scalar(value=False), found.num_rows),
         "arr": pa.nulls(found.num_rows, pa.int64()),
         "updated_at": found["updated_at"],
         "position": found["position"],
     }
-    ids = others["account_id"].filter(pc.invert(is_candidate))
     of_candidates = _month_rows(month, account=account.drop_null(), rows=columns)
-    return of_candidates, len(ids), len(ids) - _count_distinct(ids)
+    # A table of the rest would copy nearly all ids.
+    rest = others.num_rows - found.num_rows
+    distinct = _count_distinct(others["account_id"]) - len(pc.unique(found["account_id"]))
+    return of_candidates, rest, rest - distinct
 
 
 def _count_distinct(ids: pa.ChunkedArray) -> int:
