@@ -31,7 +31,7 @@ class RemoteStore(ABC):
     It awaits the coroutines of those, because their public methods have no deadline.
     """
 
-    requests = 24
+    requests = 48
     provider: ClassVar[str]
 
     def __init__(self, file_system: Any, settings: Settings) -> None:
