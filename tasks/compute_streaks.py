@@ -34,7 +34,7 @@ def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_th
     `winners` is the result of `winning_rows` for the window's rows.
     """
     is_earlier = pc.less(winners["month"], window.month)
-    history = winners.filter(is_earlier)
+    history = winners.select(["account", "month", "at_risk", "superseded"]).filter(is_earlier)
     history = history.append_column("back", _months_back(history["month"], window.month))
     streaks = _streaks(history.filter(history["at_risk"]))
     in_month = winners.filter(pc.invert(is_earlier))
@@ -83,7 +83,8 @@ def _months_at_risk(accounts: pa.ChunkedArray, streaks: pa.Table) -> pa.ChunkedA
 
 def _superseded_in_streaks(history: pa.Table, streaks: pa.Table, accounts: pa.ChunkedArray) -> int:
     """Count the superseded rows of `accounts`, back to the month that ended each streak."""
-    rows = history.filter(pc.is_in(history["account"], value_set=accounts))
+    rows = history.filter(pc.greater(history["superseded"], 0))
+    rows = rows.filter(pc.is_in(rows["account"], value_set=accounts))
     months = _months_at_risk(rows["account"], streaks)
     return _superseded(rows.filter(pc.less_equal(rows["back"], pc.add(months, 1))))
 

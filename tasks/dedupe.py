@@ -37,9 +37,9 @@ def winning_rows(rows: pa.Table) -> pa.Table:
     `updated_at` loses to any other. The result has one more column, `superseded` (int64): the number of rows
     that this row supersedes.
     """
-    by_time = rows.take(pc.sort_indices(rows, sort_keys=LATEST_LAST))
-    indexed = by_time.append_column("index", pa.arange(0, by_time.num_rows))
+    by_time = pc.sort_indices(rows, sort_keys=LATEST_LAST)
+    keys = rows.select(KEY).take(by_time).append_column("row", by_time)
     # Only with a single thread does Arrow keep the rows of a group in order, so that `last` is the latest.
-    groups = indexed.group_by(KEY, use_threads=False).aggregate([("index", "last"), ("index", "count")])
-    superseded = pc.subtract(groups["index_count"], 1)
-    return by_time.take(groups["index_last"]).append_column("superseded", superseded)
+    groups = keys.group_by(KEY, use_threads=False).aggregate([("row", "last"), ("row", "count")])
+    superseded = pc.subtract(groups["row_count"], 1)
+    return rows.take(groups["row_last"]).append_column("superseded", superseded)

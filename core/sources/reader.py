@@ -10,14 +10,26 @@ import pyarrow.compute as pc
 
 from core.domain import SourceInvalid
 from core.runtime import wait_for
-from core.sources.parquet.columns import REPLACEMENT
-from core.sources.parquet.row_groups import MONTH_ROWS, OTHER_ROWS, TIMES, AccountFile, GroupReader, MonthPart
+from core.sources.parquet.columns import REPLACEMENT, instant
+from core.sources.parquet.row_groups import (
+    HISTORY_ROWS,
+    MONTH_ROWS,
+    TIMES,
+    AccountFile,
+    GroupReader,
+    MonthPart,
+    OtherRows,
+)
 from core.sources.source import Source
 from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, month_before, passes_threshold
 from core.sources.workers import Workers
 
 MAX_MONTH_ROWS = 50_000_000
 """The limit on the rows of one month: a hostile file of a few megabytes can decompress to billions."""
+HASH_TABLE_ROWS = 65_536
+"""So many ids are counted by one hash table."""
+MOST_ALIKE = 2
+"""Ids are divided by their last byte, and these parts by the byte before, but no further."""
 SECOND_MONTH_LIKELY, NEXT_MONTH_LIKELY = 30, 100
 """From the first product of accounts and months back on, two months are read at once.
 
@@ -60,13 +72,14 @@ class _Reader:
         accounts = pc.unique(found["account_id"])
         account = pc.index_in(found["account_id"], accounts).combine_chunks()
         rows = _month_rows(self._month, account=account, rows=found)
-        others = concat(OTHER_ROWS, (part.others for part in parts))
+        others = [one for part in parts for one in part.others]
         non_at_risk = self._workers.submit(_non_at_risk_rows, others, accounts, self._month)
         details = concat(DETAILS, (part.details for part in parts))
         without_account_id = sum(part.without_account_id for part in parts)
         month_history = list(_histories(parts, account))
+        times = concat(TIMES, (part.times for part in parts))
         del parts, others, found
-        history = self._history(accounts, rows, month_history)
+        history = self._with_times(self._history(accounts, rows, month_history), times)
         of_candidates, other_rows, other_duplicates = wait_for(non_at_risk)
         return Window(
             month=self._month,
@@ -98,12 +111,12 @@ class _Reader:
         parts, rows = [], 0
         for part in self._workers.each(lambda reader: reader.month_part(month, threshold, known), readers):
             parts.append(part)
-            rows += part.rows.num_rows + part.others.num_rows
+            rows += part.rows.num_rows + sum(others.rows.num_rows for others in part.others)
             _check_row_count(rows, month)
         return parts
 
     def _history(self, accounts: pa.Array, month_rows: pa.Table, found: list[pa.Table]) -> pa.Table:
-        """Read rows (of `ROWS`) of earlier months, until no account that may cause an alert is at risk.
+        """Return rows (of `HISTORY_ROWS`) of earlier months, until no account that may alert is at risk.
 
         `found` has the rows of earlier months that were decoded with the month, and is emptied. Each row
         group is decoded once, with all its earlier months, for the accounts that are still at risk then.
@@ -130,7 +143,7 @@ class _Reader:
             for of_month, batch in _by_month(found):
                 waiting[of_month].append(batch)
             found.clear()
-            rows = pa.Table.from_batches(waiting.pop(pa.scalar(month, pa.date32()), []), ROWS)
+            rows = pa.Table.from_batches(waiting.pop(pa.scalar(month, pa.date32()), []), HISTORY_ROWS)
             rows = rows.filter(pc.is_in(rows["account"], value_set=followed))
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()
@@ -138,7 +151,7 @@ class _Reader:
             if months_back == need.look_back:
                 followed = followed.filter(pc.is_in(followed, value_set=passing))
             month, months_back = month_before(month), months_back + 1
-        return self._with_times(concat(ROWS, kept))
+        return concat(HISTORY_ROWS, kept)
 
     def _begin_history(
         self, month: date, accounts: pa.Array, followed: pa.Array
@@ -154,27 +167,29 @@ class _Reader:
         begun = []
         for reader in readers:
             possible = reader.may_hold_accounts(ids, lowest)
-            wanted = ids.filter(possible)
-            if len(wanted):
+            if possible.true_count:
                 self._decoded.setdefault(reader, False)
-                places = followed.filter(possible)
-                read = self._workers.submit(reader.history, self._month, wanted, places)
+                read = self._workers.submit(reader.history, self._month, ids, followed, possible)
                 begun.append((reader, read))
         return begun
 
-    def _with_times(self, rows: pa.Table) -> pa.Table:
-        """Fill in `updated_at` where the rows of an account and month disagree on `at_risk`."""
-        found = rows.group_by(["account", "month"]).aggregate(
-            [("at_risk", "min"), ("at_risk", "max"), ("position", "list")]
-        )
-        disagreeing = found.filter(pc.not_equal(found["at_risk_min"], found["at_risk_max"]))
-        positions = pc.list_flatten(disagreeing["position_list"]).combine_chunks()
-        known = rows.filter(rows["updated_at"].is_valid())["position"].combine_chunks()
-        positions = positions.filter(pc.invert(pc.is_in(positions, value_set=known)))
-        times = concat(TIMES, self._workers.each(lambda reader: reader.times(positions), self._asked))
-        place = pc.index_in(rows["position"], value_set=times["position"].combine_chunks())
-        updated_at = pc.coalesce(rows["updated_at"], times["updated_at"].take(place))
-        return rows.set_column(ROWS.get_field_index("updated_at"), ROWS.field("updated_at"), updated_at)
+    def _with_times(self, history: pa.Table, known: pa.Table) -> pa.Table:
+        """Return `history` as `ROWS`, with `updated_at` where rows of an account and month disagree.
+
+        `known` has the times (of `TIMES`) that were decoded with the month.
+        """
+        key = ["account", "month"]
+        found = history.group_by(key).aggregate([("at_risk", "min"), ("at_risk", "max")])
+        disagreeing = found.filter(pc.not_equal(found["at_risk_min"], found["at_risk_max"])).select(key)
+        positions = history.join(disagreeing, key, join_type="left semi")["position"].combine_chunks()
+        known = known.filter(pc.is_in(known["position"], value_set=positions))
+        missing = positions.filter(pc.invert(pc.is_in(positions, value_set=known["position"])))
+        read = self._workers.each(lambda reader: reader.times(missing), self._asked)
+        times = concat(TIMES, [known, *read]).combine_chunks()
+        place = pc.index_in(history["position"], value_set=times["position"])
+        history = history.append_column("updated_at", times["updated_at"].take(place))
+        arr = pa.nulls(history.num_rows, pa.int64())
+        return history.append_column("arr", arr).select(ROWS.names)
 
     def _begin(self, month: date) -> list[GroupReader]:
         """Return the row groups that may hold rows of `month`, and count them as decoded."""
@@ -204,13 +219,13 @@ def _histories(parts: Sequence[MonthPart], account: pa.Array) -> Iterator[pa.Tab
     """Yield the history of each part; `account` has the account of each row of the month in all parts."""
     for part in parts:
         places = account.take(part.history["account"])
-        yield part.history.set_column(0, ROWS.field(0), places)
+        yield part.history.set_column(0, HISTORY_ROWS.field(0), places)
         account = account.slice(part.rows.num_rows)
 
 
 def _by_month(tables: Sequence[pa.Table]) -> Iterator[tuple[pa.Scalar, pa.RecordBatch]]:
-    """Yield each month of these rows (of `ROWS`) with its rows."""
-    for batch in concat(ROWS, tables).combine_chunks().to_batches():
+    """Yield each month of these rows (of `HISTORY_ROWS`) with its rows."""
+    for batch in concat(HISTORY_ROWS, tables).combine_chunks().to_batches():
         rows = batch.take(pc.sort_indices(batch["month"]))
         first = 0
         for found in pc.value_counts(rows["month"]):
@@ -226,34 +241,46 @@ def _check_row_count(rows: int, month: date) -> None:
         )
 
 
-def _non_at_risk_rows(others: pa.Table, accounts: pa.Array, month: date) -> tuple[pa.Table, int, int]:
+def _non_at_risk_rows(
+    others: Sequence[OtherRows], accounts: pa.Array, month: date
+) -> tuple[pa.Table, int, int]:
     """Return the rows (of `ROWS`) of `accounts` among the month's non-at-risk rows, and two counts.
 
     The counts are of the rest: its rows, and the duplicate rows among them.
     """
-    account = pc.index_in(others["account_id"].cast(pa.large_string()), value_set=accounts)
-    found = others.filter(account.is_valid())
-    columns = {
-        "at_risk": pa.repeat(pa.scalar(value=False), found.num_rows),
-        "arr": pa.nulls(found.num_rows, pa.int64()),
-        "updated_at": found["updated_at"],
-        "position": found["position"],
-    }
-    of_candidates = _month_rows(month, account=account.drop_null(), rows=columns)
-    # A table of the rest would copy nearly all ids.
-    rest = others.num_rows - found.num_rows
-    distinct = _count_distinct(others["account_id"]) - len(pc.unique(found["account_id"]))
+    ids = pa.chunked_array([one.rows["account_id"] for one in others], pa.large_string())
+    account = pc.index_in(ids, value_set=accounts).combine_chunks()
+    found = []
+    for one in others:
+        places = account.slice(0, one.rows.num_rows)
+        account = account.slice(one.rows.num_rows)
+        rows = one.rows.filter(places.is_valid())
+        columns = {
+            "at_risk": pa.repeat(pa.scalar(value=False), rows.num_rows),
+            "arr": pa.nulls(rows.num_rows, pa.int64()),
+            "updated_at": instant(rows["updated_at"]),
+            "position": pc.add(rows["place"].cast(pa.int64()), one.first),
+        }
+        found.append(_month_rows(month, account=places.drop_null(), rows=columns))
+    of_candidates = concat(ROWS, found)
+    rest = len(ids) - of_candidates.num_rows
+    distinct = _count_distinct(ids) - len(pc.unique(of_candidates["account"]))
     return of_candidates, rest, rest - distinct
 
 
-def _count_distinct(ids: pa.ChunkedArray) -> int:
-    """Count the different ids, in parts with the same last byte.
+def _count_distinct(ids: pa.ChunkedArray, alike: int = 0) -> int:
+    """Count the different ids (large_string), of which the last `alike` bytes do not differ.
 
-    The hash table of a part fits in the processor's cache: half the time, and a tenth of the memory.
+    Many ids are counted in parts with the same last byte, because the hash table of a part fits in the
+    processor's cache. That takes half the time, and a sixth of the memory.
     """
-    last = pc.binary_slice(ids.cast(pa.binary()), -1).combine_chunks().dictionary_encode()
-    parts = (ids.filter(pc.equal(last.indices, index)) for index in range(len(last.dictionary)))
-    return sum(len(pc.unique(part)) for part in parts)
+    if len(ids) <= HASH_TABLE_ROWS or alike == MOST_ALIKE:
+        return len(pc.unique(ids))
+    ends = (pc.binary_slice(chunk.cast(pa.large_binary()), -alike - 1) for chunk in ids.chunks)
+    parts = pa.chunked_array([end.dictionary_encode() for end in ends]).unify_dictionaries().chunks
+    part = pa.chunked_array([chunk.indices for chunk in parts])
+    each = (ids.filter(pc.equal(part, index)) for index in range(len(parts[0].dictionary)))
+    return sum(_count_distinct(some, alike + 1) for some in each)
 
 
 def _month_rows(

@@ -37,7 +37,7 @@ from core.sources.parquet.footer import INT96_UNIT, MAX_FILE_ROWS, Footer, RowGr
 from core.sources.parquet.ranges import Pieces, coalesce
 from core.sources.source import Source
 from core.sources.store import SourceFile
-from core.sources.window import DETAILS, INSTANT, ROWS, concat, month_before, passes_threshold
+from core.sources.window import DETAILS, ROWS, concat, month_before, passes_threshold
 from core.sources.workers import Workers
 
 BATCH_ROWS = 65_536
@@ -59,8 +59,8 @@ TEXTS = tuple(name for name in OF_ALERTS if name != "renewal_date")
 
 MONTH_ROWS = pa.schema([("account_id", pa.large_string()), *list(ROWS)[2:]])
 """Rows of the month with their ids, before `account` is known."""
-OTHER_ROWS = pa.schema([("account_id", pa.string()), ("updated_at", INSTANT), ("position", pa.int64())])
-"""The other rows of the month: there are many, so that their ids have the smaller type."""
+HISTORY_ROWS = pa.schema([ROWS.field(name) for name in ("account", "month", "at_risk", "position")])
+"""Rows of earlier months, before it is known which update times matter."""
 TIMES = pa.schema([ROWS.field(name) for name in ("position", "updated_at")])
 """Update times of the rows for which they matter."""
 NO_ACCOUNTS = pa.nulls(0, pa.large_string())
@@ -70,17 +70,31 @@ NO_ACCOUNTS = pa.nulls(0, pa.large_string())
 class MonthPart:
     """The rows of the month in one row group.
 
-    `rows` (of `MONTH_ROWS`) are At Risk or of a known account, `others` (of `OTHER_ROWS`) are the rest.
-    `details` (of `core.sources.window.DETAILS`) are those of the `rows` that pass the threshold. Rows without
-    `account_id` are only counted. `history` has the rows (of `ROWS`) of earlier months that were decoded with
-    the month; its `account` is the index of a row of that account in `rows`.
+    `rows` (of `MONTH_ROWS`) are At Risk or of a known account, `others` are the rest. `details` (of
+    `core.sources.window.DETAILS`) are those of the `rows` that pass the threshold. Rows without `account_id`
+    are only counted. `history` has the rows (of `HISTORY_ROWS`) of earlier months that were decoded with the
+    month, and `times` (of `TIMES`) their update times; `account` is the index of a row of that account in
+    `rows`.
     """
 
     rows: pa.Table
     details: pa.Table
-    others: pa.Table
+    others: list["OtherRows"]
     without_account_id: int
     history: pa.Table
+    times: pa.Table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OtherRows:
+    """Rows of one batch that cannot alert, as small as possible: they may be nearly all of the month.
+
+    `rows` has `account_id` (large_string), `updated_at` as the file has it, and `place`: a row's position is
+    the sum of `first` and its place.
+    """
+
+    first: int
+    rows: pa.RecordBatch
 
 
 class AccountFile:
@@ -167,7 +181,7 @@ class GroupReader:
                 self.history_accounts = pc.unique(possible["account_id"])
             places = pc.index_in(self.history_accounts, value_set=rows["account_id"])
             batches = kept if len(places) else []
-            history = _history_rows(batches, month, self.history_accounts, places)
+            history, times = _history_rows(batches, month, self.history_accounts, places)
             del kept, batches
             positions = possible["position"].combine_chunks()
             details = self._details(pieces, positions) if with_details or not len(positions) else None
@@ -177,9 +191,10 @@ class GroupReader:
         return MonthPart(
             rows=rows,
             details=details,
-            others=pa.Table.from_batches([others for _, others, _ in found], OTHER_ROWS),
+            others=[others for _, others, _ in found if others.rows.num_rows],
             without_account_id=sum(without_account_id for _, _, without_account_id in found),
             history=history,
+            times=times,
         )
 
     def at_risk_ids(self, month: date) -> pa.Array:
@@ -191,14 +206,15 @@ class GroupReader:
                 found.append(check_ids(as_strings(rows["account_id"])))
         return pc.unique(pa.chunked_array(found, pa.large_string()))
 
-    def history(self, before: date, accounts: pa.Array, places: pa.Array) -> pa.Table:
-        """Return the rows (of `ROWS`) of months before `before`, of `accounts` (large_string).
+    def history(self, before: date, accounts: pa.Array, places: pa.Array, possible: pa.Array) -> pa.Table:
+        """Return the rows (of `HISTORY_ROWS`) of months before `before`, of the `possible` accounts.
 
-        `account` is the entry of the account in `places` (int32).
+        `account` is the entry of the account in `places` (int32). The mask `possible` is applied only here,
+        because the reads that wait for a thread would take a copy of the accounts each.
         """
         with self._fetched(KEYS) as pieces:
             batches = self._batches(pieces, KEYS, LOOK_UP_BATCH_ROWS)
-            return _history_rows(batches, before, accounts, places)
+            return _history_rows(batches, before, accounts.filter(possible), places.filter(possible))[0]
 
     def times(self, positions: pa.Array) -> pa.Table:
         """Return `updated_at` (of `TIMES`) of the rows at those `positions` that are in this row group."""
@@ -339,7 +355,7 @@ def _is_of(batch: pa.RecordBatch, month: date) -> pa.Array:
 
 def _month_rows(
     first: int, batch: pa.RecordBatch, month: date, known: pa.Array
-) -> tuple[pa.Table, pa.RecordBatch, int]:
+) -> tuple[pa.Table, OtherRows, int]:
     """Return the rows (of `MONTH_ROWS`) of candidates, the other rows, and the number without account_id."""
     batch = batch.append_column("position", pa.arange(first, first + batch.num_rows))
     batch = _filtered(batch, _is_of(batch, month))
@@ -357,35 +373,36 @@ def _month_rows(
         instant(kept["updated_at"]),
         kept["position"],
     ]
-    left = [
-        as_strings(others["account_id"]).cast(pa.string()),
-        instant(others["updated_at"]),
-        others["position"],
-    ]
+    left = {
+        "account_id": as_strings(others["account_id"]),
+        "updated_at": others["updated_at"],
+        "place": pc.subtract(others["position"], first).cast(pa.int32()),
+    }
     return (
         pa.table(columns, schema=MONTH_ROWS),
-        pa.record_batch(left, schema=OTHER_ROWS),
+        OtherRows(first, pa.record_batch(left)),
         batch.num_rows - rows.num_rows,
     )
 
 
 def _history_rows(
     batches: Iterable[tuple[int, pa.RecordBatch]], before: date, accounts: pa.Array, places: pa.Array
-) -> pa.Table:
-    """Return the rows (of `ROWS`) of batches that are of `accounts` and of months before `before`.
+) -> tuple[pa.Table, pa.Table]:
+    """Return the rows (of `HISTORY_ROWS`) of `accounts` and months before `before`, and their `TIMES`.
 
-    `account` is the entry of the account in `places`; `updated_at` is null if the batches do not have it.
+    `account` is the entry of the account in `places`. Batches without `updated_at` have no times.
     """
-    found = []
+    found, times = [], []
     for first, batch in batches:
         place = index_in(batch["account_id"], accounts)
         at = pc.indices_nonzero(pc.and_(place.is_valid(), pc.less(batch[MONTH], before))).cast(pa.int64())
         rows = batch.drop_columns(["account_id"]).take(at)
-        account, arr = places.take(place.take(at)), pa.nulls(len(at), pa.int64())
-        updated = instant(rows["updated_at"]) if "updated_at" in batch.schema.names else arr.cast(INSTANT)
-        columns = [account, rows[MONTH], is_at_risk(rows["status"]), arr, updated, pc.add(at, first)]
-        found.append(pa.record_batch(columns, schema=ROWS))
-    return pa.Table.from_batches(found, ROWS)
+        position = pc.add(at, first)
+        columns = [places.take(place.take(at)), rows[MONTH], is_at_risk(rows["status"]), position]
+        found.append(pa.record_batch(columns, schema=HISTORY_ROWS))
+        if "updated_at" in batch.schema.names:
+            times.append(pa.record_batch([position, instant(rows["updated_at"])], schema=TIMES))
+    return pa.Table.from_batches(found, HISTORY_ROWS), pa.Table.from_batches(times, TIMES)
 
 
 def _filtered(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
