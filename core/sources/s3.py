@@ -4,6 +4,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+from aiobotocore import credentials
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 
@@ -35,6 +36,27 @@ class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
         return SimpleNamespace(request=request)
 
 
+class _Process(credentials.AioProcessProvider):  # type: ignore[misc]  # it ships no types
+    """Name the program of `credential_process` if it runs and gives no credentials."""
+
+    async def _retrieve_credentials_using(self, credential_process: str) -> Any:
+        try:
+            return await super()._retrieve_credentials_using(credential_process)
+        except OSError:
+            raise
+        except Exception:  # noqa: BLE001 - the output can make the library raise anything
+            # Neither the output nor the arguments are shown: they may hold secrets.
+            program = credential_process.partition(" ")[0]
+            raise SourceForbidden(
+                f"s3://: credential_process {program!r} in the AWS profile {self._profile_name} gave no"
+                " credentials: run it by hand to see why, or correct it in AWS_CONFIG_FILE"
+            ) from None
+
+
+# The library creates one per profile, and has no option to use another class.
+credentials.AioProcessProvider = _Process
+
+
 class S3Store(RemoteStore):
     """One connection to S3; objects are pinned by their ETag."""
 
@@ -60,8 +82,8 @@ class S3Store(RemoteStore):
 
     async def _connect(self, session: Any, *, anonymous: bool) -> None:
         # First the credentials, so that their errors are not taken for the store's.
-        if not anonymous and (credentials := await session.get_credentials()):
-            await credentials.get_frozen_credentials()
+        if not anonymous and (found := await session.get_credentials()):
+            await found.get_frozen_credentials()
         await self._fs.set_session()
 
     def find(self, location: Location) -> list[SourceFile]:

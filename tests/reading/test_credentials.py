@@ -21,6 +21,7 @@ from tests.reading.refusing import Refusing
 NOWHERE = "http://127.0.0.1:1"
 ROLE = "arn:aws:iam::123456789012:role/reader"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "canary"}
+ANSWER = {"Version": 1, "AccessKeyId": "key", "SecretAccessKey": "canary"}
 
 
 @pytest.fixture(autouse=True)
@@ -44,21 +45,24 @@ def refusal(uri: str, settings: Settings) -> RiskAlertsError:
 
 PROFILES = {
     "process is missing": ("credential_process = /no/process --token canary", "/no/process"),
-    "process fails": (
-        "credential_process = /bin/false --token canary",
-        "credential_process in the AWS profile gave",
+    "process fails": ("credential_process = /bin/false --token canary", "process '/bin/false"),
+    "process fails with any bytes": (
+        r"credential_process = /bin/sh -c 'printf \\377 >&2; exit 1'",
+        "/bin/sh",
     ),
-    "process gives no JSON": (
-        "credential_process = /bin/echo canary",
-        "credential_process in the AWS profile gave",
+    "process gives no JSON": ("credential_process = /bin/echo canary", "process '/bin/echo"),
+    "process gives no object": ("credential_process = /bin/echo []", "process '/bin/echo"),
+    "process gives any bytes": (r"credential_process = /bin/printf \\377", "process '/bin/printf"),
+    "process gives no keys": ("credential_process = /bin/echo '{}'", "process '/bin/echo"),
+    "process has an open quote": ("credential_process = /bin/echo 'canary", "process '/bin/echo"),
+    "process is empty": ("credential_process =", "credential_process"),
+    "process of the source profile fails": (
+        f"role_arn = {ROLE}\nsource_profile = two\n[profile two]\ncredential_process = /bin/false canary",
+        "process '/bin/false' in the AWS profile two",
     ),
-    "process gives no keys": (
-        "credential_process = /bin/echo '{}'",
-        "credential_process in the AWS profile gave",
-    ),
-    "process has an open quote": (
-        "credential_process = /bin/echo 'canary",
-        "credential_process in the AWS profile gave",
+    "wrong expiry of a process": (
+        f"credential_process = /bin/echo '{json.dumps(ANSWER | {'Expiration': '2099-01-01T00:00:00'})}'",
+        "Expiration of credential_process",
     ),
     "role without a source": (f"role_arn = {ROLE}", "incomplete"),
     "role with a missing source": (f"role_arn = {ROLE}\nsource_profile = none", "AWS_CONFIG_FILE"),
