@@ -161,7 +161,15 @@ def test_source_timezone_needs_system_time_zones(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     "kind",
-    [pa.null(), pa.float64(), pa.bool_(), pa.binary(), pa.list_(pa.int32()), pa.struct([("a", pa.int8())])],
+    [
+        pa.null(),
+        pa.float64(),
+        pa.bool_(),
+        pa.binary(),
+        pa.duration("s"),
+        pa.list_(pa.int32()),
+        pa.struct([("a", pa.int8())]),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("name", ["account_region", "account_owner", "renewal_date", "arr", "updated_at"])

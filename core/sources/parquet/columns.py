@@ -86,15 +86,12 @@ def find_columns(path: str, key: str, schema: pa.Schema, *, partitioned: bool) -
     return names
 
 
-def no_values(path: str, name: str, column: pa.Array) -> pa.Array:
-    """Return the nulls of a column whose type is not readable; raise `SourceInvalid` if it has a value."""
+def no_values(path: str, name: str, column: pa.Array, found: str) -> pa.Array:
+    """Return the nulls of a column whose type `found` cannot be read; raise `SourceInvalid` for a value."""
     expected, _, kind = EXPECTED[name]
     if column.null_count < len(column):
-        # Repeated strings come as a dictionary, whatever the file says.
-        found = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         raise SourceInvalid(
-            f"{path}: column {name} must be {expected}, but it is {str(found).removeprefix('large_')}:"
-            " convert it in the export"
+            f"{path}: column {name} must be {expected}, but it is {found}: convert it in the export"
         )
     return pa.nulls(len(column), kind)
 

@@ -1,6 +1,7 @@
 """The footer of a Parquet file: its row groups, the positions of their columns, and their statistics."""
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -136,9 +137,9 @@ class Footer:
     """The footer of one file.
 
     `metadata` is Arrow's. `names` maps each expected column that is present to its name in the file.
-    `ignored` are the other columns. The columns of `unreadable` have a type that cannot be read;
-    `must_be_empty` are those of them whose values must be checked, because their type is not null. `tail` is
-    the data just before the footer that was read with it. Months in UTC are dates in `zone`.
+    `ignored` are the other columns. `unreadable` has the type, in words, of each column whose type cannot be
+    read; `must_be_empty` are those of them whose values must be checked, because their type is not null.
+    `tail` is the data just before the footer that was read with it. Months in UTC are dates in `zone`.
     """
 
     def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
@@ -151,7 +152,16 @@ class Footer:
         self.names = find_columns(file.path, file.key, schema, partitioned=file.month is not None)
         self.ignored = sorted(set(schema.names) - {*self.names.values()})
         kinds = {name: schema.field(found).type for name, found in self.names.items()}
-        self.unreadable = frozenset(name for name, kind in kinds.items() if not EXPECTED[name][1](kind))
+        self.unreadable = {name: str(kind) for name, kind in kinds.items() if not EXPECTED[name][1](kind)}
+        encoded = (self.metadata.metadata or {}).get(ARROW_SCHEMA.lower())
+        arrow = pa.ipc.read_schema(pa.BufferReader(b64decode(encoded))) if encoded else ()
+        written = {field.name: field for field in (*schema, *arrow)}
+        # Parquet stores Arrow's durations, and extension types of whole numbers, as plain whole numbers.
+        arr = written[self.names["arr"]]
+        kind = arr.type.value_type if pa.types.is_dictionary(arr.type) else arr.type
+        extension = (arr.metadata or {}).get(b"ARROW:extension:name", b"").decode()
+        if extension or not EXPECTED["arr"][1](kind):
+            self.unreadable.setdefault("arr", extension or str(kind))
         self.must_be_empty = sorted(name for name in self.unreadable if not pa.types.is_null(kinds[name]))
         self.size, self.length = file.size, len(content)
         self._thrift = content[:-TAIL]
@@ -165,10 +175,10 @@ class Footer:
             for name, own in self.names.items()
         }
         stamps = [name for name in DATES if name in kinds and pa.types.is_timestamp(kinds[name])]
-        written = pq.read_schema(pa.BufferReader(MAGIC + content)) if stamps else schema
         self.zones = {
-            name: getattr(written.field(self.names[name]).type, "tz", None)
-            or ("UTC" if "INT96" in self._leaves[name].values() else None)
+            name: "UTC"
+            if "INT96" in self._leaves[name].values()
+            else kinds[name].tz and (getattr(written[self.names[name]].type, "tz", None) or kinds[name].tz)
             for name in stamps
         }
 

@@ -329,7 +329,7 @@ class GroupReader:
             value = self._file.stored.month if name == MONTH else None
             return pa.repeat(pa.scalar(value, EXPECTED[name][2]), rows)
         if name in self._footer.unreadable:
-            return no_values(self._file.stored.path, name, column)
+            return no_values(self._file.stored.path, name, column, self._footer.unreadable[name])
         if name in DATES:
             if zone := self._footer.zones.get(name):
                 column = column.cast(pa.timestamp(column.type.unit, zone))
