@@ -100,7 +100,6 @@ async def resolve_outcome(
 class ResolutionForm(ResolutionBody):
     """The fields of the form on the page of a run."""
 
-    run_id: str
     month: Month
     account_id: Annotated[str, AfterValidator(unquote)]
 
@@ -119,17 +118,19 @@ async def _read_form(request: Request) -> ResolutionForm:
         raise InvalidRequest("the form: cannot be read") from None
 
 
-@router.post("/pages/resolve", include_in_schema=False)
-async def resolve_by_form(request: Request, form: Annotated[ResolutionForm, Depends(_read_form)]) -> Response:
+@router.post("/pages/runs/{run_id}/resolve", include_in_schema=False)
+async def resolve_by_form(
+    request: Request, run_id: str, form: Annotated[ResolutionForm, Depends(_read_form)]
+) -> Response:
     """Resolve an alert by the form of a page, and lead the browser back to the run."""
 
     def resolve() -> None:
         # Before anything is changed: without the run there is no page to lead to.
-        ledger_of(request).history.run(form.run_id)
+        ledger_of(request).history.run(run_id)
         _resolve(request, form.month, form.account_id, form)
 
     await asyncio.to_thread(resolve)
-    return RedirectResponse(f"{request.scope['root_path']}/runs/{form.run_id}#unconfirmed", 303)
+    return RedirectResponse(f"{request.scope['root_path']}/runs/{run_id}#unconfirmed", 303)
 
 
 def _resolve(request: Request, month: date, account_id: str, body: ResolutionBody) -> OutcomeView:

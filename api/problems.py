@@ -1,6 +1,7 @@
 """Every error as RFC 9457 problem details with a code, or as a page for a browser."""
 
 import logging
+import re
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 
@@ -72,7 +73,10 @@ def problem(request: Request, code: str, detail: str | None = None, run_id: str 
     """Return a problem as JSON to a program, and as a page to a browser."""
     found = problem_details(code, detail or DETAILS[code], run_id)
     if wants_page(request):
-        return page(request, "error.html", STATUS[code], title=code, message=found["detail"])
+        # The form of a page is posted to an address that names its run.
+        form = re.search(r"/pages/runs/([^/]+)/resolve$", request.scope["path"])
+        shown = {"title": code, "message": found["detail"], "run_id": form and form[1]}
+        return page(request, "error.html", STATUS[code], **shown)
     return JSONResponse(found, STATUS[code], media_type=MEDIA_TYPE)
 
 

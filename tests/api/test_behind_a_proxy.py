@@ -72,8 +72,8 @@ def test_locations_have_the_prefix(client: httpx.Client) -> None:
         auth=lambda request: request,
     )
     assert accepted.headers["location"] == f"/alerts/runs/{accepted.json()['run_id']}"
-    form = {"run_id": "run", "month": str(MONTH), "account_id": "A-1", "decision": "delivered", "by": "ana"}
-    resolved = client.post("/pages/resolve", data=form, headers={"Sec-Fetch-Site": "same-origin"})
+    form = {"month": str(MONTH), "account_id": "A-1", "decision": "delivered", "by": "ana"}
+    resolved = client.post("/pages/runs/run/resolve", data=form, headers={"Sec-Fetch-Site": "same-origin"})
     assert (resolved.status_code, resolved.headers.get("location")) in {
         (303, "/alerts/runs/run#unconfirmed"),
         (409, None),

@@ -19,6 +19,7 @@ from tests.ledger.test_resolving import leave_unconfirmed
 from tests.service import Service, problem_of
 
 TOKEN = "canary-page-token"
+RESOLVE = "/pages/runs/run/resolve"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 OWN = {"Sec-Fetch-Site": "same-origin"}
 
@@ -50,7 +51,7 @@ def closed_service(ledger: Ledger, folder: Path, open_service: Service) -> Itera
 
 def form(**changes: str) -> dict[str, str]:
     """Return the fields that the form of the page sends."""
-    good = {"run_id": "run", "month": str(MONTH), "account_id": "A-1", "decision": "delivered", "by": "ana"}
+    good = {"month": str(MONTH), "account_id": "A-1", "decision": "delivered", "by": "ana"}
     return good | changes
 
 
@@ -117,7 +118,7 @@ def test_form_of_another_site_is_refused(
     open_service: Service, ledger: Ledger, headers: dict[str, str]
 ) -> None:
     given = {name: open_service.url if value == "own" else value for name, value in headers.items()}
-    answer = open_service.client.post("/pages/resolve", data=form(), headers=given)
+    answer = open_service.client.post(RESOLVE, data=form(), headers=given)
     assert (answer.status_code, problem_of(answer)["code"]) == (422, "invalid_request")
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
 
@@ -128,22 +129,36 @@ def test_invalid_form_changes_nothing(open_service: Service, ledger: Ledger) -> 
         ({"decision": "sent"}, 422),
         ({"month": "January"}, 422),
         ({"account_id": "A-9"}, 404),
-        ({"run_id": "no-such-run"}, 404),
     ]
     for change, status in wrong:
-        answer = open_service.client.post(
-            "/pages/resolve",
-            data=form(**change),
-            headers={"Origin": open_service.url, "Accept": BROWSER},
-        )
+        answer = open_service.client.post(RESOLVE, data=form(**change), headers=OWN)
         assert answer.status_code == status, change
-        assert 'role="alert"' in answer.text
+    answer = open_service.client.post("/pages/runs/no-such-run/resolve", data=form(), headers=OWN)
+    assert (answer.status_code, problem_of(answer)["code"]) == (404, "run_not_found")
     not_utf8 = urlencode(form(by="")).encode() + b"&by=%ff"
     for body in (b"\xff\xfe", b"&" * 50, b"%zz", b"", b"run_id=run&by=Ana", not_utf8):
-        answer = open_service.client.post("/pages/resolve", content=body, headers=OWN)
-        assert answer.status_code in {404, 422}
+        answer = open_service.client.post(RESOLVE, content=body, headers=OWN)
+        assert answer.status_code == 422
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
     assert "A defect" not in open_service.log.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "code"),
+    [
+        (form(by=""), OWN, "invalid_request"),
+        (form(account_id="A-9"), OWN, "outcome_not_found"),
+        (form(note="x" * 300_000), OWN, "request_too_large"),
+        ({}, OWN, "invalid_request"),
+        (form(), {}, "invalid_request"),
+    ],
+)
+def test_refused_form_leads_back_to_its_run(
+    open_service: Service, data: dict[str, str], headers: dict[str, str], code: str
+) -> None:
+    answer = open_service.client.post(RESOLVE, data=data, headers=headers | {"Accept": BROWSER})
+    assert f'role="alert"><strong>{code}</strong>' in answer.text
+    assert '<a href="/runs/run#unconfirmed">' in answer.text
 
 
 def basic(token: str, user: str = "any") -> dict[str, str]:
@@ -217,15 +232,15 @@ def test_password_sends_only_forms_of_this_site(
 ) -> None:
     """A browser also adds the password to requests that another site triggers."""
     given = {name: closed_service.url if value == "own" else value for name, value in headers.items()}
-    sent = form(run_id="no-such-run")
-    answer = closed_service.client.post("/pages/resolve", data=sent, headers=basic(TOKEN) | given)
+    sent = form(account_id="A-9")
+    answer = closed_service.client.post(RESOLVE, data=sent, headers=basic(TOKEN) | given)
     assert answer.status_code == status
 
 
 def test_bearer_token_sends_forms_from_anywhere(closed_service: Service) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    answer = closed_service.client.post("/pages/resolve", data=form(run_id="no-such-run"), headers=headers)
-    assert (answer.status_code, problem_of(answer)["code"]) == (404, "run_not_found")
+    answer = closed_service.client.post(RESOLVE, data=form(account_id="A-9"), headers=headers)
+    assert (answer.status_code, problem_of(answer)["code"]) == (404, "outcome_not_found")
 
 
 def test_another_site_starts_no_run(open_service: Service) -> None:
