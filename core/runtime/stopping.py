@@ -22,6 +22,10 @@ POLL_SECONDS = 0.2
 R = TypeVar("R")
 
 
+class LimitExpired(Exception):
+    """The time that `wait_for` had is over; the work may raise a `TimeoutError` of its own."""
+
+
 class StopSignal:
     """A flag that any thread or signal handler can set; setting it calls its listeners.
 
@@ -79,7 +83,7 @@ def in_thread(work: Callable[[], R], name: str) -> "Future[R]":
 def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
     """Return the result of `future`; wait at most `seconds`, and only until `process_stop`.
 
-    Raises `Interrupted` or, after the time, `TimeoutError`; work that has not begun is canceled then.
+    Raises `Interrupted` or, after the time, `LimitExpired`; work that has not begun is canceled then.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -88,7 +92,7 @@ def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
             if wait({future}, max(0, min(left, POLL_SECONDS))).done:
                 return future.result()
             if left <= 0:
-                raise TimeoutError
+                raise LimitExpired
         raise Interrupted("The run was stopped while it read the source; run the month again")
     finally:
         future.cancel()

@@ -370,6 +370,40 @@ def test_unreachable_store_is_reported_in_bounded_time(scheme: str, aws_keys: No
                 open_uri(f"{scheme}://bucket/x.parquet", settings)
 
 
+@pytest.mark.parametrize("silent", ["HEAD", "GET"])
+def test_time_limit_of_the_library_is_not_taken_for_ours(
+    silent: str, aws_keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library waits 15 s for the next byte, and tries five times."""
+    monkeypatch.setattr("s3fs.S3FileSystem.read_timeout", 0.1)
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.command != silent or self.command == "GET":
+                self.send_response(200)
+                self.send_header("Content-Length", "8")
+                self.send_header("ETag", '"e"')
+                self.end_headers()
+            if self.command == silent:
+                over.wait()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(SourceUnreachable, match=f"127.0.0.1:{server.server_port} does not answer: check"):
+            read_all(open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=url)))
+        over.set()
+        server.shutdown()
+
+
 def test_s3_without_credentials_is_forbidden(
     s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
