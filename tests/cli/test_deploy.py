@@ -11,6 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+import cli.deploy
+from core.domain import OrchestratorUnreachable
+from flows.prefect_engine import probe, temporary_settings
+from tests.faults.proxy import Proxy
 from tests.prefect_homes import answered
 from tests.service import closed_port
 from tests.warm import Program
@@ -75,6 +79,38 @@ def test_refusal_of_the_api_names_the_key(prefect_refusal: str, tmp_path: Path) 
     ended = Program(tmp_path, "deploy", module="cli", environment=environment).end()
     assert (ended.code, ended.out) == (1, "")
     assert "HTTP 401: check PREFECT_API_KEY" in ended.err
+
+
+@pytest.mark.parametrize("step", ["probe", "_create_pool_if_missing", "_deploy"])
+def test_silent_api_is_reported_in_bounded_time(
+    undeployed_prefect_api: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = getattr(cli.deploy, step)
+    with Proxy(undeployed_prefect_api) as proxy:
+
+        def work_with_silent_api(*arguments: object) -> object:
+            proxy.hang()
+            return work(*arguments)
+
+        monkeypatch.setattr(cli.deploy, step, work_with_silent_api)
+        monkeypatch.setattr(cli.deploy, "DEPLOY_SECONDS", 5)
+        monkeypatch.setenv("PREFECT_API_URL", proxy.url)
+        silent = pytest.raises(OrchestratorUnreachable, match=r"\(host 127.0.0.1.*\): no answer in [58] s")
+        with temporary_settings({"api.url": proxy.url}), silent:
+            cli.deploy.deploy_monthly(None)
+
+
+def test_api_that_dies_is_explained(undeployed_prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Proxy(undeployed_prefect_api) as proxy:
+
+        def die_after_answer(url: str) -> None:
+            probe(url)
+            proxy.die()
+
+        monkeypatch.setattr(cli.deploy, "probe", die_after_answer)
+        dead = pytest.raises(OrchestratorUnreachable, match="did not finish the deployment")
+        with temporary_settings({"api.url": proxy.url, "client.max_retries": 0}), dead:
+            cli.deploy.deploy_monthly(None)
 
 
 @pytest.fixture
