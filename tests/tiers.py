@@ -44,7 +44,6 @@ INTEGRATION = (
     "test_examples.py::test_example_is",
     "test_house.py::test_no_file",
     "test_observability.py",
-    "test_progress.py::test_each_result_counts",
 )
 """Folders, files and tests of the tier `integration`, besides the tests that use one of `SERVERS`."""
 SERVERS = {

@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -150,21 +149,19 @@ def stop_when(
     chosen: Settings,
     *,
     times: int = 1,
-) -> float:
-    """Cancel the run `run-1` `times` times when the condition is true; return the seconds to its end."""
+) -> None:
+    """Cancel the run `run-1` `times` times when the condition is true, and wait for its end."""
 
-    async def run() -> float:
+    async def run() -> None:
         task = asyncio.create_task(send_in_a_run(ledger, alerts, chosen, "run-1"))
         await until(happens)
-        started = time.monotonic()
         for _ in range(times):
             task.cancel()
             await asyncio.sleep(0.02)
         with pytest.raises(asyncio.CancelledError):
             await task
-        return time.monotonic() - started
 
-    return asyncio.run(run())
+    asyncio.run(run())
 
 
 def look(ledger: Ledger, run_id: str) -> Delivered:
