@@ -33,7 +33,9 @@ def test_requests_cover_the_needed_ranges_once(
         ([(0, 100), (150, 200)], [(0, 100), (150, 200)]),
         ([(0, 100), (104, 200), (215, 300)], [(0, 200), (215, 300)]),
         ([(0, 40), (43, 83), (86, 126), (129, 169)], [(0, 126), (129, 169)]),
+        ([(0, 100), (200, 300), (300, 400), (402, 500), (502, 600)], [(0, 100), (200, 600)]),
         ([(50, 60), (0, 100)], [(0, 100)]),
+        ([(5, 5)], []),
         ([], []),
     ],
 )
@@ -48,6 +50,8 @@ def test_only_fetched_ranges_can_be_read() -> None:
     assert bytes(file.read(0) if file.seek(11) != 11 else file.read(2)) == b"bc"
     assert file.tell() == 13
     assert (file.seek(-50, 2), bytes(file.read(2))) == (50, b"xy")
+    for size, part in ((None, b"ab"), (-1, b"ab"), (0, b""), (1, b"a")):
+        assert bytes(Pieces(2, [(0, 2)], [b"ab"]).read(size)) == part
     for start, count in ((9, 2), (13, 2), (20, 1), (50, 3)):
         file.seek(start)
         with pytest.raises(EOFError):

@@ -37,8 +37,6 @@ REPETITIVE_BYTES = 4
 """A chunk with fewer bytes a value, before compression, is mostly the indices of a dictionary."""
 MAX_FILE_ROWS = 2**40
 """The number of positions per file; 2^23 files with this number of rows fit into an int64."""
-INT96_UNIT = "us"
-"""In nanoseconds, Arrow's default, dates after 2262 would wrap around."""
 
 PHYSICAL_TYPES = (
     "BOOLEAN",
@@ -146,9 +144,8 @@ class Footer:
         # Arrow reads the footer alone, so that it reports what is wrong there. The schema that Arrow writes
         # into its files is hidden, because it would choose the types of strings, and choose slower ones.
         foreign = pa.BufferReader(MAGIC + content.replace(ARROW_SCHEMA, ARROW_SCHEMA.lower()))
-        parquet = pq.ParquetFile(foreign, coerce_int96_timestamp_unit=INT96_UNIT)
-        self.metadata: pq.FileMetaData = parquet.metadata
-        schema: pa.Schema = parquet.schema_arrow
+        self.metadata: pq.FileMetaData = pq.read_metadata(foreign)
+        schema: pa.Schema = self.metadata.schema.to_arrow_schema()
         self.names = find_columns(file.path, file.key, schema, partitioned=file.month is not None)
         self.ignored = sorted(set(schema.names) - {*self.names.values()})
         kinds = {name: schema.field(found).type for name, found in self.names.items()}
@@ -213,7 +210,7 @@ class Footer:
         shape: Shape = {4: Each({1: Each({3: META_DATA}, frozenset(indices)), 2: int, 3: int})}
         found, _ = read_struct(self._thrift, 0, shape)
         first_row = 0
-        for number, group in enumerate(found.get(4, ())):
+        for number, group in enumerate(found[4]):
             rows = group[3]
             if not 0 <= rows <= MAX_FILE_ROWS - first_row or len(group[1]) != len(indices):
                 raise ValueError("the footer contradicts itself about its row groups")
@@ -264,7 +261,7 @@ def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Fo
     footer = int.from_bytes(end[-TAIL : -len(MAGIC)], "little") + TAIL
     if len(end) < footer <= size and end.endswith(MAGIC):
         end = bytes(source.read(file, [(size - footer, first)])[0]) + end
-    return Footer(file, end[-footer:], end[: max(0, len(end) - footer)], zone)
+    return Footer(file, end[-footer:], end[:-footer], zone)
 
 
 def _leaves(paths: dict[int, str], own: str) -> list[int]:

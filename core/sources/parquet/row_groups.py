@@ -33,7 +33,7 @@ from core.sources.parquet.columns import (
     whole_numbers,
     without_nul,
 )
-from core.sources.parquet.footer import INT96_UNIT, MAX_FILE_ROWS, Footer, RowGroup, read_footer
+from core.sources.parquet.footer import MAX_FILE_ROWS, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Pieces, coalesce
 from core.sources.source import Source
 from core.sources.store import SourceFile
@@ -313,7 +313,7 @@ class GroupReader:
             read_dictionary=[names[name] for name in dictionaries],
             # Arrow (26.0) decodes large strings in a third less time.
             binary_type=None if dictionaries else pa.large_binary(),
-            coerce_int96_timestamp_unit=INT96_UNIT,
+            coerce_int96_timestamp_unit="us",  # In nanoseconds, dates after 2262 would wrap around.
             page_checksum_verification=True,
             pre_buffer=False,
         )

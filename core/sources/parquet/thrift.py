@@ -54,15 +54,13 @@ def _value(data: bytes, at: int, kind: int, wanted: _Wanted) -> tuple[Any, int]:
         return _number(data, at)
     if kind == BINARY and wanted in (bytes, None):
         length, at = _varint(data, at)
-        if at + length > len(data):
-            raise IndexError("a text ends after the data")
         return data[at : at + length], at + length
     if kind == STRUCT and (wanted is None or isinstance(wanted, Mapping)):
         return read_struct(data, at, wanted or {})
     if kind == LIST and (wanted is None or isinstance(wanted, Each)):
         return _list(data, at, wanted)
     if wanted is None and kind in WIDTHS:
-        if at + WIDTHS[kind] > len(data):
+        if at > len(data):
             raise IndexError("a value ends after the data")
         return None, at + WIDTHS[kind]
     raise ValueError("a value is of another kind than the format says")
