@@ -88,10 +88,11 @@ def test_long_page_statistics_are_accepted(tmp_path: Path, version: str) -> None
 
 
 def test_huge_name_is_cut_to_slacks_limit(tmp_path: Path) -> None:
-    pq.write_table(at_risk(1, account_name=pa.array(["é" * MEGABYTE])), tmp_path / "x.parquet")
-    [alert] = alerts_of(assess(tmp_path / "x.parquet"))
-    assert alert.account_name == "é" * (LONGEST_TEXT - 1) + "…"
-    message = build_message(alert, Settings())
+    names = pa.array(["é" * MEGABYTE, "é" * LONGEST_TEXT, "é"])
+    pq.write_table(at_risk(3, account_name=names), tmp_path / "x.parquet")
+    alerts = alerts_of(assess(tmp_path / "x.parquet"))
+    assert [one.account_name for one in alerts] == ["é" * (LONGEST_TEXT - 1) + "…", *names.to_pylist()[1:]]
+    message = build_message(alerts[0], Settings())
     assert len(message["text"]) <= LONGEST_TEXT
 
 
@@ -99,7 +100,7 @@ def test_huge_name_is_cut_to_slacks_limit(tmp_path: Path) -> None:
     ("made", "what"),
     [
         (
-            at_risk(1, account_id=pa.array(["a" * (LONGEST_ID + 1)])),
+            at_risk(2, account_id=pa.array(["a" * (LONGEST_ID + 1), "b"])),
             "column account_id exceeds 6,000 bytes",
         ),
         (at_risk(1, account_name=pa.array(["N" * 100 * MEGABYTE])), "its rows of 104,857,[0-9]+ bytes each"),
@@ -109,6 +110,11 @@ def test_absurd_values_are_refused_with_a_reason(tmp_path: Path, made: pa.Table,
     pq.write_table(made, tmp_path / "x.parquet", compression="zstd", use_dictionary=False)
     with pytest.raises(SourceInvalid, match=what):
         assess(tmp_path / "x.parquet")
+
+
+def test_longest_id_is_read(tmp_path: Path) -> None:
+    pq.write_table(at_risk(1, account_id=pa.array(["a" * LONGEST_ID])), tmp_path / "x.parquet")
+    assert assess(tmp_path / "x.parquet").alerts.num_rows == 1
 
 
 def test_long_id_of_the_month_before_is_refused(tmp_path: Path) -> None:

@@ -230,17 +230,18 @@ def test_nul_in_text_is_read_as_replacement(
     assert (alert.account_name, alert.account_region, alert.account_owner) == ("N\ufffd", "\ufffd", "\ufffdO")
 
 
-def test_timestamp_units_are_compared_exactly(tmp_path: Path) -> None:
-    pq.write_table(table([row(arr=1)], {"updated_at": pa.timestamp("s")}), tmp_path / "1.parquet")
-    nanos = pa.array(
-        [pq.read_table(tmp_path / "1.parquet")["updated_at"].cast(pa.int64())[0].as_py() * 10**6 + 1]
-    )
-    late = table([row(arr=2)])
-    late = late.set_column(
-        late.column_names.index("updated_at"), "updated_at", nanos.cast(pa.timestamp("ns"))
-    )
-    pq.write_table(late, tmp_path / "0.parquet")
-    assert winning_rows(read(tmp_path).rows)["arr"].to_pylist() == [2]
+@pytest.mark.parametrize(("unit", "nanos"), [("ms", 10**6), ("us", 10**3), ("ns", 1)])
+@pytest.mark.parametrize(("later", "winner"), [(-1, 2), (0, 2), (1, 1)])
+def test_timestamp_units_are_compared_exactly(
+    tmp_path: Path, unit: str, nanos: int, later: int, winner: int
+) -> None:
+    ticks = 1_700_000_000_123
+    times = ((ticks * nanos + later, "ns"), (ticks, unit))
+    for arr, (time, kind) in enumerate(times, 1):
+        updated_at = pa.array([time]).cast(pa.timestamp(kind))
+        made = table([row(arr=arr)]).drop_columns("updated_at").append_column("updated_at", updated_at)
+        pq.write_table(made, tmp_path / f"{arr}.parquet")
+    assert winning_rows(read(tmp_path).rows)["arr"].to_pylist() == [winner]
 
 
 def test_old_row_groups_are_never_opened(tmp_path: Path) -> None:

@@ -84,8 +84,9 @@ def instants(*values: datetime, zone: str = "UTC") -> pa.Array:
 LATE = datetime(2025, 12, 31, 23, tzinfo=UTC)
 
 
-def test_source_timezone_makes_local_midnights_first_days(tmp_path: Path) -> None:
-    put(tmp_path / "x.parquet", row(), month=instants(LATE), renewal_date=instants(LATE))
+@pytest.mark.parametrize("utc", ["UTC", "Etc/UTC", "Z", "GMT", "+00:00"])
+def test_source_timezone_makes_local_midnights_first_days(tmp_path: Path, utc: str) -> None:
+    put(tmp_path / "x.parquet", row(), month=instants(LATE, zone=utc), renewal_date=instants(LATE, zone=utc))
     [alert] = alerts_of(find(tmp_path, source_timezone="Europe/Berlin"))
     assert alert.renewal_date == MONTH
     assert warnings(find(tmp_path)) == {"month_not_in_source": None, "months_not_first_day": 1}
