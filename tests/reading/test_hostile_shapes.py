@@ -201,6 +201,14 @@ def test_months_outside_the_calendar_are_ignored(tmp_path: Path, dictionary: boo
     assert alert.duration_months == 1
 
 
+def test_renewal_dates_outside_the_calendar_are_unknown(tmp_path: Path) -> None:
+    first, last = ((day - date(1970, 1, 1)).days for day in (date.min, date.max))
+    days = pa.array([first - 1, first, last, last + 1], pa.int32()).cast(pa.date32())
+    pq.write_table(at_risk(4, renewal_date=days), tmp_path / "x.parquet")
+    found = [alert.renewal_date for alert in alerts_of(assess(tmp_path / "x.parquet"))]
+    assert found == [None, date.min, date.max, None]
+
+
 def test_any_unicode_name_reaches_the_message(tmp_path: Path) -> None:
     strange = [chr(plane * 0x10000 + place) for plane in range(17) for place in (0x41, 0xD7FF, 0xFFFD)]
     strange += [*map(chr, range(0x20)), "\u202e", "\u200f", "\u2028", "\x7f", "\ufeff"]
