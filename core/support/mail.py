@@ -24,6 +24,7 @@ IDLE_SECONDS = 10.0
 TOTAL_SECONDS = 30.0
 """The longest time for a whole mail, from the name look-up to the last answer."""
 IMPLICIT_TLS_PORT = 465
+WITHOUT_LOGIN = "unset SMTP_USERNAME and SMTP_PASSWORD, or change SMTP_PORT"
 
 
 class MailError(Exception):
@@ -99,14 +100,25 @@ async def _login(smtp: SMTP, settings: Settings) -> None:
         return
     await smtp.ehlo()
     if not smtp.supported_auth_methods:
-        advice = "unset SMTP_USERNAME and SMTP_PASSWORD, or change SMTP_PORT"
-        raise MailError(f"it offers no login by PLAIN, LOGIN or CRAM-MD5; {advice}")
+        raise MailError(f"it offers no login by PLAIN, LOGIN or CRAM-MD5; {WITHOUT_LOGIN}")
     try:
         await smtp.login(user, password.get_secret_value())
     except SMTPResponseException as error:
         # The server's words may repeat the password in an encoding that redaction does not know.
-        advice = "check SMTP_USERNAME and SMTP_PASSWORD"
-        raise MailError(f"it refused the login ({error.code}); {advice}") from None
+        raise MailError(_login_error(error.code)) from None
+
+
+def _login_error(code: int) -> str:
+    """Return what the server's answer to a login means, and what to do."""
+    shown = "not SMTP" if code < 0 else str(code)
+    if shown.startswith("4"):
+        return f"it accepts no login now ({shown}); try again later"
+    if code in {530, 538}:
+        return f"it wants TLS before a login ({shown}); set SMTP_STARTTLS=true, or change SMTP_PORT"
+    # Those are of a server that knows no login, or none at this point.
+    if shown.startswith("5") and code not in {500, 502, 503, 504}:
+        return f"it refused the login ({shown}); check SMTP_USERNAME and SMTP_PASSWORD"
+    return f"its answer to the login is unexpected ({shown}); {WITHOUT_LOGIN}"
 
 
 def _mail(settings: Settings, message: SupportMessage) -> EmailMessage:
@@ -127,7 +139,7 @@ def _mail(settings: Settings, message: SupportMessage) -> EmailMessage:
 def _error_text(error: BaseException) -> str:
     """Return the server's answer, or the text of another error."""
     if isinstance(error, SMTPResponseException):
-        return f"{error.code} {error.message}"
+        return f"{error.code} {error.message}".removeprefix("-1 ")
     if isinstance(error, SMTPServerDisconnected):
         return "the server closed the connection"
     if isinstance(error, TimeoutError):
