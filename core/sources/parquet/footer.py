@@ -1,6 +1,5 @@
 """The footer of a Parquet file: its row groups, the positions of their columns, and their statistics."""
 
-import json
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -137,7 +136,8 @@ class Footer:
     `metadata` is Arrow's. `names` maps each expected column that is present to its name in the file.
     `ignored` are the other columns. `unreadable` has the type, in words, of each column whose type cannot be
     read; `must_be_empty` are those of them whose values must be checked, because their type is not null.
-    `tail` is the data just before the footer that was read with it. Months in UTC are dates in `zone`.
+    `stamps` has the type, with its zone, of each date that is a timestamp. `tail` is the data just before the
+    footer that was read with it. Months in UTC are dates in `zone`.
     """
 
     def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
@@ -155,10 +155,10 @@ class Footer:
         written = {field.name: field for field in (*schema, *arrow)}
         # Parquet stores Arrow's durations, and extension types of whole numbers, as plain whole numbers.
         arr = written[self.names["arr"]]
-        kind = arr.type.value_type if pa.types.is_dictionary(arr.type) else arr.type
+        own = arr.type.value_type if pa.types.is_dictionary(arr.type) else arr.type
         extension = (arr.metadata or {}).get(b"ARROW:extension:name", b"").decode()
-        if extension or not EXPECTED["arr"][1](kind):
-            self.unreadable.setdefault("arr", extension or str(kind))
+        if extension or not EXPECTED["arr"][1](own):
+            self.unreadable.setdefault("arr", extension or str(own))
         self.must_be_empty = sorted(name for name in self.unreadable if not pa.types.is_null(kinds[name]))
         self.size, self.length = file.size, len(content)
         self._thrift = content[:-TAIL]
@@ -171,13 +171,12 @@ class Footer:
             name: {index: columns[index].physical_type for index in _leaves(paths, own)}
             for name, own in self.names.items()
         }
-        stamps = [name for name in DATES if name in kinds and pa.types.is_timestamp(kinds[name])]
-        self.zones = {
-            name: "UTC"
-            if "INT96" in self._leaves[name].values()
-            else kinds[name].tz and (getattr(written[self.names[name]].type, "tz", None) or kinds[name].tz)
-            for name in stamps
-        }
+        self.stamps = {}
+        for name, kind in kinds.items():
+            if name in DATES and pa.types.is_timestamp(kind):
+                zone = kind.tz and (getattr(written[self.names[name]].type, "tz", None) or kind.tz)
+                is_int96 = "INT96" in self._leaves[name].values()
+                self.stamps[name] = pa.timestamp("us", "UTC") if is_int96 else pa.timestamp(kind.unit, zone)
 
     @cached_property
     def groups(self) -> tuple[RowGroup, ...]:
@@ -234,11 +233,7 @@ class Footer:
         if chunk.physical_type == "INT32":
             days = pa.array(found, pa.int32()).cast(pa.date32())
         else:
-            [index] = self._leaves[MONTH]
-            units = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
-            logical = json.loads(self.metadata.schema.column(index).logical_type.to_json())
-            kind = pa.timestamp(units[logical["timeUnit"]], self.zones.get(MONTH))
-            days = dates(pa.array(found, pa.int64()).cast(kind), self._zone)
+            days = dates(pa.array(found, pa.int64()).cast(self.stamps[MONTH]), self._zone)
         try:
             least, greatest = days.to_pylist()
         except (ArithmeticError, ValueError):  # outside Python's calendar

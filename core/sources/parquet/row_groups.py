@@ -331,9 +331,7 @@ class GroupReader:
         if name in self._footer.unreadable:
             return no_values(self._file.stored.path, name, column, self._footer.unreadable[name])
         if name in DATES:
-            if zone := self._footer.zones.get(name):
-                column = column.cast(pa.timestamp(column.type.unit, zone))
-            return dates(column, self._file.zone)
+            return dates(column.cast(self._footer.stamps.get(name, column.type)), self._file.zone)
         return without_nul(column) if name == "account_id" else column
 
     def _rows_at(
