@@ -22,7 +22,7 @@ POLL_SECONDS = 0.2
 R = TypeVar("R")
 
 
-class LimitExpired(Exception):
+class Expired(Exception):
     """The time that `wait_for` had is over; the work may raise a `TimeoutError` of its own."""
 
 
@@ -83,7 +83,7 @@ def in_thread(work: Callable[[], R], name: str) -> "Future[R]":
 def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
     """Return the result of `future`; wait at most `seconds`, and only until `process_stop`.
 
-    Raises `Interrupted` or, after the time, `LimitExpired`; work that has not begun is canceled then.
+    Raises `Interrupted` or, after the time, `Expired`; work that has not begun is canceled then.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -92,7 +92,7 @@ def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
             if wait({future}, max(0, min(left, POLL_SECONDS))).done:
                 return future.result()
             if left <= 0:
-                raise LimitExpired
+                raise Expired
         raise Interrupted("The run was stopped while it read the source; run the month again")
     finally:
         future.cancel()

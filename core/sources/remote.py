@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 from fsspec.asyn import get_loop
 
 from core.domain import RiskAlertsError, SourceForbidden, SourceNotFound, SourceUnreachable
-from core.runtime import LimitExpired, Settings, is_direct, wait_for
+from core.runtime import Expired, Settings, is_direct, wait_for
 from core.sources.folder import data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import error_for
@@ -92,7 +92,7 @@ class RemoteStore(ABC):
             return wait_for(answer, self._timeout)
         except RiskAlertsError:
             raise
-        except LimitExpired:
+        except Expired:
             raise SourceUnreachable(
                 f"{what}: no answer in {self._timeout:g} s: check the network and the proxy, or raise"
                 " SOURCE_TIMEOUT_SECONDS"

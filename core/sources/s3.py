@@ -37,14 +37,12 @@ class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
 
 
 class _Process(credentials.AioProcessProvider):  # type: ignore[misc]  # it ships no types
-    """Name the program of `credential_process` if it runs and gives no credentials."""
+    """Name the program of `credential_process` if it gives no credentials."""
 
     async def _retrieve_credentials_using(self, credential_process: str) -> Any:
         try:
             return await super()._retrieve_credentials_using(credential_process)
-        except OSError:
-            raise
-        except Exception:  # noqa: BLE001 - the output can make the library raise anything
+        except Exception:  # noqa: BLE001 - the program's output can make the library raise anything
             # Neither the output nor the arguments are shown: they may hold secrets.
             program = credential_process.partition(" ")[0]
             raise SourceForbidden(
