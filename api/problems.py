@@ -75,8 +75,7 @@ def problem(request: Request, code: str, detail: str | None = None, run_id: str 
     if wants_page(request):
         # The form of a page is posted to an address that names its run.
         form = re.search(r"/pages/runs/([^/]+)/resolve$", request.scope["path"])
-        shown = {"title": code, "message": found["detail"], "run_id": form and form[1]}
-        return page(request, "error.html", STATUS[code], **shown)
+        return page(request, "error.html", STATUS[code], title=code, message=found["detail"], form=form)
     return JSONResponse(found, STATUS[code], media_type=MEDIA_TYPE)
 
 

@@ -43,10 +43,11 @@ def deploy_monthly(source_uri: str | None) -> None:
             f"The Prefect API (host {host_of(url)}) refused the work pool {POOL} with HTTP"
             f" {error.response.status_code}: check PREFECT_API_KEY and what its account may do."
         ) from None
-    except (TimeoutError, httpx.HTTPError, RuntimeError) as error:
+    except (TimeoutError, subprocess.TimeoutExpired, httpx.HTTPError, RuntimeError) as error:
+        fault = None if isinstance(error, subprocess.TimeoutExpired) else error
         raise OrchestratorUnreachable(
             f"The Prefect API did not finish the deployment (host {host_of(url)}):"
-            f" {describe_fault(error, DEPLOY_SECONDS)}; deploy again when it answers"
+            f" {describe_fault(fault, DEPLOY_SECONDS)}; deploy again when it answers"
         ) from None
     click.echo(f"Deployment  monthly-risk-alerts/monthly: deployed from {ROOT}")
     click.echo(f"Next        start a worker there: prefect worker start --pool {POOL}")
@@ -66,22 +67,19 @@ def _deploy(source_uri: str | None) -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--name", "monthly"]
     if source_uri:
         command += ["--params", json.dumps({"source_uri": source_uri})]
-    try:
-        done = subprocess.run(  # noqa: S603  # our own interpreter
-            command,
-            cwd=ROOT,
-            # prefect.yaml names the folder of the code by PWD.
-            env={**os.environ, "PWD": str(ROOT), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=DEPLOY_SECONDS,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TimeoutError from None
+    done = subprocess.run(  # noqa: S603  # our own interpreter
+        command,
+        cwd=ROOT,
+        # prefect.yaml names the folder of the code by PWD.
+        env={**os.environ, "PWD": str(ROOT), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=DEPLOY_SECONDS,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     if done.returncode:
         raise click.ClickException(
             f"Prefect did not deploy `monthly` of {ROOT / 'prefect.yaml'}. It printed:\n{redact(done.stdout)}"
