@@ -9,7 +9,7 @@ WRITTEN = b"".join(
         b"\x14\x0e",  # 1: a number of 16 bits
         b"\x39\x2c" + INNER + INNER,  # 4: a list of two structs
         b"\x59\xf6\x03\x02\x04\x7f",  # 9: a list of three numbers of 64 bits, whose length has the long form
-        b"\x13\x7f" + b"\x17" + bytes(8) + b"\x11\x12",  # 10 to 13: a byte, a double, true and false
+        b"\x13\x7f" + b"\x11\x12" + b"\x17" + bytes(8),  # 10 to 13: a byte, true, false, and a double
         b"\x05\x50\x02" + b"\0",  # 40: a number of 32 bits, whose own number has the long form
     )
 )
