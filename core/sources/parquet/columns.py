@@ -13,7 +13,6 @@ from core.sources.window import LONGEST_ID, LONGEST_TEXT
 OWNER = "account_owner"
 MONTH = "month"
 DATES = (MONTH, "renewal_date")
-DECIMAL_DIGITS = 76
 REPLACEMENT = "\ufffd"
 """The replacement of each NUL in text, because PostgreSQL and Slack do not accept a NUL."""
 UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
@@ -158,9 +157,6 @@ def whole_numbers(values: pa.Array) -> pa.Array:
     """Cast ARRs to int64; raise `InvalidValue` for a fraction or a number too large."""
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), None, values)
-    elif pa.types.is_decimal(values.type):
-        # Arrow's cast of narrow decimals to int64 (26.0) says that every number is out of bounds.
-        values = values.cast(pa.decimal256(DECIMAL_DIGITS, values.type.scale))
     try:
         return values.cast(pa.int64())
     except pa.ArrowInvalid as error:
