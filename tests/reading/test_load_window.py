@@ -12,7 +12,7 @@ import pytest
 
 from core.domain import SourceChanged, SourceInvalid
 from core.runtime import Settings
-from core.sources import Need, Window, open_uri, read_window
+from core.sources import Need, Source, Window, open_uri, read_window
 from tasks.dedupe import winning_rows
 from tests.reading.stages import alerts_of, assess, read
 from tests.reading.worlds import MONTH, Layout, back, row, table, write
@@ -321,6 +321,22 @@ def test_file_replaced_before_reading_is_source_changed(good: Path) -> None:
     with pytest.raises(SourceChanged):
         read_window(source, MONTH, Need(0))
     assert window.other_rows or window.rows.num_rows
+
+
+def test_file_replaced_by_a_damaged_one_is_source_changed(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes of two files together look like a damaged file."""
+    read_ranges = Source.read
+
+    def replace_and_read(source: Source, *arguments: Any) -> Any:
+        parts = read_ranges(source, *arguments)
+        good.write_bytes(good.read_bytes() * 2)
+        return [bytes(len(part)) for part in parts]
+
+    monkeypatch.setattr(Source, "read", replace_and_read)
+    with pytest.raises(SourceChanged):
+        read(good)
 
 
 def test_file_added_during_the_read_is_source_changed(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
