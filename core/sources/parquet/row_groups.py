@@ -235,7 +235,6 @@ class GroupReader:
         least, greatest = self.group.bounds("account_id")
         if least is None or greatest is None:
             return possible
-        ids, lowest = (texts.cast(pa.large_binary()) for texts in (ids, lowest))
         inside = pc.and_(pc.greater_equal(ids, least), pc.less_equal(lowest, greatest))
         return pc.and_(possible, inside)
 
