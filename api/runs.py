@@ -150,7 +150,7 @@ def list_runs(
 ) -> RunPage | Response:
     """List runs, newest first. A browser, which asks for HTML, gets a page."""
     history = ledger_of(request).history
-    found = history.runs(month, status, limit, cursor)
+    found = history.runs(month=month, status=status, limit=limit, cursor=cursor)
     if wants_page(request):
         return runs_page(request, found, history.months(), month=month, status=status, limit=limit)
     return found
@@ -176,7 +176,7 @@ def list_alerts(
     cursor: Cursor = None,
 ) -> AlertPage:
     """List every alert that the run saw, with its result in that run."""
-    return ledger_of(request).history.alerts(run_id, status, limit, cursor)
+    return ledger_of(request).history.alerts(run_id, status=status, limit=limit, cursor=cursor)
 
 
 def _prefers_async(prefer: list[str]) -> bool:

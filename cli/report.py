@@ -26,7 +26,7 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     channels = history.channels(run.run_id)
     numbers = [(label, *(str(number or "") for number in row)) for label, row in channels.rows]
     print_table(("channel", *channels.columns), numbers, console, right=channels.columns)
-    by_reason = open_by_reason(history.alerts(run.run_id, None, None, None).alerts)
+    by_reason = open_by_reason(history.alerts(run.run_id).alerts)
     rows = [(*_account_cells(alert), reason) for reason, _, those in by_reason for alert in those]
     print_table(("not delivered", *_ACCOUNT, "why"), rows, console, right=_NUMBERS)
     if by_reason:

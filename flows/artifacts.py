@@ -44,7 +44,7 @@ async def publish_report(run: RunContext) -> None:
 
 async def _publish(run: RunContext, stored: RunView) -> None:
     history = run.ledger.history
-    alerts = history.alerts(run.run_id, None, None, None).alerts
+    alerts = history.alerts(run.run_id).alerts
     # Tags come last, because tasks would inherit the tags of their flow run and wait for a slot of each.
     regions = len(run.settings.regions)
     tags = {*flow_run.tags, f"{stored.month:%Y-%m}", f"{regions} region{'' if regions == 1 else 's'}"}

@@ -18,9 +18,9 @@ LEFT_OUT = frozenset({"rows_scanned", "duplicates_found", "unknown_region"})
 def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
     """Return the page of a run with its open alerts and the forms that resolve them; raise `RunNotFound`."""
     run = history.run(run_id)
-    failed = history.alerts(run_id, AlertStatus.FAILED, SHOWN, None)
-    unconfirmed = history.alerts(run_id, AlertStatus.UNCONFIRMED, SHOWN, None)
-    every = history.alerts(run_id, None, SHOWN, None)
+    failed = history.alerts(run_id, status=AlertStatus.FAILED, limit=SHOWN)
+    unconfirmed = history.alerts(run_id, status=AlertStatus.UNCONFIRMED, limit=SHOWN)
+    every = history.alerts(run_id, limit=SHOWN)
     keys = [alert.key for alert in (*failed.alerts, *unconfirmed.alerts)]
     outcomes = {} if run.dry_run else history.latest_outcomes(run.month, keys)
     return page(

@@ -113,8 +113,18 @@ class History:
                 sample_errors=_views(DeliveryErrorView, connection.execute(errors.limit(SAMPLE_SIZE))),
             )
 
-    def runs(self, month: date | None, status: RunStatus | None, limit: int, cursor: str | None) -> RunPage:
-        """Return a page of runs, newest first; raise `InvalidRequest` for an invalid cursor."""
+    def runs(
+        self,
+        *,
+        month: date | None = None,
+        status: RunStatus | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """Return a page of runs, newest first; without a limit, all of them.
+
+        Raises `InvalidRequest` for an invalid cursor, as the other pages do.
+        """
         query = _filtered(select(RUNS), RUNS, month=month, status=status)
         if cursor is not None:
             place = decode_cursor(cursor, _RUNS_CURSOR)
@@ -126,7 +136,12 @@ class History:
         return RunPage(runs=runs, next_cursor=next_cursor)
 
     def alerts(
-        self, run_id: str, status: AlertStatus | None, limit: int | None, cursor: str | None
+        self,
+        run_id: str,
+        *,
+        status: AlertStatus | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
     ) -> AlertPage:
         """Return a page of the run's alerts, in their order; without a limit, all of them.
 

@@ -62,7 +62,7 @@ def run(source: str, chosen: Settings) -> tuple[RunView, list[AlertView]]:
     history = ledger.history
     view = history.run(run_id)
     assert_adds_up(view)
-    return view, history.alerts(run_id, None, None, None).alerts
+    return view, history.alerts(run_id).alerts
 
 
 def statuses(alerts: Sequence[AlertView]) -> Counter[str]:
@@ -154,7 +154,7 @@ def outcome_metrics(ledger: Ledger, types: Sequence[str]) -> dict[tuple[str, str
 def results(ledger: Ledger, run_id: str) -> dict[str, str]:
     """Return the result of each alert in a run by its type."""
     look(ledger, run_id)
-    alerts = ledger.history.alerts(run_id, None, None, None).alerts
+    alerts = ledger.history.alerts(run_id).alerts
     return {alert.alert_type: alert.status.value for alert in alerts}
 
 

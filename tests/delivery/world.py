@@ -169,7 +169,7 @@ def look(ledger: Ledger, run_id: str) -> Delivered:
     view = ledger.history.run(run_id)
     assert_adds_up(view)
     assert view.status != "running"
-    alerts = ledger.history.alerts(run_id, None, None, None).alerts
+    alerts = ledger.history.alerts(run_id).alerts
     return Delivered(
         view, {one.account_id: one.status for one in alerts}, {one.account_id: one.reason for one in alerts}
     )

@@ -62,7 +62,7 @@ def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
     assert first.error.code == "ledger_unavailable"
     assert first.flow_run_id == second.flow_run_id
     history = open_ledger(world.environment["DATABASE_URL"]).history
-    found = {alert.account_id: alert.status for alert in history.alerts(second.run_id, None, 9, None).alerts}
+    found = {alert.account_id: alert.status for alert in history.alerts(second.run_id, limit=9).alerts}
     assert found == dict.fromkeys(ACCOUNTS, AlertStatus.SENT) | {
         "A-0": AlertStatus.SKIPPED_REPLAY,
         UNRECORDED: AlertStatus.UNCONFIRMED,

@@ -55,7 +55,7 @@ class World:
     def runs(self) -> list[RunView]:
         """Return every run of the ledger, newest first."""
         ledger = open_ledger(self.environment["DATABASE_URL"])
-        return [ledger.history.run(run.run_id) for run in ledger.history.runs(None, None, 9, None).runs]
+        return [ledger.history.run(run.run_id) for run in ledger.history.runs(limit=9).runs]
 
 
 @contextlib.contextmanager

@@ -40,9 +40,9 @@ def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[st
     ledger.finish(first, None, NOW)
 
     assert begin(ledger, second, alerts) == []
-    assert {one.account_id for one in ledger.history.alerts(second, None, None, None).alerts} == ids
+    assert {one.account_id for one in ledger.history.alerts(second).alerts} == ids
     assert ids <= {found.account_id for found in ledger.outcomes(MONTH)}
-    for view in ledger.history.alerts(first, None, 10, None).alerts:
+    for view in ledger.history.alerts(first, limit=10).alerts:
         assert (view.account_name, view.account_region, view.account_owner) == (other, other, other)
         assert view.status == "skipped_replay" or (view.channel, view.error) == (other or "amer", other)
     ledger.finish(second, None, NOW)

@@ -51,7 +51,7 @@ def test_current_ledger_is_opened_without_a_write(tmp_path: Path) -> None:
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     opened = open_at(path)
-    assert opened.history.runs(None, None, 1, None).runs == []
+    assert opened.history.runs(limit=1).runs == []
     opened.close()
     holder.close()
 

@@ -82,7 +82,7 @@ def test_runs_are_listed_newest_first(
             ledger.finish(run_id, SourceNotFound("gone") if ended == "failed" else None, at(5))
 
     def page(limit: int | None, cursor: str | None) -> tuple[list[str], str | None]:
-        found = ledger.history.runs(month, status, 9 if limit is None else limit, cursor)
+        found = ledger.history.runs(month=month, status=status, limit=limit, cursor=cursor)
         return [run.run_id for run in found.runs], found.next_cursor
 
     assert_pages(page, list(expected))
@@ -94,7 +94,7 @@ def test_running_run_has_the_counts_of_its_alerts(ledger: Ledger) -> None:
     failed = Delivery(key("A-2"), AlertStatus.FAILED, "amer", "server_error")
     for answer in (sent("A-1"), failed, sent("A-1", "recovered")):
         ledger.record_answer("run", answer, NOW)
-    for run in (ledger.history.run("run"), ledger.history.runs(None, None, 1, None).runs[0]):
+    for run in (ledger.history.run("run"), ledger.history.runs(limit=1).runs[0]):
         of_type = run.counts_by_type
         assert (of_type["at_risk"].rows_scanned, run.counts.rows_scanned) == (100, 100)
         assert {
@@ -119,7 +119,7 @@ def test_alerts_are_listed_in_their_order(
     begin(ledger, "other", [routed("E"), routed("F", None)])
 
     def page(limit: int | None, cursor: str | None) -> tuple[list[str], str | None]:
-        found = ledger.history.alerts("run", status, limit, cursor)
+        found = ledger.history.alerts("run", status=status, limit=limit, cursor=cursor)
         return [alert.account_id for alert in found.alerts], found.next_cursor
 
     assert_pages(page, expected)
@@ -139,7 +139,7 @@ def test_run_has_samples_of_its_first_alerts_and_errors(ledger: Ledger) -> None:
 def test_unknown_run_is_not_found(ledger: Ledger) -> None:
     for read in (
         lambda: ledger.history.run("lost"),
-        lambda: ledger.history.alerts("lost", None, None, None),
+        lambda: ledger.history.alerts("lost"),
     ):
         with pytest.raises(RunNotFound, match=r"^No run 'lost' is in the ledger"):
             read()
@@ -313,20 +313,20 @@ EAST = timezone(timedelta(hours=23, minutes=59))
 )
 def test_cursor_of_another_kind_is_refused_for_runs(ledger: Ledger, place: tuple[Any, ...]) -> None:
     with pytest.raises(InvalidRequest):
-        ledger.history.runs(None, None, 1, encode_cursor(*place))
+        ledger.history.runs(limit=1, cursor=encode_cursor(*place))
 
 
 @pytest.mark.parametrize("place", [(-1,), (2**31,), ("1",), (1, 2), (1.5,)], ids=str)
 def test_cursor_of_another_kind_is_refused_for_alerts(ledger: Ledger, place: tuple[Any, ...]) -> None:
     begin(ledger, "run")
     with pytest.raises(InvalidRequest):
-        ledger.history.alerts("run", None, 1, encode_cursor(*place))
+        ledger.history.alerts("run", limit=1, cursor=encode_cursor(*place))
 
 
 @pytest.mark.parametrize("number", [0, 2**31 - 1])
 def test_any_position_is_a_place_among_alerts(ledger: Ledger, number: int) -> None:
     begin(ledger, "run", [routed("A"), routed("B")])
-    found = ledger.history.alerts("run", None, 1, encode_cursor(number)).alerts
+    found = ledger.history.alerts("run", limit=1, cursor=encode_cursor(number)).alerts
     assert [one.account_id for one in found] == ([] if number else ["B"])
 
 
@@ -335,4 +335,4 @@ def test_any_text_is_a_place(ledger: Ledger, text: str) -> None:
     for day in (date.min, date.max):
         assert ledger.history.outcomes(cursor=encode_cursor(day, text, text)).outcomes == []
     for moment in (datetime(1, 1, 3, tzinfo=EAST), datetime(9999, 1, 1, tzinfo=EAST)):
-        assert ledger.history.runs(None, None, 1, encode_cursor(moment, text)).runs == []
+        assert ledger.history.runs(limit=1, cursor=encode_cursor(moment, text)).runs == []

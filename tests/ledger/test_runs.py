@@ -480,7 +480,7 @@ def test_more_alerts_than_the_limit_are_refused(
     else:
         assert ledger.plan("run", assessment(planned), planned, limit, NOW) == to_send
     assert set(ledger.outcomes(MONTH)) == (set() if refused else {unroutable.key})
-    assert len(ledger.history.alerts("run", None, None, None).alerts) == len(planned)
+    assert len(ledger.history.alerts("run").alerts) == len(planned)
 
 
 def test_answer_without_an_outcome_stays_with_its_run(ledger: Ledger) -> None:

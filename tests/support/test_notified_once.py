@@ -114,7 +114,7 @@ def test_a_replay_without_news_notifies_no_one(
     assert (replay.support_notification, replay.support_error, replay.support_message) == (None, None, None)
     assert "Support has the list of the 2 open alerts already" in caplog.text
     assert replay.counts.failed_deliveries == 2
-    assert [alert.status for alert in ledger.history.alerts(replay.run_id, None, 9, None).alerts] == [
+    assert [alert.status for alert in ledger.history.alerts(replay.run_id, limit=9).alerts] == [
         "failed",
         "failed",
     ]
@@ -397,7 +397,7 @@ def test_run_killed_in_the_mail_loses_nothing(
         assert query(path, "SELECT status, support_notification FROM runs") == [("running", None)]
         assert run(ledger, smtp, *(routed(account, None) for account in ("A-1", "A-2"))).support_message
         assert listed(mailbox) == [["A-1", "A-2"]]
-        [killed] = [view for view in ledger.history.runs(None, None, 9, None).runs if view.error]
+        [killed] = [view for view in ledger.history.runs(limit=9).runs if view.error]
         assert killed.error is not None
         assert killed.error.code == "interrupted"
 
