@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from cli import FAILED, SUCCEEDED, exit_code
+from cli.streams import protect_streams
 from core import __version__
 from core.domain import (
     DEFAULT_ALERT_TYPE,
@@ -24,7 +25,6 @@ from core.domain import (
     check_note,
     parse_month,
 )
-from flows.streams import protect_streams
 
 Command = Callable[..., Any]
 

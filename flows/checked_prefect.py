@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import ValidationError
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
@@ -26,7 +27,6 @@ from core.runtime import (
     invalid_value,
     prepare_proxies,
 )
-from flows.streams import exit_with
 
 DEFAULTS = {
     # No telemetry.
@@ -151,6 +151,12 @@ def _variable(field: str, model: str = "") -> str:
     return f"PREFECT_{field}".upper()
 
 
+def exit_with(error: SettingsError) -> NoReturn:
+    """End a process that cannot start with these settings: one line on stderr, and exit code 2."""
+    sys.stderr.write(f"error: {error.code}: {error}\n")
+    raise SystemExit(2) from error
+
+
 if "prefect" not in sys.modules:
     try:
         _import_prefect()
@@ -159,4 +165,4 @@ if "prefect" not in sys.modules:
 
 from prefect import Flow, flow  # noqa: E402  # after its settings were checked
 
-__all__ = ["Flow", "flow"]
+__all__ = ["Flow", "exit_with", "flow"]

@@ -1,18 +1,20 @@
-"""The month, the name and the parameters of a flow run of Prefect."""
+"""A flow run of Prefect: its month, its name, its log, and the run that it begins."""
 
+import logging
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging.handlers import APILogHandler
 from prefect.runtime import deployment, flow_run
 
 from core.domain import InvalidRequest, RunRequest, check_month
 from core.ledger import open_ledger
 from core.run import RunContext, prepare_run
-from core.runtime import load_settings, redact
-from flows.prefect_logs import show_logs_in_ui
+from core.runtime import load_settings, mask_record, redact
 
 
 def name_flow_run() -> str:
@@ -66,3 +68,22 @@ def run_of_this_flow(
     run = prepare_run(request, settings, open_ledger(settings.database_url))
     run.flow_run_id = flow_run_id
     return run
+
+
+def show_logs_in_ui() -> None:
+    """Show the log lines of a flow run in the Prefect UI, with secrets masked; safe to call again."""
+    handler = APILogHandler(level=logging.INFO)
+    handler.addFilter(_belongs_to_flow_run)
+    for logger in map(logging.getLogger, ("core", "flows", "tasks")):
+        if not any(isinstance(known, APILogHandler) for known in logger.handlers):
+            logger.addHandler(handler)
+            logger.setLevel(logger.level or logging.INFO)
+    # Prefect's own loggers show the text of an exception; Prefect may replace their handlers between runs.
+    flow_runs, task_runs = map(logging.getLogger, ("prefect.flow_runs", "prefect.task_runs"))
+    for known in [handler, *flow_runs.handlers, *task_runs.handlers]:
+        known.addFilter(mask_record)
+
+
+def _belongs_to_flow_run(_: logging.LogRecord) -> bool:
+    """Return whether Prefect can assign a line that is logged now; it warns of each other line."""
+    return (FlowRunContext.get() or TaskRunContext.get()) is not None

@@ -27,7 +27,6 @@ from prefect.utilities.annotations import quote
 from core.domain import OrchestratorUnreachable
 from core.run import RunContext
 from core.runtime import STEP_SECONDS, host_of, in_thread, one_line, redact
-from flows.prefect_logs import keep_prefect_quiet
 
 PROBE_SECONDS = 8
 """The longest that a Prefect API may take to answer a health check."""
@@ -98,6 +97,19 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
         logger.warning("Prefect missed the end of run %s, which the ledger has (%s)", run.run_id, why)
     if run.error:
         raise run.error
+
+
+def keep_prefect_quiet() -> None:
+    """Send Prefect's log to its UI alone, not to the log handlers and the terminal of this process."""
+    prefects = logging.getLogger("prefect")
+    prefects.propagate = False
+    if not prefects.handlers:
+        # Without any handler Python would print warnings.
+        prefects.addHandler(logging.NullHandler())
+    for name in ("EventsWorker", "APILogWorker"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Prefect would print what its log worker cannot send.
+    logging.raiseExceptions = False
 
 
 def describe_fault(error: BaseException | None, seconds: float) -> str:

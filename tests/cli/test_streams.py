@@ -59,7 +59,7 @@ def shell() -> Shell:
 
 TALK = """
 import logging, os, sys
-from flows.streams import protect_streams
+from cli.streams import protect_streams
 protect_streams()
 logging.warning("a log line")
 print("a report of 🚩\\n" * 20_000)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from prefect.settings import temporary_settings
 
-from flows.prefect_logs import show_logs_in_ui
+from flows.flow_run import show_logs_in_ui
 
 LOGGERS = [logging.getLogger(name) for name in ("core", "flows", "tasks")]
 

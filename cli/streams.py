@@ -6,9 +6,7 @@ import io
 import os
 import select
 import sys
-from typing import Any, NoReturn
-
-from core.domain import SettingsError
+from typing import Any
 
 
 def protect_streams() -> None:
@@ -28,12 +26,6 @@ def protect_streams() -> None:
             by_line = name == "stderr" or os.isatty(descriptor)
             stream = io.TextIOWrapper(buffer, encoding="utf-8", errors="replace", line_buffering=by_line)
             setattr(sys, name, stream)
-
-
-def exit_with(error: SettingsError) -> NoReturn:
-    """End a process that cannot start with these settings: one line on stderr, and exit code 2."""
-    sys.stderr.write(f"error: {error.code}: {error}\n")
-    raise SystemExit(2) from error
 
 
 class _LossyFile(io.FileIO):
