@@ -45,13 +45,5 @@ def _notify_if_new(run: RunContext) -> None:
     if open_alerts.notified:
         logger.info("Support has the list of the %d open alerts already", len(open_alerts.alerts))
         return
-    result = notify(message, settings)
-    run.ledger.record_notification(
-        run.run_id,
-        message,
-        result.status,
-        result.error,
-        address=address,
-        digest=open_alerts.digest,
-        now=utc_now(),
-    )
+    notification, digest = notify(message, settings), open_alerts.digest
+    run.ledger.record_notification(run.run_id, notification, address=address, digest=digest, now=utc_now())

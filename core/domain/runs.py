@@ -70,3 +70,12 @@ class SupportMessage:
 
     subject: str
     body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """The aggregated notification of a run with its result, and the error of a failed one."""
+
+    message: SupportMessage
+    status: NotificationStatus
+    error: str | None = None

@@ -36,6 +36,7 @@ from core.domain import (
     InternalError,
     Interrupted,
     LedgerError,
+    Notification,
     NotificationStatus,
     NotUnconfirmed,
     OutcomeStatus,
@@ -44,7 +45,6 @@ from core.domain import (
     RunRequest,
     RunStatus,
     SourceInvalid,
-    SupportMessage,
     TooManyAlerts,
     accepts_answer,
     claimed,
@@ -334,27 +334,19 @@ class Ledger:
 
     # Support
 
-    def record_notification(  # noqa: PLR0913  # the facts of a notification
-        self,
-        run_id: str,
-        message: SupportMessage,
-        status: NotificationStatus,
-        error: str | None,
-        *,
-        address: str,
-        digest: str,
-        now: datetime,
+    def record_notification(
+        self, run_id: str, notification: Notification, *, address: str, digest: str, now: datetime
     ) -> None:
         """Store the notification with its run, and its digest for the address unless it failed."""
-        notification = {
-            "support_message": asdict(message),
-            "support_notification": status,
-            "support_error": error,
+        columns = {
+            "support_message": asdict(notification.message),
+            "support_notification": notification.status,
+            "support_error": notification.error,
         }
         with self._database.write() as connection:
             month = _known(connection, run_id).month
-            _change(connection, RUNS, [{"run_id": run_id} | notification])
-            if status is not NotificationStatus.FAILED:
+            _change(connection, RUNS, [{"run_id": run_id} | columns])
+            if notification.status is not NotificationStatus.FAILED:
                 accepted = {"digest": digest, "run_id": run_id, "accepted_at": now}
                 _put(connection, NOTIFICATIONS, [{"month": month, "address": address} | accepted])
 

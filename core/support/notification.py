@@ -3,11 +3,11 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 from core.domain import (
     UNKNOWN_REGION,
+    Notification,
     NotificationStatus,
     OpenAlert,
     RunRequest,
@@ -20,28 +20,20 @@ from core.support.mail import MailError, send_mail
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class NotificationResult:
-    """The status of the notification, and the error of a failed one."""
-
-    status: NotificationStatus
-    error: str | None = None
-
-
-def notify(message: SupportMessage, settings: Settings) -> NotificationResult:
+def notify(message: SupportMessage, settings: Settings) -> Notification:
     """Mail the notification, or log it if there is no mail server; return the result, also of a failure."""
     if settings.smtp_host is None:
         logger.warning("To %s: %s\n%s", settings.support_email, message.subject, message.body)
-        return NotificationResult(NotificationStatus.LOGGED)
+        return Notification(message, NotificationStatus.LOGGED)
     try:
         send_mail(settings, message)
     except MailError as error:
         server = f"{settings.smtp_host}:{settings.smtp_port}"
-        result = f"The mail server {server} did not confirm the mail: {error}"
-        logger.error("Support notification: %s", result)  # noqa: TRY400  # the text is enough
-        return NotificationResult(NotificationStatus.FAILED, result)
+        why = f"The mail server {server} did not confirm the mail: {error}"
+        logger.error("Support notification: %s", why)  # noqa: TRY400  # the text is enough
+        return Notification(message, NotificationStatus.FAILED, why)
     logger.info("Support notification sent to %s: %s", settings.support_email, message.subject)
-    return NotificationResult(NotificationStatus.SENT)
+    return Notification(message, NotificationStatus.SENT)
 
 
 def compose(run_id: str, request: RunRequest, alerts: Sequence[OpenAlert]) -> SupportMessage | None:

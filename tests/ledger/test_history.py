@@ -12,6 +12,7 @@ from core.domain import (
     Decision,
     Delivery,
     InvalidRequest,
+    Notification,
     NotificationStatus,
     OutcomeNotFound,
     OutcomeStatus,
@@ -221,8 +222,8 @@ def test_outcome_has_its_own_resolutions_in_order(ledger: Ledger) -> None:
 
 def notify(ledger: Ledger, run_id: str, address: str, digest: str, status: NotificationStatus) -> None:
     """Store a notification."""
-    message = SupportMessage("subject", "text")
-    ledger.record_notification(run_id, message, status, None, address=address, digest=digest, now=NOW)
+    notification = Notification(SupportMessage("subject", "text"), status)
+    ledger.record_notification(run_id, notification, address=address, digest=digest, now=NOW)
 
 
 def test_open_alerts_are_those_of_the_month_that_failed(ledger: Ledger) -> None:

@@ -23,6 +23,7 @@ from core.domain import (
     InternalError,
     Interrupted,
     LedgerError,
+    Notification,
     NotificationStatus,
     RiskAlertsError,
     RunRequest,
@@ -437,8 +438,9 @@ def test_facts_of_the_scan_are_stored_with_the_run(ledger: Ledger) -> None:
 
 def test_notification_is_stored_with_its_run(ledger: Ledger) -> None:
     begin(ledger, "run")
-    message, failed = SupportMessage("subject", "text"), NotificationStatus.FAILED
-    ledger.record_notification("run", message, failed, "no mail server", address="a@b", digest="d", now=NOW)
+    message = SupportMessage("subject", "text")
+    failed = Notification(message, NotificationStatus.FAILED, "no mail server")
+    ledger.record_notification("run", failed, address="a@b", digest="d", now=NOW)
     view = ledger.history.run("run")
     assert (view.support_message, view.support_notification) == (message, "failed")
     assert view.support_error == "no mail server"
