@@ -58,19 +58,11 @@ class RunContext:
     begun: "Future[None]" = field(default_factory=Future)
     """Done once Prefect has begun the flow; canceled when the caller has given the run up."""
     closed: "Future[None]" = field(default_factory=Future)
-    """Done once the ledger has closed the run, or has failed to close it."""
-    error: RiskAlertsError | None = None
-    """The error of a failed run."""
+    """Done once the ledger has closed the run, or has failed to; a failed run's error is its exception."""
 
     def kept_alive(self) -> AbstractContextManager[None]:
         """Write the heartbeat of the begun run while the context lasts."""
         return kept_alive(self.run_id, lambda: self.ledger.heartbeat(self.run_id, utc_now()))
-
-    def fail(self, error: RiskAlertsError) -> RiskAlertsError:
-        """Record and return the error of the run."""
-        error.run_id = self.run_id
-        self.error = error
-        return error
 
     def check_stop(self) -> None:
         """Raise `Interrupted` if a stop was requested; call it only when no request is in flight."""
@@ -126,33 +118,39 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
     """
     run.ledger.close_dead_runs(utc_now())
     run.ledger.begin_run(run.run_id, run.request, this_process(), run.flow_run_id, utc_now())
+    error: RiskAlertsError | None = None
     with logged_as(run.run_id):
         try:
             with run.kept_alive(), process_stop.listener(run.stop.set):
                 run.check_stop()
                 yield run
         except RiskAlertsError as known:
-            run.fail(known)
+            error = known
             raise
         except Exception as defect:
             logger.exception("Run %s failed with an internal error", run.run_id)
-            raise run.fail(InternalError(redact(f"{type(defect).__name__}: {defect}"))) from defect
+            error = InternalError(redact(f"{type(defect).__name__}: {defect}"))
+            raise error from defect
         except BaseException:
             # A cancellation, Ctrl-C, an exit, or a signal that Prefect turned into an exception.
-            run.fail(Interrupted(STOPPED))
+            error = Interrupted(STOPPED)
             raise
         finally:
-            _close(run)
+            _close(run, error)
 
 
-def _close(run: RunContext) -> None:
+def _close(run: RunContext, error: RiskAlertsError | None) -> None:
     """Close the run; an error of the ledger becomes the run's error, unless it has one."""
     try:
-        run.ledger.finish(run.run_id, run.error, utc_now())
+        run.ledger.finish(run.run_id, error, utc_now())
     except LedgerError as fault:
         logger.error("Run %s cannot be closed yet: %s", run.run_id, fault)  # noqa: TRY400  the text is enough
-        if run.error is None:
-            run.fail(fault)
+        if error is None:
+            error = fault
             raise
     finally:
-        run.closed.set_result(None)
+        if error:
+            error.run_id = run.run_id
+            run.closed.set_exception(error)
+        else:
+            run.closed.set_result(None)

@@ -92,11 +92,10 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
         # The ledger could not begin the run.
         ended.result()
     error = ended.exception() if ended.done() else None
-    if not ended.done() or error not in {None, run.error}:
+    if not ended.done() or error not in {None, run.closed.exception()}:
         why = describe_fault(error, FINISH_SECONDS)
         logger.warning("Prefect missed the end of run %s, which the ledger has (%s)", run.run_id, why)
-    if run.error:
-        raise run.error
+    run.closed.result()
 
 
 def keep_prefect_quiet() -> None:

@@ -61,8 +61,7 @@ def test_stopped_run_is_begun_and_interrupted(tmp_path: Path) -> None:
         with pytest.raises(Interrupted, match="run the month again"), open_run(run):
             pytest.fail("a stopped run goes on")
         assert ledger.history.run("run-1").status == "failed"
-        assert run.error is not None
-        assert run.closed.done()
+        assert run.closed.exception(0) is not None
 
 
 def test_unclosed_run_does_not_keep_its_caller_waiting(tmp_path: Path) -> None:
@@ -70,8 +69,7 @@ def test_unclosed_run_does_not_keep_its_caller_waiting(tmp_path: Path) -> None:
         run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
         with pytest.raises(LedgerError), open_run(run):
             execute(tmp_path / "ledger.db", "DELETE FROM runs")
-        assert run.closed.done()
-        assert run.error is not None
+        assert run.closed.exception(0) is not None
 
 
 def test_internal_error_shows_no_secret(tmp_path: Path) -> None:
