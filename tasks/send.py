@@ -94,6 +94,7 @@ class Lane:
         return answer
 
     async def _post(self, channel: str, message: dict[str, Any]) -> tuple[Answer, int]:
+        """Post with retries; return the last answer and the number of attempts."""
         longest = self._run.settings.slack_retry_after_max_seconds
         attempts = 0
 
@@ -113,10 +114,10 @@ class Lane:
             return answer
 
         try:
-            return await post_with_retries(post, self._run.settings, sleep=self._sleep)
+            answer = await post_with_retries(post, self._run.settings, sleep=self._sleep)
         except Stopping:
-            error = "The run was stopped before it was delivered"
-            return Answer(Verdict.RETRY, Interrupted.code, error), attempts
+            answer = Answer(Verdict.RETRY, Interrupted.code, "The run was stopped before it was delivered")
+        return answer, attempts
 
     async def _give_up(self, rest: Sequence[Alert], answer: Answer) -> None:
         reason = answer.reason or Verdict.CHANNEL_REFUSED

@@ -42,8 +42,8 @@ class Pacer:
 
 async def post_with_retries(
     post: Callable[[], Awaitable[Answer]], settings: Settings, *, sleep: Sleep
-) -> tuple[Answer, int]:
-    """Call `post` until its answer is final or the attempts are used up; return the answer and the attempts.
+) -> Answer:
+    """Call `post` until its answer is final or the attempts are used up; return the last answer.
 
     The wait is Slack's `Retry-After`, else exponential backoff with jitter. After a last answer `RETRY` the
     message was not delivered. Errors of `post` and `sleep` pass through.
@@ -69,7 +69,7 @@ async def post_with_retries(
     if asks_too_long(answer):
         error = f"{answer.error}; asked to wait {answer.retry_after:g} s, more than {longest:g} s"
         answer = replace(answer, error=error)
-    return answer, retrying.statistics["attempt_number"]
+    return answer
 
 
 def _last(state: RetryCallState) -> Answer:
