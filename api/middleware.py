@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.pages.rendering import wants_page
+from api.pages import wants_page
 from api.problems import BODY_MAX, problem
 from core.runtime import current_request_id
 

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from pydantic import BaseModel, Field
 
-from api.pages.rendering import wants_page
+from api.pages import wants_page
 from api.parameters import ledger_of
 from core.domain import LedgerError
 from core.ledger import Ledger, ledger_gauges

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from api.pages.rendering import page, wants_page
+from api.pages import page, wants_page
 from core.domain import RiskAlertsError
 from core.runtime import invalid_value, redact
 

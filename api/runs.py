@@ -9,8 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, StringConstraints
 
 from api.openapi import responses
-from api.pages.rendering import wants_page
-from api.pages.run_pages import run_page, runs_page
+from api.pages import run_page, runs_page, wants_page
 from api.parameters import Cursor, Limit, Month, MonthFilter, ledger_of
 from core.domain import AlertStatus, RunRequest, RunStatus
 from core.ledger import AlertPage, PreviewView, RunPage, RunView

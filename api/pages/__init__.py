@@ -1,1 +1,139 @@
-"""Pages for a browser, without scripts and without anything from another host."""
+"""Pages for a browser, whose templates escape all data: no scripts, and nothing from another host."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from core.domain import AlertStatus, Counts, RunStatus, count_label, count_names, open_by_reason
+from core.ledger import History, MonthView, RunPage, RunSummary
+from core.runtime import money, one_line, shown_region
+
+SHOWN = 200
+"""How many alerts of each kind are on the page; the API has them all."""
+LEFT_OUT = frozenset({"rows_scanned", "duplicates_found", "unknown_region"})
+"""Counts that the page shows elsewhere or not at all."""
+
+_FOLDER = Path(__file__).parent
+STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8")
+_STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+
+HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; form-action 'self';"
+        " base-uri 'none'; frame-ancestors 'none'"
+    ),
+    # Not "no-referrer": with that a form's Origin would be null, and the guard goes by it.
+    "Referrer-Policy": "same-origin",
+}
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(_FOLDER / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
+    """Return the page of a run with its open alerts and the forms that resolve them; raise `RunNotFound`."""
+    run = history.run(run_id)
+    failed = history.alerts(run_id, status=AlertStatus.FAILED, limit=SHOWN)
+    unconfirmed = history.alerts(run_id, status=AlertStatus.UNCONFIRMED, limit=SHOWN)
+    every = history.alerts(run_id, limit=SHOWN)
+    keys = [alert.key for alert in (*failed.alerts, *unconfirmed.alerts)]
+    outcomes = {} if run.dry_run else history.latest_outcomes(run.month, keys)
+    return page(
+        request,
+        "run.html",
+        title=run.title,
+        run=run,
+        counts=_counts(run),
+        hints={name: field.description for name, field in Counts.model_fields.items()},
+        channels=history.channels(run_id),
+        failed=open_by_reason(failed.alerts),
+        more_failed=failed.next_cursor,
+        unconfirmed=unconfirmed,
+        every=every,
+        outcomes=outcomes,
+        months=history.months(run.month),
+    )
+
+
+def runs_page(request: Request, found: RunPage, months: list[MonthView], **filters: Any) -> HTMLResponse:
+    """Return the page that lists runs, with links that change its `month`, `status` and `limit`."""
+    shown = {name for run in found.runs for name, _, _ in _counts(run)}
+    types = dict.fromkeys(alert_type for run in found.runs for alert_type in run.alert_types)
+    columns = [(name, count_label(name)) for name in count_names(types) if name in shown]
+    return page(
+        request,
+        "runs.html",
+        title="Runs",
+        runs=found.runs,
+        columns=columns,
+        next_cursor=found.next_cursor,
+        choices=sorted({one.month for one in months} | {filters["month"]} - {None}, reverse=True),
+        months=months,
+        statuses=list(RunStatus),
+        **filters,
+    )
+
+
+def _counts(run: RunSummary) -> list[tuple[str, str, int]]:
+    return [count for count in run.labeled_counts if count[0] not in LEFT_OUT]
+
+
+def page(request: Request, name: str, http_status: int = 200, **values: Any) -> HTMLResponse:
+    """Return a page made of a template and values, with links below the root of the request."""
+    text = TEMPLATES.get_template(name).render(style=STYLE, root=request.scope["root_path"], **values)
+    return HTMLResponse(text, status_code=http_status, headers=HEADERS)
+
+
+def wants_page(request: Request) -> bool:
+    """Return whether the client prefers HTML to JSON; a client that names neither gets JSON."""
+    quality = _qualities(",".join(request.headers.getlist("accept")).lower())
+    return quality.get("text/html", 0) > quality.get("application/json", 0)
+
+
+def _qualities(accept: str) -> dict[str, float]:
+    """Return the quality of each media type in an Accept header (RFC 9110, 12.5.1); 0 for an invalid one."""
+    found = {}
+    for item in accept.split(","):
+        media_type, *parameters = (part.strip() for part in item.split(";"))
+        given = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        found[media_type] = float(given) if re.fullmatch(r"[01](\.[0-9]{0,3})?", given) else 0
+    return found
+
+
+def short_money(dollars: int) -> str:
+    """Return dollars in three digits: `$950`, `$12.3K`, `$4.56M`."""
+    amount = float(dollars)
+    for unit in ("", "K", "M", "B"):
+        if abs(amount) < 999.5:  # noqa: PLR2004  # a larger number would have four digits
+            return f"${amount:.3g}{unit}"
+        amount /= 1000
+    return f"${amount:.3g}T"
+
+
+def _address(text: str) -> str:
+    """Return any text as one segment of a path, or as a form value that no browser changes."""
+    return quote(text, safe="", errors="surrogatepass")
+
+
+TEMPLATES.filters |= {
+    "clock": lambda instant: f"{instant:%Y-%m-%d %H:%M:%S} UTC",
+    "money": money,
+    "region": shown_region,
+    "short_money": short_money,
+    "line": lambda text: one_line(str(text)),
+    "words": lambda text: str(text).replace("_", " "),
+    "number": lambda number: f"{number:,}",
+    "address": _address,
+}

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from api.pages.rendering import TEMPLATES, short_money
+from api.pages import TEMPLATES, short_money
 from core.ledger import Ledger, MonthView, open_ledger
 from examples.mock_slack import MockSlack
 from tests.conftest import services
