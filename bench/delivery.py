@@ -37,7 +37,8 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from core.domain import DEFAULT_ALERT_TYPE, Alert, Assessment, RunRequest, count_found
+from core.alerts import Assessment
+from core.domain import DEFAULT_ALERT_TYPE, Alert, RunRequest, count_found
 from core.ledger import Ledger, open_ledger
 from core.run import RunContext, new_run_id, open_run
 from core.runtime import Settings

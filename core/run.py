@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from core.alerts import Assessment
 from core.domain import (
     Alert,
-    Assessment,
     InternalError,
     Interrupted,
     LedgerError,

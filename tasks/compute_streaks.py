@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from core.alerts import ALERTS, AlertRule, rules_named
-from core.domain import Assessment, RunWarning, count_found, months_before
+from core.alerts import ALERTS, AlertRule, Assessment, rules_named
+from core.domain import RunWarning, count_found, months_before
 from core.runtime import Settings
 from core.sources import Window, passes_threshold
 

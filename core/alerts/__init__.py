@@ -5,7 +5,7 @@ from collections.abc import Container
 from core.alerts.at_risk import AtRisk
 from core.alerts.recovered import Recovered
 from core.alerts.rule import AlertRule
-from core.alerts.table import ALERTS, ROUTED_ALERTS
+from core.alerts.table import ALERTS, ROUTED_ALERTS, Assessment
 
 RULES: dict[str, AlertRule] = {rule.type: rule for rule in (AtRisk(), Recovered())}
 """Every alert type by its name, as in `ALERT_TYPES`."""

@@ -1,6 +1,11 @@
 """Alerts as Arrow tables: the stages pass them on, and make objects only to send, store or show alerts."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import pyarrow as pa
+
+from core.domain import Counts, RunWarning, total
 
 ALERTS = pa.schema(
     [
@@ -19,3 +24,20 @@ ALERTS = pa.schema(
 
 ROUTED_ALERTS = ALERTS.append(pa.field("channel", pa.string())).append(pa.field("reason", pa.string()))
 """The same with the channel, or with the reason why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The alerts of the month, in order of account and type, and the counts of the scan that found them."""
+
+    source_version: str
+    counts_by_type: Mapping[str, Counts]
+    """By alert type, for every rule that is enabled."""
+    warnings: tuple[RunWarning, ...]
+    alerts: pa.Table
+    """Of `ALERTS`."""
+
+    @property
+    def counts(self) -> Counts:
+        """Return the counts of all alert types together."""
+        return total(self.counts_by_type)

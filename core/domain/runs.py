@@ -1,15 +1,8 @@
-"""A run: its request, what its scan found, and its notification."""
+"""A run: its request, its warnings and its notification."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-from core.domain.counts import Counts, total
-
-if TYPE_CHECKING:  # The command line needs the domain, and seldom Arrow, which takes a fifth of a second.
-    import pyarrow as pa
 
 
 class RunStatus(StrEnum):
@@ -45,23 +38,6 @@ class RunWarning:
     code: str
     message: str
     count: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """The alerts of the month, in order of `account_id`, and the counts of the scan that found them."""
-
-    source_version: str
-    counts_by_type: Mapping[str, Counts]
-    """By alert type, for every rule that is enabled."""
-    warnings: tuple[RunWarning, ...]
-    alerts: "pa.Table"
-    """The fields of `Alert`; see `core.alerts.ALERTS`."""
-
-    @property
-    def counts(self) -> Counts:
-        """Return the counts of all alert types together."""
-        return total(self.counts_by_type)
 
 
 @dataclass(frozen=True, slots=True)

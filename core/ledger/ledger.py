@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from core.alerts import Assessment
 from core.domain import (
     PROCESS_DIED,
     RESOLVED,
@@ -29,7 +30,6 @@ from core.domain import (
     AlertKey,
     AlertStatus,
     AlreadyResolved,
-    Assessment,
     Counts,
     Decision,
     Delivery,
@@ -445,7 +445,7 @@ def _close(connection: Connection, run: Row[Any], error: RiskAlertsError | None,
         )
     statuses = [AlertStatus.PENDING]
     if isinstance(error, TooManyAlerts):
-        # In a dry run; a real run would send none of them.
+        # A real run would have sent none of the alerts that this dry run planned.
         statuses.append(AlertStatus.WOULD_SEND)
     untried = RUN_ALERTS.c.run_id == run.run_id, RUN_ALERTS.c.status.in_(statuses)
     not_tried = {

@@ -4,8 +4,8 @@ from datetime import date
 
 import pyarrow as pa
 
-from core.alerts import rules_named
-from core.domain import Assessment, months_before
+from core.alerts import Assessment, rules_named
+from core.domain import months_before
 from core.sources import Window
 from core.sources.window import DETAILS, ROWS
 from tasks.compute_streaks import assess

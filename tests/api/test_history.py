@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from core.domain import Alert, Assessment, RunRequest, SourceNotFound, count_found
+from core.alerts import Assessment
+from core.domain import Alert, RunRequest, SourceNotFound, count_found
 from core.ledger import Ledger, open_ledger, this_process
 from tests.conftest import Serve
 from tests.service import Service, problem_of

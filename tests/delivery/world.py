@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
+from core.alerts import Assessment
 from core.domain import (
     DEFAULT_ALERT_TYPE,
     UNKNOWN_REGION,
     Alert,
     AlertKey,
     AlertStatus,
-    Assessment,
     RunRequest,
     count_found,
 )

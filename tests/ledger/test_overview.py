@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from core.domain import Assessment, SourceNotFound, count_found
+from core.alerts import Assessment
+from core.domain import SourceNotFound, count_found
 from core.ledger import Ledger
 from core.ledger.ledger import _change
 from core.ledger.schema import RUNS

@@ -4,7 +4,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from core.domain import Alert, Assessment
+from core.alerts import Assessment
+from core.domain import Alert
 from core.runtime import Settings
 from core.sources import Window
 from tasks.compute_streaks import compute_streaks

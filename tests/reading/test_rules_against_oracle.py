@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.domain import Alert, Assessment
+from core.alerts import Assessment
+from core.domain import Alert
 from tests.reading.stages import alerts_of, assess
 from tests.reading.worlds import (
     EPOCH,

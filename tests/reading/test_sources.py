@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from core.alerts import Assessment
 from core.domain import (
-    Assessment,
     InvalidRequest,
     RiskAlertsError,
     SourceInvalid,
