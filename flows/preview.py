@@ -31,7 +31,7 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
     window = load_window.fn(request.source_uri, request.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window), settings)
     routed = route.fn(assessment.alerts, settings)
-    known = ledger().outcomes(request.month)
+    known = ledger().history.deliveries(request.month)
     again = request.retry_unconfirmed
     planned = [
         (alert, plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again, dry_run=True))

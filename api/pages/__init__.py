@@ -49,7 +49,7 @@ def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
     unconfirmed = history.alerts(run_id, status=AlertStatus.UNCONFIRMED, limit=SHOWN)
     every = history.alerts(run_id, limit=SHOWN)
     keys = [alert.key for alert in (*failed.alerts, *unconfirmed.alerts)]
-    outcomes = {} if run.dry_run else history.latest_outcomes(run.month, keys)
+    outcomes = {} if run.dry_run else history.outcomes_of(run.month, keys)
     return page(
         request,
         "run.html",

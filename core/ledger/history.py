@@ -19,6 +19,7 @@ from core.domain import (
     AlertKey,
     AlertStatus,
     Counts,
+    Delivery,
     InvalidRequest,
     OutcomeNotFound,
     OutcomeStatus,
@@ -63,6 +64,10 @@ _ALERT_COUNTS = (
     select(RUN_ALERTS.c.alert_type, RUN_ALERTS.c.status, RUN_ALERTS.c.reason, func.count())
     .where(RUN_ALERTS.c.run_id == bindparam("of_run_id"))
     .group_by(RUN_ALERTS.c.alert_type, RUN_ALERTS.c.status, RUN_ALERTS.c.reason)
+)
+_DELIVERIES = select(*(OUTCOMES.c[name] for name in (*AlertKey._fields, *RESULT_COLUMNS, "run_id")))
+_DELIVERY = _DELIVERIES.where(
+    *(OUTCOMES.c[name] == bindparam(f"of_{name}") for name in ("month", *AlertKey._fields))
 )
 _OUTCOME_KEY = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
 _JOIN_ALERT = and_(
@@ -182,17 +187,22 @@ class History:
 
     def outcome(self, month: date, key: AlertKey) -> OutcomeView:
         """Return the outcome of one alert; raise `OutcomeNotFound`."""
-        found = self.latest_outcomes(month, [key]).get(key)
+        found = self.outcomes_of(month, [key]).get(key)
         if found is None:
             raise outcome_not_found(key, month)
         return found
 
-    def latest_outcomes(self, month: date, keys: Collection[AlertKey]) -> dict[AlertKey, OutcomeView]:
+    def outcomes_of(self, month: date, keys: Collection[AlertKey]) -> dict[AlertKey, OutcomeView]:
         """Return the outcomes of these alerts of a month; an alert without an outcome is left out."""
         query = _outcomes().where(OUTCOMES.c.month == month, _OUTCOME_KEY.in_(keys))
         with self._database.read() as connection:
             found = _with_resolutions(connection, connection.execute(query).all())
         return {AlertKey(view.account_id, view.alert_type): view for view in found}
+
+    def deliveries(self, month: date) -> dict[AlertKey, Delivery]:
+        """Return the delivery on record for each alert of a month that has an outcome."""
+        with self._database.read() as connection:
+            return find_outcomes(connection, month)
 
     def open_alerts(self, month: date, address: str) -> OpenAlerts:
         """Return the open alerts of a month, each as in the run that recorded its outcome."""
@@ -329,6 +339,24 @@ def read_counts(connection: Connection, run: Row[Any]) -> dict[str, Counts]:
     groups = connection.execute(_ALERT_COUNTS, {"of_run_id": run.run_id})
     alerts = ((kind, AlertStatus(status), reason, number) for kind, status, reason, number in groups)
     return count_alerts(COUNTS.validate_python(run.counts_by_type), alerts)
+
+
+def find_outcomes(connection: Connection, month: date) -> dict[AlertKey, Delivery]:
+    """Return the outcomes of a month."""
+    outcomes = map(_delivery, connection.execute(_DELIVERIES.where(OUTCOMES.c.month == month)))
+    return {outcome.key: outcome for outcome in outcomes}
+
+
+def find_outcome(connection: Connection, key: AlertKey, month: date) -> Delivery | None:
+    """Return the outcome of one alert, or None."""
+    place = {"of_month": month, "of_account_id": key.account_id, "of_alert_type": key.alert_type}
+    found = connection.execute(_DELIVERY, place).one_or_none()
+    return None if found is None else _delivery(found)
+
+
+def _delivery(row: Iterable[Any]) -> Delivery:
+    account_id, alert_type, status, *rest = row
+    return Delivery(AlertKey(account_id, alert_type), AlertStatus(status), *rest)
 
 
 def outcome_not_found(key: AlertKey, month: date) -> OutcomeNotFound:

@@ -27,7 +27,6 @@ from core.domain import (
     PROCESS_DIED,
     RESOLVED,
     Alert,
-    AlertKey,
     AlertStatus,
     AlreadyResolved,
     Counts,
@@ -54,7 +53,14 @@ from core.domain import (
 )
 from core.ledger import liveness
 from core.ledger.database import Database, through_a_restart
-from core.ledger.history import History, find_run, outcome_not_found, read_counts
+from core.ledger.history import (
+    History,
+    find_outcome,
+    find_outcomes,
+    find_run,
+    outcome_not_found,
+    read_counts,
+)
 from core.ledger.liveness import ProcessIdentity
 from core.ledger.schema import (
     ALERT_COLUMNS,
@@ -190,11 +196,6 @@ class Ledger:
 
     # Alerts
 
-    def outcomes(self, month: date) -> dict[AlertKey, Delivery]:
-        """Return the outcomes of a month."""
-        with self._database.read() as connection:
-            return _outcomes(connection, month)
-
     def plan(
         self, run_id: str, assessment: Assessment, alerts: Iterable[Alert], limit: int, now: datetime
     ) -> list[Alert]:
@@ -208,7 +209,7 @@ class Ledger:
         remaining = enumerate(self._storable(alerts))
         with self._database.write() as connection:
             run = _running(connection, run_id)
-            known = _outcomes(connection, run.month)
+            known = find_outcomes(connection, run.month)
             flags = {"retry_unconfirmed": run.retry_unconfirmed, "dry_run": run.dry_run}
             scan = {
                 "source_version": assessment.source_version,
@@ -256,7 +257,7 @@ class Ledger:
         """
         with self._database.write() as connection:
             run = _running(connection, run_id)
-            outcome = _outcome(connection, alert.key, run.month)
+            outcome = find_outcome(connection, alert.key, run.month)
             delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
             if delivery.status is AlertStatus.PENDING:
                 delivery = claimed(alert, outcome)
@@ -269,7 +270,7 @@ class Ledger:
         """Record the result of a claimed alert, also for a closed run, and return the recorded result."""
         with self._database.write() as connection:
             run = _known(connection, run_id)
-            outcome = _outcome(connection, delivery.key, run.month)
+            outcome = find_outcome(connection, delivery.key, run.month)
             if outcome and accepts_answer(outcome, run_id, delivery.status):
                 delivery = merge_result(outcome, delivery)
                 recorded = _result(run_id, delivery) | {"month": run.month, "updated_at": now}
@@ -286,7 +287,7 @@ class Ledger:
         results, refused = [], []
         with self._database.write() as connection:
             run = _running(connection, run_id)
-            known = _outcomes(connection, run.month)
+            known = find_outcomes(connection, run.month)
             for alert in alerts:
                 outcome = known.get(alert.key)
                 delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
@@ -310,7 +311,7 @@ class Ledger:
             values = {"status": OutcomeStatus.SENT, "sent_at": OUTCOMES.c.updated_at}
         values |= {"reason": RESOLVED[decision], "error": None, "updated_at": resolution.at}
         with self._database.write() as connection:
-            found = _outcome(connection, key, month)
+            found = find_outcome(connection, key, month)
             if found is None:
                 raise outcome_not_found(key, month)
             if found.status is not AlertStatus.UNCONFIRMED:
@@ -475,27 +476,6 @@ def _result(run_id: str, delivery: Delivery) -> dict[str, Any]:
 def _outcome_row(run: Row[Any], alert: Alert, delivery: Delivery, now: datetime) -> dict[str, Any]:
     row = {"month": run.month, "region": alert.account_region, "updated_at": now}
     return row | _result(run.run_id, delivery)
-
-
-_OUTCOMES = select(*(OUTCOMES.c[name] for name in (*AlertKey._fields, *RESULT_COLUMNS, "run_id")))
-_THIS_OUTCOME = _OUTCOMES.where(_same_key(OUTCOMES))
-
-
-def _outcomes(connection: Connection, month: date) -> dict[AlertKey, Delivery]:
-    """Return the outcomes of a month."""
-    outcomes = map(_delivery, connection.execute(_OUTCOMES.where(OUTCOMES.c.month == month)))
-    return {outcome.key: outcome for outcome in outcomes}
-
-
-def _outcome(connection: Connection, key: AlertKey, month: date) -> Delivery | None:
-    """Return the outcome of one alert, or None."""
-    found = connection.execute(_THIS_OUTCOME, _key(month=month, **key._asdict())).one_or_none()
-    return None if found is None else _delivery(found)
-
-
-def _delivery(row: Iterable[Any]) -> Delivery:
-    account_id, alert_type, status, *rest = row
-    return Delivery(AlertKey(account_id, alert_type), AlertStatus(status), *rest)
 
 
 def _not_resolvable(found: Delivery, month: date) -> RiskAlertsError:

@@ -30,7 +30,7 @@ def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[st
         )
         for item in map(routed, sorted(ids))
     ]
-    known = ledger.outcomes(MONTH)
+    known = ledger.history.deliveries(MONTH)
     new = [item for item in alerts if item.key not in known]
     assert begin(ledger, first, alerts) == new
     for item in new:
@@ -41,7 +41,7 @@ def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[st
 
     assert begin(ledger, second, alerts) == []
     assert {one.account_id for one in ledger.history.alerts(second).alerts} == ids
-    assert ids <= {found.account_id for found in ledger.outcomes(MONTH)}
+    assert ids <= {found.account_id for found in ledger.history.deliveries(MONTH)}
     for view in ledger.history.alerts(first, limit=10).alerts:
         assert (view.account_name, view.account_region, view.account_owner) == (other, other, other)
         assert view.status == "skipped_replay" or (view.channel, view.error) == (other or "amer", other)
@@ -61,7 +61,7 @@ def test_long_id_is_kept_or_refused(ledger: Ledger, backend: str, size: int) -> 
     assert ledger.claim("run-1", item, NOW).status is AlertStatus.SENDING
     ledger.record_answer("run-1", Delivery(key(account_id), AlertStatus.SENT, item.channel), NOW)
     ledger.finish("run-1", None, NOW)
-    assert set(ledger.outcomes(MONTH)) == {key(account_id)}
+    assert set(ledger.history.deliveries(MONTH)) == {key(account_id)}
 
 
 def test_length_of_an_id_is_that_of_its_bytes(ledger: Ledger, backend: str) -> None:

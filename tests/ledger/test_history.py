@@ -207,7 +207,7 @@ def test_outcome_has_its_own_resolutions_in_order(ledger: Ledger) -> None:
             ledger.claim("again", alert, NOW)
             ledger.finish("again", None, NOW)
     ledger.resolve(Resolution(key("B"), MONTH, Decision.DELIVERED, "zoë", None, at(2)))
-    found = ledger.history.latest_outcomes(MONTH, [recovered, key("A"), key("lost")])
+    found = ledger.history.outcomes_of(MONTH, [recovered, key("A"), key("lost")])
     assert {alert: [one.at for one in view.resolutions] for alert, view in found.items()} == {
         recovered: [at(1), at(3)],
         key("A"): [],

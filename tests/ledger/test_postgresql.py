@@ -122,7 +122,7 @@ def test_cut_connections_are_replaced(postgresql: Server, postgresql_url: str) -
         claim = ledger.claim("run-1", alert, NOW)
         postgresql.end_connections(postgresql_url)
         assert claim.status is AlertStatus.SENDING
-        assert ledger.outcomes(MONTH)[alert.key].status == "sending"
+        assert ledger.history.deliveries(MONTH)[alert.key].status == "sending"
         ledger.finish("run-1", None, NOW)
         assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed"}
 

@@ -284,8 +284,8 @@ def test_each_month_has_its_own_outcomes(ledger: Ledger) -> None:
         assert ledger.claim(str(month), alert, NOW).status is AlertStatus.SENDING
     sent = Delivery(alert.key, AlertStatus.SENT, "amer", sent_at=NOW)
     ledger.record_answer(str(OTHER_MONTH), sent, NOW)
-    assert ledger.outcomes(OTHER_MONTH)[alert.key].status is AlertStatus.SENT
-    assert ledger.outcomes(MONTH)[alert.key].status is AlertStatus.SENDING
+    assert ledger.history.deliveries(OTHER_MONTH)[alert.key].status is AlertStatus.SENT
+    assert ledger.history.deliveries(MONTH)[alert.key].status is AlertStatus.SENDING
 
 
 def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
@@ -459,7 +459,7 @@ def test_dry_run_has_the_same_limit(ledger: Ledger) -> None:
         ledger.finish(run_id, caught.value, NOW)
     assert set(look(ledger, "within").statuses.values()) == {"would_send"}
     assert set(look(ledger, "over").reasons.values()) == {"too_many_alerts"}
-    assert ledger.outcomes(MONTH) == {}
+    assert ledger.history.deliveries(MONTH) == {}
 
 
 @pytest.mark.parametrize(
@@ -481,7 +481,7 @@ def test_more_alerts_than_the_limit_are_refused(
             ledger.plan("run", assessment(planned), planned, limit, NOW)
     else:
         assert ledger.plan("run", assessment(planned), planned, limit, NOW) == to_send
-    assert set(ledger.outcomes(MONTH)) == (set() if refused else {unroutable.key})
+    assert set(ledger.history.deliveries(MONTH)) == (set() if refused else {unroutable.key})
     assert len(ledger.history.alerts("run").alerts) == len(planned)
 
 
@@ -489,7 +489,7 @@ def test_answer_without_an_outcome_stays_with_its_run(ledger: Ledger) -> None:
     [alert] = begin(ledger, "run", [routed("A-1")])
     sent = Delivery(alert.key, AlertStatus.SENT, "amer", sent_at=NOW)
     assert ledger.record_answer("run", sent, NOW) == sent
-    assert ledger.outcomes(MONTH) == {}
+    assert ledger.history.deliveries(MONTH) == {}
     ledger.finish("run", None, NOW)
     assert look(ledger, "run").statuses == {"A-1": "sent"}
 
@@ -501,7 +501,9 @@ def test_give_up_records_every_outcome(ledger: Ledger) -> None:
     begin(ledger, "run", alerts)
     ledger.give_up("run", alerts, "no_service", "gone", NOW)
     ledger.give_up("run", [], "no_service", "gone", NOW)
-    found = {name.account_id: (one.status, one.reason) for name, one in ledger.outcomes(MONTH).items()}
+    found = {
+        name.account_id: (one.status, one.reason) for name, one in ledger.history.deliveries(MONTH).items()
+    }
     assert found == {
         "A-1": ("sending", None),
         "A-2": ("failed", "no_service"),
@@ -517,7 +519,7 @@ def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
         ledger.claim("run", alerts[0], NOW)
     with pytest.raises(InternalError, match=r"^The ledger changed 2 rows of run_alerts instead of 3$"):
         ledger.give_up("run", alerts, "no_service", None, NOW)
-    assert ledger.outcomes(MONTH) == {}
+    assert ledger.history.deliveries(MONTH) == {}
 
 
 def test_error_names_a_run_missing_in_the_ledger(ledger: Ledger) -> None:
