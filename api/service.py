@@ -19,7 +19,7 @@ from api.openapi import complete_openapi, responses
 from api.problems import add_error_handlers
 from core import __version__
 from core.domain import LedgerError
-from core.ledger import open_ledger, warning_about
+from core.ledger import container_warning, open_ledger
 from core.run import utc_now
 from core.runtime import Settings, configure_logs, process_stop, stopped_by_signals
 from flows.prefect_engine import drain
@@ -56,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=responses("unauthorized", "invalid_request", "internal_error"),
     )
     app.state.settings = settings
-    warning = warning_about(settings.database_url)
+    warning = container_warning(settings.database_url)
     app.state.warnings = [warning] if warning else []
     # Opens the ledger at the start of the app, and again when its file was removed or replaced.
     app.state.open_ledger = partial(open_ledger, settings.database_url)

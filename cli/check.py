@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from core.domain import REASONS, RiskAlertsError, SettingsError, Verdict
-from core.ledger import try_write, warning_about
+from core.ledger import container_warning, try_write
 from core.run import utc_now
 from core.runtime import (
     Settings,
@@ -131,7 +131,7 @@ def _settings(settings: Settings) -> Finding:
 
 
 def _ledger(settings: Settings) -> Finding:
-    warning = warning_about(settings.database_url)
+    warning = container_warning(settings.database_url)
     found = try_write(settings.database_url, utc_now())
     return Finding(found, notes=(warning,) if warning else ())
 

@@ -73,13 +73,6 @@ class LedgerError(RiskAlertsError, code="ledger_unavailable"):
     """The ledger cannot be opened, read or written."""
 
 
-class LedgerCut(LedgerError):
-    """The ledger's server ended a connection or accepts none, for example during a restart."""
-
-    undone = False
-    """Whether certainly nothing was written; after a commit without an answer that is unknown."""
-
-
 class SourceError(RiskAlertsError):
     """The source cannot be used."""
 

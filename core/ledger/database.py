@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from core.domain import LedgerCut, LedgerError
+from core.domain import LedgerError
 from core.ledger.postgresql import LONGEST_KEY, is_cut, postgresql_engine
 from core.ledger.schema import HEALTH_CHECKS, METADATA, VERSION
 from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
@@ -31,6 +31,13 @@ RESTART_SECONDS = 20.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class LedgerCut(LedgerError):
+    """The ledger's server ended a connection or accepts none, for example during a restart."""
+
+    undone = False
+    """Whether certainly nothing was written; after a commit without an answer that is unknown."""
 
 
 class Database:

@@ -73,7 +73,7 @@ from core.ledger.schema import (
     RUN_ALERTS,
     RUNS,
 )
-from core.ledger.sqlite import warning_about
+from core.ledger.sqlite import container_warning
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def open_ledger(database_url: str) -> "Ledger":
     with _opening:
         ledger = _opened.get(database_url)
         if ledger is None or ledger.is_gone():
-            if warning := warning_about(database_url):
+            if warning := container_warning(database_url):
                 logger.warning(warning)
             opened = Ledger(Database(database_url))
             if ledger is not None:

@@ -83,7 +83,7 @@ def is_forgotten(path: Path, mountinfo: str) -> bool:
     return found[0] == "/" or found[1] in _FORGOTTEN
 
 
-def warning_about(database_url: str) -> str | None:
+def container_warning(database_url: str) -> str | None:
     """Return a warning when the ledger is a file that is lost with this container."""
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite" or not url.database:

@@ -325,7 +325,7 @@ def test_removed_ledger_is_created_again(
 ) -> None:
     path = tmp_path / "ledger.db"
     url = f"sqlite:///{path}"
-    monkeypatch.setattr("core.ledger.ledger.warning_about", lambda _: None)
+    monkeypatch.setattr("core.ledger.ledger.container_warning", lambda _: None)
     first = open_ledger(url)
     assert open_ledger(url) is first
     assert caplog.text == ""
@@ -335,7 +335,7 @@ def test_removed_ledger_is_created_again(
         first.check_writable(NOW)
     closed: list[bool] = []
     monkeypatch.setattr(first, "close", lambda: closed.append(True))
-    monkeypatch.setattr("core.ledger.ledger.warning_about", lambda _: "of the container's own disk")
+    monkeypatch.setattr("core.ledger.ledger.container_warning", lambda _: "of the container's own disk")
     second = open_ledger(url)
     assert second is not first
     assert closed, "its connections would keep the removed file on the disk"

@@ -12,10 +12,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, event, insert, select
 
-from core.domain import AlertStatus, Delivery, LedgerCut, LedgerError
+from core.domain import AlertStatus, Delivery, LedgerError
 from core.ledger import Ledger
 from core.ledger import postgresql as dialect
-from core.ledger.database import Database, parse_url
+from core.ledger.database import Database, LedgerCut, parse_url
 from core.ledger.postgresql import postgresql_engine
 from core.ledger.schema import HEALTH_CHECKS, METADATA, VERSION
 from core.runtime import Settings
