@@ -53,7 +53,7 @@ class Gateway:
     """Guard each request and complete each answer: unknown paths, documentation and internal errors included.
 
     A program sends the token by the scheme Bearer. A browser sends it as the password of HTTP Basic, which
-    opens what can be read and the forms of the pages, and starts no run.
+    allows reading and the forms of the pages, but starts no run.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:

@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         generate_unique_id_function=lambda route: route.name,  # the operation has the name of its function
-        redirect_slashes=False,  # a path with a slash too many is not found, as any other
+        redirect_slashes=False,  # a path with a slash too many is unknown
         responses=responses("unauthorized", "invalid_request", "internal_error"),
     )
     app.state.settings = settings
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (operations, runs, outcomes):
         app.include_router(module.router)
     add_error_handlers(app)
-    # Around Starlette's answer to internal errors, which middleware would be within.
+    # The gateway is outside of Starlette's answer to internal errors; other middleware would be inside.
     build = app.build_middleware_stack
     app.build_middleware_stack = lambda: Gateway(build(), token)  # type: ignore[method-assign]
     complete_openapi(app, needs_token=token is not None)

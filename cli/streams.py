@@ -34,7 +34,7 @@ class _LossyFile(io.FileIO):
     _lost = False
 
     def write(self, data: Any, /) -> int:
-        """Write, or drop, the data; waits where the descriptor would rather not block."""
+        """Write or drop the data; wait when the descriptor is not ready."""
         try:
             while (written := super().write(data)) is None:
                 select.select([], [self], [])

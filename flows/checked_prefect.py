@@ -90,7 +90,7 @@ def _import_prefect() -> None:
 
 
 def _import_fsspec() -> None:
-    """Import what Prefect and the stores read files with, and whose errors Prefect's profiles would get."""
+    """Import fsspec, so that an error of its configuration is not reported as one of Prefect."""
     try:
         import fsspec.config  # noqa: F401, PLC0415  # it reads its configuration when it is imported
     except (configparser.Error, ValueError, TypeError, OSError):

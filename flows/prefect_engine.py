@@ -112,7 +112,7 @@ def keep_prefect_quiet() -> None:
 
 
 def describe_fault(error: BaseException | None, seconds: float) -> str:
-    """Describe in one line an error of Prefect, or that no answer came in so many seconds."""
+    """Describe an error of Prefect in one line; None and a timeout are no answer in so many `seconds`."""
     if error is None or isinstance(error, TimeoutError):
         return f"no answer in {seconds:g} s"
     if isinstance(error, httpx.HTTPStatusError):

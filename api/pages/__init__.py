@@ -29,7 +29,7 @@ HEADERS = {
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; form-action 'self';"
         " base-uri 'none'; frame-ancestors 'none'"
     ),
-    # Not "no-referrer": with that a form's Origin would be null, and the guard goes by it.
+    # With "no-referrer", a form's Origin would be null, but the gateway decides by it.
     "Referrer-Policy": "same-origin",
 }
 

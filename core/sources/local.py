@@ -42,7 +42,7 @@ class LocalStore:
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read byte ranges into Arrow's memory; see `Store.read`."""
         with _mapped(file.path):
-            # Should the file have become a FIFO since it was listed, opening it must not wait for a writer.
+            # If the file has become a FIFO since it was listed, opening it must not wait for a writer.
             descriptor = os.open(file.key, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 if _version_and_pin(os.fstat(descriptor)) != (file.version, file.pin):
@@ -99,7 +99,7 @@ def _pread(file: SourceFile, descriptor: int, start: int, end: int) -> pa.Buffer
 
 
 def _version_and_pin(status: os.stat_result) -> tuple[str, str]:
-    """Return the version, and what tells the file from another one of the same name, size and time."""
+    """Return the version, and what distinguishes files of the same name, size and time."""
     version = f"size:{status.st_size},mtime_ns:{status.st_mtime_ns}"
     return version, f"{status.st_dev}:{status.st_ino}"
 

@@ -92,7 +92,7 @@ def parse_source(source_uri: str) -> Location:
     foreign = local and not (slash and authority.lower() in {"", "localhost"})
     for wrong, must in (
         ("@" in authority, "not carry credentials: give them in the environment of the service"),
-        ("?" in rest, "not have a query string, lest it carry a secret (write ? in a path as %3F)"),
+        ("?" in rest, "not have a query string, which may carry a secret (write ? in a path as %3F)"),
         (not source_uri.isprintable(), "not hold line breaks or other unprintable characters"),
         (
             "*" in folder,

@@ -8,7 +8,7 @@ from aiobotocore import credentials
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 
-# s3fs retries a broken body only inside its own `_cat_file`, which cannot pin the ETag; hence its wrapper.
+# s3fs retries a broken body only inside its own `_cat_file`, which cannot pin the ETag; we use its wrapper.
 from s3fs.core import S3FileSystem, _error_wrapper
 
 from core.domain import SourceForbidden, SourceInvalid

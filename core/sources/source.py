@@ -26,10 +26,10 @@ class Source:
         self.files, self.version = self._resolve()
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """Read these ranges of `file`, as few and as large as the caller wants its requests to be.
+        """Read these ranges of `file`, each with one request; safe to call from several threads.
 
-        Thread-safe. Raises `SourceChanged` if the file is no longer the same, another
-        `SourceError`, or `Interrupted` when the process is stopped.
+        Raises `SourceChanged` if the file is no longer the same, another `SourceError`, or `Interrupted` when
+        the process is stopped.
         """
         parts = self._store.read(file, ranges)
         for (start, end), part in zip(ranges, parts, strict=True):
@@ -66,8 +66,8 @@ class Source:
 def open_uri(source_uri: str, settings: Settings) -> Source:
     """Resolve `source_uri` to its files, in name order, and the version they have now.
 
-    Every instance is new, with its own connections and no cache, so that many threads may each open what
-    they like and a later run sees what changed. No request leaves before `check_source` has agreed.
+    First, `check_source` decides whether any request may be made. Each call makes its own connections and
+    caches nothing: threads may open sources at the same time, and a later run sees what has changed.
 
     Raises `InvalidRequest`, any `SourceError` but `SourceInvalid` of a file's content, or `Interrupted`.
     """

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class Workers(ThreadPoolExecutor):
-    """A few threads: `DECODERS`, and one for each of so many `requests` that only wait.
+    """A pool of threads: `DECODERS` that decode, and one for each of the `requests`, which only wait.
 
     Leaving the context waits for what they are doing and drops what they have not begun.
     """
