@@ -1,14 +1,14 @@
 """A whole run: find the accounts At Risk in a month, send their alerts, record the results."""
 
 from datetime import date
+from functools import partial
 
 from core.run import RunContext, open_run
-from core.runtime import STEP_SECONDS
 
 from flows.checked_prefect import flow  # isort: skip  # before other imports of Prefect
 from flows.artifacts import publish_report
 from flows.flow_run import name_flow_run, run_of_this_flow
-from flows.prefect_engine import stage_of, timed_stage
+from flows.prefect_engine import run_stage
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
@@ -45,20 +45,19 @@ async def run_stages(run: RunContext) -> None:
 
     The ledger records the run before the first stage; an error of a stage closes it as failed.
     """
-    request, settings = run.request, run.settings
+    request, settings, stage = run.request, run.settings, partial(run_stage, run)
     try:
         with open_run(run):
             if not request.dry_run:
                 settings.require_slack()
-            window = timed_stage(run, load_window)(request.source_uri, request.month, settings)
-            winners = timed_stage(run, dedupe)(window)
-            assessment = timed_stage(run, compute_streaks)(window, winners, settings)
-            routed = timed_stage(run, route)(assessment.alerts, settings)
+            window = await stage(load_window, request.source_uri, request.month, settings)
+            winners = await stage(dedupe, window)
+            assessment = await stage(compute_streaks, window, winners, settings)
+            routed = await stage(route, assessment.alerts, settings)
             to_send = run.plan(assessment, routed_alerts(routed))
-            with STEP_SECONDS.labels(send.name).time():
-                await stage_of(run, send)(run, to_send)
-            timed_stage(run, persist)(run)
-            timed_stage(run, notify_support)(run)
+            await stage(send, run, to_send)
+            await stage(persist, run)
+            await stage(notify_support, run)
     finally:
         await publish_report(run)
 

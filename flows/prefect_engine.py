@@ -8,11 +8,9 @@ too long stays in its thread, because canceling it would call the API for just a
 
 import asyncio
 import logging
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import httpx
 
@@ -42,8 +40,6 @@ REQUEST_BOUNDS = {"client.max_retries": 4, "client.retry_jitter_factor": 0.1, "a
 The waits of a request for a busy Prefect are 2, 4, 8 and 16 s; the fifth wait of the defaults, 32 s, would go
 beyond `BEGIN_SECONDS`.
 """
-P = ParamSpec("P")
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -53,22 +49,12 @@ def configured_api() -> str | None:
     return get_current_settings().api.url
 
 
-def stage_of(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
-    """Return a stage as a task of the flow run, or as a plain function without a flow run."""
-    if run.flow_run_id is None:
-        return stage.fn
-
-    @wraps(stage.fn)
-    def by_reference(*args: P.args, **kwargs: P.kwargs) -> T:
+async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
+    """Run a stage as a task of the flow run, or as a plain function without one; measure its seconds."""
+    with STEP_SECONDS.labels(stage.name).time():
         # Prefect would search thousands of alerts for futures; it passes quoted arguments by reference.
-        return stage(*map(quote, args), **kwargs)  # type: ignore[arg-type]
-
-    return by_reference
-
-
-def timed_stage(run: RunContext, stage: Task[P, T]) -> Callable[P, T]:
-    """Return a stage that measures its seconds, with Prefect's share; not for a coroutine."""
-    return STEP_SECONDS.labels(stage.name).time()(stage_of(run, stage))
+        result = stage.fn(*args) if run.flow_run_id is None else stage(*map(quote, args))
+        return await result if stage.isasync else result
 
 
 def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
