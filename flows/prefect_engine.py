@@ -16,6 +16,7 @@ import httpx
 
 import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
 from prefect import Flow, Task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.worker import EventsWorker
@@ -52,8 +53,13 @@ def configured_api() -> str | None:
 async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
     """Run a stage as a task of the flow run, or as a plain function without one; measure its seconds."""
     with STEP_SECONDS.labels(stage.name).time():
-        # Prefect would search thousands of alerts for futures; it passes quoted arguments by reference.
-        result = stage.fn(*args) if run.flow_run_id is None else stage(*map(quote, args))
+        if run.flow_run_id is None:
+            result = stage.fn(*args)
+        else:
+            # Prefect would hash and store whole tables, and search thousands of alerts for futures; it passes
+            # quoted arguments by reference.
+            task = stage.with_options(cache_policy=NO_CACHE, persist_result=False)
+            result = task(*map(quote, args))
         return await result if stage.isasync else result
 
 

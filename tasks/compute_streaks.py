@@ -7,7 +7,6 @@ from datetime import date
 import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from core.alerts import ALERTS, AlertRule, Assessment, rules_named
 from core.domain import RunWarning, count_found, months_before
@@ -17,7 +16,7 @@ from core.sources import Window, passes_threshold
 logger = logging.getLogger(__name__)
 
 
-@task(name="compute_streaks", cache_policy=NO_CACHE, persist_result=False)
+@task
 def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> Assessment:
     """Find the alerts of the window; see `assess`."""
     assessment = assess(window, winners, rules_named(settings.alert_types), settings.arr_threshold)

@@ -5,7 +5,6 @@ import logging
 import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from core.sources import Window
 
@@ -18,7 +17,7 @@ LATEST_LAST = [
 ]
 
 
-@task(name="dedupe", cache_policy=NO_CACHE, persist_result=False)
+@task
 def dedupe(window: Window) -> pa.Table:
     """Find the winning rows of the window; see `winning_rows`."""
     winners = winning_rows(window.rows)

@@ -4,7 +4,6 @@ import logging
 from datetime import date
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from core.alerts import rules_named
 from core.runtime import Settings
@@ -13,7 +12,7 @@ from core.sources import Need, Window, open_uri, read_window
 logger = logging.getLogger(__name__)
 
 
-@task(name="load_window", cache_policy=NO_CACHE, persist_result=False)
+@task
 def load_window(source_uri: str, month: date, settings: Settings) -> Window:
     """Read the rows that the enabled alert types need for `month`, all from one version of the source.
 

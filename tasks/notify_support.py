@@ -4,7 +4,6 @@ import logging
 import threading
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from core.run import RunContext, utc_now
 from core.support import TOTAL_SECONDS, compose, notify
@@ -14,7 +13,7 @@ logger = logging.getLogger(__name__)
 _notifying = threading.Lock()
 
 
-@task(name="notify_support", cache_policy=NO_CACHE, persist_result=False)
+@task
 def notify_support(run: RunContext) -> None:
     """Notify support of the month's open alerts, unless the address has accepted the same list before.
 

@@ -3,14 +3,13 @@
 import logging
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from core.run import RunContext
 
 logger = logging.getLogger(__name__)
 
 
-@task(name="persist", cache_policy=NO_CACHE, persist_result=False)
+@task
 def persist(run: RunContext) -> None:
     """Count the run's alerts in the ledger, never in memory, and store the counts."""
     counts = run.ledger.record_result(run.run_id)

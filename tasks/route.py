@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from core.alerts import ROUTED_ALERTS
 from core.domain import UNKNOWN_REGION, Alert
@@ -17,7 +16,7 @@ logger = logging.getLogger(__name__)
 OBJECTS_AT_ONCE = 1_000
 
 
-@task(name="route", cache_policy=NO_CACHE, persist_result=False)
+@task
 def route(alerts: pa.Table, settings: Settings) -> pa.Table:
     """Route each alert by `REGIONS`; see `route_alerts`."""
     routed = route_alerts(alerts, settings.regions)

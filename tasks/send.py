@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import Any
 
 from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, Verdict, metric_label
 from core.run import RunContext, utc_now
@@ -159,7 +158,7 @@ async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
     run.check_stop()
 
 
-@task(name="send", cache_policy=NO_CACHE, persist_result=False)
+@task
 async def send(run: RunContext, to_send: Sequence[Alert]) -> None:
     """Send the alerts of the plan.
 
