@@ -19,14 +19,7 @@ from core.domain import (
     SourceSchemeUnsupported,
 )
 from core.ledger import Ledger, kept_alive, this_process
-from core.runtime import (
-    ROWS_SCANNED,
-    Settings,
-    StopSignal,
-    logged_as,
-    process_stop,
-    redact,
-)
+from core.runtime import ROWS_SCANNED, Settings, StopSignal, logged_as, process_stop, redact
 from core.sources import parse_source
 
 STOPPED = "The run was stopped before it was over; run the month again"

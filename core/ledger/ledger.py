@@ -53,14 +53,7 @@ from core.domain import (
 )
 from core.ledger import liveness
 from core.ledger.database import Database, through_a_restart
-from core.ledger.history import (
-    History,
-    find_outcome,
-    find_outcomes,
-    find_run,
-    outcome_not_found,
-    read_counts,
-)
+from core.ledger.history import History, find_outcome, find_outcomes, find_run, outcome_not_found, read_counts
 from core.ledger.liveness import ProcessIdentity
 from core.ledger.schema import (
     ALERT_COLUMNS,

@@ -7,13 +7,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from core.domain import (
-    SourceForbidden,
-    SourceInvalid,
-    SourceNotAllowed,
-    SourceNotFound,
-    SourceUnreachable,
-)
+from core.domain import SourceForbidden, SourceInvalid, SourceNotAllowed, SourceNotFound, SourceUnreachable
 from core.runtime import Settings
 from core.sources.folder import NOT_DATA, data_names, delta_logs
 from core.sources.location import Location, is_allowed
