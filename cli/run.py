@@ -3,7 +3,6 @@
 import gc
 import logging
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 
@@ -18,7 +17,7 @@ from cli.report import print_preview, print_report
 from core.domain import RiskAlertsError, RunNotFound, RunRequest, RunStatus
 from core.ledger import RunView, open_ledger
 from core.run import Progress, RunContext, prepare_run
-from core.runtime import configure_logs, load_settings, process_stop, stopped_by_signals
+from core.runtime import configure_logs, in_thread, load_settings, process_stop, stopped_by_signals
 from flows.prefect_engine import drain
 from flows.preview import preview
 from flows.start import run_month
@@ -53,13 +52,10 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
 def _run(run: RunContext, *, interactive: bool) -> RunView:
     """Run the month and return the stored run; raise an error if no run was begun."""
     failure: RiskAlertsError | None = None
-    with (
-        _progress_line(run.progress) if interactive else nullcontext(),
-        ThreadPoolExecutor(1, thread_name_prefix="run") as executor,
-    ):
+    with _progress_line(run.progress) if interactive else nullcontext():
         try:
             # In another thread, so that a signal requests a stop and does not interrupt a request.
-            executor.submit(run_month, run).result()
+            in_thread(partial(run_month, run), "run").result()
         except RiskAlertsError as error:
             failure = error
         drain()

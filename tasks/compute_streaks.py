@@ -40,15 +40,15 @@ def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_th
     in_month = in_month.append_column("months_before", _months_at_risk(in_month["account"], streaks))
     passing = passes_threshold(in_month["arr"], arr_threshold)
 
-    alerts, alerting, found = [], [], {}
+    chosen, alerts, found = [], [], {}
     for rule in rules:
         mask = rule.find(in_month)
-        chosen = in_month.filter(pc.and_(mask, passing))
+        rows = in_month.filter(pc.and_(mask, passing))
         accounts = pc.sum(mask).as_py() or 0
-        found[rule.type] = accounts, accounts - chosen.num_rows
-        alerts.append(_alerts(rule, window, chosen))
-        alerting += chosen["account"].chunks
-    of_alerts = pa.chunked_array(alerting, pa.int32())
+        found[rule.type] = accounts, accounts - rows.num_rows
+        chosen.append(rows)
+        alerts.append(_alerts(rule, window, rows))
+    of_alerts = pa.concat_tables(chosen)["account"]
     duplicates = _superseded(in_month) + _superseded_in_streaks(history, streaks, of_alerts)
     counts = count_found(window.rows_scanned, duplicates + window.other_duplicates, found)
     in_order = pa.concat_tables(alerts).sort_by([("account_id", "ascending"), ("alert_type", "ascending")])
