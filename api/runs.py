@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, String
 from api.openapi import responses
 from api.pages import run_page, runs_page, wants_page
 from api.parameters import Cursor, Limit, Month, MonthFilter, ledger_of
+from core.alerts import PreviewView
 from core.domain import AlertStatus, RunRequest, RunStatus
-from core.ledger import AlertPage, PreviewView, RunPage, RunView
+from core.ledger import AlertPage, RunPage, RunView
 from core.run import RunContext, new_run_id, prepare_run
 from flows.preview import preview
 from flows.start import accept, run_month

@@ -7,9 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from core.domain import RunWarning, open_by_reason
-from core.ledger import AlertView, History, PreviewAlertView, PreviewView, RunView
-from core.runtime import money, months, one_line, shown_region
+from core.alerts import AlertView, PreviewAlertView, PreviewView, months, open_by_reason
+from core.domain import RunWarning
+from core.ledger import History, RunView
+from core.runtime import money, one_line, shown_region
 
 _ACCOUNT = ("region", "ARR", "streak")
 _NUMBERS = frozenset({"ARR"})

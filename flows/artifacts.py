@@ -10,8 +10,8 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from core.domain import open_by_reason
-from core.ledger import AlertView, ChannelTable, RunView
+from core.alerts import AlertView, open_by_reason
+from core.ledger import ChannelTable, RunView
 from core.run import RunContext
 from core.runtime import money, one_line, shown_region
 from flows.prefect_engine import describe_fault

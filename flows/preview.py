@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from core.alerts import PreviewAlertView, PreviewView
 from core.domain import (
     Alert,
     AlertStatus,
@@ -12,7 +13,7 @@ from core.domain import (
     plan_delivery,
     total,
 )
-from core.ledger import Ledger, PreviewAlertView, PreviewView
+from core.ledger import Ledger
 from core.runtime import Settings
 from core.slack import build_message, details_url
 from tasks.compute_streaks import compute_streaks

@@ -11,7 +11,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from core.domain import AlertStatus, Counts, RunStatus, count_label, count_names, open_by_reason
+from core.alerts import open_by_reason
+from core.domain import AlertStatus, Counts, RunStatus, count_label, count_names
 from core.ledger import History, MonthView, RunPage, RunSummary
 from core.runtime import money, one_line, shown_region
 

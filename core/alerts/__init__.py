@@ -1,16 +1,10 @@
-"""The alert types: one file each, with its rule and words. A new one is a file and an entry in `RULES`."""
+"""The alert types, one file each with its rule and words, and the alerts that they find.
 
-from collections.abc import Container
+A new type is a file and an entry in `RULES`. The stages pass alerts on as an Arrow table; reports and the API
+show them as views.
+"""
 
-from core.alerts.at_risk import AtRisk
-from core.alerts.recovered import Recovered
+from core.alerts.registry import RULES, rules_named
 from core.alerts.rule import AlertRule
 from core.alerts.table import ALERTS, ROUTED_ALERTS, Assessment
-
-RULES: dict[str, AlertRule] = {rule.type: rule for rule in (AtRisk(), Recovered())}
-"""Every alert type by its name, as in `ALERT_TYPES`."""
-
-
-def rules_named(names: Container[str]) -> list[AlertRule]:
-    """Return the rules of these alert types, each once, in the order of `RULES`."""
-    return [rule for name, rule in RULES.items() if name in names]
+from core.alerts.views import AlertView, PreviewAlertView, PreviewView, months, open_by_reason, streak

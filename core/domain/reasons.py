@@ -1,10 +1,7 @@
 """The reasons of an alert's result: meaning, whether it is retried, and what a person should do."""
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
 
 from core.domain.alerts import AlertStatus
 
@@ -126,34 +123,3 @@ def advice(reason: str | None, status: AlertStatus) -> str:
     if status is AlertStatus.UNCONFIRMED:
         return _LOOK
     return REASONS.get(reason or "", Reason("")).advice
-
-
-class OpenAlert(Protocol):
-    """The fields of an alert in reports of what is open."""
-
-    account_id: str
-    account_name: str
-    account_region: str | None
-    alert_type: str
-    arr: int | None
-    channel: str | None
-    status: AlertStatus
-    reason: str | None
-    error: str | None
-
-    @property
-    def streak(self) -> str:
-        """Return how long the account is or was at risk."""
-        ...
-
-
-_T = TypeVar("_T", bound=OpenAlert)
-
-
-def open_by_reason(alerts: Iterable[_T]) -> list[tuple[str, str, list[_T]]]:
-    """Group the open alerts as (reason, what to do, alerts), in order of the reason."""
-    found: dict[tuple[str, AlertStatus], list[_T]] = defaultdict(list)
-    for alert in alerts:
-        if alert.status in {AlertStatus.FAILED, AlertStatus.UNCONFIRMED}:
-            found[alert.reason or alert.status.value, alert.status].append(alert)
-    return [(reason, advice(reason, status), those) for (reason, status), those in sorted(found.items())]

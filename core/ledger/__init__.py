@@ -11,13 +11,10 @@ from core.ledger.sqlite import container_warning
 from core.ledger.statistics import ledger_gauges
 from core.ledger.views import (
     AlertPage,
-    AlertView,
     ChannelTable,
     MonthView,
     OutcomePage,
     OutcomeView,
-    PreviewAlertView,
-    PreviewView,
     RunPage,
     RunSummary,
     RunView,

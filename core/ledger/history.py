@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 from pydantic_core import to_json
 from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, func, or_, select, tuple_
 
+from core.alerts import AlertView
 from core.domain import (
     DEFAULT_ALERT_TYPE,
     UNKNOWN_REGION,
@@ -42,7 +43,6 @@ from core.ledger.schema import (
 from core.ledger.statistics import ledger_gauges
 from core.ledger.views import (
     AlertPage,
-    AlertView,
     ChannelTable,
     DeliveryErrorView,
     MonthView,

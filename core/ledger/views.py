@@ -1,15 +1,13 @@
 """Stored runs, alerts and outcomes, as the API and the command line show them."""
 
 from datetime import date, datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field
 
+from core.alerts import AlertView
 from core.domain import (
     DEFAULT_ALERT_TYPE,
-    REASONS,
-    AlertKey,
-    AlertStatus,
     Counts,
     Decision,
     NotificationStatus,
@@ -18,7 +16,6 @@ from core.domain import (
     RunWarning,
     SupportMessage,
 )
-from core.runtime import streak
 
 NextCursor = Annotated[
     str | None, Field(description="Send it as `cursor` for the next page; null on the last page.")
@@ -30,57 +27,6 @@ class ErrorView(BaseModel):
 
     code: str
     message: str
-
-
-class AlertFacts(BaseModel):
-    """An alert, with its status and the reason of that status."""
-
-    alert_type: str
-    account_id: str
-    account_name: str
-    account_region: str | None
-    arr: int | None
-    renewal_date: date | None
-    account_owner: str | None
-    duration_months: int
-    risk_start_month: date
-    channel: str | None
-    status: AlertStatus
-    reason: str | None
-
-    @property
-    def key(self) -> AlertKey:
-        """Return the key of the alert within its month."""
-        return AlertKey(self.account_id, self.alert_type)
-
-    @property
-    def kind(self) -> str:
-        """Return the alert type for a report: empty for the default."""
-        return "" if self.alert_type == DEFAULT_ALERT_TYPE else self.alert_type
-
-    @property
-    def label(self) -> str:
-        """Return the account, and the alert type unless it is the default, for a report."""
-        return f"{self.account_name} ({self.account_id}){self.kind and f', {self.kind}'}"
-
-    @property
-    def streak(self) -> str:
-        """Return how long the account is or was at risk, for a report."""
-        return streak(self.alert_type, self.risk_start_month, self.duration_months)
-
-
-class AlertView(AlertFacts):
-    """An alert with its result in one run."""
-
-    error: str | None
-    attempts: int
-    sent_at: datetime | None
-
-    @property
-    def why(self) -> str:
-        """Return the error, or the meaning of the reason, for a report."""
-        known = REASONS.get(self.reason or "")
-        return self.error or (known.meaning if known else "")
 
 
 class DeliveryErrorView(BaseModel):
@@ -201,20 +147,3 @@ class MonthView(BaseModel):
     run_id: str
     at_risk: int
     arr: int = Field(description="Dollars a year of the alerts whose ARR is known.")
-
-
-class PreviewAlertView(AlertFacts):
-    """What a run would do with an alert, and the exact message for Slack."""
-
-    details_url: str
-    message: dict[str, Any] | None = Field(description="The message for Slack; null without a channel.")
-
-
-class PreviewView(BaseModel):
-    """What a run of the month would do. Nothing was sent or stored."""
-
-    month: date
-    counts: Counts
-    counts_by_type: dict[str, Counts]
-    warnings: list[RunWarning]
-    alerts: list[PreviewAlertView]

@@ -1,9 +1,4 @@
-"""Text for people: data on one line, amounts of money, lengths of time."""
-
-from datetime import date
-
-from core.alerts import RULES
-from core.domain import DEFAULT_ALERT_TYPE, months_before
+"""Text for people: data on one line, regions and amounts of money."""
 
 # Characters that break a line, or hide or reorder text: C0, DEL and C1 controls, the Unicode line and
 # paragraph separators, bidi embeddings, overrides and isolates (an override shows an ID backwards), and lone
@@ -30,18 +25,6 @@ def money(amount: int | None) -> str:
     if amount is None:
         return "Unknown"
     return f"{'-' if amount < 0 else ''}${abs(amount):,}"
-
-
-def months(count: int) -> str:
-    """Return a number of months as `1 month` or `2 months`."""
-    return f"{count} {'month' if count == 1 else 'months'}"
-
-
-def streak(alert_type: str, start: date, count: int) -> str:
-    """Return how long an account is or was at risk, in the words of the alert type."""
-    # An old run may have alerts of a type that does not exist any more.
-    rule = RULES.get(alert_type, RULES[DEFAULT_ALERT_TYPE])
-    return rule.streak.format(months=months(count), start=start, end=months_before(start, 1 - count))
 
 
 def shown_region(region: str | None) -> str:

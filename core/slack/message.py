@@ -12,9 +12,9 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from core.alerts import RULES
+from core.alerts import RULES, months, streak
 from core.domain import Alert, month_number, months_before
-from core.runtime import Settings, money, months, one_line, streak
+from core.runtime import Settings, money, one_line
 
 TEXT_MAX = 40_000
 HEADER_MAX = 150

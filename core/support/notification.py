@@ -5,15 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from core.domain import (
-    UNKNOWN_REGION,
-    Notification,
-    NotificationStatus,
-    OpenAlert,
-    RunRequest,
-    SupportMessage,
-    open_by_reason,
-)
+from core.alerts import AlertView, open_by_reason
+from core.domain import UNKNOWN_REGION, Notification, NotificationStatus, RunRequest, SupportMessage
 from core.runtime import Settings, money, one_line, redact, shown_region
 from core.support.mail import MailError, send_mail
 
@@ -36,7 +29,7 @@ def notify(message: SupportMessage, settings: Settings) -> Notification:
     return Notification(message, NotificationStatus.SENT)
 
 
-def compose(run_id: str, request: RunRequest, alerts: Sequence[OpenAlert]) -> SupportMessage | None:
+def compose(run_id: str, request: RunRequest, alerts: Sequence[AlertView]) -> SupportMessage | None:
     """Return the notification of the month's open alerts, or None without any."""
     sections: dict[str, list[str]] = {"unknown region": [], "failed": [], "unconfirmed": []}
     numbers: Counter[str] = Counter()
@@ -61,7 +54,7 @@ def compose(run_id: str, request: RunRequest, alerts: Sequence[OpenAlert]) -> Su
     )
 
 
-def _entry(alert: OpenAlert) -> str:
+def _entry(alert: AlertView) -> str:
     """Return the lines of one alert, short enough for a phone."""
     fields = [
         ("Alert", alert.alert_type),

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from core.alerts import PreviewView
 from core.domain import RunRequest, parse_month
-from core.ledger import PreviewView, open_ledger
+from core.ledger import open_ledger
 from core.runtime import Settings
 from flows.preview import preview
 from tests.alerts.of_the_tests import OURS, register

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from api.operations import Health
 from api.runs import RunStarted
-from core.ledger import AlertPage, OutcomePage, OutcomeView, PreviewView, RunPage, RunView
+from core.alerts import PreviewView
+from core.ledger import AlertPage, OutcomePage, OutcomeView, RunPage, RunView
 from examples.make_openapi_examples import openapi_examples
 from tests.service import Service
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from core.alerts import RULES
+from core.alerts import RULES, AlertView
 from core.domain import AlertStatus, Decision, Resolution, RunRequest, months_before
-from core.ledger import AlertView, Ledger, RunView, open_ledger
+from core.ledger import Ledger, RunView, open_ledger
 from core.run import new_run_id, prepare_run
 from core.runtime import Settings
 from flows.preview import preview

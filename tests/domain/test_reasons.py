@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.domain import METRIC_LABELS, AlertStatus, Verdict, metric_label, open_by_reason
-from core.ledger import AlertView
+from core.alerts import AlertView, open_by_reason
+from core.domain import METRIC_LABELS, AlertStatus, Verdict, metric_label
 
 
 def alert(status: AlertStatus, reason: str | None, account_id: str = "a") -> AlertView:

@@ -4,8 +4,9 @@ from datetime import date
 
 import pytest
 
+from core.alerts import AlertView
 from core.domain import REASONS, AlertStatus
-from core.ledger import AlertView, Ledger
+from core.ledger import Ledger
 from tests.delivery.world import begin, key, routed
 
 

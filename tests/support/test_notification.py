@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from core.alerts import AlertView
 from core.domain import UNKNOWN_REGION, AlertStatus, NotificationStatus, RunRequest, SupportMessage
-from core.ledger import AlertView
 from core.runtime import Settings
 from core.support import compose, notify
 from tests.support.servers import Mailbox, mail_server

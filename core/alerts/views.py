@@ -1,0 +1,109 @@
+"""Alerts as reports and the API show them, in the words of their types."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from core.alerts.registry import RULES
+from core.domain import (
+    DEFAULT_ALERT_TYPE,
+    REASONS,
+    AlertKey,
+    AlertStatus,
+    Counts,
+    RunWarning,
+    advice,
+    months_before,
+)
+
+
+def months(count: int) -> str:
+    """Return a number of months as `1 month` or `2 months`."""
+    return f"{count} {'month' if count == 1 else 'months'}"
+
+
+def streak(alert_type: str, start: date, count: int) -> str:
+    """Return how long an account is or was at risk, in the words of the alert type."""
+    # An old run may have alerts of a type that does not exist any more.
+    rule = RULES.get(alert_type, RULES[DEFAULT_ALERT_TYPE])
+    return rule.streak.format(months=months(count), start=start, end=months_before(start, 1 - count))
+
+
+class AlertFacts(BaseModel):
+    """An alert, with its status and the reason of that status."""
+
+    alert_type: str
+    account_id: str
+    account_name: str
+    account_region: str | None
+    arr: int | None
+    renewal_date: date | None
+    account_owner: str | None
+    duration_months: int
+    risk_start_month: date
+    channel: str | None
+    status: AlertStatus
+    reason: str | None
+
+    @property
+    def key(self) -> AlertKey:
+        """Return the key of the alert within its month."""
+        return AlertKey(self.account_id, self.alert_type)
+
+    @property
+    def kind(self) -> str:
+        """Return the alert type for a report: empty for the default."""
+        return "" if self.alert_type == DEFAULT_ALERT_TYPE else self.alert_type
+
+    @property
+    def label(self) -> str:
+        """Return the account, and the alert type unless it is the default, for a report."""
+        return f"{self.account_name} ({self.account_id}){self.kind and f', {self.kind}'}"
+
+    @property
+    def streak(self) -> str:
+        """Return how long the account is or was at risk, for a report."""
+        return streak(self.alert_type, self.risk_start_month, self.duration_months)
+
+
+class AlertView(AlertFacts):
+    """An alert with its result in one run."""
+
+    error: str | None
+    attempts: int
+    sent_at: datetime | None
+
+    @property
+    def why(self) -> str:
+        """Return the error, or the meaning of the reason, for a report."""
+        known = REASONS.get(self.reason or "")
+        return self.error or (known.meaning if known else "")
+
+
+class PreviewAlertView(AlertFacts):
+    """What a run would do with an alert, and the exact message for Slack."""
+
+    details_url: str
+    message: dict[str, Any] | None = Field(description="The message for Slack; null without a channel.")
+
+
+class PreviewView(BaseModel):
+    """What a run of the month would do. Nothing was sent or stored."""
+
+    month: date
+    counts: Counts
+    counts_by_type: dict[str, Counts]
+    warnings: list[RunWarning]
+    alerts: list[PreviewAlertView]
+
+
+def open_by_reason(alerts: Iterable[AlertView]) -> list[tuple[str, str, list[AlertView]]]:
+    """Group the open alerts as (reason, what to do, alerts), in order of the reason."""
+    found: dict[tuple[str, AlertStatus], list[AlertView]] = defaultdict(list)
+    for alert in alerts:
+        if alert.status in {AlertStatus.FAILED, AlertStatus.UNCONFIRMED}:
+            found[alert.reason or alert.status.value, alert.status].append(alert)
+    return [(reason, advice(reason, status), those) for (reason, status), those in sorted(found.items())]
