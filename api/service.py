@@ -77,7 +77,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.open_ledger().close_dead_runs(utc_now())
     except LedgerError as error:
         # For `/health` to report: the API runs on, and the ledger may come back.
-        logger.error("%s", error)  # noqa: TRY400  the error names cause and remedy
+        logger.error("%s", error)
     runs_at_once = state.settings.api_runs_at_once
     state.runs = Admission("run", runs_at_once, WAITING_FOR_EACH * runs_at_once)
     state.previews = Admission("preview", PREVIEWS_AT_ONCE, PREVIEWS_WAITING)

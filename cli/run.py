@@ -40,7 +40,7 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
     except RiskAlertsError as error:
         if settings.log_format != "json":
             raise
-        logger.error("%s: %s", error.code, error)  # noqa: TRY400  its text says it all
+        logger.error("%s: %s", error.code, error)
         return exit_code(error)
     if as_json:
         click.echo(stored.model_dump_json(indent=2))

@@ -137,7 +137,7 @@ def _close(run: RunContext, error: RiskAlertsError | None) -> None:
     try:
         run.ledger.finish(run.run_id, error, utc_now())
     except LedgerError as fault:
-        logger.error("Run %s cannot be closed yet: %s", run.run_id, fault)  # noqa: TRY400  the text is enough
+        logger.error("Run %s cannot be closed yet: %s", run.run_id, fault)
         if error is None:
             error = fault
             raise

@@ -60,7 +60,7 @@ def accept(run: RunContext) -> Callable[[], None]:
                 run_month(run)
             except RiskAlertsError as error:
                 if not run.closed.done():
-                    logger.error("Run %s could not begin: %s", run.run_id, error)  # noqa: TRY400
+                    logger.error("Run %s could not begin: %s", run.run_id, error)
                     run.ledger.finish(run.run_id, error, utc_now())
 
     return work

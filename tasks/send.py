@@ -85,7 +85,7 @@ class Lane:
             delivery = await asyncio.to_thread(ledger.record_answer, run_id, delivery, utc_now())
         except LedgerError:
             # The ledger still says `sending`, later `unconfirmed`: only this line has the result.
-            logger.error("%s to %s: %s, not recorded", name, alert.channel, delivery.status)  # noqa: TRY400  the ledger's error follows
+            logger.error("%s to %s: %s, not recorded", name, alert.channel, delivery.status)
             raise
         self._run.progress.recorded += 1
         if delivery.status is not AlertStatus.SENT:

@@ -27,8 +27,8 @@ class LocalStore:
         path = location.path
         with _mapped(location.uri):
             # One stat tells every kind of file apart.
-            if location.pattern is None and not stat.S_ISDIR(os.stat(path).st_mode):  # noqa: PTH116
-                return [self._file(path, os.path.basename(path))]  # noqa: PTH119
+            if location.pattern is None and not stat.S_ISDIR(os.stat(path).st_mode):
+                return [self._file(path, os.path.basename(path))]
             logs = filter(os.path.isdir, delta_logs(path))
             names = data_names(location, [*self._names(path, deep=location.pattern is None), *logs])
         return [self._file(f"{path}/{name}", name) for name in names]
@@ -57,7 +57,7 @@ class LocalStore:
                     folders.remove(name)
                     yield f"{inside}{name}/"
                     continue
-                real = self._real_path(os.path.join(folder, name))  # noqa: PTH118 - text paths, as os.walk's
+                real = self._real_path(os.path.join(folder, name))
                 if real in seen:
                     folders.remove(name)  # A link back to a parent folder would never end.
                 seen.add(real)
@@ -65,7 +65,7 @@ class LocalStore:
     def _file(self, path: str, name: str) -> SourceFile:
         with _mapped(name):
             real = self._real_path(path)
-            status = os.stat(real)  # noqa: PTH116
+            status = os.stat(real)
         if not stat.S_ISREG(status.st_mode):
             # Reading a FIFO may block forever, and a device may never end.
             raise SourceInvalid(f"{name}: not a regular file: name a Parquet file, or a folder of them")

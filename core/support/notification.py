@@ -23,7 +23,7 @@ def notify(message: SupportMessage, settings: Settings) -> Notification:
     except MailError as error:
         server = f"{settings.smtp_host}:{settings.smtp_port}"
         why = f"The mail server {server} did not confirm the mail: {error}"
-        logger.error("Support notification: %s", why)  # noqa: TRY400  # the text is enough
+        logger.error("Support notification: %s", why)
         return Notification(message, NotificationStatus.FAILED, why)
     logger.info("Support notification sent to %s: %s", settings.support_email, message.subject)
     return Notification(message, NotificationStatus.SENT)
