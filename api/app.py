@@ -1,9 +1,9 @@
 """The API as uvicorn starts it: `uvicorn api.app:app`."""
 
-from flows.checked_prefect import exit_with  # isort: skip  # before anything else imports Prefect
 from api.service import create_app
 from core.domain import SettingsError
 from core.runtime import load_settings
+from flows.checked_prefect import exit_with
 
 try:
     app = create_app(load_settings())

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 
-import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
 from cli import FAILED, SUCCEEDED, exit_code
 from cli.report import print_preview, print_report
 from core.domain import RiskAlertsError, RunNotFound, RunRequest, RunStatus

@@ -1,7 +1,7 @@
 """Import Prefect, which reads its settings then; a bad setting ends the process with one line.
 
-Every program of this project imports Prefect from here first. A worker and the `prefect` command have already
-imported it; there, nothing is checked.
+The package `flows` imports this module first. A worker and the `prefect` command have already imported
+Prefect; there, nothing is checked.
 """
 
 import configparser
@@ -162,7 +162,3 @@ if "prefect" not in sys.modules:
         _import_prefect()
     except SettingsError as error:
         exit_with(error)
-
-from prefect import Flow, flow  # noqa: E402  # after its settings were checked
-
-__all__ = ["Flow", "exit_with", "flow"]

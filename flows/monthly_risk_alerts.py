@@ -3,9 +3,9 @@
 from datetime import date
 from functools import partial
 
-from core.run import RunContext, open_run
+from prefect import flow
 
-from flows.checked_prefect import flow  # isort: skip  # before other imports of Prefect
+from core.run import RunContext, open_run
 from flows.artifacts import publish_report
 from flows.flow_run import name_flow_run, run_of_this_flow
 from flows.prefect_engine import run_stage

@@ -13,8 +13,6 @@ from dataclasses import asdict
 from typing import Any
 
 import httpx
-
-import flows.checked_prefect  # noqa: F401  # isort: skip  # before anything else imports Prefect
 from prefect import Flow, Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client

@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from functools import wraps
 from typing import Any
 
+from prefect import Flow
+
 from core.domain import OrchestratorUnreachable, RiskAlertsError
 from core.ledger import this_process
 from core.run import RunContext, utc_now
-from flows.checked_prefect import Flow
 from flows.flow_run import enter_flow_run
 from flows.monthly_risk_alerts import monthly_risk_alerts, run_stages
 from flows.prefect_engine import configured_api, run_with_prefect
