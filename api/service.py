@@ -21,7 +21,7 @@ from core import __version__
 from core.domain import LedgerError
 from core.ledger import container_warning, open_ledger
 from core.run import utc_now
-from core.runtime import Settings, configure_logs, process_stop, stopped_by_signals
+from core.runtime import Settings, configure_logs, stopped_by_signals
 from flows.prefect_engine import drain
 
 WAITING_FOR_EACH = 3
@@ -86,7 +86,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = READERS_AT_ONCE
     # Keep the imported modules out of garbage collection.
     gc.freeze()
-    with stopped_by_signals(process_stop):
+    with stopped_by_signals():
         yield
     # In threads: runs still need the loop's callbacks, and Prefect's own end must have no loop around it.
     for threads in (state.runs, state.previews, state.checks, state.scrapes):

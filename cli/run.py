@@ -16,7 +16,7 @@ from cli.report import print_preview, print_report
 from core.domain import RiskAlertsError, RunNotFound, RunRequest, RunStatus
 from core.ledger import RunView, open_ledger
 from core.run import Progress, RunContext, prepare_run
-from core.runtime import configure_logs, in_thread, load_settings, process_stop, stopped_by_signals
+from core.runtime import configure_logs, in_thread, load_settings, stopped_by_signals
 from flows.prefect_engine import drain
 from flows.preview import preview
 from flows.start import run_month
@@ -33,7 +33,7 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
     interactive = sys.stderr.isatty() and settings.log_format == "text"
     configure_logs(settings, level=logging.WARNING if interactive else logging.INFO)
     try:
-        with stopped_by_signals(process_stop):
+        with stopped_by_signals():
             run = prepare_run(request, settings, open_ledger(settings.database_url))
             stored = _run(run, interactive=interactive)
     except RiskAlertsError as error:
@@ -87,7 +87,7 @@ def show_preview(request: RunRequest, *, as_json: bool) -> None:
     """Print what a run of the month would do with each alert."""
     settings = load_settings()
     configure_logs(settings, level=logging.WARNING)
-    with stopped_by_signals(process_stop):
+    with stopped_by_signals():
         found = preview(request, settings, partial(open_ledger, settings.database_url))
     if as_json:
         click.echo(found.model_dump_json(indent=2))

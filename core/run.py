@@ -53,6 +53,10 @@ class RunContext:
     closed: "Future[None]" = field(default_factory=Future)
     """Done once the ledger has closed the run, or has failed to; a failed run's error is its exception."""
 
+    def begin(self) -> None:
+        """Record the run with its process; add the flow run to a run that was accepted before."""
+        self.ledger.begin_run(self.run_id, self.request, this_process(), self.flow_run_id, utc_now())
+
     def kept_alive(self) -> AbstractContextManager[None]:
         """Write the heartbeat of the begun run while the context lasts."""
         return kept_alive(self.run_id, lambda: self.ledger.heartbeat(self.run_id, utc_now()))
@@ -110,7 +114,7 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
     from outside as `interrupted`.
     """
     run.ledger.close_dead_runs(utc_now())
-    run.ledger.begin_run(run.run_id, run.request, this_process(), run.flow_run_id, utc_now())
+    run.begin()
     error: RiskAlertsError | None = None
     with logged_as(run.run_id):
         try:

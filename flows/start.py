@@ -10,7 +10,6 @@ from typing import Any
 from prefect import Flow
 
 from core.domain import OrchestratorUnreachable, RiskAlertsError
-from core.ledger import this_process
 from core.run import RunContext, utc_now
 from flows.flow_run import enter_flow_run
 from flows.monthly_risk_alerts import monthly_risk_alerts, run_stages
@@ -50,7 +49,7 @@ def _flow_of(run: RunContext) -> Flow[..., Coroutine[Any, Any, str]]:
 
 def accept(run: RunContext) -> Callable[[], None]:
     """Record a run that starts later; return the function that runs it, which must be called."""
-    run.ledger.begin_run(run.run_id, run.request, this_process(), None, utc_now())
+    run.begin()
     # Without a heartbeat, another host would close a run that waits long as dead.
     alive = ExitStack()
     alive.enter_context(run.kept_alive())

@@ -5,6 +5,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,7 +36,9 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
         logging.getLogger(name).setLevel(logging.NOTSET)
     monkeypatch.setattr(redaction, "_secrets", {SECRET})
     written = io.StringIO()
-    configure_logs(Settings(log_format="json"), stream=written)
+    # pytest replaces the real one between fixture and test.
+    monkeypatch.setattr("core.runtime.logs.sys", SimpleNamespace(stderr=written))
+    configure_logs(Settings(log_format="json"))
     yield written
     logging.captureWarnings(capture=False)
     for logger, handlers, level, propagate in before:
@@ -88,7 +91,7 @@ def test_line_names_its_run_and_request(log: io.StringIO) -> None:
 
 
 def test_configuring_twice_writes_each_line_once(log: io.StringIO) -> None:
-    configure_logs(Settings(log_format="json"), stream=log)
+    configure_logs(Settings(log_format="json"))
     logging.getLogger("core").info("once")
     logging.getLogger("botocore").warning("once")
     assert len(lines(log)) == 2

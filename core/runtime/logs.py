@@ -68,19 +68,13 @@ def logged_as(run_id: str) -> Iterator[None]:
         current_run_id.reset(token)
 
 
-def configure_logs(
-    settings: Settings,
-    *,
-    level: int = logging.INFO,
-    stream: TextIO | None = None,
-    taken_over: Iterable[str] = (),
-) -> None:
-    """Send log lines to `stream` (by default stderr) in the format of `LOG_FORMAT`; safe to call again.
+def configure_logs(settings: Settings, *, level: int = logging.INFO, taken_over: Iterable[str] = ()) -> None:
+    """Send log lines to stderr in the format of `LOG_FORMAT`; safe to call again.
 
     These are the lines of this project, those of the loggers in `taken_over`, which then write nowhere else,
     and the warnings of libraries and of Python.
     """
-    handler = logging.StreamHandler(stream) if stream else _StderrHandler()
+    handler = _StderrHandler()
     handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else _TextFormatter())
     handler.addFilter(mask_record)
     handler.set_name("account-risk-alerts")

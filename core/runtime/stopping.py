@@ -99,8 +99,8 @@ def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
 
 
 @contextmanager
-def stopped_by_signals(stop: StopSignal) -> Iterator[None]:
-    """Set `stop` on SIGTERM and SIGINT, and then call the handler that was there before.
+def stopped_by_signals() -> Iterator[None]:
+    """Set `process_stop` on SIGTERM and SIGINT, and then call the handler that was there before.
 
     Python's own handler of SIGINT is not called, because it would break off a request. Only the main thread
     can handle signals; in another thread, nothing changes.
@@ -111,7 +111,7 @@ def stopped_by_signals(stop: StopSignal) -> Iterator[None]:
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        process_stop.set()
         handler = before[number]
         if callable(handler) and handler is not signal.default_int_handler:
             handler(number, frame)
