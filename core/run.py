@@ -48,7 +48,7 @@ class RunContext:
     """The flow run of Prefect's engine; None for a run without Prefect."""
     progress: Progress = field(default_factory=Progress)
     stop: StopSignal = field(default_factory=StopSignal)
-    begun: "Future[None]" = field(default_factory=Future)
+    flow_begun: "Future[None]" = field(default_factory=Future)
     """Done once Prefect has begun the flow; canceled when the caller has given the run up."""
     closed: "Future[None]" = field(default_factory=Future)
     """Done once the ledger has closed the run, or has failed to; a failed run's error is its exception."""

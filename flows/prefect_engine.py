@@ -72,8 +72,8 @@ def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
     EventsWorker.set_client_override(PrefectEventsClient, api_url=url, reconnection_attempts=1)
     with temporary_settings(set_defaults=REQUEST_BOUNDS):
         ended = in_thread(lambda: asyncio.run(flow(**asdict(run.request))), "flow")
-    wait({run.begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
-    if run.begun.cancel():
+    wait({run.flow_begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
+    if run.flow_begun.cancel():
         why = describe_fault(ended.exception() if ended.done() else None, BEGIN_SECONDS)
         raise OrchestratorUnreachable(f"Prefect did not begin the run, and nothing was sent: {why}")
     wait({run.closed, ended}, return_when=FIRST_COMPLETED)

@@ -35,9 +35,9 @@ def _flow_of(run: RunContext) -> Flow[..., Coroutine[Any, Any, str]]:
     @wraps(monthly_risk_alerts.fn)
     async def work(*_: Any, **__: Any) -> str:
         run.flow_run_id = enter_flow_run()
-        if not run.begun.set_running_or_notify_cancel():
+        if not run.flow_begun.set_running_or_notify_cancel():
             raise OrchestratorUnreachable("Prefect began this run after it was given up")
-        run.begun.set_result(None)
+        run.flow_begun.set_result(None)
         await run_stages(run)
         return run.run_id
 

@@ -223,16 +223,7 @@ class History:
         )
         with self._database.read() as connection:
             rows, accepted = connection.execute(query).all(), connection.scalar(last)
-        listed = [
-            (
-                *(row.account_id, row.alert_type, row.status, row.reason, row.channel),
-                row.account_region if row.reason == UNKNOWN_REGION else None,
-                # A new attempt that may have been delivered changes the digest.
-                row.run_id if row.status == OutcomeStatus.UNCONFIRMED else None,
-            )
-            for row in rows
-        ]
-        digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+        digest = _digest(rows)
         return OpenAlerts(_views(AlertView, rows), digest, accepted == digest)
 
     def channels(self, run_id: str) -> ChannelTable:
@@ -379,6 +370,17 @@ def _run_view(view: type[V], connection: Connection, row: Row[Any], **samples: A
     running = row.status == RunStatus.RUNNING
     counts = read_counts(connection, row) if running else COUNTS.validate_python(row.counts_by_type)
     return _view(view, row, counts=total(counts), counts_by_type=counts, **samples)
+
+
+def _digest(rows: Iterable[Row[Any]]) -> str:
+    """Return the digest of a list of open alerts; a list with another digest is news for support."""
+    listed = []
+    for row in rows:
+        region = row.account_region if row.reason == UNKNOWN_REGION else None
+        # A new attempt that may have been delivered is news.
+        run_id = row.run_id if row.status == OutcomeStatus.UNCONFIRMED else None
+        listed.append((row.account_id, row.alert_type, row.status, row.reason, row.channel, region, run_id))
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
 def _outcomes() -> Select[Any]:
