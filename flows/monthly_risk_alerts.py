@@ -14,7 +14,7 @@ from tasks.dedupe import dedupe
 from tasks.load_window import load_window
 from tasks.notify_support import notify_support
 from tasks.persist import persist
-from tasks.route import route, routed_alerts
+from tasks.route import each_alert, route
 from tasks.send import send
 
 
@@ -54,7 +54,7 @@ async def run_stages(run: RunContext) -> None:
             winners = await stage(dedupe, window)
             assessment = await stage(compute_streaks, window, winners, settings)
             routed = await stage(route, assessment.alerts, settings)
-            to_send = run.plan(assessment, routed_alerts(routed))
+            to_send = run.plan(assessment, each_alert(routed))
             await stage(send, run, to_send)
             await stage(persist, run)
             await stage(notify_support, run)

@@ -19,7 +19,7 @@ from core.slack import build_message, details_url
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
-from tasks.route import route, routed_alerts
+from tasks.route import each_alert, route
 
 
 def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger]) -> PreviewView:
@@ -36,7 +36,7 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
     again = request.retry_unconfirmed
     planned = [
         (alert, plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again, dry_run=True))
-        for alert in routed_alerts(routed)
+        for alert in each_alert(routed)
     ]
     counts_by_type = count_alerts(
         assessment.counts_by_type,

@@ -42,7 +42,7 @@ def route_alerts(alerts: pa.Table, regions: Mapping[str, str]) -> pa.Table:
     return pa.table(columns, schema=ROUTED_ALERTS)
 
 
-def routed_alerts(routed: pa.Table) -> Iterator[Alert]:
+def each_alert(routed: pa.Table) -> Iterator[Alert]:
     """Yield the alerts that `route` returned as objects, in order."""
     for batch in routed.to_batches(max_chunksize=OBJECTS_AT_ONCE):
         for row in batch.to_pylist():

@@ -6,7 +6,7 @@ import pytest
 from core.alerts import ALERTS
 from core.domain import UNKNOWN_REGION
 from core.runtime import Settings
-from tasks.route import route, route_alerts, routed_alerts
+from tasks.route import each_alert, route, route_alerts
 from tests.delivery.world import MONTH
 
 REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}
@@ -23,13 +23,13 @@ def alerts(*regions: str | None) -> pa.Table:
 
 @pytest.mark.parametrize(("region", "channel"), REGIONS.items())
 def test_a_region_goes_to_its_channel(region: str, channel: str) -> None:
-    [routed] = routed_alerts(route_alerts(alerts(region), REGIONS))
+    [routed] = each_alert(route_alerts(alerts(region), REGIONS))
     assert (routed.channel, routed.reason) == (channel, None)
 
 
 @pytest.mark.parametrize("region", [None, "", "APAC", "amer", "AMER ", " EMEA", "null", "amer-risk-alerts"])
 def test_region_names_match_exactly(region: str | None) -> None:
-    [routed] = routed_alerts(route_alerts(alerts(region), REGIONS))
+    [routed] = each_alert(route_alerts(alerts(region), REGIONS))
     assert (routed.channel, routed.reason) == (None, UNKNOWN_REGION)
     assert routed.account_region == region
 
@@ -39,11 +39,11 @@ def test_alerts_are_routed_in_their_order(
 ) -> None:
     monkeypatch.setattr("tasks.route.OBJECTS_AT_ONCE", 2)
     with caplog.at_level("INFO"):
-        found = list(routed_alerts(route.fn(alerts("EMEA", None, "AMER"), Settings(regions=REGIONS))))
+        found = list(each_alert(route.fn(alerts("EMEA", None, "AMER"), Settings(regions=REGIONS))))
     assert [item.account_id for item in found] == ["A-0", "A-1", "A-2"]
     assert [item.channel for item in found] == ["emea-risk-alerts", None, "amer-risk-alerts"]
     assert "Routed 3 alerts to 2 channels; 1 have an unknown region" in caplog.messages
 
 
 def test_no_alerts_are_none_to_route() -> None:
-    assert list(routed_alerts(route_alerts(alerts(), REGIONS))) == []
+    assert list(each_alert(route_alerts(alerts(), REGIONS))) == []

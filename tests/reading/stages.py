@@ -11,7 +11,7 @@ from core.sources import Window
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
-from tasks.route import route_alerts, routed_alerts
+from tasks.route import each_alert, route_alerts
 from tests.reading.worlds import MONTH
 
 
@@ -25,4 +25,4 @@ def assess(source: Path | str, month: date = MONTH, **settings: Any) -> Assessme
 
 
 def alerts_of(assessment: Assessment) -> list[Alert]:
-    return list(routed_alerts(route_alerts(assessment.alerts, {})))
+    return list(each_alert(route_alerts(assessment.alerts, {})))
