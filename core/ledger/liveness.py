@@ -22,8 +22,8 @@ STALE_AFTER = timedelta(seconds=90)
 """A run of another host is dead when its last heartbeat is this far from now, in the past or in the future: a
 clock may have been set back."""
 SILENT_AFTER = timedelta(hours=2)
-"""The same for a run of this host whose process exists but hangs. Longer than a wall clock jumps, since here
-the process itself is the better evidence."""
+"""The same for a run of this host whose process exists but hangs. It is longer, because a process that exists
+is better evidence than a clock that may jump."""
 WATCH_SECONDS = HEARTBEAT_SECONDS + 5
 """Long enough to see the next heartbeat of a live run. The last one looks old after a jump of the wall clock,
 or when the clocks of two hosts differ."""

@@ -29,7 +29,7 @@ class Expired(Exception):
 class StopSignal:
     """A flag that any thread or signal handler can set; setting it calls its listeners.
 
-    It has no lock, which a signal handler could wait for forever. So a listener may be called twice.
+    It has no lock, because a signal handler could wait for it permanently. So a listener may be called twice.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ process_stop = StopSignal()
 def in_thread(work: Callable[[], R], name: str) -> "Future[R]":
     """Start `work` in a daemon thread, with the caller's context for the log; return its future.
 
-    The threads of an executor, unlike this one, are waited for at the end of the process.
+    At its end, a process waits for the threads of an executor, but not for this one.
     """
     future: Future[R] = Future()
     future.set_running_or_notify_cancel()

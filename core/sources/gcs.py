@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 
-# On purpose not `gcsfs.GCSFileSystem`: since 2026.8 that is an extended one, which asks by gRPC what kind of
-# bucket it is and hangs for a minute a call where only HTTP gets through (emulators, many firewalls).
+# Not `gcsfs.GCSFileSystem`: since 2026.8, it asks for the kind of a bucket by gRPC, and each call hangs for a
+# minute where only HTTP gets through (emulators, many firewalls).
 from gcsfs.core import GCSFileSystem
 from gcsfs.credentials import GoogleCredentials
 from gcsfs.retry import HttpError

@@ -43,8 +43,8 @@ class Refused(Exception):
 def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
     """Return the project's error for one of a provider's library, about `what`.
 
-    The first word that the table has decides: a phrase of the refusal's text, which is never shown as it may
-    hold secrets, then a code or the status, then the exception's name.
+    The first word that is in the table decides, in this order: a phrase of the refusal's text (never shown,
+    since it may hold secrets), a code, the HTTP status, the name of the exception.
     """
     if isinstance(error, OSError) and error.filename is not None:
         # The stores' own FileNotFoundError names no file.

@@ -71,10 +71,10 @@ class Window:
     rows of the month, and of earlier months at least the rows that the alerts' streaks and duplicates need;
     `details` (of `DETAILS`) at least the rows of possible alerts.
 
-    The other accounts' rows of the month can bring no alert. They are counted, as `other_rows`, and of them
-    those that lost to a row of the same account, as `other_duplicates`. Rows without `account_id` are in none
-    of this; those of the month are counted. `months_not_first_day` counts the rows, among all that were read,
-    whose month is not a first day.
+    The rows of other accounts in the month cannot alert. They are only counted: all of them as `other_rows`,
+    and those that lost to a row of the same account as `other_duplicates`. Rows without `account_id` are
+    counted only as `rows_without_account_id`, for the month. `months_not_first_day` counts, among all rows
+    that were read, those whose month is not a first day.
     """
 
     month: date
