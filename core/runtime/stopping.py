@@ -3,27 +3,16 @@
 A run that is stopped starts nothing new, and finishes the requests in flight.
 """
 
-import math
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
 from types import FrameType
 from typing import Any, TypeVar
 
-from core.domain import Interrupted
-
-POLL_SECONDS = 0.2
-"""Seconds between two checks for a stop in a waiting thread."""
-
 R = TypeVar("R")
-
-
-class Expired(Exception):
-    """The time that `wait_for` had is over; the work may raise a `TimeoutError` of its own."""
 
 
 class StopSignal:
@@ -78,24 +67,6 @@ def in_thread(work: Callable[[], R], name: str) -> "Future[R]":
 
     threading.Thread(target=copy_context().run, args=(call,), name=name, daemon=True).start()
     return future
-
-
-def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
-    """Return the result of `future`; wait at most `seconds`, and only until `process_stop`.
-
-    Raises `Interrupted` or, after the time, `Expired`; work that has not begun is canceled then.
-    """
-    deadline = time.monotonic() + seconds
-    try:
-        while not process_stop.is_set():
-            left = deadline - time.monotonic()
-            if wait({future}, max(0, min(left, POLL_SECONDS))).done:
-                return future.result()
-            if left <= 0:
-                raise Expired
-        raise Interrupted("The run was stopped while it read the source; run the month again")
-    finally:
-        future.cancel()
 
 
 @contextmanager

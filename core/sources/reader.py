@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.domain import SourceInvalid
-from core.runtime import wait_for
 from core.sources.parquet.columns import REPLACEMENT, instant
 from core.sources.parquet.row_groups import (
     HISTORY_ROWS,
@@ -22,7 +21,7 @@ from core.sources.parquet.row_groups import (
 )
 from core.sources.source import Source
 from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, month_before, passes_threshold
-from core.sources.workers import Workers
+from core.sources.workers import Workers, wait_for
 
 MAX_MONTH_ROWS = 50_000_000
 """The limit on the rows of one month: a hostile file of a few megabytes can decompress to billions."""

@@ -13,11 +13,12 @@ from urllib.request import getproxies, proxy_bypass
 from fsspec.asyn import get_loop
 
 from core.domain import RiskAlertsError, SourceForbidden, SourceNotFound, SourceUnreachable
-from core.runtime import Expired, Settings, is_direct, wait_for
+from core.runtime import Settings, is_direct
 from core.sources.folder import data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import error_for
 from core.sources.store import Bytes, Range, SourceFile, replaced
+from core.sources.workers import Expired, wait_for
 
 # These log what they also raise, with tracebacks and secrets; the raised error becomes one line.
 for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):

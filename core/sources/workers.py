@@ -1,13 +1,16 @@
 """Read and decode the parts of a source concurrently, with limited memory, until the process is stopped."""
 
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
-from core.runtime import wait_for
+from core.domain import Interrupted
+from core.runtime import process_stop
 
 DECODERS = min(len(os.sched_getaffinity(0)), 4)
 """How many row groups are decoded at once: each needs a processor, and memory for a batch of rows."""
@@ -15,6 +18,9 @@ FETCHED_BYTES = 64 * 2**20
 """The most bytes that are fetched and not yet decoded, unless a single row group is larger."""
 KEPT_BYTES = 64 * 2**20
 """The most fetched bytes that are kept for a later pass, which would fetch them again."""
+
+POLL_SECONDS = 0.2
+"""Seconds between two checks for a stop in a waiting thread."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -70,3 +76,25 @@ class Workers(ThreadPoolExecutor):
                 return False
             self._may_keep -= size
         return True
+
+
+class Expired(Exception):
+    """The time that `wait_for` had is over; the work may raise a `TimeoutError` of its own."""
+
+
+def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
+    """Return the result of `future`; wait at most `seconds`, and only until `process_stop`.
+
+    Raises `Interrupted` or, after the time, `Expired`; work that has not begun is canceled then.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        while not process_stop.is_set():
+            left = deadline - time.monotonic()
+            if wait({future}, max(0, min(left, POLL_SECONDS))).done:
+                return future.result()
+            if left <= 0:
+                raise Expired
+        raise Interrupted("The run was stopped while it read the source; run the month again")
+    finally:
+        future.cancel()

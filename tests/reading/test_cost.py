@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import core.runtime.stopping
 from core.domain import Interrupted, SourceInvalid
 from core.runtime import Settings, StopSignal
 from core.sources import Need, Source, Window, open_uri
@@ -281,7 +280,7 @@ def test_reading_ends_on_a_stop_signal(tmp_path: Path, monkeypatch: pytest.Monke
     path = tmp_path / "x.parquet"
     write(path, by_month, 100)
     stop = StopSignal()
-    monkeypatch.setattr(core.runtime.stopping, "process_stop", stop)
+    monkeypatch.setattr("core.sources.workers.process_stop", stop)
     read(path)
     stop.set()
     with pytest.raises(Interrupted):
