@@ -45,7 +45,8 @@ async def run_stages(run: RunContext) -> None:
 
     The ledger records the run before the first stage; an error of a stage closes it as failed.
     """
-    request, settings, stage = run.request, run.settings, partial(run_stage, run)
+    request, settings = run.request, run.settings
+    stage = partial(run_stage, run)
     try:
         with open_run(run):
             if not request.dry_run:

@@ -1,4 +1,4 @@
-"""Stored runs, alerts and outcomes, as the API and the command line show them."""
+"""Stored runs and outcomes, and pages of them and of alerts, as the API and the command line show them."""
 
 from datetime import date, datetime
 from typing import Annotated, NamedTuple
