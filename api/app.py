@@ -2,8 +2,7 @@
 
 from api.service import create_app
 from core.domain import SettingsError
-from core.runtime import load_settings
-from flows.checked_prefect import exit_with
+from core.runtime import exit_with, load_settings
 
 try:
     app = create_app(load_settings())

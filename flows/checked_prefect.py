@@ -13,7 +13,6 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from pydantic import ValidationError
 from pydantic_settings.exceptions import SettingsError as PydanticSettingsError
@@ -24,6 +23,7 @@ from core.runtime import (
     check_certificates,
     check_http_url,
     clean_variables,
+    exit_with,
     invalid_value,
     prepare_proxies,
 )
@@ -149,12 +149,6 @@ def _variable(field: str, model: str = "") -> str:
             ]
             return next((name.upper() for name in names if name.upper() in os.environ), names[0].upper())
     return f"PREFECT_{field}".upper()
-
-
-def exit_with(error: SettingsError) -> NoReturn:
-    """End a process that cannot start with these settings: one line on stderr, and exit code 2."""
-    sys.stderr.write(f"error: {error.code}: {error}\n")
-    raise SystemExit(2) from error
 
 
 if "prefect" not in sys.modules:

@@ -10,7 +10,7 @@ from core.runtime.environment import (
 from core.runtime.logs import OUR_LOGGERS, configure_logs, current_request_id, current_run_id, logged_as
 from core.runtime.metrics import DELIVERIES, PROCESS, ROWS_SCANNED, STEP_SECONDS, STEPS
 from core.runtime.redaction import mask_record, protect, redact
-from core.runtime.settings import CONFIG_FILE, Settings, load_settings
+from core.runtime.settings import CONFIG_FILE, Settings, exit_with, load_settings
 from core.runtime.stopping import StopSignal, in_thread, process_stop, stopped_by_signals
 from core.runtime.text import money, one_line, shown_region
 from core.runtime.urls import check_http_url, host_of, shown_database

@@ -4,12 +4,13 @@ import json
 import math
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import TZPATH, available_timezones
 
@@ -270,6 +271,12 @@ def load_settings() -> Settings:
     check_stores()
     prepare_proxies(settings.urls())
     return settings
+
+
+def exit_with(error: SettingsError) -> NoReturn:
+    """End a process that cannot start with these settings: one line on stderr, and exit code 2."""
+    sys.stderr.write(f"error: {error.code}: {error}\n")
+    raise SystemExit(2) from error
 
 
 def _describe(error: Any) -> str:
