@@ -4,6 +4,7 @@ import re
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,6 +18,29 @@ def test_damaged_file_gives_an_answer_or_a_clear_error() -> None:
     outcomes = rounds(seed=1, numbers=range(60))
     assert outcomes.keys() <= set(ALLOWED)
     assert outcomes["source_invalid"] > 10
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("\n Couldn't read it. \nAt line 7."), "Couldn't read it"),
+        (pa.ArrowInvalid("x" * 201), "x" * 200),
+        (ValueError(), "the file contradicts itself"),
+        (KeyError("page"), "the file contradicts itself"),
+    ],
+    ids=["one line", "200 characters", "no reason", "another type"],
+)
+def test_reason_is_a_short_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("core.sources.parquet.row_groups.read_footer", fail)
+    pq.write_table(table([row()]), tmp_path / "x.parquet")
+    with pytest.raises(SourceInvalid) as caught:
+        read(tmp_path / "x.parquet")
+    assert str(caught.value).endswith(f"cannot be read as Parquet: {reason}: export the file again")
 
 
 def footer_of(path: Path) -> bytes:

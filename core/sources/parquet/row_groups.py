@@ -326,7 +326,7 @@ class GroupReader:
     def _column(self, name: str, column: pa.Array | None, rows: int) -> pa.Array:
         if column is None:
             value = self._file.stored.month if name == MONTH else None
-            return pa.repeat(pa.scalar(value, EXPECTED[name][2]), rows)
+            return pa.repeat(pa.scalar(value), rows)
         if name in self._footer.unreadable:
             return no_values(self._file.stored.path, name, column, self._footer.unreadable[name])
         if name in DATES:
@@ -413,7 +413,7 @@ def _positions_between(first: int, rows: int, positions: pa.Array) -> pa.Array:
 
 def _reason(error: Exception) -> str:
     """Return the first line of an error of the decoder, shortened."""
-    if not isinstance(error, OSError | ValueError | pa.ArrowException):
+    lines = str(error).strip().splitlines()
+    if not lines or not isinstance(error, OSError | ValueError | pa.ArrowException):
         return "the file contradicts itself"
-    lines = str(error).strip().splitlines() or [""]
     return lines[0][:200].rstrip(". ")
