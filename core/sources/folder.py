@@ -13,6 +13,8 @@ from core.sources.location import Location
 PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
 NOT_DATA = ("_", ".")
 """First characters of the names under which Spark and others keep their own notes."""
+METADATA = "metadata"
+"""The folder whose files show that a table is Iceberg's, and whose name alone does not."""
 
 TABLE_FORMATS = (
     ("Delta Lake", re.compile(r"(?:^|/)_delta_log/")),
@@ -61,8 +63,10 @@ def delta_logs(path: str) -> Iterator[str]:
 
 
 def _is_data(name: str, pattern: str | None) -> bool:
-    # Hadoop writes empty objects for folders, whose names end in _$folder$.
-    if name.endswith(("/", "_$folder$")) or any(part.startswith(NOT_DATA) for part in name.split("/")):
+    # Consoles and Hadoop write empty objects for folders. Of the folder itself, the name is empty here.
+    if not name or name.endswith(("/", "_$folder$")):
+        return False
+    if any(part.startswith(NOT_DATA) for part in name.split("/")):
         return False
     if pattern is None:
         return True

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from core.domain import SourceForbidden, SourceInvalid, SourceNotAllowed, SourceNotFound, SourceUnreachable
 from core.runtime import Settings
-from core.sources.folder import NOT_DATA, data_names, delta_logs
+from core.sources.folder import METADATA, NOT_DATA, data_names, delta_logs
 from core.sources.location import Location, is_allowed
 from core.sources.store import Bytes, Range, SourceFile, replaced
 
@@ -53,7 +53,7 @@ class LocalStore:
             inside = "" if here == "." else f"{here}/"
             yield from (inside + name for name in names)
             for name in list(folders):
-                if not deep or name.startswith(NOT_DATA):
+                if name.startswith(NOT_DATA) or not (deep or name == METADATA):
                     folders.remove(name)
                     yield f"{inside}{name}/"
                     continue

@@ -14,7 +14,7 @@ from fsspec.asyn import get_loop
 
 from core.domain import RiskAlertsError, SourceForbidden, SourceNotFound, SourceUnreachable
 from core.runtime import Settings, is_direct
-from core.sources.folder import data_names, delta_logs
+from core.sources.folder import METADATA, data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import error_for
 from core.sources.store import Bytes, Range, SourceFile, replaced
@@ -43,8 +43,9 @@ class RemoteStore(ABC):
         """List the files; see `Store.find`."""
         path = location.path
         if location.pattern is not None:
-            children = self._call(location.uri, self._fs._ls(path, detail=True))
-            found = {child["name"]: child for child in children}
+            found = self._children(location.uri, path)
+            if (metadata := f"{path}/{METADATA}") in found:
+                found |= self._children(location.uri, metadata)
         else:
             if "/" in path and not location.wants_folder:
                 info = self._call(location.uri, self._fs._info(path))
@@ -58,6 +59,9 @@ class RemoteStore(ABC):
         }
         names = data_names(location, [*inside, *filter(self._is_folder, delta_logs(path))])
         return [self._file(inside[name], name) for name in names]
+
+    def _children(self, what: str, path: str) -> dict[str, dict[str, Any]]:
+        return {child["name"]: child for child in self._call(what, self._fs._ls(path, detail=True))}
 
     def _is_folder(self, path: str) -> bool:
         # Credentials may be for the folder of the source alone.

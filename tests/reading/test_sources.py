@@ -388,10 +388,13 @@ def test_folder_of_a_table_format_is_refused(tmp_path: Path, marker: str, table_
         find(tmp_path)
 
 
-def test_only_a_named_file_of_a_table_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("marker", "table_format"), [MARKERS[0], MARKERS[2], *MARKERS[4:6]])
+def test_only_a_named_file_of_a_table_is_read(tmp_path: Path, marker: str, table_format: str) -> None:
+    """A table that was Hive's before it was Iceberg's has its data files in the folder itself."""
     put(tmp_path / "part-0.parquet")
-    (tmp_path / "_delta_log").mkdir()
-    with pytest.raises(SourceInvalid, match="Delta Lake"):
+    (tmp_path / marker).parent.mkdir()
+    (tmp_path / marker).write_text("{}")
+    with pytest.raises(SourceInvalid, match=table_format):
         find(f"{tmp_path.as_uri()}/part-*.parquet")
     assert accounts(find(tmp_path / "part-0.parquet")) == ["a1"]
 
@@ -490,6 +493,17 @@ def test_object_stores_list_folders_alike(cloud: Cloud) -> None:
         paths(cloud, "nowhere/*.parquet")
 
 
+def test_object_that_marks_the_folder_is_no_data(cloud: Cloud) -> None:
+    """The consoles of both clouds create an empty object for a new folder."""
+    cloud.put("made/", b"")
+    for uri in ("made", "made/", "made/*"):
+        with pytest.raises(SourceNotFound, match="no Parquet file"):
+            paths(cloud, uri)
+    cloud.put("made/000000_0", b"x")
+    for uri in ("made", "made/", "made/*"):
+        assert paths(cloud, uri) == ["000000_0"]
+
+
 @pytest.mark.parametrize(("marker", "table_format"), MARKERS)
 def test_object_stores_refuse_tables_too(cloud: Cloud, marker: str, table_format: str) -> None:
     folder = marker.replace("/", "-")
@@ -497,7 +511,7 @@ def test_object_stores_refuse_tables_too(cloud: Cloud, marker: str, table_format
     cloud.put(f"{folder}/{marker}", b"{}")
     with pytest.raises(SourceInvalid, match=table_format):
         paths(cloud, folder)
-    if marker.startswith(("_delta_log", ".hoodie/")):
+    if marker.startswith(("_delta_log", ".hoodie/", "metadata/")):
         with pytest.raises(SourceInvalid, match=table_format):
             paths(cloud, f"{folder}/part-*")
 
