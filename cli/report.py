@@ -70,7 +70,8 @@ def print_table(
     """Print a blank line and a table of any text, or nothing without rows; numbers stand on the right."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left")
+        # A channel or an id that is cut off cannot be looked up.
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))
     if table.rows:

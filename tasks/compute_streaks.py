@@ -123,7 +123,7 @@ def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
     if window.months_not_first_day:
         yield RunWarning(
             "months_not_first_day",
-            f"Rows that count for no month, as theirs is not a first day: {window.months_not_first_day};"
+            f"Rows whose month is not a first day, which count for no month: {window.months_not_first_day};"
             " write month as YYYY-MM-01, or set SOURCE_TIMEZONE to the time zone in which it is midnight",
             window.months_not_first_day,
         )

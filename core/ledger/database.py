@@ -167,7 +167,9 @@ def translated_errors(url: URL) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeoutError, NoSuchModuleError, ImportError, sqlite3.Error, OSError) as error:
-        cause = " ".join(str(getattr(error, "orig", None) or error).split())
+        # An OSError's own text has a number and, of a check, a temporary folder.
+        text = getattr(error, "strerror", None) or str(getattr(error, "orig", None) or error)
+        cause = " ".join(text.split())
         served = url.get_backend_name() == "postgresql"
         where = "DATABASE_URL, its disk and its permissions"
         if served:
@@ -175,7 +177,12 @@ def translated_errors(url: URL) -> Iterator[None]:
             names = sorted({name for name in os.environ if re.match("PG[A-Z]", name)} - {"PGDATA"})
             where = ", ".join(["DATABASE_URL", *names, "its server and the role's privileges"])
             # Only the URL's host is shown: in an invalid URL, other parts may contain some of the password.
-            cause = re.sub(r', port \d+|(?<=\buser|\brole) "[^"]*"', "", cause)
+            # libpq's own question about a refused connection is left out, as the advice below answers it.
+            cause = re.sub(
+                r', port \d+|(?<=\buser|\brole) "[^"]*"|\[Errno -?\d+\] | Is the server running [^?]*\?',
+                "",
+                cause,
+            )
         message = redact(f"The ledger {shown_database(url)} cannot be used: {cause}. Check {where}")
         if served and isinstance(error, DBAPIError) and is_cut(error):
             raise LedgerCut(message) from error

@@ -171,7 +171,10 @@ def test_ledger_in_a_folder_that_cannot_be_written_fails(installation: Installat
     installation.set(DATABASE_URL="sqlite:////proc/no/ledger.db")
     found = installation.check()["ledger"]
     assert found["status"] == "failed"
-    assert "The ledger sqlite:////proc/no/ledger.db cannot be used: " in found["found"]
+    assert (
+        "The ledger sqlite:////proc/no/ledger.db cannot be used: No such file or directory. "
+        in found["found"]
+    )
     assert "Check DATABASE_URL, its disk and its permissions" in found["found"]
 
 
@@ -306,6 +309,7 @@ def test_post_test_message_posts_to_each_channel(installation: Installation, sla
     shown = installation.shown("--post-test-message")
     assert "✓ slack     a message to #amer-risk-alerts: delivered" in shown
     assert "✗ slack     a message to #emea-risk-alerts: " in shown
+    assert "→ Fix the channel or its webhook; then run the check again." in shown
     assert [message["channel"] for message in slack.messages] == ["amer-risk-alerts"]
 
 

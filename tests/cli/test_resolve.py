@@ -47,6 +47,14 @@ def test_resolved_alert_leaves_the_list(ledger: Ledger, capsys: pytest.CaptureFi
     assert begin(ledger, "second", [routed("A-1"), routed("A-2 [red]", "emea")]) == [routed("A-1")]
 
 
+def test_narrow_list_cuts_nothing_off(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    leave_unconfirmed(ledger, "second", [routed("an-account-with-a-long-id", "a-channel-with-a-long-name")])
+    assert call("unconfirmed") == 0
+    listed = capsys.readouterr().out
+    assert "…" not in listed
+    assert "long-name" in listed
+
+
 def test_unconfirmed_alerts_of_one_month_are_listed(
     ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
