@@ -148,7 +148,10 @@ def _source(settings: Settings, source_uri: str | None, month: date | None) -> F
     if not found.has_month:
         return Finding(f"no rows of {month}: {text}", "failed", "Check --month and the export.")
     unrouted = [shown_region(region) for region in found.regions if region not in settings.regions]
-    notes = {"columns that are ignored": found.ignored, "regions without a channel": unrouted}
+    notes = {
+        "columns that are ignored": found.ignored,
+        "regions without a channel (the footers may not name all)": unrouted,
+    }
     return Finding(text, notes=tuple(f"{name}: {', '.join(those)}" for name, those in notes.items() if those))
 
 

@@ -212,14 +212,14 @@ def test_source_is_described_by_its_footers(installation: Installation) -> None:
     uri = write_source(installation.folder / "x.parquet", rows)
     found = installation.check("--source-uri", uri)["source"]
     assert found["found"] == "3 rows in 1 file, months 2025-11 to 2026-01"
-    assert found["notes"] == ["regions without a channel: LATAM"]
+    assert found["notes"] == ["regions without a channel (the footers may not name all): LATAM"]
 
 
 @pytest.mark.parametrize(("region", "shown"), [("", "(empty)"), ("EMEA ", '"EMEA "')])
 def test_region_that_cannot_be_seen_is_described(installation: Installation, region: str, shown: str) -> None:
     uri = write_source(installation.folder / "x.parquet", [row("A", account_region=region)])
     found = installation.check("--source-uri", uri)["source"]
-    assert found["notes"] == [f"regions without a channel: {shown}"]
+    assert found["notes"] == [f"regions without a channel (the footers may not name all): {shown}"]
 
 
 def test_columns_that_are_ignored_are_named(installation: Installation) -> None:
