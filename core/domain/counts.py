@@ -27,7 +27,7 @@ class Counts(BaseModel):
         "duplicate rows", "Rows that lost to a later row of the same account and month, among those needed."
     )
     at_risk: int = _count("at risk", "Accounts whose winning row in the month is At Risk.")
-    recovered: int = _count("recovered", "Accounts that the rule `recovered` found.")
+    recovered: int = _count("recovered", "Accounts at risk in the month before, and not any more.")
     below_threshold: int = _count("below the ARR threshold", "Accounts that ARR_THRESHOLD left out.")
     alerts_sent: int = _count("sent", "Sent by this run.")
     skipped_replay: int = _count("sent before", "Sent by an earlier run, or being sent by another.")

@@ -262,6 +262,12 @@ def test_index_leads_a_browser_to_the_runs(open_service: Service) -> None:
     assert open_service.get("/") == {"docs": "/docs", "health": "/health", "runs": "/runs"}
 
 
+def test_column_keeps_the_capitals_of_its_label(open_service: Service) -> None:
+    page = open_service.client.get("/runs", headers={"Accept": BROWSER}).text
+    assert ">Below the ARR threshold</th>" in page
+    assert ">Not delivered</th>" in page
+
+
 @pytest.mark.parametrize("path", ["/runs?month=2026-01-15", "/runs?limit=0", "/runs?status=nonsense"])
 def test_invalid_filter_is_a_page_in_a_browser(open_service: Service, path: str) -> None:
     answer = open_service.client.get(path, headers={"Accept": BROWSER})
