@@ -122,6 +122,8 @@ BAD = [
     ("ARR_THRESHOLD", "1.5"),
     ("MAX_ALERTS_PER_RUN", "-1"),
     ("APP_BASE_URL", "canary"),
+    ("APP_BASE_URL", "https://user:canary@host"),
+    ("APP_BASE_URL", "https://canary@host"),
     ("DATABASE_URL", "canary"),
     ("DATABASE_URL", "mysql://canary/x"),
     ("DATABASE_URL", "sqlite://"),

@@ -75,6 +75,13 @@ def _base_url(value: str) -> str:
     return check_http_url(value)
 
 
+def _public_url(value: str) -> str:
+    url = _base_url(value)
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("must have no user name and no password, because every message shows it")
+    return url
+
+
 def _channel(value: str) -> str:
     name = value.lstrip("#")
     if name in {"", ".", ".."} or not name.isprintable():
@@ -100,6 +107,7 @@ def _timezone(value: str) -> str:
 
 
 HttpUrl = Annotated[str, AfterValidator(_base_url)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
 SecretHttpUrl = Annotated[SecretStr, _secret(check_http_url)]
 SecretBaseUrl = Annotated[SecretStr, _secret(_base_url)]
 Seconds = Annotated[float, _number(0, 86_400)]
@@ -186,7 +194,7 @@ class Settings(BaseSettings):
     slack_retry_after_max_seconds: Seconds = 120
     slack_timeout_seconds: Timeout = 10
     slack_channel_rate: Annotated[float, _number(0, 10_000)] = 1
-    app_base_url: HttpUrl = "https://app.yourcompany.com"
+    app_base_url: PublicUrl = "https://app.yourcompany.com"
     arr_threshold: Annotated[int, _whole_number(0)] = 10_000
     alert_types: Annotated[list[AlertType], Field(min_length=1), _JSON] = [DEFAULT_ALERT_TYPE]
     max_alerts_per_run: Annotated[int, _whole_number(0)] = 5000
@@ -247,9 +255,9 @@ class Settings(BaseSettings):
         return [secret for secret in found if secret not in {"anon", "cloud", "google_default"}]
 
     def urls(self) -> list[str]:
-        """Return every URL that this service sends requests to, and that of the details links."""
+        """Return every URL that this service sends requests to."""
         slack = (self.slack_webhook_base_url, self.slack_webhook_url)
-        others = (self.app_base_url, self.gcs_endpoint_url, self.s3_endpoint_url)
+        others = (self.gcs_endpoint_url, self.s3_endpoint_url)
         return [*(url.get_secret_value() for url in slack if url), *(url for url in others if url)]
 
 
