@@ -50,11 +50,14 @@ def complete_openapi(app: FastAPI, *, needs_token: bool) -> None:
             method, path, status = call.split()
             response = schema["paths"][path][method.lower()]["responses"][status]
             response["content"]["application/json"]["example"] = example
+        open_operations = [schema["paths"][path]["get"] for path in OPEN_PATHS]
+        for operation in open_operations:
+            operation["responses"].pop("401", None)
         if needs_token:
             schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"token": []}]
-            for path in OPEN_PATHS:
-                schema["paths"][path]["get"]["security"] = []
+            for operation in open_operations:
+                operation["security"] = []
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema

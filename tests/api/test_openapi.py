@@ -73,6 +73,15 @@ def test_each_status_of_the_contract_is_described(
     assert set(document["paths"][path]["post"]["responses"]) == statuses
 
 
+def test_health_is_described_without_a_token(document: dict[str, Any]) -> None:
+    assert "401" not in document["paths"]["/health"]["get"]["responses"]
+
+
+def test_document_is_the_same_each_time(service: Service, document: dict[str, Any]) -> None:
+    """FastAPI keeps the document that it generates, so that each request completes the same one."""
+    assert service.get("/openapi.json") == service.get("/openapi.json") == document
+
+
 def test_run_id_links_to_its_operations(document: dict[str, Any]) -> None:
     operations = {
         operation["operationId"]: path
