@@ -102,7 +102,7 @@ class _Reader:
         before = month_before(month)
         if self._need.at_risk_before and before:
             readers = self._begin(before)
-            ids = list(self._workers.each(lambda reader: reader.at_risk_ids(before), readers))
+            ids = self._workers.each(lambda reader: reader.at_risk_ids(before), readers)
             known = pc.unique(pa.chunked_array(ids, pa.large_string()))
         readers = self._begin(month)
         # Statistics may show too many rows before anything is decoded.

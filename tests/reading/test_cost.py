@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -245,6 +246,17 @@ def test_more_at_risk_reads_more_months_at_once(
     monkeypatch.setattr("core.sources.workers.DECODERS", 1)
     monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(threads))
     assert months_read(tmp_path, accounts, streak, Need(THRESHOLD)) == months
+
+
+def test_month_read_in_vain_causes_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
+    monkeypatch.setattr("core.sources.reader.SECOND_MONTH_LIKELY", 1)
+    monkeypatch.setattr("core.sources.workers.DECODERS", 1)
+    monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(0))
+    rows = [row(), row(month=back(MONTH, 1), status="Healthy"), row(month=date(2025, 11, 15))]
+    pq.write_table(table(rows), tmp_path / "x.parquet", row_group_size=1)
+    window = read_window(open_uri(tmp_path.as_uri(), Settings()), MONTH, Need(THRESHOLD))
+    assert (window.rows_scanned, window.months_not_first_day) == (3, 0)
 
 
 @pytest.mark.parametrize("look_back", [0, 1, 2])
