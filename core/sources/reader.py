@@ -142,7 +142,7 @@ class _Reader:
             for of_month, batch in _by_month(found):
                 waiting[of_month].append(batch)
             found.clear()
-            rows = pa.Table.from_batches(waiting.pop(pa.scalar(month, pa.date32()), []), HISTORY_ROWS)
+            rows = pa.Table.from_batches(waiting.pop(pa.scalar(month), []), HISTORY_ROWS)
             rows = rows.filter(pc.is_in(rows["account"], value_set=followed))
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()

@@ -392,7 +392,7 @@ def _history_rows(
     found, times = [], []
     for first, batch in batches:
         place = index_in(batch["account_id"], accounts)
-        at = pc.indices_nonzero(pc.and_(place.is_valid(), pc.less(batch[MONTH], before))).cast(pa.int64())
+        at = pc.indices_nonzero(pc.and_(place.is_valid(), pc.less(batch[MONTH], before)))
         rows = batch.drop_columns(["account_id"]).take(at)
         position = pc.add(at, first)
         columns = [places.take(place.take(at)), rows[MONTH], is_at_risk(rows["status"]), position]
