@@ -256,9 +256,9 @@ def _non_at_risk_rows(
         rows = one.rows.filter(places.is_valid())
         columns = {
             "at_risk": pa.repeat(pa.scalar(value=False), rows.num_rows),
-            "arr": pa.nulls(rows.num_rows, pa.int64()),
+            "arr": pa.nulls(rows.num_rows),
             "updated_at": instant(rows["updated_at"]),
-            "position": pc.add(rows["place"].cast(pa.int64()), one.first),
+            "position": pc.add(rows["place"], one.first),
         }
         found.append(_month_rows(month, account=places.drop_null(), rows=columns))
     of_candidates = concat(ROWS, found)

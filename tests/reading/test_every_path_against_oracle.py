@@ -44,6 +44,7 @@ paths = st.fixed_dictionaries(
         "core.sources.parquet.footer.DICTIONARY_READ_BYTES": st.sampled_from([0, 2**24]),
         "core.sources.parquet.footer.REPETITIVE_BYTES": st.sampled_from([0, 4, 2**20]),
         "core.sources.reader.NEXT_MONTH_LIKELY": st.sampled_from([1, 100]),
+        "core.sources.reader.HASH_TABLE_ROWS": st.sampled_from([0, 65_536]),
     }
 )
 

@@ -29,6 +29,7 @@ PATHS = {
     "parquet.footer.REPETITIVE_BYTES": [0, 4, 2**20],
     "parquet.footer.FIRST_READ": [(8, 8), (2**13, 2**16)],
     "reader.NEXT_MONTH_LIKELY": [1, 100],
+    "reader.HASH_TABLE_ROWS": [0, 65_536],
 }
 """Limits of the reader: small ones split even a small source."""
 
