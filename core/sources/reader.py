@@ -285,6 +285,6 @@ def _count_distinct(ids: pa.ChunkedArray, alike: int = 0) -> int:
 def _month_rows(
     month: date, account: pa.Array | pa.ChunkedArray, rows: pa.Table | dict[str, pa.Array]
 ) -> pa.Table:
-    months = pa.repeat(pa.scalar(month, pa.date32()), len(account))
+    months = pa.repeat(pa.scalar(month), len(account))
     columns = {"account": account, "month": months} | {name: rows[name] for name in ROWS.names[2:]}
     return pa.table(columns, schema=ROWS)
