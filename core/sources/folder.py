@@ -47,7 +47,7 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
     parquet = [name for name in files if name.lower().endswith(PARQUET_SUFFIXES)]
     if kept := parquet or [name for name in files if "." not in name.rsplit("/", 1)[-1]]:
         return kept
-    where = f"matches {location.pattern}" if location.pattern else "is in this folder"
+    where = f"directly in the folder matches {location.pattern}" if location.pattern else "is in this folder"
     raise SourceNotFound(
         f"{location.uri}: no Parquet file (*.parquet, *.pq, *.parq, or names without an extension) {where}:"
         " check source_uri"

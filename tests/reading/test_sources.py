@@ -438,7 +438,7 @@ def test_star_in_the_last_segment_selects_files(tmp_path: Path) -> None:
         ("%61-1*", ["a-1.parquet"]),
     ):
         assert accounts(find(f"{tmp_path.as_uri()}/{pattern}")) == expected
-    with pytest.raises(SourceNotFound, match=r"no Parquet file .* matches c-\*"):
+    with pytest.raises(SourceNotFound, match=r"no Parquet file .* directly in the folder matches c-\*"):
         find(f"{tmp_path.as_uri()}/c-*")
     with pytest.raises(SourceNotFound):
         find(f"{tmp_path.as_uri()}/nowhere/*")
