@@ -52,6 +52,11 @@ class GcsStore(RemoteStore):
             # Asking for credentials may use the network, and blocks.
             self._answer("gs://", in_thread(partial(_connect, file_system.credentials, settings), "google"))
 
+    @staticmethod
+    async def _close(file_system: GCSFileSystem) -> None:
+        if session := file_system._session:
+            await session.close()
+
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
         return bytes(await self._fs._cat_file(file.key, start=start, end=end, generation=file.pin))
 

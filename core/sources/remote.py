@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
@@ -38,6 +39,9 @@ class RemoteStore(ABC):
     def __init__(self, file_system: Any, settings: Settings) -> None:
         self._fs = file_system
         self._timeout = settings.source_timeout_seconds
+        # Reference cycles keep a file system alive until the garbage collector runs, in any thread. The
+        # library would then close its connections in the event loop of that thread.
+        weakref.finalize(self, self._close_soon, file_system).atexit = False
 
     def find(self, location: Location) -> list[SourceFile]:
         """List the files; see `Store.find`."""
@@ -104,6 +108,15 @@ class RemoteStore(ABC):
             ) from None
         except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
             raise error_for(error, self.provider, what) from None
+
+    @classmethod
+    def _close_soon(cls, file_system: Any) -> None:
+        asyncio.run_coroutine_threadsafe(cls._close(file_system), get_loop())
+
+    @staticmethod
+    @abstractmethod
+    async def _close(file_system: Any) -> None:
+        """Close the connections."""
 
     @abstractmethod
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:

@@ -100,6 +100,11 @@ class S3Store(RemoteStore):
         async with response["Body"] as body:
             return await body.read(), response.get("ContentEncoding", "")
 
+    @staticmethod
+    async def _close(file_system: S3FileSystem) -> None:
+        if client := file_system._s3:
+            await client.close()
+
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
         bucket, _, key = file.key.partition("/")
         get = partial(self._get, bucket, key, IfMatch=file.pin, Range=f"bytes={start}-{end - 1}")

@@ -1,3 +1,5 @@
+import gc
+import json
 import os
 import socket
 import threading
@@ -26,6 +28,7 @@ from core.runtime import Settings
 from core.sources import Source, check_source, open_uri
 from tests.reading.cloud_storage import CloudStorage
 from tests.reading.conftest import Cloud
+from tests.waiting import until
 
 
 def read_all(source: Source) -> bytes:
@@ -246,6 +249,51 @@ def test_prefix_is_a_folder_with_partitions(cloud: Cloud) -> None:
         source = open_uri(f"{cloud.scheme}://bucket/{name}", cloud.settings)
         assert [str(file.month) for file in source.files] == ["2025-12-01", "2026-01-01"]
         assert read_all(source) == b"ab"
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_connections_end_with_the_source(scheme: str, aws_keys: None) -> None:
+    connected = set()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            connected.add(self.client_address)
+
+        def finish(self) -> None:
+            super().finish()
+            connected.remove(self.client_address)
+
+        def do_GET(self) -> None:
+            found = json.dumps({"name": "x.parquet", "generation": "1", "size": "3"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(found)))
+            self.send_header("ETag", '"1"')
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(found)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    gc.disable()
+    try:
+        source = open_uri(f"{scheme}://bucket/x.parquet", Settings(gcs_endpoint_url=url, s3_endpoint_url=url))
+        assert source.files
+        assert connected
+        del source
+        until(lambda: not connected)
+    finally:
+        gc.enable()
+        server.shutdown()
+        server.server_close()
 
 
 def test_replaced_object_is_noticed(cloud: Cloud) -> None:
