@@ -162,7 +162,7 @@ class GroupReader:
         """Return the part of `month`; rows of the accounts `known` (large_string) count at any status."""
         only_this_month = self.holds_only(month)
         # A row group of this month and the one before nearly always has alerts: fetch their details, too.
-        with_details = only_this_month or self.group.has_none_before(month_before(month))
+        with_details = self.group.has_none_before(month_before(month))
         # If each account has several rows in this row group, they are likely all of its rows.
         repeats = not only_this_month and self.group.is_repetitive("account_id")
         found, kept = [], []
