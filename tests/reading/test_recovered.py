@@ -63,3 +63,9 @@ def test_small_account_is_followed_no_further_than_needed(
 ) -> None:
     write([row(month=back(MONTH, age), arr=1) for age in range(4)], tmp_path, Layout(hive=True))
     assert read(tmp_path, alert_types=[alert_type]).rows_scanned == months
+
+
+def test_rows_of_the_month_before_are_scanned(tmp_path: Path) -> None:
+    """It is read to find the accounts, even if none of them is followed."""
+    write([row(month=BEFORE), row("a2", status="Healthy")], tmp_path, Layout(hive=True))
+    assert read(tmp_path, alert_types=["recovered"]).rows_scanned == 2
