@@ -16,7 +16,7 @@ DATE_TYPES = [pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("ns"), p
 ARR_TYPES = [
     *(pa.int64(), pa.int32(), pa.float64(), pa.float32(), pa.decimal128(12, 2), pa.decimal32(7, 0)),
 ]
-TIMES = [None, *(EPOCH + timedelta(seconds=second) for second in (-1, 0, 1, 2))]
+TIMES = [None, *(EPOCH + timedelta(seconds=second) for second in (-1, 0, 0, 0, 1))]
 IDS = ["a1", "a2", "a3", "a4", "a5", "a1", "a2", "ä", "\U0001f6a9", "b\0", "b\ufffd", "a" * 70, "", None]
 OTHER_MONTHS = [back(MONTH, 12), date(2026, 2, 1), date(2025, 12, 15), date(2025, 12, 31), date(2026, 1, 31)]
 PATHS = {
@@ -37,9 +37,11 @@ PATHS = {
 def rows_of(random: Random) -> list[Row]:
     """Return rows with duplicates, ties, nulls and days that are not first; often of accounts at risk."""
     ids = random.choice([IDS, ["a1", "a2", "a3"], [f"a{number}" for number in range(9)]])
-    statuses = random.choice([STATUSES, ["At Risk", "At Risk", "At Risk", "Healthy"]])
-    others = random.choice([OTHER_MONTHS, []])
-    months = [*(back(MONTH, random.randrange(5)) for _ in range(8)), MONTH, *others]
+    statuses = random.choice([STATUSES, ["At Risk", "At Risk", "Healthy"]])
+    months = [
+        *(back(MONTH, age) for age in (0, 0, 0, 0, 1, 1, 1, 2, 2, 3)),
+        *random.choice([OTHER_MONTHS, []]),
+    ]
     found = [
         row(
             random.choice(ids),
@@ -48,10 +50,10 @@ def rows_of(random: Random) -> list[Row]:
             account_name=random.choice(["Acme", "Zoë\0", None]),
             account_region=random.choice(["EMEA", "LATAM", "", None]),
             renewal_date=random.choice([None, date(2026, 6, 1), date(1700, 2, 28)]),
-            arr=random.choice([None, 0, 9_999, 10_000, 10_001, -5]),
+            arr=random.choice([None, -5, 9_999, 10_000, 10_001, 50_000]),
             updated_at=random.choice(TIMES),
         )
-        for _ in range(random.choice([5, 20, 60]))
+        for _ in range(random.choice([10, 30, 60]))
     ]
     # Many sources are sorted.
     key = random.choice([lambda one: one["month"], lambda one: one["account_id"] or "", lambda _: 0])

@@ -32,6 +32,7 @@ EACH_RULE = [
     *(row("other", status="Healthy") for _ in range(3)),
     *(row("twice", arr=arr) for arr in (1, None)),
     *(row("untimed", status=status, updated_at=at) for status, at in (("Healthy", EPOCH), ("At Risk", None))),
+    *(row("tied", status=status) for status in ("At Risk", "Healthy")),
     *(row("edge", arr=arr) for arr in (9_999, 10_000)),
     *(row("well again", back(MONTH, age)) for age in (1, 1, 2)),
     row("well again", status="Healthy"),
