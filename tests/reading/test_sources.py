@@ -157,6 +157,17 @@ def test_source_timezone_needs_system_time_zones(monkeypatch: pytest.MonkeyPatch
     assert Settings(source_timezone="UTC").source_timezone == "UTC"
 
 
+# Columns of categories
+
+
+def test_any_column_may_hold_categories(tmp_path: Path) -> None:
+    made = table([row()]).set_column(3, "month", instants(LATE))
+    categories = {name: made[name].dictionary_encode() for name in made.column_names}
+    pq.write_table(pa.table(categories), tmp_path / "x.parquet")
+    [alert] = alerts_of(find(tmp_path, source_timezone="Europe/Berlin"))
+    assert (alert.account_id, alert.arr) == ("a1", 50_000)
+
+
 # Columns without values
 
 
