@@ -1,7 +1,6 @@
 """A whole run: find the accounts At Risk in a month, send their alerts, record the results."""
 
 from datetime import date
-from functools import partial
 
 from prefect import flow
 
@@ -46,19 +45,18 @@ async def run_stages(run: RunContext) -> None:
     The ledger records the run before the first stage; an error of a stage closes it as failed.
     """
     request, settings = run.request, run.settings
-    stage = partial(run_stage, run)
     try:
         with open_run(run):
             if not request.dry_run:
                 settings.require_slack()
-            window = await stage(load_window, request.source_uri, request.month, settings)
-            winners = await stage(dedupe, window)
-            assessment = await stage(compute_streaks, window, winners, settings)
-            routed = await stage(route, assessment.alerts, settings)
+            window = await run_stage(run, load_window, request.source_uri, request.month, settings)
+            winners = await run_stage(run, dedupe, window)
+            assessment = await run_stage(run, compute_streaks, window, winners, settings)
+            routed = await run_stage(run, route, assessment.alerts, settings)
             to_send = run.plan(assessment, each_alert(routed))
-            await stage(send, run, to_send)
-            await stage(persist, run)
-            await stage(notify_support, run)
+            await run_stage(run, send, run, to_send)
+            await run_stage(run, persist, run)
+            await run_stage(run, notify_support, run)
     finally:
         await publish_report(run)
 

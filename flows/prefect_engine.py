@@ -8,9 +8,10 @@ too long stays in its thread, because canceling it would call the API for just a
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, overload
 
 import httpx
 from prefect import Flow, Task
@@ -41,6 +42,8 @@ beyond `BEGIN_SECONDS`.
 """
 
 logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def configured_api() -> str | None:
@@ -48,16 +51,22 @@ def configured_api() -> str | None:
     return get_current_settings().api.url
 
 
-async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
+@overload
+async def run_stage(
+    run: RunContext, stage: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+) -> T: ...
+@overload
+async def run_stage(run: RunContext, stage: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Run a stage as a task of the flow run, or as a plain function without one; measure its seconds."""
     with STEP_SECONDS.labels(stage.name).time():
         if run.flow_run_id is None:
-            result = stage.fn(*args)
+            result = stage.fn(*args, **kwargs)
         else:
             # Prefect would hash and store whole tables, and search thousands of alerts for futures; it passes
             # quoted arguments by reference.
             task = stage.with_options(cache_policy=NO_CACHE, persist_result=False)
-            result = task(*map(quote, args))
+            result = task(*map(quote, args), **kwargs)
         return await result if stage.isasync else result
 
 
@@ -102,7 +111,7 @@ def keep_prefect_quiet() -> None:
 
 
 def describe_fault(error: BaseException | None, seconds: float) -> str:
-    """Describe an error of Prefect in one line; None and a timeout are no answer in so many `seconds`."""
+    """Describe an error of Prefect in one line; for None or a timeout, that no answer came in `seconds`."""
     if error is None or isinstance(error, TimeoutError):
         return f"no answer in {seconds:g} s"
     if isinstance(error, httpx.HTTPStatusError):

@@ -17,7 +17,7 @@ from core.sources.parquet.row_groups import (
     AccountFile,
     GroupReader,
     MonthPart,
-    OtherRows,
+    NonAtRiskRows,
 )
 from core.sources.source import Source
 from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, month_before, passes_threshold
@@ -26,9 +26,11 @@ from core.sources.workers import Workers, wait_for
 MAX_MONTH_ROWS = 50_000_000
 """The limit on the rows of one month: a hostile file of a few megabytes can decompress to billions."""
 HASH_TABLE_ROWS = 65_536
-"""So many ids are counted by one hash table."""
-MOST_ALIKE = 2
-"""Ids are divided by their last byte, and these parts by the byte before, but no further."""
+"""The most ids that one hash table counts, unless they cannot be divided."""
+MOST_DIVISIONS = 2
+"""How often ids are divided before they are counted; each division copies them."""
+MOST_ALIKE = 16
+"""The longest end that all ids may have in common, in bytes, for them to be divided by the byte before."""
 SECOND_MONTH_LIKELY, NEXT_MONTH_LIKELY = 30, 100
 """From the first product of accounts and months back on, two months are read at once.
 
@@ -71,15 +73,15 @@ class _Reader:
         accounts = pc.unique(found["account_id"])
         account = pc.index_in(found["account_id"], accounts).combine_chunks()
         rows = _month_rows(self._month, account=account, rows=found)
-        others = [one for part in parts for one in part.others]
-        non_at_risk = self._workers.submit(_non_at_risk_rows, others, accounts, self._month)
+        non_at_risk = [batch for part in parts for batch in part.non_at_risk]
+        counted = self._workers.submit(_count_non_at_risk, non_at_risk, accounts, self._month)
         details = concat(DETAILS, (part.details for part in parts))
         without_account_id = sum(part.without_account_id for part in parts)
         month_history = list(_histories(parts, account))
         times = concat(TIMES, (part.times for part in parts))
-        del parts, others, found
+        del parts, non_at_risk, found
         history = self._with_times(self._history(accounts, rows, month_history), times)
-        of_candidates, other_rows, other_duplicates = wait_for(non_at_risk)
+        of_candidates, other_rows, other_duplicates = wait_for(counted)
         return Window(
             month=self._month,
             accounts=accounts,
@@ -110,7 +112,7 @@ class _Reader:
         parts, rows = [], 0
         for part in self._workers.each(lambda reader: reader.month_part(month, threshold, known), readers):
             parts.append(part)
-            rows += part.rows.num_rows + sum(others.rows.num_rows for others in part.others)
+            rows += part.rows.num_rows + sum(batch.rows.num_rows for batch in part.non_at_risk)
             _check_row_count(rows, month)
         return parts
 
@@ -240,25 +242,25 @@ def _check_row_count(rows: int, month: date) -> None:
         )
 
 
-def _non_at_risk_rows(
-    others: Sequence[OtherRows], accounts: pa.Array, month: date
+def _count_non_at_risk(
+    batches: Sequence[NonAtRiskRows], accounts: pa.Array, month: date
 ) -> tuple[pa.Table, int, int]:
     """Return the rows (of `ROWS`) of `accounts` among the month's non-at-risk rows, and two counts.
 
     The counts are of the rest: its rows, and the duplicate rows among them.
     """
-    ids = pa.chunked_array([one.rows["account_id"] for one in others], pa.large_string())
+    ids = pa.chunked_array([batch.rows["account_id"] for batch in batches], pa.large_string())
     account = pc.index_in(ids, value_set=accounts).combine_chunks()
     found = []
-    for one in others:
-        places = account.slice(0, one.rows.num_rows)
-        account = account.slice(one.rows.num_rows)
-        rows = one.rows.filter(places.is_valid())
+    for batch in batches:
+        places = account.slice(0, batch.rows.num_rows)
+        account = account.slice(batch.rows.num_rows)
+        rows = batch.rows.filter(places.is_valid())
         columns = {
             "at_risk": pa.repeat(pa.scalar(value=False), rows.num_rows),
             "arr": pa.nulls(rows.num_rows),
             "updated_at": instant(rows["updated_at"]),
-            "position": pc.add(rows["place"], one.first),
+            "position": pc.add(rows["place"], batch.first),
         }
         found.append(_month_rows(month, account=places.drop_null(), rows=columns))
     of_candidates = concat(ROWS, found)
@@ -267,19 +269,22 @@ def _non_at_risk_rows(
     return of_candidates, rest, rest - distinct
 
 
-def _count_distinct(ids: pa.ChunkedArray, alike: int = 0) -> int:
-    """Count the different ids (large_string), of which the last `alike` bytes do not differ.
+def _count_distinct(ids: pa.ChunkedArray, alike: int = 0, divisions: int = 0) -> int:
+    """Count the different ids (large_string), whose last `alike` bytes are the same.
 
-    Many ids are counted in parts with the same last byte, because the hash table of a part fits in the
-    processor's cache. That takes half the time, and a sixth of the memory.
+    Many ids are divided by the byte before these, because the hash table of a part fits in the processor's
+    cache. That takes half the time, and a sixth of the memory.
     """
-    if len(ids) <= HASH_TABLE_ROWS or alike == MOST_ALIKE:
+    if len(ids) <= HASH_TABLE_ROWS or divisions == MOST_DIVISIONS or alike == MOST_ALIKE:
         return len(pc.unique(ids))
     ends = (pc.binary_slice(chunk.cast(pa.large_binary()), -alike - 1) for chunk in ids.chunks)
     parts = pa.chunked_array([end.dictionary_encode() for end in ends]).unify_dictionaries().chunks
+    number = len(parts[0].dictionary)
+    if number == 1:
+        return _count_distinct(ids, alike + 1, divisions)
     part = pa.chunked_array([chunk.indices for chunk in parts])
-    each = (ids.filter(pc.equal(part, index)) for index in range(len(parts[0].dictionary)))
-    return sum(_count_distinct(some, alike + 1) for some in each)
+    each = (ids.filter(pc.equal(part, index)) for index in range(number))
+    return sum(_count_distinct(some, alike + 1, divisions + 1) for some in each)
 
 
 def _month_rows(

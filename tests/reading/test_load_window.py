@@ -287,6 +287,25 @@ def test_accounts_outside_the_statistics_are_not_looked_up(
     assert read(tmp_path).rows_scanned == scanned
 
 
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["a", "ba", "ca", "cb"],
+        ["1-eu", "2-eu", "u", "eu", "31-eu"],
+        ["x" * 40, "y" + "x" * 40, "x" * 16, "x" * 17],
+        ["same"],
+        ["\ufffd", "a\ufffd", "é", "aé"],
+    ],
+)
+def test_ids_with_the_same_end_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: list[str]
+) -> None:
+    monkeypatch.setattr("core.sources.reader.HASH_TABLE_ROWS", 1)
+    rows = [row(account_id, status="Healthy") for account_id in [*ids, *ids, ids[0]]]
+    write(rows, tmp_path, Layout(row_group_size=2))
+    assert assess(tmp_path).counts.duplicates_found == len(ids) + 1
+
+
 def test_row_group_is_counted_once(tmp_path: Path) -> None:
     write([row("a1", back(MONTH, age)) for age in range(12)], tmp_path, Layout())
     assert read(tmp_path).rows_scanned == 12

@@ -67,10 +67,22 @@ NO_ACCOUNTS = pa.nulls(0, pa.large_string())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class NonAtRiskRows:
+    """Non-at-risk rows of one batch, as small as possible: they may be nearly all of the month.
+
+    `rows` has `account_id` (large_string), `updated_at` as the file has it, and `place`: a row's position is
+    the sum of `first` and its place.
+    """
+
+    first: int
+    rows: pa.RecordBatch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class MonthPart:
     """The rows of the month in one row group.
 
-    `rows` (of `MONTH_ROWS`) are At Risk or of a known account, `others` are the rest. `details` (of
+    `rows` (of `MONTH_ROWS`) are At Risk or of a known account, `non_at_risk` are the rest. `details` (of
     `core.sources.window.DETAILS`) are those of the `rows` that pass the threshold. Rows without `account_id`
     are only counted. `history` has the rows (of `HISTORY_ROWS`) of earlier months that were decoded with the
     month, and `times` (of `TIMES`) their update times; `account` is the index of a row of that account in
@@ -79,22 +91,10 @@ class MonthPart:
 
     rows: pa.Table
     details: pa.Table
-    others: list["OtherRows"]
+    non_at_risk: list[NonAtRiskRows]
     without_account_id: int
     history: pa.Table
     times: pa.Table
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OtherRows:
-    """Rows of one batch that cannot alert, as small as possible: they may be nearly all of the month.
-
-    `rows` has `account_id` (large_string), `updated_at` as the file has it, and `place`: a row's position is
-    the sum of `first` and its place.
-    """
-
-    first: int
-    rows: pa.RecordBatch
 
 
 class AccountFile:
@@ -191,7 +191,7 @@ class GroupReader:
         return MonthPart(
             rows=rows,
             details=details,
-            others=[others for _, others, _ in found if others.rows.num_rows],
+            non_at_risk=[batch for _, batch, _ in found if batch.rows.num_rows],
             without_account_id=sum(without_account_id for _, _, without_account_id in found),
             history=history,
             times=times,
@@ -210,7 +210,7 @@ class GroupReader:
         """Return the rows (of `HISTORY_ROWS`) of months before `before`, of the `possible` accounts.
 
         `account` is the entry of the account in `places` (int32). The mask `possible` is applied only here,
-        because the reads that wait for a thread would take a copy of the accounts each.
+        because each read that waits for a thread would hold a copy of the accounts.
         """
         with self._fetched(KEYS) as pieces:
             batches = self._batches(pieces, KEYS, LOOK_UP_BATCH_ROWS)
@@ -352,7 +352,7 @@ def _is_of(batch: pa.RecordBatch, month: date) -> pa.Array:
 
 def _month_rows(
     first: int, batch: pa.RecordBatch, month: date, known: pa.Array
-) -> tuple[pa.Table, OtherRows, int]:
+) -> tuple[pa.Table, NonAtRiskRows, int]:
     """Return the rows (of `MONTH_ROWS`) of candidates, the other rows, and the number without account_id."""
     batch = batch.append_column("position", pa.arange(first, first + batch.num_rows))
     batch = _filtered(batch, _is_of(batch, month))
@@ -377,7 +377,7 @@ def _month_rows(
     }
     return (
         pa.table(columns, schema=MONTH_ROWS),
-        OtherRows(first, pa.record_batch(left)),
+        NonAtRiskRows(first, pa.record_batch(left)),
         batch.num_rows - rows.num_rows,
     )
 
