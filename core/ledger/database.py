@@ -167,7 +167,7 @@ def translated_errors(url: URL) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeoutError, NoSuchModuleError, ImportError, sqlite3.Error, OSError) as error:
-        # An OSError's own text has a number and, of a check, a temporary folder.
+        # The text of an OSError also has its number and, in a check, the path of a temporary folder.
         text = getattr(error, "strerror", None) or str(getattr(error, "orig", None) or error)
         cause = " ".join(text.split())
         served = url.get_backend_name() == "postgresql"

@@ -79,7 +79,7 @@ class Workers(ThreadPoolExecutor):
 
 
 class Expired(Exception):
-    """The time that `wait_for` had is over; the work may raise a `TimeoutError` of its own."""
+    """`wait_for` ran out of time. It is not a `TimeoutError`, because the work may raise one of its own."""
 
 
 def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
