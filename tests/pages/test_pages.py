@@ -161,6 +161,14 @@ def test_refused_form_leads_back_to_its_run(
     assert '<a href="/runs/run#unconfirmed">' in answer.text
 
 
+def test_form_of_an_unknown_run_leads_only_to_the_list(open_service: Service) -> None:
+    path = "/pages/runs/no-such-run/resolve"
+    answer = open_service.client.post(path, data=form(), headers=OWN | {"Accept": BROWSER})
+    assert "<strong>run_not_found</strong>" in answer.text
+    assert "Back to the run" not in answer.text
+    assert '<a href="/runs">' in answer.text
+
+
 def basic(token: str, user: str = "any") -> dict[str, str]:
     """Return the header in which a browser sends a password."""
     return {"Authorization": "Basic " + b64encode(f"{user}:{token}".encode()).decode()}
