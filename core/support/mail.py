@@ -95,21 +95,23 @@ async def _login(smtp: SMTP, settings: Settings) -> None:
     await smtp.ehlo()
     if not smtp.supported_auth_methods:
         raise MailError(f"it offers no login by PLAIN, LOGIN or CRAM-MD5; {WITHOUT_LOGIN}")
+    encrypted = smtp.get_transport_info("sslcontext") is not None
     try:
         await smtp.login(user, password.get_secret_value())
     except SMTPResponseException as error:
         # The server's words may repeat the password in an encoding that redaction does not know.
-        raise MailError(_login_error(error.code)) from None
+        raise MailError(_login_error(error.code, encrypted=encrypted)) from None
 
 
-def _login_error(code: int) -> str:
+def _login_error(code: int, *, encrypted: bool) -> str:
     """Return what the server's answer to a login means, and what to do."""
     shown = "not SMTP" if code < 0 else str(code)
     if shown.startswith("4"):
         return f"it accepts no login now ({shown}); try again later"
-    if code in {530, 538}:
+    if code in {530, 538} and not encrypted:
         return f"it wants TLS before a login ({shown}); set SMTP_STARTTLS=true, or change SMTP_PORT"
-    # Those are of a server that knows no login, or none at this point.
+    # 500, 502 and 504 are the answers of a server without a login;
+    # 503 is that of a server that allows none now.
     if shown.startswith("5") and code not in {500, 502, 503, 504}:
         return f"it refused the login ({shown}); check SMTP_USERNAME and SMTP_PASSWORD"
     return f"its answer to the login is unexpected ({shown}); {WITHOUT_LOGIN}"

@@ -437,6 +437,20 @@ def test_trusted_certificate_encrypts_the_session(
     assert (len(mailbox.mails), logins.passwords) == (1, [b"right-pass"])
 
 
+@pytest.mark.parametrize("code", [530, 538])
+def test_encrypted_login_is_not_told_to_use_tls(
+    tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    context, certificate = tls
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    def refuse(*_: object) -> AuthResult:
+        return AuthResult(success=False, handled=False, message=f"{code} no")
+
+    with mail_server(Mailbox(), tls_context=context, authenticator=refuse) as server:
+        fails(smtp_settings(server.smtp_port, **LOGIN), REFUSED.format(code))
+
+
 @pytest.mark.parametrize("wanted", [None, True])
 def test_untrusted_certificate_gets_nothing(tls: tuple[ssl.SSLContext, Path], *, wanted: bool | None) -> None:
     """This also holds for opportunistic TLS: the session does not continue unencrypted."""
