@@ -43,7 +43,7 @@ def deploy_monthly(source_uri: str | None) -> None:
             f"The Prefect API (host {host_of(url)}) refused the work pool {POOL} with HTTP"
             f" {error.response.status_code}: check PREFECT_API_KEY and what its account may do."
         ) from None
-    except (TimeoutError, subprocess.TimeoutExpired, httpx.HTTPError, RuntimeError) as error:
+    except (TimeoutError, subprocess.TimeoutExpired, httpx.HTTPError) as error:
         fault = None if isinstance(error, subprocess.TimeoutExpired) else error
         raise OrchestratorUnreachable(
             f"The Prefect API did not finish the deployment (host {host_of(url)}):"
