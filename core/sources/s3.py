@@ -1,5 +1,6 @@
 """`s3://`: Amazon S3, or a store with its API."""
 
+import shlex
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -36,23 +37,25 @@ class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
         return SimpleNamespace(request=request)
 
 
-class _Process(credentials.AioProcessProvider):  # type: ignore[misc]  # it ships no types
+class _CredentialProcess(credentials.AioProcessProvider):  # type: ignore[misc]  # it ships no types
     """Name the program of `credential_process` if it gives no credentials."""
 
     async def _retrieve_credentials_using(self, credential_process: str) -> Any:
+        program = credential_process.partition(" ")[0]
         try:
+            program, *_ = shlex.split(credential_process)
             return await super()._retrieve_credentials_using(credential_process)
-        except Exception:  # noqa: BLE001 - the program's output can make the library raise anything
+        except Exception as error:  # noqa: BLE001 - the program's output can make the library raise anything
             # Neither the output nor the arguments are shown: they may hold secrets.
-            program = credential_process.partition(" ")[0]
+            cause = f" ({error.strerror})" if isinstance(error, OSError) else ""
             raise SourceForbidden(
                 f"s3://: credential_process {program!r} in the AWS profile {self._profile_name} gave no"
-                " credentials: run it by hand to see why, or correct it in AWS_CONFIG_FILE"
+                f" credentials{cause}: run it by hand to see why, or correct it in AWS_CONFIG_FILE"
             ) from None
 
 
 # The library creates one per profile, and has no option to use another class.
-credentials.AioProcessProvider = _Process
+credentials.AioProcessProvider = _CredentialProcess
 
 
 class S3Store(RemoteStore):

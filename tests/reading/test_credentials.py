@@ -45,6 +45,10 @@ def refusal(uri: str, settings: Settings) -> RiskAlertsError:
 
 PROFILES = {
     "process is missing": ("credential_process = /no/process --token canary", "/no/process"),
+    "process is missing, with a blank": (
+        'credential_process = "/no/my tools/process" --token=canary',
+        "process '/no/my tools/process' in the AWS profile default gave no credentials (No such file or",
+    ),
     "process fails": ("credential_process = /bin/false --token canary", "process '/bin/false"),
     "process fails with any bytes": (
         r"credential_process = /bin/sh -c 'printf \\377 >&2; exit 1'",
