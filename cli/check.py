@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from core.domain import AlertStatus, RiskAlertsError, SettingsError, Verdict, advice
+from core.domain import RiskAlertsError, SettingsError, Verdict, reason_of
 from core.ledger import container_warning, try_write
 from core.run import utc_now
 from core.runtime import (
@@ -169,11 +169,10 @@ def _post(settings: Settings, channel: str) -> Finding:
     answer = asyncio.run(_with_webhooks(settings, lambda slack: slack.post(channel, {"text": TEST_MESSAGE})))
     if answer.verdict is Verdict.DELIVERED:
         return Finding("delivered")
-    if answer.verdict is Verdict.UNCONFIRMED:
-        what_to_do = "look in the channel for the message"
-    else:
-        what_to_do = advice(answer.reason, AlertStatus.FAILED).replace("the month", "the check")
-    return Finding(answer.error or "not delivered", "failed", f"{what_to_do[0].upper()}{what_to_do[1:]}.")
+    reason = reason_of(answer.reason)
+    sentences = filter(None, (reason.meaning, f"{reason.fix}, then run the check again"))
+    advice = " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences)
+    return Finding(answer.error or "not delivered", "failed", advice)
 
 
 async def _with_webhooks(settings: Settings, use: Callable[[SlackWebhooks], Awaitable[T]]) -> T:

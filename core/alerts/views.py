@@ -10,13 +10,13 @@ from pydantic import BaseModel, Field
 from core.alerts.registry import RULES
 from core.domain import (
     DEFAULT_ALERT_TYPE,
-    REASONS,
     AlertKey,
     AlertStatus,
     Counts,
     RunWarning,
     advice,
     months_before,
+    reason_of,
 )
 
 
@@ -79,8 +79,7 @@ class AlertView(AlertFacts):
     @property
     def why(self) -> str:
         """Return the error, or the meaning of the reason, for a report."""
-        known = REASONS.get(self.reason or "")
-        return self.error or (known.meaning if known else "")
+        return self.error or reason_of(self.reason).meaning
 
 
 class PreviewAlertView(AlertFacts):

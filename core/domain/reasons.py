@@ -9,9 +9,6 @@ UNKNOWN_REGION = "unknown_region"
 PROCESS_DIED = "process_died"
 RETRY_OF_UNCONFIRMED = "retry_of_unconfirmed"
 
-_AGAIN = "then run the month again"
-_LOOK = "it may have been posted: look in the channel for it, then resolve it"
-
 
 class Verdict(StrEnum):
     """The result of one attempt to post a message."""
@@ -32,56 +29,57 @@ class Reason:
     """The meaning of a reason, and what to do about an alert with it."""
 
     meaning: str
-    advice: str = "see the error; when its cause is gone, run the month again"
+    fix: str = "see the error and remove its cause"
+    """What to do first, also after a test message; empty if that is nothing."""
+    then: str = "run the month again"
     retried: bool = False
     """Whether a run retries the message; the code is then a label of the metric of deliveries."""
     channel_wide: bool = False
     """Whether Slack refuses every message of the channel, so that the run does not try the others."""
 
+    @property
+    def advice(self) -> str:
+        """Return what to do about an alert."""
+        return "; then ".join(filter(None, (self.fix, self.then)))
+
 
 def _of_the_channel(meaning: str) -> Reason:
-    return Reason(meaning, f"fix the channel or its webhook; {_AGAIN}", channel_wide=True)
+    return Reason(meaning, "fix the channel or its webhook", channel_wide=True)
+
+
+def _unconfirmed(meaning: str) -> Reason:
+    return Reason(meaning, "it may have been posted: look in the channel for it", "resolve it")
 
 
 REASONS = {
     UNKNOWN_REGION: Reason(
-        "the region has no channel", f"give the region a channel in REGIONS, or fix the source; {_AGAIN}"
+        "the region has no channel", "give the region a channel in REGIONS, or fix the source"
     ),
-    "rate_limited": Reason(
-        "Slack answered 429 to every try",
-        "Slack was busy through all tries: run the month again later",
-        retried=True,
-    ),
-    "server_error": Reason(
-        "Slack answered 5xx to every try",
-        "Slack had errors through all tries: run the month again later",
-        retried=True,
-    ),
+    "rate_limited": Reason("Slack answered 429 to every try", "wait until Slack is less busy", retried=True),
+    "server_error": Reason("Slack answered 5xx to every try", "wait until Slack has no errors", retried=True),
     "connection_failed": Reason(
         "no connection to Slack was made",
-        f"check the network, the proxy and the webhook's address; {_AGAIN}",
+        "check the network, the proxy and the webhook's address",
         retried=True,
     ),
     "redirected": Reason(
         "Slack answered with a redirect, which is not followed",
-        f"the webhook's address is no longer Slack's: fix it; {_AGAIN}",
+        "the webhook's address is no longer Slack's: fix it",
     ),
-    "invalid_url": Reason("the webhook's address cannot be used", f"fix the webhook's address; {_AGAIN}"),
+    "invalid_url": Reason("the webhook's address cannot be used", "fix the webhook's address"),
     "slack_refused": Reason("Slack refused the message without a word that names the cause"),
-    "no_answer": Reason("the request went out and no usable answer came", _LOOK),
-    PROCESS_DIED: Reason("the run ended between the request and its answer", _LOOK),
-    RETRY_OF_UNCONFIRMED: Reason(
-        "sent again on request, though an earlier try may have been delivered", _LOOK
+    "no_answer": _unconfirmed("the request went out and no usable answer came"),
+    PROCESS_DIED: _unconfirmed("the run ended between the request and its answer"),
+    RETRY_OF_UNCONFIRMED: _unconfirmed(
+        "sent again on request, though an earlier try may have been delivered"
     ),
-    "already_sent": Reason("an earlier run sent it", "nothing to do"),
+    "already_sent": Reason("an earlier run sent it", "", "nothing to do"),
     "being_sent_by_another_run": Reason(
-        "another run is sending it now", "nothing to do: that run reports it"
+        "another run is sending it now", "", "nothing to do: that run reports it"
     ),
-    "resolved_delivered": Reason("a person found it in the channel", "nothing to do"),
-    "resolved_send_again": Reason("a person did not find it in the channel", "run the month again"),
-    "interrupted": Reason(
-        "the run was stopped before it was tried", "the run was stopped before its turn: run the month again"
-    ),
+    "resolved_delivered": Reason("a person found it in the channel", "", "nothing to do"),
+    "resolved_send_again": Reason("a person did not find it in the channel", ""),
+    "interrupted": Reason("the run was stopped before it was tried", ""),
     "account_inactive": _of_the_channel("the Slack account is inactive"),
     "action_prohibited": _of_the_channel("an administrator has restricted the webhook"),
     "channel_is_archived": _of_the_channel("the channel is archived"),
@@ -115,11 +113,14 @@ def metric_label(verdict: Verdict, reason: str | None) -> str:
     return reason if verdict is Verdict.RETRY and reason in RETRIED else verdict.value
 
 
+def reason_of(code: str | None) -> Reason:
+    """Return what is known about a code."""
+    return REASONS.get(code or "", Reason(""))
+
+
 def advice(reason: str | None, status: AlertStatus) -> str:
     """Return what a person should do about an open alert.
 
     The status decides for an unconfirmed alert: its reason may be that of a later try, which failed.
     """
-    if status is AlertStatus.UNCONFIRMED:
-        return _LOOK
-    return REASONS.get(reason or "", Reason("")).advice
+    return reason_of("no_answer" if status is AlertStatus.UNCONFIRMED else reason).advice

@@ -309,8 +309,23 @@ def test_post_test_message_posts_to_each_channel(installation: Installation, sla
     shown = installation.shown("--post-test-message")
     assert "✓ slack     a message to #amer-risk-alerts: delivered" in shown
     assert "✗ slack     a message to #emea-risk-alerts: " in shown
-    assert "→ Fix the channel or its webhook; then run the check again." in shown
+    assert "→ The channel does not exist. Fix the channel or its webhook, then run the check again." in shown
     assert [message["channel"] for message in slack.messages] == ["amer-risk-alerts"]
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (503, "Slack answered 5xx to every try. Wait until Slack has no errors, then run the check again."),
+        (418, "See the error and remove its cause, then run the check again."),
+    ],
+)
+def test_advice_about_a_test_message_is_not_about_a_month(
+    installation: Installation, slack: MockSlack, status: int, advice: str
+) -> None:
+    installation.set(SLACK_WEBHOOK_BASE_URL=slack.url)
+    slack.fail("emea-risk-alerts", status, 1)
+    assert advice in installation.shown("--post-test-message")
 
 
 def test_one_webhook_takes_one_test_message(

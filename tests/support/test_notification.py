@@ -81,7 +81,7 @@ def test_sections_have_a_fixed_order() -> None:
     assert "Acme (A-1)\n  Alert:   recovered\n" in found.body
     assert "  Was At Risk for: 3 months (2025-11-01 to 2026-01-01)\n" in found.body
     assert "  Channel: amer\n  Error:   Slack answered 404\n  At Risk for: " in found.body
-    assert "\n\nFAILED: server_error (1)\nSlack had errors" in found.body
+    assert "\n\nFAILED: server_error (1)\nWait until Slack has no errors" in found.body
     assert "\n\nUNCONFIRMED: no_answer (1)\nIt may have been posted: look in the channel" in found.body
     places = [found.body.index(f"({name})") for name in ("A-1", "A-2", "A-5", "A-3", "A-6", "A-4", "A-7")]
     assert places == sorted(places)
