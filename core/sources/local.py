@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 
@@ -30,7 +30,8 @@ class LocalStore:
             if location.pattern is None and not stat.S_ISDIR(os.stat(path).st_mode):
                 return [self._file(path, os.path.basename(path))]
             logs = filter(os.path.isdir, delta_logs(path))
-            names = data_names(location, [*self._names(path, deep=location.pattern is None), *logs])
+            found = self._names(path) if location.pattern is None else self._children(path)
+            names = data_names(location, [*found, *logs])
         return [self._file(f"{path}/{name}", name) for name in names]
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
@@ -45,7 +46,15 @@ class LocalStore:
             finally:
                 os.close(descriptor)
 
-    def _names(self, root: str, *, deep: bool) -> Iterator[str]:
+    def _children(self, root: str) -> Iterator[str]:
+        """Yield the names directly in a folder and in its metadata; names of its folders end in `/`."""
+        _, folders, names = next(os.walk(root, onerror=_raise))
+        yield from (*names, *(f"{name}/" for name in folders))
+        # No data comes from the metadata, so this process may be without access to it.
+        with suppress(PermissionError, FileNotFoundError, NotADirectoryError, SourceNotAllowed):
+            yield from (f"{METADATA}/{name}" for name in os.listdir(self._real_path(f"{root}/{METADATA}")))
+
+    def _names(self, root: str) -> Iterator[str]:
         """Yield the names in a folder, relative to it; names of folders that are not entered end in `/`."""
         seen = {os.path.realpath(root)}
         for folder, folders, names in os.walk(root, followlinks=True, onerror=_raise):
@@ -53,7 +62,7 @@ class LocalStore:
             inside = "" if here == "." else f"{here}/"
             yield from (inside + name for name in names)
             for name in list(folders):
-                if name.startswith(NOT_DATA) or not (deep or name == METADATA):
+                if name.startswith(NOT_DATA):
                     folders.remove(name)
                     yield f"{inside}{name}/"
                     continue

@@ -49,7 +49,7 @@ class RemoteStore(ABC):
         if location.pattern is not None:
             found = self._children(location.uri, path)
             if (metadata := f"{path}/{METADATA}") in found:
-                found |= self._children(location.uri, metadata)
+                found |= self._children_if_allowed(metadata)
         else:
             if "/" in path and not location.wants_folder:
                 info = self._call(location.uri, self._fs._info(path))
@@ -61,17 +61,17 @@ class RemoteStore(ABC):
             for name, info in found.items()
             if name.startswith(f"{path}/")
         }
-        names = data_names(location, [*inside, *filter(self._is_folder, delta_logs(path))])
+        names = data_names(location, [*inside, *filter(self._children_if_allowed, delta_logs(path))])
         return [self._file(inside[name], name) for name in names]
 
     def _children(self, what: str, path: str) -> dict[str, dict[str, Any]]:
         return {child["name"]: child for child in self._call(what, self._fs._ls(path, detail=True))}
 
-    def _is_folder(self, path: str) -> bool:
-        # Credentials may be for the folder of the source alone.
+    def _children_if_allowed(self, path: str) -> dict[str, dict[str, Any]]:
+        # Credentials may be for the data of the source alone.
         with suppress(SourceForbidden, SourceNotFound):
-            return bool(self._call(path, self._fs._ls(path.rstrip("/"))))
-        return False
+            return self._children(path, path.rstrip("/"))
+        return {}
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read byte ranges concurrently, each within `SOURCE_TIMEOUT_SECONDS`; see `Store.read`."""

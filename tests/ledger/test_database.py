@@ -1,12 +1,9 @@
 """Opening the ledger's database: created, migrated, durable, and never that of another service."""
 
-import os
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +16,7 @@ from core.ledger import database, open_ledger, sqlite
 from core.ledger.database import Database
 from core.ledger.schema import HEALTH_CHECKS, METADATA, VERSION
 from tests.delivery.world import NOW, begin, execute, look, open_at, outcomes, query, routed
+from tests.users import as_somebody_else
 
 ROOT = Path(__file__).parents[2]
 
@@ -241,40 +239,18 @@ def test_folder_as_ledger_file_is_refused(tmp_path: Path) -> None:
         open_at(tmp_path / "file" / "ledger.db")
 
 
-@contextmanager
-def as_somebody_else() -> Iterator[None]:
-    """Become an unprivileged user if this process runs as root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def open_folder(tmp_path: Path) -> Path:
-    """Return a folder that every user can enter."""
-    for folder in (tmp_path, *tmp_path.parents[:4]):
-        if folder.name.startswith(("test_", "pytest-", "popen-")):
-            folder.chmod(0o755)
-    return tmp_path
-
-
-def test_read_only_ledger_is_refused(open_folder: Path) -> None:
-    open_folder.chmod(0o555)
-    with as_somebody_else(), pytest.raises(LedgerError, match="unable to open database file"):
-        open_at(open_folder / "ledger.db")
-    open_folder.chmod(0o755)
-    path = open_folder / "ledger.db"
+def test_read_only_ledger_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with as_somebody_else(tmp_path), pytest.raises(LedgerError, match="unable to open database file"):
+        open_at(tmp_path / "ledger.db")
+    tmp_path.chmod(0o755)
+    path = tmp_path / "ledger.db"
     open_at(path).close()
     path.chmod(0o444)
-    open_folder.chmod(0o555)
-    with as_somebody_else(), pytest.raises(LedgerError, match=r"readonly|unable to open"):
+    tmp_path.chmod(0o555)
+    with as_somebody_else(tmp_path), pytest.raises(LedgerError, match=r"readonly|unable to open"):
         open_at(path).check_writable(NOW)
-    open_folder.chmod(0o755)
+    tmp_path.chmod(0o755)
 
 
 def test_full_database_rolls_the_plan_back(tmp_path: Path) -> None:

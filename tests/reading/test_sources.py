@@ -13,6 +13,7 @@ from core.alerts import Assessment
 from core.domain import (
     InvalidRequest,
     RiskAlertsError,
+    SourceForbidden,
     SourceInvalid,
     SourceNotAllowed,
     SourceNotFound,
@@ -22,6 +23,7 @@ from core.sources import open_uri
 from tests.reading.conftest import Cloud
 from tests.reading.stages import alerts_of, assess
 from tests.reading.worlds import MONTH, back, row, table
+from tests.users import as_somebody_else
 
 BEFORE = back(MONTH, 1)
 
@@ -408,6 +410,23 @@ def test_only_a_named_file_of_a_table_is_read(tmp_path: Path, marker: str, table
     with pytest.raises(SourceInvalid, match=table_format):
         find(f"{tmp_path.as_uri()}/part-*.parquet")
     assert accounts(find(tmp_path / "part-0.parquet")) == ["a1"]
+
+
+def test_closed_metadata_folder_does_not_close_the_others(tmp_path: Path) -> None:
+    """With `*`, no data comes from it."""
+    put(tmp_path / "source" / "x.parquet")
+    closed = tmp_path / "source" / "metadata"
+    closed.mkdir(mode=0)
+    inside = (tmp_path / "source").as_uri()
+    with as_somebody_else(tmp_path):
+        assert accounts(find(f"{inside}/*")) == ["a1"]
+        with pytest.raises(SourceForbidden):
+            find(inside)
+    closed.rmdir()
+    closed.symlink_to(tmp_path)
+    assert accounts(find(f"{inside}/*", allowed_sources=[inside])) == ["a1"]
+    with pytest.raises(SourceNotAllowed):
+        find(inside, allowed_sources=[inside])
 
 
 @pytest.mark.parametrize("source", ["batch=7", "batch=7/", "batch=7/region=EMEA", "batch=7/region=EMEA/*"])

@@ -452,6 +452,32 @@ def test_time_limit_of_the_library_is_not_taken_for_ours(
         server.shutdown()
 
 
+def test_closed_metadata_folder_of_a_store_does_not_close_the_others() -> None:
+    """Credentials may be for some of the prefixes."""
+    listing = {
+        "prefixes": ["source/metadata/"],
+        "items": [{"kind": "storage#object", "name": "source/x.parquet", "generation": "1", "size": "4"}],
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            closed = "metadata" in self.path
+            body = json.dumps({} if closed else listing).encode()
+            self.send_response(403 if closed else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = Settings(gcs_endpoint_url=f"http://127.0.0.1:{server.server_port}")
+        found = open_uri("gs://bucket/source/*", settings).files
+        server.shutdown()
+    assert [file.path for file in found] == ["x.parquet"]
+
+
 def test_s3_without_credentials_is_forbidden(
     s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
