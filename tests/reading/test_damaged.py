@@ -10,7 +10,7 @@ import pytest
 
 from core.domain import SourceInvalid
 from tests.reading.fuzz import ALLOWED, rounds
-from tests.reading.stages import read
+from tests.reading.stages import alerts_of, assess, read
 from tests.reading.worlds import MONTH, back, row, table
 
 
@@ -41,6 +41,26 @@ def test_reason_is_a_short_line(
     with pytest.raises(SourceInvalid) as caught:
         read(tmp_path / "x.parquet")
     assert str(caught.value).endswith(f"cannot be read as Parquet: {reason}: export the file again")
+
+
+def write_with_metadata(path: Path, metadata: dict[str, str], *, store_schema: bool) -> None:
+    made = table([row()])
+    with pq.ParquetWriter(path, made.schema, store_schema=store_schema) as writer:
+        writer.write_table(made)
+        writer.add_key_value_metadata(metadata)
+
+
+@pytest.mark.parametrize("schema", ["x", "no base64", "AAAA", "AAAAAAAA", "/////wAB"])
+def test_undecodable_arrow_schema_is_named(tmp_path: Path, schema: str) -> None:
+    write_with_metadata(tmp_path / "x.parquet", {"ARROW:schema": schema}, store_schema=False)
+    with pytest.raises(SourceInvalid, match="Parquet: its metadata ARROW:schema cannot be decoded: export"):
+        read(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_metadata_named_like_the_arrow_schema_is_ignored(tmp_path: Path, *, stored: bool) -> None:
+    write_with_metadata(tmp_path / "x.parquet", {"arrow:schema": "x"}, store_schema=stored)
+    assert alerts_of(assess(tmp_path / "x.parquet"))
 
 
 def footer_of(path: Path) -> bytes:

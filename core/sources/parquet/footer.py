@@ -19,6 +19,8 @@ from core.sources.store import Bytes, Range, SourceFile
 MAGIC = b"PAR1"
 ARROW_SCHEMA = b"ARROW:schema"
 """The name of the schema that Arrow writes into its files."""
+HIDDEN_SCHEMA = b"\0" + ARROW_SCHEMA[1:]
+"""A name of the same length, which no writer uses."""
 TAIL = 8
 """The length of the footer, and the magic."""
 FIRST_READ = (8 * 2**10, 64 * 2**10)
@@ -143,16 +145,15 @@ class Footer:
     def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
         # Arrow reads the footer alone, so that it reports what is wrong there. The schema that Arrow writes
         # into its files is hidden, because it would choose the types of strings, and choose slower ones.
-        foreign = pa.BufferReader(MAGIC + content.replace(ARROW_SCHEMA, ARROW_SCHEMA.lower()))
+        foreign = pa.BufferReader(MAGIC + content.replace(ARROW_SCHEMA, HIDDEN_SCHEMA))
         self.metadata: pq.FileMetaData = pq.read_metadata(foreign)
         schema: pa.Schema = self.metadata.schema.to_arrow_schema()
         self.names = find_columns(file.path, file.key, schema, partitioned=file.month is not None)
         self.ignored = sorted(set(schema.names) - {*self.names.values()})
         kinds = {name: schema.field(found).type for name, found in self.names.items()}
         self.unreadable = {name: str(kind) for name, kind in kinds.items() if not EXPECTED[name][1](kind)}
-        encoded = (self.metadata.metadata or {}).get(ARROW_SCHEMA.lower())
-        arrow = pa.ipc.read_schema(pa.BufferReader(b64decode(encoded))) if encoded else ()
-        written = {field.name: field for field in (*schema, *arrow)}
+        arrow = (self.metadata.metadata or {}).get(HIDDEN_SCHEMA)
+        written = {field.name: field for field in (*schema, *(_decoded(arrow) if arrow else ()))}
         # Parquet stores Arrow's durations, and extension types of whole numbers, as plain whole numbers.
         arr = written[self.names["arr"]]
         own = arr.type.value_type if pa.types.is_dictionary(arr.type) else arr.type
@@ -174,9 +175,11 @@ class Footer:
         self.stamps = {}
         for name, kind in kinds.items():
             if name in DATES and pa.types.is_timestamp(kind):
-                zone = kind.tz and (getattr(written[self.names[name]].type, "tz", None) or kind.tz)
+                own_zone = kind.tz and (getattr(written[self.names[name]].type, "tz", None) or kind.tz)
                 is_int96 = "INT96" in self._leaves[name].values()
-                self.stamps[name] = pa.timestamp("us", "UTC") if is_int96 else pa.timestamp(kind.unit, zone)
+                self.stamps[name] = (
+                    pa.timestamp("us", "UTC") if is_int96 else pa.timestamp(kind.unit, own_zone)
+                )
 
     @cached_property
     def groups(self) -> tuple[RowGroup, ...]:
@@ -257,6 +260,13 @@ def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Fo
     if len(end) < footer <= size and end.endswith(MAGIC):
         end = bytes(source.read(file, [(size - footer, first)])[0]) + end
     return Footer(file, end[-footer:], end[:-footer], zone)
+
+
+def _decoded(schema: bytes) -> pa.Schema:
+    try:
+        return pa.ipc.read_schema(pa.BufferReader(b64decode(schema)))
+    except (OSError, ValueError):
+        raise ValueError(f"its metadata {ARROW_SCHEMA.decode()} cannot be decoded") from None
 
 
 def _leaves(paths: dict[int, str], own: str) -> list[int]:
