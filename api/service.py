@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -30,6 +31,9 @@ PREVIEWS_AT_ONCE, PREVIEWS_WAITING = 2, 254
 """Previews mostly decode: more of them at once would hardly be faster, and would delay other answers."""
 READERS_AT_ONCE = 3
 """Threads that read the ledger for an answer; more would wait for the interpreter, and delay others."""
+SWITCH_SECONDS = 0.0005
+"""How long a thread may compute while others wait for the interpreter: a tenth of Python's default, because
+`/health` waits for it several times."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +88,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.checks = ThreadPoolExecutor(1, thread_name_prefix="health")
     state.scrapes = ThreadPoolExecutor(1, thread_name_prefix="metrics")
     to_thread.current_default_thread_limiter().total_tokens = READERS_AT_ONCE
+    sys.setswitchinterval(SWITCH_SECONDS)
     # Keep the imported modules out of garbage collection.
     gc.freeze()
     with stopped_by_signals():
