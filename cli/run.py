@@ -2,20 +2,16 @@
 
 import gc
 import logging
-import sys
-from contextlib import nullcontext
 from functools import partial
 
 import click
 from rich.console import Console
-from rich.live import Live
-from rich.spinner import Spinner
 
 from cli import FAILED, SUCCEEDED, exit_code
 from cli.report import print_preview, print_report
 from core.domain import RiskAlertsError, RunNotFound, RunRequest, RunStatus
 from core.ledger import RunView, open_ledger
-from core.run import Progress, RunContext, prepare_run
+from core.run import RunContext, prepare_run
 from core.runtime import configure_logs, in_thread, load_settings, stopped_by_signals
 from flows.prefect_engine import drain
 from flows.preview import preview
@@ -29,13 +25,11 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
     # Keep the imported modules out of garbage collection.
     gc.freeze()
     settings = load_settings()
-    # On a terminal the progress line shows the same; the report says the rest.
-    interactive = sys.stderr.isatty() and settings.log_format == "text"
-    configure_logs(settings, level=logging.WARNING if interactive else logging.INFO)
+    configure_logs(settings)
     try:
         with stopped_by_signals():
             run = prepare_run(request, settings, open_ledger(settings.database_url))
-            stored = _run(run, interactive=interactive)
+            stored = _run(run)
     except RiskAlertsError as error:
         if settings.log_format != "json":
             raise
@@ -48,39 +42,19 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
     return SUCCEEDED if stored.status is RunStatus.SUCCEEDED else FAILED
 
 
-def _run(run: RunContext, *, interactive: bool) -> RunView:
+def _run(run: RunContext) -> RunView:
     """Run the month and return the stored run; raise an error if no run was begun."""
     failure: RiskAlertsError | None = None
-    with _progress_line(run.progress) if interactive else nullcontext():
-        try:
-            # In another thread, so that a signal requests a stop and does not interrupt a request.
-            in_thread(partial(run_month, run), "run").result()
-        except RiskAlertsError as error:
-            failure = error
-        drain()
+    try:
+        # In another thread, so that a signal requests a stop and does not interrupt a request.
+        in_thread(partial(run_month, run), "run").result()
+    except RiskAlertsError as error:
+        failure = error
+    drain()
     try:
         return run.ledger.history.run(run.run_id)
     except RunNotFound as error:
         raise failure or error from None
-
-
-def _progress_line(progress: Progress) -> Live:
-    """Show the progress in one line of the terminal, which is gone at the end: the report says it all."""
-    spinner = Spinner("dots")
-
-    def draw() -> Spinner:
-        spinner.update(text=describe(progress))
-        return spinner
-
-    # With a first frame at once: a small source is read before the second.
-    return Live(spinner, get_renderable=draw, console=Console(stderr=True, emoji=False), transient=True)
-
-
-def describe(progress: Progress) -> str:
-    """Return what a run is at, in one line."""
-    if progress.rows_read is None:
-        return "Reading the source …"
-    return f"{progress.rows_read:,} rows read; {progress.recorded:,} of {progress.to_send:,} alerts recorded"
 
 
 def show_preview(request: RunRequest, *, as_json: bool) -> None:

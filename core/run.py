@@ -27,15 +27,6 @@ STOPPED = "The run was stopped before it was over; run the month again"
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Progress:
-    """The progress of a run, for a terminal: only the run writes it, and any thread may read it."""
-
-    rows_read: int | None = None
-    to_send: int = 0
-    recorded: int = 0
-
-
 @dataclass(eq=False)
 class RunContext:
     """The context that the stages of one run share; the caller of the run creates it."""
@@ -46,7 +37,6 @@ class RunContext:
     ledger: Ledger
     flow_run_id: str | None = None
     """The flow run of Prefect's engine; None for a run without Prefect."""
-    progress: Progress = field(default_factory=Progress)
     stop: StopSignal = field(default_factory=StopSignal)
     flow_begun: "Future[None]" = field(default_factory=Future)
     """Done once Prefect has begun the flow; canceled when the caller has given the run up."""
@@ -71,13 +61,9 @@ class RunContext:
 
         Raises `TooManyAlerts` when there are more than `MAX_ALERTS_PER_RUN`.
         """
-        rows_scanned = assessment.counts.rows_scanned
-        ROWS_SCANNED.inc(rows_scanned)
+        ROWS_SCANNED.inc(assessment.counts.rows_scanned)
         limit = self.settings.max_alerts_per_run
-        to_send = self.ledger.plan(self.run_id, assessment, alerts, limit, utc_now())
-        self.progress.to_send = len(to_send)
-        self.progress.rows_read = rows_scanned
-        return to_send
+        return self.ledger.plan(self.run_id, assessment, alerts, limit, utc_now())
 
 
 def prepare_run(

@@ -3,14 +3,13 @@
     python examples/make_terminal_picture.py [--out FILE]
 
 Runs the sample on a terminal of 80 columns, against a mock Slack where one channel is archived. The picture
-has one frame of the progress, and the report.
+has the report, without the log.
 """
 
 import argparse
 import json
 import os
 import pty
-import re
 import subprocess
 import sys
 import tempfile
@@ -43,15 +42,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures" / "terminal.png")
     options = parser.parse_args()
-    shown = run_on_a_terminal()
-    # The progress is redrawn in place: a frame is the output between two erasures.
-    frames = [frame.strip("\r\n") for frame in re.split(r"(?:\r?\x1b\[(?:1A|2K))+", shown) if frame.strip()]
-    sending = [frame for frame in frames if "alerts recorded" in frame]
-    report = next(frame for frame in reversed(frames) if "Risk alerts" in frame)
-    prompt = "$ risk-alerts run --month 2026-01-01 --source-uri file:///…"
-    text = Text.from_ansi(
-        "\n".join([prompt, sending[len(sending) // 2], "", report[report.index("\x1b[1mRisk") :]])
-    )
+    prompt = "$ risk-alerts run --month 2026-01-01 --source-uri file:///… 2> run.log"
+    text = Text.from_ansi(f"{prompt}\n{run_on_a_terminal()}")
     console = Console(record=True, width=COLUMNS, file=Path(os.devnull).open("w"), emoji=False)  # noqa: SIM115
     console.print(text, highlight=False)
     html = console.export_html(code_format=PAGE, inline_styles=True, theme=MONOKAI)
@@ -59,7 +51,7 @@ def main() -> None:
 
 
 def run_on_a_terminal() -> str:
-    """Run the sample on a pseudo terminal; return everything that it wrote."""
+    """Run the sample on a pseudo terminal; return its report."""
     terminal, of_the_program = pty.openpty()
     with tempfile.TemporaryDirectory() as folder, MockSlack() as slack:
         slack.fail("apac-risk-alerts", 410)
@@ -79,7 +71,7 @@ def run_on_a_terminal() -> str:
             },
             stdin=of_the_program,
             stdout=of_the_program,
-            stderr=of_the_program,
+            stderr=subprocess.DEVNULL,
         )
         os.close(of_the_program)
         sent = b""

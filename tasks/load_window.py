@@ -19,6 +19,7 @@ def load_window(source_uri: str, month: date, settings: Settings) -> Window:
     Raises `InvalidRequest`, a `SourceError`, or `Interrupted` when the process is stopped.
     """
     source = open_uri(source_uri, settings)
+    logger.info("Reading %s", source.uri)
     rules = rules_named(settings.alert_types)
     need = Need(
         arr_threshold=settings.arr_threshold,

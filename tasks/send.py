@@ -19,6 +19,9 @@ from core.run import RunContext, utc_now
 from core.runtime import DELIVERIES, one_line
 from core.slack import Answer, Pacer, SlackWebhooks, build_message, post_with_retries
 
+PROGRESS_SECONDS = 10
+"""Seconds between two lines of progress in the log."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -52,16 +55,19 @@ class Lane:
         self._alerts = alerts
         self._stopping = stopping
         self._pacer = Pacer(run.settings.slack_channel_rate, sleep=self._sleep)
+        self.recorded = 0
+        """How many of the alerts have a result in the ledger."""
 
     async def deliver(self) -> None:
         """Send the alerts that can be claimed; an error stops the other lanes too."""
         try:
-            for position, alert in enumerate(self._alerts):
+            for alert in self._alerts:
                 if self._stopping.is_set():
                     return
                 answer = await self._deliver_one(alert)
+                self.recorded += 1
                 if answer and answer.verdict is Verdict.CHANNEL_REFUSED:
-                    if rest := self._alerts[position + 1 :]:
+                    if rest := self._alerts[self.recorded :]:
                         await self._give_up(rest, answer)
                     return
         except BaseException:
@@ -76,7 +82,6 @@ class Lane:
         # In a thread: the commit waits for the disk, and must not delay the answers of other lanes.
         claim = await asyncio.to_thread(ledger.claim, run_id, alert, utc_now())
         if claim.status is not AlertStatus.SENDING:
-            self._run.progress.recorded += 1
             return None
         answer, attempts = await self._post(alert.channel or "", message)
         delivery = delivery_of(alert, answer, attempts, utc_now())
@@ -87,7 +92,6 @@ class Lane:
             # The ledger still says `sending`, later `unconfirmed`: only this line has the result.
             logger.error("%s to %s: %s, not recorded", name, alert.channel, delivery.status)
             raise
-        self._run.progress.recorded += 1
         if delivery.status is not AlertStatus.SENT:
             logger.warning("%s to %s: %s (%s)", name, alert.channel, delivery.status, delivery.error)
         return answer
@@ -122,7 +126,7 @@ class Lane:
         reason = answer.reason or Verdict.CHANNEL_REFUSED
         error = f"Not tried: the channel refuses every message ({answer.error})"
         await asyncio.to_thread(self._run.ledger.give_up, self._run.run_id, rest, reason, error, utc_now())
-        self._run.progress.recorded += len(rest)
+        self.recorded += len(rest)
         logger.warning("%d more alerts of that channel are not tried: %s", len(rest), reason)
 
     async def _sleep(self, seconds: float) -> None:
@@ -147,14 +151,16 @@ async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
             return slack.lane(alert.channel or "")
 
         lanes = [
-            Lane(run, slack, list(group), stopping).deliver()
+            Lane(run, slack, list(group), stopping)
             for _, group in groupby(sorted(alerts, key=lane_of), key=lane_of)
         ]
         with run.stop.listener(lambda: loop.call_soon_threadsafe(stopping.set)):
-            results = await asyncio.gather(*lanes, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException) and not isinstance(result, Stopping):
-            raise result
+            sending = [asyncio.create_task(lane.deliver()) for lane in lanes]
+            while (await asyncio.wait(sending, timeout=PROGRESS_SECONDS))[1]:
+                logger.info("%d of %d alerts recorded", sum(lane.recorded for lane in lanes), len(alerts))
+    for error in [lane.exception() for lane in sending]:
+        if error and not isinstance(error, Stopping):
+            raise error
     run.check_stop()
 
 

@@ -5,7 +5,6 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 
@@ -36,8 +35,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
         logging.getLogger(name).setLevel(logging.NOTSET)
     monkeypatch.setattr(redaction, "_secrets", {SECRET})
     written = io.StringIO()
-    # pytest replaces the real one between fixture and test.
-    monkeypatch.setattr("core.runtime.logs.sys", SimpleNamespace(stderr=written))
+    monkeypatch.setattr("sys.stderr", written)
     configure_logs(Settings(log_format="json"))
     yield written
     logging.captureWarnings(capture=False)
@@ -90,7 +88,9 @@ def test_line_names_its_run_and_request(log: io.StringIO) -> None:
     assert current_run_id.get() is None
 
 
-def test_configuring_twice_writes_each_line_once(log: io.StringIO) -> None:
+def test_configuring_twice_writes_each_line_once(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    # pytest replaces it between fixture and test.
+    monkeypatch.setattr("sys.stderr", log)
     configure_logs(Settings(log_format="json"))
     logging.getLogger("core").info("once")
     logging.getLogger("botocore").warning("once")

@@ -2,12 +2,10 @@
 
 import json
 import logging
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TextIO
 
 from core.runtime.redaction import mask_record
 from core.runtime.settings import Settings
@@ -19,14 +17,6 @@ current_request_id: ContextVar[str | None] = ContextVar("current_request_id", de
 """The request to the API that log lines name."""
 
 OUR_LOGGERS = ("api", "cli", "core", "flows", "tasks")
-
-
-class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to the current `sys.stderr`, which a progress line on a terminal replaces."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
 
 
 class _TextFormatter(logging.Formatter):
@@ -74,7 +64,7 @@ def configure_logs(settings: Settings, *, level: int = logging.INFO, taken_over:
     These are the lines of this project, those of the loggers in `taken_over`, which then write nowhere else,
     and the warnings of libraries and of Python.
     """
-    handler = _StderrHandler()
+    handler = logging.StreamHandler()
     handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else _TextFormatter())
     handler.addFilter(mask_record)
     handler.set_name("account-risk-alerts")

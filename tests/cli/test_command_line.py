@@ -1,9 +1,7 @@
 """The batch job from a shell: its report, its exit code, and its output streams."""
 
-import contextlib
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -77,7 +75,7 @@ def test_json_prints_only_the_stored_run(story: Story) -> None:
 
 
 def test_json_log_on_stderr_has_the_run_id(story: Story) -> None:
-    assert re.search(r"\d\d:\d\d:\d\d INFO", story.report.err)
+    assert re.search(r"\d\d:\d\d:\d\d INFO +Reading file:///", story.report.err)
     lines = [json.loads(line) for line in story.replay.err.splitlines()]
     run_id = json.loads(story.replay.out)["run_id"]
     assert {line["run_id"] for line in lines if line["logger"].startswith("tasks.")} == {run_id}
@@ -159,45 +157,3 @@ def test_missing_prefect_api_begins_no_run(by_profile: str, tmp_path: Path) -> N
     )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "orchestrator_unreachable" in json.loads(ended.stderr.splitlines()[-1])["message"]
-
-
-def test_terminal_shows_progress_and_waits_for_slack(tmp_path: Path) -> None:
-    terminal, of_the_program = pty.openpty()
-    with MockSlack(retry_after=2) as slack:
-        slack.fail("emea-risk-alerts", 429, 1)
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "flows.monthly_risk_alerts", "--month", MONTH),
-                *("--source-uri", write_source(tmp_path / "x.parquet")),
-            ],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
-                "SLACK_WEBHOOK_BASE_URL": slack.url,
-                "REGIONS": '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}',
-                "TERM": "xterm",
-                "COLUMNS": "80",
-                "NO_COLOR": "1",
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=of_the_program,
-        )
-        os.close(of_the_program)
-        shown = b""
-        # On Linux, reading from a closed terminal is an error.
-        with contextlib.suppress(OSError):
-            while some := os.read(terminal, 65536):
-                shown += some
-        report, _ = process.communicate(timeout=60)
-    os.close(terminal)
-    assert process.returncode == 0
-    assert b"succeeded" in report
-    text = shown.decode()
-    assert "Reading the source" in text
-    assert "8 rows read; 1 of 2 alerts recorded" in text
-    assert "Slack asks emea-risk-alerts to wait 2 s" in text
-    assert not re.search(r"\x1b\[\d*(;\d+)*m[^\x1b]", text.replace("\x1b[0m", ""))
-    # The progress is erased: the last line is empty.
-    assert text.endswith("\x1b[2K") or "\x1b[2K" in text[-80:]

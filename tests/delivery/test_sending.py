@@ -137,12 +137,15 @@ def test_429_delays_only_its_channel(slack: HostileSlack, ledger: Ledger, path: 
     assert seen(slack, "/emea") == ["emea-0", "emea-1", "emea-2"]
 
 
-def test_order_is_kept_after_retry_after(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+def test_order_is_kept_after_retry_after(
+    slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     slack.script("/amer", answer(429, headers={"Retry-After": "1"}), OK)
     run = deliver(ledger, [routed(f"A-{number}") for number in range(3)], settings(slack.url, path))
     assert run.view.counts.alerts_sent == 3
     assert seen(slack) == ["A-0", "A-0", "A-1", "A-2"]
     assert slack.requests[1].at - slack.requests[0].at >= 0.95
+    assert "Slack asks amer to wait 1 s" in caplog.messages
 
 
 def test_next_message_waits_after_a_last_429(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
@@ -427,6 +430,29 @@ def test_alert_of_another_live_run_is_skipped(slack: HostileSlack, ledger: Ledge
     assert look(ledger, "first").statuses == {"A-1": "sent"}
     assert look(ledger, "second").reasons == {"A-1": "being_sent_by_another_run"}
     assert len(slack.requests) == 1
+
+
+def test_long_delivery_logs_its_progress(
+    slack: HostileSlack,
+    ledger: Ledger,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An alert that is not tried counts too."""
+
+    async def after_the_line(writer: asyncio.StreamWriter) -> None:
+        while "3 of 4 alerts recorded" not in caplog.messages:  # noqa: ASYNC110  # another thread logs it
+            await asyncio.sleep(0.01)
+        await OK(writer)
+
+    slack.script("/amer", OK, after_the_line)
+    slack.script("/emea", answer(404))
+    monkeypatch.setattr(send_module, "PROGRESS_SECONDS", 0.02)
+    alerts = [routed("A-1"), routed("A-2"), routed("E-1", "emea"), routed("E-2", "emea")]
+    with caplog.at_level("INFO"):
+        run = deliver(ledger, alerts, settings(slack.url, path))
+    assert run.view.counts.alerts_sent == 2
 
 
 def test_alerts_of_a_lane_keep_their_order(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
