@@ -40,7 +40,7 @@ from rich.table import Table
 from core.alerts import Assessment
 from core.domain import DEFAULT_ALERT_TYPE, Alert, RunRequest, count_found
 from core.ledger import Ledger, open_ledger
-from core.run import RunContext, new_run_id, open_run
+from core.run import RunContext, new_run_id, open_run, utc_now
 from core.runtime import Settings
 from core.slack import build_message
 from tasks.send import send
@@ -141,7 +141,7 @@ async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence
     counts = count_found(len(routed), 0, {DEFAULT_ALERT_TYPE: (len(routed), 0)})
     assessment = Assessment("bench", counts, (), routed)
     with open_run(RunContext(run_id, request, settings, ledger)) as run:
-        await send.fn(run, run.plan(assessment, routed))
+        await send.fn(run, ledger.plan(run_id, assessment, routed, 0, utc_now()))
 
 
 def bare(slack: str, routed: Sequence[Alert], *, kept: int) -> float:

@@ -2,15 +2,13 @@
 
 import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from core.alerts import Assessment
 from core.domain import (
-    Alert,
     InternalError,
     Interrupted,
     LedgerError,
@@ -19,7 +17,7 @@ from core.domain import (
     SourceSchemeUnsupported,
 )
 from core.ledger import Ledger, kept_alive, this_process
-from core.runtime import ROWS_SCANNED, Settings, StopSignal, logged_as, process_stop, redact
+from core.runtime import Settings, StopSignal, logged_as, process_stop, redact
 from core.sources import parse_source
 
 STOPPED = "The run was stopped before it was over; run the month again"
@@ -55,15 +53,6 @@ class RunContext:
         """Raise `Interrupted` if a stop was requested; call it only when no request is in flight."""
         if self.stop.is_set():
             raise Interrupted(STOPPED)
-
-    def plan(self, assessment: Assessment, alerts: Iterable[Alert]) -> list[Alert]:
-        """Record what the run will do with each alert, and return the alerts to send: none in a dry run.
-
-        Raises `TooManyAlerts` when there are more than `MAX_ALERTS_PER_RUN`.
-        """
-        ROWS_SCANNED.inc(assessment.counts.rows_scanned)
-        limit = self.settings.max_alerts_per_run
-        return self.ledger.plan(self.run_id, assessment, alerts, limit, utc_now())
 
 
 def prepare_run(

@@ -4,7 +4,7 @@ from datetime import date
 
 from prefect import flow
 
-from core.run import RunContext, open_run
+from core.run import RunContext, open_run, utc_now
 from flows.artifacts import publish_report
 from flows.flow_run import name_flow_run, run_of_this_flow
 from flows.prefect_engine import run_stage
@@ -53,7 +53,8 @@ async def run_stages(run: RunContext) -> None:
             winners = await run_stage(run, dedupe, window)
             assessment = await run_stage(run, compute_streaks, window, winners, settings)
             routed = await run_stage(run, route, assessment.alerts, settings)
-            to_send = run.plan(assessment, each_alert(routed))
+            limit = settings.max_alerts_per_run
+            to_send = run.ledger.plan(run.run_id, assessment, each_alert(routed), limit, utc_now())
             await run_stage(run, send, run, to_send)
             await run_stage(run, persist, run)
             await run_stage(run, notify_support, run)

@@ -6,7 +6,7 @@ from datetime import date
 from prefect import task
 
 from core.alerts import rules_named
-from core.runtime import Settings
+from core.runtime import ROWS_SCANNED, Settings
 from core.sources import Need, Window, open_uri, read_window
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ def load_window(source_uri: str, month: date, settings: Settings) -> Window:
         look_back=max(rule.look_back for rule in rules),
     )
     window = read_window(source, month, need, settings.source_timezone)
+    ROWS_SCANNED.inc(window.rows_scanned)
     source.verify_unchanged()
     logger.info(
         "Read %s at %s: %d rows scanned, %d rows kept, %d possible alerts",

@@ -16,7 +16,7 @@ PROCESS = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=PROCESS)
 
 ROWS_SCANNED = Counter(
-    "risk_alerts_rows_scanned", "Rows decoded from sources by runs of this process.", registry=PROCESS
+    "risk_alerts_rows_scanned", "Rows decoded from sources by this process.", registry=PROCESS
 )
 STEP_SECONDS = Histogram(
     "risk_alerts_step_duration_seconds",

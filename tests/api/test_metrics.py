@@ -47,6 +47,12 @@ def test_run_counts_in_every_metric(serve: Serve, source: str, slack: MockSlack)
     assert grown["step_duration_seconds_sum", "send"] > 0
 
 
+def test_preview_counts_the_rows_that_it_decodes(service: Service, source: str) -> None:
+    before = scrape(service)
+    assert service.post("/preview", source).status_code == 200
+    assert growth(before, scrape(service))["rows_scanned_total", ""] == 8
+
+
 def test_metrics_are_zero_before_the_first_run(service: Service) -> None:
     found = scrape(service)
     assert {found["runs", status] for status in ("running", "succeeded", "failed")} == {0}

@@ -15,11 +15,11 @@ from tasks.send import Lane, send
 from tests.delivery.world import (
     REQUEST,
     accounts,
-    assessment,
     deliver,
     execute,
     look,
     outcomes,
+    plan,
     query,
     routed,
     send_in_a_run,
@@ -219,7 +219,7 @@ def test_run_that_is_told_to_stop_is_interrupted(
 
     async def stop() -> None:
         with open_run(run):
-            task = asyncio.create_task(send.fn(run, run.plan(assessment(alerts), alerts)))
+            task = asyncio.create_task(send.fn(run, plan(run, alerts)))
             await until(waiting.is_set)
             run.stop.set()
             await task

@@ -26,7 +26,7 @@ from core.domain import (
 )
 from core.ledger import Ledger, ProcessIdentity, RunView
 from core.ledger.database import Database
-from core.run import RunContext, new_run_id, open_run
+from core.run import RunContext, new_run_id, open_run, utc_now
 from core.runtime import Settings
 from tasks.send import send
 
@@ -117,13 +117,18 @@ class Delivered:
     reasons: dict[str, str | None]
 
 
+def plan(run: RunContext, alerts: Sequence[Alert]) -> list[Alert]:
+    """Plan the delivery of the alerts, and return those to send."""
+    return run.ledger.plan(run.run_id, assessment(alerts), alerts, run.settings.max_alerts_per_run, utc_now())
+
+
 async def send_in_a_run(
     ledger: Ledger, alerts: Sequence[Alert], chosen: Settings, run_id: str, **request: Any
 ) -> None:
     """Run the stage `send` without Prefect."""
     asked = RunRequest("file:///source.parquet", MONTH, **request)
     with open_run(RunContext(run_id, asked, chosen, ledger)) as run:
-        await send.fn(run, run.plan(assessment(alerts), alerts))
+        await send.fn(run, plan(run, alerts))
 
 
 def deliver(
