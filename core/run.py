@@ -36,6 +36,7 @@ class RunContext:
     flow_run_id: str | None = None
     """The flow run of Prefect's engine; None for a run without Prefect."""
     stop: StopSignal = field(default_factory=StopSignal)
+    """Stops this run alone; `stopped` also knows the stop of the process."""
     flow_begun: "Future[None]" = field(default_factory=Future)
     """Done once Prefect has begun the flow; canceled when the caller has given the run up."""
     closed: "Future[None]" = field(default_factory=Future)
@@ -49,9 +50,14 @@ class RunContext:
         """Write the heartbeat of the begun run while the context lasts."""
         return kept_alive(self.run_id, lambda: self.ledger.heartbeat(self.run_id, utc_now()))
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the run must begin nothing new."""
+        return self.stop.is_set() or process_stop.is_set()
+
     def check_stop(self) -> None:
         """Raise `Interrupted` if a stop was requested; call it only when no request is in flight."""
-        if self.stop.is_set():
+        if self.stopped:
             raise Interrupted(STOPPED)
 
 
@@ -93,7 +99,7 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
     error: RiskAlertsError | None = None
     with logged_as(run.run_id):
         try:
-            with run.kept_alive(), process_stop.listener(run.stop.set):
+            with run.kept_alive():
                 run.check_stop()
                 yield run
         except RiskAlertsError as known:

@@ -7,6 +7,7 @@ are independent; a lane sends one alert after the other, so that a `Retry-After`
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -16,7 +17,7 @@ from prefect import task
 
 from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, Verdict, metric_label
 from core.run import RunContext, utc_now
-from core.runtime import DELIVERIES, one_line
+from core.runtime import DELIVERIES, POLL_SECONDS, one_line
 from core.slack import Answer, Pacer, SlackWebhooks, build_message, post_with_retries
 
 PROGRESS_SECONDS = 10
@@ -47,31 +48,28 @@ def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> D
 class Lane:
     """The alerts of one destination, sent one after the other."""
 
-    def __init__(
-        self, run: RunContext, slack: SlackWebhooks, alerts: Sequence[Alert], stopping: asyncio.Event
-    ) -> None:
+    def __init__(self, run: RunContext, slack: SlackWebhooks, alerts: Sequence[Alert]) -> None:
         self._run = run
         self._slack = slack
         self._alerts = alerts
-        self._stopping = stopping
         self._pacer = Pacer(run.settings.slack_channel_rate, sleep=self._sleep)
         self.recorded = 0
         """How many of the alerts have a result in the ledger."""
 
     async def deliver(self) -> None:
-        """Send the alerts that can be claimed; an error stops the other lanes too."""
+        """Send what can be claimed until the run is stopped; an error stops the other lanes too."""
         try:
             for alert in self._alerts:
-                if self._stopping.is_set():
-                    return
                 answer = await self._deliver_one(alert)
                 self.recorded += 1
                 if answer and answer.verdict is Verdict.CHANNEL_REFUSED:
                     if rest := self._alerts[self.recorded :]:
                         await self._give_up(rest, answer)
                     return
+        except Stopping:
+            return
         except BaseException:
-            self._stopping.set()
+            self._run.stop.set()
             raise
 
     async def _deliver_one(self, alert: Alert) -> Answer | None:
@@ -79,6 +77,7 @@ class Lane:
         # Before the claim: a run that dies or fails here leaves nothing unconfirmed.
         message = build_message(alert, self._run.settings)
         await self._pacer.turn()
+        self._check_stop()
         # In a thread: the commit waits for the disk, and must not delay the answers of other lanes.
         claim = await asyncio.to_thread(ledger.claim, run_id, alert, utc_now())
         if claim.status is not AlertStatus.SENDING:
@@ -105,8 +104,7 @@ class Lane:
             nonlocal attempts
             if attempts:
                 await self._pacer.turn()
-            if self._stopping.is_set():
-                raise Stopping
+            self._check_stop()
             attempts += 1
             answer = await self._slack.post(channel, message)
             DELIVERIES.labels(metric_label(answer.verdict, answer.reason)).inc()
@@ -131,11 +129,14 @@ class Lane:
 
     async def _sleep(self, seconds: float) -> None:
         """Wait; raise `Stopping` when the run is stopped."""
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
-        raise Stopping
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._check_stop()
+            await asyncio.sleep(min(left, POLL_SECONDS))
+
+    def _check_stop(self) -> None:
+        if self._run.stopped:
+            raise Stopping
 
 
 async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
@@ -143,23 +144,19 @@ async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
 
     After a stop or an error no lane claims another alert, and requests in flight get their answer.
     """
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
     async with SlackWebhooks(run.settings) as slack:
 
         def lane_of(alert: Alert) -> str:
             return slack.lane(alert.channel or "")
 
         lanes = [
-            Lane(run, slack, list(group), stopping)
-            for _, group in groupby(sorted(alerts, key=lane_of), key=lane_of)
+            Lane(run, slack, list(group)) for _, group in groupby(sorted(alerts, key=lane_of), key=lane_of)
         ]
-        with run.stop.listener(lambda: loop.call_soon_threadsafe(stopping.set)):
-            sending = [asyncio.create_task(lane.deliver()) for lane in lanes]
-            while (await asyncio.wait(sending, timeout=PROGRESS_SECONDS))[1]:
-                logger.info("%d of %d alerts recorded", sum(lane.recorded for lane in lanes), len(alerts))
+        sending = [asyncio.create_task(lane.deliver()) for lane in lanes]
+        while (await asyncio.wait(sending, timeout=PROGRESS_SECONDS))[1]:
+            logger.info("%d of %d alerts recorded", sum(lane.recorded for lane in lanes), len(alerts))
     for error in [lane.exception() for lane in sending]:
-        if error and not isinstance(error, Stopping):
+        if error:
             raise error
     run.check_stop()
 

@@ -14,16 +14,18 @@ from typing import Any, TypeVar
 
 R = TypeVar("R")
 
+POLL_SECONDS = 0.2
+"""Seconds between two checks for a stop while something waits."""
+
 
 class StopSignal:
-    """A flag that any thread or signal handler can set; setting it calls its listeners.
+    """A flag that any thread or signal handler can set.
 
-    It has no lock, because a signal handler could wait for it permanently. So a listener may be called twice.
+    It has no lock, because a signal handler could wait for it permanently.
     """
 
     def __init__(self) -> None:
         self._set = False
-        self._listeners: list[Callable[[], object]] = []
 
     def is_set(self) -> bool:
         """Return whether a stop was requested."""
@@ -32,19 +34,6 @@ class StopSignal:
     def set(self) -> None:
         """Request a stop."""
         self._set = True
-        for listener in list(self._listeners):
-            listener()
-
-    @contextmanager
-    def listener(self, listener: Callable[[], object]) -> Iterator[None]:
-        """Call `listener` when a stop is requested, or now if one was; it must return quickly."""
-        self._listeners.append(listener)
-        if self._set:
-            listener()
-        try:
-            yield
-        finally:
-            self._listeners.remove(listener)
 
 
 process_stop = StopSignal()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from core.domain import Interrupted
-from core.runtime import process_stop
+from core.runtime import POLL_SECONDS, process_stop
 
 DECODERS = min(len(os.sched_getaffinity(0)), 4)
 """How many row groups are decoded at once: each needs a processor, and memory for a batch of rows."""
@@ -18,9 +18,6 @@ FETCHED_BYTES = 64 * 2**20
 """The most bytes that are fetched and not yet decoded, unless a single row group is larger."""
 KEPT_BYTES = 64 * 2**20
 """The most fetched bytes that are kept for a later pass, which would fetch them again."""
-
-POLL_SECONDS = 0.2
-"""Seconds between two checks for a stop in a waiting thread."""
 
 T = TypeVar("T")
 R = TypeVar("R")
