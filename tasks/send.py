@@ -8,7 +8,7 @@ are independent; a lane sends one alert after the other, so that a `Retry-After`
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -168,24 +168,15 @@ async def send(run: RunContext, to_send: Sequence[Alert]) -> None:
     The task has no Prefect retries, because they would multiply the retries of each message.
     """
     logger.info("Sending %d alerts", len(to_send))
-    if to_send:
-        await _run_in_own_loop(run, deliver(run, to_send))
-
-
-async def _run_in_own_loop(run: RunContext, delivery: Coroutine[Any, Any, None]) -> None:
-    """Run the delivery in its own event loop, since a signal may end the caller's loop during a request.
-
-    A cancellation stops the run, and then waits for the delivery to end: at most for the timeouts of one
-    request and its commits.
-    """
-    sending = asyncio.ensure_future(asyncio.to_thread(asyncio.run, delivery))
-    canceled = False
-    while not sending.done():
-        try:
-            await asyncio.wait({sending})
-        except asyncio.CancelledError:
-            canceled = True
-            run.stop.set()
-    if canceled:
-        raise asyncio.CancelledError from sending.exception()
+    if not to_send:
+        return
+    # In an event loop of its own, since a signal may end this one during a request.
+    sending = asyncio.ensure_future(asyncio.to_thread(asyncio.run, deliver(run, to_send)))
+    try:
+        await asyncio.wait({sending})
+    except asyncio.CancelledError as canceled:
+        run.stop.set()
+        # At most for the timeouts of one request and its commits.
+        await asyncio.wait({sending})
+        raise canceled from sending.exception()
     sending.result()

@@ -147,22 +147,13 @@ async def until(happens: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def stop_when(
-    happens: Callable[[], bool],
-    ledger: Ledger,
-    alerts: Sequence[Alert],
-    chosen: Settings,
-    *,
-    times: int = 1,
-) -> None:
-    """Cancel the run `run-1` `times` times when the condition is true, and wait for its end."""
+def stop_when(happens: Callable[[], bool], ledger: Ledger, alerts: Sequence[Alert], chosen: Settings) -> None:
+    """Cancel the run `run-1` when the condition is true, and wait for its end."""
 
     async def run() -> None:
         task = asyncio.create_task(send_in_a_run(ledger, alerts, chosen, "run-1"))
         await until(happens)
-        for _ in range(times):
-            task.cancel()
-            await asyncio.sleep(0.02)
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
