@@ -9,10 +9,10 @@ from rich.console import Console
 
 from cli import FAILED, SUCCEEDED, exit_code
 from cli.report import print_preview, print_report
-from core.domain import RiskAlertsError, RunNotFound, RunRequest, RunStatus
+from core.domain import RiskAlertsError, RunRequest, RunStatus
 from core.ledger import RunView, open_ledger
 from core.run import RunContext, prepare_run
-from core.runtime import configure_logs, in_thread, load_settings, stopped_by_signals
+from core.runtime import configure_logs, load_settings, stopped_by_signals
 from flows.prefect_engine import drain
 from flows.preview import preview
 from flows.start import run_month
@@ -44,17 +44,14 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
 
 def _run(run: RunContext) -> RunView:
     """Run the month and return the stored run; raise an error if no run was begun."""
-    failure: RiskAlertsError | None = None
     try:
-        # In another thread, so that a signal requests a stop and does not interrupt a request.
-        in_thread(partial(run_month, run), "run").result()
+        run_month(run)
     except RiskAlertsError as error:
-        failure = error
-    drain()
-    try:
-        return run.ledger.history.run(run.run_id)
-    except RunNotFound as error:
-        raise failure or error from None
+        if error.run_id is None:
+            raise
+    finally:
+        drain()
+    return run.ledger.history.run(run.run_id)
 
 
 def show_preview(request: RunRequest, *, as_json: bool) -> None:
