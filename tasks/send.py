@@ -8,9 +8,9 @@ are independent; a lane sends one alert after the other, so that a `Retry-After`
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 
 from prefect import task
@@ -145,13 +145,10 @@ async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
     After a stop or an error no lane claims another alert, and requests in flight get their answer.
     """
     async with SlackWebhooks(run.settings) as slack:
-
-        def lane_of(alert: Alert) -> str:
-            return slack.lane(alert.channel or "")
-
-        lanes = [
-            Lane(run, slack, list(group)) for _, group in groupby(sorted(alerts, key=lane_of), key=lane_of)
-        ]
+        by_lane = defaultdict[str, list[Alert]](list)
+        for alert in alerts:
+            by_lane[slack.lane(alert.channel or "")].append(alert)
+        lanes = [Lane(run, slack, those) for those in by_lane.values()]
         sending = [asyncio.create_task(lane.deliver()) for lane in lanes]
         while (await asyncio.wait(sending, timeout=PROGRESS_SECONDS))[1]:
             logger.info("%d of %d alerts recorded", sum(lane.recorded for lane in lanes), len(alerts))
