@@ -17,7 +17,7 @@ from core.domain import (
     SourceSchemeUnsupported,
 )
 from core.ledger import Ledger, kept_alive, this_process
-from core.runtime import Settings, StopSignal, logged_as, process_stop, redact
+from core.runtime import Settings, StopSignal, current_run_id, process_stop, redact
 from core.sources import parse_source
 
 STOPPED = "The run was stopped before it was over; run the month again"
@@ -97,24 +97,25 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
     run.ledger.close_dead_runs(utc_now())
     run.begin()
     error: RiskAlertsError | None = None
-    with logged_as(run.run_id):
-        try:
-            with run.kept_alive():
-                run.check_stop()
-                yield run
-        except RiskAlertsError as known:
-            error = known
-            raise
-        except Exception as defect:
-            logger.exception("Run %s failed with an internal error", run.run_id)
-            error = InternalError(redact(f"{type(defect).__name__}: {defect}"))
-            raise error from defect
-        except BaseException:
-            # A cancellation, Ctrl-C, an exit, or a signal that Prefect turned into an exception.
-            error = Interrupted(STOPPED)
-            raise
-        finally:
-            _close(run, error)
+    # For the log: each run has an asyncio task, and so a context, of its own.
+    current_run_id.set(run.run_id)
+    try:
+        with run.kept_alive():
+            run.check_stop()
+            yield run
+    except RiskAlertsError as known:
+        error = known
+        raise
+    except Exception as defect:
+        logger.exception("Run %s failed with an internal error", run.run_id)
+        error = InternalError(redact(f"{type(defect).__name__}: {defect}"))
+        raise error from defect
+    except BaseException:
+        # A cancellation, Ctrl-C, an exit, or a signal that Prefect turned into an exception.
+        error = Interrupted(STOPPED)
+        raise
+    finally:
+        _close(run, error)
 
 
 def _close(run: RunContext, error: RiskAlertsError | None) -> None:

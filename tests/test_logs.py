@@ -5,6 +5,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from contextvars import Context
 
 import pytest
 
@@ -14,7 +15,6 @@ from core.runtime import (
     configure_logs,
     current_request_id,
     current_run_id,
-    logged_as,
     redaction,
 )
 
@@ -76,16 +76,16 @@ def test_traceback_is_masked_within_its_object(log: io.StringIO) -> None:
 
 
 def test_line_names_its_run_and_request(log: io.StringIO) -> None:
-    logger = logging.getLogger("core.run")
-    logger.info("before")
-    token = current_request_id.set("req-1")
-    with logged_as("run-1"):
+    def write() -> None:
+        logger = logging.getLogger("core.run")
+        logger.info("before")
+        current_request_id.set("req-1")
+        current_run_id.set("run-1")
         logger.info("within")
-    current_request_id.reset(token)
-    logger.info("after")
+
+    Context().run(write)
     named = [(line["run_id"], line.get("request_id")) for line in lines(log)]
-    assert named == [(None, None), ("run-1", "req-1"), (None, None)]
-    assert current_run_id.get() is None
+    assert named == [(None, None), ("run-1", "req-1")]
 
 
 def test_configuring_twice_writes_each_line_once(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:

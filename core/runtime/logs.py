@@ -2,8 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
@@ -46,16 +45,6 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_text:  # the filter that masks secrets has written it
             entry["exception"] = record.exc_text
         return json.dumps(entry, ensure_ascii=False)
-
-
-@contextmanager
-def logged_as(run_id: str) -> Iterator[None]:
-    """Name the run in log lines while the context lasts."""
-    token = current_run_id.set(run_id)
-    try:
-        yield
-    finally:
-        current_run_id.reset(token)
 
 
 def configure_logs(settings: Settings, *, level: int = logging.INFO, taken_over: Iterable[str] = ()) -> None:
