@@ -68,26 +68,13 @@ BAD = [
     ("SSLKEYLOGFILE", "/no/such/keys", "cannot be used"),
     ("AWS_SECRET_ACCESS_KEY", '"canary"', "in quotes"),
     ("AWS_REGION", "'canary'", "in quotes"),
-    ("AWS_RETRY_MODE", "canary", "legacy, standard, adaptive"),
-    ("AWS_MAX_ATTEMPTS", "canary", "whole number"),
-    ("AWS_MAX_ATTEMPTS", "0", "from 1 to 1000"),
-    ("AWS_DEFAULTS_MODE", "canary", "in-region"),
-    ("AWS_REQUEST_CHECKSUM_CALCULATION", "canary", "when_supported"),
-    ("AWS_RESPONSE_CHECKSUM_VALIDATION", "canary", "when_supported"),
     ("AWS_ENDPOINT_URL", "http://minio:canary", "http:// or https:// URL"),
     ("AWS_ENDPOINT_URL_S3", "canary:9000", "http:// or https:// URL"),
     ("STORAGE_EMULATOR_HOST", "canary:port", "http:// or https:// URL"),
     ("STORAGE_EMULATOR_HOST", "http://", "http:// or https:// URL"),
     ("S3FS_LOGGING_LEVEL", "canary", "DEBUG, INFO"),
-    ("GCSFS_DEBUG", "1", "DEBUG, INFO"),
-    ("AWS_STS_REGIONAL_ENDPOINTS", "canary", "legacy, regional"),
-    ("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", "canary", "legacy, regional"),
-    ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "canary", "preferred, disabled, required"),
-    ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "canary", "ipv4, ipv6"),
-    ("AWS_METADATA_SERVICE_TIMEOUT", "canary", "whole number"),
-    ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "canary", "whole number"),
-    ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "canary", "whole number"),
-    ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "9" * 5_000, "from 0 to 10485760"),
+    ("S3FS_LOGGING_LEVEL", "", "DEBUG, INFO"),
+    ("GCSFS_DEBUG", "debug", "DEBUG, INFO"),
     ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "canary", "http:// or https:// URL"),
     ("AWS_ENDPOINT_URL_STS", "canary:443", "http:// or https:// URL"),
 ]
@@ -107,20 +94,6 @@ def test_blanks_around_library_variables_are_stripped() -> None:
     os.environ.update(AWS_SECRET_ACCESS_KEY="secret\n", HTTPS_PROXY=" http://proxy:3128\r\n")
     load_settings()
     assert (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["HTTPS_PROXY"]) == ("secret", "http://proxy:3128")
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "word"),
-    [
-        ("S3FS_LOGGING_LEVEL", "critical", "CRITICAL"),
-        ("AWS_RETRY_MODE", "Standard", "standard"),
-        ("AWS_STS_REGIONAL_ENDPOINTS", "LEGACY", "legacy"),
-    ],
-)
-def test_word_in_a_library_variable_may_have_any_case(name: str, value: str, word: str) -> None:
-    os.environ[name] = value
-    load_settings()
-    assert os.environ[name] == word
 
 
 def test_empty_aws_profile_counts_as_unset() -> None:

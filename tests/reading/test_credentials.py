@@ -80,7 +80,7 @@ PROFILES = {
         "run `aws sso login`",
     ),
     "wrong region": ("region = us east", "or region in the AWS profile"),
-    "wrong number": ("max_attempts = canary", "the AWS profile has a value that cannot be used"),
+    "wrong number": ("max_attempts = canary", "in the AWS profile, has a value that cannot be used"),
     "wrong retry mode": ("retry_mode = canary", "retry_mode"),
     "wrong defaults": ("defaults_mode = canary", "defaults_mode"),
     "wrong checksums": ("request_checksum_calculation = canary", "request_checksum_calculation"),
@@ -116,6 +116,11 @@ ENVIRONMENTS = {
         {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": "/no/token"},
         SourceForbidden,
         "the credentials need /no/token",
+    ),
+    "token file is empty": (
+        {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": os.devnull},
+        SourceForbidden,
+        "AWS_WEB_IDENTITY_TOKEN_FILE holds no token",
     ),
     "container's token file is missing": (
         {
@@ -157,6 +162,37 @@ def test_unusable_aws_variable_is_named(case: str, monkeypatch: pytest.MonkeyPat
     found = refusal("s3://bucket/x.parquet", Settings())
     assert isinstance(found, error)
     assert words in found.message
+
+
+OPTIONS = [
+    ("AWS_RETRY_MODE", "canary", "legacy, standard or adaptive"),
+    ("AWS_MAX_ATTEMPTS", "canary", "whole number"),
+    ("AWS_MAX_ATTEMPTS", "9" * 5_000, "whole number"),
+    ("AWS_MAX_ATTEMPTS", "0", "1 or more"),
+    ("AWS_DEFAULTS_MODE", "canary", "in-region"),
+    ("AWS_REQUEST_CHECKSUM_CALCULATION", "canary", "when_supported or when_required"),
+    ("AWS_RESPONSE_CHECKSUM_VALIDATION", "canary", "when_supported or when_required"),
+    ("AWS_STS_REGIONAL_ENDPOINTS", "canary", "legacy or regional"),
+    ("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", "canary", "legacy or regional"),
+    ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "canary", "preferred, disabled or required"),
+    ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "canary", "ipv4 or ipv6"),
+    ("AWS_METADATA_SERVICE_TIMEOUT", "canary", "whole number"),
+    ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "canary", "whole number"),
+    ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "canary", "from 1 to 1048576"),
+    ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "0", "from 1 to 1048576"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), OPTIONS)
+def test_unusable_aws_option_is_named(
+    name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, given in {**KEYS, "AWS_DEFAULT_REGION": "us-east-1", name: value}.items():
+        monkeypatch.setenv(variable, given)
+    found = refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=NOWHERE))
+    assert isinstance(found, SettingsError)
+    assert name in found.message
+    assert allowed in found.message
 
 
 FEDERATED = {
