@@ -64,7 +64,6 @@ BAD = [
     ("CURL_CA_BUNDLE", "/no/such/file.pem", "No such file"),
     ("AWS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
     ("AWS_CA_BUNDLE", "/tmp", "cannot be used"),  # noqa: S108  # the library takes no folder
-    ("SSL_CERT_DIR", "/no/such:/nor/that", "no folder"),
     ("SSLKEYLOGFILE", "/no/such/keys", "cannot be used"),
     ("AWS_SECRET_ACCESS_KEY", '"canary"', "in quotes"),
     ("AWS_REGION", "'canary'", "in quotes"),

@@ -68,9 +68,6 @@ def check_certificate_files() -> None:
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "SSLKEYLOGFILE"):
         if path := os.environ.get(name):
             check_certificates(name, path)
-    folders = os.environ.get("SSL_CERT_DIR")
-    if folders and not any(map(os.path.isdir, folders.split(os.pathsep))):
-        raise SettingsError(f"SSL_CERT_DIR: there is no folder {folders}; correct the path or unset it")
 
 
 def check_certificates(name: str, path: str) -> None:
