@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from core.domain import LedgerError
 BUSY_TIMEOUT_SECONDS = 30.0
 """How long a transaction waits for another one's write lock."""
 
-_FORGOTTEN = frozenset({"overlay", "aufs", "fuse-overlayfs", "tmpfs", "ramfs"})
-"""File systems that end with their container."""
+_ENGINE_FILES = ("/.dockerenv", "/run/.containerenv")
+_ENGINE_VARIABLES = ("KUBERNETES_SERVICE_HOST", "ECS_CONTAINER_METADATA_URI_V4", "CLOUD_RUN_JOB", "K_SERVICE")
+"""What the engines of containers put into them."""
 
 
 def sqlite_engine(url: URL) -> Engine:
@@ -64,35 +64,14 @@ def switch_to_wal(engine: Engine) -> None:
         connection.cursor().execute("PRAGMA journal_mode=WAL")
 
 
-def in_container(environment: Mapping[str, str], root: Path = Path("/")) -> bool:
-    """Return whether this process runs in a container, by the files and variables of container engines."""
-    marks = (root / ".dockerenv", root / "run/.containerenv")
-    serverless = {"KUBERNETES_SERVICE_HOST", "ECS_CONTAINER_METADATA_URI_V4", "CLOUD_RUN_JOB", "K_SERVICE"}
-    return any(mark.exists() for mark in marks) or not serverless.isdisjoint(environment)
-
-
-def is_forgotten(path: Path, mountinfo: str) -> bool:
-    """Return whether a container loses the files at a path, by the text of its /proc/self/mountinfo."""
-    found = ("/", "")
-    for line in mountinfo.splitlines():
-        mount, _, device = line.partition(" - ")
-        point = mount.split()[4].replace("\\040", " ")
-        # A later mount on the same place hides the earlier one.
-        if path.is_relative_to(point) and len(point) >= len(found[0]):
-            found = (point, device.split()[0])
-    return found[0] == "/" or found[1] in _FORGOTTEN
-
-
 def container_warning(database_url: str) -> str | None:
-    """Return a warning when the ledger is a file that is lost with this container."""
+    """Return a warning when the ledger is a file on the disk of this container, and is lost with it."""
     url = make_url(database_url)
-    if url.get_backend_name() != "sqlite" or not url.database:
+    in_container = any(map(os.path.exists, _ENGINE_FILES)) or any(map(os.getenv, _ENGINE_VARIABLES))
+    if url.get_backend_name() != "sqlite" or not url.database or not in_container:
         return None
-    try:
-        mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    if not in_container(os.environ) or not is_forgotten(Path(url.database).resolve(), mountinfo):
+    # Unlike that of pathlib, this `ismount` raises nothing for a folder that may not be read.
+    if any(map(os.path.ismount, Path(url.database).resolve().parents[:-1])):
         return None
     return (
         f"The ledger {url.database} is on this container's own disk and will be lost with it;"

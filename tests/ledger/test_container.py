@@ -1,33 +1,36 @@
 """The start warns of a ledger that is lost with its container."""
 
-from pathlib import Path
-
 import pytest
 
-from core.ledger.sqlite import in_container, is_forgotten
+from core.ledger import container_warning, sqlite
 
-MOUNTS = """\
-1 0 0:1 / / rw - overlay overlay rw
-2 1 8:1 / /app/data rw,relatime - ext4 /dev/sda1 rw
-3 1 0:2 / /tmp rw - tmpfs tmpfs rw
-"""
+
+@pytest.fixture(autouse=True)
+def _no_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the container that the tests may run in."""
+    monkeypatch.setattr(sqlite, "_ENGINE_FILES", ())
+    for name in sqlite._ENGINE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
-    ("path", "forgotten"),
+    ("database_url", "lost"),
     [
-        ("/app/ledger.db", True),
-        ("/app/data/ledger.db", False),
-        ("/app/database/ledger.db", True),
-        ("/tmp/ledger.db", True),  # noqa: S108
+        ("sqlite:////no/such/ledger.db", True),
+        ("sqlite:////proc/no/such/ledger.db", False),  # it is a mount, as a volume is
+        ("postgresql://ledger.test/db", False),
     ],
 )
-def test_only_a_mount_outlives_its_container(path: str, *, forgotten: bool) -> None:
-    assert is_forgotten(Path(path), MOUNTS) is forgotten
+def test_only_a_mount_outlives_its_container(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, *, lost: bool
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    warning = container_warning(database_url)
+    assert (warning is not None) is lost
+    assert not warning or "will be lost" in warning
 
 
-def test_engine_marks_show_a_container(tmp_path: Path) -> None:
-    assert not in_container({}, tmp_path)
-    assert in_container({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, tmp_path)
-    (tmp_path / ".dockerenv").touch()
-    assert in_container({}, tmp_path)
+def test_file_of_an_engine_shows_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert container_warning("sqlite:////no/such/ledger.db") is None
+    monkeypatch.setattr(sqlite, "_ENGINE_FILES", ("/proc",))
+    assert container_warning("sqlite:////no/such/ledger.db")
