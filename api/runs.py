@@ -152,7 +152,7 @@ def list_runs(
     history = ledger_of(request).history
     found = history.runs(month=month, status=status, limit=limit, cursor=cursor)
     if wants_page(request):
-        return runs_page(request, found, history.months(), month=month, status=status, limit=limit)
+        return runs_page(request, found, month=month, status=status, limit=limit)
     return found
 
 

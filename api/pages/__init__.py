@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from core.alerts import open_by_reason
 from core.domain import AlertStatus, Counts, RunStatus, count_label, count_names
-from core.ledger import History, MonthView, RunPage, RunSummary
+from core.ledger import History, RunPage, RunSummary
 from core.runtime import money, one_line, shown_region
 
 SHOWN = 200
@@ -64,11 +64,10 @@ def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
         unconfirmed=unconfirmed,
         every=every,
         outcomes=outcomes,
-        months=history.months(run.month),
     )
 
 
-def runs_page(request: Request, found: RunPage, months: list[MonthView], **filters: Any) -> HTMLResponse:
+def runs_page(request: Request, found: RunPage, **filters: Any) -> HTMLResponse:
     """Return the page that lists runs, with links that change its `month`, `status` and `limit`."""
     shown = {name for run in found.runs for name, _, _ in _counts(run)}
     types = dict.fromkeys(alert_type for run in found.runs for alert_type in run.alert_types)
@@ -80,8 +79,7 @@ def runs_page(request: Request, found: RunPage, months: list[MonthView], **filte
         runs=found.runs,
         columns=columns,
         next_cursor=found.next_cursor,
-        choices=sorted({one.month for one in months} | {filters["month"]} - {None}, reverse=True),
-        months=months,
+        choices=sorted({run.month for run in found.runs} | {filters["month"]} - {None}, reverse=True),
         statuses=list(RunStatus),
         **filters,
     )
@@ -113,16 +111,6 @@ def _qualities(accept: str) -> dict[str, float]:
     return found
 
 
-def short_money(dollars: int) -> str:
-    """Return dollars in three digits: `$950`, `$12.3K`, `$4.56M`."""
-    amount = float(dollars)
-    for unit in ("", "K", "M", "B"):
-        if abs(amount) < 999.5:  # noqa: PLR2004  # a larger number would have four digits
-            return f"${amount:.3g}{unit}"
-        amount /= 1000
-    return f"${amount:.3g}T"
-
-
 def _address(text: str) -> str:
     """Return any text as one segment of a path, or as a form value that no browser changes."""
     return quote(text, safe="", errors="surrogatepass")
@@ -132,7 +120,6 @@ TEMPLATES.filters |= {
     "clock": lambda instant: f"{instant:%Y-%m-%d %H:%M:%S} UTC",
     "money": money,
     "region": shown_region,
-    "short_money": short_money,
     "line": lambda text: one_line(str(text)),
     "words": lambda text: str(text).replace("_", " "),
     "number": lambda number: f"{number:,}",

@@ -12,7 +12,6 @@ from core.ledger.statistics import ledger_gauges
 from core.ledger.views import (
     AlertPage,
     ChannelTable,
-    MonthView,
     OutcomePage,
     OutcomeView,
     RunPage,

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, func, or
 
 from core.alerts import AlertView
 from core.domain import (
-    DEFAULT_ALERT_TYPE,
     UNKNOWN_REGION,
     AlertKey,
     AlertStatus,
@@ -45,7 +44,6 @@ from core.ledger.views import (
     AlertPage,
     ChannelTable,
     DeliveryErrorView,
-    MonthView,
     OutcomePage,
     OutcomeView,
     ResolutionView,
@@ -55,8 +53,6 @@ from core.ledger.views import (
 )
 
 SAMPLE_SIZE = 10
-MONTHS_SHOWN = 24
-"""The largest number of months in `months`."""
 
 # Built once, because writers use them too.
 _RUN = select(RUNS).where(RUNS.c.run_id == bindparam("of_run_id"))
@@ -244,30 +240,6 @@ class History:
                 for channel in channels
             ],
         )
-
-    def months(self, until: date = date.max) -> list[MonthView]:
-        """Return the result of the last successful run of each month up to `until`, oldest first.
-
-        Runs without the alert type At Risk are left out. The ARR is that of the At Risk alerts, without the
-        accounts below the threshold.
-        """
-        at_risk = RUNS.c.counts_by_type[DEFAULT_ALERT_TYPE, "at_risk"].as_integer()
-        latest = (RUNS.c.started_at.desc(), RUNS.c.run_id)
-        place = func.row_number().over(partition_by=RUNS.c.month, order_by=latest).label("place")
-        newest = (
-            select(RUNS.c.run_id, RUNS.c.month, at_risk.label("at_risk"), place)
-            .where(RUNS.c.status == RunStatus.SUCCEEDED, RUNS.c.month <= until, at_risk.is_not(None))
-            .subquery()
-        )
-        arr = (
-            select(func.coalesce(func.sum(RUN_ALERTS.c.arr), 0))
-            .where(RUN_ALERTS.c.run_id == newest.c.run_id, RUN_ALERTS.c.alert_type == DEFAULT_ALERT_TYPE)
-            .scalar_subquery()
-        )
-        query = select(newest, arr.label("arr")).where(newest.c.place == 1).order_by(newest.c.month.desc())
-        with self._database.read() as connection:
-            rows = connection.execute(query.limit(MONTHS_SHOWN)).all()
-        return _views(MonthView, reversed(rows))
 
     def gauges(self) -> CollectorRegistry:
         """Return the ledger statistics as gauges."""

@@ -138,12 +138,3 @@ class ChannelTable(NamedTuple):
 
     columns: list[str]
     rows: list[tuple[str, list[int]]]
-
-
-class MonthView(BaseModel):
-    """The result of the last run that succeeded for a month."""
-
-    month: date
-    run_id: str
-    at_risk: int
-    arr: int = Field(description="Dollars a year of the alerts whose ARR is known.")

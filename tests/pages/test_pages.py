@@ -3,15 +3,13 @@
 import re
 from base64 import b64encode
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 
-from api.pages import TEMPLATES, short_money
-from core.ledger import Ledger, MonthView, open_ledger
+from core.ledger import Ledger, open_ledger
 from examples.mock_slack import MockSlack
 from tests.conftest import services
 from tests.delivery.world import MONTH, key, routed
@@ -276,6 +274,12 @@ def test_column_keeps_the_capitals_of_its_label(open_service: Service) -> None:
     assert ">Not delivered</th>" in page
 
 
+def test_months_of_the_listed_runs_are_offered(open_service: Service) -> None:
+    for path in ("/runs", f"/runs?month={MONTH}"):
+        page = open_service.client.get(path, headers={"Accept": BROWSER}).text
+        assert re.findall(r'month=([0-9-]+)"[^>]*>2026-01</a>', page) == [str(MONTH)]
+
+
 @pytest.mark.parametrize("path", ["/runs?month=2026-01-15", "/runs?limit=0", "/runs?status=nonsense"])
 def test_invalid_filter_is_a_page_in_a_browser(open_service: Service, path: str) -> None:
     answer = open_service.client.get(path, headers={"Accept": BROWSER})
@@ -289,34 +293,3 @@ def test_unknown_path_or_method_is_a_page_in_a_browser(open_service: Service, pa
     answer = open_service.client.get(path, headers={"Accept": BROWSER})
     assert answer.status_code == problem_of(open_service.client.get(path))["status"]
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 8, 24])
-def test_bars_stay_within_the_drawing(count: int) -> None:
-    months = [
-        MonthView(month=date(2024 + n // 12, n % 12 + 1, 1), run_id="run", at_risk=n, arr=n * 10**12 - 1)
-        for n in range(count)
-    ]
-    drawn = TEMPLATES.get_template("parts.html").module.charts(months)
-    bars = [
-        [float(number) for number in bar]
-        for bar in re.findall(r'x="(.*?)" y="(.*?)" width="(.*?)" height="(.*?)" rx', drawn)
-    ]
-    assert len(bars) == 2 * count
-    for x, y, width, height in bars:
-        assert x >= 0
-        assert x + width <= 480
-        assert y >= 22
-        assert height >= 0
-        assert y + height == pytest.approx(146, abs=0.2)
-    assert drawn.count('class="label"') <= 14
-    newest = f">{months[-1].month:%b %y}</text>"
-    assert drawn.count(newest) == 2
-
-
-@pytest.mark.parametrize(
-    ("dollars", "written"),
-    [(0, "$0"), (950, "$950"), (999, "$999"), (12_345, "$12.3K"), (999_600, "$1M"), (4_560_000, "$4.56M")],
-)
-def test_dollars_are_written_in_three_digits(dollars: int, written: str) -> None:
-    assert short_money(dollars) == written
