@@ -1,21 +1,18 @@
 """Every setting of the service: its name, default and check. docs/settings.md describes each."""
 
 import json
-import math
 import os
 import re
 import sys
 import tomllib
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import TZPATH, available_timezones
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
-from pydantic.functional_validators import AfterValidator, BeforeValidator, WrapValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.alerts import RULES
@@ -34,23 +31,6 @@ def _decoded(value: Any) -> Any:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-def _number(least: float, most: float = math.inf, *, kind: str = "number") -> WrapValidator:
-    """Return a check of a number, whose error names the whole range."""
-    limits = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
-
-    def check(value: Any, parse: Callable[[Any], Any]) -> Any:
-        with suppress(ValidationError):
-            # In a file, `false` would be read as 0, which means no limit.
-            if not isinstance(value, bool) and least <= (number := parse(value)) <= most:
-                return number
-        raise ValueError(f"must be a {kind} {limits}")
-
-    return WrapValidator(check)
-
-
-_whole_number = partial(_number, kind="whole number")
 
 
 def _matching(pattern: str, message: str) -> AfterValidator:
@@ -110,8 +90,9 @@ HttpUrl = Annotated[str, AfterValidator(_base_url)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 SecretHttpUrl = Annotated[SecretStr, _secret(check_http_url)]
 SecretBaseUrl = Annotated[SecretStr, _secret(_base_url)]
-Seconds = Annotated[float, _number(0, 86_400)]
-Timeout = Annotated[float, _number(0.001, 3600)]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Timeout = Annotated[float, Field(ge=0.001, le=3600)]
 _JSON = BeforeValidator(_decoded)
 # A key matches the data exactly.
 Key = Annotated[str, StringConstraints(min_length=1, strip_whitespace=False)]
@@ -189,26 +170,26 @@ class Settings(BaseSettings):
     owners: Annotated[dict[Key, MemberId], _JSON] = Field(default_factory=dict)
     slack_webhook_base_url: SecretBaseUrl | None = None
     slack_webhook_url: SecretHttpUrl | None = None
-    slack_max_attempts: Annotated[int, _whole_number(1, 100)] = 5
+    slack_max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
     slack_backoff_seconds: Seconds = 0.5
     slack_retry_after_max_seconds: Seconds = 120
     slack_timeout_seconds: Timeout = 10
-    slack_channel_rate: Annotated[float, _number(0, 10_000)] = 1
+    slack_channel_rate: Annotated[float, Field(ge=0, le=10_000)] = 1
     app_base_url: PublicUrl = "https://app.yourcompany.com"
-    arr_threshold: Annotated[int, _whole_number(0)] = 10_000
+    arr_threshold: Count = 10_000
     alert_types: Annotated[list[AlertType], Field(min_length=1), _JSON] = [DEFAULT_ALERT_TYPE]
-    max_alerts_per_run: Annotated[int, _whole_number(0)] = 5000
+    max_alerts_per_run: Count = 5000
     # Not in the representation: it may hold a password.
     database_url: DatabaseUrl = Field(default="sqlite:///data/risk_alerts.db", repr=False)
     support_email: Email = "support@quadsci.ai"
     smtp_host: SmtpHost | None = None
-    smtp_port: Annotated[int, _whole_number(1, 65_535)] = 587
+    smtp_port: Annotated[int, Field(ge=1, le=65_535)] = 587
     smtp_username: Annotated[str, _ASCII] | None = None
     smtp_password: Annotated[SecretStr, _ASCII] | None = None
     smtp_starttls: bool | None = None
     smtp_from: Email = "account-risk-alerts@localhost"
     api_token: Token | None = None
-    api_runs_at_once: Annotated[int, _whole_number(1, 256)] = 16
+    api_runs_at_once: Annotated[int, Field(ge=1, le=256)] = 16
     allowed_sources: Annotated[list[SourcePrefix] | None, _JSON] = None
     source_timezone: TimeZone = "UTC"
     source_timeout_seconds: Timeout = 60

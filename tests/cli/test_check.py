@@ -131,7 +131,7 @@ def test_bad_setting_is_the_only_finding(installation: Installation) -> None:
     installation.set(ARR_THRESHOLD="canary")
     (finding,) = installation.check().values()
     assert (finding["name"], finding["status"]) == ("settings", "failed")
-    assert finding["found"] == "ARR_THRESHOLD: must be a whole number of at least 0"
+    assert finding["found"] == "ARR_THRESHOLD: must be a valid integer, unable to parse string as an integer"
 
 
 def test_missing_channels_and_webhook_are_findings(
