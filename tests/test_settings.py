@@ -132,7 +132,7 @@ BAD = [
     ("DATABASE_URL", "sqlite:///~/canary.db"),
     ("DATABASE_URL", "sqlite:///file:canary.db?uri=true"),
     ("DATABASE_URL", "sqlite:///canary/"),
-    ("DATABASE_URL", "sqlite:///x.db?timeout=canary"),
+    ("DATABASE_URL", "sqlite:///x.db?timeout=60&canary"),
     ("DATABASE_URL", "sqlite:///canary\n.db"),
     ("DATABASE_URL", "/data/canary.db"),
     ("DATABASE_URL", "postgresql://user:can@canary@host/db"),
@@ -273,7 +273,7 @@ def test_channel_may_begin_with_a_number_sign(monkeypatch: pytest.MonkeyPatch, m
 GOOD_DATABASES = [
     "sqlite:///data/x.db",
     "sqlite:////data/a@b:c/x.db",
-    "sqlite+pysqlite:///x.db?timeout=60",
+    "sqlite+pysqlite:///x.db",
     "postgres://host/db",
     "postgresql://user:p%40ss@host:5432/db?sslmode=require",
     "postgresql://user@server:pass@host/db",

@@ -4,12 +4,11 @@ import re
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 _ESCAPED = "write @ as %40, : as %3A and / as %2F"
-_SQLITE = re.compile(r"sqlite(\+pysqlite)?:///(?!~|file:|:memory:)[^?]*[^?/](\?.*)?")
+_SQLITE = re.compile(r"sqlite(\+pysqlite)?:///(?!~|file:|:memory:)[^?]*[^?/]")
 _POSTGRESQL = re.compile(r"(postgres|postgresql|postgresql\+psycopg)://")
 
 
@@ -49,10 +48,9 @@ def check_database_url(value: str) -> str:
 
 
 def _is_database(value: str) -> bool:
-    url = make_url(value)
     if _SQLITE.fullmatch(value):
-        SQLiteDialect_pysqlite().create_connect_args(url)  # raises for a query that SQLite cannot use
         return True
+    url = make_url(value)
     if not _POSTGRESQL.match(value) or not url.database:
         return False
     # An unescaped @, : or / in the password would make the rest of it the host or the database.
