@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -96,19 +95,9 @@ def page(request: Request, name: str, http_status: int = 200, **values: Any) -> 
 
 
 def wants_page(request: Request) -> bool:
-    """Return whether the client prefers HTML to JSON; a client that names neither gets JSON."""
-    quality = _qualities(",".join(request.headers.getlist("accept")).lower())
-    return quality.get("text/html", 0) > quality.get("application/json", 0)
-
-
-def _qualities(accept: str) -> dict[str, float]:
-    """Return the quality of each media type in an Accept header (RFC 9110, 12.5.1); 0 for an invalid one."""
-    found = {}
-    for item in accept.split(","):
-        media_type, *parameters = (part.strip() for part in item.split(";"))
-        given = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-        found[media_type] = float(given) if re.fullmatch(r"[01](\.[0-9]{0,3})?", given) else 0
-    return found
+    """Return whether the client asks for HTML and not for JSON, as a browser does."""
+    accept = ",".join(request.headers.getlist("accept")).lower()
+    return "text/html" in accept and "application/json" not in accept
 
 
 def _address(text: str) -> str:
