@@ -158,11 +158,11 @@ async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
     run.check_stop()
 
 
-@task
+@task(retries=0)
 async def send(run: RunContext, to_send: Sequence[Alert]) -> None:
     """Send the alerts of the plan.
 
-    The task has no Prefect retries, because they would multiply the retries of each message.
+    Prefect must not retry the task, whatever its settings say: a run claims each alert once.
     """
     logger.info("Sending %d alerts", len(to_send))
     if not to_send:

@@ -6,7 +6,7 @@ An outcome is the delivery on record for an alert across runs, None for a new al
 from dataclasses import replace
 
 from core.domain.alerts import Alert, AlertStatus, Delivery
-from core.domain.reasons import RETRY_OF_UNCONFIRMED
+from core.domain.reasons import PROCESS_DIED, RETRY_OF_UNCONFIRMED
 from core.domain.resolution import RESOLVED, Decision
 
 
@@ -42,8 +42,9 @@ def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
 
     If the retry of an unconfirmed alert fails, the alert stays unconfirmed: the earlier attempt may have been
     delivered. If it became `failed`, a later run would send it again although no person asked for that.
+    The same holds when the answer is recorded again: the claim then has the reason of the answer.
     """
-    if claim.reason != RETRY_OF_UNCONFIRMED or answer.status is not AlertStatus.FAILED:
+    if claim.reason in {None, PROCESS_DIED} or answer.status is not AlertStatus.FAILED:
         return answer
     error = f"Not delivered this time ({answer.error}), but an earlier try may have been"
     return replace(answer, status=AlertStatus.UNCONFIRMED, error=error)

@@ -4,18 +4,17 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, insert, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from core.domain import LedgerError
 from core.ledger.postgresql import LONGEST_KEY, is_cut, postgresql_engine
@@ -29,15 +28,12 @@ NEWEST_REVISION = "0002"
 RESTART_SECONDS = 20.0
 """The longest wait of a run's writes for a server that restarts."""
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 
 class LedgerCut(LedgerError):
-    """The ledger's server ended a connection or accepts none, for example during a restart."""
+    """The ledger's server ended a connection or accepts none, for example during a restart.
 
-    undone = False
-    """Whether certainly nothing was written; after a commit without an answer that is unknown."""
+    The transaction may be committed: the answer to a commit may be lost.
+    """
 
 
 class Database:
@@ -86,13 +82,8 @@ class Database:
             if self.is_gone():
                 # A write through the old handle would be lost to everyone who opens the ledger by its name.
                 raise LedgerError(f"The ledger's file {self._file} is gone, or another was put in its place")
-            committing = False
             with translated_errors(self.url), self._writer.begin() as connection:
                 yield connection
-                committing = True
-        except LedgerCut as cut:
-            cut.undone = not committing
-            raise
         finally:
             self._turn.release()
 
@@ -189,17 +180,13 @@ def translated_errors(url: URL) -> Iterator[None]:
         raise LedgerError(message) from error
 
 
-def through_a_restart(*, repeatable: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that repeats a write for up to `RESTART_SECONDS` while the server is away.
-
-    A write that is not `repeatable` is repeated only after a certain rollback.
-    """
-    return retry(
-        retry=retry_if_exception(lambda error: isinstance(error, LedgerCut) and (repeatable or error.undone)),
-        stop=stop_after_delay(RESTART_SECONDS),
-        wait=wait_fixed(0.2),
-        reraise=True,
-    )
+through_a_restart = retry(
+    retry=retry_if_exception_type(LedgerCut),
+    stop=stop_after_delay(RESTART_SECONDS),
+    wait=wait_fixed(0.2),
+    reraise=True,
+)
+"""Decorates a write that may be repeated after its own commit, while the server is away."""
 
 
 def _migrate(connection: Connection) -> None:

@@ -165,7 +165,7 @@ class Ledger:
         with self._database.write() as connection:
             return total(_store_counts(connection, _running(connection, run_id)))
 
-    @through_a_restart(repeatable=True)
+    @through_a_restart
     def finish(self, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
         """Close the run, as failed when it has an error; its claims become unconfirmed.
 
@@ -242,7 +242,7 @@ class Ledger:
                 )
             yield alert
 
-    @through_a_restart(repeatable=False)
+    @through_a_restart
     def claim(self, run_id: str, alert: Alert, now: datetime) -> Delivery:
         """Claim the right to send one alert: return `SENDING`, or the result that another run has recorded.
 
@@ -251,6 +251,9 @@ class Ledger:
         with self._database.write() as connection:
             run = _running(connection, run_id)
             outcome = find_outcome(connection, alert.key, run.month)
+            if outcome and outcome.status is AlertStatus.SENDING and outcome.run_id == run_id:
+                # A run claims an alert once, so this is the same claim: the answer to its commit was lost.
+                return outcome
             delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
             if delivery.status is AlertStatus.PENDING:
                 delivery = claimed(alert, outcome)
@@ -258,7 +261,7 @@ class Ledger:
             _change(connection, RUN_ALERTS, [_result(run_id, delivery)])
         return delivery
 
-    @through_a_restart(repeatable=True)
+    @through_a_restart
     def record_answer(self, run_id: str, delivery: Delivery, now: datetime) -> Delivery:
         """Record the result of a claimed alert, also for a closed run, and return the recorded result."""
         with self._database.write() as connection:

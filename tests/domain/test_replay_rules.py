@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core.domain import (
+    PROCESS_DIED,
     RESOLVED,
     RETRY_OF_UNCONFIRMED,
     AlertStatus,
@@ -86,10 +87,13 @@ def test_claim_keeps_the_unconfirmed_attempt() -> None:
 def test_failure_after_an_unconfirmed_attempt_stays_so(status: AlertStatus) -> None:
     delivery = Delivery(key("A-1"), status, "amer", "refused", "Slack answered 400")
     assert merge_result(claimed(routed("A-1"), FAILED), delivery) == delivery
+    died = replace(claimed(routed("A-1"), FAILED), status=AlertStatus.UNCONFIRMED, reason=PROCESS_DIED)
+    assert merge_result(died, delivery) == delivery
     stays = merge_result(claimed(routed("A-1"), UNCONFIRMED), delivery)
     if status is AlertStatus.FAILED:
         assert (stays.status, stays.reason) == (AlertStatus.UNCONFIRMED, "refused")
         assert stays.error == "Not delivered this time (Slack answered 400), but an earlier try may have been"
+        assert merge_result(stays, delivery) == stays, "recorded again"
     else:
         assert stays == delivery
 

@@ -35,12 +35,15 @@ def world(prefect_api: str, tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-def start(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python program with Prefect set to retry failed flows."""
+FLOWS, TASKS = "PREFECT_FLOW_DEFAULT_RETRIES", "PREFECT_TASK_DEFAULT_RETRIES"
+
+
+def start(world: World, setting: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python program with Prefect set to retry failed flows or tasks."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | world.environment | {"PREFECT_FLOW_DEFAULT_RETRIES": "1"},
+        env=os.environ | world.environment | {setting: "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -54,7 +57,7 @@ def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
         "import asyncio; from flows.monthly_risk_alerts import monthly_risk_alerts as flow;"
         f" asyncio.run(flow(source_uri={world.source!r}, month={MONTH!r}))"
     )
-    ended = start(world, "-c", program)
+    ended = start(world, FLOWS, "-c", program)
     assert ended.returncode == 0, ended.stderr
     second, first = world.runs
     assert (first.status, second.status) == (RunStatus.FAILED, RunStatus.SUCCEEDED)
@@ -70,9 +73,10 @@ def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
     assert world.slack.accounts == ACCOUNTS
 
 
-def test_run_with_a_waiting_caller_is_not_retried(world: World) -> None:
+@pytest.mark.parametrize("setting", [FLOWS, TASKS])
+def test_run_with_a_waiting_caller_is_not_retried(world: World, setting: str) -> None:
     command = ["-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri", world.source]
-    ended = start(world, *command)
+    ended = start(world, setting, *command)
     [only] = world.runs
     assert json.loads(ended.stdout)["run_id"] == only.run_id
     assert (ended.returncode, only.status) == (1, RunStatus.FAILED)

@@ -36,6 +36,8 @@ from tests.delivery.world import MONTH, NOW, OTHER_MONTH, assessment, key, open_
 KEYS = (key("A-1"), key("A-1", "recovered"), key("A-2"), key("A-3", "of_the_tests"))
 """One account has alerts of two types, of which one exists only in the tests."""
 BELOW = 2
+TIMES = 2
+"""A write is repeated when the answer to its commit was lost."""
 
 
 def routed_to(found: AlertKey, channel: str | None) -> Alert:
@@ -209,7 +211,8 @@ class LedgerBesideModel(RuleBasedStateMachine):
             run.claims.append(account)
             allowed = "sending"
         run.alerts[account] = allowed
-        assert self.ledger.claim(run.run_id, alert, NOW).status == allowed
+        for _ in range(TIMES):
+            assert self.ledger.claim(run.run_id, alert, NOW).status == allowed
 
     @precondition(lambda self: self._with_claims())
     @rule(data=st.data(), answer=st.sampled_from(["sent", "sent", "failed", "unconfirmed"]))
@@ -224,7 +227,8 @@ class LedgerBesideModel(RuleBasedStateMachine):
             outcome.status = stays
         run.alerts[account] = stays
         delivery = Delivery(account, AlertStatus(answer), run.channels[account], "why", "because", 1)
-        assert self.ledger.record_answer(run.run_id, delivery, NOW).status == stays
+        for _ in range(TIMES):
+            assert self.ledger.record_answer(run.run_id, delivery, NOW).status == stays
 
     @precondition(lambda self: self._claimers())
     @rule(data=st.data())
@@ -253,7 +257,8 @@ class LedgerBesideModel(RuleBasedStateMachine):
         self._model_close(run, "failed" if failed else "succeeded", over_limit=run.over_limit)
         run.alive = False
         error = (TooManyAlerts if run.over_limit else InternalError)("broken") if failed else None
-        self.ledger.finish(run.run_id, error, NOW)
+        for _ in range(TIMES):
+            self.ledger.finish(run.run_id, error, NOW)
 
     @precondition(lambda self: any(run.status == "running" for run in self._living()))
     @rule(data=st.data())

@@ -6,16 +6,17 @@ import sys
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, event, insert, select
+from sqlalchemy import create_engine, insert, select
 
 from core.domain import AlertStatus, Delivery, LedgerError
 from core.ledger import Ledger
 from core.ledger import postgresql as dialect
-from core.ledger.database import Database, LedgerCut, parse_url
+from core.ledger.database import Database, parse_url
 from core.ledger.postgresql import postgresql_engine
 from core.ledger.schema import HEALTH_CHECKS, METADATA, VERSION
 from core.runtime import Settings
@@ -255,21 +256,57 @@ def test_writes_of_a_run_wait_for_a_restart(postgresql: Server, postgresql_url: 
         }
 
 
-def test_unanswered_commit_sends_nothing(postgresql: Server, postgresql_url: str) -> None:
-    """The claim may have been written, so the next run decides."""
+def lose_an_answer(ledger: Ledger, server: Server, url: str, *, committed: bool) -> list[bool]:
+    """Cut the connection before or after the next commit on the server; return what happened so far."""
+    engine, cuts = ledger._database._engine, []
+    commit = engine.dialect.do_commit
+
+    def cut(connection: Any) -> None:
+        if committed:
+            commit(connection)
+        server.end_connections(url)
+        cuts.append(committed)
+        engine.dialect.do_commit = commit
+        connection.cursor().execute("SELECT 1")
+
+    engine.dialect.do_commit = cut
+    return cuts
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "rolled back"])
+def test_claim_without_a_commit_answer_is_claimed(
+    postgresql: Server,
+    postgresql_url: str,
+    committed: bool,  # noqa: FBT001
+) -> None:
     with closing(Ledger(Database(postgresql_url))) as ledger:
         alert = routed("A-1")
-        begin(ledger, "run-1", [alert])
-        cuts = []
+        begin(ledger, "first", [alert])
+        ledger.claim("first", alert, NOW)
+        ledger.finish("first", None, NOW)
+        begin(ledger, "run-1", [alert], retry_unconfirmed=True)
+        cuts = lose_an_answer(ledger, postgresql, postgresql_url, committed=committed)
+        claim = ledger.claim("run-1", alert, NOW)
+        assert cuts == [committed]
+        assert (claim.status, claim.reason) == (AlertStatus.SENDING, "retry_of_unconfirmed")
+        assert begin(ledger, "run-2", [alert], retry_unconfirmed=True) == []
+        ledger.record_answer("run-1", Delivery(alert.key, AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+        ledger.finish("run-1", None, NOW)
+        assert look(ledger, "run-1").statuses == {"A-1": "sent"}
 
-        @event.listens_for(ledger._database._engine, "commit")
-        def _cut(_connection: Connection) -> None:
-            if not cuts:
-                cuts.append(True)
-                postgresql.end_connections(postgresql_url)
 
-        with pytest.raises(LedgerCut) as caught:
-            ledger.claim("run-1", alert, NOW)
-        assert not caught.value.undone
-        ledger.finish("run-1", caught.value, NOW)
-        assert begin(ledger, "run-2", [alert]) == [alert]
+def test_answer_without_a_commit_answer_is_recorded_once(postgresql: Server, postgresql_url: str) -> None:
+    """A failed retry of an unconfirmed alert stays unconfirmed: the first attempt may have been delivered."""
+    with closing(Ledger(Database(postgresql_url))) as ledger:
+        alert = routed("A-1")
+        begin(ledger, "first", [alert])
+        ledger.claim("first", alert, NOW)
+        ledger.finish("first", None, NOW)
+        begin(ledger, "run-1", [alert], retry_unconfirmed=True)
+        ledger.claim("run-1", alert, NOW)
+        cuts = lose_an_answer(ledger, postgresql, postgresql_url, committed=True)
+        refused = Delivery(alert.key, AlertStatus.FAILED, "amer", "server_error", "Slack answered 500")
+        recorded = ledger.record_answer("run-1", refused, NOW)
+        assert cuts == [True]
+        assert recorded.status is AlertStatus.UNCONFIRMED
+        assert begin(ledger, "run-2", [alert]) == []
