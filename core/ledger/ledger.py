@@ -10,7 +10,7 @@ of known rows checks how many it has changed, and raises `InternalError` for an 
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import date, datetime
 from functools import cache
@@ -70,6 +70,9 @@ from core.ledger.sqlite import container_warning
 
 logger = logging.getLogger(__name__)
 
+DIED = "The process of this run died before the run was over; run the month again"
+UNRECORDED = "The ledger could not be written at the end of the run; run the month again"
+
 PLANNED_AT_ONCE = 1_000
 """Alerts per insert: few calls, and little memory."""
 
@@ -106,13 +109,13 @@ class Ledger:
         self.history = History(database)
         self.is_gone = database.is_gone
         self.close = database.close
-        self._unfinished: dict[str, RiskAlertsError] = {}
+        self._over: dict[str, RiskAlertsError] = {}
+        """The error of each run that is over and not closed yet."""
 
     def check_writable(self, now: datetime) -> None:
         """Commit a row; raise `LedgerError` when the ledger cannot be written."""
         with self._database.write() as connection:
             _put(connection, HEALTH_CHECKS, [{"id": 1, "checked_at": now}])
-        self._finish_late(now)
 
     # The life of a run
 
@@ -135,30 +138,28 @@ class Ledger:
             _known(connection, run_id)
             _change(connection, RUNS, [{"run_id": run_id, "heartbeat_at": now}])
 
-    def close_dead_runs(
-        self,
-        now: datetime,
-        is_dead: Callable[[ProcessIdentity, datetime, datetime], bool] = liveness.is_dead,
-        wait: Callable[[Iterable[ProcessIdentity]], object] = liveness.wait_for_heartbeats,
-    ) -> list[str]:
-        """Close the running runs of dead processes as `interrupted`, and return their ids.
+    def close_dead_runs(self, now: datetime) -> None:
+        """Close the running runs of dead processes as `interrupted`, and those that `finish` could not close.
 
-        `wait` gives processes that seem dead time for a heartbeat; a run with a new heartbeat stays open.
+        A process that seems dead gets time for a heartbeat; a run with a new heartbeat stays open.
         """
-        self._finish_late(now)
+        over = dict(self._over)
         with self._database.read() as connection:
             running = connection.execute(select(RUNS).where(RUNS.c.status == RunStatus.RUNNING)).all()
-        dead = [run for run in running if is_dead(_owner(run), run.heartbeat_at, now)]
-        wait(map(_owner, dead))
-        closed = []
+        dead = [
+            run
+            for run in running
+            if run.run_id in over or liveness.is_dead(_owner(run), run.heartbeat_at, now)
+        ]
+        liveness.wait_for_heartbeats(_owner(run) for run in dead if run.run_id not in over)
         for run in dead:
+            error = over.get(run.run_id) or Interrupted(DIED)
             with self._database.write() as connection:
                 if find_run(connection, run.run_id) == run:
-                    error = "The process of this run died before the run was over; run the month again"
-                    _close(connection, run, Interrupted(error), now)
-                    closed.append(run.run_id)
-                    logger.warning("Closed run %s: its process died before it was over", run.run_id)
-        return closed
+                    _close(connection, run, error, now)
+                    logger.warning("Closed run %s: %s", run.run_id, error)
+        for run_id in over:
+            self._over.pop(run_id, None)
 
     def record_result(self, run_id: str) -> Counts:
         """Count the run's alerts, store the counts and return them; raise `Interrupted` for a closed run."""
@@ -169,23 +170,12 @@ class Ledger:
     def finish(self, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
         """Close the run, as failed when it has an error; its claims become unconfirmed.
 
-        If the ledger cannot be written now, this process closes the run at its next health check or search
-        for dead runs, with the same error; a run without an error gets the error of the ledger.
+        If the ledger cannot be written now, the next search for dead runs closes the run with the same code.
         """
-        try:
-            with self._database.write() as connection:
-                _close(connection, _known(connection, run_id), error, now)
-        except LedgerError as fault:
-            self._unfinished[run_id] = error or fault
-            raise
-
-    def _finish_late(self, now: datetime) -> None:
-        for run_id, error in list(self._unfinished.items()):
-            with self._database.write() as connection:
-                run = find_run(connection, run_id)
-                if run is not None and run.status == RunStatus.RUNNING:
-                    _close(connection, run, error, now)
-            self._unfinished.pop(run_id, None)
+        self._over[run_id] = error or LedgerError(UNRECORDED)
+        with self._database.write() as connection:
+            _close(connection, _known(connection, run_id), error, now)
+        self._over.pop(run_id, None)
 
     # Alerts
 

@@ -19,14 +19,10 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 STALE_AFTER = timedelta(seconds=90)
-"""A run of another host is dead when its last heartbeat is this far from now, in the past or in the future: a
-clock may have been set back."""
-SILENT_AFTER = timedelta(hours=2)
-"""The same for a run of this host whose process exists but hangs. It is longer, because a process that exists
-is better evidence than a clock that may jump."""
+"""A heartbeat that differs by more from now is stale; one in the future means that a clock was set back."""
 WATCH_SECONDS = HEARTBEAT_SECONDS + 5
-"""Long enough to see the next heartbeat of a live run. The last one looks old after a jump of the wall clock,
-or when the clocks of two hosts differ."""
+"""Long enough to see the next heartbeat of a live run. The last one is stale after a jump of the wall clock,
+after the machine was suspended, or when the clocks of two hosts differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +41,8 @@ def this_process() -> ProcessIdentity:
 
 
 def is_dead(owner: ProcessIdentity, heartbeat_at: datetime, now: datetime) -> bool:
-    """Return whether a run's process seems dead: by its id on this host, by its heartbeat elsewhere."""
-    silent = abs(now - heartbeat_at)
-    return _is_gone(owner) or silent > (SILENT_AFTER if owner.host == _host() else STALE_AFTER)
+    """Return whether a run's process seems dead: it is gone from this host, or its heartbeat is stale."""
+    return _is_gone(owner) or abs(now - heartbeat_at) > STALE_AFTER
 
 
 def wait_for_heartbeats(owners: Iterable[ProcessIdentity]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
+from tests.delivery.world import execute
 from tests.service import MONTH, Service, adds_up, closed_port, problem_of, row, write_source
 
 BODIES: list[Any] = [
@@ -253,6 +254,23 @@ def test_unusable_ledger_sends_nothing(serve: Serve, source: str, slack: MockSla
     assert (health.status_code, health.json()["status"]) == (503, "unavailable")
     assert "folder" in health.json()["ledger"]
     assert health.json()["settings"] == "ok"
+
+
+def test_run_that_is_not_closed_is_closed_by_the_next(serve: Serve, source: str, tmp_path: Path) -> None:
+    service = serve()
+    execute(
+        tmp_path / "ledger.db",
+        "CREATE TRIGGER broken BEFORE UPDATE ON runs WHEN NEW.status <> 'running'"
+        " BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
+    )
+    answer = service.post("/runs", source)
+    found = problem_of(answer)
+    assert (answer.status_code, found["code"]) == (503, "ledger_unavailable")
+    assert service.get(f"/runs/{found['run_id']}")["status"] == "running"
+    execute(tmp_path / "ledger.db", "DROP TRIGGER broken")
+    service.run(source)
+    run = service.get(f"/runs/{found['run_id']}")
+    assert (run["status"], run["error"]["code"]) == ("failed", "ledger_unavailable")
 
 
 def test_ledger_is_opened_again_without_a_restart(serve: Serve, source: str, tmp_path: Path) -> None:

@@ -18,7 +18,18 @@ from flows.preview import preview
 from flows.start import run_month
 from tests.alerts.of_the_tests import OURS, register
 from tests.delivery.driver import work
-from tests.delivery.world import MONTH, NOW, assert_adds_up, begin, deliver, key, look, routed, settings
+from tests.delivery.world import (
+    MONTH,
+    NOW,
+    assert_adds_up,
+    begin,
+    close_as_dead,
+    deliver,
+    key,
+    look,
+    routed,
+    settings,
+)
 from tests.service import row, write_source
 from tests.slack.hostile import HostileSlack, answer, silence
 from tests.waiting import until
@@ -181,7 +192,7 @@ def test_each_type_of_an_account_is_resolved_apart(slack: HostileSlack, ledger: 
 def test_each_type_that_a_dead_run_claimed_is_unconfirmed(ledger: Ledger) -> None:
     for item in begin(ledger, "dead", BOTH):
         ledger.claim("dead", item, NOW)
-    assert ledger.close_dead_runs(NOW, lambda *_: True, list) == ["dead"]
+    assert close_as_dead(ledger) == ["dead"]
     assert results(ledger, "dead") == {"at_risk": "unconfirmed", OURS.type: "unconfirmed"}
     counts = ledger.history.run("dead").counts_by_type
     assert {name: found.unconfirmed for name, found in counts.items()} == {"at_risk": 1, OURS.type: 1}

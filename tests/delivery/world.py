@@ -22,9 +22,10 @@ from core.domain import (
     AlertKey,
     AlertStatus,
     RunRequest,
+    RunStatus,
     count_found,
 )
-from core.ledger import Ledger, ProcessIdentity, RunView
+from core.ledger import Ledger, ProcessIdentity, RunView, liveness
 from core.ledger.database import Database
 from core.run import RunContext, new_run_id, open_run, utc_now
 from core.runtime import Settings
@@ -93,6 +94,16 @@ def begin(
     request = RunRequest("file:///source.parquet", month, dry_run, retry_unconfirmed)
     ledger.begin_run(run_id, request, owner, None, NOW)
     return ledger.plan(run_id, assessment(alerts), alerts, 0, NOW)
+
+
+def close_as_dead(ledger: Ledger, *owners: ProcessIdentity) -> list[str]:
+    """Close the running runs of these processes, by default of all, as dead; return their ids."""
+    running = {run.run_id for run in ledger.history.runs(status=RunStatus.RUNNING).runs}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(liveness, "is_dead", lambda owner, *_: not owners or owner in owners)
+        patch.setattr(liveness, "wait_for_heartbeats", list)
+        ledger.close_dead_runs(NOW)
+    return sorted(running - {run.run_id for run in ledger.history.runs(status=RunStatus.RUNNING).runs})
 
 
 def settings(url: str, ledger: Path | str, **values: Any) -> Settings:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core import run as run_module
-from core.ledger import liveness, this_process
+from core.ledger import ProcessIdentity, liveness, this_process
 from examples.mock_slack import MockSlack
 from tasks import send
 from tests.delivery.world import accounts, begin, deliver, open_at, routed, settings
@@ -53,32 +53,18 @@ def test_pacing_and_waits_ignore_the_wall_clock(
     ledger.close()
 
 
-def test_clock_jump_closes_no_live_run_of_this_host(
-    jumping_clock: None, slack: MockSlack, tmp_path: Path
-) -> None:
-    path = tmp_path / "ledger.db"
-    ledger = open_at(path)
-    begin(ledger, "alive", [routed("A-1")], owner=this_process())
-    ledger.heartbeat("alive", datetime.now(UTC))
-    for number in range(3):
-        deliver(ledger, [routed(f"B-{number}")], settings(slack.url, path))
-    assert ledger.history.run("alive").status == "running"
-    assert len(slack.messages) == 3
-    ledger.close()
-
-
 ELSEWHERE = replace(this_process(), host="another-host")
 
 
 @contextmanager
 def beating(path: Path) -> Iterator[None]:
-    """Write heartbeats of a run on another host, whose clock is right."""
+    """Write heartbeats of a run whose clock is right."""
     over = threading.Event()
     ledger = open_at(path)
 
     def beat() -> None:
         while not over.wait(0.1):
-            ledger.heartbeat("elsewhere", datetime.now(UTC))
+            ledger.heartbeat("alive", datetime.now(UTC))
 
     thread = threading.Thread(target=beat)
     thread.start()
@@ -88,30 +74,34 @@ def beating(path: Path) -> Iterator[None]:
     ledger.close()
 
 
-def test_clock_jump_closes_no_live_run_of_another_host(
-    jumping_clock: None, slack: MockSlack, tmp_path: Path
+@pytest.mark.parametrize("owner", [this_process(), ELSEWHERE], ids=["this host", "another host"])
+def test_clock_jump_closes_no_live_run(
+    jumping_clock: None, slack: MockSlack, tmp_path: Path, owner: ProcessIdentity
 ) -> None:
     path = tmp_path / "ledger.db"
     ledger = open_at(path)
-    begin(ledger, "elsewhere", [routed("A-1")], owner=ELSEWHERE)
+    begin(ledger, "alive", [routed("A-1")], owner=owner)
     with beating(path):
         for number in range(3):
             deliver(ledger, [routed(f"B-{number}")], settings(slack.url, path))
-        assert ledger.history.run("elsewhere").status == "running"
+        assert ledger.history.run("alive").status == "running"
+    assert len(slack.messages) == 3
     ledger.close()
 
 
+@pytest.mark.parametrize("owner", [this_process(), ELSEWHERE], ids=["this host", "another host"])
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["set forward", "set back"])
-def test_dead_run_of_another_host_is_watched_then_closed(
-    jumping_clock: None, tmp_path: Path, jump: timedelta
+def test_silent_run_is_watched_then_closed(
+    jumping_clock: None, tmp_path: Path, jump: timedelta, owner: ProcessIdentity
 ) -> None:
-    path = tmp_path / "ledger.db"
-    ledger = open_at(path)
-    begin(ledger, "elsewhere", [routed("A-1")], owner=ELSEWHERE)
-    ledger.heartbeat("elsewhere", datetime.now(UTC))
+    """For example, its process hangs or is stopped."""
+    ledger = open_at(tmp_path / "ledger.db")
+    begin(ledger, "silent", [routed("A-1")], owner=owner)
+    ledger.heartbeat("silent", datetime.now(UTC))
     began = time.monotonic()
-    assert ledger.close_dead_runs(datetime.now(UTC) + jump) == ["elsewhere"]
+    ledger.close_dead_runs(datetime.now(UTC) + jump)
     assert time.monotonic() - began >= 0.5
+    assert ledger.history.run("silent").status == "failed"
     ledger.close()
 
 
@@ -119,5 +109,6 @@ def test_dead_run_of_this_host_is_closed_at_once(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(liveness, "WATCH_SECONDS", 3600)
     ledger = open_at(tmp_path / "ledger.db")
     begin(ledger, "gone", [routed("A-1")], owner=replace(this_process(), process_started="long ago"))
-    assert ledger.close_dead_runs(datetime.now(UTC)) == ["gone"]
+    ledger.close_dead_runs(datetime.now(UTC))
+    assert ledger.history.run("gone").status == "failed"
     ledger.close()

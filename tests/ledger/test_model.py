@@ -31,7 +31,17 @@ from core.domain import (
     TooManyAlerts,
 )
 from core.ledger import ProcessIdentity
-from tests.delivery.world import MONTH, NOW, OTHER_MONTH, assessment, key, open_at, query, routed
+from tests.delivery.world import (
+    MONTH,
+    NOW,
+    OTHER_MONTH,
+    assessment,
+    close_as_dead,
+    key,
+    open_at,
+    query,
+    routed,
+)
 
 KEYS = (key("A-1"), key("A-1", "recovered"), key("A-2"), key("A-3", "of_the_tests"))
 """One account has alerts of two types, of which one exists only in the tests."""
@@ -274,8 +284,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
 
     def _find_dead(self, run: ModelRun) -> None:
         self._model_close(run, "failed")
-        closed = self.ledger.close_dead_runs(NOW, lambda owner, *_: owner == run.owner(), list)
-        assert closed == [run.run_id]
+        assert close_as_dead(self.ledger, run.owner()) == [run.run_id]
 
     # Invariants after each step
 
