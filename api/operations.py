@@ -14,7 +14,6 @@ from api.pages import wants_page
 from api.parameters import ledger_of
 from core.domain import LedgerError
 from core.ledger import Ledger, ledger_gauges
-from core.run import utc_now
 from core.runtime import PROCESS
 
 CHECK_SECONDS = 2
@@ -70,7 +69,7 @@ async def health(request: Request, response: Response) -> Health:
     missing = [name for name, given in needed.items() if not given]
     ledger = "ok"
     try:
-        await _bounded(request, state.checks, lambda found: found.check_writable(utc_now()), CHECK_SECONDS)
+        await _bounded(request, state.checks, Ledger.check_writable, CHECK_SECONDS)
     except TimeoutError:
         ledger = f"The ledger takes no commit within {CHECK_SECONDS} s"
     except LedgerError as error:

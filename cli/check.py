@@ -19,7 +19,6 @@ from rich.text import Text
 
 from core.domain import RiskAlertsError, SettingsError, Verdict, reason_of
 from core.ledger import container_warning, try_write
-from core.run import utc_now
 from core.runtime import (
     Settings,
     host_of,
@@ -132,7 +131,7 @@ def _settings(settings: Settings) -> Finding:
 
 def _ledger(settings: Settings) -> Finding:
     warning = container_warning(settings.database_url)
-    found = try_write(settings.database_url, utc_now())
+    found = try_write(settings.database_url)
     return Finding(found, notes=(warning,) if warning else ())
 
 

@@ -6,19 +6,18 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection, Engine, insert, inspect, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from core.domain import LedgerError
 from core.ledger.postgresql import LONGEST_KEY, is_cut, postgresql_engine
-from core.ledger.schema import HEALTH_CHECKS, METADATA, VERSION
+from core.ledger.schema import METADATA, TOUCH, VERSION
 from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
 from core.runtime import redact, shown_database
 
@@ -44,16 +43,17 @@ class Database:
         self.url = parse_url(url)
         self._file = file_of(self.url)
         with translated_errors(self.url):
-            self._engine = _open_engine(self.url)
+            self._engine = _engine(self.url)
             self._writer = self._engine.execution_options(immediate=True)
-            if self._file:
-                switch_to_wal(self._engine)
             with self._engine.connect() as connection:
                 current = _revision(connection) == NEWEST_REVISION
             if not current:
                 # In one transaction, since two processes may start at once.
                 with self._writer.begin() as connection:
                     _migrate(connection)
+            if self._file:
+                # After the schema, so that a database with tables of something else stays as it is.
+                switch_to_wal(self._engine)
         self.longest_key = None if self._file else LONGEST_KEY
         """The largest number of UTF-8 bytes of a text in a primary key; None for no limit."""
         # Writers of one process wait here. SQLite would let each sleep and poll, and on PostgreSQL each would
@@ -111,7 +111,7 @@ def file_of(url: URL) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
-def try_write(database_url: str, now: datetime) -> str:
+def try_write(database_url: str) -> str:
     """Create or write the ledger and undo it; return a description of it, or raise `LedgerError`.
 
     A database is migrated and written in one transaction that is rolled back. For a SQLite file that does not
@@ -125,31 +125,19 @@ def try_write(database_url: str, now: datetime) -> str:
             with TemporaryDirectory(prefix=".risk-alerts-check-", dir=place) as folder:
                 Database(f"sqlite:///{folder}/ledger.db").close()
             return "can be created"
-        engine = _open_engine(url)
+        engine = _engine(url)
         try:
             # Without a commit, the end of the connection rolls back.
             with engine.execution_options(immediate=True).connect() as connection:
                 _migrate(connection)
-                connection.execute(insert(HEALTH_CHECKS).values(id=0, checked_at=now))
+                connection.execute(TOUCH)
         finally:
             engine.dispose()
     return "can be written"
 
 
-def _open_engine(url: URL) -> Engine:
-    """Return an engine; raise `LedgerError` for another kind of database, or tables of something else."""
-    backend = url.get_backend_name()
-    if backend not in {"sqlite", "postgresql"}:
-        raise LedgerError(f"{shown_database(url)}: the ledger is kept in SQLite or PostgreSQL")
-    engine = sqlite_engine(url) if backend == "sqlite" else postgresql_engine(url)
-    with engine.connect() as connection:
-        tables = set(inspect(connection).get_table_names())
-        if _revision(connection) is None and not tables.isdisjoint(METADATA.tables):
-            raise LedgerError(
-                f"{shown_database(url)} holds tables of something else;"
-                " give DATABASE_URL a database of its own"
-            )
-    return engine
+def _engine(url: URL) -> Engine:
+    return sqlite_engine(url) if file_of(url) else postgresql_engine(url)
 
 
 @contextmanager
@@ -157,7 +145,7 @@ def translated_errors(url: URL) -> Iterator[None]:
     """Raise a driver's error as a `LedgerError` that names the ledger and the cause."""
     try:
         yield
-    except (DBAPIError, PoolTimeoutError, NoSuchModuleError, ImportError, sqlite3.Error, OSError) as error:
+    except (DBAPIError, PoolTimeoutError, ImportError, sqlite3.Error, OSError) as error:
         # The text of an OSError also has its number and, in a check, the path of a temporary folder.
         text = getattr(error, "strerror", None) or str(getattr(error, "orig", None) or error)
         cause = " ".join(text.split())
@@ -193,7 +181,8 @@ def _migrate(connection: Connection) -> None:
     """Create or upgrade the schema in a transaction that holds the write lock."""
     current = _revision(connection)
     if current is None:
-        METADATA.create_all(connection)
+        # Fails if there is a table of something else with the name of one of the ledger's.
+        METADATA.create_all(connection, checkfirst=False)
         VERSION.create(connection, checkfirst=True)
         connection.execute(insert(VERSION).values(version_num=NEWEST_REVISION))
     elif current != NEWEST_REVISION:

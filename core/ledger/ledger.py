@@ -58,13 +58,14 @@ from core.ledger.liveness import ProcessIdentity
 from core.ledger.schema import (
     ALERT_COLUMNS,
     COUNTS,
-    HEALTH_CHECKS,
     NOTIFICATIONS,
     OUTCOMES,
     RESOLUTIONS,
     RESULT_COLUMNS,
     RUN_ALERTS,
     RUNS,
+    TOUCH,
+    VERSION,
 )
 from core.ledger.sqlite import container_warning
 
@@ -112,10 +113,10 @@ class Ledger:
         self._over: dict[str, RiskAlertsError] = {}
         """The error of each run that is over and not closed yet."""
 
-    def check_writable(self, now: datetime) -> None:
-        """Commit a row; raise `LedgerError` when the ledger cannot be written."""
+    def check_writable(self) -> None:
+        """Commit a write; raise `LedgerError` when the ledger cannot be written."""
         with self._database.write() as connection:
-            _put(connection, HEALTH_CHECKS, [{"id": 1, "checked_at": now}])
+            _must_change(connection.execute(TOUCH), 1, VERSION)
 
     # The life of a run
 

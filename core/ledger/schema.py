@@ -20,6 +20,8 @@ VERSION = sa.Table(
     sa.MetaData(),
     sa.Column("version_num", sa.String(32), primary_key=True, nullable=False),
 )
+TOUCH = VERSION.update().values(version_num=VERSION.c.version_num)
+"""A write that changes nothing, to test a commit."""
 
 # A migration can drop only constraints that have names.
 METADATA = sa.MetaData(
@@ -174,18 +176,8 @@ class ResolutionRow(Base, table=True):
     """Why the alert was unconfirmed."""
 
 
-class HealthCheckRow(Base, table=True):
-    """The one row that health checks write to test a commit."""
-
-    __tablename__ = "health_checks"
-
-    id: int = Field(primary_key=True)
-    checked_at: datetime = Field(sa_type=UtcDateTime)
-
-
-RUNS, RUN_ALERTS, OUTCOMES, RESOLUTIONS, NOTIFICATIONS, HEALTH_CHECKS = (
-    METADATA.tables[name]
-    for name in ("runs", "run_alerts", "alert_outcomes", "resolutions", "notifications", "health_checks")
+RUNS, RUN_ALERTS, OUTCOMES, RESOLUTIONS, NOTIFICATIONS = (
+    METADATA.tables[name] for name in ("runs", "run_alerts", "alert_outcomes", "resolutions", "notifications")
 )
 
 COUNTS = TypeAdapter(dict[str, Counts])

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
 from core.alerts import Assessment
 from core.domain import (
@@ -27,6 +28,7 @@ from core.domain import (
 )
 from core.ledger import Ledger, ProcessIdentity, RunView, liveness
 from core.ledger.database import Database
+from core.ledger.schema import NOTIFICATIONS
 from core.run import RunContext, new_run_id, open_run, utc_now
 from core.runtime import Settings
 from tasks.send import send
@@ -36,6 +38,11 @@ OTHER_MONTH = date(2025, 12, 1)
 REQUEST = RunRequest("file:///source.parquet", MONTH)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ME = ProcessIdentity("here", 1, "now")
+NOTIFY = insert(NOTIFICATIONS).values(
+    month=MONTH, address="a@b", digest="of a list", run_id="run", accepted_at=NOW
+)
+NOTIFIED = select(NOTIFICATIONS.c.address)
+"""A small write, and its read."""
 
 
 def key(account_id: str, alert_type: str = DEFAULT_ALERT_TYPE) -> AlertKey:

@@ -174,12 +174,6 @@ def test_fault_of_the_ledger_ends_the_run(
     assert "cannot be closed yet" in caplog.text
 
 
-def test_health_checks_leave_one_row(ledger: Ledger, path: Path) -> None:
-    for minutes in (0, 1):
-        ledger.check_writable(NOW + timedelta(minutes=minutes))
-    assert query(path, "SELECT checked_at FROM health_checks") == [("2026-01-02 03:05:05.000000",)]
-
-
 def test_run_keeps_the_error_of_who_closed_it(ledger: Ledger, path: Path) -> None:
     begin(ledger, "run-1")
     execute(path, BREAK_RUNS)
