@@ -1,29 +1,23 @@
 """The index, the health and the metrics of the service."""
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from pydantic import BaseModel, Field
 
+from api.openapi import responses
 from api.pages import wants_page
 from api.parameters import ledger_of
 from core.domain import LedgerError
-from core.ledger import Ledger, ledger_gauges
 from core.runtime import PROCESS
 
 CHECK_SECONDS = 2
 """The longest that a health check waits for the ledger; container runtimes give up after a few seconds."""
-SCRAPE_SECONDS = 3
-"""The longest that a scrape waits for the ledger; Prometheus gives up after 10 s by default."""
 
 router = APIRouter()
-
-T = TypeVar("T")
 
 
 class Index(BaseModel):
@@ -68,8 +62,10 @@ async def health(request: Request, response: Response) -> Health:
     }
     missing = [name for name, given in needed.items() if not given]
     ledger = "ok"
+    # A check that has begun goes on in its one thread; one that waits behind it is dropped.
+    check = state.checks.submit(lambda: ledger_of(request).check_writable())
     try:
-        await _bounded(request, state.checks, Ledger.check_writable, CHECK_SECONDS)
+        await asyncio.wait_for(asyncio.wrap_future(check), CHECK_SECONDS)
     except TimeoutError:
         ledger = f"The ledger takes no commit within {CHECK_SECONDS} s"
     except LedgerError as error:
@@ -88,7 +84,8 @@ async def health(request: Request, response: Response) -> Health:
     "/metrics",
     tags=["metrics"],
     response_class=Response,
-    responses={
+    responses=responses("ledger_unavailable")
+    | {
         200: {
             "description": "Prometheus text format: runs and outcomes in the ledger; rows scanned, seconds by"
             " step and deliveries by answer of this process.",
@@ -96,29 +93,7 @@ async def health(request: Request, response: Response) -> Health:
         }
     },
 )
-async def metrics(request: Request) -> Response:
-    """Return the metrics. A ledger that cannot be read is `risk_alerts_ledger_up 0`, not an error."""
-    scrapes = request.app.state.scrapes
-    try:
-        text = await _bounded(
-            request, scrapes, lambda ledger: _metrics(ledger.history.gauges()), SCRAPE_SECONDS
-        )
-    except (LedgerError, TimeoutError):
-        text = _metrics(ledger_gauges(None))
+def metrics(request: Request) -> Response:
+    """Return the metrics of the ledger and of this process."""
+    text = generate_latest(PROCESS) + generate_latest(ledger_of(request).history.gauges())
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
-
-
-def _metrics(gauges: CollectorRegistry) -> bytes:
-    return generate_latest(PROCESS) + generate_latest(gauges)
-
-
-async def _bounded(
-    request: Request, thread: ThreadPoolExecutor, work: Callable[[Ledger], T], seconds: float
-) -> T:
-    """Return the result of `work`, which runs in a thread apart from those of other requests.
-
-    Raises `TimeoutError`. Work that was begun goes on in its one thread; work that waits behind it is
-    dropped, or it would pile up.
-    """
-    future = thread.submit(lambda: work(ledger_of(request)))
-    return await asyncio.wait_for(asyncio.wrap_future(future), seconds)

@@ -86,7 +86,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.runs = Admission("run", runs_at_once, WAITING_FOR_EACH * runs_at_once)
     state.previews = Admission("preview", PREVIEWS_AT_ONCE, PREVIEWS_WAITING)
     state.checks = ThreadPoolExecutor(1, thread_name_prefix="health")
-    state.scrapes = ThreadPoolExecutor(1, thread_name_prefix="metrics")
     to_thread.current_default_thread_limiter().total_tokens = READERS_AT_ONCE
     sys.setswitchinterval(SWITCH_SECONDS)
     # Keep the imported modules out of garbage collection.
@@ -94,6 +93,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with stopped_by_signals():
         yield
     # In threads: runs still need the loop's callbacks, and Prefect's own end must have no loop around it.
-    for threads in (state.runs, state.previews, state.checks, state.scrapes):
+    for threads in (state.runs, state.previews, state.checks):
         await asyncio.to_thread(threads.shutdown)
     await asyncio.to_thread(drain)

@@ -5,16 +5,17 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 from pydantic_core import to_json
 from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, func, or_, select, tuple_
 
 from core.alerts import AlertView
 from core.domain import (
+    DEFAULT_ALERT_TYPE,
     UNKNOWN_REGION,
     AlertKey,
     AlertStatus,
@@ -39,7 +40,6 @@ from core.ledger.schema import (
     RUN_ALERTS,
     RUNS,
 )
-from core.ledger.statistics import ledger_gauges
 from core.ledger.views import (
     AlertPage,
     ChannelTable,
@@ -242,9 +242,34 @@ class History:
         )
 
     def gauges(self) -> CollectorRegistry:
-        """Return the ledger statistics as gauges."""
+        """Return the ledger statistics as gauges for Prometheus, where 0 stands for none."""
+        registry = CollectorRegistry()
+        text = "Runs in the ledger, by status."
+        runs = Gauge("risk_alerts_runs", text, ["status"], registry=registry)
+        text = "Alerts of all months in the ledger, by alert type and status."
+        outcomes = Gauge("risk_alerts_outcomes", text, ["alert_type", "status"], registry=registry)
+        text = "The first day (UTC) of the latest month that a run succeeded for, no dry run."
+        last_month = Gauge("risk_alerts_last_succeeded_month_timestamp_seconds", text, registry=registry)
+        status, group = RUNS.c.status, (OUTCOMES.c.alert_type, OUTCOMES.c.status)
+        succeeded = select(func.max(RUNS.c.month)).where(status == RunStatus.SUCCEEDED, ~RUNS.c.dry_run)
         with self._database.read() as connection:
-            return ledger_gauges(connection)
+            by_status = connection.execute(select(status, func.count()).group_by(status)).all()
+            # The index on (run_id, status, alert_type) covers this query; the table is not read.
+            by_type = connection.execute(select(*group, func.count()).group_by(*group)).all()
+            month = connection.scalar(succeeded)
+        # A gauge with labels begins with 0.
+        for one in RunStatus:
+            runs.labels(one)
+        for found, number in by_status:
+            runs.labels(found).set(number)
+        for alert_type in {DEFAULT_ALERT_TYPE, *(row.alert_type for row in by_type)}:
+            for outcome in OutcomeStatus:
+                outcomes.labels(alert_type, outcome)
+        for alert_type, outcome, number in by_type:
+            outcomes.labels(alert_type, outcome).set(number)
+        if month:
+            last_month.set(datetime.combine(month, time(), UTC).timestamp())
+        return registry
 
 
 # Pages

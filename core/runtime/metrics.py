@@ -1,6 +1,6 @@
 """The Prometheus metrics of this process, which start at zero.
 
-Metrics that survive a restart or include batch jobs are in `core/ledger/statistics.py`.
+Metrics that survive a restart or include batch jobs are those of the ledger, `History.gauges`.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, values

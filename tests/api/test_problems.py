@@ -247,6 +247,7 @@ def test_unusable_ledger_sends_nothing(serve: Serve, source: str, slack: MockSla
         service.client.get("/runs"),
         service.client.get("/runs/x"),
         service.client.get("/runs/x/alerts"),
+        service.client.get("/metrics"),
     ):
         assert (answer.status_code, problem_of(answer)["code"]) == (503, "ledger_unavailable")
     assert slack.messages == []

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 from core.domain import AlertStatus, Delivery, OutcomeStatus, RunRequest, RunStatus, SourceNotFound
-from core.ledger import Ledger, ledger_gauges
+from core.ledger import Ledger
 from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, begin, key, routed
 
 
@@ -21,7 +21,7 @@ def samples(ledger: Ledger) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_statistics_ignore_dry_runs(ledger: Ledger) -> None:
+def test_latest_month_ignores_dry_and_failed_runs(ledger: Ledger) -> None:
     after = date(2026, 2, 1)
     for run_id, month, dry_run, began, ended, error in (
         ("first", OTHER_MONTH, False, 0, 1, None),
@@ -41,14 +41,10 @@ def test_statistics_ignore_dry_runs(ledger: Ledger) -> None:
             ledger.finish(run_id, error, at(ended))
     found = samples(ledger)
     assert {name: number for name, number in found.items() if name[0] != "outcomes"} == {
-        ("ledger_up",): 1,
         ("runs", "running"): 3,
         ("runs", "succeeded"): 4,
         ("runs", "failed"): 3,
-        ("last_run_timestamp_seconds", "succeeded"): at(5).timestamp(),
-        ("last_run_timestamp_seconds", "failed"): at(7).timestamp(),
         ("last_succeeded_month_timestamp_seconds",): datetime(2026, 1, 1, tzinfo=UTC).timestamp(),
-        ("running_since_timestamp_seconds",): at(8).timestamp(),
     }
 
 
@@ -80,22 +76,12 @@ def test_outcomes_are_counted_by_status(ledger: Ledger) -> None:
     }
 
 
-def test_gauges_show_zero_for_never(ledger: Ledger) -> None:
+def test_gauges_show_zero_for_none(ledger: Ledger) -> None:
     assert samples(ledger) == {
-        ("ledger_up",): 1,
         **{("runs", status): 0 for status in RunStatus},
         **{("outcomes", "at_risk", status): 0 for status in OutcomeStatus},
-        ("last_run_timestamp_seconds", "succeeded"): 0,
-        ("last_run_timestamp_seconds", "failed"): 0,
         ("last_succeeded_month_timestamp_seconds",): 0,
-        ("running_since_timestamp_seconds",): 0,
     }
-
-
-def test_month_of_a_failed_run_is_no_succeeded_month(ledger: Ledger) -> None:
-    ledger.begin_run("failed", RunRequest("file:///source.parquet", MONTH), ME, None, at(0))
-    ledger.finish("failed", SourceNotFound("gone"), at(1))
-    assert samples(ledger)["last_succeeded_month_timestamp_seconds",] == 0
 
 
 def test_gauges_have_these_labels(ledger: Ledger) -> None:
@@ -105,15 +91,7 @@ def test_gauges_have_these_labels(ledger: Ledger) -> None:
         for family in ledger.history.gauges().collect()
     }
     assert found == {
-        "ledger_up": {()},
         "runs": {("status",)},
         "outcomes": {("alert_type", "status")},
-        "last_run_timestamp_seconds": {("status",)},
         "last_succeeded_month_timestamp_seconds": {()},
-        "running_since_timestamp_seconds": {()},
     }
-
-
-def test_unreadable_ledger_has_one_gauge() -> None:
-    [family] = ledger_gauges(None).collect()
-    assert (family.name, family.samples[0].value) == ("risk_alerts_ledger_up", 0)
