@@ -72,7 +72,6 @@ from core.ledger.sqlite import container_warning
 logger = logging.getLogger(__name__)
 
 DIED = "The process of this run died before the run was over; run the month again"
-UNRECORDED = "The ledger could not be written at the end of the run; run the month again"
 
 PLANNED_AT_ONCE = 1_000
 """Alerts per insert: few calls, and little memory."""
@@ -110,8 +109,8 @@ class Ledger:
         self.history = History(database)
         self.is_gone = database.is_gone
         self.close = database.close
-        self._over: dict[str, RiskAlertsError] = {}
-        """The error of each run that is over and not closed yet."""
+        self._unclosed: dict[str, RiskAlertsError] = {}
+        """The error of each run whose end could not be written."""
 
     def check_writable(self) -> None:
         """Commit a write; raise `LedgerError` when the ledger cannot be written."""
@@ -144,23 +143,21 @@ class Ledger:
 
         A process that seems dead gets time for a heartbeat; a run with a new heartbeat stays open.
         """
-        over = dict(self._over)
+        for run_id, error in list(self._unclosed.items()):
+            with self._database.write() as connection:
+                over = find_run(connection, run_id)
+                if over and over.status == RunStatus.RUNNING:
+                    _close(connection, over, error, now)
+            self._unclosed.pop(run_id, None)
         with self._database.read() as connection:
             running = connection.execute(select(RUNS).where(RUNS.c.status == RunStatus.RUNNING)).all()
-        dead = [
-            run
-            for run in running
-            if run.run_id in over or liveness.is_dead(_owner(run), run.heartbeat_at, now)
-        ]
-        liveness.wait_for_heartbeats(_owner(run) for run in dead if run.run_id not in over)
+        dead = [run for run in running if liveness.is_dead(_owner(run), run.heartbeat_at, now)]
+        liveness.wait_for_heartbeats(map(_owner, dead))
         for run in dead:
-            error = over.get(run.run_id) or Interrupted(DIED)
             with self._database.write() as connection:
                 if find_run(connection, run.run_id) == run:
-                    _close(connection, run, error, now)
-                    logger.warning("Closed run %s: %s", run.run_id, error)
-        for run_id in over:
-            self._over.pop(run_id, None)
+                    _close(connection, run, Interrupted(DIED), now)
+                    logger.warning("Closed run %s: %s", run.run_id, DIED)
 
     def record_result(self, run_id: str) -> Counts:
         """Count the run's alerts, store the counts and return them; raise `Interrupted` for a closed run."""
@@ -173,10 +170,12 @@ class Ledger:
 
         If the ledger cannot be written now, the next search for dead runs closes the run with the same code.
         """
-        self._over[run_id] = error or LedgerError(UNRECORDED)
-        with self._database.write() as connection:
-            _close(connection, _known(connection, run_id), error, now)
-        self._over.pop(run_id, None)
+        try:
+            with self._database.write() as connection:
+                _close(connection, _known(connection, run_id), error, now)
+        except LedgerError as fault:
+            self._unclosed[run_id] = error or fault
+            raise
 
     # Alerts
 
