@@ -302,8 +302,7 @@ class Ledger:
                 raise outcome_not_found(key, month)
             if found.status is not AlertStatus.UNCONFIRMED:
                 raise _not_resolvable(found, month)
-            unconfirmed = OUTCOMES.c.status == AlertStatus.UNCONFIRMED
-            resolving = update(OUTCOMES).where(_same_key(OUTCOMES), unconfirmed).values(values)
+            resolving = _update(OUTCOMES).values(values)
             _must_change(connection.execute(resolving, _key(month=month, **key._asdict())), 1, OUTCOMES)
             connection.execute(
                 insert(RESOLUTIONS).values(
@@ -341,18 +340,13 @@ class Ledger:
 # Rows; the statements are built once, because other writers wait while an alert is claimed or recorded.
 
 
-def _same_key(table: sa.Table) -> sa.ColumnElement[bool]:
-    """Return the condition that a row has the primary key of `_key`."""
-    return sa.and_(*(column == bindparam(f"of_{column.name}") for column in table.primary_key))
-
-
 def _key(**key: Any) -> dict[str, Any]:
     return {f"of_{name}": value for name, value in key.items()}
 
 
 @cache
 def _update(table: sa.Table) -> sa.Update:
-    return update(table).where(_same_key(table))
+    return update(table).where(*(column == bindparam(f"of_{column.name}") for column in table.primary_key))
 
 
 @cache
