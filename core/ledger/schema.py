@@ -56,11 +56,8 @@ class Base(SQLModel):
     metadata = METADATA
 
 
-class _JsonOrNull(sa.TypeDecorator[Any]):
-    """JSON whose None is NULL for a person's SQL, too."""
-
-    impl = sa.JSON(none_as_null=True)
-    cache_ok = True
+_JSON_OR_NULL: Any = sa.JSON(none_as_null=True)
+"""JSON whose None is NULL for a person's SQL, too."""
 
 
 class RunRow(Base, table=True):
@@ -92,10 +89,10 @@ class RunRow(Base, table=True):
     counts_by_type: dict[str, dict[str, int]] = Field(sa_type=sa.JSON)
     """`Counts` by alert type: those of the scan after the plan, all of them after the run is closed."""
     warnings: list[dict[str, Any]] = Field(sa_type=sa.JSON)
-    error: dict[str, str] | None = Field(sa_type=_JsonOrNull)
+    error: dict[str, str] | None = Field(sa_type=_JSON_OR_NULL)
     support_notification: str | None
     support_error: str | None
-    support_message: dict[str, str] | None = Field(sa_type=_JsonOrNull)
+    support_message: dict[str, str] | None = Field(sa_type=_JSON_OR_NULL)
 
 
 class Result(Base):
