@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from core.domain import LedgerError
-from core.ledger.postgresql import LONGEST_KEY, is_cut, postgresql_engine
+from core.ledger.postgresql import is_cut, postgresql_engine
 from core.ledger.schema import METADATA, TOUCH, VERSION
 from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
 from core.runtime import redact, shown_database
@@ -54,8 +54,6 @@ class Database:
             if self._file:
                 # After the schema, so that a database with tables of something else stays as it is.
                 switch_to_wal(self._engine)
-        self.longest_key = None if self._file else LONGEST_KEY
-        """The largest number of UTF-8 bytes of a text in a primary key; None for no limit."""
         # Writers of one process wait here. SQLite would let each sleep and poll, and on PostgreSQL each would
         # hold a connection while it waits.
         self._turn = threading.Lock()

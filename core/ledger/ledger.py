@@ -10,7 +10,7 @@ of known rows checks how many it has changed, and raises `InternalError` for an 
 
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import date, datetime
 from functools import cache
@@ -43,7 +43,6 @@ from core.domain import (
     RiskAlertsError,
     RunRequest,
     RunStatus,
-    SourceInvalid,
     TooManyAlerts,
     accepts_answer,
     claimed,
@@ -185,11 +184,11 @@ class Ledger:
         """Record each alert with its planned delivery, and return the alerts to send.
 
         Alerts without a channel get their outcome here. Raises `TooManyAlerts` for more than `limit` alerts
-        to send (0 = no limit), with no outcome written, and `SourceInvalid` for an id that is too long.
+        to send (0 = no limit), with no outcome written.
         """
         to_send: list[Alert] = []
         unroutable: list[dict[str, Any]] = []
-        remaining = enumerate(self._storable(alerts))
+        remaining = enumerate(alerts)
         with self._database.write() as connection:
             run = _running(connection, run_id)
             known = find_outcomes(connection, run.month)
@@ -220,17 +219,6 @@ class Ledger:
                 " check the source, or raise the limit"
             )
         return [] if run.dry_run else to_send
-
-    def _storable(self, alerts: Iterable[Alert]) -> Iterator[Alert]:
-        """Yield the alerts; raise `SourceInvalid` for an id that is too long for the database."""
-        longest = self._database.longest_key
-        for alert in alerts:
-            if longest is not None and (size := len(alert.account_id.encode())) > longest:
-                raise SourceInvalid(
-                    f"column account_id holds an id of {size} bytes, {alert.account_id[:40]}…;"
-                    f" a ledger on PostgreSQL keeps at most {longest}"
-                )
-            yield alert
 
     @through_a_restart
     def claim(self, run_id: str, alert: Alert, now: datetime) -> Delivery:

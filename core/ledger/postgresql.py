@@ -15,9 +15,6 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 WRITE_LOCK = 0x5249534B414C5254
 """The advisory lock of writers and migrations, for all of one database: "RISKALRT" in ASCII."""
 
-LONGEST_KEY = 2_500
-"""Bytes of a text in a primary key: an index entry takes at most 2,704 bytes for all its columns."""
-
 _TIMEOUTS: dict[str, Any] = {
     "connect_timeout": 10,
     # The kernel closes connections to a host that no longer answers.

@@ -43,8 +43,8 @@ DETAILS = pa.schema(
 
 LONGEST_TEXT = 40_000
 """Characters of a name, a region or an owner that are kept: Slack accepts no longer message."""
-LONGEST_ID = 6_000
-"""The longest id in bytes: a URL with it, such as one with a cursor, must not be too long for servers."""
+LONGEST_ID = 2_500
+"""The longest id in bytes: an entry of PostgreSQL's index takes at most 2,704 bytes for all its columns."""
 INT64_MAX = 2**63 - 1
 
 

@@ -101,7 +101,7 @@ def test_huge_name_is_cut_to_slacks_limit(tmp_path: Path) -> None:
     [
         (
             at_risk(2, account_id=pa.array(["a" * (LONGEST_ID + 1), "b"])),
-            "column account_id exceeds 6,000 bytes",
+            "column account_id exceeds 2,500 bytes",
         ),
         (at_risk(1, account_name=pa.array(["N" * 100 * MEGABYTE])), "its rows of 104,857,[0-9]+ bytes each"),
     ],
@@ -120,7 +120,7 @@ def test_longest_id_is_read(tmp_path: Path) -> None:
 def test_long_id_of_the_month_before_is_refused(tmp_path: Path) -> None:
     made = table([row("a" * (LONGEST_ID + 1), back(MONTH, 1), "At Risk"), row("b", MONTH, "Healthy")])
     pq.write_table(made, tmp_path / "x.parquet")
-    with pytest.raises(SourceInvalid, match="column account_id exceeds 6,000 bytes"):
+    with pytest.raises(SourceInvalid, match="column account_id exceeds 2,500 bytes"):
         assess(tmp_path / "x.parquet", alert_types=["recovered"])
 
 
