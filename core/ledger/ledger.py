@@ -70,7 +70,7 @@ from core.ledger.sqlite import container_warning
 
 logger = logging.getLogger(__name__)
 
-DIED = "The process of this run died before the run was over; run the month again"
+SILENT = "The process of this run died, or could not write to the ledger; run the month again"
 
 PLANNED_AT_ONCE = 1_000
 """Alerts per insert: few calls, and little memory."""
@@ -155,8 +155,8 @@ class Ledger:
         for run in dead:
             with self._database.write() as connection:
                 if find_run(connection, run.run_id) == run:
-                    _close(connection, run, Interrupted(DIED), now)
-                    logger.warning("Closed run %s: %s", run.run_id, DIED)
+                    _close(connection, run, Interrupted(SILENT), now)
+                    logger.warning("Closed run %s: %s", run.run_id, SILENT)
 
     def record_result(self, run_id: str) -> Counts:
         """Count the run's alerts, store the counts and return them; raise `Interrupted` for a closed run."""
