@@ -158,6 +158,7 @@ class Ledger:
                     _close(connection, run, Interrupted(SILENT), now)
                     logger.warning("Closed run %s: %s", run.run_id, SILENT)
 
+    @through_a_restart
     def record_result(self, run_id: str) -> Counts:
         """Count the run's alerts, store the counts and return them; raise `Interrupted` for a closed run."""
         with self._database.write() as connection:
@@ -254,8 +255,9 @@ class Ledger:
                 _store_counts(connection, run)
         return delivery
 
+    @through_a_restart
     def give_up(
-        self, run_id: str, alerts: Iterable[Alert], reason: str, error: str | None, now: datetime
+        self, run_id: str, alerts: Sequence[Alert], reason: str, error: str | None, now: datetime
     ) -> None:
         """Record as failed, without a request, alerts whose channel refuses every message."""
         results, refused = [], []
@@ -308,6 +310,7 @@ class Ledger:
 
     # Support
 
+    @through_a_restart
     def record_notification(
         self, run_id: str, notification: Notification, *, address: str, digest: str, now: datetime
     ) -> None:

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from core.domain import AlertStatus, Delivery, LedgerError
+from core.domain import Alert, AlertStatus, Delivery, LedgerError
 from core.ledger import Ledger
 from core.ledger import postgresql as dialect
 from core.ledger.database import Database, parse_url
@@ -228,8 +229,26 @@ def test_options_of_the_url_win(
     engine.dispose()
 
 
-@pytest.mark.parametrize("write", ["claim", "answer", "end"])
-def test_writes_of_a_run_wait_for_a_restart(postgresql: Server, postgresql_url: str, write: str) -> None:
+RESTARTED: list[tuple[Callable[[Ledger, Alert], object], dict[str, str]]] = [
+    (lambda ledger, alert: ledger.claim("run-1", alert, NOW), {"A-2": "unconfirmed"}),
+    (
+        lambda ledger, _: ledger.record_answer("run-1", Delivery(key("A-1"), AlertStatus.SENT, "amer"), NOW),
+        {"A-1": "sent"},
+    ),
+    (lambda ledger, alert: ledger.give_up("run-1", [alert], "no_service", None, NOW), {}),
+    (lambda ledger, _: ledger.record_result("run-1"), {}),
+    (lambda ledger, _: ledger.finish("run-1", None, NOW), {}),
+]
+"""The writes of a run after its plan, and what they change for the alerts."""
+
+
+@pytest.mark.parametrize(("write", "changed"), RESTARTED, ids=["claim", "answer", "give up", "result", "end"])
+def test_writes_of_a_run_wait_for_a_restart(
+    postgresql: Server,
+    postgresql_url: str,
+    write: Callable[[Ledger, Alert], object],
+    changed: dict[str, str],
+) -> None:
     with closing(Ledger(Database(postgresql_url))) as ledger:
         alerts = [routed("A-1"), routed("A-2")]
         begin(ledger, "run-1", alerts)
@@ -240,20 +259,11 @@ def test_writes_of_a_run_wait_for_a_restart(postgresql: Server, postgresql_url: 
         back = threading.Timer(0.2, postgresql.start)
         back.start()
         try:
-            if write == "claim":
-                assert ledger.claim("run-1", alerts[1], NOW).status is AlertStatus.SENDING
-            elif write == "answer":
-                ledger.record_answer("run-1", Delivery(key("A-1"), AlertStatus.SENT, "amer"), NOW)
-            else:
-                ledger.finish("run-1", None, NOW)
+            write(ledger, alerts[1])
         finally:
             back.join()
-        if write != "end":
-            ledger.finish("run-1", None, NOW)
-        assert look(ledger, "run-1").statuses == {
-            "A-1": "sent" if write == "answer" else "unconfirmed",
-            "A-2": "unconfirmed" if write == "claim" else "failed",
-        }
+        ledger.finish("run-1", None, NOW)
+        assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"} | changed
 
 
 def lose_an_answer(ledger: Ledger, server: Server, url: str, *, committed: bool) -> list[bool]:
