@@ -1,11 +1,9 @@
 """`s3://`: Amazon S3, or a store with its API."""
 
-import shlex
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from aiobotocore import credentials
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 
@@ -37,27 +35,6 @@ class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
         return SimpleNamespace(request=request)
 
 
-class _CredentialProcess(credentials.AioProcessProvider):  # type: ignore[misc]  # it ships no types
-    """Name the program of `credential_process` if it gives no credentials."""
-
-    async def _retrieve_credentials_using(self, credential_process: str) -> Any:
-        program = credential_process.partition(" ")[0]
-        try:
-            program, *_ = shlex.split(credential_process)
-            return await super()._retrieve_credentials_using(credential_process)
-        except Exception as error:  # noqa: BLE001 - the program's output can make the library raise anything
-            # Neither the output nor the arguments are shown: they may hold secrets.
-            cause = f" ({error.strerror})" if isinstance(error, OSError) else ""
-            raise SourceForbidden(
-                f"s3://: credential_process {program!r} in the AWS profile {self._profile_name} gave no"
-                f" credentials{cause}: run it by hand to see why, or correct it in AWS_CONFIG_FILE"
-            ) from None
-
-
-# The library creates one per profile, and has no option to use another class.
-credentials.AioProcessProvider = _CredentialProcess
-
-
 class S3Store(RemoteStore):
     """One connection to S3; objects are pinned by their ETag."""
 
@@ -83,8 +60,17 @@ class S3Store(RemoteStore):
 
     async def _connect(self, session: Any, *, anonymous: bool) -> None:
         # First the credentials, so that their errors are not taken for the store's.
-        if not anonymous and (found := await session.get_credentials()):
-            await found.get_frozen_credentials()
+        try:
+            if not anonymous and (found := await session.get_credentials()):
+                await found.get_frozen_credentials()
+        except Exception as error:
+            if isinstance(error, OSError) or "credential_process" not in session.get_scoped_config():
+                raise
+            # Its output and its arguments are not shown: they may hold secrets.
+            raise SourceForbidden(
+                f"s3://: credential_process in the AWS profile {session.profile or 'default'} gave no"
+                " credentials: run it by hand to see why, or correct it in AWS_CONFIG_FILE"
+            ) from None
         await self._fs.set_session()
 
     def find(self, location: Location) -> list[SourceFile]:
