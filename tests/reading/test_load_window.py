@@ -18,16 +18,6 @@ from tests.reading.stages import alerts_of, assess, read
 from tests.reading.worlds import MONTH, Layout, back, row, table, write
 
 
-class Cents(pa.ExtensionType):  # type: ignore[misc]
-    """A type of a writer, which the reader does not know."""
-
-    def __init__(self) -> None:
-        super().__init__(pa.int64(), "acme.cents")
-
-    def __arrow_ext_serialize__(self) -> bytes:
-        return b""
-
-
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
     path = tmp_path / "good.parquet"
@@ -127,10 +117,6 @@ def test_missing_column_is_named(tmp_path: Path, name: str) -> None:
         ("account_owner", pa.array([1.5]), "double"),
         ("account_id", pa.array([b"a1"]), "binary"),
         ("arr", pa.array([1], pa.time32("s")), "time32"),
-        ("arr", pa.array([1], pa.duration("s")), r"duration\[s\]"),
-        ("arr", pa.array([1], pa.duration("s")).dictionary_encode(), r"duration\[s\]"),
-        ("arr", pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1], pa.int8())), "arrow.bool8"),
-        ("arr", pa.ExtensionArray.from_storage(Cents(), pa.array([1])), "acme.cents"),
     ],
 )
 def test_wrong_type_is_named(tmp_path: Path, name: str, values: pa.Array, found: str) -> None:

@@ -180,7 +180,6 @@ def test_any_column_may_hold_categories(tmp_path: Path) -> None:
         pa.float64(),
         pa.bool_(),
         pa.binary(),
-        pa.duration("s"),
         pa.list_(pa.int32()),
         pa.struct([("a", pa.int8())]),
     ],

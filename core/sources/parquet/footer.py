@@ -154,12 +154,6 @@ class Footer:
         self.unreadable = {name: str(kind) for name, kind in kinds.items() if not EXPECTED[name][1](kind)}
         arrow = (self.metadata.metadata or {}).get(HIDDEN_SCHEMA)
         written = {field.name: field for field in (*schema, *(_decoded(arrow) if arrow else ()))}
-        # Parquet stores Arrow's durations, and extension types of whole numbers, as plain whole numbers.
-        arr = written[self.names["arr"]]
-        own = arr.type.value_type if pa.types.is_dictionary(arr.type) else arr.type
-        extension = (arr.metadata or {}).get(b"ARROW:extension:name", b"").decode()
-        if extension or not EXPECTED["arr"][1](own):
-            self.unreadable.setdefault("arr", extension or str(own))
         self.must_be_empty = sorted(name for name in self.unreadable if not pa.types.is_null(kinds[name]))
         self.size, self.length = file.size, len(content)
         self._thrift = content[:-TAIL]
