@@ -83,7 +83,6 @@ check: install ## Lint, format, types and layers
 .PHONY: examples
 examples: install ## Generate the example outputs in examples/
 	@$(BIN)/python examples/make_examples.py
-	@$(BIN)/python examples/make_openapi_examples.py
 
 .PHONY: pictures
 pictures: install ## Generate the pictures in docs/ from real runs; needs Chromium

@@ -11,7 +11,6 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from starlette.convertors import PathConvertor, register_url_convertor
 
-from api.openapi import responses
 from api.parameters import Limit, LongCursor, Month, MonthFilter, ledger_of
 from core.domain import (
     DEFAULT_ALERT_TYPE,
@@ -50,7 +49,7 @@ class ResolutionBody(BaseModel):
     )
 
 
-@router.get("/outcomes", responses=responses("ledger_unavailable"))
+@router.get("/outcomes")
 def list_outcomes(  # noqa: PLR0913, PLR0917  # the filters of the list
     request: Request,
     month: MonthFilter = None,
@@ -74,17 +73,7 @@ class _AnyText(PathConvertor):
 register_url_convertor("any_text", _AnyText())
 
 
-@router.post(
-    "/outcomes/{month}/{account_id:any_text}/resolve",
-    responses=responses(
-        "outcome_not_found",
-        "already_resolved",
-        "not_unconfirmed",
-        "invalid_request",
-        "request_too_large",
-        "ledger_unavailable",
-    ),
-)
+@router.post("/outcomes/{month}/{account_id:any_text}/resolve")
 async def resolve_outcome(
     month: Annotated[Month, Path()], account_id: str, body: ResolutionBody, request: Request
 ) -> OutcomeView:

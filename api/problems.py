@@ -55,28 +55,33 @@ class Problem(BaseModel):
     """Problem details (RFC 9457)."""
 
     type: str = Field(default="about:blank")
-    title: str = Field(description="The code in words.")
-    status: int
-    code: str = Field(description="What happened, for a program.")
+    title: str = Field(description="The code in words.", examples=["Source not found"])
+    status: int = Field(examples=[404])
+    code: str = Field(
+        description="What happened, for a program.",
+        examples=["source_not_found"],
+        json_schema_extra={"enum": list(STATUS)},
+    )
     detail: str = Field(description="What happened and what to do next, for a person.")
     run_id: str | None = Field(default=None, description="The run that was begun; it is stored as failed.")
 
 
-def problem_details(code: str, detail: str, run_id: str | None = None) -> dict[str, Any]:
-    """Return the JSON of a problem."""
-    title = code.replace("_", " ").capitalize()
-    found = Problem(title=title, status=STATUS[code], code=code, detail=redact(detail), run_id=run_id)
-    return found.model_dump(exclude_none=True)
+PROBLEM: dict[str, Any] = {
+    "description": "Problem details, whose `code` says what happened.",
+    "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+}
+"""The OpenAPI description of every error."""
 
 
 def problem(request: Request, code: str, detail: str | None = None, run_id: str | None = None) -> Response:
     """Return a problem as JSON to a program, and as a page to a browser."""
-    found = problem_details(code, detail or DETAILS[code], run_id)
+    title, status, detail = code.replace("_", " ").capitalize(), STATUS[code], redact(detail or DETAILS[code])
     if wants_page(request):
         # The form of a page is posted to an address that names its run.
         form = re.search(r"/pages/runs/([^/]+)/resolve$", request.scope["path"])
-        return page(request, "error.html", STATUS[code], title=code, message=found["detail"], form=form)
-    return JSONResponse(found, STATUS[code], media_type=MEDIA_TYPE)
+        return page(request, "error.html", status, title=code, message=detail, form=form)
+    found = Problem(title=title, status=status, code=code, detail=detail, run_id=run_id)
+    return JSONResponse(found.model_dump(exclude_none=True), status, media_type=MEDIA_TYPE)
 
 
 def add_error_handlers(app: FastAPI) -> None:

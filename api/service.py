@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from anyio import to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 
 from api import operations, outcomes, runs
 from api.admission import Admission
 from api.middleware import Gateway
-from api.openapi import complete_openapi, responses
-from api.problems import add_error_handlers
+from api.problems import PROBLEM, add_error_handlers
 from core import __version__
 from core.domain import LedgerError
 from core.ledger import container_warning, open_ledger
@@ -57,20 +57,22 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
         generate_unique_id_function=lambda route: route.name,  # the operation has the name of its function
         redirect_slashes=False,  # a path with a slash too many is unknown
-        responses=responses("unauthorized", "invalid_request", "internal_error"),
+        responses={"default": PROBLEM},
     )
     app.state.settings = settings
     warning = container_warning(settings.database_url)
     app.state.warnings = [warning] if warning else []
     # Opens the ledger at the start of the app, and again when its file was removed or replaced.
     app.state.open_ledger = partial(open_ledger, settings.database_url)
-    for module in (operations, runs, outcomes):
-        app.include_router(module.router)
+    # For the documentation: the gateway checks the token.
+    needs_token = [Depends(HTTPBearer(auto_error=False))] if token else []
+    for module in (runs, outcomes, operations):
+        app.include_router(module.router, dependencies=needs_token)
+    app.include_router(operations.open_router)
     add_error_handlers(app)
     # The gateway is outside of Starlette's answer to internal errors; other middleware would be inside.
     build = app.build_middleware_stack
     app.build_middleware_stack = lambda: Gateway(build(), token)  # type: ignore[method-assign]
-    complete_openapi(app, needs_token=token is not None)
     return app
 
 
