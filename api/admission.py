@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
 from threading import BoundedSemaphore
 from typing import TypeVar
 
@@ -33,8 +32,7 @@ class Admission:
         if not self._places.acquire(blocking=False):
             raise TooManyRuns("This service has as many runs in progress and waiting as it takes; retry soon")
         try:
-            # With its context, which has the request id for the log.
-            future = self._threads.submit(copy_context().run, prepare())
+            future = self._threads.submit(prepare())
         except BaseException:
             self._places.release()
             raise

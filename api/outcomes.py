@@ -93,8 +93,23 @@ class ResolutionForm(ResolutionBody):
     account_id: Annotated[str, AfterValidator(unquote)]
 
 
+_CROSS_SITE = "the form: sent by another site, or by no page at all; open the page here and send its form"
+
+
+def _is_from_this_site(request: Request) -> bool:
+    """Return whether a page of this host sent the request, as the browser states."""
+    fetched_by = request.headers.get("sec-fetch-site")
+    if fetched_by is not None:
+        return fetched_by == "same-origin"
+    # Without TLS, browsers send Sec-Fetch-Site to localhost alone.
+    return request.headers.get("origin", "").partition("://")[2] == request.headers.get("host")
+
+
 async def _read_form(request: Request) -> ResolutionForm:
-    """Return the form that a request carries; raise `RequestValidationError` unless it is complete."""
+    """Return the form that a page of this site sends; raise an error unless it is complete."""
+    # No other endpoint needs this check: a form cannot send the content type of JSON.
+    if not _is_from_this_site(request):
+        raise InvalidRequest(_CROSS_SITE)
     try:
         fields = parse_qs(
             (await request.body()).decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20

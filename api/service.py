@@ -70,9 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router, dependencies=needs_token)
     app.include_router(operations.open_router)
     add_error_handlers(app)
-    # The gateway is outside of Starlette's answer to internal errors; other middleware would be inside.
-    build = app.build_middleware_stack
-    app.build_middleware_stack = lambda: Gateway(build(), token)  # type: ignore[method-assign]
+    app.add_middleware(Gateway, token=token)
     return app
 
 

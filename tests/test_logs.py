@@ -13,7 +13,6 @@ from core.runtime import (
     OUR_LOGGERS,
     Settings,
     configure_logs,
-    current_request_id,
     current_run_id,
     redaction,
 )
@@ -75,17 +74,15 @@ def test_traceback_is_masked_within_its_object(log: io.StringIO) -> None:
     assert SECRET not in log.getvalue()
 
 
-def test_line_names_its_run_and_request(log: io.StringIO) -> None:
+def test_line_names_its_run(log: io.StringIO) -> None:
     def write() -> None:
         logger = logging.getLogger("core.run")
         logger.info("before")
-        current_request_id.set("req-1")
         current_run_id.set("run-1")
         logger.info("within")
 
     Context().run(write)
-    named = [(line["run_id"], line.get("request_id")) for line in lines(log)]
-    assert named == [(None, None), ("run-1", "req-1")]
+    assert [line["run_id"] for line in lines(log)] == [None, "run-1"]
 
 
 def test_configuring_twice_writes_each_line_once(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from core.runtime.environment import (
     is_direct,
     prepare_proxies,
 )
-from core.runtime.logs import OUR_LOGGERS, configure_logs, current_request_id, current_run_id
+from core.runtime.logs import OUR_LOGGERS, configure_logs, current_run_id
 from core.runtime.metrics import DELIVERIES, PROCESS, ROWS_SCANNED, STEP_SECONDS, STEPS
 from core.runtime.redaction import mask_record, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, exit_with, load_settings

@@ -12,25 +12,11 @@ from core.runtime.settings import Settings
 current_run_id: ContextVar[str | None] = ContextVar("current_run_id", default=None)
 """The run that log lines name."""
 
-current_request_id: ContextVar[str | None] = ContextVar("current_request_id", default=None)
-"""The request to the API that log lines name."""
-
 OUR_LOGGERS = ("api", "cli", "core", "flows", "tasks")
 
 
-class _TextFormatter(logging.Formatter):
-    """One line a record: time, level, message and request."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the base class's name
-        request_id = current_request_id.get()
-        return super().formatMessage(record) + (f" [{request_id}]" if request_id else "")
-
-
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a record, with its run and its request."""
+    """One JSON object a record, with its run."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -40,8 +26,6 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "run_id": current_run_id.get(),
         }
-        if request_id := current_request_id.get():
-            entry["request_id"] = request_id
         if record.exc_text:  # the filter that masks secrets has written it
             entry["exception"] = record.exc_text
         return json.dumps(entry, ensure_ascii=False)
@@ -54,7 +38,8 @@ def configure_logs(settings: Settings, *, level: int = logging.INFO, taken_over:
     and the warnings of libraries and of Python.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else _TextFormatter())
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else text)
     handler.addFilter(mask_record)
     handler.set_name("account-risk-alerts")
     root = logging.getLogger()

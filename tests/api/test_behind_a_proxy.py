@@ -1,4 +1,4 @@
-"""`uvicorn --root-path /alerts` behind a proxy that serves the API below a prefix, stripped or not."""
+"""`uvicorn --root-path /alerts` behind a proxy that strips the prefix."""
 
 import re
 import subprocess
@@ -16,15 +16,15 @@ TOKEN = "canary-proxy-token"
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
 
-@pytest.fixture(scope="module", params=["/alerts", "alerts/"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the address of the API with a token, a run, and a prefix in each spelling."""
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of the API with a token, a run and a prefix."""
     folder = tmp_path_factory.mktemp("proxy")
     ledger = open_ledger(f"sqlite:///{folder}/ledger.db")
     leave_unconfirmed(ledger, "run", [routed("A-1")])
     ledger.close()
     process = start(
-        folder, "--root-path", request.param, API_TOKEN=TOKEN, PREFECT_API_URL="http://127.0.0.1:1/api"
+        folder, "--root-path", "/alerts", API_TOKEN=TOKEN, PREFECT_API_URL="http://127.0.0.1:1/api"
     )
     try:
         yield wait_until_up(process)
@@ -37,10 +37,10 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             process.communicate()
 
 
-@pytest.fixture(params=["", "/alerts"], ids=["stripped", "not-stripped"])
-def client(request: pytest.FixtureRequest, url: str) -> Iterator[httpx.Client]:
+@pytest.fixture
+def client(url: str) -> Iterator[httpx.Client]:
     """Yield a client that sends requests as such a proxy does."""
-    with httpx.Client(base_url=url + request.param, auth=("any", TOKEN), timeout=30) as opened:
+    with httpx.Client(base_url=url, auth=("any", TOKEN), timeout=30) as opened:
         yield opened
 
 
@@ -68,16 +68,12 @@ def test_locations_have_the_prefix(client: httpx.Client) -> None:
     accepted = client.post(
         "/runs",
         json={"source_uri": "file:///x", "month": str(MONTH)},
-        headers={"Prefer": "respond-async", "Authorization": f"Bearer {TOKEN}"},
-        auth=lambda request: request,
+        headers={"Prefer": "respond-async"},
     )
     assert accepted.headers["location"] == f"/alerts/runs/{accepted.json()['run_id']}"
     form = {"month": str(MONTH), "account_id": "A-1", "decision": "delivered", "by": "ana"}
     resolved = client.post("/pages/runs/run/resolve", data=form, headers={"Sec-Fetch-Site": "same-origin"})
-    assert (resolved.status_code, resolved.headers.get("location")) in {
-        (303, "/alerts/runs/run#unconfirmed"),
-        (409, None),
-    }
+    assert (resolved.status_code, resolved.headers["location"]) == (303, "/alerts/runs/run#unconfirmed")
 
 
 def test_docs_page_works_behind_a_prefix(client: httpx.Client, url: str) -> None:
@@ -86,5 +82,5 @@ def test_docs_page_works_behind_a_prefix(client: httpx.Client, url: str) -> None
     assert len(loaded) == 4
     for path in loaded:
         assert path.startswith("/alerts/")
-        assert httpx.get(url + path, auth=("any", TOKEN)).status_code == 200
+        assert httpx.get(url + path.removeprefix("/alerts"), auth=("any", TOKEN)).status_code == 200
     assert client.get("/openapi.json").json()["servers"] == [{"url": "/alerts"}]

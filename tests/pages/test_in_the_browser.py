@@ -1,7 +1,10 @@
 """The pages in a real Chromium, over a real uvicorn."""
 
+import json
+import re
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -127,6 +130,43 @@ def test_form_resolves_an_alert_once(signed_in: Tab, service: Service, ledger: L
     assert begin(ledger, "next", [routed("A-2", "emea"), routed(HOSTILE, "emea")]) == [routed("A-2", "emea")]
     assert signed_in.complaints == []
 
+
+@pytest.mark.parametrize("token", [TOKEN, ""])
+def test_page_of_another_site_changes_nothing(
+    tab: Tab, ledger: Ledger, folder: Path, service: Service, token: str
+) -> None:
+    del service
+    run = {"source_uri": "file:///x", "month": str(MONTH)}
+    decision = {"decision": "delivered", "by": "ana"}
+    bodies = {
+        "/runs": run,
+        "/preview": run,
+        f"/outcomes/{MONTH}/A-2/resolve": decision,
+        "/pages/runs/run/resolve": decision | {"month": str(MONTH), "account_id": "A-2"},
+    }
+    with MockSlack() as other, services(other, folder) as start:
+        attacked = start(API_TOKEN=token)
+        before = (ledger.history.runs(), ledger.history.outcomes())
+        tab.open(f"{attacked.url}/runs/run".replace("://", f"://any:{token}@"))
+        tab.open(other.url.replace("127.0.0.1", "localhost"))
+        for path, body in bodies.items():
+            arguments = f"{json.dumps(attacked.url + path)}, {json.dumps(body)}"
+            tab.call("Runtime.evaluate", expression=f"({ATTACK})({arguments})", awaitPromise=True)
+        answers = re.findall(r'"POST (\S+) HTTP/1.1" (\d+)', attacked.log.getvalue())
+    assert Counter(path for path, _ in answers) == dict.fromkeys(bodies, 4)
+    assert {status for _, status in answers} <= {"401", "422"}
+    assert (ledger.history.runs(), ledger.history.outcomes()) == before
+
+
+ATTACK = """async (url, body) => {
+    const text = JSON.stringify(body), fields = new URLSearchParams(body), form = new FormData();
+    fields.forEach((value, name) => form.append(name, value));
+    const simple = [text, new Blob([text]), fields, form].map(body => ({mode: "no-cors", body}));
+    const asking = {mode: "cors", body: text, headers: {"Content-Type": "application/json"}};
+    for (const one of [...simple, asking])
+        await fetch(url, {method: "POST", credentials: "include", ...one}).catch(() => null);
+}"""
+"""Sends a body in each way that a page has."""
 
 CONTRASTS = """(() => {
     const light = rgb => rgb.map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
