@@ -19,9 +19,6 @@ from core.domain import (
     InvalidRequest,
     OutcomeStatus,
     Resolution,
-    check_by,
-    check_key,
-    check_note,
 )
 from core.ledger import OutcomePage, OutcomeView
 from core.run import utc_now
@@ -38,15 +35,9 @@ class ResolutionBody(BaseModel):
         description="`delivered`: the alert is in the channel and is never sent again; `send_again`: it is"
         " not, and the next run of the month sends it."
     )
-    by: Annotated[StrictStr, AfterValidator(check_by)] = Field(
-        description="Who decides.", examples=["Ana Sousa"]
-    )
-    note: Annotated[StrictStr, AfterValidator(check_note)] | None = Field(
-        default=None, description="The reason, for later readers."
-    )
-    alert_type: Annotated[StrictStr, AfterValidator(check_key)] = Field(
-        default=DEFAULT_ALERT_TYPE, description="Which alert of the account."
-    )
+    by: StrictStr = Field(description="Who decides.", examples=["Ana Sousa"])
+    note: StrictStr | None = Field(default=None, description="The reason, for later readers.")
+    alert_type: StrictStr = Field(default=DEFAULT_ALERT_TYPE, description="Which alert of the account.")
 
 
 @router.get("/outcomes")

@@ -20,9 +20,6 @@ from core.domain import (
     Resolution,
     RiskAlertsError,
     RunRequest,
-    check_by,
-    check_key,
-    check_note,
     parse_month,
 )
 
@@ -62,22 +59,16 @@ def _command(*examples: str, codes: str = _CODES) -> Callable[[Command], click.C
     return risk_alerts.command(epilog=_ending(*lines, codes=codes))
 
 
-def _checked(check: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    """Return the callback of an option; `check` returns its value or raises `ValueError`."""
-
-    def convert(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
-        try:
-            return value if value is None else check(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-
-    return convert
+def _parsed_month(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> date | None:
+    try:
+        return None if value is None else parse_month(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 _SOURCES, _FIRST_DAY = "A Parquet file or folder: file://, gs:// or s3://.", "The first day of the month."
-_is_month = _checked(parse_month)
 _source_uri = partial(click.option, "--source-uri", metavar="URI", help=_SOURCES)
-_month = partial(click.option, "--month", metavar="YYYY-MM-01", callback=_is_month, help=_FIRST_DAY)
+_month = partial(click.option, "--month", metavar="YYYY-MM-01", callback=_parsed_month, help=_FIRST_DAY)
 
 
 def _json(what: str) -> Callable[[Command], Command]:
@@ -177,25 +168,12 @@ def unconfirmed(*, month: date | None, as_json: bool) -> None:
     codes="0 success, 1 refused, 2 usage error or bad settings",
 )
 @_month(required=True)
-@click.option(
-    "--account",
-    required=True,
-    callback=_checked(check_key),
-    metavar="ID",
-    help="The account_id of the alert.",
-)
-@click.option(
-    "--type",
-    "alert_type",
-    default=DEFAULT_ALERT_TYPE,
-    show_default=True,
-    callback=_checked(check_key),
-    help="The alert type.",
-)
+@click.option("--account", required=True, metavar="ID", help="The account_id of the alert.")
+@click.option("--type", "alert_type", default=DEFAULT_ALERT_TYPE, show_default=True, help="The alert type.")
 @click.option("--delivered", is_flag=True, help="The alert is in the channel: never send it again.")
 @click.option("--send-again", is_flag=True, help="The alert is not in the channel: the next run sends it.")
-@click.option("--by", required=True, callback=_checked(check_by), metavar="NAME", help="Who decides.")
-@click.option("--note", callback=_checked(check_note), metavar="TEXT", help="Why.")
+@click.option("--by", required=True, metavar="NAME", help="Who decides.")
+@click.option("--note", metavar="TEXT", help="Why.")
 @_json("what POST /outcomes/{month}/{account_id}/resolve gives")
 def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -> None:
     """Record a person's decision about an unconfirmed alert.

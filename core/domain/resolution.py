@@ -1,10 +1,12 @@
 """A person's decision about an unconfirmed alert."""
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
 from core.domain.alerts import AlertKey
+from core.domain.errors import InvalidRequest
 
 
 class Decision(StrEnum):
@@ -31,27 +33,15 @@ class Resolution:
     note: str | None
     at: datetime
 
-
-def check_key(text: str) -> str:
-    """Return a part of an alert's key; raise `ValueError` for text that no ledger can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be UTF-8") from None
-    return text
-
-
-def check_by(text: str) -> str:
-    """Return the name of the person who decides, trimmed; raise `ValueError` unless it is one short line."""
-    name = text.strip()
-    if not 0 < len(name) <= 200 or not name.isprintable():  # noqa: PLR2004  # enough for a name and an address
-        raise ValueError("by must be 1 to 200 characters on one line")
-    return name
-
-
-def check_note(text: str) -> str | None:
-    """Return a note, trimmed, or None; raise `ValueError` for a long one or one with control characters."""
-    note = text.strip()
-    if len(note) > 2000 or not note.replace("\r\n", "").replace("\n", "").isprintable():  # noqa: PLR2004
-        raise ValueError("note must be at most 2000 characters, without control characters")
-    return note or None
+    def __post_init__(self) -> None:
+        """Raise `InvalidRequest` for a text that is too long, or that no database can hold."""
+        if not self.by.strip():
+            raise InvalidRequest("by: must not be empty")
+        for name, text, most in (
+            ("by", self.by, 200),
+            ("note", self.note or "", 2000),
+            ("account_id", self.key.account_id, 2500),
+            ("alert_type", self.key.alert_type, 200),
+        ):
+            if not re.fullmatch(rf"[^\0\ud800-\udfff]{{0,{most}}}", text):
+                raise InvalidRequest(f"{name}: must have at most {most} characters, all in UTF-8, and no NUL")

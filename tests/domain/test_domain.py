@@ -1,12 +1,20 @@
 """Checks of input, and arithmetic of months."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.domain import check_by, check_key, check_note, month_number, months_before, parse_month
+from core.domain import (
+    AlertKey,
+    Decision,
+    InvalidRequest,
+    Resolution,
+    month_number,
+    months_before,
+    parse_month,
+)
 from core.sources.window import may_hold, month_before
 
 
@@ -70,27 +78,30 @@ def test_month_in_another_spelling_is_refused(text: str) -> None:
         parse_month(text)
 
 
-def test_key_of_an_alert_is_any_utf8() -> None:
-    assert check_key("Zoë\n") == "Zoë\n"
-    with pytest.raises(ValueError, match=r"^must be UTF-8$"):
-        check_key("\udcff")
+GOOD = {
+    "account_id": "Zoë\n",
+    "alert_type": "at_risk",
+    "by": "Zoë <zoe@example.com>",
+    "note": "not in\n#amer",
+}
 
 
-def test_name_of_a_person_is_one_short_line() -> None:
-    assert check_by(" Zoë <zoe@example.com>\n") == "Zoë <zoe@example.com>"
-    for name in ("x", "x" * 200):
-        assert check_by(name) == name
-    for name in ("", " ", "x" * 201, "a\nb", "a\0"):
-        with pytest.raises(ValueError, match=r"^by must be 1 to 200 characters on one line$"):
-            check_by(name)
+def resolution(account_id: str, alert_type: str, by: str, note: str | None) -> Resolution:
+    """Return a decision with these texts."""
+    key = AlertKey(account_id, alert_type)
+    return Resolution(key, date(2026, 1, 1), Decision.DELIVERED, by, note, datetime(2026, 2, 1, tzinfo=UTC))
 
 
-def test_note_has_no_control_characters() -> None:
-    assert check_note(" not in\r\n#amer,\nnor in #emea ") == "not in\r\n#amer,\nnor in #emea"
-    assert check_note(" \n") is None
-    assert check_note("x" * 2000) == "x" * 2000
-    for note in ("x" * 2001, "a\0b", "a\rb", "a\x1b[2J"):
-        with pytest.raises(
-            ValueError, match=r"^note must be at most 2000 characters, without control characters$"
-        ):
-            check_note(note)
+def test_resolution_has_texts_that_a_database_holds() -> None:
+    resolution(**GOOD)
+    resolution(**GOOD | {"by": "x" * 200, "note": "x" * 2000})
+    for name in GOOD:
+        for text in ("\udcff", "a\0b", "x" * 10_001):
+            with pytest.raises(InvalidRequest, match=f"^{name}: must have at most [0-9]+ characters"):
+                resolution(**GOOD | {name: text})
+
+
+@pytest.mark.parametrize("by", ["", " \n"])
+def test_resolution_names_a_person(by: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^by: must not be empty$"):
+        resolution(**GOOD | {"by": by})

@@ -21,7 +21,7 @@ from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, key, routed
 from tests.service import Service
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> & {{ 7 * 7 }}\n\u202e\0"
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> & {{ 7 * 7 }}\n\u202e\x1b"
 TOKEN = "canary-browser-token"
 if CHROMIUM is None:
     warnings.warn("NO CHROMIUM: the pages are not looked at in a browser", stacklevel=1)
@@ -121,7 +121,7 @@ def test_form_resolves_an_alert_once(signed_in: Tab, service: Service, ledger: L
         assert ledger.history.outcome(MONTH, key(account_id)).status == "unconfirmed"
         chosen = f"form:has(input[value={quote(account_id, safe='')!r}]) button[value={value}]"
         signed_in.press(
-            chosen, by="Zoë", note=HOSTILE.replace("\n", " ").replace("\0", "").replace("\u202e", "")
+            chosen, by="Zoë", note=HOSTILE.replace("\n", " ").replace("\x1b", "").replace("\u202e", "")
         )
         assert signed_in.status == 200
         assert f"Resolved as {value.replace('_', ' ')} by Zoë" in signed_in.text()
