@@ -3,13 +3,12 @@
 import asyncio
 from datetime import date
 from typing import Annotated
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qsl, unquote
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
-from starlette.convertors import PathConvertor, register_url_convertor
 
 from api.parameters import Limit, LongCursor, Month, MonthFilter, ledger_of
 from core.domain import (
@@ -55,16 +54,7 @@ def list_outcomes(  # noqa: PLR0913, PLR0917  # the filters of the list
     )
 
 
-class _AnyText(PathConvertor):
-    """Part of a path with any account_id, slashes and line breaks included."""
-
-    regex = r"(?s:.*)"
-
-
-register_url_convertor("any_text", _AnyText())
-
-
-@router.post("/outcomes/{month}/{account_id:any_text}/resolve")
+@router.post("/outcomes/{month}/{account_id:path}/resolve")
 async def resolve_outcome(
     month: Annotated[Month, Path()], account_id: str, body: ResolutionBody, request: Request
 ) -> OutcomeView:
@@ -101,16 +91,12 @@ async def _read_form(request: Request) -> ResolutionForm:
     # No other endpoint needs this check: a form cannot send the content type of JSON.
     if not _is_from_this_site(request):
         raise InvalidRequest(_CROSS_SITE)
+    fields = parse_qsl((await request.body()).decode("ascii", "replace"))
     try:
-        fields = parse_qs(
-            (await request.body()).decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20
-        )
-        return ResolutionForm.model_validate({name: values[-1] for name, values in fields.items()})
+        return ResolutionForm.model_validate(dict(fields))
     except ValidationError as invalid:
         errors = [error | {"loc": ("form", *error["loc"])} for error in invalid.errors()]
         raise RequestValidationError(errors) from None
-    except ValueError:
-        raise InvalidRequest("the form: cannot be read") from None
 
 
 @router.post("/pages/runs/{run_id}/resolve", include_in_schema=False)
@@ -118,13 +104,7 @@ async def resolve_by_form(
     request: Request, run_id: str, form: Annotated[ResolutionForm, Depends(_read_form)]
 ) -> Response:
     """Resolve an alert by the form of a page, and lead the browser back to the run."""
-
-    def resolve() -> None:
-        # Before anything is changed: without the run there is no page to lead to.
-        ledger_of(request).history.run(run_id)
-        _resolve(request, form.month, form.account_id, form)
-
-    await asyncio.to_thread(resolve)
+    await asyncio.to_thread(_resolve, request, form.month, form.account_id, form)
     return RedirectResponse(f"{request.scope['root_path']}/runs/{run_id}#unconfirmed", 303)
 
 

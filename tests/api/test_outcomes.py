@@ -21,7 +21,7 @@ from tests.ledger.test_resolving import leave_unconfirmed
 from tests.service import Service, problem_of
 from tests.waiting import until
 
-HOSTILE = "A/1 ?#%2F\n<b>&amp; ü🚩"
+HOSTILE = "A/1 ?#%2F\t<b>&amp; ü🚩"
 
 
 @pytest.fixture

@@ -125,10 +125,7 @@ def test_invalid_form_changes_nothing(open_service: Service, ledger: Ledger) -> 
     for change, status in wrong:
         answer = open_service.client.post(RESOLVE, data=form(**change), headers=OWN)
         assert answer.status_code == status, change
-    answer = open_service.client.post("/pages/runs/no-such-run/resolve", data=form(), headers=OWN)
-    assert (answer.status_code, problem_of(answer)["code"]) == (404, "run_not_found")
-    not_utf8 = urlencode(form(by="")).encode() + b"&by=%ff"
-    for body in (b"\xff\xfe", b"&" * 50, b"%zz", b"", b"run_id=run&by=Ana", not_utf8):
+    for body in (b"\xff\xfe", b"&" * 50, b"%zz", b"", b"run_id=run&by=Ana"):
         answer = open_service.client.post(RESOLVE, content=body, headers=OWN)
         assert answer.status_code == 422
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
@@ -151,14 +148,6 @@ def test_refused_form_leads_back_to_its_run(
     answer = open_service.client.post(RESOLVE, data=data, headers=headers | {"Accept": BROWSER})
     assert f'role="alert"><strong>{code}</strong>' in answer.text
     assert '<a href="/runs/run#unconfirmed">' in answer.text
-
-
-def test_form_of_an_unknown_run_leads_only_to_the_list(open_service: Service) -> None:
-    path = "/pages/runs/no-such-run/resolve"
-    answer = open_service.client.post(path, data=form(), headers=OWN | {"Accept": BROWSER})
-    assert "<strong>run_not_found</strong>" in answer.text
-    assert "Back to the run" not in answer.text
-    assert '<a href="/runs">' in answer.text
 
 
 def basic(token: str, user: str = "any") -> dict[str, str]:
