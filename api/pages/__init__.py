@@ -4,7 +4,6 @@ import base64
 import hashlib
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -100,11 +99,6 @@ def wants_page(request: Request) -> bool:
     return "text/html" in accept and "application/json" not in accept
 
 
-def _address(text: str) -> str:
-    """Return any text as one segment of a path, or as a form value that no browser changes."""
-    return quote(text, safe="", errors="surrogatepass")
-
-
 TEMPLATES.filters |= {
     "clock": lambda instant: f"{instant:%Y-%m-%d %H:%M:%S} UTC",
     "money": money,
@@ -112,5 +106,4 @@ TEMPLATES.filters |= {
     "line": lambda text: one_line(str(text)),
     "words": lambda text: str(text).replace("_", " "),
     "number": lambda number: f"{number:,}",
-    "address": _address,
 }

@@ -119,7 +119,7 @@ def test_form_resolves_an_alert_once(signed_in: Tab, service: Service, ledger: L
     signed_in.open(f"{service.url}/runs/run")
     for account_id, value in ((HOSTILE, "delivered"), ("A-2", "send_again")):
         assert ledger.history.outcome(MONTH, key(account_id)).status == "unconfirmed"
-        chosen = f"form:has(input[value={quote(account_id, safe='')!r}]) button[value={value}]"
+        chosen = f"form:has(input[value={quote(account_id)!r}]) button[value={value}]"
         signed_in.press(
             chosen, by="Zoë", note=HOSTILE.replace("\n", " ").replace("\x1b", "").replace("\u202e", "")
         )
