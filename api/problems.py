@@ -1,7 +1,6 @@
 """Every error as RFC 9457 problem details with a code, or as a page for a browser."""
 
 import logging
-import re
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 
@@ -77,9 +76,7 @@ def problem(request: Request, code: str, detail: str | None = None, run_id: str 
     """Return a problem as JSON to a program, and as a page to a browser."""
     title, status, detail = code.replace("_", " ").capitalize(), STATUS[code], redact(detail or DETAILS[code])
     if wants_page(request):
-        # The form of a page is posted to an address that names its run.
-        form = re.search(r"/pages/runs/([^/]+)/resolve$", request.scope["path"])
-        return page(request, "error.html", status, title=code, message=detail, form=form)
+        return page(request, "error.html", status, title=code, message=detail)
     found = Problem(title=title, status=status, code=code, detail=detail, run_id=run_id)
     return JSONResponse(found.model_dump(exclude_none=True), status, media_type=MEDIA_TYPE)
 
@@ -109,8 +106,7 @@ def add_error_handlers(app: FastAPI) -> None:
             # FastAPI could not read the body: it is not UTF-8, or its JSON is nested too deeply.
             return problem(request, "invalid_request", "the body: cannot be read as JSON in UTF-8")
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            # Starlette lists only the methods of the first route with this path.
-            allowed = ", ".join(_methods(app, request))
+            allowed = ", ".join(method for method in HTTPMethod if _accepts(app, request, method))
             detail = f"This path does not accept {request.method}; use {allowed}"
             answer = problem(request, "method_not_allowed", detail)
             answer.headers["Allow"] = allowed
@@ -125,13 +121,10 @@ def add_error_handlers(app: FastAPI) -> None:
         return problem(request, "internal_error")
 
 
-def _methods(app: FastAPI, request: Request) -> list[str]:
-    taken = {
-        method
-        for method in HTTPMethod
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.routes)
-    }
-    return sorted(taken | ({"HEAD"} if "GET" in taken else set()))
+def _accepts(app: FastAPI, request: Request, method: str) -> bool:
+    """Return whether a route with this path takes the method; Starlette looks at one route alone."""
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in app.routes)
 
 
 def _invalid_field(error: dict[str, Any]) -> str:
