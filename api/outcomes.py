@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
-from api.parameters import Limit, LongCursor, Month, MonthFilter, ledger_of
+from api.parameters import Cursor, Limit, Month, MonthFilter, ledger_of
 from core.domain import (
     DEFAULT_ALERT_TYPE,
     AlertKey,
@@ -46,7 +46,7 @@ def list_outcomes(  # noqa: PLR0913, PLR0917  # the filters of the list
     status: Annotated[OutcomeStatus | None, Query(examples=["unconfirmed"])] = None,
     alert_type: Annotated[str | None, Query(examples=["at_risk"])] = None,
     limit: Limit = 100,
-    cursor: LongCursor = None,
+    cursor: Cursor = None,
 ) -> OutcomePage:
     """List outcomes across runs, newest month first. `status=unconfirmed` lists what needs a decision."""
     return ledger_of(request).history.outcomes(

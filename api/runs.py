@@ -1,7 +1,6 @@
 """Runs and previews over HTTP."""
 
 import asyncio
-import re
 from concurrent.futures import Future
 from typing import Annotated, TypeVar
 
@@ -64,12 +63,11 @@ async def start_run(
     def new_run() -> RunContext:
         return prepare_run(RunRequest(**body.model_dump()), state.settings, ledger_of(request), run_id)
 
-    if _prefers_async(prefer):
+    if "respond-async" in ",".join(prefer).lower():
         # Record the run in a thread that no run occupies, so that the answer waits for no other run.
         await asyncio.to_thread(state.runs.prepare, lambda: accept(new_run()))
         response.status_code = 202
         response.headers["Location"] = f"{request.scope['root_path']}/runs/{run_id}"
-        response.headers["Preference-Applied"] = "respond-async"
     else:
         await _result_of(state.runs.submit(lambda: run_month(new_run())))
     return RunStarted(run_id=run_id)
@@ -121,11 +119,6 @@ def list_alerts(
 ) -> AlertPage:
     """List every alert that the run saw, with its result in that run."""
     return ledger_of(request).history.alerts(run_id, status=status, limit=limit, cursor=cursor)
-
-
-def _prefers_async(prefer: list[str]) -> bool:
-    """Return whether `respond-async` is one of the preferences, whose parameters are ignored."""
-    return re.search(r"(^|,)\s*respond-async\s*([;,]|$)", ",".join(prefer), re.IGNORECASE) is not None
 
 
 async def _result_of(work: "Future[T]") -> T:
