@@ -66,8 +66,7 @@ class Gateway:
         return answer
 
     def _has_token(self, request: Request) -> bool:
-        given = request.headers.getlist("authorization")
-        scheme, _, credentials = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         scheme = scheme.lower()
         token = _password(credentials) if scheme == "basic" else credentials.strip().encode("latin-1")
         return scheme in {"basic", "bearer"} and secrets.compare_digest(token, self._token or b"")

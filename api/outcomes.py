@@ -6,7 +6,6 @@ from typing import Annotated
 from urllib.parse import parse_qsl, unquote
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
@@ -94,9 +93,8 @@ async def _read_form(request: Request) -> ResolutionForm:
     fields = parse_qsl((await request.body()).decode("ascii", "replace"))
     try:
         return ResolutionForm.model_validate(dict(fields))
-    except ValidationError as invalid:
-        errors = [error | {"loc": ("form", *error["loc"])} for error in invalid.errors()]
-        raise RequestValidationError(errors) from None
+    except ValidationError:
+        raise InvalidRequest("the form: not complete; open the page again and send its form") from None
 
 
 @router.post("/pages/runs/{run_id}/resolve", include_in_schema=False)

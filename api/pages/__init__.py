@@ -23,14 +23,10 @@ _FOLDER = Path(__file__).parent
 STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8")
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
-HEADERS = {
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; form-action 'self';"
-        " base-uri 'none'; frame-ancestors 'none'"
-    ),
-    # With "no-referrer", a form's Origin would be null, but the gateway decides by it.
-    "Referrer-Policy": "same-origin",
-}
+POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(_FOLDER / "templates"),
@@ -90,7 +86,7 @@ def _counts(run: RunSummary) -> list[tuple[str, str, int]]:
 def page(request: Request, name: str, http_status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page made of a template and values, with links below the root of the request."""
     text = TEMPLATES.get_template(name).render(style=STYLE, root=request.scope["root_path"], **values)
-    return HTMLResponse(text, status_code=http_status, headers=HEADERS)
+    return HTMLResponse(text, status_code=http_status, headers={"Content-Security-Policy": POLICY})
 
 
 def wants_page(request: Request) -> bool:

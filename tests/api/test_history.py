@@ -169,4 +169,4 @@ def test_invalid_list_parameter_is_refused(serve: Serve, planned: str, path: str
     for query in queries:
         answer = service.client.get(path, params=query)
         assert (answer.status_code, problem_of(answer)["code"]) == (422, "invalid_request"), query
-    assert "A defect" not in service.log.getvalue()
+    assert "Internal error" not in service.log.getvalue()

@@ -129,7 +129,7 @@ def test_invalid_form_changes_nothing(open_service: Service, ledger: Ledger) -> 
         answer = open_service.client.post(RESOLVE, content=body, headers=OWN)
         assert answer.status_code == 422
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
-    assert "A defect" not in open_service.log.getvalue()
+    assert "Internal error" not in open_service.log.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -196,11 +196,6 @@ def test_password_opens_every_endpoint(closed_service: Service) -> None:
 )
 def test_wrong_password_is_refused(closed_service: Service, value: str) -> None:
     headers = httpx.Headers({"Authorization": value}, encoding="latin-1")
-    assert closed_service.client.get("/runs", headers=headers).status_code == 401
-
-
-def test_two_authorizations_are_refused(closed_service: Service) -> None:
-    headers = [("Authorization", f"Bearer {TOKEN}"), *basic(TOKEN).items()]
     assert closed_service.client.get("/runs", headers=headers).status_code == 401
 
 
