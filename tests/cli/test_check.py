@@ -122,7 +122,7 @@ def test_each_finding_shows_what_was_tried_and_advice(installation: Installation
     shown = installation.shown()
     assert "✓ settings  " in shown
     assert f"✗ mail      127.0.0.1:{port}: " in shown
-    assert "refused; check SMTP_HOST, SMTP_PORT and that server\n" in shown
+    assert "; check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server\n" in shown
     assert shown.endswith("2 of 6 checks failed.\n")
     assert "canary" not in shown
 
@@ -364,7 +364,7 @@ def test_mail_server_that_refuses_the_login_fails(installation: Installation) ->
         )
         found = installation.check()["mail"]
     assert found["status"] == "failed"
-    assert "refused the login (535); check SMTP_USERNAME and SMTP_PASSWORD" in found["found"]
+    assert "refused the login (535); check SMTP_USERNAME, SMTP_PASSWORD" in found["found"]
     assert "canary" not in str(found)
 
 
@@ -419,4 +419,4 @@ def test_hung_servers_hide_no_other_finding(
     }
     assert found["slack"]["found"] == "no answer in 1 s"
     assert all(found[name]["advice"] for name in ("slack", "prefect"))
-    assert found["mail"]["found"].endswith("; check SMTP_HOST, SMTP_PORT and that server")
+    assert found["mail"]["found"].endswith("; check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server")
