@@ -6,11 +6,12 @@ import threading
 from prefect import task
 
 from core.run import RunContext, utc_now
-from core.support import TOTAL_SECONDS, compose, notify
+from core.support import compose, notify
 
 logger = logging.getLogger(__name__)
 
 _notifying = threading.Lock()
+"""Concurrent runs notify one after the other, so that the second sees what the first has sent."""
 
 
 @task
@@ -22,27 +23,19 @@ def notify_support(run: RunContext) -> None:
     """
     if run.request.dry_run:
         return
-    # Concurrent runs notify one after the other, so that the second sees what the first has sent. It waits at
-    # most as long as one mail may take, because a mail that comes twice is better than one that never comes.
-    acquired = _notifying.acquire(timeout=TOTAL_SECONDS)
-    try:
-        _notify_if_new(run)
-    finally:
-        if acquired:
-            _notifying.release()
-
-
-def _notify_if_new(run: RunContext) -> None:
     settings = run.settings
     # Without a mail server the notification is only logged. An address that is configured later has accepted
     # nothing, so it gets the whole list.
     address = settings.support_email if settings.smtp_host else ""
-    open_alerts = run.ledger.history.open_alerts(run.request.month, address)
-    message = compose(run.run_id, run.request, open_alerts.alerts)
-    if message is None:
-        return
-    if open_alerts.notified:
-        logger.info("Support has the list of the %d open alerts already", len(open_alerts.alerts))
-        return
-    notification, digest = notify(message, settings), open_alerts.digest
-    run.ledger.record_notification(run.run_id, notification, address=address, digest=digest, now=utc_now())
+    with _notifying:
+        found = run.ledger.history.open_alerts(run.request.month, address)
+        message = compose(run.run_id, run.request, found.alerts)
+        if message is None:
+            return
+        if found.notified:
+            logger.info("Support has the list of the %d open alerts already", len(found.alerts))
+            return
+        result = notify(message, settings)
+        run.ledger.record_notification(
+            run.run_id, result, address=address, digest=found.digest, now=utc_now()
+        )

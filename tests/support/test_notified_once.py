@@ -327,16 +327,6 @@ def test_of_runs_side_by_side_one_notifies(ledger: Ledger, answers: tuple[str, .
     assert notified == sorted(["sent", *["failed"] * len(answers), *["None"] * (3 - len(answers))])
 
 
-def test_wait_for_another_mail_is_bounded(
-    ledger: Ledger, smtp: Settings, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stage, "TOTAL_SECONDS", 0.2)
-    with stage._notifying:
-        assert run(ledger, smtp, NO_CHANNEL).support_notification == "sent"
-    assert run(ledger, smtp, NO_CHANNEL).support_notification is None
-    assert listed(mailbox) == [["A-1"]]
-
-
 def test_alert_sent_by_another_run_is_not_listed(
     ledger: Ledger, smtp: Settings, mailbox: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
