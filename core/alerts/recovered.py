@@ -14,7 +14,6 @@ class Recovered(AlertRule):
     look_back = 1
     headline = "✅ Recovered: {name} ({id})"
     streak = "Was At Risk for: {months} ({start} to {end})"
-    streak_cue = False
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
         """Return the rows that are not At Risk, of accounts that were in the month before."""

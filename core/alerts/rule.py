@@ -20,8 +20,6 @@ class AlertRule(ABC):
     """The first line of a message, with {name} and {id}."""
     streak: ClassVar[str]
     """The line of a message about the streak, with {months}, {start} and {end}."""
-    streak_cue: ClassVar[bool] = True
-    """Whether a cue in front of that line shows the length of the streak."""
 
     @abstractmethod
     def find(self, winners: pa.Table) -> pa.ChunkedArray:

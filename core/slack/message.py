@@ -1,30 +1,24 @@
 """The message of an alert: `text`, which is complete on its own, and `blocks`, both within Slack's limits.
 
-`one_line` removes line breaks from data, then `_fit` cuts and escapes it, so that no entity is cut in half.
-Only the details link and the mention of an owner are markup. All other data is plain text, in which Slack
-formats nothing and mentions no one.
+`_fit` puts each value on one line, cuts it and then escapes it, so that no entity is cut in half. Only the
+details link and the mention of an owner are markup. All other data is plain text, in which Slack formats
+nothing and mentions no one.
 """
 
 import html
-from collections.abc import Iterator
 from datetime import date
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from core.alerts import RULES, months, streak
 from core.domain import Alert, month_number, months_before
 from core.runtime import Settings, money, one_line
 
-TEXT_MAX = 40_000
 HEADER_MAX = 150
-SECTION_MAX = 3_000
-FIELD_MAX = 2_000
-
-_TEXT_SHARE = 6_000
-"""If `text` is too long, each of its six values is cut to this length; together they fit in TEXT_MAX."""
-_HEADER_ID_SHARE = 60
-"""In a header that is too long, the ID may take at least this length; the name gets the rest."""
+HEADER_ID_MAX = 60
+VALUE_MAX = 1_900
+"""With values of this length, `text` and each block are within Slack's limits."""
 
 _MONTHS_CUES = ((6, "🔴"), (2, "🟠"), (1, "🟡"))
 """The cue of a streak of at least this number of months."""
@@ -36,87 +30,61 @@ _SOON_MONTHS = 3
 
 def details_url(app_base_url: str, account_id: str) -> str:
     """Return the URL of an account's page; the ID is encoded as one path segment."""
-    # "surrogatepass" because any id must have a URL; the default would raise for a lone surrogate.
-    return f"{app_base_url}/accounts/{quote(account_id, safe='', errors='surrogatepass')}"
+    return f"{app_base_url}/accounts/{quote(account_id, safe='')}"
 
 
 def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     """Return the JSON of one alert, in the words of its type. In single webhook mode it names its channel."""
-    text = "\n".join(filter(None, _lines(alert, settings, TEXT_MAX)))
-    if len(text) > TEXT_MAX:
-        text = "\n".join(filter(None, _lines(alert, settings, _TEXT_SHARE)))
-    return {"text": text, "blocks": list(_blocks(alert, settings))}
-
-
-class _Lines(NamedTuple):
-    """The lines of the text in their order; an empty one is left out."""
-
-    headline: str
-    region: str
-    streak: str
-    arr: str
-    renewal: str
-    owner: str
-    details: str
-    channel: str
-
-
-def _lines(alert: Alert, settings: Settings, limit: int) -> _Lines:
-    """Return the lines, with each value cut to `limit` characters."""
-    member = settings.owners.get(alert.account_owner or "")
-    mention = f" (<@{member}>)" if member else ""
-    owner = _line("Owner", alert.account_owner, limit - len(mention))
-    channel = f"#{(alert.channel or '').removeprefix('#')}" if settings.single_webhook else ""
-    return _Lines(
-        headline=RULES[alert.alert_type].headline.format(
-            name=_fit(alert.account_name, limit), id=_fit(alert.account_id, limit)
-        ),
-        region=_line("Region", alert.account_region, limit),
-        streak=streak(alert.alert_type, alert.risk_start_month, alert.duration_months),
-        arr=_line("ARR", money(alert.arr)),
-        renewal=_line("Renewal date", str(alert.renewal_date or "Unknown")),
-        owner=owner and owner + mention,
-        details=_line("Details", details_url(settings.app_base_url, alert.account_id), limit),
-        channel=_line("Channel", channel, limit),
-    )
-
-
-def _blocks(alert: Alert, settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield the blocks: the same lines, with cues for the streak, the ARR and the renewal."""
     rule = RULES[alert.alert_type]
-    lines = _lines(alert, settings, FIELD_MAX)
-    yield {"type": "header", "text": _plain(_header(alert, rule.headline))}
-    # The streak may end before the month of the alert.
+    region = _line("Region", alert.account_region)
+    risk = streak(alert.alert_type, alert.risk_start_month, alert.duration_months)
+    arr = money(alert.arr)
+    owner = _line("Owner", alert.account_owner)
+    member = settings.owners.get(alert.account_owner or "") if owner else None
+    if member:
+        owner += f" (<@{member}>)"
+    url = _fit(details_url(settings.app_base_url, alert.account_id))
+    channel = _line("Channel", f"#{alert.channel}") if settings.single_webhook else ""
+    text = [
+        rule.headline.format(name=_fit(alert.account_name), id=_fit(alert.account_id)),
+        region,
+        risk,
+        f"ARR: {arr}",
+        f"Renewal date: {alert.renewal_date or 'Unknown'}",
+        owner,
+        f"Details: {url}",
+        channel,
+    ]
+
+    header_id = _fit(alert.account_id, HEADER_ID_MAX)
+    room = HEADER_MAX - len(rule.headline.format(name="", id=header_id))
+    # The streak may end before the month of the alert; then its length has no cue.
     month = months_before(alert.risk_start_month, 1 + rule.anchor - alert.duration_months)
+    cue = next(cue for least, cue in _MONTHS_CUES if alert.duration_months >= least)
     bags = "💰" * sum((alert.arr or 0) >= least for least in _ARR_CUES)
     fields = [
-        _plain(lines.region),
-        _plain(f"ARR: {bags} {money(alert.arr)}" if bags else lines.arr),
+        _plain(region),
+        _plain("ARR: " + f"{bags} {arr}".lstrip()),
         _plain(f"Renewal date: {_renewal(alert.renewal_date, month)}"),
-        _mrkdwn(lines.owner) if alert.account_owner in settings.owners else _plain(lines.owner),
+        _mrkdwn(owner) if member else _plain(owner),
     ]
-    cue = next(f"{cue} " for least, cue in _MONTHS_CUES if alert.duration_months >= least)
-    yield {
-        "type": "section",
-        "text": _mrkdwn(f"{cue if rule.streak_cue else ''}*{lines.streak}*"),
-        "fields": [field for field in fields if field["text"]],
-    }
-    # A link and not a button, because an incoming webhook cannot acknowledge the click on a button, as Slack
-    # requires. A link that is too long is left out, because half of it would be useless.
-    url = one_line(details_url(settings.app_base_url, alert.account_id))
-    link = f"Details: <{_escape(url.replace('|', '%7C'))}>"
-    if len(link) <= SECTION_MAX:
-        yield {"type": "section", "text": _mrkdwn(link)}
-    notes = [f"As of {month:%B %Y}", lines.channel]
-    yield {"type": "context", "elements": [_plain(note) for note in notes if note]}
-
-
-def _header(alert: Alert, headline: str) -> str:
-    """Return the headline within a header's limit; cut the name before the ID."""
-    free = HEADER_MAX - len(headline.format(name="", id=""))
-    name = _fit(alert.account_name, free)
-    account_id = _fit(alert.account_id, max(_HEADER_ID_SHARE, free - len(name)))
-    return headline.format(name=_fit(alert.account_name, free - len(account_id)), id=account_id)
+    notes = [f"As of {month:%B %Y}", channel]
+    blocks = [
+        {
+            "type": "header",
+            "text": _plain(rule.headline.format(name=_fit(alert.account_name, room), id=header_id)),
+        },
+        {
+            "type": "section",
+            "text": _mrkdwn(f"*{risk}*" if rule.anchor else f"{cue} *{risk}*"),
+            "fields": [field for field in fields if field["text"]],
+        },
+        # A link and not a button, because an incoming webhook cannot acknowledge the click on a button, as
+        # Slack requires.
+        {"type": "section", "text": _mrkdwn(f"Details: <{url}>")},
+        {"type": "context", "elements": [_plain(note) for note in notes if note]},
+    ]
+    return {"text": "\n".join(filter(None, text)), "blocks": blocks}
 
 
 def _renewal(day: date | None, month: date) -> str:
@@ -133,14 +101,12 @@ def _renewal(day: date | None, month: date) -> str:
     return f"{'⏰ ' if 0 <= away <= _SOON_MONTHS else ''}{day} ({near})"
 
 
-def _line(label: str, value: str | None, limit: int = TEXT_MAX) -> str:
-    """Return `label: value` of at most `limit` characters, or an empty text for a blank value."""
-    if value is None or not one_line(value).strip():
-        return ""
-    return f"{label}: {_fit(value, limit - len(label) - 2)}"
+def _line(label: str, value: str | None) -> str:
+    """Return `label: value`, or an empty text for a blank value."""
+    return f"{label}: {_fit(value)}" if value and one_line(value).strip() else ""
 
 
-def _fit(data: str, limit: int) -> str:
+def _fit(data: str, limit: int = VALUE_MAX) -> str:
     """Return `data` on one line of at most `limit` characters after escaping, cut with `…`."""
     # One character more than fits shows whether to cut; the rest of a very long name is not processed.
     line = one_line(data[: limit + 1])
