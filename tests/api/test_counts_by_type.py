@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from core.ledger import open_ledger
 from tests.conftest import Serve
 from tests.service import Service, adds_up, row, write_source
 
@@ -51,13 +50,3 @@ def test_page_shows_counts_and_alerts_by_type(service: Service, source: str) -> 
     assert "Counts by alert type" in page
     assert '<span class="id">B, recovered</span>' in page
     assert '<span class="id">A</span>' in page
-
-
-def test_prefect_report_shows_counts_by_type(service: Service, source: str, tmp_path: Path) -> None:
-    from flows.artifacts import report  # noqa: PLC0415  # takes seconds to import
-
-    history = open_ledger(f"sqlite:///{tmp_path}/ledger.db").history
-    run = history.run(service.run(source)["run_id"])
-    text = report(run, history.channels(run.run_id), [])
-    assert "| count | all | at_risk | recovered |\n|---|---:|---:|---:|\n" in text
-    assert "| sent | 2 | 1 | 1 |" in text
