@@ -47,18 +47,11 @@ def schedule_zone(deployment_id: str | None) -> tzinfo:
     return ZoneInfo(zones.pop()) if len(zones) == 1 else UTC
 
 
-def enter_flow_run() -> str | None:
-    """Show the log in the Prefect UI, and return the id of the flow run."""
-    show_logs_in_ui()
-    flow_run_id: str | None = flow_run.id
-    return flow_run_id
-
-
 def run_of_this_flow(
     source_uri: str, month: date | None, *, dry_run: bool, retry_unconfirmed: bool
 ) -> RunContext:
     """Return the run of a flow run that Prefect has started."""
-    flow_run_id = enter_flow_run()
+    show_logs_in_ui()
     try:
         checked = check_month(month_or_scheduled(month))
     except ValueError as error:
@@ -66,7 +59,7 @@ def run_of_this_flow(
     request = RunRequest(source_uri, checked, dry_run, retry_unconfirmed)
     settings = load_settings()
     run = prepare_run(request, settings, open_ledger(settings.database_url))
-    run.flow_run_id = flow_run_id
+    run.flow_run_id = flow_run.id
     return run
 
 

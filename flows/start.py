@@ -8,10 +8,11 @@ from functools import wraps
 from typing import Any
 
 from prefect import Flow
+from prefect.runtime import flow_run
 
 from core.domain import OrchestratorUnreachable, RiskAlertsError
 from core.run import RunContext, utc_now
-from flows.flow_run import enter_flow_run
+from flows.flow_run import show_logs_in_ui
 from flows.monthly_risk_alerts import monthly_risk_alerts, run_stages
 from flows.prefect_engine import configured_api, run_with_prefect
 
@@ -34,7 +35,8 @@ def _flow_of(run: RunContext) -> Flow[..., Coroutine[Any, Any, str]]:
 
     @wraps(monthly_risk_alerts.fn)
     async def work(*_: Any, **__: Any) -> str:
-        run.flow_run_id = enter_flow_run()
+        show_logs_in_ui()
+        run.flow_run_id = flow_run.id
         if not run.flow_begun.set_running_or_notify_cancel():
             raise OrchestratorUnreachable("Prefect began this run after it was given up")
         run.flow_begun.set_result(None)
