@@ -22,7 +22,6 @@ CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PAGES = [README, CONTRIBUTING, ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 FAILURES: dict[str, tuple[bool, list[type[httpx.RequestError]]]] = {
     "no connection": (False, [httpx.ConnectError, httpx.ConnectTimeout]),
-    "the address is not HTTP": (False, [httpx.UnsupportedProtocol]),
     "the request left": (True, [httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError]),
 }
 """The failures of the table in docs/delivery.md: whether the request had started, and the errors of httpx."""

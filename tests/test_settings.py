@@ -111,6 +111,7 @@ BAD = [
     ("SLACK_WEBHOOK_BASE_URL", "http://[::1"),
     ("SLACK_WEBHOOK_URL", "ftp://canary"),
     ("SLACK_WEBHOOK_URL", "https://can ary"),
+    ("SLACK_WEBHOOK_URL", "https://host/canary\x7f"),
     ("SLACK_MAX_ATTEMPTS", "canary"),
     ("SLACK_MAX_ATTEMPTS", "0"),
     ("SLACK_BACKOFF_SECONDS", "-1"),

@@ -66,7 +66,6 @@ REASONS = {
         "Slack answered with a redirect, which is not followed",
         "the webhook's address is no longer Slack's: fix it",
     ),
-    "invalid_url": Reason("the webhook's address cannot be used", "fix the webhook's address"),
     "slack_refused": Reason("Slack refused the message without a word that names the cause"),
     "no_answer": _unconfirmed("the request went out and no usable answer came"),
     PROCESS_DIED: _unconfirmed("the run ended between the request and its answer"),

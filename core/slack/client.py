@@ -52,11 +52,10 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
 
     async def reach(self) -> None:
         """Ask Slack's host for its front page; raise `ConnectionError` when no answer comes."""
-        url = httpx.URL(self._base or self._single)
-        origin = url.copy_with(raw_path=b"/", userinfo=b"")
         try:
+            url = httpx.URL(self._base or self._single)
             async with asyncio.timeout(self._timeout):
-                await self._client.head(origin)
+                await self._client.head(url.copy_with(raw_path=b"/", userinfo=b""))
         except Exception as error:  # noqa: BLE001  # whatever answers there may break the protocol in any way
             late = isinstance(error, (TimeoutError, httpx.TimeoutException))
             why = f"no answer in {self._timeout:g} s" if late else one_line(redact(str(error)))

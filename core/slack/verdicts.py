@@ -34,8 +34,6 @@ class Answer:
 
 
 CHANNEL_WIDE_STATUSES = frozenset({401, 403, 404, 410})
-_UNUSABLE_URL = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, ValueError)
-_INVALID_URL = "The URL of the Slack webhook is invalid: check SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL"
 _WORD = re.compile(r"[a-z_]{3,64}")
 
 
@@ -81,9 +79,6 @@ def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: F
     if request_started:
         text = f"No answer from Slack after the request was sent ({_describe(error)})"
         return Answer(Verdict.UNCONFIRMED, "no_answer", text)
-    if isinstance(error, _UNUSABLE_URL):
-        # The error's text may quote parts of the URL that redaction does not know.
-        return Answer(Verdict.REFUSED, "invalid_url", _INVALID_URL)
     detail = " ".join((str(error) or _describe(error)).split())
     return Answer(Verdict.RETRY, "connection_failed", redact(f"No connection to Slack: {detail}")[:ERROR_MAX])
 

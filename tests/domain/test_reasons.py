@@ -18,7 +18,6 @@ def alert(status: AlertStatus, reason: str | None, account_id: str = "a") -> Ale
         ("rate_limited", "busy"),
         ("server_error", "no errors"),
         ("connection_failed", "network"),
-        ("invalid_url", "fix the webhook's address"),
         ("interrupted", "run the month again"),
         ("channel_not_found", "fix the channel or its webhook"),
         ("no_service", "fix the channel or its webhook"),

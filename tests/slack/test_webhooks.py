@@ -245,6 +245,17 @@ def test_a_connection_that_is_never_made_may_be_tried_again(host: str) -> None:
     assert (found.verdict, found.reason) == (Verdict.RETRY, "connection_failed")
 
 
+@pytest.mark.parametrize("host", ["256.1.1.1", "\u00e4..b", "a..b", "xn--", "a" * 70 + ".com"])
+def test_an_invalid_address_is_no_connection_and_shows_no_secret(host: str) -> None:
+    url = f"https://{host}/{SECRET}"
+    found = post(url)
+    assert (found.verdict, found.reason) == (Verdict.RETRY, "connection_failed")
+    assert SECRET not in str(found)
+    with pytest.raises(ConnectionError) as error:
+        reach(url)
+    assert SECRET not in str(error.value)
+
+
 @pytest.mark.parametrize("reply", [answer(200), answer(407), reset, silence])
 def test_proxy_failure_is_no_connection(reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
     with HostileSlack() as proxy:
