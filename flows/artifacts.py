@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
@@ -17,10 +16,7 @@ PUBLISH_SECONDS = 5
 """The longest that a run waits for Prefect to store its report."""
 TABLE_ROWS = 5000
 """How many alerts the table shows; the ledger has them all."""
-TABLE_COLUMNS = (
-    *("account_name", "account_id", "alert_type", "account_region", "duration_months", "risk_start_month"),
-    *("arr", "channel", "status", "reason"),
-)
+NOT_IN_TABLE = {"renewal_date", "account_owner", "attempts", "sent_at"}
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +39,8 @@ async def _publish(run: RunContext, stored: RunView) -> None:
     markdown = report(stored, history.channels(run.run_id), alerts)
     await acreate_markdown_artifact(markdown, key="risk-alerts-report", description=stored.title)
     if alerts:
-        await acreate_table_artifact(_rows(alerts[:TABLE_ROWS]), key="risk-alerts", description=stored.title)
+        rows = [alert.model_dump(mode="json", exclude=NOT_IN_TABLE) for alert in alerts[:TABLE_ROWS]]
+        await acreate_table_artifact(rows, key="risk-alerts", description=stored.title)
 
 
 def report(run: RunView, channels: ChannelTable, alerts: Sequence[AlertView]) -> str:
@@ -70,14 +67,6 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return a table of any text after a blank line; all columns but the first hold numbers."""
     head, *body = (f"| {' | '.join(map(_cell, row))} |" for row in (columns, *rows))
     return ["", head, f"|---{'|---:' * (len(columns) - 1)}|", *body]
-
-
-def _rows(alerts: Sequence[AlertView]) -> list[dict[str, Any]]:
-    rows = (alert.model_dump(mode="json") for alert in alerts)
-    return [
-        {name: one_line(value) if isinstance(value := row[name], str) else value for name in TABLE_COLUMNS}
-        for row in rows
-    ]
 
 
 def _cell(text: str) -> str:
