@@ -277,6 +277,24 @@ def test_accepted_mail_is_sent(farewell: str) -> None:
 # Late and missing answers
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("idle", [0.5, 60], ids=["one answer", "the whole mail"])
+def test_accepted_mail_is_sent_without_an_answer_to_quit(
+    monkeypatch: pytest.MonkeyPatch, idle: float
+) -> None:
+    monkeypatch.setattr(mail, "IDLE_SECONDS", idle)
+
+    class Lingering(Mailbox):
+        async def handle_QUIT(self, _server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802
+            await asyncio.sleep(60)
+            raise AssertionError("the client should have gone")
+
+    mailbox = Lingering()
+    with mail_server(mailbox) as settings:
+        assert notify(MESSAGE, settings).status is NotificationStatus.SENT
+    assert len(mailbox.mails) == 1
+
+
 class Silent(Mailbox):
     """Accepts the mail and never answers, or disconnects without an answer."""
 
