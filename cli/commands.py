@@ -203,15 +203,3 @@ def serve(**ports: int) -> None:
     from cli.serve import serve_both
 
     serve_both(**ports)
-
-
-@_command("deploy", "deploy --source-uri gs://bucket/status.parquet")
-@_source_uri(help="The source of scheduled runs; by default prefect.yaml's.")
-def deploy(*, source_uri: str | None) -> None:
-    """Deploy the monthly schedule to the configured Prefect API.
-
-    It creates the process work pool risk-alerts if it is missing, and deploys `monthly` of prefect.yaml.
-    """
-    from cli.deploy import deploy_monthly
-
-    deploy_monthly(source_uri)

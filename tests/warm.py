@@ -20,7 +20,7 @@ BATCH_JOB = "flows.monthly_risk_alerts"
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
-    ["cli.check", "cli.deploy", "cli.resolve", "cli.run", "tests.delivery.driver", "tests.support.driver"]
+    ["cli.check", "cli.resolve", "cli.run", "tests.delivery.driver", "tests.support.driver"]
 )
 
 

@@ -7,7 +7,7 @@ mean. `source` pins the files to one version. `reader` reads the rows that the a
 """
 
 from core.sources.description import Description, describe
-from core.sources.location import check_source, parse_source
+from core.sources.location import parse_source
 from core.sources.reader import read_window
 from core.sources.source import Source, open_uri
 from core.sources.window import LONGEST_ID, LONGEST_TEXT, Need, Window, passes_threshold

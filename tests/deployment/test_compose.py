@@ -117,11 +117,6 @@ class Stack:
     def __init__(self, folder: Path, database: str, prefect_api: str) -> None:
         self.folder = folder
         self.slack = f"http://127.0.0.1:{closed_port()}"
-        # The environment of the image.
-        command = folder / "bin/risk-alerts"
-        command.parent.mkdir()
-        command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec python -P -m cli "$@"\n', encoding="utf-8")
-        command.chmod(0o755)
         self._outside = {
             interpolated(SERVICES["worker"]["environment"])["DATABASE_URL"]: database,
             "http://prefect:4200/api": prefect_api,
@@ -149,9 +144,11 @@ class Stack:
                 cwd=ROOT,
                 env={
                     "HOME": str(self.folder),
+                    # The environment of the image.
                     "DO_NOT_TRACK": "1",
+                    "PYTHONPATH": str(ROOT),
                     **{variable: self._here(value) for variable, value in own.items()},
-                    "PATH": f"{self.folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
+                    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
                 },
                 stdout=file,
                 stderr=file,

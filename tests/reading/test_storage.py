@@ -25,7 +25,8 @@ from core.domain import (
     SourceUnreachable,
 )
 from core.runtime import Settings
-from core.sources import Source, check_source, open_uri
+from core.sources import Source, open_uri
+from core.sources.location import check_source
 from tests.reading.cloud_storage import CloudStorage
 from tests.reading.conftest import Cloud
 from tests.waiting import until
