@@ -32,7 +32,6 @@ def serve_both(api_port: int, prefect_port: int) -> None:
     prefect_url = f"http://{HOST}:{prefect_port}"
     api_url = f"http://{HOST}:{api_port}"
     with suppress(KeyboardInterrupt), ExitStack() as stack:
-        # The UI in the browser calls the Prefect API on this host and port.
         prefect = stack.enter_context(
             _uvicorn(
                 ["--factory", "prefect.server.api.server:create_app", "--log-level", "warning"],
@@ -40,8 +39,7 @@ def serve_both(api_port: int, prefect_port: int) -> None:
                 # No telemetry.
                 DO_NOT_TRACK="1",
                 PREFECT_SERVER_ANALYTICS_ENABLED="false",
-                PREFECT_SERVER_API_HOST=HOST,
-                PREFECT_SERVER_API_PORT=str(prefect_port),
+                # The UI in the browser calls this address.
                 PREFECT_SERVER_UI_API_URL=f"{prefect_url}/api",
                 # In files, so that a restarted server can free the slots of dead runs.
                 PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
