@@ -1,10 +1,8 @@
 """Make the standard streams safe: a failed write must not change a run or its exit code."""
 
 import contextlib
-import errno
 import io
 import os
-import select
 import sys
 from typing import Any
 
@@ -29,23 +27,12 @@ def protect_streams() -> None:
 
 
 class _LossyFile(io.FileIO):
-    """A descriptor that drops what cannot be written, and warns once."""
-
-    _lost = False
+    """A descriptor that drops what cannot be written."""
 
     def write(self, data: Any, /) -> int:
-        """Write or drop the data; wait when the descriptor is not ready."""
+        """Write or drop the data."""
         try:
-            while (written := super().write(data)) is None:
-                select.select([], [self], [])
-        except OSError as error:
-            self._warn(error)
+            # None means that the descriptor is not ready.
+            return super().write(data) or len(data)
+        except OSError:
             return len(data)
-        return written
-
-    def _warn(self, error: OSError) -> None:
-        lost, self._lost = self._lost, True
-        # A reader that closes the pipe, such as `head`, has seen enough.
-        if not lost and self.fileno() == 1 and error.errno != errno.EPIPE:
-            why = f"stdout cannot be written ({error.strerror}); the rest of the output is lost"
-            print(f"warning: {why}", file=sys.stderr)  # noqa: T201  # a command speaks on its terminal

@@ -77,35 +77,28 @@ def test_broken_streams_do_not_change_the_exit_code(shell: Shell, redirection: s
     assert "Exception ignored" not in err
 
 
-def test_full_disk_of_stdout_is_one_warning(shell: Shell) -> None:
-    _, _, err = shell.run(f"python -c '{TALK}'", "> /dev/full")
-    warning = "warning: stdout cannot be written (No space left on device); the rest of the output is lost\n"
-    assert err.count("warning:") == 1
-    assert warning in err
-
-
-def test_closed_pipe_is_no_warning(shell: Shell) -> None:
-    _, out, err = shell.run(f"python -c '{TALK}'", "| head -c 8")
-    assert (out, "warning:" in err) == ("a report", False)
-
-
 def test_ascii_locale_writes_utf8(shell: Shell) -> None:
     plain = Shell({**shell.environment, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
     code, out, _ = plain.run(f"python -c '{TALK}'", "")
     assert (code, out[:14]) == (7, "a report of 🚩\n")
 
 
-def test_nonblocking_pipe_gets_everything(shell: Shell) -> None:
+def test_full_nonblocking_pipe_does_not_change_the_exit_code(shell: Shell) -> None:
     """Some parents, such as Node.js, leave such a pipe to their children."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    process = subprocess.Popen(
-        ["python", "-c", TALK], stdout=writing, stderr=subprocess.DEVNULL, cwd=ROOT, env=shell.environment
+    process = subprocess.run(
+        ["python", "-c", TALK],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=shell.environment,
+        check=False,
+        timeout=100,
     )
+    os.close(reading)
     os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        out = pipe.read().decode()
-    assert (process.wait(60), out.count("\n")) == (7, 20_001)
+    assert process.returncode == 7, process.stderr
 
 
 @pytest.fixture
