@@ -45,18 +45,15 @@ class _Commands(click.Group):
         ctx.exit(code or SUCCEEDED)
 
 
-_CODES = "0 success, 1 failure, 2 usage error or bad settings"
-
-
-def _ending(*examples: str, codes: str = _CODES) -> str:
+def _ending(*examples: str) -> str:
     r"""Return the end of a help text; `\b` keeps its lines as they are."""
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in examples), "", f"Exit codes: {codes}."])
+    codes = "Exit codes: 0 success, 1 failure, 2 usage error or bad settings."
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in examples), "", codes])
 
 
-def _command(*examples: str, codes: str = _CODES) -> Callable[[Command], click.Command]:
+def _command(*examples: str) -> Callable[[Command], click.Command]:
     """Return the decorator of a command; `examples` are its arguments."""
-    lines = [f"risk-alerts {example}" for example in examples]
-    return risk_alerts.command(epilog=_ending(*lines, codes=codes))
+    return risk_alerts.command(epilog=_ending(*(f"risk-alerts {example}" for example in examples)))
 
 
 def _parsed_month(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> date | None:
@@ -101,7 +98,6 @@ def risk_alerts() -> None:
 @_command(
     "run --source-uri gs://bucket/status.parquet --month 2026-01-01",
     "run --source-uri file:///data/status.parquet --month 2026-01-01 --dry-run",
-    codes="0 the run succeeded, 1 it failed, 2 usage error or bad settings",
 )
 @_request
 @click.option("--dry-run", is_flag=True, help="Send nothing and notify no one.")
@@ -129,11 +125,7 @@ def preview(*, as_json: bool, **request: Any) -> None:
     show_preview(RunRequest(**request), as_json=as_json)
 
 
-@_command(
-    "check",
-    "check --source-uri gs://bucket/status.parquet --month 2026-01-01",
-    codes="0 all is well, 1 a check failed, 2 usage error",
-)
+@_command("check", "check --source-uri gs://bucket/status.parquet --month 2026-01-01")
 @_source_uri()
 @_month(help="The month that the source must have.")
 @click.option("--post-test-message", is_flag=True, help="Post one test message to each channel.")
@@ -141,8 +133,8 @@ def preview(*, as_json: bool, **request: Any) -> None:
 def check(*, source_uri: str | None, month: date | None, post_test_message: bool, as_json: bool) -> int:
     """Check an installation before its first run.
 
-    It checks settings, ledger, source, Slack, mail server and Prefect API. It sends and stores nothing,
-    unless --post-test-message asks for a test message.
+    It checks settings, ledger, source, Slack, mail server and Prefect API, and fails (exit code 1) unless all
+    is well. It sends and stores nothing, unless --post-test-message asks for a test message.
     """
     if month and not source_uri:
         raise click.UsageError("--month needs --source-uri.")
@@ -165,7 +157,6 @@ def unconfirmed(*, month: date | None, as_json: bool) -> None:
 @_command(
     'resolve --month 2026-01-01 --account ACC-1 --delivered --by ana --note "seen in #amer"',
     "resolve --month 2026-01-01 --account ACC-2 --send-again --by ana",
-    codes="0 success, 1 refused, 2 usage error or bad settings",
 )
 @_month(required=True)
 @click.option("--account", required=True, metavar="ID", help="The account_id of the alert.")
@@ -189,11 +180,7 @@ def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -
     record(Resolution(key=key, decision=decision, at=datetime.now(UTC), **given), as_json=as_json)
 
 
-@_command(
-    "serve",
-    "serve --api-port 8080 --prefect-port 4300",
-    codes="0 it was stopped, 1 it could not start or ended by itself, 2 usage error",
-)
+@_command("serve", "serve --api-port 8080 --prefect-port 4300")
 @click.option("--api-port", type=int, default=8000, envvar="API_PORT", show_default=True, show_envvar=True)
 @click.option(
     "--prefect-port", type=int, default=4200, envvar="PREFECT_PORT", show_default=True, show_envvar=True
