@@ -8,10 +8,9 @@ too long stays in its thread, because canceling it would call the API for just a
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any
 
 import httpx
 from prefect import Flow, Task
@@ -42,8 +41,6 @@ beyond `BEGIN_SECONDS`.
 """
 
 logger = logging.getLogger(__name__)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def configured_api() -> str | None:
@@ -51,22 +48,16 @@ def configured_api() -> str | None:
     return get_current_settings().api.url
 
 
-@overload
-async def run_stage(
-    run: RunContext, stage: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
-) -> T: ...
-@overload
-async def run_stage(run: RunContext, stage: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
-async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any, **kwargs: Any) -> Any:
+async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
     """Run a stage as a task of the flow run, or as a plain function without one; measure its seconds."""
     with STEP_SECONDS.labels(stage.name).time():
         if run.flow_run_id is None:
-            result = stage.fn(*args, **kwargs)
+            result = stage.fn(*args)
         else:
             # Prefect would hash and store whole tables, and search thousands of alerts for futures; it passes
             # quoted arguments by reference.
             task = stage.with_options(cache_policy=NO_CACHE, persist_result=False)
-            result = task(*map(quote, args), **kwargs)
+            result = task(*map(quote, args))
         return await result if stage.isasync else result
 
 
