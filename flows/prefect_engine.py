@@ -125,8 +125,7 @@ def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
 async def _check_health(url: str, seconds: float) -> None:
     """Ask with Prefect's client, which uses the key, certificates and headers of its settings."""
     with temporary_settings({"client.max_retries": 0, "api.url": url}):
-        # The first bound is for an answer that comes byte by byte.
-        async with asyncio.timeout(seconds), get_client(httpx_settings={"timeout": seconds}) as client:
+        async with asyncio.timeout(seconds), get_client() as client:
             answer = await client.request("GET", "/health")
             answer.raise_for_status()
             if answer.json() is not True:
