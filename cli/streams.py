@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import select
 import sys
 from typing import Any
 
@@ -30,9 +31,9 @@ class _LossyFile(io.FileIO):
     """A descriptor that drops what cannot be written."""
 
     def write(self, data: Any, /) -> int:
-        """Write or drop the data."""
-        try:
-            # None means that the descriptor is not ready.
-            return super().write(data) or len(data)
-        except OSError:
-            return len(data)
+        """Write the data, or drop it; wait when the descriptor is not ready."""
+        with contextlib.suppress(OSError):
+            while (written := super().write(data)) is None:
+                select.select([], [self], [])
+            return written
+        return len(data)
