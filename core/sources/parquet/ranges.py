@@ -1,9 +1,9 @@
 """Byte ranges of a file: how to merge requests, and a file made of the ranges that were read."""
 
 import io
+import math
 import os
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
 
 from core.sources.store import Bytes, Range
 
@@ -12,25 +12,18 @@ WASTE = 0.05
 
 
 def coalesce(needed: Iterable[Range]) -> list[Range]:
-    """Merge the ranges that touch, then those with the smallest gaps between them, up to `WASTE` in all.
+    """Merge the ranges that touch, and from the first on those with a gap, up to `WASTE` in all.
 
     A request to an object store costs tens of milliseconds, in which it could have sent megabytes. The
     answer is in order, without overlaps, and covers each of `needed`.
     """
-    touching = _merge(sorted(one for one in needed if one[0] < one[1]), set())
-    budget = WASTE * sum(end - start for start, end in touching)
-    gaps = sorted((after[0] - before[1], before[1]) for before, after in pairwise(touching))
-    totals = accumulate(size for size, _ in gaps)
-    return _merge(
-        touching, {first for (_, first), total in zip(gaps, totals, strict=True) if total <= budget}
-    )
-
-
-def _merge(ranges: Iterable[Range], bridged: set[int]) -> list[Range]:
-    """Merge ranges, which are in order, if they touch or the gap begins at a byte of `bridged`."""
+    ranges = sorted(one for one in needed if one[0] < one[1])
+    budget = WASTE * sum(end - start for start, end in ranges)
     merged: list[Range] = []
     for start, end in ranges:
-        if merged and (start <= merged[-1][1] or merged[-1][1] in bridged):
+        gap = start - merged[-1][1] if merged else math.inf
+        if gap <= budget:
+            budget -= max(gap, 0)
             merged[-1] = (merged[-1][0], max(merged[-1][1], end))
         else:
             merged.append((start, end))
