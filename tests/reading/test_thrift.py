@@ -1,6 +1,6 @@
 import pytest
 
-from core.sources.parquet.thrift import Each, Shape, read_struct
+from core.sources.parquet.thrift import Shape, read_struct
 
 INNER = b"\x28\x03abc" + b"\x15\xd8\x04" + b"\0"
 """A struct of a text (2) and a number of 32 bits (3)."""
@@ -19,9 +19,8 @@ WRITTEN = b"".join(
     ("shape", "found"),
     [
         ({}, {}),
-        ({1: int, 9: Each(int), 40: int}, {1: 7, 9: [1, 2, -64], 40: 1}),
-        ({4: Each({2: bytes, 3: int})}, {4: [{2: b"abc", 3: 300}] * 2}),
-        ({4: Each({3: int}, places={1})}, {4: [{3: 300}]}),
+        ({1: int, 9: [int], 40: int}, {1: 7, 9: [1, 2, -64], 40: 1}),
+        ({4: [{2: bytes, 3: int}]}, {4: [{2: b"abc", 3: 300}] * 2}),
     ],
 )
 def test_only_fields_of_the_shape_are_read(shape: Shape, found: object) -> None:
@@ -31,9 +30,9 @@ def test_only_fields_of_the_shape_are_read(shape: Shape, found: object) -> None:
 @pytest.mark.parametrize(
     "shape",
     [
-        *({1: bytes}, {1: {}}, {1: Each(int)}),
-        *({4: int}, {4: {}}, {4: Each(int)}, {4: Each({2: int})}, {4: Each({2: {}})}),
-        *({9: {}}, {9: Each(bytes)}, {10: int}),
+        *({1: bytes}, {1: {}}, {1: [int]}),
+        *({4: int}, {4: {}}, {4: [int]}, {4: [{2: int}]}, {4: [{2: {}}]}),
+        *({9: {}}, {9: [bytes]}, {10: int}),
     ],
 )
 def test_value_of_another_type_is_an_error(shape: Shape) -> None:
@@ -49,7 +48,7 @@ def test_unknown_type_is_an_error() -> None:
 def test_truncated_bytes_are_an_error() -> None:
     for end in range(len(WRITTEN)):
         with pytest.raises(IndexError):
-            read_struct(WRITTEN[:end], 0, {1: int, 4: Each({2: bytes})})
+            read_struct(WRITTEN[:end], 0, {1: int, 4: [{2: bytes}]})
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3, 7])

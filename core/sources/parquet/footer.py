@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from core.sources.parquet.columns import DATES, EXPECTED, MONTH, dates, find_columns
 from core.sources.parquet.ranges import Pieces
-from core.sources.parquet.thrift import Each, Shape, read_struct
+from core.sources.parquet.thrift import Shape, read_struct
 from core.sources.source import Source
 from core.sources.store import Bytes, Range, SourceFile
 
@@ -53,7 +53,7 @@ DELTA_STRINGS = frozenset({6, 7})
 """The encodings DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, of which Arrow (26.0) makes no dictionary."""
 
 STATISTICS: Shape = dict.fromkeys((1, 2, 5, 6), bytes)
-META_DATA: Shape = {2: Each(int), **dict.fromkeys((1, 5, 6, 7, 9, 11), int), 12: STATISTICS}
+META_DATA: Shape = {2: [int], **dict.fromkeys((1, 5, 6, 7, 9, 11), int), 12: STATISTICS}
 DICTIONARY_PAGE: Shape = {2: int, 7: {1: int}}
 
 
@@ -202,18 +202,15 @@ class Footer:
         return parts
 
     def _row_groups(self) -> Iterator[RowGroup]:
-        indices = sorted(index for leaves in self._leaves.values() for index in leaves)
-        shape: Shape = {4: Each({1: Each({3: META_DATA}, frozenset(indices)), 2: int, 3: int})}
-        found, _ = read_struct(self._thrift, 0, shape)
+        found, _ = read_struct(self._thrift, 0, {4: [{1: [{3: META_DATA}], 2: int, 3: int}]})
         first_row = 0
         for number, group in enumerate(found[4]):
             rows = group[3]
-            if not 0 <= rows <= MAX_FILE_ROWS - first_row or len(group[1]) != len(indices):
+            if not 0 <= rows <= MAX_FILE_ROWS - first_row or len(group[1]) != self.metadata.num_columns:
                 raise ValueError("the footer contradicts itself about its row groups")
             if rows:
-                columns = dict(zip(indices, group[1], strict=True))
                 chunks = {
-                    name: [_chunk(name, columns[index][3], kind) for index, kind in leaves.items()]
+                    name: [_chunk(name, group[1][index][3], kind) for index, kind in leaves.items()]
                     for name, leaves in self._leaves.items()
                 }
                 yield RowGroup(number, (chunks,), first_row, rows, group[2], self._months(chunks))

@@ -5,8 +5,7 @@ contradicts itself, as no one catches what its C++ throws. So the reader takes t
 numbers are those of `parquet.thrift` in the format's own repository, which has neither sets nor maps.
 """
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 TRUE, FALSE, BYTE, DOUBLE, BINARY, LIST, STRUCT = 1, 2, 3, 7, 8, 9, 12
@@ -14,17 +13,9 @@ NUMBERS = (4, 5, 6)  # Of 16, 32 and 64 bits, each as long as it needs.
 WIDTHS = {TRUE: 0, FALSE: 0, BYTE: 1, DOUBLE: 8}
 
 
-@dataclass(frozen=True, slots=True)
-class Each:
-    """A list: what each element is, and the places of those to read; the others are left out."""
-
-    element: "type[int | bytes] | Shape"
-    places: Container[int] | None = None
-
-
-Shape: TypeAlias = "Mapping[int, type[int | bytes] | Shape | Each]"
-"""The fields of a struct to read, by their numbers: structs, lists, and plain values."""
-_Wanted: TypeAlias = "type[int | bytes] | Shape | Each | None"
+Shape: TypeAlias = "Mapping[int, type[int | bytes] | Shape | Sequence[type[int | bytes] | Shape]]"
+"""The fields of a struct to read, by their numbers: plain values, structs, or a list with its element."""
+_Wanted: TypeAlias = "type[int | bytes] | Shape | Sequence[type[int | bytes] | Shape] | None"
 """What a value is read as; None skips it."""
 
 
@@ -57,8 +48,8 @@ def _value(data: bytes, at: int, kind: int, wanted: _Wanted) -> tuple[Any, int]:
         return data[at : at + length], at + length
     if kind == STRUCT and (wanted is None or isinstance(wanted, Mapping)):
         return read_struct(data, at, wanted or {})
-    if kind == LIST and (wanted is None or isinstance(wanted, Each)):
-        return _list(data, at, wanted)
+    if kind == LIST and (wanted is None or isinstance(wanted, Sequence)):
+        return _list(data, at, wanted and wanted[0])
     if wanted is None and kind in WIDTHS:
         if at > len(data):
             raise IndexError("a value ends after the data")
@@ -66,7 +57,7 @@ def _value(data: bytes, at: int, kind: int, wanted: _Wanted) -> tuple[Any, int]:
     raise ValueError("a value is of another kind than the format says")
 
 
-def _list(data: bytes, at: int, wanted: Each | None) -> tuple[list[Any], int]:
+def _list(data: bytes, at: int, element: _Wanted) -> tuple[list[Any], int]:
     size, kind = data[at] >> 4, data[at] & 0xF
     at += 1
     if size == 15:  # noqa: PLR2004  # so many or more
@@ -74,12 +65,10 @@ def _list(data: bytes, at: int, wanted: Each | None) -> tuple[list[Any], int]:
     if kind in {TRUE, FALSE}:
         kind = BYTE  # A boolean in a field is its own kind; in a list it is a byte.
     values = []
-    for place in range(size):
-        if wanted and (wanted.places is None or place in wanted.places):
-            value, at = _value(data, at, kind, wanted.element)
+    for _ in range(size):
+        value, at = _value(data, at, kind, element)
+        if element is not None:
             values.append(value)
-        else:
-            _, at = _value(data, at, kind, None)
     return values, at
 
 
