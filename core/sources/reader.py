@@ -1,6 +1,6 @@
 """The passes over a source: the rows of the month, then the rows of earlier months that a streak may need."""
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import date
@@ -119,15 +119,14 @@ class _Reader:
     def _history(self, accounts: pa.Array, month_rows: pa.Table, found: list[pa.Table]) -> pa.Table:
         """Return rows (of `HISTORY_ROWS`) of earlier months, until no account that may alert is at risk.
 
-        `found` has the rows of earlier months that were decoded with the month, and is emptied. Each row
-        group is decoded once, with all its earlier months, for the accounts that are still at risk then.
+        `found` has the rows of earlier months that were decoded with the month. Each row group is decoded
+        once, with all its earlier months, for the accounts that are still at risk then.
         """
         need = self._need
         passing = pc.unique(
             month_rows.filter(passes_threshold(month_rows["arr"], need.arr_threshold))["account"]
         )
         followed = pc.unique(month_rows["account"]) if need.look_back else passing
-        waiting: dict[pa.Scalar, list[pa.RecordBatch]] = defaultdict(list)
         kept = []
         reads: deque[list[tuple[GroupReader, Future[pa.Table]]]] = deque()
         month = next_to_read = month_before(self._month)
@@ -141,11 +140,10 @@ class _Reader:
             for reader, read in reads.popleft():
                 found.append(wait_for(read))
                 self._decoded[reader] = True
-            for of_month, batch in _by_month(found):
-                waiting[of_month].append(batch)
-            found.clear()
-            rows = pa.Table.from_batches(waiting.pop(pa.scalar(month), []), HISTORY_ROWS)
-            rows = rows.filter(pc.is_in(rows["account"], value_set=followed))
+            earlier = concat(HISTORY_ROWS, found).combine_chunks()
+            earlier = earlier.filter(pc.is_in(earlier["account"], value_set=followed))
+            is_of_month = pc.equal(earlier["month"], month)
+            rows, found = earlier.filter(is_of_month), [earlier.filter(pc.invert(is_of_month))]
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()
             followed = followed.filter(pc.is_in(followed, value_set=at_risk))
@@ -222,17 +220,6 @@ def _histories(parts: Sequence[MonthPart], account: pa.Array) -> Iterator[pa.Tab
         places = account.take(part.history["account"])
         yield part.history.set_column(0, HISTORY_ROWS.field(0), places)
         account = account.slice(part.rows.num_rows)
-
-
-def _by_month(tables: Sequence[pa.Table]) -> Iterator[tuple[pa.Scalar, pa.RecordBatch]]:
-    """Yield each month of these rows (of `HISTORY_ROWS`) with its rows."""
-    for batch in concat(HISTORY_ROWS, tables).combine_chunks().to_batches():
-        rows = batch.take(pc.sort_indices(batch["month"]))
-        first = 0
-        for found in pc.value_counts(rows["month"]):
-            number = found["counts"].as_py()
-            yield found["values"], rows.slice(first, number)
-            first += number
 
 
 def _check_row_count(rows: int, month: date) -> None:
