@@ -87,17 +87,6 @@ def test_almost_no_byte_is_read_twice(
         assert again < (0.2 if order is by_account else 0.01) * sum(end - start for start, end in asked)
 
 
-def test_tiny_row_groups_are_read_together(tmp_path: Path) -> None:
-    path = tmp_path / "x.parquet"
-    with pq.ParquetWriter(path, table([]).schema) as writer:
-        for age in range(3):
-            for number in range(500):
-                writer.write_table(table([row(f"a{number}", back(MONTH, age), "At Risk")]))
-    window, source = read(path)
-    assert window.rows_scanned == 3 * 500
-    assert source.calls < 15
-
-
 def test_tied_months_in_one_row_group_are_read_once(
     tmp_path: Path,
 ) -> None:
@@ -240,7 +229,6 @@ def months_read(folder: Path, accounts: int, streak: int, need: Need) -> int:
 def test_more_at_risk_reads_more_months_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accounts: int, streak: int, threads: int, months: int
 ) -> None:
-    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
     monkeypatch.setattr("core.sources.reader.SECOND_MONTH_LIKELY", 3)
     monkeypatch.setattr("core.sources.reader.NEXT_MONTH_LIKELY", 10)
     monkeypatch.setattr("core.sources.workers.DECODERS", 1)
@@ -249,7 +237,6 @@ def test_more_at_risk_reads_more_months_at_once(
 
 
 def test_month_read_in_vain_causes_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
     monkeypatch.setattr("core.sources.reader.SECOND_MONTH_LIKELY", 1)
     monkeypatch.setattr("core.sources.workers.DECODERS", 1)
     monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(0))
@@ -260,10 +247,7 @@ def test_month_read_in_vain_causes_no_warning(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("look_back", [0, 1, 2])
-def test_account_below_the_threshold_is_followed_as_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look_back: int
-) -> None:
-    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
+def test_account_below_the_threshold_is_followed_as_needed(tmp_path: Path, look_back: int) -> None:
     assert months_read(tmp_path, 1, 9, Need(50_001, look_back=look_back)) == 1 + look_back
     assert months_read(tmp_path, 1, 9, Need(50_000, look_back=look_back)) == 10
 

@@ -40,7 +40,6 @@ paths = st.fixed_dictionaries(
         "core.sources.parquet.row_groups.LOOK_UP_BATCH_ROWS": st.sampled_from([1, 2, 3, 5, 262_144]),
         "core.sources.parquet.row_groups.DICTIONARY_ROWS": st.sampled_from([1, 20_000]),
         "core.sources.parquet.row_groups.BATCH_BYTES": st.sampled_from([1, 2**26]),
-        "core.sources.parquet.footer.TOGETHER_ROWS": st.sampled_from([0, 0, 3, 1_024]),
         "core.sources.parquet.footer.DICTIONARY_READ_BYTES": st.sampled_from([0, 2**24]),
         "core.sources.parquet.footer.REPETITIVE_BYTES": st.sampled_from([0, 4, 2**20]),
         "core.sources.reader.NEXT_MONTH_LIKELY": st.sampled_from([1, 100]),

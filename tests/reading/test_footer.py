@@ -36,11 +36,8 @@ def statistics(values: dict[int, bytes]) -> bytes:
     [((1, 2), 2), ((5, 6), 2), ((2, 5), 2), ((1,), 4), ((2,), 4), ((5,), 4), ((6,), 4), ((), 4)],
     ids=str,
 )
-def test_only_both_bounds_of_the_month_prune(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: tuple[int, ...], scanned: int
-) -> None:
+def test_only_both_bounds_of_the_month_prune(tmp_path: Path, fields: tuple[int, ...], scanned: int) -> None:
     """The fields 1 and 2 are the deprecated bounds, 5 and 6 those of today."""
-    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
     path = tmp_path / "data.parquet"
     pairs = ((MONTH, AFTER), (back(MONTH, 3), back(MONTH, 2)))
     pq.write_table(table([row(month=month) for pair in pairs for month in pair]), path, row_group_size=2)

@@ -159,7 +159,6 @@ def test_many_small_values_are_no_large_row(
 def test_too_many_rows_of_a_month_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
     kinds = ((MONTH, "At Risk"), (MONTH, "Healthy"), (back(MONTH, 1), "Healthy"))
     rows = [row(f"{kind}{number}", *kind) for kind in kinds for number in range(10)]
     pq.write_table(table(rows), tmp_path / "x.parquet", row_group_size=8, **written)

@@ -185,11 +185,8 @@ def test_invalid_utf8_is_invalid(tmp_path: Path, name: str, status: str) -> None
         pytest.param(b"\x18\4zzzz\x18\4zzzz\x16\0\x41\x11", id="of the deprecated order"),
     ],
 )
-def test_unusable_statistics_prune_no_account(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statistics: bytes
-) -> None:
+def test_unusable_statistics_prune_no_account(tmp_path: Path, statistics: bytes) -> None:
     """The deprecated statistics of text follow the order of signed bytes."""
-    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
     path = tmp_path / "data.parquet"
     pq.write_table(table([row("acct"), row("acct", back(MONTH, 1))]), path, row_group_size=1)
     # In Thrift's compact protocol: no nulls, the greatest, the least, and that both are exact.
@@ -202,10 +199,7 @@ def test_unusable_statistics_prune_no_account(
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
-def test_nul_in_text_is_read_as_replacement(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: pa.DataType
-) -> None:
-    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
+def test_nul_in_text_is_read_as_replacement(tmp_path: Path, kind: pa.DataType) -> None:
     texts = {"account_name": "N\0", "account_region": "\0", "account_owner": "\0O"}
     rows = [row("b\ufffd", MONTH, **texts), row("b\0", back(MONTH, 1)), row("z", back(MONTH, 1), "Healthy")]
     types = {"account_id": kind, "account_region": kind}
@@ -242,15 +236,7 @@ def test_old_row_groups_are_never_opened(tmp_path: Path) -> None:
     assert read(tmp_path).rows_scanned == 30
 
 
-@pytest.mark.parametrize(
-    ("limit", "value"),
-    [("TOGETHER_ROWS", 0), ("TOGETHER_ROWS", 5), ("TOGETHER_BYTES", 0), ("TOGETHER_BYTES", 1_000)],
-)
-def test_row_groups_of_other_accounts_are_not_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
-) -> None:
-    """Two row groups of three rows and 700 bytes each are too large to be read as one."""
-    monkeypatch.setattr(f"core.sources.parquet.footer.{limit}", value)
+def test_row_groups_of_other_accounts_are_not_opened(tmp_path: Path) -> None:
     accounts = [f"a{n}" for n in range(10)]
     now = [row(account, status="At Risk" if account == "a5" else "Healthy") for account in accounts]
     old = [row(account, back(MONTH, age)) for account in accounts for age in (1, 2, 3)]
@@ -264,10 +250,9 @@ def test_row_groups_of_other_accounts_are_not_opened(
     [("a", 1), ("b", 3), ("c", 3), ("d", 3), ("da", 1), ("e", 1), ("a\0", 1), ("e\ufffd", 1), ("\0", 3)],
 )
 def test_accounts_outside_the_statistics_are_not_looked_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, account_id: str, scanned: int
+    tmp_path: Path, account_id: str, scanned: int
 ) -> None:
     """An id with U+FFFD may have a NUL in the file, which the statistics still have."""
-    monkeypatch.setattr("core.sources.parquet.footer.TOGETHER_ROWS", 0)
     pq.write_table(table([row(account_id)]), tmp_path / "now.parquet")
     pq.write_table(table([row("b", back(MONTH, 1)), row("d", back(MONTH, 1))]), tmp_path / "old.parquet")
     assert read(tmp_path).rows_scanned == scanned

@@ -4,7 +4,6 @@ from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -27,9 +26,6 @@ FIRST_READ = (8 * 2**10, 64 * 2**10)
 """The least and the most bytes to read from the end of a file while the footer's length is unknown."""
 FOOTER_MARGIN = 256
 """How many bytes longer than those before the next footer may be without a second request."""
-TOGETHER_ROWS = 1_024
-TOGETHER_BYTES = 2**20
-"""The largest size of small row groups that are read as one."""
 DICTIONARY_READ_BYTES = 16 * 2**20
 """If the values of a chunk may take more bytes than this, its dictionary page is read for their size."""
 PAGE_HEADER = 256
@@ -76,45 +72,25 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """One row group of a file, or small neighbors that are read as one.
+    """One row group of a file.
 
-    `parts` has the chunks by column, one dict per row group of the file; a nested column, which may have no
-    value, has several. `months` are the first and the last month that it may hold, by its partition or
-    statistics; None if they are unknown.
+    `chunks` are by column; a nested column, which may have no value, has several. `months` are the first and
+    the last month that it may hold, by its partition or statistics; None if they are unknown.
     """
 
-    first: int
-    parts: tuple[dict[str, list[Chunk]], ...]
+    index: int
+    chunks: dict[str, list[Chunk]]
     first_row: int
     rows: int
-    size: int
-    """In bytes, before compression."""
     months: tuple[date, date] | None
-
-    @property
-    def indices(self) -> range:
-        """Return the indices of the row groups in the file."""
-        return range(self.first, self.first + len(self.parts))
-
-    def joined(self, after: "RowGroup") -> "RowGroup | None":
-        """Return this row group and the next one as one, if they are small and hold the same months."""
-        rows, size = self.rows + after.rows, self.size + after.size
-        apart = self.indices.stop != after.first or self.months != after.months
-        if apart or rows > TOGETHER_ROWS or size > TOGETHER_BYTES:
-            return None
-        return RowGroup(self.first, self.parts + after.parts, self.first_row, rows, size, self.months)
 
     def has_none_before(self, month: date | None) -> bool:
         """Return whether no row can be of a month before `month`."""
         return self.months is not None and month is not None and self.months[0] >= month
 
-    def chunks(self, name: str) -> list[Chunk]:
-        """Return the chunks of the column `name`."""
-        return [chunk for part in self.parts for chunk in part[name]]
-
     def is_repetitive(self, name: str) -> bool:
         """Return whether the strings in `name` repeat so much that decoding them as a dictionary pays."""
-        chunks = self.chunks(name)
+        chunks = self.chunks[name]
         return all(
             chunk.physical_type == "BYTE_ARRAY" and DELTA_STRINGS.isdisjoint(chunk.encodings)
             for chunk in chunks
@@ -122,11 +98,11 @@ class RowGroup:
 
     def bytes_per_row(self, name: str, file: Pieces) -> float:
         """Estimate the most bytes that a decoded value of `name` takes; `file` holds the chunk."""
-        return max(_bytes_per_row(part[name], file) for part in self.parts)
+        return _bytes_per_row(self.chunks[name], file)
 
     def bounds(self, name: str) -> tuple[bytes | None, bytes | None]:
         """Return the least and the greatest string in `name` by its statistics, or None twice."""
-        chunks = self.chunks(name)
+        chunks = self.chunks[name]
         if any(None in {one.least, one.greatest} for one in chunks):
             return None, None
         return min(one.least or b"" for one in chunks), max(one.greatest or b"" for one in chunks)
@@ -138,8 +114,9 @@ class Footer:
     `metadata` is Arrow's. `names` maps each expected column that is present to its name in the file.
     `ignored` are the other columns. `unreadable` has the type, in words, of each column whose type cannot be
     read; `must_be_empty` are those of them whose values must be checked, because their type is not null.
-    `stamps` has the type, with its zone, of each date that is a timestamp. `tail` is the data just before the
-    footer that was read with it. Months in UTC are dates in `zone`.
+    `stamps` has the type, with its zone, of each date that is a timestamp. `groups` are the row groups that
+    have rows. `tail` is the data just before the footer that was read with it. Months in UTC are dates in
+    `zone`.
     """
 
     def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
@@ -156,7 +133,6 @@ class Footer:
         written = {field.name: field for field in (*schema, *(_decoded(arrow) if arrow else ()))}
         self.must_be_empty = sorted(name for name in self.unreadable if not pa.types.is_null(kinds[name]))
         self.size, self.length = file.size, len(content)
-        self._thrift = content[:-TAIL]
         self._zone = zone
         self._tail = (self.size - len(content) - len(tail), tail)
         self._partition = file.month
@@ -174,21 +150,7 @@ class Footer:
                 self.stamps[name] = (
                     pa.timestamp("us", "UTC") if is_int96 else pa.timestamp(kind.unit, own_zone)
                 )
-
-    @cached_property
-    def groups(self) -> tuple[RowGroup, ...]:
-        """Return the row groups that have rows, in order, small neighbors that hold the same months as one.
-
-        Each read of a row group costs a few milliseconds, and some writers make row groups of a few rows.
-        """
-        found: list[RowGroup] = []
-        for group in self._row_groups():
-            joined = found[-1].joined(group) if found else None
-            if joined:
-                found[-1] = joined
-            else:
-                found.append(group)
-        return tuple(found)
+        self.groups = tuple(self._row_groups(content[:-TAIL]))
 
     def read(self, source: Source, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Return the bytes of these ranges (sorted, without overlaps); those in `tail` are not read again."""
@@ -201,10 +163,11 @@ class Footer:
             parts.append(part if end <= first else bytes(part) + tail[max(start - first, 0) : end - first])
         return parts
 
-    def _row_groups(self) -> Iterator[RowGroup]:
-        found, _ = read_struct(self._thrift, 0, {4: [{1: [{3: META_DATA}], 2: int, 3: int}]})
+    def _row_groups(self, thrift: bytes) -> Iterator[RowGroup]:
+        """Yield the row groups that have rows, in order."""
+        found, _ = read_struct(thrift, 0, {4: [{1: [{3: META_DATA}], 3: int}]})
         first_row = 0
-        for number, group in enumerate(found[4]):
+        for place, group in enumerate(found[4]):
             rows = group[3]
             if not 0 <= rows <= MAX_FILE_ROWS - first_row or len(group[1]) != self.metadata.num_columns:
                 raise ValueError("the footer contradicts itself about its row groups")
@@ -213,7 +176,7 @@ class Footer:
                     name: [_chunk(name, group[1][index][3], kind) for index, kind in leaves.items()]
                     for name, leaves in self._leaves.items()
                 }
-                yield RowGroup(number, (chunks,), first_row, rows, group[2], self._months(chunks))
+                yield RowGroup(place, chunks, first_row, rows, self._months(chunks))
             first_row += rows
 
     def _months(self, chunks: dict[str, list[Chunk]]) -> tuple[date, date] | None:

@@ -256,11 +256,11 @@ class GroupReader:
         footer, file = self._footer, self._file
         missing = [name for name in columns if name in footer.names and name not in self._kept]
         with file.decoder_errors():
-            ranges = coalesce(chunk.range for name in missing for chunk in self.group.chunks(name))
+            ranges = coalesce(chunk.range for name in missing for chunk in self.group.chunks[name])
             with file.workers.fetching(sum(end - start for start, end in ranges)):
                 pieces = Pieces(footer.size, ranges, footer.read(file.source, file.stored, ranges))
                 for name in missing if keep else ():
-                    needed = [chunk.range for chunk in self.group.chunks(name)]
+                    needed = [chunk.range for chunk in self.group.chunks[name]]
                     if name in OF_EARLIER_MONTHS and file.workers.may_keep(sum(e - s for s, e in needed)):
                         self._kept[name] = pieces.only(needed)
                 with file.workers.decoding:
@@ -318,7 +318,7 @@ class GroupReader:
         )
         yield from parquet.iter_batches(
             rows,
-            row_groups=[*self.group.indices],
+            row_groups=[self.group.index],
             columns=[names[name] for name in columns],
             use_threads=False,
         )
