@@ -98,7 +98,16 @@ class RowGroup:
 
     def bytes_per_row(self, name: str, file: Pieces) -> float:
         """Estimate the most bytes that a decoded value of `name` takes; `file` holds the chunk."""
-        return _bytes_per_row(self.chunks[name], file)
+        chunks = self.chunks[name]
+        found = sum(chunk.size for chunk in chunks) / max(min(chunk.values for chunk in chunks), 1)
+        for chunk in chunks:
+            # The footer does not show it: every row may have the one value, of a megabyte, of a dictionary.
+            if chunk.size * chunk.values > DICTIONARY_READ_BYTES:
+                start, end = chunk.range
+                file.seek(start)
+                size, values = dictionary_size(bytes(file.read(min(end - start, PAGE_HEADER))))
+                found = max(found, size / max(values, 1))
+        return found
 
     def bounds(self, name: str) -> tuple[bytes | None, bytes | None]:
         """Return the least and the greatest string in `name` by its statistics, or None twice."""
@@ -227,18 +236,6 @@ def _leaves(paths: dict[int, str], own: str) -> list[int]:
     """Return the indices of the leaf columns of the column `own`: several if it is nested."""
     whole = [index for index, path in paths.items() if path == own]
     return whole or [index for index, path in paths.items() if path.startswith(f"{own}.")]
-
-
-def _bytes_per_row(chunks: Sequence[Chunk], file: Pieces) -> float:
-    found = sum(chunk.size for chunk in chunks) / max(min(chunk.values for chunk in chunks), 1)
-    for chunk in chunks:
-        # The footer does not show it: every row may have the one value, of a megabyte, of a dictionary.
-        if chunk.size * chunk.values > DICTIONARY_READ_BYTES:
-            start, end = chunk.range
-            file.seek(start)
-            size, values = dictionary_size(bytes(file.read(min(end - start, PAGE_HEADER))))
-            found = max(found, size / max(values, 1))
-    return found
 
 
 def dictionary_size(page_header: bytes) -> tuple[int, int]:
