@@ -64,7 +64,7 @@ def kept_alive(name: str, beat: Callable[[], None]) -> Iterator[None]:
                 # A failed heartbeat alone must not end a run; the next write to the ledger reports the error.
                 logger.warning("No heartbeat: %s", error)
 
-    # The copied context has the ids of run and request for the log.
+    # The copied context has the id of the run for the log.
     thread = threading.Thread(target=copy_context().run, args=[work], name=f"heartbeat-{name}", daemon=True)
     thread.start()
     try:
