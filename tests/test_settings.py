@@ -121,6 +121,7 @@ BAD = [
     ("SLACK_CHANNEL_RATE", "-0.5"),
     ("ARR_THRESHOLD", "10k-canary"),
     ("ARR_THRESHOLD", "1.5"),
+    ("ARR_THRESHOLD", "-1"),
     ("MAX_ALERTS_PER_RUN", "-1"),
     ("APP_BASE_URL", "canary"),
     ("APP_BASE_URL", "https://user:canary@host"),
@@ -165,6 +166,7 @@ BAD = [
     ("SLACK_WEBHOOK_BASE_URL", "https://user:p/canary@host/x"),
     ("S3_ENDPOINT_URL", "http://user:p:canary@host"),
     ("CONFIG_FILE", '"canary"'),
+    ("API_RUNS_AT_ONCE", "0"),
     ("ALLOWED_SOURCES", "gs://canary"),
     ("ALLOWED_SOURCES", '["/canary"]'),
     ("ALLOWED_SOURCES", '["https://canary/"]'),
@@ -309,12 +311,14 @@ def test_wrong_database_url_shows_the_right_form(
 
 
 def test_invalid_value_shows_what_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SMTP_PORT": "70000", "ARR_THRESHOLD": "x", "LOG_FORMAT": "xml"}.items():
+    bad = {"REGIONS": '{"AMER": 1}', "SMTP_PORT": "70000", "ARR_THRESHOLD": "x", "LOG_FORMAT": "xml"}
+    for name, value in bad.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert caught.value.message == (
-        "ARR_THRESHOLD: must be a valid integer, unable to parse string as an integer;"
+        "REGIONS: each entry must be a valid string;"
+        " ARR_THRESHOLD: must be a valid integer, unable to parse string as an integer;"
         " SMTP_PORT: must be less than or equal to 65535;"
         " LOG_FORMAT: must be 'text' or 'json'"
     )

@@ -1,7 +1,9 @@
 """Each error is a problem with the contract's code; a run that was begun is stored as failed."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +257,19 @@ def test_unusable_ledger_sends_nothing(serve: Serve, source: str, slack: MockSla
     assert (health.status_code, health.json()["status"]) == (503, "unavailable")
     assert "folder" in health.json()["ledger"]
     assert health.json()["settings"] == "ok"
+
+
+def test_health_does_not_wait_for_a_locked_ledger(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.operations.CHECK_SECONDS", 0.2)
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        # The first check still waits in the one thread when the second is asked for.
+        for _ in range(2):
+            health = service.client.get("/health")
+            assert (health.status_code, health.json()["status"]) == (503, "unavailable")
+            assert "takes no commit" in health.json()["ledger"]
 
 
 def test_run_that_is_not_closed_is_closed_by_the_next(serve: Serve, source: str, tmp_path: Path) -> None:
