@@ -31,7 +31,7 @@ DRAINED_MAX = 32 * BODY_MAX
 
 
 class Gateway:
-    """Refuse requests without the token: by the scheme Bearer, or as a browser's password (HTTP Basic)."""
+    """Refuse requests without the token, sent by the scheme Bearer or as the password of HTTP Basic."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app = app
@@ -56,7 +56,7 @@ class Gateway:
         await answer(request.scope, _limited(receive), send_completed)
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return the answer to a request that needs the token and is without it."""
+        """Return the 401 for a request that needs the token and lacks it; otherwise None."""
         path = request.scope["path"].removeprefix(request.scope["root_path"])
         if self._token is None or path == "/health" or self._has_token(request):
             return None
