@@ -26,9 +26,6 @@ _HEADERS = {
 _SIGN_IN = "Reload the page and sign in with the API_TOKEN as the password; any user name will do"
 _BASIC = 'Basic realm="Account Risk Alerts", charset="UTF-8"'
 
-DRAINED_MAX = 32 * BODY_MAX
-"""Bytes of a larger body that are received and dropped: most clients send all of it before they read."""
-
 
 class Gateway:
     """Refuse requests without the token, sent by the scheme Bearer or as the password of HTTP Basic."""
@@ -78,13 +75,11 @@ def _limited(receive: Receive) -> Receive:
 
     async def receive_limited() -> Message:
         nonlocal size
-        while True:
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size <= BODY_MAX:
-                return message
-            if size > DRAINED_MAX or not message.get("more_body"):
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > BODY_MAX:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return message
 
     return receive_limited
 

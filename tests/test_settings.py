@@ -336,6 +336,7 @@ FILES: list[tuple[Any, str]] = [
     ('{"arr_threshold": null}', "ARR_THRESHOLD: "),
     ('{"regions": "canary"}', "REGIONS: "),
     ('{"api_token": ""}', "API_TOKEN: "),
+    ('{"max_alerts_per_run": false}', "MAX_ALERTS_PER_RUN: "),
     (b"\xff\xfe\x00", "cannot be read"),
     (None, "cannot be read"),
 ]

@@ -87,9 +87,9 @@ def open_ledger(database_url: str) -> "Ledger":
     with _opening:
         ledger = _opened.get(database_url)
         if ledger is None or ledger.is_gone():
+            opened = Ledger(Database(database_url))
             if warning := container_warning(database_url):
                 logger.warning(warning)
-            opened = Ledger(Database(database_url))
             if ledger is not None:
                 ledger.close()
             ledger = _opened[database_url] = opened

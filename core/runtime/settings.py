@@ -23,6 +23,7 @@ from core.runtime.urls import check_database_url, check_http_url, passwords_in
 from core.runtime.validation import invalid_value
 
 CONFIG_FILE = "CONFIG_FILE"
+_PLAIN = str | int | float
 
 
 def _decoded(value: Any) -> Any:
@@ -150,7 +151,9 @@ def _read_config_file() -> dict[str, Any]:
         elif unknown := ", ".join(sorted(values.keys() - Settings.model_fields)):
             wrong = f"has unknown settings: {unknown}; a key is a setting's name in lower case"
         else:
-            return {key: value.strip() if isinstance(value, str) else value for key, value in values.items()}
+            # As text, like in the environment: `false` is no number.
+            plain = {key: str(value).strip() for key, value in values.items() if isinstance(value, _PLAIN)}
+            return values | plain
     raise SettingsError(f"{CONFIG_FILE}: {path} {wrong}")
 
 
