@@ -16,7 +16,8 @@ from core.domain import Alert, month_number, months_before
 from core.runtime import Settings, money, one_line
 
 HEADER_MAX = 150
-HEADER_ID_MAX = 60
+HEADER_ID_MIN = 60
+"""In a header that is too long, the ID may take at least this length; the name gets the rest."""
 VALUE_MAX = 1_900
 """With values of this length, `text` and each block are within Slack's limits."""
 
@@ -56,8 +57,9 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
         channel,
     ]
 
-    header_id = _fit(alert.account_id, HEADER_ID_MAX)
-    room = HEADER_MAX - len(rule.headline.format(name="", id=header_id))
+    free = HEADER_MAX - len(rule.headline.format(name="", id=""))
+    header_id = _fit(alert.account_id, max(HEADER_ID_MIN, free - len(_fit(alert.account_name, free))))
+    header_name = _fit(alert.account_name, free - len(header_id))
     # The streak may end before the month of the alert; then its length has no cue.
     month = months_before(alert.risk_start_month, 1 + rule.anchor - alert.duration_months)
     cue = next(cue for least, cue in _MONTHS_CUES if alert.duration_months >= least)
@@ -70,10 +72,7 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     ]
     notes = [f"As of {month:%B %Y}", channel]
     blocks = [
-        {
-            "type": "header",
-            "text": _plain(rule.headline.format(name=_fit(alert.account_name, room), id=header_id)),
-        },
+        {"type": "header", "text": _plain(rule.headline.format(name=header_name, id=header_id))},
         {
             "type": "section",
             "text": _mrkdwn(f"*{risk}*" if rule.anchor else f"{cue} *{risk}*"),

@@ -282,6 +282,11 @@ def test_header_has_as_much_of_a_name_as_fits(name: str) -> None:
     assert len(header) <= 150 < len(header) + len(html.escape(name[len(shown)]))
 
 
+def test_header_cuts_no_id_that_fits() -> None:
+    header = build(replace(ALERT, account_id="x" * 100))["blocks"][0]["text"]["text"]
+    assert header == f"🚩 At Risk: Acme Corp ({'x' * 100})"
+
+
 def test_header_has_room_for_a_long_name_and_a_long_id() -> None:
     header = build(replace(ALERT, account_name="y" * 200, account_id="x" * 200))["blocks"][0]["text"]["text"]
     assert header == f"🚩 At Risk: {'y' * 75}… ({'x' * 59}…)"
