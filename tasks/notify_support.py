@@ -18,8 +18,9 @@ _notifying = threading.Lock()
 def notify_support(run: RunContext) -> None:
     """Notify support of the month's open alerts, unless the address has accepted the same list before.
 
-    A list is accepted when the mail server has accepted its mail. If the run dies before that, or the mail
-    fails, the next run of the month sends the list. A dry run notifies no one. A failed mail fails no run.
+    A list is accepted when the mail server has accepted its mail. If the run dies or is stopped before that,
+    or the mail fails, the next run of the month sends the list. A dry run notifies no one. A failed mail
+    fails no run.
     """
     if run.request.dry_run:
         return
@@ -28,6 +29,7 @@ def notify_support(run: RunContext) -> None:
     # nothing, so it gets the whole list.
     address = settings.support_email if settings.smtp_host else ""
     with _notifying:
+        run.check_stop()
         found = run.ledger.history.open_alerts(run.request.month, address)
         message = compose(run.run_id, run.request, found.alerts)
         if message is None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from core.domain import Alert, AlertStatus, Delivery, LedgerError, RunRequest
+from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, RunRequest
 from core.ledger import Ledger, RunView, this_process
 from core.run import RunContext, new_run_id, open_run
 from core.runtime import Settings
@@ -100,6 +100,21 @@ def listed(mailbox: Mailbox) -> list[list[str]]:
 
 
 # Once
+
+
+def test_run_stopped_before_its_mail_leaves_it_to_the_next(
+    ledger: Ledger, smtp: Settings, mailbox: Mailbox
+) -> None:
+    """It may wait for the mails of many other runs, and a stop must not take as long."""
+    context = RunContext("stopped", RunRequest("file:///source.parquet", MONTH), smtp, ledger)
+    with open_run(context):
+        ledger.plan(context.run_id, assessment([NO_CHANNEL]), [NO_CHANNEL], 0, NOW)
+        context.stop.set()
+        with pytest.raises(Interrupted):
+            stage.notify_support.fn(context)
+    assert mailbox.mails == []
+    run(ledger, smtp, NO_CHANNEL)
+    assert listed(mailbox) == [["A-1"]]
 
 
 def test_a_replay_without_news_notifies_no_one(
