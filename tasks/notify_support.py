@@ -14,7 +14,7 @@ _notifying = threading.Lock()
 """Concurrent runs notify one after the other, so that the second sees what the first has sent."""
 
 
-@task
+@task(retries=0)
 def notify_support(run: RunContext) -> None:
     """Notify support of the month's open alerts, unless the address has accepted the same list before.
 
