@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from core.runtime import Settings
 from core.sources import open_uri
-from core.sources.parquet.footer import dictionary_size, read_footer
+from core.sources.parquet.footer import Chunk, RowGroup, dictionary_size, read_footer
+from core.sources.parquet.ranges import Pieces
 from tests.reading.stages import alerts_of, assess
 from tests.reading.test_cost import CountedSource
 from tests.reading.test_damaged import footer_of, with_footer
@@ -138,3 +139,18 @@ SIZE, COMPRESSED = b"\x15\xc8\x01", b"\x15\x02"
 )
 def test_size_of_a_dictionary_is_in_its_page_header(header: bytes, found: tuple[int, int]) -> None:
     assert dictionary_size(header) == found
+
+
+@pytest.mark.parametrize(
+    ("chunks", "found"),
+    [
+        pytest.param([(1_000, 10)], 100, id="plain"),
+        pytest.param([(1_000, 10), (500, 5)], 300, id="nested"),
+        pytest.param([(40, 1)], 40, id="one value"),
+        pytest.param([(40, 0)], 40, id="no values"),
+    ],
+)
+def test_bytes_of_a_row_are_those_of_all_chunks(chunks: list[tuple[int, int]], found: int) -> None:
+    """In a nested column, a row has at most one of the values of the shortest chunk."""
+    made = [Chunk("BYTE_ARRAY", [0], values, size, (0, 0), None, None) for size, values in chunks]
+    assert RowGroup(0, {"arr": made}, 0, 1, None).bytes_per_row("arr", Pieces(0, [], [])) == found
