@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.domain import SourceInvalid
+from core.sources.parquet.thrift import read_struct
 from tests.reading.fuzz import ALLOWED, rounds
 from tests.reading.stages import alerts_of, assess, read
 from tests.reading.worlds import MONTH, back, row, table
@@ -126,5 +127,23 @@ def test_impossible_number_of_rows_is_invalid(tmp_path: Path, rows: bytes) -> No
     # The number of rows of the row group: the header of the field, and 100 as a zigzag varint.
     start, _, end = footer_of(path).rpartition(b"\x16\xc8\x01")
     with_footer(path, start + b"\x16" + rows + end)
+    with pytest.raises(SourceInvalid, match="contradicts itself about its row groups"):
+        read(path)
+
+
+@pytest.mark.parametrize("times", [0, 2], ids=["too few", "too many"])
+def test_row_group_with_other_columns_than_the_schema_is_invalid(tmp_path: Path, times: int) -> None:
+    path = tmp_path / "x.parquet"
+    made = table([row()]).append_column("x", pa.array([1]))
+    pq.write_table(made, path)
+    number = made.num_columns
+    # The list of column chunks, whose header has its length; `x` is the last one.
+    before, _, chunks = footer_of(path).partition(bytes([0x19, number << 4 | 12]))
+    start = 0
+    for _ in range(number - 1):
+        _, start = read_struct(chunks, start, {})
+    _, end = read_struct(chunks, start, {})
+    header = bytes([0x19, number - 1 + times << 4 | 12])
+    with_footer(path, before + header + chunks[:start] + chunks[start:end] * times + chunks[end:])
     with pytest.raises(SourceInvalid, match="contradicts itself about its row groups"):
         read(path)

@@ -89,6 +89,22 @@ def test_empty_row_group_is_left_out(tmp_path: Path) -> None:
     assert found.counts.rows_scanned == 4
 
 
+def test_rows_of_all_row_groups_have_their_own_positions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = table([row(f"a{number}") for number in range(4)])
+    with pq.ParquetWriter(tmp_path / "data.parquet", made.schema) as writer:
+        for start, rows in ((0, 2), (2, 0), (2, 2)):
+            writer.write_table(made.slice(start, rows))
+    source = open_uri(tmp_path.as_uri(), Settings())
+    monkeypatch.setattr("core.sources.parquet.footer.MAX_FILE_ROWS", 4)
+    groups = read_footer(source, source.files[0], "UTC", 0).groups
+    assert [(group.index, group.first_row, group.rows) for group in groups] == [(0, 0, 2), (2, 2, 2)]
+    monkeypatch.setattr("core.sources.parquet.footer.MAX_FILE_ROWS", 3)
+    with pytest.raises(ValueError, match="contradicts itself about its row groups"):
+        read_footer(source, source.files[0], "UTC", 0)
+
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file of which only the end is read with the footer."""

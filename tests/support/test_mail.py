@@ -492,11 +492,12 @@ def test_a_port_that_is_encrypted_from_the_start(
     context, certificate = tls
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    mailbox = Mailbox()
-    with mail_server(mailbox, ssl_context=context) as settings:
-        monkeypatch.setattr(mail, "IMPLICIT_TLS_PORT", settings.smtp_port)
+    mailbox, logins = Mailbox(), Logins()
+    with mail_server(mailbox, ssl_context=context, authenticator=logins, auth_require_tls=False) as server:
+        monkeypatch.setattr(mail, "IMPLICIT_TLS_PORT", server.smtp_port)
+        settings = smtp_settings(server.smtp_port, **LOGIN)
         if trusted:
             assert notify(MESSAGE, settings).status is NotificationStatus.SENT
         else:
             fails(settings, ", see SSL_CERT_FILE; check SMTP_HOST")
-    assert len(mailbox.mails) == trusted
+    assert len(mailbox.mails) == len(logins.passwords) == trusted
