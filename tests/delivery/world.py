@@ -103,6 +103,16 @@ def begin(
     return ledger.plan(run_id, assessment(alerts), alerts, 0, NOW)
 
 
+def begin_retry(ledger: Ledger, run_id: str) -> Alert:
+    """Begin a run that sends an unconfirmed alert of an earlier run again; return the alert."""
+    alert = routed("A-1")
+    begin(ledger, "first", [alert])
+    ledger.claim("first", alert, NOW)
+    ledger.finish("first", None, NOW)
+    begin(ledger, run_id, [alert], retry_unconfirmed=True)
+    return alert
+
+
 def close_as_dead(ledger: Ledger, *owners: ProcessIdentity) -> list[str]:
     """Close the running runs of these processes, by default of all, as dead; return their ids."""
     running = {run.run_id for run in ledger.history.runs(status=RunStatus.RUNNING).runs}

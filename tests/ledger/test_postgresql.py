@@ -21,7 +21,7 @@ from core.ledger.database import Database, parse_url
 from core.ledger.postgresql import postgresql_engine
 from core.ledger.schema import METADATA, VERSION
 from core.runtime import Settings
-from tests.delivery.world import MONTH, NOTIFIED, NOTIFY, NOW, begin, key, look, routed
+from tests.delivery.world import MONTH, NOTIFIED, NOTIFY, NOW, begin, begin_retry, key, look, routed
 from tests.postgresql import Server
 
 ROOT = Path(__file__).parents[2]
@@ -290,11 +290,7 @@ def test_claim_without_a_commit_answer_is_claimed(
     committed: bool,  # noqa: FBT001
 ) -> None:
     with closing(Ledger(Database(postgresql_url))) as ledger:
-        alert = routed("A-1")
-        begin(ledger, "first", [alert])
-        ledger.claim("first", alert, NOW)
-        ledger.finish("first", None, NOW)
-        begin(ledger, "run-1", [alert], retry_unconfirmed=True)
+        alert = begin_retry(ledger, "run-1")
         cuts = lose_an_answer(ledger, postgresql, postgresql_url, committed=committed)
         claim = ledger.claim("run-1", alert, NOW)
         assert cuts == [committed]
@@ -308,11 +304,7 @@ def test_claim_without_a_commit_answer_is_claimed(
 def test_answer_without_a_commit_answer_is_recorded_once(postgresql: Server, postgresql_url: str) -> None:
     """A failed retry of an unconfirmed alert stays unconfirmed: the first attempt may have been delivered."""
     with closing(Ledger(Database(postgresql_url))) as ledger:
-        alert = routed("A-1")
-        begin(ledger, "first", [alert])
-        ledger.claim("first", alert, NOW)
-        ledger.finish("first", None, NOW)
-        begin(ledger, "run-1", [alert], retry_unconfirmed=True)
+        alert = begin_retry(ledger, "run-1")
         ledger.claim("run-1", alert, NOW)
         cuts = lose_an_answer(ledger, postgresql, postgresql_url, committed=True)
         refused = Delivery(alert.key, AlertStatus.FAILED, "amer", "server_error", "Slack answered 500")

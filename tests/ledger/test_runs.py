@@ -44,6 +44,7 @@ from tests.delivery.world import (
     OTHER_MONTH,
     assessment,
     begin,
+    begin_retry,
     close_as_dead,
     execute,
     key,
@@ -311,11 +312,7 @@ def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
 
 def test_failed_retry_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
     """Otherwise a later run would send it without a request, although it may have been delivered."""
-    alert = routed("A-1")
-    begin(ledger, "first", [alert])
-    ledger.claim("first", alert, NOW)
-    ledger.finish("first", None, NOW)
-    begin(ledger, "second", [alert], retry_unconfirmed=True)
+    alert = begin_retry(ledger, "second")
     ledger.claim("second", alert, NOW)
     ledger.record_answer(
         "second", Delivery(key("A-1"), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500"), NOW
@@ -330,11 +327,7 @@ def test_failed_retry_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
 
 
 def test_retry_of_a_dead_run_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
-    alert = routed("A-1")
-    begin(ledger, "first", [alert])
-    ledger.claim("first", alert, NOW)
-    ledger.finish("first", None, NOW)
-    begin(ledger, "slow", [alert], retry_unconfirmed=True)
+    alert = begin_retry(ledger, "slow")
     ledger.claim("slow", alert, NOW)
     close_as_dead(ledger)
     assert outcomes(path) == {"A-1": ("unconfirmed", "retry_of_unconfirmed")}
