@@ -1,6 +1,7 @@
 """Every run is closed, by itself or by the process that finds it dead."""
 
 import asyncio
+import json
 import logging
 import os
 import shutil
@@ -10,12 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import Connection, delete
 
 from core.domain import (
     AlertStatus,
@@ -190,6 +192,46 @@ def test_run_keeps_the_error_of_who_closed_it(ledger: Ledger, path: Path) -> Non
     assert error.code == "interrupted"
 
 
+def test_searches_at_once_close_an_unclosed_run_once(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run of the API searches, in a thread of its own."""
+    begin(ledger, "run-1")
+    execute(path, BREAK_RUNS)
+    with pytest.raises(LedgerError):
+        ledger.finish("run-1", SourceNotFound("nothing there"), NOW)
+    execute(path, "DROP TRIGGER broken")
+    write = ledger._database.write
+
+    def write_after_another_search() -> AbstractContextManager[Connection]:
+        monkeypatch.setattr(ledger._database, "write", write)
+        ledger.close_dead_runs(NOW)
+        return write()
+
+    monkeypatch.setattr(ledger._database, "write", write_after_another_search)
+    ledger.close_dead_runs(NOW + timedelta(seconds=1))
+    view = look(ledger, "run-1").view
+    assert view.error is not None
+    assert (view.error.code, view.finished_at) == ("source_not_found", NOW)
+
+
+def test_one_search_closes_every_unclosed_and_dead_run(ledger: Ledger, path: Path) -> None:
+    unclosed, dead = ["run-1", "run-2"], ["run-3", "run-4"]
+    for run_id in unclosed:
+        begin(ledger, run_id)
+    execute(path, BREAK_RUNS)
+    for run_id in unclosed:
+        with pytest.raises(LedgerError):
+            ledger.finish(run_id, None, NOW)
+    execute(path, "DROP TRIGGER broken")
+    for run_id in dead:
+        begin(ledger, run_id, owner=replace(this_process(), process_started="long ago"))
+    ledger.close_dead_runs(NOW)
+    assert {run.run_id: run.status for run in ledger.history.runs().runs} == dict.fromkeys(
+        unclosed + dead, "failed"
+    )
+
+
 def test_ledger_fault_does_not_hide_the_error(ledger: Ledger, path: Path) -> None:
     execute(path, BREAK_RUNS)
     with pytest.raises(SourceNotFound):
@@ -252,6 +294,19 @@ def test_live_run_is_not_closed(ledger: Ledger) -> None:
     assert ledger.history.run("alive").status == "running"
 
 
+def test_search_without_a_dead_run_waits_for_no_writer(ledger: Ledger) -> None:
+    begin(ledger, "alive", owner=this_process())
+    with ledger._database.write():
+        ledger.close_dead_runs(NOW)
+
+
+def test_closed_run_of_a_dead_process_stays_as_it_is(ledger: Ledger) -> None:
+    begin(ledger, "over", owner=replace(this_process(), process_started="long ago"))
+    ledger.finish("over", None, NOW)
+    ledger.close_dead_runs(NOW)
+    assert ledger.history.run("over").status == "succeeded"
+
+
 def test_run_with_a_new_heartbeat_stays_open(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     for run_id in ("silent", "alive"):
         begin(ledger, run_id)
@@ -284,6 +339,24 @@ def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
     found = look(ledger, "slow")
     assert found.statuses == {"A-1": "sent", "A-2": "failed"}
     assert (found.view.counts.alerts_sent, found.view.counts.failed_deliveries) == (1, 1)
+
+
+def test_counts_are_stored_when_the_run_is_closed(ledger: Ledger, path: Path) -> None:
+    """While it runs, no answer waits for a count of all its alerts."""
+
+    def stored() -> int:
+        [(counts,)] = query(path, "SELECT counts_by_type FROM runs")
+        return int(json.loads(counts)["at_risk"]["alerts_sent"])
+
+    first, second = begin(ledger, "run", [routed("A-1"), routed("A-2")])
+    for alert in (first, second):
+        ledger.claim("run", alert, NOW)
+    ledger.record_answer("run", Delivery(first.key, AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+    assert stored() == 0
+    ledger.finish("run", None, NOW)
+    assert stored() == 1
+    ledger.record_answer("run", Delivery(second.key, AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+    assert stored() == 2
 
 
 def test_each_month_has_its_own_outcomes(ledger: Ledger) -> None:
