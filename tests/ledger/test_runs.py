@@ -244,7 +244,9 @@ def test_run_first_closes_dead_runs(ledger: Ledger, path: Path, caplog: pytest.L
         ledger.claim("dead", alert, NOW)
     with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
         found = look(ledger, "dead")
-    assert "Closed run dead: The process of this run died" in caplog.text
+    assert caplog.messages == [
+        "Closed run dead: The process of this run died, or could not write to the ledger; run the month again"
+    ]
     assert found.view.error is not None
     assert (found.view.status, found.view.error.code) == ("failed", "interrupted")
     assert found.reasons == {"A-1": "process_died", "A-2": "interrupted", "A-3": "unknown_region"}
