@@ -36,7 +36,7 @@ from core.domain import (
 )
 from core.ledger import Ledger, ProcessIdentity, liveness, this_process
 from core.ledger.liveness import is_dead
-from core.ledger.schema import RUN_ALERTS
+from core.ledger.schema import RUN_ALERTS, VERSION
 from core.run import RunContext, open_run
 from core.runtime import Settings, current_run_id
 from tests.delivery.world import (
@@ -385,6 +385,17 @@ def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
     assert outcomes(path) == {"A-1": ("sent", None)}
 
 
+def test_repeated_claim_is_the_same_claim(ledger: Ledger) -> None:
+    """A write is repeated when the answer to its commit was lost."""
+    alert = begin_retry(ledger, "run")
+    for _ in range(2):
+        claim = ledger.claim("run", alert, NOW)
+        assert (claim.status, claim.reason) == (AlertStatus.SENDING, "retry_of_unconfirmed")
+        assert [one.status for one in ledger.history.alerts("run").alerts] == ["sending"]
+    begin(ledger, "other", [alert], retry_unconfirmed=True)
+    assert ledger.claim("other", alert, NOW).status is AlertStatus.SKIPPED_REPLAY
+
+
 def test_failed_retry_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
     """Otherwise a later run would send it without a request, although it may have been delivered."""
     alert = begin_retry(ledger, "second")
@@ -592,6 +603,12 @@ def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
     with pytest.raises(InternalError, match=r"^The ledger changed 2 rows of run_alerts instead of 3$"):
         ledger.give_up("run", alerts, "no_service", None, NOW)
     assert ledger.history.deliveries(MONTH) == {}
+    with ledger._database.write() as connection:
+        connection.execute(delete(VERSION))
+    with pytest.raises(
+        InternalError, match=r"^The ledger changed 0 rows of risk_alerts_version instead of 1$"
+    ):
+        ledger.check_writable()
 
 
 def test_error_names_a_run_missing_in_the_ledger(ledger: Ledger) -> None:
