@@ -277,7 +277,9 @@ def test_end_of_a_run_is_stored_with_its_alerts(ledger: Ledger) -> None:
     ledger.claim("other", claim, NOW)
     alerts = begin(ledger, "run", [routed("A-1"), routed("A-2")])
     ledger.claim("run", alerts[0], NOW)
-    ledger.finish("run", SourceNotFound("gone"), end)
+    for _ in range(2):
+        # The end is written again when the answer to its commit was lost.
+        ledger.finish("run", SourceNotFound("gone"), end)
     assert [one.status for one in ledger.history.run("other").sample_alerts] == ["sending", "pending"]
     assert ledger.history.outcome(MONTH, claim.key).status == "sending"
     view = look(ledger, "run").view
@@ -309,18 +311,24 @@ def test_closed_run_of_a_dead_process_stays_as_it_is(ledger: Ledger) -> None:
     assert ledger.history.run("over").status == "succeeded"
 
 
-def test_run_with_a_new_heartbeat_stays_open(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    for run_id in ("silent", "alive"):
+def test_run_with_a_new_heartbeat_stays_open(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = NOW + timedelta(minutes=2)
+    for run_id in ("silent", "late"):
         begin(ledger, run_id)
+    begin(ledger, "alive", owner=replace(ME, pid=2))
+    ledger.heartbeat("alive", now)
 
     def wait(owners: Iterable[ProcessIdentity]) -> None:
         assert list(owners) == [ME, ME]
-        ledger.heartbeat("alive", NOW + timedelta(seconds=1))
+        ledger.heartbeat("late", NOW + timedelta(seconds=1))
 
     monkeypatch.setattr(liveness, "wait_for_heartbeats", wait)
-    ledger.close_dead_runs(NOW + timedelta(minutes=2))
-    assert ledger.history.run("silent").status == "failed"
-    assert ledger.history.run("alive").status == "running"
+    ledger.close_dead_runs(now)
+    statuses = {run.run_id: run.status for run in ledger.history.runs().runs}
+    assert statuses == {"silent": "failed", "late": "running", "alive": "running"}
+    assert [message.partition(":")[0] for message in caplog.messages] == ["Closed run silent"]
 
 
 def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
@@ -383,6 +391,22 @@ def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
     assert look(ledger, "slow").statuses == {"A-1": "failed"}
     ledger.record_answer("later", Delivery(key("A-1"), AlertStatus.SENT, "amer", sent_at=NOW), NOW)
     assert outcomes(path) == {"A-1": ("sent", None)}
+
+
+def test_alert_that_became_unconfirmed_after_the_plan_stays_so(ledger: Ledger) -> None:
+    """Only a run that was asked to may send it again."""
+    claimed, refused = alerts = [routed("A-1"), routed("A-2")]
+    for run_id in ("first", "second"):
+        assert begin(ledger, run_id, alerts) == alerts
+    for alert in alerts:
+        ledger.claim("first", alert, NOW)
+    ledger.finish("first", None, NOW)
+    before = ledger.history.deliveries(MONTH)
+    assert ledger.claim("second", claimed, NOW).status is AlertStatus.UNCONFIRMED
+    ledger.give_up("second", [refused], "no_service", "gone", NOW)
+    assert ledger.history.deliveries(MONTH) == before
+    ledger.finish("second", None, NOW)
+    assert look(ledger, "second").reasons == {"A-1": "process_died", "A-2": "process_died"}
 
 
 def test_repeated_claim_is_the_same_claim(ledger: Ledger) -> None:
