@@ -17,6 +17,8 @@ REPLACEMENT = "\ufffd"
 """The replacement of each NUL in text, because PostgreSQL and Slack do not accept a NUL."""
 UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
 """The names of the zone of timestamps that are only known to be instants."""
+ARROW_KNOWS_ZONES_BEFORE = date(2037, 1, 1)
+"""From this day on, Arrow 26.0 knows no summer time (apache/arrow issue 36110)."""
 
 
 class InvalidValue(Exception):
@@ -179,7 +181,13 @@ def dates(values: pa.Array, zone: str) -> pa.Array:
     kind = values.type
     if pa.types.is_timestamp(kind) and kind.tz in UTC:
         values = values.cast(pa.timestamp(kind.unit, None if zone in UTC else zone))
-    return values.cast(pa.date32())
+    days = values.cast(pa.date32())
+    if getattr(values.type, "tz", None):
+        late = pc.and_(pc.greater_equal(days, ARROW_KNOWS_ZONES_BEFORE), pc.less(days, date.max))
+        moments = values.filter(late).cast(pa.timestamp("s", values.type.tz), safe=False).to_pylist()
+        right = pa.array([moment.date() for moment in moments], pa.date32())
+        days = pc.replace_with_mask(days, pc.fill_null(late, fill_value=False), right)
+    return days
 
 
 def in_calendar(days: pa.Array) -> pa.Array:
