@@ -18,8 +18,8 @@ from core.runtime import Settings, money, one_line
 HEADER_MAX = 150
 HEADER_ID_MIN = 60
 """In a header that is too long, the ID may take at least this length; the name gets the rest."""
-VALUE_MAX = 1_900
-"""With values of this length, `text` and each block are within Slack's limits."""
+VALUE_MAX, LINK_MAX, TEXT_VALUE_MAX = 1_900, 2_900, 6_000
+"""With values of these lengths, each block, the link and `text` are within Slack's limits."""
 
 _MONTHS_CUES = ((6, "🔴"), (2, "🟠"), (1, "🟡"))
 """The cue of a streak of at least this number of months."""
@@ -37,23 +37,22 @@ def details_url(app_base_url: str, account_id: str) -> str:
 def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     """Return the JSON of one alert, in the words of its type. In single webhook mode it names its channel."""
     rule = RULES[alert.alert_type]
-    region = _line("Region", alert.account_region)
     risk = streak(alert.alert_type, alert.risk_start_month, alert.duration_months)
     arr = money(alert.arr)
     owner = _line("Owner", alert.account_owner)
-    member = settings.owners.get(alert.account_owner or "") if owner else None
-    if member:
-        owner += f" (<@{member}>)"
-    url = _fit(details_url(settings.app_base_url, alert.account_id))
+    member = owner and settings.owners.get(alert.account_owner or "")
+    mention = f" (<@{member}>)" if member else ""
+    url = details_url(settings.app_base_url, alert.account_id)
     channel = _line("Channel", f"#{alert.channel}") if settings.single_webhook else ""
+    name, account_id = (_fit(value, TEXT_VALUE_MAX) for value in (alert.account_name, alert.account_id))
     text = [
-        rule.headline.format(name=_fit(alert.account_name), id=_fit(alert.account_id)),
-        region,
+        rule.headline.format(name=name, id=account_id),
+        _line("Region", alert.account_region, TEXT_VALUE_MAX),
         risk,
         f"ARR: {arr}",
         f"Renewal date: {alert.renewal_date or 'Unknown'}",
-        owner,
-        f"Details: {url}",
+        _line("Owner", alert.account_owner, TEXT_VALUE_MAX) + mention,
+        f"Details: {_fit(url, TEXT_VALUE_MAX)}",
         channel,
     ]
 
@@ -65,10 +64,10 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     cue = next(cue for least, cue in _MONTHS_CUES if alert.duration_months >= least)
     bags = "💰" * sum((alert.arr or 0) >= least for least in _ARR_CUES)
     fields = [
-        _plain(region),
+        _plain(_line("Region", alert.account_region)),
         _plain("ARR: " + f"{bags} {arr}".lstrip()),
         _plain(f"Renewal date: {_renewal(alert.renewal_date, month)}"),
-        _mrkdwn(owner) if member else _plain(owner),
+        _mrkdwn(owner + mention) if mention else _plain(owner),
     ]
     notes = [f"As of {month:%B %Y}", channel]
     blocks = [
@@ -80,7 +79,7 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
         },
         # A link and not a button, because an incoming webhook cannot acknowledge the click on a button, as
         # Slack requires.
-        {"type": "section", "text": _mrkdwn(f"Details: <{url}>")},
+        {"type": "section", "text": _mrkdwn(f"Details: <{_fit(url, LINK_MAX)}>")},
         {"type": "context", "elements": [_plain(note) for note in notes if note]},
     ]
     return {"text": "\n".join(filter(None, text)), "blocks": blocks}
@@ -100,9 +99,9 @@ def _renewal(day: date | None, month: date) -> str:
     return f"{'⏰ ' if 0 <= away <= _SOON_MONTHS else ''}{day} ({near})"
 
 
-def _line(label: str, value: str | None) -> str:
+def _line(label: str, value: str | None, limit: int = VALUE_MAX) -> str:
     """Return `label: value`, or an empty text for a blank value."""
-    return f"{label}: {_fit(value)}" if value and one_line(value).strip() else ""
+    return f"{label}: {_fit(value, limit)}" if value and one_line(value).strip() else ""
 
 
 def _fit(data: str, limit: int = VALUE_MAX) -> str:

@@ -292,12 +292,21 @@ def test_header_has_room_for_a_long_name_and_a_long_id() -> None:
     assert header == f"🚩 At Risk: {'y' * 75}… ({'x' * 59}…)"
 
 
-def test_value_beyond_1900_characters_is_cut_in_text_and_blocks() -> None:
-    for size, shown in ((1900, "x" * 1900), (1901, "x" * 1899 + "…")):
+def test_value_beyond_a_limit_is_cut_where_it_is_too_long() -> None:
+    for size, in_block in ((1900, "x" * 1900), (1901, "x" * 1899 + "…"), (6000, "x" * 1899 + "…")):
         message = build(replace(ALERT, account_name="x" * size, account_owner="x" * size))
-        assert message["text"].startswith(f"🚩 At Risk: {shown} (A-1)\n")
-        assert f"\nOwner: {shown}\n" in message["text"]
-        assert fields(message)[3] == f"Owner: {shown}"
+        assert message["text"].startswith(f"🚩 At Risk: {'x' * size} (A-1)\n")
+        assert f"\nOwner: {'x' * size}\n" in message["text"]
+        assert fields(message)[3] == f"Owner: {in_block}"
+    text = build(replace(ALERT, account_name="x" * 6001, account_region="y" * 6001))["text"]
+    assert text.startswith(f"🚩 At Risk: {'x' * 5999}… (A-1)\nRegion: {'y' * 5999}…\n")
+
+
+@pytest.mark.parametrize(("size", "shown"), [(2869, "x" * 2869), (2870, "x" * 2868 + "…")])
+def test_link_is_whole_unless_its_block_is_full(size: int, shown: str) -> None:
+    message = build(replace(ALERT, account_id="x" * size), app_base_url="https://a.example.com")
+    assert message["blocks"][2]["text"]["text"] == f"Details: <https://a.example.com/accounts/{shown}>"
+    assert f"\nDetails: https://a.example.com/accounts/{'x' * size}" in message["text"]
 
 
 def test_base_url_does_not_end_a_link_early() -> None:
