@@ -94,6 +94,7 @@ BAD = [
     ("REGIONS", '["canary"]'),
     ("REGIONS", '{"canary": ""}'),
     ("REGIONS", '{"": "canary"}'),
+    ("REGIONS", '{" ": "canary"}'),
     ("REGIONS", '{"canary": null}'),
     ("REGIONS", '{"canary": ".."}'),
     ("OWNERS", "canary"),

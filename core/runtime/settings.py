@@ -96,7 +96,7 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Timeout = Annotated[float, Field(ge=0.001, le=3600)]
 _JSON = BeforeValidator(_decoded)
 # A key matches the data exactly.
-Key = Annotated[str, StringConstraints(min_length=1, strip_whitespace=False)]
+Key = Annotated[str, StringConstraints(strip_whitespace=False), _matching(r"(?s).*\S.*", "must not be blank")]
 Name = Annotated[str, Field(min_length=1)]
 AlertType = Annotated[str, AfterValidator(_alert_type)]
 Channel = Annotated[str, AfterValidator(_channel)]
