@@ -111,6 +111,18 @@ def test_claim_is_recorded_before_its_request(slack: HostileSlack, ledger: Ledge
     assert states == [[("A-1", "sending")], [("A-1", "sent"), ("A-2", "sending")]]
 
 
+def test_no_answer_is_recorded_before_the_next_claim(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+    states: list[Any] = []
+
+    async def look_first(writer: Any) -> None:
+        states.append(outcomes(path))
+        await OK(writer)
+
+    slack.script("/amer", reset, look_first)
+    deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path))
+    assert states == [{"A-1": ("unconfirmed", "no_answer"), "A-2": ("sending", None)}]
+
+
 def test_unbuilt_message_is_never_claimed(
     slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -248,11 +248,10 @@ def test_id_is_one_segment_of_the_details_url(account_id: str, segment: str) -> 
 
 
 def test_name_like_a_mention_mentions_nobody_and_forges_no_line() -> None:
-    alert = replace(
-        ALERT, account_name="<!channel>\n& 'Owner': \u202ex", account_owner="<@U123>\u2028ARR: $1"
-    )
-    message = build(alert)
-    assert message["text"].splitlines()[0] == "🚩 At Risk: &lt;!channel&gt; &amp; 'Owner':  x (A-1)"
+    name, owner = "<!channel>\n& 'Owner': \u202ex", "<@U123>\u2028ARR: $1"
+    message = build(replace(ALERT, account_id="<A-1>\n", account_name=name, account_owner=owner))
+    first = "🚩 At Risk: &lt;!channel&gt; &amp; 'Owner':  x (&lt;A-1&gt; )"
+    assert message["text"].splitlines()[0] == message["blocks"][0]["text"]["text"] == first
     assert "\nOwner: &lt;@U123&gt; ARR: $1\n" in message["text"]
     assert not any("<!" in text or "<@" in text for text in texts(message))
 
@@ -293,10 +292,12 @@ def test_header_has_room_for_a_long_name_and_a_long_id() -> None:
 
 
 def test_value_beyond_a_limit_is_cut_where_it_is_too_long() -> None:
-    for size, in_block in ((1900, "x" * 1900), (1901, "x" * 1899 + "…"), (6000, "x" * 1899 + "…")):
-        message = build(replace(ALERT, account_name="x" * size, account_owner="x" * size))
-        assert message["text"].startswith(f"🚩 At Risk: {'x' * size} (A-1)\n")
-        assert f"\nOwner: {'x' * size}\n" in message["text"]
+    cut = ("x" * 1901, "x" * 1899 + "…"), ("x" * 6000, "x" * 1899 + "…"), ("&" * 381, "&amp;" * 379 + "…")
+    for data, in_block in (("x" * 1900, "x" * 1900), *cut):
+        message = build(replace(ALERT, account_name=data, account_owner=data))
+        in_text = data.replace("&", "&amp;")
+        assert message["text"].startswith(f"🚩 At Risk: {in_text} (A-1)\n")
+        assert f"\nOwner: {in_text}\n" in message["text"]
         assert fields(message)[3] == f"Owner: {in_block}"
     text = build(replace(ALERT, account_name="x" * 6001, account_region="y" * 6001))["text"]
     assert text.startswith(f"🚩 At Risk: {'x' * 5999}… (A-1)\nRegion: {'y' * 5999}…\n")
