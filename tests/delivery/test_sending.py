@@ -14,7 +14,7 @@ from core.domain import AlertStatus, Delivery, InternalError, TooManyAlerts
 from core.ledger import Ledger
 from core.run import RunContext
 from core.runtime import Settings
-from core.slack import Pacer, Sleep
+from core.slack import Answer, Pacer, SlackWebhooks, Sleep
 from examples.mock_slack import MockSlack
 from tasks import send as send_module
 from tasks.persist import persist
@@ -135,6 +135,19 @@ def test_unbuilt_message_is_never_claimed(
     assert outcomes(path) == {}
     assert look(ledger, "run-1").reasons == {"A-1": "internal_error"}
     assert slack.requests == []
+
+
+def test_defect_during_a_request_is_unconfirmed(
+    slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def post(*_: Any) -> Answer:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(SlackWebhooks, "post", post)
+    with pytest.raises(InternalError):
+        deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path), "run-1")
+    assert outcomes(path) == {"A-1": ("unconfirmed", "process_died")}
+    assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"}
 
 
 def test_429_delays_only_its_channel(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
