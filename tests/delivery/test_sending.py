@@ -1,6 +1,7 @@
 """Claim, post, record: the outcome of each answer, independent lanes, and replay."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -252,7 +253,8 @@ def test_log_line_about_an_alert_is_one_line(
 ) -> None:
     slack.script("/amer", answer(400, "no_text"))
     deliver(ledger, [routed("A\n1")], settings(slack.url, path))
-    assert "at_risk alert of A 1 to amer: failed (Slack answered 400 Bad Request: no_text)" in caplog.messages
+    line = "at_risk alert of A 1 to amer: failed (Slack answered 400 Bad Request: no_text)"
+    assert caplog.record_tuples == [("tasks.send", logging.WARNING, line)]
 
 
 def test_refused_last_alert_leaves_none_untried(
@@ -478,6 +480,22 @@ def test_long_delivery_logs_its_progress(
     with caplog.at_level("INFO"):
         run = deliver(ledger, alerts, settings(slack.url, path))
     assert run.view.counts.alerts_sent == 2
+
+
+def test_progress_is_logged_every_ten_seconds(
+    slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No test waits that long; the length of each wait is enough."""
+    waits: list[float | None] = []
+
+    async def recorded(tasks: Any, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+        waits.append(timeout)
+        return await wait(tasks, timeout=timeout)
+
+    wait = asyncio.wait
+    monkeypatch.setattr(asyncio, "wait", recorded)
+    deliver(ledger, [routed("A-1")], settings(slack.url, path))
+    assert 10 in waits
 
 
 def test_alerts_of_a_lane_keep_their_order(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
