@@ -5,12 +5,14 @@ import threading
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.domain import Alert, Delivery, Interrupted, LedgerError
 from core.ledger import Ledger
 from core.run import RunContext, open_run
+from core.runtime import Settings
 from tasks.send import Lane, send
 from tests.delivery.world import (
     REQUEST,
@@ -27,6 +29,7 @@ from tests.delivery.world import (
     stop_when,
     until,
 )
+from tests.slack.clock import Clock
 from tests.slack.hostile import HostileSlack, answer, silence, slowly
 
 OK = answer(200, "ok")
@@ -205,6 +208,20 @@ def test_waiting_lane_claims_nothing_after_stop(
     stop_when(waiting.is_set, ledger, alerts, chosen)
     assert outcomes(path) == {"A-1": ("sent", None)}
     assert look(ledger, "run-1").reasons == {"A-1": None, "A-2": "interrupted"}
+
+
+def test_wait_of_a_lane_ends_at_its_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sleep(seconds: float) -> None:
+        assert seconds > 0
+        await clock.sleep(seconds)
+
+    no_slack: Any = None
+    lane = Lane(RunContext("run-1", REQUEST, Settings(), ledger), no_slack, [])
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    asyncio.run(lane._sleep(1.25))
+    assert clock() == pytest.approx(1001.25)
 
 
 def test_run_that_is_told_to_stop_is_interrupted(

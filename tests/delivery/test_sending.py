@@ -480,6 +480,7 @@ def test_long_delivery_logs_its_progress(
     with caplog.at_level("INFO"):
         run = deliver(ledger, alerts, settings(slack.url, path))
     assert run.view.counts.alerts_sent == 2
+    assert "Sending 4 alerts" in caplog.messages
 
 
 def test_progress_is_logged_every_ten_seconds(
