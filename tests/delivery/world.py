@@ -22,6 +22,7 @@ from core.domain import (
     Alert,
     AlertKey,
     AlertStatus,
+    Interrupted,
     RunRequest,
     RunStatus,
     count_found,
@@ -182,8 +183,9 @@ def stop_when(happens: Callable[[], bool], ledger: Ledger, alerts: Sequence[Aler
         task = asyncio.create_task(send_in_a_run(ledger, alerts, chosen, "run-1"))
         await until(happens)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError) as canceled:
             await task
+        assert isinstance(canceled.value.__cause__, Interrupted)
 
     asyncio.run(run())
 
