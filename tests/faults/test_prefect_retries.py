@@ -80,4 +80,6 @@ def test_run_with_a_waiting_caller_is_not_retried(world: World, setting: str) ->
     [only] = world.runs
     assert json.loads(ended.stdout)["run_id"] == only.run_id
     assert (ended.returncode, only.status) == (1, RunStatus.FAILED)
+    assert only.error is not None
+    assert only.error.code == "ledger_unavailable"
     assert world.slack.accounts == ["A-0", UNRECORDED]
