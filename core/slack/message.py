@@ -57,7 +57,7 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     ]
 
     free = HEADER_MAX - len(rule.headline.format(name="", id=""))
-    header_id = _fit(alert.account_id, max(HEADER_ID_MIN, free - len(_fit(alert.account_name, free))))
+    header_id = _fit(alert.account_id, max(HEADER_ID_MIN, free - len(_fit(alert.account_name))))
     header_name = _fit(alert.account_name, free - len(header_id))
     # The streak may end before the month of the alert; then its length has no cue.
     month = months_before(alert.risk_start_month, 1 + rule.anchor - alert.duration_months)

@@ -67,7 +67,7 @@ async def post_with_retries(
     )
     answer: Answer = await retrying(post)
     if asks_too_long(answer):
-        error = f"{answer.error}; asked to wait {answer.retry_after:g} s, more than {longest:g} s"
+        error = f"{answer.error}; asked to wait {answer.retry_after:.15g} s, more than {longest:g} s"
         answer = replace(answer, error=error)
     return answer
 

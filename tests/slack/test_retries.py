@@ -72,9 +72,9 @@ def test_retry_after_is_waited_out_exactly() -> None:
 
 
 def test_long_retry_after_ends_the_message() -> None:
-    answer, attempts, waits = deliver(limited(86_400.0), DELIVERED, slack_retry_after_max_seconds=120)
+    answer, attempts, waits = deliver(limited(1_234_567.0), DELIVERED, slack_retry_after_max_seconds=120)
     assert (answer.verdict, answer.reason, attempts, waits) == (Verdict.RETRY, "rate_limited", 1, [])
-    assert answer.error == "Slack answered 429; asked to wait 86400 s, more than 120 s"
+    assert answer.error == "Slack answered 429; asked to wait 1234567 s, more than 120 s"
 
 
 def test_retry_after_of_the_limit_is_waited_out() -> None:
