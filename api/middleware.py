@@ -27,8 +27,12 @@ _SIGN_IN = "Reload the page and sign in with the API_TOKEN as the password; any 
 _BASIC = 'Basic realm="Account Risk Alerts", charset="UTF-8"'
 
 
+_OF_PAGES = ("/pages/", "/openapi.json", "/static-offline-docs/")
+"""What pages load or send without asking for HTML."""
+
+
 class Gateway:
-    """Refuse requests without the token, sent by the scheme Bearer or as the password of HTTP Basic."""
+    """Refuse requests without the token: a bearer token or, for pages, the password of HTTP Basic."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app = app
@@ -55,18 +59,19 @@ class Gateway:
     def _refusal(self, request: Request) -> Response | None:
         """Return the 401 for a request that needs the token and lacks it; otherwise None."""
         path = request.scope["path"].removeprefix(request.scope["root_path"])
-        if self._token is None or path == "/health" or self._has_token(request):
-            return None
         in_browser = wants_page(request)
+        schemes = {"bearer", "basic"} if in_browser or path.startswith(_OF_PAGES) else {"bearer"}
+        if self._token is None or path == "/health" or self._has_token(request, schemes):
+            return None
         answer = problem(request, "unauthorized", _SIGN_IN if in_browser else None)
         answer.headers["WWW-Authenticate"] = _BASIC if in_browser else "Bearer"
         return answer
 
-    def _has_token(self, request: Request) -> bool:
+    def _has_token(self, request: Request, schemes: set[str]) -> bool:
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         scheme = scheme.lower()
         token = _password(credentials) if scheme == "basic" else credentials.strip().encode("latin-1")
-        return scheme in {"basic", "bearer"} and secrets.compare_digest(token, self._token or b"")
+        return scheme in schemes and secrets.compare_digest(token, self._token or b"")
 
 
 def _limited(receive: Receive) -> Receive:

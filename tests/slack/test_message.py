@@ -344,7 +344,7 @@ def test_limits_lines_and_escapes_hold_for_any_data(
     single: bool,  # noqa: FBT001
     mentioned: bool,  # noqa: FBT001
 ) -> None:
-    owners = {alert.account_owner: "U012AB3CD"} if mentioned and alert.account_owner else {}
+    owners = {alert.account_owner: "U012AB3CD"} if mentioned and not blank(alert.account_owner) else {}
     message = build(alert, kind=kind, owners=owners, **(SINGLE_WEBHOOK if single else {}))
     text = message["text"]
     assert len(text) <= 40_000
