@@ -27,8 +27,8 @@ _SIGN_IN = "Reload the page and sign in with the API_TOKEN as the password; any 
 _BASIC = 'Basic realm="Account Risk Alerts", charset="UTF-8"'
 
 
-_OF_PAGES = ("/pages/", "/openapi.json", "/static-offline-docs/")
-"""What pages load or send without asking for HTML."""
+_OF_PAGES = ("/docs", "/openapi.json", "/pages/", "/static-offline-docs/")
+"""Pages, and what they load or send, whatever a request accepts."""
 
 
 class Gateway:
