@@ -33,9 +33,10 @@ def test_respond_async_answers_202_with_location(service: Service, source: str, 
     assert run["flow_run_id"] is None
 
 
-def test_other_preference_is_ignored(service: Service, source: str) -> None:
+@pytest.mark.parametrize("prefer", ["return=minimal", "no-respond-async", 'x="respond-async"'])
+def test_other_preference_is_ignored(service: Service, source: str, prefer: str) -> None:
     answer = service.client.post(
-        "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": "return=minimal"}
+        "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": prefer}
     )
     assert answer.status_code == 200
 
