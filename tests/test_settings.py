@@ -96,6 +96,7 @@ BAD = [
     ("REGIONS", '{"": "canary"}'),
     ("REGIONS", '{" ": "canary"}'),
     ("REGIONS", '{"canary": null}'),
+    ("REGIONS", '{"canary": "a", "canary": "b"}'),
     ("REGIONS", '{"canary": ".."}'),
     ("OWNERS", "canary"),
     ("OWNERS", '["canary"]'),
@@ -249,6 +250,12 @@ def test_unknown_alert_type_is_named(monkeypatch: pytest.MonkeyPatch, value: str
     assert str(caught.value) == f"ALERT_TYPES: {unknown!r} is not an alert type; use {', '.join(RULES)}"
 
 
+def test_region_that_is_named_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGIONS", '{"AMER": "amer", "AMER": "emea"}')
+    with pytest.raises(SettingsError, match=r"^REGIONS: must not name a key twice$"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "kind"),
     [
@@ -328,6 +335,7 @@ def test_invalid_value_shows_what_is_valid(monkeypatch: pytest.MonkeyPatch) -> N
 FILES: list[tuple[Any, str]] = [
     ("{", "is not valid JSON"),
     ("", "is not valid JSON"),
+    ('{"regions": {"canary": "a", "canary": "b"}}', "must not name a key twice"),
     ("[]", "must hold one object"),
     ("null", "must hold one object"),
     ('"canary"', "must hold one object"),

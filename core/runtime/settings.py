@@ -26,11 +26,22 @@ CONFIG_FILE = "CONFIG_FILE"
 _PLAIN = str | int | float
 
 
+def _parse_json(text: str) -> Any:
+    """Parse a JSON text; raise `ValueError` also for an object that has a key twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) < len(pairs):
+            raise ValueError("must not name a key twice")
+        return found
+
+    return json.loads(text, object_pairs_hook=unique)
+
+
 def _decoded(value: Any) -> Any:
     """Return the object or list of a JSON text in the environment; any other value as it is."""
     try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+        return _parse_json(value) if isinstance(value, str) else value
+    except json.JSONDecodeError:
         return value
 
 
@@ -137,7 +148,7 @@ def _read_config_file() -> dict[str, Any]:
     if not name:
         return {}
     path = Path(name)
-    kind, parse = ("TOML", tomllib.loads) if path.suffix.lower() == ".toml" else ("JSON", json.loads)
+    kind, parse = ("TOML", tomllib.loads) if path.suffix.lower() == ".toml" else ("JSON", _parse_json)
     try:
         values = parse(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
