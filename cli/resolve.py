@@ -7,14 +7,13 @@ from rich.console import Console
 
 from cli.report import print_table
 from core.domain import Decision, OutcomeStatus, Resolution
-from core.ledger import OutcomeView, open_ledger
-from core.runtime import load_settings, one_line
+from core.ledger import Ledger, OutcomeView, open_ledger
+from core.runtime import configure_logs, load_settings, one_line
 
 
 def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
     """Print the unconfirmed alerts of a month, or of all months."""
-    ledger = open_ledger(load_settings().database_url)
-    found = ledger.history.outcomes(month=month, status=OutcomeStatus.UNCONFIRMED)
+    found = _open_ledger().history.outcomes(month=month, status=OutcomeStatus.UNCONFIRMED)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     elif not found.outcomes:
@@ -38,7 +37,7 @@ def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
 
 def record(resolution: Resolution, *, as_json: bool) -> None:
     """Record a decision in the ledger and print what happens next; raise the ledger's refusal."""
-    ledger = open_ledger(load_settings().database_url)
+    ledger = _open_ledger()
     ledger.resolve(resolution)
     outcome = ledger.history.outcome(resolution.month, resolution.key)
     if as_json:
@@ -50,6 +49,12 @@ def record(resolution: Resolution, *, as_json: bool) -> None:
     }[resolution.decision]
     alert = one_line(f"{_account(outcome)}, {outcome.alert_type}")
     click.echo(f"{alert}, {outcome.month}: resolved as {resolution.decision} by {resolution.by}; {then}")
+
+
+def _open_ledger() -> Ledger:
+    settings = load_settings()
+    configure_logs(settings)
+    return open_ledger(settings.database_url)
 
 
 def _account(outcome: OutcomeView) -> str:

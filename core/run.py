@@ -104,6 +104,7 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
             run.check_stop()
             yield run
     except RiskAlertsError as known:
+        logger.error("Run %s failed: %s: %s", run.run_id, known.code, known)
         error = known
         raise
     except Exception as defect:

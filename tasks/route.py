@@ -21,7 +21,7 @@ def route(alerts: pa.Table, settings: Settings) -> pa.Table:
     """Route each alert by `REGIONS`; see `route_alerts`."""
     routed = route_alerts(alerts, settings.regions)
     logger.info(
-        "Routed %d alerts to %d channels; %d have an unknown region",
+        "Routed alerts: %d; channels: %d; alerts without a channel: %d",
         routed.num_rows,
         len(pc.unique(routed["channel"]).drop_null()),
         routed["channel"].null_count,

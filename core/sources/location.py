@@ -80,6 +80,8 @@ def parse_source(source_uri: str) -> Location:
 
     Raises `SourceSchemeUnsupported`, or `InvalidRequest`; a URI with credentials is never shown.
     """
+    if not source_uri.strip():
+        raise InvalidRequest("source_uri must not be empty: name a file or a folder")
     scheme, separator, rest = source_uri.partition("://")
     if not separator or scheme.lower() not in SCHEMES:
         shown = separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme)

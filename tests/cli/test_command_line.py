@@ -72,6 +72,7 @@ def test_json_prints_only_the_stored_run(story: Story) -> None:
     assert run == stored.model_dump(mode="json")
     assert run["counts"] == COUNTS | {"alerts_sent": 0, "skipped_replay": 2}
     assert json.loads(story.failed.out)["error"]["code"] == "source_not_found"
+    assert f"Run {json.loads(story.failed.out)['run_id']} failed: source_not_found: " in story.failed.err
 
 
 def test_json_log_on_stderr_has_the_run_id(story: Story) -> None:
@@ -91,6 +92,7 @@ def test_nothing_shows_a_traceback(story: Story) -> None:
     [
         ([], {}, 2, "--source-uri"),
         (["--source-uri", "file:///x"], {}, 2, "--month"),
+        (["--source-uri", "", "--month", MONTH], {}, 2, "must not be empty"),
         (["--source-uri", "file:///x", "--month", "2026-01-15"], {}, 2, "first day"),
         (["--source-uri", "file:///x", "--month", "January"], {}, 2, "YYYY-MM-01"),
         (["--source-uri", "file:///x", "--month", MONTH, "--nonsense"], {}, 2, "--nonsense"),

@@ -42,7 +42,7 @@ def test_alerts_are_routed_in_their_order(
         found = list(each_alert(route.fn(alerts("EMEA", None, "AMER"), Settings(regions=REGIONS))))
     assert [item.account_id for item in found] == ["A-0", "A-1", "A-2"]
     assert [item.channel for item in found] == ["emea-risk-alerts", None, "amer-risk-alerts"]
-    assert "Routed 3 alerts to 2 channels; 1 have an unknown region" in caplog.messages
+    assert "Routed alerts: 3; channels: 2; alerts without a channel: 1" in caplog.messages
 
 
 def test_no_alerts_are_none_to_route() -> None:

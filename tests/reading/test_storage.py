@@ -41,7 +41,8 @@ def read_all(source: Source) -> bytes:
     [
         ("https://host/file.parquet", SourceSchemeUnsupported, "scheme 'https' is not"),
         ("/data/file.parquet", SourceSchemeUnsupported, "without a scheme"),
-        ("", SourceSchemeUnsupported, "without a scheme"),
+        ("", InvalidRequest, "must not be empty"),
+        (" ", InvalidRequest, "must not be empty"),
         ("s3", SourceSchemeUnsupported, "without a scheme"),
         ("token=hunter22://bucket/file", SourceSchemeUnsupported, "without a scheme"),
         ("gs://user:hunter22@bucket/file", InvalidRequest, "credentials"),
