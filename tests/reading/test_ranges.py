@@ -35,7 +35,7 @@ def test_requests_cover_the_needed_ranges_once(
         ([(0, 100), (104, 200), (215, 300)], [(0, 200), (215, 300)]),
         ([(0, 40), (43, 83), (86, 126), (129, 169)], [(0, 126), (129, 169)]),
         ([(0, 100), (200, 300), (300, 400), (402, 500), (502, 600)], [(0, 100), (200, 600)]),
-        ([(50, 60), (0, 100)], [(0, 100)]),
+        ([(220, 240), (200, 300), (0, 100)], [(0, 100), (200, 300)]),
         ([(0, 50), (50, 100), (110, 210)], [(0, 210)]),
         ([(0, 50), (40, 100), (111, 211)], [(0, 100), (111, 211)]),
         ([(5, 5)], []),
@@ -50,12 +50,28 @@ def test_small_gaps_are_read_and_large_ones_skipped(
 
 def test_only_fetched_ranges_can_be_read() -> None:
     file = Pieces(100, [(10, 14), (50, 52)], [b"abcd", pa.py_buffer(b"xy")])
-    assert bytes(file.read(0) if file.seek(11) != 11 else file.read(2)) == b"bc"
+    assert (file.seek(50), file.seek(11), bytes(file.read(2))) == (50, 11, b"bc")
     assert file.tell() == 13
     assert (file.seek(-50, 2), bytes(file.read(2))) == (50, b"xy")
     for size, part in ((None, b"ab"), (-1, b"ab"), (0, b""), (1, b"a")):
         assert bytes(Pieces(2, [(0, 2)], [b"ab"]).read(size)) == part
     for start, count in ((9, 2), (13, 2), (20, 1), (50, 3)):
         file.seek(start)
-        with pytest.raises(EOFError):
+        with pytest.raises(
+            EOFError, match=f"^bytes {start} to {start + count} lie outside .* that the footer names$"
+        ):
             file.read(count)
+
+
+def test_bytes_are_read_without_a_copy() -> None:
+    part = b"abcd"
+    assert Pieces(4, [(0, 4)], [part]).read().obj is part
+
+
+def test_kept_ranges_are_copied_and_join_other_ones() -> None:
+    """A view of a few bytes would keep all that was fetched with them."""
+    kept = Pieces(100, [(10, 20)], [b"abcdefghij"]).only([(12, 14), (18, 20)])
+    both = kept.joined([Pieces(100, [(50, 52)], [b"xy"])])
+    for file, start, part in ((kept, 12, b"cd"), (both, 12, b"cd"), (both, 18, b"ij"), (both, 50, b"xy")):
+        assert file.seek(start - 100, 2) == start
+        assert file.read(2).obj == part

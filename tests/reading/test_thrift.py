@@ -40,15 +40,18 @@ def test_value_of_another_type_is_an_error(shape: Shape) -> None:
         read_struct(WRITTEN, 0, shape)
 
 
-def test_unknown_type_is_an_error() -> None:
+@pytest.mark.parametrize("data", [b"\x1d\0", b"\x10", b"\x0f\0"])
+def test_unknown_type_is_an_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="another kind"):
-        read_struct(b"\x1d\0", 0, {})
+        read_struct(data, 0, {})
 
 
 def test_truncated_bytes_are_an_error() -> None:
     for end in range(len(WRITTEN)):
         with pytest.raises(IndexError):
             read_struct(WRITTEN[:end], 0, {1: int, 4: [{2: bytes}]})
+    with pytest.raises(IndexError):
+        read_struct(b"\x0f", 0, {})
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3, 7])
