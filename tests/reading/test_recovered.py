@@ -69,3 +69,16 @@ def test_rows_of_the_month_before_are_scanned(tmp_path: Path) -> None:
     """It is read to find the accounts, even if none of them is followed."""
     write([row(month=BEFORE), row("a2", status="Healthy")], tmp_path, Layout(hive=True))
     assert read(tmp_path, alert_types=["recovered"]).rows_scanned == 2
+
+
+def test_stages_log_what_they_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    small = [row("small", BEFORE), row("small", status="Healthy", arr=1)]
+    large = [row("large", BEFORE), row("large", status="Healthy")]
+    with caplog.at_level("INFO"):
+        find([row()] * 4 + small + large, tmp_path)
+    assert caplog.messages[-4:] == [
+        "5 winning rows; 3 of the rows read are superseded",
+        "at_risk: 1 accounts, 0 below the threshold",
+        "recovered: 2 accounts, 1 below the threshold",
+        "2 alerts, 3 duplicates",
+    ]
