@@ -96,6 +96,9 @@ CASES = {
         types=ALL,
         counts={"at_risk": 1, OURS.type: 1, "would_send": 2},
     ),
+    "alerts on one account are in order of their types": Case(
+        [row("A", BEFORE), healthy()], [(OURS.type, 1, BEFORE), ("recovered", 1, BEFORE)], types=ALL
+    ),
     "duplicates count once for two types on one account": Case(
         [row("A", BEFORE), row("A", BEFORE), row("A")],
         [("at_risk", 2, BEFORE), (OURS.type, 1, BEFORE)],
