@@ -72,3 +72,8 @@ def test_later_row_of_the_source_wins_a_tie() -> None:
     ]
     winners = winning_rows(pa.Table.from_pylist(rows, schema=ROWS))
     assert sorted(winners["position"].to_pylist()) == [1, 3]
+
+
+def test_assessment_names_the_version_that_was_read() -> None:
+    one = found((0, 0, True))
+    assert (one.source_version, one.warnings) == ("version-1", ())
