@@ -236,14 +236,28 @@ def test_more_at_risk_reads_more_months_at_once(
     assert months_read(tmp_path, accounts, streak, Need(THRESHOLD)) == months
 
 
-def test_month_read_in_vain_causes_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("day", "count"), [(date(2025, 11, 15), 0), (date(2025, 12, 15), 1)])
+def test_month_read_in_vain_is_left_out_of_the_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day: date, count: int
+) -> None:
     monkeypatch.setattr("core.sources.reader.SECOND_MONTH_LIKELY", 1)
     monkeypatch.setattr("core.sources.workers.DECODERS", 1)
     monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(0))
-    rows = [row(), row(month=back(MONTH, 1), status="Healthy"), row(month=date(2025, 11, 15))]
+    rows = [row(), row(month=back(MONTH, 1), status="Healthy"), row(month=day)]
     pq.write_table(table(rows), tmp_path / "x.parquet", row_group_size=1)
     window = read_window(open_uri(tmp_path.as_uri(), Settings()), MONTH, Need(THRESHOLD))
-    assert (window.rows_scanned, window.months_not_first_day) == (3, 0)
+    assert (window.rows_scanned, window.months_not_first_day) == (3, count)
+
+
+def test_rows_before_the_end_of_a_streak_are_dropped(tmp_path: Path) -> None:
+    rows = [
+        row(account, back(MONTH, age), "Healthy" if (account, age) == ("short", 2) else "At Risk")
+        for age in range(5)
+        for account in ("short", "long")
+    ]
+    pq.write_table(table(rows), tmp_path / "x.parquet")
+    window, _ = read(tmp_path)
+    assert window.rows.num_rows == 3 + 5
 
 
 @pytest.mark.parametrize("look_back", [0, 1, 2])
