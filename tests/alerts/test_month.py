@@ -177,8 +177,23 @@ def test_account_without_a_name_is_named_by_its_id(name: str | None, tmp_path: P
 def test_each_warning_says_how_many_rows_it_is_about(tmp_path: Path) -> None:
     rows = [row(""), row(""), *(row("A", f"2026-01-{day}") for day in (15, 16, 17))]
     warnings = see(Case(rows), tmp_path).warnings
-    assert [(one.code, one.count) for one in warnings] == [
-        ("rows_without_account_id", 2),
-        ("months_not_first_day", 3),
+    assert [(one.code, one.message, one.count) for one in warnings] == [
+        (
+            "rows_without_account_id",
+            "Rows of 2026-01-01 without account_id, which cannot be alerted: 2",
+            2,
+        ),
+        (
+            "months_not_first_day",
+            (
+                "Rows whose month is not a first day, which count for no month: 3; write month as YYYY-MM-01,"
+                " or set SOURCE_TIMEZONE to the time zone in which it is midnight"
+            ),
+            3,
+        ),
     ]
-    assert all(f": {one.count}" in one.message for one in warnings)
+
+
+def test_missing_month_is_named(tmp_path: Path) -> None:
+    [warning] = see(Case([row("A", BEFORE)]), tmp_path).warnings
+    assert (warning.message, warning.count) == ("The source has no rows for 2026-01-01", None)
