@@ -65,7 +65,9 @@ def test_only_fetched_ranges_can_be_read() -> None:
 
 def test_bytes_are_read_without_a_copy() -> None:
     part = b"abcd"
-    assert Pieces(4, [(0, 4)], [part]).read().obj is part
+    read = Pieces(4, [(0, 4)], [part]).read()
+    assert read == part
+    assert read.obj is part
 
 
 def test_kept_ranges_are_copied_and_join_other_ones() -> None:
