@@ -37,6 +37,8 @@ SECOND_MONTH_LIKELY, NEXT_MONTH_LIKELY = 30, 100
 From four times the second one on, three are, and one more for each doubling: the more accounts are at risk,
 and the longer, the more of the months before will be needed.
 """
+LONG_STREAK = 10
+"""For each such number of months back, one month more is read ahead: at most a tenth of them in vain."""
 
 
 def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> Window:
@@ -133,7 +135,8 @@ class _Reader:
         months_back = 1
         while month and len(followed):
             product = len(followed) * months_back
-            likely = max(1 + (product >= SECOND_MONTH_LIKELY), (product // NEXT_MONTH_LIKELY).bit_length())
+            more = max(product >= SECOND_MONTH_LIKELY, months_back // LONG_STREAK)
+            likely = max(1 + more, (product // NEXT_MONTH_LIKELY).bit_length())
             while next_to_read and len(reads) < min(likely, self._workers.most_ahead):
                 reads.append(self._begin_history(next_to_read, accounts, followed))
                 next_to_read = month_before(next_to_read)

@@ -195,11 +195,11 @@ def test_details_are_fetched_with_the_month_if_alerts_are_likely(
     assert source.calls == 1 + requests, "the footer comes first"
 
 
-def months_read(folder: Path, accounts: int, streak: int, need: Need) -> int:
-    """Return how many months are read of accounts that are at risk for `streak` months, with ARR 50,000."""
+def months_read(folder: Path, accounts: int, streak: int, need: Need, months: int = 10) -> int:
+    """Return how many of `months` are read of accounts that are at risk for `streak`, with ARR 50,000."""
     rows = [
         row(f"a{number}", back(MONTH, age), "At Risk" if age < streak else "Healthy")
-        for age in range(10)
+        for age in range(months)
         for number in range(accounts)
     ]
     pq.write_table(table(rows), folder / "x.parquet", row_group_size=accounts)
@@ -234,6 +234,13 @@ def test_more_at_risk_reads_more_months_at_once(
     monkeypatch.setattr("core.sources.workers.DECODERS", 1)
     monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(threads))
     assert months_read(tmp_path, accounts, streak, Need(THRESHOLD)) == months
+
+
+@pytest.mark.parametrize(
+    ("streak", "months"), [(9, 1 + 9), (10, 1 + 11), (19, 1 + 20), (20, 1 + 22), (29, 1 + 31)]
+)
+def test_long_streak_reads_a_tenth_more(tmp_path: Path, streak: int, months: int) -> None:
+    assert months_read(tmp_path, 1, streak, Need(THRESHOLD), 40) == months
 
 
 @pytest.mark.parametrize(("day", "count"), [(date(2025, 11, 15), 0), (date(2025, 12, 15), 1)])
