@@ -194,8 +194,8 @@ def test_blanks_and_newlines_around_values_are_stripped(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config.write_text(
-        '{"regions": {" AMER": " #amer\\n"}, "smtp_username": " ana\\n", "allowed_sources": [" gs://b/ "],'
-        ' "s3_requester_pays": " true ", "log_format": " json "}'
+        '{"regions": {" AM\\nER ": " #amer\\n"}, "smtp_username": " ana\\n",'
+        ' "allowed_sources": [" gs://b/ "], "s3_requester_pays": " true ", "log_format": " json "}'
     )
     for name, value in {
         "CONFIG_FILE": f" {config}\n",
@@ -212,7 +212,7 @@ def test_blanks_and_newlines_around_values_are_stripped(
     ]
     assert secrets == ["secret", "token"]
     # A region matches the data exactly.
-    assert settings.regions == {" AMER": "amer"}
+    assert settings.regions == {" AM\nER ": "amer"}
     assert (settings.smtp_username, settings.allowed_sources) == ("ana", ["gs://b/"])
     assert (settings.log_format, settings.database_url) == ("json", "sqlite:///data/x.db")
     assert (settings.s3_anon, settings.s3_requester_pays, settings.arr_threshold) == (True, True, 10_000)
@@ -250,9 +250,16 @@ def test_unknown_alert_type_is_named(monkeypatch: pytest.MonkeyPatch, value: str
     assert str(caught.value) == f"ALERT_TYPES: {unknown!r} is not an alert type; use {', '.join(RULES)}"
 
 
-def test_region_that_is_named_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REGIONS", '{"AMER": "amer", "AMER": "emea"}')
-    with pytest.raises(SettingsError, match=r"^REGIONS: must not name a key twice$"):
+@pytest.mark.parametrize(
+    ("value", "must"),
+    [
+        ('{"AMER": "amer", "AMER": "emea"}', "must not name a key twice"),
+        ('{" ": "amer"}', "each entry must not be blank"),
+    ],
+)
+def test_refused_region_says_why(monkeypatch: pytest.MonkeyPatch, value: str, must: str) -> None:
+    monkeypatch.setenv("REGIONS", value)
+    with pytest.raises(SettingsError, match=f"^REGIONS: {must}$"):
         load_settings()
 
 

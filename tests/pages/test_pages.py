@@ -174,7 +174,7 @@ def test_password_opens_pages_and_what_they_load(closed_service: Service, user: 
     assert loaded
     for path in ("/runs", "/runs/run"):
         assert client.get(path, headers=headers | {"Accept": BROWSER}).status_code == 200
-    for path in ("/openapi.json", *loaded):
+    for path in ("/docs", "/openapi.json", *loaded):
         assert client.get(path, headers=headers).status_code == 200
     assert TOKEN not in closed_service.log.getvalue()
 

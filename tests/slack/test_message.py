@@ -287,9 +287,10 @@ def test_header_cuts_no_id_that_fits() -> None:
     assert header == f"🚩 At Risk: Acme Corp ({'x' * 100})"
 
 
-def test_header_has_room_for_a_long_name_and_a_long_id() -> None:
-    header = build(replace(ALERT, account_name="y" * 200, account_id="x" * 200))["blocks"][0]["text"]["text"]
-    assert header == f"🚩 At Risk: {'y' * 75}… ({'x' * 59}…)"
+@pytest.mark.parametrize(("name", "shown"), [("y" * 200, "y" * 75), ("&" * 30, "&amp;" * 15)])
+def test_header_has_room_for_a_long_name_and_a_long_id(name: str, shown: str) -> None:
+    header = build(replace(ALERT, account_name=name, account_id="x" * 200))["blocks"][0]["text"]["text"]
+    assert header == f"🚩 At Risk: {shown}… ({'x' * 59}…)"
 
 
 def test_value_beyond_a_limit_is_cut_where_it_is_too_long() -> None:

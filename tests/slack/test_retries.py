@@ -71,10 +71,14 @@ def test_retry_after_is_waited_out_exactly() -> None:
     assert waits[2] >= 2
 
 
-def test_long_retry_after_ends_the_message() -> None:
-    answer, attempts, waits = deliver(limited(1_234_567.0), DELIVERED, slack_retry_after_max_seconds=120)
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [(1_234_567.0, "1234567"), (512.06, "512.06"), (123_456_789_012_345.0, "123456789012345")],
+)
+def test_long_retry_after_ends_the_message(asked: float, shown: str) -> None:
+    answer, attempts, waits = deliver(limited(asked), DELIVERED, slack_retry_after_max_seconds=120)
     assert (answer.verdict, answer.reason, attempts, waits) == (Verdict.RETRY, "rate_limited", 1, [])
-    assert answer.error == "Slack answered 429; asked to wait 1234567 s, more than 120 s"
+    assert answer.error == f"Slack answered 429; asked to wait {shown} s, more than 120 s"
 
 
 def test_retry_after_of_the_limit_is_waited_out() -> None:
