@@ -1,5 +1,6 @@
 """The context of a run, before it begins and after it is closed."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,14 @@ def test_only_a_uri_without_secrets_is_stored(
     assert "canary" not in str(caught.value)
 
 
-def test_stopped_run_is_begun_and_interrupted(tmp_path: Path) -> None:
+def test_stopped_run_is_begun_and_interrupted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with new_ledger(tmp_path / "ledger.db") as ledger:
         run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
         run.stop.set()
-        with pytest.raises(Interrupted, match="run the month again"), open_run(run):
+        with pytest.raises(Interrupted, match="run the month again") as caught, open_run(run):
             pytest.fail("a stopped run goes on")
+        line = f"Run run-1 failed: interrupted: {caught.value}"
+        assert caplog.record_tuples == [("core.run", logging.ERROR, line)]
         assert ledger.history.run("run-1").status == "failed"
         assert run.closed.exception(0) is not None
 

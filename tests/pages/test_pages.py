@@ -160,9 +160,10 @@ def test_browser_without_token_must_sign_in(closed_service: Service, path: str) 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Basic realm="Account Risk Alerts", charset="UTF-8"'
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert "API_TOKEN" in answer.text
+    assert "sign in with the API_TOKEN as the password" in answer.text
     assert "set-cookie" not in answer.headers
     program = closed_service.client.get(path)
+    assert "sign in" not in program.text
     assert (program.headers["www-authenticate"], problem_of(program)["code"]) == ("Bearer", "unauthorized")
 
 

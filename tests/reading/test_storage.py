@@ -41,7 +41,7 @@ def read_all(source: Source) -> bytes:
     [
         ("https://host/file.parquet", SourceSchemeUnsupported, "scheme 'https' is not"),
         ("/data/file.parquet", SourceSchemeUnsupported, "without a scheme"),
-        ("", InvalidRequest, "must not be empty"),
+        ("", InvalidRequest, "^source_uri must not be empty: name a file or a folder$"),
         (" ", InvalidRequest, "must not be empty"),
         ("s3", SourceSchemeUnsupported, "without a scheme"),
         ("token=hunter22://bucket/file", SourceSchemeUnsupported, "without a scheme"),
