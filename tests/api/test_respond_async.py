@@ -21,10 +21,17 @@ def ended(client: httpx.Client, location: str) -> Any:
     return until(over)
 
 
-@pytest.mark.parametrize("prefer", ["respond-async", "handling=lenient, Respond-Async; wait=10"])
-def test_respond_async_answers_202_with_location(service: Service, source: str, prefer: str) -> None:
+@pytest.mark.parametrize(
+    "prefer",
+    [
+        ["respond-async"],
+        ["handling=lenient, Respond-Async; wait=10"],
+        ["return=minimal", "respond-async,wait=10", "x"],
+    ],
+)
+def test_respond_async_answers_202_with_location(service: Service, source: str, prefer: list[str]) -> None:
     answer = service.client.post(
-        "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": prefer}
+        "/runs", json={"source_uri": source, "month": MONTH}, headers=[("Prefer", one) for one in prefer]
     )
     assert answer.status_code == 202
     assert answer.headers["Location"] == f"/runs/{answer.json()['run_id']}"
