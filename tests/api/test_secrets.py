@@ -70,7 +70,7 @@ def test_token_is_compared_in_constant_time(serve: Serve, monkeypatch: pytest.Mo
     assert compared == [b"x", TOKEN[:-1].encode(), TOKEN.encode()]
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
 def test_token_opens_everything(serve: Serve, scheme: str) -> None:
     client = serve(API_TOKEN=TOKEN).client
     for path in ("/runs", "/docs", "/openapi.json"):

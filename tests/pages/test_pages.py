@@ -163,7 +163,7 @@ def test_browser_without_token_must_sign_in(closed_service: Service, path: str) 
     assert "sign in with the API_TOKEN as the password" in answer.text
     assert "set-cookie" not in answer.headers
     program = closed_service.client.get(path)
-    assert "sign in" not in program.text
+    assert "must carry the API_TOKEN (scheme Bearer)" in program.text
     assert (program.headers["www-authenticate"], problem_of(program)["code"]) == ("Bearer", "unauthorized")
 
 
