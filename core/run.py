@@ -104,11 +104,10 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
             run.check_stop()
             yield run
     except RiskAlertsError as known:
-        logger.error("Run %s failed: %s: %s", run.run_id, known.code, known)
         error = known
         raise
     except Exception as defect:
-        logger.exception("Run %s failed with an internal error", run.run_id)
+        logger.exception("Run %s has an internal error", run.run_id)
         error = InternalError(redact(f"{type(defect).__name__}: {defect}"))
         raise error from defect
     except BaseException:
@@ -130,6 +129,7 @@ def _close(run: RunContext, error: RiskAlertsError | None) -> None:
             raise
     finally:
         if error:
+            logger.error("Run %s failed: %s: %s", run.run_id, error.code, error)
             error.run_id = run.run_id
             run.closed.set_exception(error)
         else:

@@ -11,6 +11,7 @@ from core.domain import (
     InvalidRequest,
     LedgerError,
     RunRequest,
+    SourceInvalid,
     SourceSchemeUnsupported,
 )
 from core.run import RunContext, open_run, prepare_run
@@ -65,6 +66,24 @@ def test_stopped_run_is_begun_and_interrupted(tmp_path: Path, caplog: pytest.Log
         assert caplog.record_tuples == [("core.run", logging.ERROR, line)]
         assert ledger.history.run("run-1").status == "failed"
         assert run.closed.exception(0) is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt, "interrupted"), (ZeroDivisionError, "internal_error")]
+)
+def test_every_failed_run_is_logged_with_its_code(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: type[BaseException], code: str
+) -> None:
+    with new_ledger(tmp_path / "ledger.db") as ledger:
+        run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
+        with pytest.raises((error, InternalError)), open_run(run):
+            raise error
+    assert caplog.messages[-1].startswith(f"Run run-1 failed: {code}: ")
+
+
+def test_message_of_an_error_is_one_line() -> None:
+    error = SourceInvalid("a\n04:00:00 ERROR forged \x1b[31m\u2028b")
+    assert str(error) == error.message == "a 04:00:00 ERROR forged  [31m b"
 
 
 def test_unclosed_run_does_not_keep_its_caller_waiting(tmp_path: Path) -> None:

@@ -8,3 +8,4 @@ from core.domain.reasons import *
 from core.domain.replay import *
 from core.domain.resolution import *
 from core.domain.runs import *
+from core.domain.text import *

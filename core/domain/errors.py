@@ -5,6 +5,8 @@ A message is one line without secrets: what happened, to what, what to do next.
 
 from typing import ClassVar
 
+from core.domain.text import one_line
+
 
 class RiskAlertsError(Exception):
     """An error with a code; `run_id` is set when the error ended a run."""
@@ -16,8 +18,8 @@ class RiskAlertsError(Exception):
         cls.code = code or cls.code
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = one_line(message)
+        super().__init__(self.message)
         self.run_id: str | None = None
 
 
