@@ -27,8 +27,8 @@ _SIGN_IN = "Reload the page and sign in with the API_TOKEN as the password; any 
 _BASIC = 'Basic realm="Account Risk Alerts", charset="UTF-8"'
 
 
-_OF_PAGES = ("/docs", "/openapi.json", "/pages/", "/static-offline-docs/")
-"""Pages, and what they load or send, whatever a request accepts."""
+_OF_PAGES = ("/docs", "/favicon.ico", "/openapi.json", "/pages/", "/static-offline-docs/")
+"""Paths with HTTP Basic, whatever a request accepts: what pages load and send."""
 
 
 class Gateway:
@@ -60,7 +60,8 @@ class Gateway:
         """Return the 401 for a request that needs the token and lacks it; otherwise None."""
         path = request.scope["path"].removeprefix(request.scope["root_path"])
         in_browser = wants_page(request)
-        schemes = {"bearer", "basic"} if in_browser or path.startswith(_OF_PAGES) else {"bearer"}
+        is_page = (in_browser and request.method == "GET") or path.startswith(_OF_PAGES)
+        schemes = {"bearer", "basic"} if is_page else {"bearer"}
         if self._token is None or path == "/health" or self._has_token(request, schemes):
             return None
         answer = problem(request, "unauthorized", _SIGN_IN if in_browser else None)
