@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.sources.parquet.columns import count_not_first_days, dates
+from core.sources.parquet.columns import count_not_first_days, dates, in_calendar
 
 far, near = st.dates(), st.dates(date(2025, 12, 20), date(2026, 2, 10))
 close_together = st.lists(near | near.map(lambda day: day.replace(day=1)) | st.none())
@@ -37,8 +37,27 @@ def test_midnights_are_dates_of_their_zone_also_after_2037(zone: str, own: bool,
         assert dates(times, "America/Lima" if own else zone).to_pylist() == [*expected, None]
 
 
-@pytest.mark.parametrize("year", [1, 9999])
-def test_ends_of_the_calendar_are_dates_in_any_zone(year: int) -> None:
+@pytest.mark.parametrize(
+    ("year", "tokyo", "new_york"),
+    [
+        (1, [date(1, 1, 1), date(2, 1, 1)], [None, date(1, 12, 31)]),
+        (9999, [date(9999, 1, 1), None], [date(9998, 12, 31), date(9999, 12, 31)]),
+    ],
+)
+def test_ends_of_the_calendar_are_dates_in_any_zone(
+    year: int, tokyo: list[date | None], new_york: list[date | None]
+) -> None:
     ends = pa.array([datetime(year, *end, tzinfo=UTC) for end in ((1, 1, 0), (12, 31, 23))])
-    for zone in ("Asia/Tokyo", "America/New_York"):
-        assert len(dates(ends, zone)) == 2
+    assert in_calendar(dates(ends, "Asia/Tokyo")).to_pylist() == tokyo
+    assert in_calendar(dates(ends, "America/New_York")).to_pylist() == new_york
+
+
+@pytest.mark.parametrize("zone", ["+05:30", "-0200", "+0000"])
+def test_offset_has_no_summer_time(zone: str) -> None:
+    moment = datetime(2099, 12, 31, 12, tzinfo=UTC)
+    assert dates(pa.array([moment]).cast(pa.timestamp("us", zone)), "UTC").to_pylist() == [date(2099, 12, 31)]
+
+
+def test_moment_far_beyond_the_calendar_ends_nothing() -> None:
+    moments = pa.array([(30_000 + 2**32) * 86_400_000, 0]).cast(pa.timestamp("ms", "UTC"))
+    assert dates(moments, "Europe/Berlin")[1].as_py() == date(1970, 1, 1)

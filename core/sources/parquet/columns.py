@@ -17,8 +17,8 @@ REPLACEMENT = "\ufffd"
 """The replacement of each NUL in text, because PostgreSQL and Slack do not accept a NUL."""
 UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
 """The names of the zone of timestamps that are only known to be instants."""
-ARROW_KNOWS_ZONES_BEFORE = date(2037, 1, 1)
-"""From this day on, Arrow 26.0 knows no summer time (apache/arrow issue 36110)."""
+WITHOUT_SUMMER_TIME = range(2_114_294_400, 253_402_128_000)
+"""The seconds from 2036-12-31 to 9999-12-30; in them Arrow 26.0 knows no summer time (its issue 36110)."""
 
 
 class InvalidValue(Exception):
@@ -182,11 +182,16 @@ def dates(values: pa.Array, zone: str) -> pa.Array:
     if pa.types.is_timestamp(kind) and kind.tz in UTC:
         values = values.cast(pa.timestamp(kind.unit, None if zone in UTC else zone))
     days = values.cast(pa.date32())
-    if getattr(values.type, "tz", None):
-        late = pc.and_(pc.greater_equal(days, ARROW_KNOWS_ZONES_BEFORE), pc.less(days, date.max))
-        moments = values.filter(late).cast(pa.timestamp("s", values.type.tz), safe=False).to_pylist()
-        right = pa.array([moment.date() for moment in moments], pa.date32())
-        days = pc.replace_with_mask(days, pc.fill_null(late, fill_value=False), right)
+    own = getattr(values.type, "tz", None)
+    if own and own[0] not in "+-":
+        seconds = values.cast(pa.timestamp("s", own), safe=False)
+        number = seconds.cast(pa.int64())
+        late = pc.and_(
+            pc.greater_equal(number, WITHOUT_SUMMER_TIME.start), pc.less(number, WITHOUT_SUMMER_TIME.stop)
+        )
+        moments = seconds.filter(late).dictionary_encode()
+        right = pa.array(moments.dictionary.to_pylist(), pa.date32()).take(moments.indices)
+        days = pc.replace_with_mask(days, late, right)
     return days
 
 
