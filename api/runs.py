@@ -1,7 +1,6 @@
 """Runs and previews over HTTP."""
 
 import asyncio
-import re
 from concurrent.futures import Future
 from typing import Annotated, TypeVar
 
@@ -64,7 +63,8 @@ async def start_run(
     def new_run() -> RunContext:
         return prepare_run(RunRequest(**body.model_dump()), state.settings, ledger_of(request), run_id)
 
-    if "respond-async" in re.split(r"[\s,;]+", ",".join(prefer).lower()):
+    preferences = (part.partition(";")[0] for part in ",".join(prefer).lower().split(","))
+    if "respond-async" in map(str.strip, preferences):
         # Record the run in a thread that no run occupies, so that the answer waits for no other run.
         await asyncio.to_thread(state.runs.prepare, lambda: accept(new_run()))
         response.status_code = 202

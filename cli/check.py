@@ -90,7 +90,7 @@ def check_installation(
 def _checks(
     settings: Settings, source_uri: str | None, month: date | None, *, post_test_message: bool
 ) -> list[Check]:
-    source = parse_source(source_uri).uri if source_uri else "--source-uri"  # without credentials
+    source = parse_source(source_uri).uri if source_uri is not None else "--source-uri"  # without credentials
     webhook = settings.slack_webhook_base_url or settings.slack_webhook_url
     slack = f"Slack's host {host_of(webhook.get_secret_value())}" if webhook else WEBHOOKS
     channels = list(dict.fromkeys(settings.regions.values())) if webhook and post_test_message else []
@@ -136,7 +136,7 @@ def _ledger(settings: Settings) -> Finding:
 
 
 def _source(settings: Settings, source_uri: str | None, month: date | None) -> Finding:
-    if not source_uri:
+    if source_uri is None:
         return Finding("not given", "skipped")
     found = describe(open_uri(source_uri, settings), month, settings.source_timezone)
     span = "months unknown, as it has no statistics"

@@ -136,7 +136,7 @@ def check(*, source_uri: str | None, month: date | None, post_test_message: bool
     It checks settings, ledger, source, Slack, mail server and Prefect API, and fails (exit code 1) unless all
     is well. It sends and stores nothing, unless --post-test-message asks for a test message.
     """
-    if month and not source_uri:
+    if month and source_uri is None:
         raise click.UsageError("--month needs --source-uri.")
     from cli.check import check_installation
 

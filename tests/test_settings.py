@@ -254,7 +254,9 @@ def test_unknown_alert_type_is_named(monkeypatch: pytest.MonkeyPatch, value: str
     ("value", "must"),
     [
         ('{"AMER": "amer", "AMER": "emea"}', "must not name a key twice"),
-        ('{" ": "amer"}', "each entry must not be blank"),
+        ('{" ": "amer"}', "each entry must have a key that is not blank"),
+        ("[" * 100_000, "must be a JSON object"),
+        ('{"AMER": ' + "1" * 5000 + "}", "must be a JSON object"),
     ],
 )
 def test_refused_region_says_why(monkeypatch: pytest.MonkeyPatch, value: str, must: str) -> None:
@@ -341,6 +343,7 @@ def test_invalid_value_shows_what_is_valid(monkeypatch: pytest.MonkeyPatch) -> N
 
 FILES: list[tuple[Any, str]] = [
     ("{", "is not valid JSON"),
+    ("[" * 100_000, "is not valid JSON"),
     ("", "is not valid JSON"),
     ('{"regions": {"canary": "a", "canary": "b"}}', "must not name a key twice"),
     ("[]", "must hold one object"),

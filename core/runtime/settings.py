@@ -26,12 +26,14 @@ CONFIG_FILE = "CONFIG_FILE"
 _PLAIN = str | int | float
 
 
-def _parse_json(text: str) -> Any:
-    """Parse a JSON text; raise `ValueError` also for an object that has a key twice."""
+class _KeyTwice(ValueError):
+    """A JSON object has a key twice; the last value would win unseen."""
 
+
+def _parse_json(text: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(found := dict(pairs)) < len(pairs):
-            raise ValueError("must not name a key twice")
+            raise _KeyTwice("must not name a key twice")
         return found
 
     return json.loads(text, object_pairs_hook=unique)
@@ -41,7 +43,9 @@ def _decoded(value: Any) -> Any:
     """Return the object or list of a JSON text in the environment; any other value as it is."""
     try:
         return _parse_json(value) if isinstance(value, str) else value
-    except json.JSONDecodeError:
+    except _KeyTwice:
+        raise
+    except (ValueError, RecursionError):
         return value
 
 
@@ -107,7 +111,11 @@ Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Timeout = Annotated[float, Field(ge=0.001, le=3600)]
 _JSON = BeforeValidator(_decoded)
 # A key matches the data exactly.
-Key = Annotated[str, StringConstraints(strip_whitespace=False), _matching(r"(?s).*\S.*", "must not be blank")]
+Key = Annotated[
+    str,
+    StringConstraints(strip_whitespace=False),
+    _matching(r"(?s).*\S.*", "must have a key that is not blank"),
+]
 Name = Annotated[str, Field(min_length=1)]
 AlertType = Annotated[str, AfterValidator(_alert_type)]
 Channel = Annotated[str, AfterValidator(_channel)]
@@ -154,7 +162,9 @@ def _read_config_file() -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         wrong = f"cannot be read ({reason}); name a readable file or unset it"
-    except ValueError as error:
+    except _KeyTwice as error:
+        wrong = str(error)
+    except (ValueError, RecursionError) as error:
         wrong = f"is not valid {kind} ({error}); correct it"
     else:
         if not isinstance(values, dict):

@@ -40,7 +40,9 @@ def test_respond_async_answers_202_with_location(service: Service, source: str, 
     assert run["flow_run_id"] is None
 
 
-@pytest.mark.parametrize("prefer", ["return=minimal", "no-respond-async", 'x="respond-async"'])
+@pytest.mark.parametrize(
+    "prefer", ["return=minimal", "no-respond-async", 'x="a respond-async b"', "x; respond-async"]
+)
 def test_other_preference_is_ignored(service: Service, source: str, prefer: str) -> None:
     answer = service.client.post(
         "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": prefer}

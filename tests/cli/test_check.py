@@ -271,6 +271,11 @@ def test_credentials_in_the_uri_are_refused_and_not_shown(
     assert "canary" not in err
 
 
+def test_empty_uri_is_a_usage_error(installation: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("check", "--source-uri", "") == 2
+    assert "source_uri must not be empty" in capsys.readouterr().err
+
+
 def test_object_store_that_hangs_is_a_finding(installation: Installation) -> None:
     with answering(None) as port:
         installation.set(
