@@ -177,6 +177,8 @@ def test_password_opens_pages_and_what_they_load(closed_service: Service, user: 
         assert client.get(path, headers=headers | {"Accept": BROWSER}).status_code == 200
     for path in ("/docs", "/openapi.json", *loaded):
         assert client.get(path, headers=headers).status_code == 200
+    # Browsers ask for the icon where the answer is no page.
+    assert client.get("/favicon.ico", headers=headers).status_code == 404
     assert TOKEN not in closed_service.log.getvalue()
 
 
