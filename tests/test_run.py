@@ -78,7 +78,9 @@ def test_every_failed_run_is_logged_with_its_code(
         run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
         with pytest.raises((error, InternalError)), open_run(run):
             raise error
+        assert ledger.history.run("run-1").finished_at is not None
     assert caplog.messages[-1].startswith(f"Run run-1 failed: {code}: ")
+    assert any(record.exc_info for record in caplog.records) == (code == "internal_error")
 
 
 def test_message_of_an_error_is_one_line() -> None:
