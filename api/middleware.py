@@ -25,8 +25,6 @@ _HEADERS = {
 
 _SIGN_IN = "Reload the page and sign in with the API_TOKEN as the password; any user name will do"
 _BASIC = 'Basic realm="Account Risk Alerts", charset="UTF-8"'
-
-
 _OF_PAGES = ("/docs", "/favicon.ico", "/openapi.json", "/pages/", "/static-offline-docs/")
 """Paths with HTTP Basic, whatever a request accepts: what pages load and send."""
 
