@@ -1,7 +1,7 @@
 """The passes over a source: the rows of the month, then the rows of earlier months that a streak may need."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import date
 
@@ -17,7 +17,6 @@ from core.sources.parquet.row_groups import (
     AccountFile,
     GroupReader,
     MonthPart,
-    NonAtRiskRows,
 )
 from core.sources.source import Source
 from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, month_before, passes_threshold
@@ -79,7 +78,11 @@ class _Reader:
         counted = self._workers.submit(_count_non_at_risk, non_at_risk, accounts, self._month)
         details = concat(DETAILS, (part.details for part in parts))
         without_account_id = sum(part.without_account_id for part in parts)
-        month_history = list(_histories(parts, account))
+        month_history = []
+        for part in parts:
+            places = account.take(part.history["account"])
+            month_history.append(part.history.set_column(0, HISTORY_ROWS.field(0), places))
+            account = account.slice(part.rows.num_rows)
         times = concat(TIMES, (part.times for part in parts))
         del parts, non_at_risk, found
         history = self._with_times(self._history(accounts, rows, month_history), times)
@@ -114,7 +117,7 @@ class _Reader:
         parts, rows = [], 0
         for part in self._workers.each(lambda reader: reader.month_part(month, threshold, known), readers):
             parts.append(part)
-            rows += part.rows.num_rows + sum(batch.rows.num_rows for batch in part.non_at_risk)
+            rows += part.rows.num_rows + sum(batch.num_rows for _, batch in part.non_at_risk)
             _check_row_count(rows, month)
         return parts
 
@@ -217,14 +220,6 @@ class _Reader:
         return [GroupReader(file, footer, group) for group in footer.groups]
 
 
-def _histories(parts: Sequence[MonthPart], account: pa.Array) -> Iterator[pa.Table]:
-    """Yield the history of each part; `account` has the account of each row of the month in all parts."""
-    for part in parts:
-        places = account.take(part.history["account"])
-        yield part.history.set_column(0, HISTORY_ROWS.field(0), places)
-        account = account.slice(part.rows.num_rows)
-
-
 def _check_row_count(rows: int, month: date) -> None:
     if rows > MAX_MONTH_ROWS:
         raise SourceInvalid(
@@ -233,24 +228,24 @@ def _check_row_count(rows: int, month: date) -> None:
 
 
 def _count_non_at_risk(
-    batches: Sequence[NonAtRiskRows], accounts: pa.Array, month: date
+    batches: Sequence[tuple[int, pa.RecordBatch]], accounts: pa.Array, month: date
 ) -> tuple[pa.Table, int, int]:
     """Return the rows (of `ROWS`) of `accounts` among the month's non-at-risk rows, and two counts.
 
     The counts are of the rest: its rows, and the duplicate rows among them.
     """
-    ids = pa.chunked_array([batch.rows["account_id"] for batch in batches], pa.large_string())
+    ids = pa.chunked_array([batch["account_id"] for _, batch in batches], pa.large_string())
     account = pc.index_in(ids, value_set=accounts).combine_chunks()
     found = []
-    for batch in batches:
-        places = account.slice(0, batch.rows.num_rows)
-        account = account.slice(batch.rows.num_rows)
-        rows = batch.rows.filter(places.is_valid())
+    for first, batch in batches:
+        places = account.slice(0, batch.num_rows)
+        account = account.slice(batch.num_rows)
+        rows = batch.filter(places.is_valid())
         columns = {
             "at_risk": pa.repeat(pa.scalar(value=False), rows.num_rows),
             "arr": pa.nulls(rows.num_rows),
             "updated_at": instant(rows["updated_at"]),
-            "position": pc.add(rows["place"], batch.first),
+            "position": pc.add(rows["place"], first),
         }
         found.append(_month_rows(month, account=places.drop_null(), rows=columns))
     of_candidates = concat(ROWS, found)

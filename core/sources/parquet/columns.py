@@ -10,9 +10,7 @@ from core.domain import AT_RISK, SourceInvalid
 from core.sources.folder import partition_of
 from core.sources.window import LONGEST_ID, LONGEST_TEXT
 
-OWNER = "account_owner"
-MONTH = "month"
-DATES = (MONTH, "renewal_date")
+DATES = ("month", "renewal_date")
 REPLACEMENT = "\ufffd"
 """The replacement of each NUL in text, because PostgreSQL and Slack do not accept a NUL."""
 UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
@@ -41,10 +39,10 @@ EXPECTED: dict[str, tuple[str, Callable[[pa.DataType], bool], pa.DataType]] = {
     "account_id": STRING,
     "account_name": STRING,
     "account_region": STRING,
-    MONTH: DATE,
+    "month": DATE,
     "status": STRING,
     "renewal_date": DATE,
-    OWNER: STRING,
+    "account_owner": STRING,
     "arr": NUMBER,
     "updated_at": TIMESTAMP,
 }
@@ -63,7 +61,7 @@ def find_columns(path: str, key: str, schema: pa.Schema, *, partitioned: bool) -
         alike.setdefault(name.strip("\ufeff\xa0 \t\r\n").lower(), []).append(name)
     names = {}
     for name in EXPECTED:
-        if name == MONTH and partitioned:
+        if name == "month" and partitioned:
             continue
         candidates = alike.get(name, [])
         found = [candidate for candidate in candidates if candidate == name] or candidates
@@ -78,11 +76,11 @@ def find_columns(path: str, key: str, schema: pa.Schema, *, partitioned: bool) -
                 f"{path}: column {name} is missing: its value is a partition of the folder ({folder});"
                 + (
                     f" give the folder above {folder} as source_uri"
-                    if name == MONTH
+                    if name == "month"
                     else f" only the month may be one: write {name} into the files, too"
                 )
             )
-        elif name != OWNER:
+        elif name != "account_owner":
             raise SourceInvalid(f"{path}: column {name} is missing: add it to the export")
     return names
 
@@ -126,8 +124,9 @@ def as_strings(column: pa.Array) -> pa.Array:
     return strings
 
 
-def cut(strings: pa.Array) -> pa.Array:
-    """Cut strings (large_string) to `LONGEST_TEXT` characters; the last character of a cut string is `…`."""
+def texts(column: pa.Array) -> pa.Array:
+    """Return strings as large_string without NUL, cut to `LONGEST_TEXT` characters; `…` ends what is cut."""
+    strings = without_nul(as_strings(column))
     if not pc.any(pc.greater(pc.binary_length(strings), LONGEST_TEXT)).as_py():
         return strings
     shorter = pc.utf8_slice_codeunits(strings, 0, LONGEST_TEXT - 1)
@@ -135,8 +134,9 @@ def cut(strings: pa.Array) -> pa.Array:
     return pc.if_else(pc.greater(pc.utf8_length(strings), LONGEST_TEXT), ended, strings)
 
 
-def check_ids(ids: pa.Array) -> pa.Array:
-    """Return the ids (large_string) as they are; raise `InvalidValue` for one that is too long."""
+def account_ids(column: pa.Array) -> pa.Array:
+    """Return a column of ids as large_string; raise `InvalidValue` for one that is too long."""
+    ids = as_strings(column)
     longest = pc.max(pc.binary_length(ids)).as_py() or 0
     if longest > LONGEST_ID:
         raise InvalidValue(

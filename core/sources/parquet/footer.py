@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.sources.parquet.columns import DATES, EXPECTED, MONTH, dates, find_columns
+from core.sources.parquet.columns import DATES, EXPECTED, dates, find_columns
 from core.sources.parquet.ranges import Pieces
 from core.sources.parquet.thrift import Shape, read_struct
 from core.sources.source import Source
@@ -190,16 +190,16 @@ class Footer:
 
     def _months(self, chunks: dict[str, list[Chunk]]) -> tuple[date, date] | None:
         """Return the earliest and the latest month by the partition or the statistics, or None."""
-        if self._partition or MONTH in self.unreadable:
+        if self._partition or "month" in self.unreadable:
             return (self._partition, self._partition) if self._partition else None
-        [chunk] = chunks[MONTH]
+        [chunk] = chunks["month"]
         if chunk.least is None or chunk.greatest is None or chunk.physical_type not in {"INT32", "INT64"}:
             return None  # Of INT96, writers order the bytes in different ways.
         found = [int.from_bytes(value, "little", signed=True) for value in (chunk.least, chunk.greatest)]
         if chunk.physical_type == "INT32":
             days = pa.array(found, pa.int32()).cast(pa.date32())
         else:
-            days = dates(pa.array(found, pa.int64()).cast(self.stamps[MONTH]), self._zone)
+            days = dates(pa.array(found, pa.int64()).cast(self.stamps["month"]), self._zone)
         try:
             least, greatest = days.to_pylist()
         except (ArithmeticError, ValueError):  # outside Python's calendar

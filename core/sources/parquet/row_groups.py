@@ -13,26 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.domain import RiskAlertsError, SourceInvalid
-from core.sources.parquet.columns import (
-    DATES,
-    EXPECTED,
-    MONTH,
-    STRING,
-    InvalidValue,
-    as_strings,
-    by_value,
-    check_ids,
-    count_not_first_days,
-    cut,
-    dates,
-    in_calendar,
-    index_in,
-    instant,
-    is_at_risk,
-    no_values,
-    whole_numbers,
-    without_nul,
-)
+from core.sources.parquet import columns
 from core.sources.parquet.footer import MAX_FILE_ROWS, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Pieces, coalesce
 from core.sources.source import Source
@@ -51,7 +32,7 @@ BATCH_BYTES = 64 * 2**20
 MAX_ROW_BYTES = 64 * 2**20
 """The largest average size of a row: a few kilobytes of a hostile file may decompress to gigabytes."""
 
-KEYS = ("account_id", MONTH, "status")
+KEYS = ("account_id", "month", "status")
 OF_THE_MONTH = (*KEYS, "arr", "updated_at")
 OF_EARLIER_MONTHS = (*KEYS, "updated_at")
 OF_ALERTS = tuple(DETAILS.names[1:])
@@ -67,31 +48,21 @@ NO_ACCOUNTS = pa.nulls(0, pa.large_string())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NonAtRiskRows:
-    """Non-at-risk rows of one batch, as small as possible: they may be nearly all of the month.
-
-    `rows` has `account_id` (large_string), `updated_at` as the file has it, and `place`: a row's position is
-    the sum of `first` and its place.
-    """
-
-    first: int
-    rows: pa.RecordBatch
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class MonthPart:
     """The rows of the month in one row group.
 
-    `rows` (of `MONTH_ROWS`) are At Risk or of a known account, `non_at_risk` are the rest. `details` (of
-    `core.sources.window.DETAILS`) are those of the `rows` that pass the threshold. Rows without `account_id`
-    are only counted. `history` has the rows (of `HISTORY_ROWS`) of earlier months that were decoded with the
-    month, and `times` (of `TIMES`) their update times; `account` is the index of a row of that account in
-    `rows`.
+    `rows` (of `MONTH_ROWS`) are At Risk or of a known account; `details` (of `DETAILS`) are those of the
+    `rows` that pass the threshold. `non_at_risk` are the other rows, in batches that are as small as
+    possible, because they may be nearly all of the month: `account_id` (large_string), `updated_at` as the
+    file has it, and `place`, which is the row's position less the number beside the batch. Rows without
+    `account_id` are only counted. `history` has the rows (of `HISTORY_ROWS`) of earlier months that were
+    decoded with the month, and `times` (of `TIMES`) their update times; `account` is the index of a row of
+    that account in `rows`.
     """
 
     rows: pa.Table
     details: pa.Table
-    non_at_risk: list[NonAtRiskRows]
+    non_at_risk: list[tuple[int, pa.RecordBatch]]
     without_account_id: int
     history: pa.Table
     times: pa.Table
@@ -127,10 +98,13 @@ class AccountFile:
         except Exception as error:  # noqa: BLE001 - a corrupt file can make the decoder raise anything
             # A file that was replaced while it was read looks corrupt too: report that instead.
             self.source.verify_unchanged()
-            if isinstance(error, InvalidValue):
+            if isinstance(error, columns.InvalidValue):
                 raise SourceInvalid(f"{self.stored.path}: {error}") from None
+            is_described = isinstance(error, OSError | ValueError | pa.ArrowException)
+            lines = str(error).strip().splitlines() if is_described else []
+            reason = lines[0][:200].rstrip(". ") if lines else "the file contradicts itself"
             raise SourceInvalid(
-                f"{self.stored.path} cannot be read as Parquet: {_reason(error)}: export the file again"
+                f"{self.stored.path} cannot be read as Parquet: {reason}: export the file again"
             ) from None
 
 
@@ -172,10 +146,10 @@ class GroupReader:
             # If few rows are of the month, little of a batch is kept, so batches may be larger.
             most = BATCH_ROWS if with_details else LOOK_UP_BATCH_ROWS
             for first, batch in self._batches(pieces, OF_THE_MONTH, most):
-                found.append(_month_rows(first, batch, month, known))
+                found.append((first, *_month_rows(first, batch, month, known)))
                 if repeats:
                     kept.append((first, batch.select(OF_EARLIER_MONTHS)))
-            rows = concat(MONTH_ROWS, (rows for rows, _, _ in found))
+            rows = concat(MONTH_ROWS, (rows for _, rows, _, _ in found))
             possible = rows.filter(passes_threshold(rows["arr"], arr_threshold))
             if repeats:
                 self.history_accounts = pc.unique(possible["account_id"])
@@ -191,8 +165,8 @@ class GroupReader:
         return MonthPart(
             rows=rows,
             details=details,
-            non_at_risk=[batch for _, batch, _ in found if batch.rows.num_rows],
-            without_account_id=sum(without_account_id for _, _, without_account_id in found),
+            non_at_risk=[(first, batch) for first, _, batch, _ in found if batch.num_rows],
+            without_account_id=sum(without_account_id for *_, without_account_id in found),
             history=history,
             times=times,
         )
@@ -202,8 +176,10 @@ class GroupReader:
         found = []
         with self._fetched(KEYS, keep=True) as pieces:
             for _, batch in self._batches(pieces, KEYS):
-                rows = batch.filter(pc.and_(_is_of(batch, month), is_at_risk(batch["status"])))
-                found.append(check_ids(as_strings(rows["account_id"])))
+                rows = batch.filter(
+                    pc.and_(pc.equal(batch["month"], month), columns.is_at_risk(batch["status"]))
+                )
+                found.append(columns.account_ids(rows["account_id"]))
         return pc.unique(pa.chunked_array(found, pa.large_string()))
 
     def history(self, before: date, accounts: pa.Array, places: pa.Array, possible: pa.Array) -> pa.Table:
@@ -223,7 +199,9 @@ class GroupReader:
             return TIMES.empty_table()
         with self._fetched(["updated_at"]) as pieces:
             found = self._rows_at(pieces, ["updated_at"], positions, LOOK_UP_BATCH_ROWS)
-            parts = [pa.table([at, instant(batch["updated_at"])], schema=TIMES) for at, batch in found]
+            parts = [
+                pa.table([at, columns.instant(batch["updated_at"])], schema=TIMES) for at, batch in found
+            ]
             return concat(TIMES, parts)
 
     def may_hold_accounts(self, ids: pa.Array, lowest: pa.Array) -> pa.Array:
@@ -242,19 +220,19 @@ class GroupReader:
         """Return the details (of `DETAILS`) of the rows at `positions`."""
         parts = []
         for at, found in self._rows_at(pieces, OF_ALERTS, positions, LOOK_UP_BATCH_ROWS):
-            columns = {name: cut(without_nul(as_strings(found[name]))) for name in TEXTS}
-            columns |= {"position": at, "renewal_date": in_calendar(found["renewal_date"])}
-            parts.append(pa.table([columns[name] for name in DETAILS.names], schema=DETAILS))
+            details = {name: columns.texts(found[name]) for name in TEXTS}
+            details |= {"position": at, "renewal_date": columns.in_calendar(found["renewal_date"])}
+            parts.append(pa.table([details[name] for name in DETAILS.names], schema=DETAILS))
         return concat(DETAILS, parts)
 
     @contextmanager
-    def _fetched(self, columns: Sequence[str], *, keep: bool = False) -> Iterator[Pieces]:
+    def _fetched(self, names: Sequence[str], *, keep: bool = False) -> Iterator[Pieces]:
         """Yield the bytes of these columns, once a processor is free to decode them.
 
         With `keep`, the columns that the history needs stay in memory if there is room: they are read again.
         """
         footer, file = self._footer, self._file
-        missing = [name for name in columns if name in footer.names and name not in self._kept]
+        missing = [name for name in names if name in footer.names and name not in self._kept]
         with file.decoder_errors():
             ranges = coalesce(chunk.range for name in missing for chunk in self.group.chunks[name])
             with file.workers.fetching(sum(end - start for start, end in ranges)):
@@ -267,22 +245,22 @@ class GroupReader:
                     yield pieces.joined(self._kept.values())
 
     def _batches(
-        self, pieces: Pieces, columns: Sequence[str], most: int = BATCH_ROWS
+        self, pieces: Pieces, names: Sequence[str], most: int = BATCH_ROWS
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Decode `columns` in batches of at most `most` rows; yield each with the position of its first row.
+        """Decode `names` in batches of at most `most` rows; yield each with the position of its first row.
 
         Dates are days. A column that the file lacks is filled with nulls, or with the partition's month.
         """
         group = self.group
-        names = {name: self._footer.names[name] for name in columns if name in self._footer.names}
-        row_bytes = sum(group.bytes_per_row(name, pieces) for name in names)
+        own = {name: self._footer.names[name] for name in names if name in self._footer.names}
+        row_bytes = sum(group.bytes_per_row(name, pieces) for name in own)
         if row_bytes > MAX_ROW_BYTES:
             raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
-        repetitive = [name for name in names if group.rows >= DICTIONARY_ROWS and group.is_repetitive(name)]
+        repetitive = [name for name in own if group.rows >= DICTIONARY_ROWS and group.is_repetitive(name)]
         # Other strings are decoded apart from these, because Arrow makes no dictionary of large strings.
-        others = {name for name in names if EXPECTED[name] is STRING}.difference(repetitive)
-        apart = [name for name in names if name in others or not repetitive]
-        rest = [name for name in names if name not in apart]
+        others = {name for name in own if columns.EXPECTED[name] is columns.STRING}.difference(repetitive)
+        apart = [name for name in own if name in others or not repetitive]
+        rest = [name for name in own if name not in apart]
         rows = max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1))))
         decoded = [
             self._decode(pieces, rows, some, dictionaries)
@@ -290,26 +268,26 @@ class GroupReader:
             if some
         ]
         position, not_first_days = self._first_position, 0
-        is_counted = MONTH not in columns or self.months_not_first_day is not None
+        is_counted = "month" not in names or self.months_not_first_day is not None
         for parts in zip(*decoded, strict=True):
-            found = {own: part[own] for part in parts for own in part.schema.names}
-            made = {name: self._column(name, found.get(names.get(name)), len(parts[0])) for name in columns}
+            found = {name: part[name] for part in parts for name in part.schema.names}
+            made = {name: self._column(name, found.get(own.get(name)), len(parts[0])) for name in names}
             if not is_counted:
-                not_first_days += count_not_first_days(made[MONTH])
+                not_first_days += columns.count_not_first_days(made["month"])
             yield position, pa.record_batch(made)
             position += len(parts[0])
         if not is_counted:
             self.months_not_first_day = not_first_days
 
     def _decode(
-        self, pieces: Pieces, rows: int, columns: Sequence[str], dictionaries: Sequence[str]
+        self, pieces: Pieces, rows: int, names: Sequence[str], dictionaries: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
         """Decode these columns of the specification in batches of `rows`, some of them as dictionaries."""
-        names = self._footer.names
+        own = self._footer.names
         parquet = pq.ParquetFile(
             pieces,
             metadata=self._footer.metadata,
-            read_dictionary=[names[name] for name in dictionaries],
+            read_dictionary=[own[name] for name in dictionaries],
             # Arrow (26.0) decodes large strings in a third less time.
             binary_type=None if dictionaries else pa.large_binary(),
             coerce_int96_timestamp_unit="us",  # In nanoseconds, dates after 2262 would wrap around.
@@ -319,67 +297,59 @@ class GroupReader:
         yield from parquet.iter_batches(
             rows,
             row_groups=[self.group.index],
-            columns=[names[name] for name in columns],
+            columns=[own[name] for name in names],
             use_threads=False,
         )
 
     def _column(self, name: str, column: pa.Array | None, rows: int) -> pa.Array:
         if column is None:
-            value = self._file.stored.month if name == MONTH else None
+            value = self._file.stored.month if name == "month" else None
             return pa.repeat(pa.scalar(value), rows)
         if name in self._footer.unreadable:
-            return no_values(self._file.stored.path, name, column, self._footer.unreadable[name])
-        if name in DATES:
-            return dates(column.cast(self._footer.stamps.get(name, column.type)), self._file.zone)
-        return without_nul(column) if name == "account_id" else column
+            return columns.no_values(self._file.stored.path, name, column, self._footer.unreadable[name])
+        if name in columns.DATES:
+            return columns.dates(column.cast(self._footer.stamps.get(name, column.type)), self._file.zone)
+        return columns.without_nul(column) if name == "account_id" else column
 
     def _rows_at(
-        self, pieces: Pieces, columns: Sequence[str], positions: pa.Array, most: int
+        self, pieces: Pieces, names: Sequence[str], positions: pa.Array, most: int
     ) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
         """Yield the rows at `positions` in batches, each with its positions."""
         last = pc.max(positions).as_py()
-        for first, batch in () if last is None else self._batches(pieces, columns, most):
+        for first, batch in () if last is None else self._batches(pieces, names, most):
             inside = _positions_between(first, batch.num_rows, positions)
             yield inside, batch.take(pc.subtract(inside, first))
             if last < first + batch.num_rows:
                 break
 
 
-def _is_of(batch: pa.RecordBatch, month: date) -> pa.Array:
-    """Return a mask of the rows that are of `month`; null for a row without a month."""
-    return pc.equal(batch[MONTH], month)
-
-
 def _month_rows(
     first: int, batch: pa.RecordBatch, month: date, known: pa.Array
-) -> tuple[pa.Table, NonAtRiskRows, int]:
+) -> tuple[pa.Table, pa.RecordBatch, int]:
     """Return the rows (of `MONTH_ROWS`) of candidates, the other rows, and the number without account_id."""
     batch = batch.append_column("position", pa.arange(first, first + batch.num_rows))
-    batch = _filtered(batch, _is_of(batch, month))
+    batch = _filtered(batch, pc.equal(batch["month"], month))
     ids = batch["account_id"]
-    rows = _filtered(batch, by_value(ids, lambda values: pc.greater(pc.binary_length(values), 0)))
-    at_risk = is_at_risk(rows["status"])
+    rows = _filtered(batch, columns.by_value(ids, lambda values: pc.greater(pc.binary_length(values), 0)))
+    at_risk = columns.is_at_risk(rows["status"])
     wanted = at_risk
     if len(known):
-        wanted = pc.or_(at_risk, index_in(rows["account_id"], known).is_valid())
+        wanted = pc.or_(at_risk, columns.index_in(rows["account_id"], known).is_valid())
     kept, others = rows.filter(wanted), rows.filter(pc.invert(wanted))
-    columns = [
-        check_ids(as_strings(kept["account_id"])),
+    values = [
+        columns.account_ids(kept["account_id"]),
         at_risk.filter(wanted),
-        whole_numbers(kept["arr"]),
-        instant(kept["updated_at"]),
+        columns.whole_numbers(kept["arr"]),
+        columns.instant(kept["updated_at"]),
         kept["position"],
     ]
     left = {
-        "account_id": as_strings(others["account_id"]),
+        "account_id": columns.as_strings(others["account_id"]),
         "updated_at": others["updated_at"],
         "place": pc.subtract(others["position"], first).cast(pa.int32()),
     }
-    return (
-        pa.table(columns, schema=MONTH_ROWS),
-        NonAtRiskRows(first, pa.record_batch(left)),
-        batch.num_rows - rows.num_rows,
-    )
+    without_account_id = batch.num_rows - rows.num_rows
+    return pa.table(values, schema=MONTH_ROWS), pa.record_batch(left), without_account_id
 
 
 def _history_rows(
@@ -391,14 +361,14 @@ def _history_rows(
     """
     found, times = [], []
     for first, batch in batches:
-        place = index_in(batch["account_id"], accounts)
-        at = pc.indices_nonzero(pc.and_(place.is_valid(), pc.less(batch[MONTH], before)))
+        place = columns.index_in(batch["account_id"], accounts)
+        at = pc.indices_nonzero(pc.and_(place.is_valid(), pc.less(batch["month"], before)))
         rows = batch.drop_columns(["account_id"]).take(at)
         position = pc.add(at, first)
-        columns = [places.take(place.take(at)), rows[MONTH], is_at_risk(rows["status"]), position]
-        found.append(pa.record_batch(columns, schema=HISTORY_ROWS))
+        account, at_risk = places.take(place.take(at)), columns.is_at_risk(rows["status"])
+        found.append(pa.record_batch([account, rows["month"], at_risk, position], schema=HISTORY_ROWS))
         if "updated_at" in batch.schema.names:
-            times.append(pa.record_batch([position, instant(rows["updated_at"])], schema=TIMES))
+            times.append(pa.record_batch([position, columns.instant(rows["updated_at"])], schema=TIMES))
     return pa.Table.from_batches(found, HISTORY_ROWS), pa.Table.from_batches(times, TIMES)
 
 
@@ -409,11 +379,3 @@ def _filtered(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
 
 def _positions_between(first: int, rows: int, positions: pa.Array) -> pa.Array:
     return positions.filter(pc.and_(pc.greater_equal(positions, first), pc.less(positions, first + rows)))
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of an error of the decoder, shortened."""
-    lines = str(error).strip().splitlines()
-    if not lines or not isinstance(error, OSError | ValueError | pa.ArrowException):
-        return "the file contradicts itself"
-    return lines[0][:200].rstrip(". ")
