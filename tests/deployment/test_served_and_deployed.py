@@ -28,7 +28,7 @@ from prefect.workers.base import BaseJobConfiguration
 
 from examples.mock_slack import MockSlack
 from tests.prefect_homes import NewHome
-from tests.service import closed_port, row, variables, write_source
+from tests.service import answers, closed_port, row, variables, write_source
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -99,9 +99,10 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) 
             "PREFECT_DEPLOYMENT_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
             "PREFECT_API_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
         }
-        stack.enter_context(process("cli", "serve", environment=environment, log=folder / "serve.log"))
+        log = folder / "serve.log"
+        stack.enter_context(process("cli", "serve", environment=environment, log=log))
         client = stack.enter_context(httpx.Client(base_url=api, timeout=60))
-        until(lambda: "Ctrl-C stops both." in (folder / "serve.log").read_text())
+        until(lambda: answers(f"{prefect}/api/health") and answers(f"{api}/health"), log.read_text)
         stack.enter_context(temporary_settings({PREFECT_API_URL: f"{prefect}/api"}))
         environment["PREFECT_API_URL"] = f"{prefect}/api"
         yield Served(client, stack.enter_context(get_client(sync_client=True)), environment)
