@@ -12,16 +12,7 @@ import click
 
 from cli import FAILED, SUCCEEDED, exit_code
 from cli.streams import protect_streams
-from core import __version__
-from core.domain import (
-    DEFAULT_ALERT_TYPE,
-    AlertKey,
-    Decision,
-    Resolution,
-    RiskAlertsError,
-    RunRequest,
-    parse_month,
-)
+from core import __version__, domain
 
 Command = Callable[..., Any]
 
@@ -39,26 +30,25 @@ class _Commands(click.Group):
         """Run the command and exit; report a `RiskAlertsError` in one line on stderr."""
         try:
             code = super().invoke(ctx)
-        except RiskAlertsError as error:
+        except domain.RiskAlertsError as error:
             click.echo(f"error: {error.code}: {error}", err=True)
             code = exit_code(error)
         ctx.exit(code or SUCCEEDED)
 
 
 def _ending(*examples: str) -> str:
-    r"""Return the end of a help text; `\b` keeps its lines as they are."""
+    r"""Return the end of a help text, whose lines `\b` keeps as they are; `examples` are arguments."""
     codes = "Exit codes: 0 success, 1 failure, 2 usage error or bad settings."
-    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in examples), "", codes])
+    return "\n".join(["\b", "Examples:", *(f"  risk-alerts {line}" for line in examples), "", codes])
 
 
 def _command(*examples: str) -> Callable[[Command], click.Command]:
-    """Return the decorator of a command; `examples` are its arguments."""
-    return risk_alerts.command(epilog=_ending(*(f"risk-alerts {example}" for example in examples)))
+    return risk_alerts.command(epilog=_ending(*examples))
 
 
 def _parsed_month(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> date | None:
     try:
-        return None if value is None else parse_month(value)
+        return None if value is None else domain.parse_month(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -83,11 +73,8 @@ def _request(command: Command) -> Command:
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_ending(
-        "risk-alerts check --source-uri gs://bucket/status.parquet --month 2026-01-01",
-        "risk-alerts run --source-uri gs://bucket/status.parquet --month 2026-01-01",
-        "",
-        "Shell completion (also zsh_source, fish_source):",
-        '  eval "$(_RISK_ALERTS_COMPLETE=bash_source risk-alerts)"',
+        "check --source-uri gs://bucket/status.parquet --month 2026-01-01",
+        "run --source-uri gs://bucket/status.parquet --month 2026-01-01",
     ),
 )
 @click.version_option(__version__, prog_name="risk-alerts", message="%(prog)s %(version)s")
@@ -109,7 +96,7 @@ def run(*, as_json: bool, **request: Any) -> int:
     """
     from cli.run import run_batch_job
 
-    return run_batch_job(RunRequest(**request), as_json=as_json)
+    return run_batch_job(domain.RunRequest(**request), as_json=as_json)
 
 
 @_command(
@@ -122,7 +109,7 @@ def preview(*, as_json: bool, **request: Any) -> None:
     """Show what a run of a month would do; nothing is sent."""
     from cli.run import show_preview
 
-    show_preview(RunRequest(**request), as_json=as_json)
+    show_preview(domain.RunRequest(**request), as_json=as_json)
 
 
 @_command("check", "check --source-uri gs://bucket/status.parquet --month 2026-01-01")
@@ -160,7 +147,7 @@ def unconfirmed(*, month: date | None, as_json: bool) -> None:
 )
 @_month(required=True)
 @click.option("--account", required=True, metavar="ID", help="The account_id of the alert.")
-@click.option("--type", "alert_type", default=DEFAULT_ALERT_TYPE, show_default=True, help="The alert type.")
+@click.option("--type", "alert_type", default=domain.DEFAULT_ALERT_TYPE, show_default=True, help="Its type.")
 @click.option("--delivered", is_flag=True, help="The alert is in the channel: never send it again.")
 @click.option("--send-again", is_flag=True, help="The alert is not in the channel: the next run sends it.")
 @click.option("--by", required=True, metavar="NAME", help="Who decides.")
@@ -175,16 +162,14 @@ def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -
         raise click.UsageError("Give one of --delivered and --send-again.")
     from cli.resolve import record
 
-    key = AlertKey(given.pop("account"), given.pop("alert_type"))
-    decision = Decision.DELIVERED if delivered else Decision.SEND_AGAIN
-    record(Resolution(key=key, decision=decision, at=datetime.now(UTC), **given), as_json=as_json)
+    key = domain.AlertKey(given.pop("account"), given.pop("alert_type"))
+    decision = domain.Decision.DELIVERED if delivered else domain.Decision.SEND_AGAIN
+    record(domain.Resolution(key=key, decision=decision, at=datetime.now(UTC), **given), as_json=as_json)
 
 
 @_command("serve", "serve --api-port 8080 --prefect-port 4300")
-@click.option("--api-port", type=int, default=8000, envvar="API_PORT", show_default=True, show_envvar=True)
-@click.option(
-    "--prefect-port", type=int, default=4200, envvar="PREFECT_PORT", show_default=True, show_envvar=True
-)
+@click.option("--api-port", default=8000, envvar="API_PORT", show_default=True, show_envvar=True)
+@click.option("--prefect-port", default=4200, envvar="PREFECT_PORT", show_default=True, show_envvar=True)
 def serve(**ports: int) -> None:
     """Serve the API, and a Prefect server with its UI that shows the API's runs."""
     from cli.serve import serve_both
