@@ -1,17 +1,13 @@
-"""Check an installation: everything that a run needs, concurrently and in bounded time."""
+"""Check an installation: everything that a run needs."""
 
 import asyncio
 import contextlib
 import io
 import json
-import os
-import sys
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
-from functools import partial
-from typing import TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
@@ -19,27 +15,16 @@ from rich.text import Text
 
 from core.domain import RiskAlertsError, SettingsError, Verdict, reason_of
 from core.ledger import container_warning, try_write
-from core.runtime import (
-    Settings,
-    host_of,
-    in_thread,
-    load_settings,
-    one_line,
-    redact,
-    shown_database,
-    shown_region,
-)
+from core.runtime import Settings, host_of, load_settings, one_line, redact, shown_database, shown_region
 from core.slack import SlackWebhooks
 from core.sources import describe, open_uri, parse_source
 from core.support import MailError, send_mail
 
-SECONDS = 15
-"""The limit of all checks in seconds, in addition to the timeouts of the settings."""
 TRIED_SETTINGS = "the environment and CONFIG_FILE"
 WEBHOOKS = "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL"
 TEST_MESSAGE = "Test message of Account Risk Alerts: this channel is reached. Nothing needs to be done."
 
-T = TypeVar("T")
+_MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "dim")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,70 +37,63 @@ class Finding:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: `work` tries `tried`, and may raise a `RiskAlertsError`."""
-
-    name: str
-    tried: str
-    work: Callable[[], Finding]
-
-
 def check_installation(
     source_uri: str | None, month: date | None, *, post_test_message: bool, as_json: bool
 ) -> bool:
-    """Check everything and print the findings; return whether nothing failed.
+    """Check everything, and print each finding as soon as it is known; return whether nothing failed.
 
     Raises `InvalidRequest` or `SourceSchemeUnsupported` for a URI that cannot be a source.
     """
+    console = Console(emoji=False, highlight=False, quiet=as_json)
+    checks = []
+    for name, tried, finding in _findings(source_uri, month, post_test_message=post_test_message):
+        checks.append({"name": name, "tried": tried, **asdict(finding)})
+        lines = [finding.found if tried in finding.found else f"{tried}: {finding.found}"]
+        lines += [f"note: {note}" for note in finding.notes]
+        lines += [f"→ {finding.advice}"] if finding.advice else []
+        first, *others = map(one_line, lines)
+        console.print(Text.assemble(_MARKS[finding.status], f" {name:8}  {first}"), soft_wrap=True)
+        for line in others:
+            console.print(Text(f"{'':12}{line}"), soft_wrap=True)
+    failed = sum(check["status"] == "failed" for check in checks)
+    end = f"{failed} of {len(checks)} checks failed." if failed else "All is well."
+    console.print(Text(end, "red" if failed else "green"))
+    if as_json:
+        click.echo(json.dumps({"ok": not failed, "checks": checks}, indent=2, ensure_ascii=False))
+    return not failed
+
+
+def _findings(
+    source_uri: str | None, month: date | None, *, post_test_message: bool
+) -> Iterator[tuple[str, str, Finding]]:
+    """Yield the name of each check, what it tries, and its finding."""
     try:
         settings = load_settings()
     except SettingsError as error:
-        bad = Finding(str(error), "failed", "Correct it; nothing else was checked.")
-        return _show([(Check("settings", TRIED_SETTINGS, lambda: bad), bad)], as_json=as_json)
-    checks = _checks(settings, source_uri, month, post_test_message=post_test_message)
-    running = [in_thread(check.work, f"check-{check.name}") for check in checks]
-    seconds = SECONDS + max(settings.source_timeout_seconds, settings.slack_timeout_seconds)
-    late = wait(running, seconds).not_done
-    findings = [_finding(future, seconds) for future in running]
-    passed = _show(list(zip(checks, findings, strict=True)), as_json=as_json)
-    if late:
-        # Threads of libraries that still wait would delay the end of the process.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0 if passed else 1)
-    return passed
-
-
-def _checks(
-    settings: Settings, source_uri: str | None, month: date | None, *, post_test_message: bool
-) -> list[Check]:
+        advice = "Correct it; nothing else was checked."
+        yield "settings", TRIED_SETTINGS, Finding(str(error), "failed", advice)
+        return
     source = parse_source(source_uri).uri if source_uri is not None else "--source-uri"  # without credentials
+    yield "settings", TRIED_SETTINGS, _finding(_settings, settings)
+    yield "ledger", shown_database(settings.database_url), _finding(_ledger, settings)
+    yield "source", source, _finding(_source, settings, source_uri, month)
     webhook = settings.slack_webhook_base_url or settings.slack_webhook_url
     slack = f"Slack's host {host_of(webhook.get_secret_value())}" if webhook else WEBHOOKS
-    channels = list(dict.fromkeys(settings.regions.values())) if webhook and post_test_message else []
-    mail = f"{settings.smtp_host}:{settings.smtp_port}" if settings.smtp_host else "SMTP_HOST"
-    return [
-        Check("settings", TRIED_SETTINGS, partial(_settings, settings)),
-        Check("ledger", shown_database(settings.database_url), partial(_ledger, settings)),
-        Check("source", source, partial(_source, settings, source_uri, month)),
-        Check("slack", slack, partial(_slack, settings)),
+    yield "slack", slack, _finding(asyncio.run, _slack(settings))
+    if webhook and post_test_message:
+        channels = list(dict.fromkeys(settings.regions.values()))
         # One message for each channel, or only one in single webhook mode.
-        *(
-            Check("slack", f"a message to #{channel}", partial(_post, settings, channel))
-            for channel in (channels[:1] if settings.single_webhook else channels)
-        ),
-        Check("mail", mail, partial(_mail, settings)),
-        Check("prefect", "PREFECT_API_URL", _prefect),
-    ]
+        for channel in channels[:1] if settings.single_webhook else channels:
+            yield "slack", f"a message to #{channel}", _finding(asyncio.run, _post(settings, channel))
+    mail = f"{settings.smtp_host}:{settings.smtp_port}" if settings.smtp_host else "SMTP_HOST"
+    yield "mail", mail, _finding(_mail, settings)
+    yield "prefect", "PREFECT_API_URL", _finding(_prefect)
 
 
-def _finding(future: "Future[Finding]", seconds: float) -> Finding:
-    if not future.done():
-        advice = "Check the network, the proxy and that server, then run the check again."
-        return Finding(f"no answer in {seconds:g} s", "failed", advice)
+def _finding(check: Callable[..., Finding], *arguments: Any) -> Finding:
+    """Return the finding of a check, or the error that it raises as its finding."""
     try:
-        return future.result()
+        return check(*arguments)
     except RiskAlertsError as error:
         return Finding(str(error), "failed")
     except Exception as error:  # noqa: BLE001  # a defect of one check must not hide the others
@@ -154,29 +132,26 @@ def _source(settings: Settings, source_uri: str | None, month: date | None) -> F
     return Finding(text, notes=tuple(f"{name}: {', '.join(those)}" for name, those in notes.items() if those))
 
 
-def _slack(settings: Settings) -> Finding:
+async def _slack(settings: Settings) -> Finding:
     if not settings.slack_configured:
         return Finding("not set", "failed", "Set one of them; without it, only dry runs work.")
     try:
-        asyncio.run(_with_webhooks(settings, SlackWebhooks.reach))
+        async with SlackWebhooks(settings) as webhooks:
+            await webhooks.reach()
     except ConnectionError as error:
         return Finding(str(error), "failed", "Check the webhook's URL, the network and the proxy.")
     return Finding("answers; nothing was posted")
 
 
-def _post(settings: Settings, channel: str) -> Finding:
-    answer = asyncio.run(_with_webhooks(settings, lambda slack: slack.post(channel, {"text": TEST_MESSAGE})))
+async def _post(settings: Settings, channel: str) -> Finding:
+    async with SlackWebhooks(settings) as webhooks:
+        answer = await webhooks.post(channel, {"text": TEST_MESSAGE})
     if answer.verdict is Verdict.DELIVERED:
         return Finding("delivered")
     reason = reason_of(answer.reason)
     sentences = filter(None, (reason.meaning, f"{reason.fix}, then run the check again"))
     advice = " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences)
     return Finding(answer.error or "not delivered", "failed", advice)
-
-
-async def _with_webhooks(settings: Settings, use: Callable[[SlackWebhooks], Awaitable[T]]) -> T:
-    async with SlackWebhooks(settings) as webhooks:
-        return await use(webhooks)
 
 
 def _mail(settings: Settings) -> Finding:
@@ -204,27 +179,3 @@ def _prefect() -> Finding:
     except RiskAlertsError as error:
         return Finding(str(error), "failed", "Start it, or unset PREFECT_API_URL to run without Prefect.")
     return Finding(f"host {host_of(url)} answers")
-
-
-_MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "dim")}
-
-
-def _show(results: list[tuple[Check, Finding]], *, as_json: bool) -> bool:
-    """Print the findings; return whether nothing failed."""
-    failed = sum(finding.status == "failed" for _, finding in results)
-    if as_json:
-        checks = [{"name": check.name, "tried": check.tried, **asdict(found)} for check, found in results]
-        click.echo(json.dumps({"ok": not failed, "checks": checks}, indent=2, ensure_ascii=False))
-        return not failed
-    console = Console(emoji=False, highlight=False)
-    for check, finding in results:
-        lines = [finding.found if check.tried in finding.found else f"{check.tried}: {finding.found}"]
-        lines += [f"note: {note}" for note in finding.notes]
-        lines += [f"→ {finding.advice}"] if finding.advice else []
-        first, *others = map(one_line, lines)
-        console.print(Text.assemble(_MARKS[finding.status], f" {check.name:8}  {first}"), soft_wrap=True)
-        for line in others:
-            console.print(Text(f"{'':12}{line}"), soft_wrap=True)
-    end = f"{failed} of {len(results)} checks failed." if failed else "All is well."
-    console.print(Text(end, "red" if failed else "green"))
-    return not failed
