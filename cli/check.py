@@ -94,7 +94,7 @@ def _finding(check: Callable[..., Finding], *arguments: Any) -> Finding:
     """Return the finding of a check, or the error that it raises as its finding."""
     try:
         return check(*arguments)
-    except RiskAlertsError as error:
+    except (RiskAlertsError, MailError) as error:
         return Finding(str(error), "failed")
     except Exception as error:  # noqa: BLE001  # a defect of one check must not hide the others
         return Finding(f"internal error: {redact(str(error))}", "failed", "This is a defect: report it.")
@@ -157,10 +157,7 @@ async def _post(settings: Settings, channel: str) -> Finding:
 def _mail(settings: Settings) -> Finding:
     if not settings.smtp_host:
         return Finding("not set, so the support notification is logged", "skipped")
-    try:
-        send_mail(settings, None)
-    except MailError as error:
-        return Finding(str(error), "failed")
+    send_mail(settings, None)
     login = "accepts the login" if settings.smtp_username else "accepts the connection"
     return Finding(f"{login}; nothing was sent")
 
@@ -174,8 +171,5 @@ def _prefect() -> Finding:
     url = configured_api()
     if not url:
         return Finding("not set, so runs do not use Prefect", "skipped")
-    try:
-        probe(url)
-    except RiskAlertsError as error:
-        return Finding(str(error), "failed", "Start it, or unset PREFECT_API_URL to run without Prefect.")
+    probe(url)
     return Finding(f"host {host_of(url)} answers")
