@@ -1,5 +1,6 @@
 """Admission: a bounded executor for runs and previews, and the only limit on them."""
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
@@ -20,9 +21,10 @@ class Admission:
         self._places = BoundedSemaphore(at_once + waiting)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
 
-    def submit(self, work: Callable[[], T]) -> "Future[T]":
-        """Call `work` in the next free thread; raise `TooManyRuns` when the queue is full."""
-        return self.prepare(lambda: work)
+    async def call(self, work: Callable[[], T]) -> T:
+        """Call `work` in the next free thread and return its result; raise `TooManyRuns` for a full queue."""
+        # The work goes on when the client disconnects.
+        return await asyncio.shield(asyncio.wrap_future(self.prepare(lambda: work)))
 
     def prepare(self, prepare: Callable[[], Callable[[], T]]) -> "Future[T]":
         """Call `prepare` now, and call what it returns in the next free thread.

@@ -1,8 +1,7 @@
 """Runs and previews over HTTP."""
 
 import asyncio
-from concurrent.futures import Future
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, StringConstraints
@@ -17,8 +16,6 @@ from flows.preview import preview
 from flows.start import accept, run_month
 
 router = APIRouter(tags=["runs"])
-
-T = TypeVar("T")
 
 
 class RunBody(BaseModel):
@@ -70,7 +67,7 @@ async def start_run(
         response.status_code = 202
         response.headers["Location"] = f"{request.scope['root_path']}/runs/{run_id}"
     else:
-        await _result_of(state.runs.submit(lambda: run_month(new_run())))
+        await state.runs.call(lambda: run_month(new_run()))
     return RunStarted(run_id=run_id)
 
 
@@ -84,7 +81,7 @@ async def preview_run(body: RunBody, request: Request) -> Response:
         found = preview(RunRequest(**body.model_dump()), state.settings, state.open_ledger)
         return found.model_dump_json().encode()
 
-    return Response(await _result_of(state.previews.submit(work)), media_type="application/json")
+    return Response(await state.previews.call(work), media_type="application/json")
 
 
 @router.get("/runs", response_model=RunPage)
@@ -120,8 +117,3 @@ def list_alerts(
 ) -> AlertPage:
     """List every alert that the run saw, with its result in that run."""
     return ledger_of(request).history.alerts(run_id, status=status, limit=limit, cursor=cursor)
-
-
-async def _result_of(work: "Future[T]") -> T:
-    """Return the result of work, which goes on even if the client disconnects."""
-    return await asyncio.shield(asyncio.wrap_future(work))
