@@ -5,19 +5,12 @@ from datetime import date
 from typing import Annotated
 from urllib.parse import parse_qsl, unquote
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
 from api.parameters import Cursor, Limit, Month, MonthFilter, ledger_of
-from core.domain import (
-    DEFAULT_ALERT_TYPE,
-    AlertKey,
-    Decision,
-    InvalidRequest,
-    OutcomeStatus,
-    Resolution,
-)
+from core import domain
 from core.ledger import OutcomePage, OutcomeView
 from core.run import utc_now
 
@@ -29,20 +22,20 @@ class ResolutionBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    decision: Decision = Field(
+    decision: domain.Decision = Field(
         description="`delivered`: the alert is in the channel and is never sent again; `send_again`: it is"
         " not, and the next run of the month sends it."
     )
     by: StrictStr = Field(description="Who decides.", examples=["Ana Sousa"])
     note: StrictStr | None = Field(default=None, description="The reason, for later readers.")
-    alert_type: StrictStr = Field(default=DEFAULT_ALERT_TYPE, description="Which alert of the account.")
+    alert_type: StrictStr = Field(default=domain.DEFAULT_ALERT_TYPE, description="The type of the alert.")
 
 
 @router.get("/outcomes")
 def list_outcomes(  # noqa: PLR0913, PLR0917  # the filters of the list
     request: Request,
     month: MonthFilter = None,
-    status: Annotated[OutcomeStatus | None, Query(examples=["unconfirmed"])] = None,
+    status: Annotated[domain.OutcomeStatus | None, Query(examples=["unconfirmed"])] = None,
     alert_type: Annotated[str | None, Query(examples=["at_risk"])] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -85,28 +78,22 @@ def _is_from_this_site(request: Request) -> bool:
     return request.headers.get("origin", "").partition("://")[2] == request.headers.get("host")
 
 
-async def _read_form(request: Request) -> ResolutionForm:
-    """Return the form that a page of this site sends; raise an error unless it is complete."""
+@router.post("/pages/runs/{run_id}/resolve", include_in_schema=False)
+async def resolve_by_form(request: Request, run_id: str) -> Response:
+    """Resolve an alert by the form of a page, and lead the browser back to the run."""
     # No other endpoint needs this check: a form cannot send the content type of JSON.
     if not _is_from_this_site(request):
-        raise InvalidRequest(_CROSS_SITE)
+        raise domain.InvalidRequest(_CROSS_SITE)
     fields = parse_qsl((await request.body()).decode("ascii", "replace"))
     try:
-        return ResolutionForm.model_validate(dict(fields))
+        form = ResolutionForm.model_validate(dict(fields))
     except ValidationError:
-        raise InvalidRequest("the form: not complete; open the page again and send its form") from None
-
-
-@router.post("/pages/runs/{run_id}/resolve", include_in_schema=False)
-async def resolve_by_form(
-    request: Request, run_id: str, form: Annotated[ResolutionForm, Depends(_read_form)]
-) -> Response:
-    """Resolve an alert by the form of a page, and lead the browser back to the run."""
+        raise domain.InvalidRequest("the form: not complete; open the page again and send its form") from None
     await asyncio.to_thread(_resolve, request, form.month, form.account_id, form)
     return RedirectResponse(f"{request.scope['root_path']}/runs/{run_id}#unconfirmed", 303)
 
 
 def _resolve(request: Request, month: date, account_id: str, body: ResolutionBody) -> OutcomeView:
-    ledger, key = ledger_of(request), AlertKey(account_id, body.alert_type)
-    ledger.resolve(Resolution(key, month, body.decision, by=body.by, note=body.note, at=utc_now()))
+    ledger, key = ledger_of(request), domain.AlertKey(account_id, body.alert_type)
+    ledger.resolve(domain.Resolution(key, month, body.decision, by=body.by, note=body.note, at=utc_now()))
     return ledger.history.outcome(month, key)
