@@ -21,12 +21,8 @@ open_router = APIRouter(tags=["health"])
 """The endpoints that need no token."""
 
 
-class Index(BaseModel):
-    """Addresses on this host."""
-
-    docs: str
-    health: str
-    runs: str
+class _Metrics(Response):
+    media_type = CONTENT_TYPE_PLAIN_0_0_4
 
 
 class Health(BaseModel):
@@ -38,14 +34,13 @@ class Health(BaseModel):
     warnings: list[str] = Field(description="Problems that may lose data later.")
 
 
-@router.get("/", tags=["health"], response_model=Index)
-def index(request: Request) -> Index | Response:
-    """Return where documentation, health and runs are; lead a browser to the runs."""
+@router.get("/", tags=["health"], response_model=dict[str, str])
+def index(request: Request) -> dict[str, str] | Response:
+    """Return the addresses on this host of docs, health and runs; lead a browser to the runs."""
     root = request.scope["root_path"]
-    runs = f"{root}/runs"
     if wants_page(request):
-        return RedirectResponse(runs, 303)
-    return Index(docs=f"{root}/docs", health=f"{root}/health", runs=runs)
+        return RedirectResponse(f"{root}/runs", 303)
+    return {name: f"{root}/{name}" for name in ("docs", "health", "runs")}
 
 
 @open_router.get("/health", responses={503: {"model": Health, "description": "What is wrong."}})
@@ -76,19 +71,7 @@ async def health(request: Request, response: Response) -> Health:
     )
 
 
-@router.get(
-    "/metrics",
-    tags=["metrics"],
-    response_class=Response,
-    responses={
-        200: {
-            "description": "Prometheus text format: runs and outcomes in the ledger; rows scanned, seconds by"
-            " step and deliveries by answer of this process.",
-            "content": {CONTENT_TYPE_PLAIN_0_0_4: {"schema": {"type": "string"}}},
-        }
-    },
-)
+@router.get("/metrics", tags=["metrics"], response_class=_Metrics)
 def metrics(request: Request) -> Response:
-    """Return the metrics of the ledger and of this process."""
-    text = generate_latest(PROCESS) + generate_latest(ledger_of(request).history.gauges())
-    return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    """Return metrics as Prometheus text: of the ledger, and of what this process has read and delivered."""
+    return _Metrics(generate_latest(PROCESS) + generate_latest(ledger_of(request).history.gauges()))
