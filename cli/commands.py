@@ -82,10 +82,7 @@ def risk_alerts() -> None:
     """Post one Slack alert for each account that is At Risk in a month."""
 
 
-@_command(
-    "run --source-uri gs://bucket/status.parquet --month 2026-01-01",
-    "run --source-uri file:///data/status.parquet --month 2026-01-01 --dry-run",
-)
+@_command("run --source-uri file:///data/status.parquet --month 2026-01-01")
 @_request
 @click.option("--dry-run", is_flag=True, help="Send nothing and notify no one.")
 @_json("the run, as GET /runs/{run_id} gives it,")
@@ -99,10 +96,7 @@ def run(*, as_json: bool, **request: Any) -> int:
     return run_batch_job(domain.RunRequest(**request), as_json=as_json)
 
 
-@_command(
-    "preview --source-uri gs://bucket/status.parquet --month 2026-01-01",
-    "preview --source-uri gs://bucket/status.parquet --month 2026-01-01 --json",
-)
+@_command("preview --source-uri gs://bucket/status.parquet --month 2026-01-01")
 @_request
 @_json("the preview, as POST /preview gives it,")
 def preview(*, as_json: bool, **request: Any) -> None:

@@ -43,10 +43,8 @@ def record(resolution: Resolution, *, as_json: bool) -> None:
     if as_json:
         click.echo(outcome.model_dump_json(indent=2))
         return
-    then = {
-        Decision.DELIVERED: "it is never sent again",
-        Decision.SEND_AGAIN: f"the next run of {outcome.month} sends it",
-    }[resolution.decision]
+    sends = resolution.decision is Decision.SEND_AGAIN
+    then = f"the next run of {outcome.month} sends it" if sends else "it is never sent again"
     alert = one_line(f"{_account(outcome)}, {outcome.alert_type}")
     click.echo(f"{alert}, {outcome.month}: resolved as {resolution.decision} by {resolution.by}; {then}")
 
