@@ -66,9 +66,6 @@ class ResolutionForm(ResolutionBody):
     account_id: Annotated[str, AfterValidator(unquote)]
 
 
-_CROSS_SITE = "the form: sent by another site, or by no page at all; open the page here and send its form"
-
-
 def _is_from_this_site(request: Request) -> bool:
     """Return whether a page of this host sent the request, as the browser states."""
     fetched_by = request.headers.get("sec-fetch-site")
@@ -83,7 +80,7 @@ async def resolve_by_form(request: Request, run_id: str) -> Response:
     """Resolve an alert by the form of a page, and lead the browser back to the run."""
     # No other endpoint needs this check: a form cannot send the content type of JSON.
     if not _is_from_this_site(request):
-        raise domain.InvalidRequest(_CROSS_SITE)
+        raise domain.InvalidRequest("the form: sent by no page of this host; open the page and send its form")
     fields = parse_qsl((await request.body()).decode("ascii", "replace"))
     try:
         form = ResolutionForm.model_validate(dict(fields))
