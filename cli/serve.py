@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -41,13 +42,17 @@ def serve_both(api_port: int, prefect_port: int) -> None:
         click.echo("Both take some seconds to start. Ctrl-C stops both.")
         while prefect.poll() is None and api.poll() is None:
             time.sleep(0.5)
-        name, variable = ("Prefect", "PREFECT_PORT") if api.poll() is None else ("the API", "API_PORT")
-        raise click.ClickException(f"{name} has ended, see above; if its port is taken, set {variable}")
+        raise click.ClickException(f"{'Prefect' if api.poll() is None else 'the API'} has ended by itself")
 
 
 @contextmanager
 def _uvicorn(app: list[str], port: int, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a server for as long as the context lasts."""
+    try:
+        socket.create_server((HOST, port)).close()
+    except (OSError, OverflowError) as error:
+        why = f"port {port} cannot be used ({error}); set API_PORT or PREFECT_PORT"
+        raise click.ClickException(why) from None
     # A session of its own, so that Ctrl-C reaches only this process, which stops the API before Prefect.
     process = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments from this file
         [sys.executable, "-m", "uvicorn", *app, "--host", HOST, "--port", str(port)],
