@@ -57,11 +57,7 @@ def print_preview(found: PreviewView, console: Console) -> None:
         for alert in found.alerts
     ]
     print_table(("account", *_ACCOUNT, "channel", "status"), rows, console, right=_NUMBERS)
-    counts = found.counts
-    console.print(
-        f"\n{counts.would_send:,} to send, {counts.skipped_replay:,} sent before,"
-        f" {counts.failed_deliveries:,} that cannot be sent; {counts.below_threshold:,} below ARR_THRESHOLD."
-    )
+    console.print(f"\n{escape(found.counts.summary(found.counts_by_type))}.")
 
 
 def print_table(

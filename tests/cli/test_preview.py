@@ -30,7 +30,7 @@ def test_preview_shows_each_alert_and_sends_nothing(
     (acme,) = (line for line in lines if "(A/1)" in line)
     assert acme.split()[-5:] == ["3", "months", "amer-risk-alerts", "would", "send"]
     assert any("Cargo (C)" in line and "failed (unknown_region)" in line for line in lines)
-    assert lines[-1] == "2 to send, 0 sent before, 1 that cannot be sent; 1 below ARR_THRESHOLD."
+    assert " ".join(lines[-2:]).endswith(", 1 not delivered (1 of an unknown region), 2 would be sent.")
     assert slack.messages == []
 
 
