@@ -50,7 +50,7 @@ async def run_stages(run: RunContext) -> None:
             if not request.dry_run:
                 settings.require_slack()
             window = await run_stage(run, load_window, request.source_uri, request.month, settings)
-            winners = await run_stage(run, dedupe, window)
+            winners = await run_stage(run, dedupe, window.rows)
             assessment = await run_stage(run, compute_streaks, window, winners, settings)
             routed = await run_stage(run, route, assessment.alerts, settings)
             limit = settings.max_alerts_per_run

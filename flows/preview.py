@@ -30,7 +30,7 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
     are a warning here, so that a preview shows them.
     """
     window = load_window.fn(request.source_uri, request.month, settings)
-    assessment = compute_streaks.fn(window, dedupe.fn(window), settings)
+    assessment = compute_streaks.fn(window, dedupe.fn(window.rows), settings)
     routed = route.fn(assessment.alerts, settings)
     known = ledger().history.deliveries(request.month)
     again = request.retry_unconfirmed

@@ -1,7 +1,7 @@
 """Count the months at risk without a gap, and find the alerts."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 
 import pyarrow as pa
@@ -18,19 +18,9 @@ logger = logging.getLogger(__name__)
 
 @task
 def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> Assessment:
-    """Find the alerts of the window; see `assess`."""
-    assessment = assess(window, winners, rules_named(settings.alert_types), settings.arr_threshold)
-    for alert_type, counts in assessment.counts_by_type.items():
-        accounts = getattr(counts, alert_type)
-        logger.info("%s: %d accounts, %d below the threshold", alert_type, accounts, counts.below_threshold)
-    logger.info("%d alerts, %d duplicates", assessment.alerts.num_rows, assessment.counts.duplicates_found)
-    return assessment
-
-
-def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_threshold: int) -> Assessment:
     """Return the accounts that alert, with their streaks, and the warnings about the data.
 
-    `winners` is the result of `winning_rows` for the window's rows.
+    `winners` is the result of `dedupe` for the window's rows.
     """
     is_earlier = pc.less(winners["month"], window.month)
     history = winners.select(["account", "month", "at_risk", "superseded"]).filter(is_earlier)
@@ -38,14 +28,15 @@ def assess(window: Window, winners: pa.Table, rules: Sequence[AlertRule], arr_th
     streaks = _streaks(history.filter(history["at_risk"]))
     in_month = winners.filter(pc.invert(is_earlier))
     in_month = in_month.append_column("months_before", _months_at_risk(in_month["account"], streaks))
-    passing = passes_threshold(in_month["arr"], arr_threshold)
+    passing = passes_threshold(in_month["arr"], settings.arr_threshold)
 
     chosen, alerts, found = [], [], {}
-    for rule in rules:
+    for rule in rules_named(settings.alert_types):
         mask = rule.find(in_month)
         rows = in_month.filter(pc.and_(mask, passing))
         accounts = pc.sum(mask).as_py() or 0
         found[rule.type] = accounts, accounts - rows.num_rows
+        logger.info("%s: %d accounts, %d below the threshold", rule.type, *found[rule.type])
         chosen.append(rows)
         alerts.append(_alerts(rule, window, rows))
     of_alerts = pa.concat_tables(chosen)["account"]

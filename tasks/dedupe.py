@@ -6,8 +6,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import task
 
-from core.sources import Window
-
 logger = logging.getLogger(__name__)
 
 KEY = ["account", "month"]
@@ -18,18 +16,7 @@ LATEST_LAST = [
 
 
 @task
-def dedupe(window: Window) -> pa.Table:
-    """Find the winning rows of the window; see `winning_rows`."""
-    winners = winning_rows(window.rows)
-    logger.info(
-        "%d winning rows; %d of the rows read are superseded",
-        winners.num_rows,
-        window.rows.num_rows - winners.num_rows,
-    )
-    return winners
-
-
-def winning_rows(rows: pa.Table) -> pa.Table:
+def dedupe(rows: pa.Table) -> pa.Table:
     """Return the row with the latest `updated_at` of each (account, month), in any order.
 
     `rows` are `core.sources.window.ROWS` in any order. Of equal times, the later position wins; a null
@@ -41,4 +28,5 @@ def winning_rows(rows: pa.Table) -> pa.Table:
     # Only with a single thread does Arrow keep the rows of a group in order, so that `last` is the latest.
     groups = keys.group_by(KEY, use_threads=False).aggregate([("row", "last"), ("row", "count")])
     superseded = pc.subtract(groups["row_count"], 1)
+    logger.info("%d winning rows of the %d rows kept", groups.num_rows, rows.num_rows)
     return rows.take(groups["row_last"]).append_column("superseded", superseded)

@@ -1,7 +1,7 @@
 """Route each alert to the channel of its region, or record why it has none."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,28 +18,17 @@ OBJECTS_AT_ONCE = 1_000
 
 @task
 def route(alerts: pa.Table, settings: Settings) -> pa.Table:
-    """Route each alert by `REGIONS`; see `route_alerts`."""
-    routed = route_alerts(alerts, settings.regions)
-    logger.info(
-        "Routed alerts: %d; channels: %d; alerts without a channel: %d",
-        routed.num_rows,
-        len(pc.unique(routed["channel"]).drop_null()),
-        routed["channel"].null_count,
-    )
-    return routed
-
-
-def route_alerts(alerts: pa.Table, regions: Mapping[str, str]) -> pa.Table:
     """Return the alerts (of `core.alerts.ALERTS`) with their channel, or the reason why they have none.
 
     There is no default channel, and names match exactly.
     """
-    known = pa.array([*regions], pa.large_string())
-    channels = pa.array([*regions.values()])
+    known = pa.array([*settings.regions], pa.large_string())
+    channels = pa.array([*settings.regions.values()])
     channel = channels.take(pc.index_in(alerts["account_region"], value_set=known))
     reason = pc.if_else(channel.is_null(), UNKNOWN_REGION, None)
-    columns = [*alerts.columns, channel, reason]
-    return pa.table(columns, schema=ROUTED_ALERTS)
+    used = len(pc.unique(channel).drop_null())
+    logger.info("%d alerts for %d channels, %d without a channel", len(channel), used, channel.null_count)
+    return pa.table([*alerts.columns, channel, reason], schema=ROUTED_ALERTS)
 
 
 def each_alert(routed: pa.Table) -> Iterator[Alert]:

@@ -4,12 +4,13 @@ from datetime import date
 
 import pyarrow as pa
 
-from core.alerts import Assessment, rules_named
+from core.alerts import Assessment
 from core.domain import months_before
+from core.runtime import Settings
 from core.sources import Window
 from core.sources.window import DETAILS, ROWS
-from tasks.compute_streaks import assess
-from tasks.dedupe import winning_rows
+from tasks.compute_streaks import compute_streaks
+from tasks.dedupe import dedupe
 
 MONTH = date(2026, 1, 1)
 
@@ -38,7 +39,7 @@ def found(*rows: tuple[int, int, bool]) -> Assessment:
         rows_without_account_id=0,
         months_not_first_day=0,
     )
-    return assess(window, winning_rows(window.rows), rules_named(["at_risk"]), 0)
+    return compute_streaks.fn(window, dedupe.fn(window.rows), Settings(arr_threshold=0))
 
 
 def streaks(*rows: tuple[int, int, bool]) -> list[tuple[str, int]]:
@@ -70,7 +71,7 @@ def test_later_row_of_the_source_wins_a_tie() -> None:
         {"account": account, "month": MONTH, "updated_at": time, "position": position}
         for account, position, time in ((0, 3, 1), (0, 2, 1), (0, 4, None), (1, 1, None), (1, 0, None))
     ]
-    winners = winning_rows(pa.Table.from_pylist(rows, schema=ROWS))
+    winners = dedupe.fn(pa.Table.from_pylist(rows, schema=ROWS))
     assert sorted(winners["position"].to_pylist()) == [1, 3]
 
 

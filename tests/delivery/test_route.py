@@ -6,10 +6,10 @@ import pytest
 from core.alerts import ALERTS
 from core.domain import UNKNOWN_REGION
 from core.runtime import Settings
-from tasks.route import each_alert, route, route_alerts
+from tasks.route import each_alert, route
 from tests.delivery.world import MONTH
 
-REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}
+SETTINGS = Settings(regions={"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"})
 
 
 def alerts(*regions: str | None) -> pa.Table:
@@ -21,15 +21,15 @@ def alerts(*regions: str | None) -> pa.Table:
     return pa.Table.from_pylist([dict(zip(ALERTS.names, row, strict=True)) for row in rows], schema=ALERTS)
 
 
-@pytest.mark.parametrize(("region", "channel"), REGIONS.items())
+@pytest.mark.parametrize(("region", "channel"), SETTINGS.regions.items())
 def test_a_region_goes_to_its_channel(region: str, channel: str) -> None:
-    [routed] = each_alert(route_alerts(alerts(region), REGIONS))
+    [routed] = each_alert(route.fn(alerts(region), SETTINGS))
     assert (routed.channel, routed.reason) == (channel, None)
 
 
 @pytest.mark.parametrize("region", [None, "", "APAC", "amer", "AMER ", " EMEA", "null", "amer-risk-alerts"])
 def test_region_names_match_exactly(region: str | None) -> None:
-    [routed] = each_alert(route_alerts(alerts(region), REGIONS))
+    [routed] = each_alert(route.fn(alerts(region), SETTINGS))
     assert (routed.channel, routed.reason) == (None, UNKNOWN_REGION)
     assert routed.account_region == region
 
@@ -39,11 +39,11 @@ def test_alerts_are_routed_in_their_order(
 ) -> None:
     monkeypatch.setattr("tasks.route.OBJECTS_AT_ONCE", 2)
     with caplog.at_level("INFO"):
-        found = list(each_alert(route.fn(alerts("EMEA", None, "AMER"), Settings(regions=REGIONS))))
+        found = list(each_alert(route.fn(alerts("EMEA", None, "AMER"), SETTINGS)))
     assert [item.account_id for item in found] == ["A-0", "A-1", "A-2"]
     assert [item.channel for item in found] == ["emea-risk-alerts", None, "amer-risk-alerts"]
-    assert "Routed alerts: 3; channels: 2; alerts without a channel: 1" in caplog.messages
+    assert "3 alerts for 2 channels, 1 without a channel" in caplog.messages
 
 
 def test_no_alerts_are_none_to_route() -> None:
-    assert list(each_alert(route_alerts(alerts(), REGIONS))) == []
+    assert list(each_alert(route.fn(alerts(), SETTINGS))) == []

@@ -11,7 +11,7 @@ from core.sources import Window
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
-from tasks.route import each_alert, route_alerts
+from tasks.route import each_alert, route
 from tests.reading.worlds import MONTH
 
 
@@ -21,8 +21,8 @@ def read(source: Path | str, month: date = MONTH, **settings: Any) -> Window:
 
 def assess(source: Path | str, month: date = MONTH, **settings: Any) -> Assessment:
     window = read(source, month, **settings)
-    return compute_streaks.fn(window, dedupe.fn(window), Settings(**settings))
+    return compute_streaks.fn(window, dedupe.fn(window.rows), Settings(**settings))
 
 
 def alerts_of(assessment: Assessment) -> list[Alert]:
-    return list(each_alert(route_alerts(assessment.alerts, {})))
+    return list(each_alert(route.fn(assessment.alerts, Settings())))

@@ -13,7 +13,7 @@ import pytest
 from core.domain import SourceChanged, SourceInvalid
 from core.runtime import Settings
 from core.sources import Need, Source, Window, open_uri, read_window
-from tasks.dedupe import winning_rows
+from tasks.dedupe import dedupe
 from tests.reading.stages import alerts_of, assess, read
 from tests.reading.worlds import MONTH, Layout, back, row, table, write
 
@@ -222,7 +222,7 @@ def test_timestamp_units_are_compared_exactly(
         updated_at = pa.array([time]).cast(pa.timestamp(kind))
         made = table([row(arr=arr)]).drop_columns("updated_at").append_column("updated_at", updated_at)
         pq.write_table(made, tmp_path / f"{arr}.parquet")
-    assert winning_rows(read(tmp_path).rows)["arr"].to_pylist() == [winner]
+    assert dedupe.fn(read(tmp_path).rows)["arr"].to_pylist() == [winner]
 
 
 def test_old_row_groups_are_never_opened(tmp_path: Path) -> None:

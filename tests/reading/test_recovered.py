@@ -77,8 +77,8 @@ def test_stages_log_what_they_found(tmp_path: Path, caplog: pytest.LogCaptureFix
     with caplog.at_level("INFO"):
         find([row()] * 4 + small + large, tmp_path)
     assert caplog.messages[-4:] == [
-        "5 winning rows; 3 of the rows read are superseded",
+        "5 winning rows of the 8 rows kept",
         "at_risk: 1 accounts, 0 below the threshold",
         "recovered: 2 accounts, 1 below the threshold",
-        "2 alerts, 3 duplicates",
+        "2 alerts for 0 channels, 2 without a channel",
     ]
