@@ -36,7 +36,7 @@ class RunContext:
     flow_run_id: str | None = None
     """The flow run of Prefect's engine; None for a run without Prefect."""
     stop: StopSignal = field(default_factory=StopSignal)
-    """Stops this run alone; `stopped` also knows the stop of the process."""
+    """Stops this run alone; `check_stop` also knows the stop of the process."""
     flow_begun: "Future[None]" = field(default_factory=Future)
     """Done once Prefect has begun the flow; canceled when the caller has given the run up."""
     closed: "Future[None]" = field(default_factory=Future)
@@ -50,14 +50,9 @@ class RunContext:
         """Write the heartbeat of the begun run while the context lasts."""
         return kept_alive(self.run_id, lambda: self.ledger.heartbeat(self.run_id, utc_now()))
 
-    @property
-    def stopped(self) -> bool:
-        """Whether the run must begin nothing new."""
-        return self.stop.is_set() or process_stop.is_set()
-
     def check_stop(self) -> None:
         """Raise `Interrupted` if a stop was requested; call it only when no request is in flight."""
-        if self.stopped:
+        if self.stop.is_set() or process_stop.is_set():
             raise Interrupted(STOPPED)
 
 

@@ -26,23 +26,12 @@ PROGRESS_SECONDS = 10
 logger = logging.getLogger(__name__)
 
 
-class Stopping(Exception):
-    """The run was stopped while a message waited; the message is not delivered."""
-
-
 def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> Delivery:
     """Return the result of an alert from Slack's last answer, which came at `now`."""
     done = {Verdict.DELIVERED: AlertStatus.SENT, Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED}
     status = done.get(answer.verdict, AlertStatus.FAILED)
-    return Delivery(
-        key=alert.key,
-        status=status,
-        channel=alert.channel,
-        reason=answer.reason,
-        error=answer.error,
-        attempts=attempts,
-        sent_at=now if status is AlertStatus.SENT else None,
-    )
+    sent_at = now if status is AlertStatus.SENT else None
+    return Delivery(alert.key, status, alert.channel, answer.reason, answer.error, attempts, sent_at)
 
 
 class Lane:
@@ -66,7 +55,8 @@ class Lane:
                     if rest := self._alerts[self.recorded :]:
                         await self._give_up(rest, answer)
                     return
-        except Stopping:
+        except Interrupted:
+            # `deliver` or the next stage raises it.
             return
         except BaseException:
             self._run.stop.set()
@@ -77,7 +67,7 @@ class Lane:
         # Before the claim: a run that dies or fails here leaves nothing unconfirmed.
         message = build_message(alert, self._run.settings)
         await self._pacer.turn()
-        self._check_stop()
+        self._run.check_stop()
         # In a thread: the commit waits for the disk, and must not delay the answers of other lanes.
         claim = await asyncio.to_thread(ledger.claim, run_id, alert, utc_now())
         if claim.status is not AlertStatus.SENDING:
@@ -97,26 +87,21 @@ class Lane:
 
     async def _post(self, channel: str, message: dict[str, Any]) -> tuple[Answer, int]:
         """Post with retries; return the last answer and the number of attempts."""
-        longest = self._run.settings.slack_retry_after_max_seconds
         attempts = 0
 
         async def post() -> Answer:
             nonlocal attempts
-            if attempts:
-                await self._pacer.turn()
-            self._check_stop()
+            self._run.check_stop()
             attempts += 1
             answer = await self._slack.post(channel, message)
             DELIVERIES.labels(metric_label(answer.verdict, answer.reason)).inc()
-            if answer.retry_after and answer.retry_after <= longest:
-                # For the whole channel: the next message waits too.
-                self._pacer.hold(answer.retry_after)
+            if answer.retry_after:
                 logger.warning("Slack asks %s to wait %g s", channel, answer.retry_after)
             return answer
 
         try:
-            answer = await post_with_retries(post, self._run.settings, sleep=self._sleep)
-        except Stopping:
+            answer = await post_with_retries(post, self._pacer, self._run.settings)
+        except Interrupted:
             answer = Answer(Verdict.RETRY, Interrupted.code, "The run was stopped before it was delivered")
         return answer, attempts
 
@@ -128,15 +113,11 @@ class Lane:
         logger.warning("%d more alerts of that channel are not tried: %s", len(rest), reason)
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait; raise `Stopping` when the run is stopped."""
+        """Wait; raise `Interrupted` when the run is stopped."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self._check_stop()
+            self._run.check_stop()
             await asyncio.sleep(min(left, POLL_SECONDS))
-
-    def _check_stop(self) -> None:
-        if self._run.stopped:
-            raise Stopping
 
 
 async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:

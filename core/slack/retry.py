@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
+from tenacity import AsyncRetrying, RetryError, retry_if_result, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
 from core.domain import Verdict
@@ -35,45 +35,45 @@ class Pacer:
         if start > now:
             await self._sleep(start - now)
 
+    async def turn_after(self, seconds: float) -> None:
+        """Wait for `seconds`, and then for the next free start."""
+        await self._sleep(seconds)
+        await self.turn()
+
     def hold(self, seconds: float) -> None:
         """Delay every start by `seconds`, since a `Retry-After` is for the whole channel."""
         self._free_at = max(self._free_at, self._clock() + seconds)
 
 
 async def post_with_retries(
-    post: Callable[[], Awaitable[Answer]], settings: Settings, *, sleep: Sleep
+    post: Callable[[], Awaitable[Answer]], pacer: Pacer, settings: Settings
 ) -> Answer:
     """Call `post` until its answer is final or the attempts are used up; return the last answer.
 
-    The wait is Slack's `Retry-After`, else exponential backoff with jitter. After a last answer `RETRY` the
-    message was not delivered. Errors of `post` and `sleep` pass through.
+    The caller has waited for the first start. The waits are exponential backoff with jitter, and at least
+    Slack's `Retry-After`. After a last answer `RETRY` the message was not delivered.
+    Errors of `post` and of the pacer's `sleep` pass through.
     """
     first, longest = settings.slack_backoff_seconds, settings.slack_retry_after_max_seconds
-    backoff = wait_exponential_jitter(multiplier=first, max=BACKOFF_MAX_SECONDS, jitter=first)
 
-    def asks_too_long(answer: Answer) -> bool:
-        return answer.retry_after is not None and answer.retry_after > longest
-
-    def wait(state: RetryCallState) -> float:
-        asked = _last(state).retry_after
-        return backoff(state) if asked is None else asked
+    async def attempt() -> Answer:
+        answer = await post()
+        if answer.retry_after is None:
+            return answer
+        if answer.retry_after > longest:
+            error = f"{answer.error}; asked to wait {answer.retry_after:.15g} s, more than {longest:g} s"
+            return replace(answer, verdict=Verdict.REFUSED, error=error)
+        pacer.hold(answer.retry_after)
+        return answer
 
     retrying = AsyncRetrying(
-        sleep=sleep,
+        sleep=pacer.turn_after,
         stop=stop_after_attempt(settings.slack_max_attempts),
-        wait=wait,
-        retry=retry_if_result(lambda last: last.verdict is Verdict.RETRY and not asks_too_long(last)),
-        retry_error_callback=_last,
+        wait=wait_exponential_jitter(multiplier=first, max=BACKOFF_MAX_SECONDS, jitter=first),
+        retry=retry_if_result(lambda last: last.verdict is Verdict.RETRY),
     )
-    answer: Answer = await retrying(post)
-    if asks_too_long(answer):
-        error = f"{answer.error}; asked to wait {answer.retry_after:.15g} s, more than {longest:g} s"
-        answer = replace(answer, error=error)
-    return answer
-
-
-def _last(state: RetryCallState) -> Answer:
-    """Return the answer of the last attempt."""
-    assert state.outcome is not None  # noqa: S101  tenacity calls this only after an attempt
-    answer: Answer = state.outcome.result()
+    try:
+        answer: Answer = await retrying(attempt)
+    except RetryError as used_up:
+        answer = used_up.last_attempt.result()
     return answer

@@ -1,6 +1,7 @@
 """Retries, their waits, and the pace of a lane; no test really waits."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,18 +22,18 @@ def limited(seconds: float | None) -> Answer:
 
 
 def deliver(*answers: Answer, **values: Any) -> tuple[Answer, int, list[float]]:
-    """Post against scripted answers; return the last answer, the attempts, and the seconds of each wait."""
+    """Post against scripted answers; return the last answer, the attempts, and the wait before each retry."""
     script = list(answers)
-    waits: list[float] = []
+    clock = Clock()
+    times: list[float] = []
 
     async def post() -> Answer:
+        times.append(clock())
         return script.pop(0)
 
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    answer = asyncio.run(post_with_retries(post, Settings(**values), sleep=sleep))
-    return answer, len(answers) - len(script), waits
+    pacer = Pacer(0, sleep=clock.sleep, clock=clock)
+    answer = asyncio.run(post_with_retries(post, pacer, Settings(**values)))
+    return answer, len(times), [later - earlier for earlier, later in pairwise(times)]
 
 
 def test_a_message_that_is_delivered_is_posted_once() -> None:
@@ -71,13 +72,19 @@ def test_retry_after_is_waited_out_exactly() -> None:
     assert waits[2] >= 2
 
 
+def test_backoff_is_waited_out_when_retry_after_is_shorter() -> None:
+    _, _, waits = deliver(limited(0.1), limited(0.1), DELIVERED, slack_backoff_seconds=4)
+    assert 4 <= waits[0] <= 8
+    assert 8 <= waits[1] <= 12
+
+
 @pytest.mark.parametrize(
     ("asked", "shown"),
     [(1_234_567.0, "1234567"), (512.06, "512.06"), (123_456_789_012_345.0, "123456789012345")],
 )
 def test_long_retry_after_ends_the_message(asked: float, shown: str) -> None:
     answer, attempts, waits = deliver(limited(asked), DELIVERED, slack_retry_after_max_seconds=120)
-    assert (answer.verdict, answer.reason, attempts, waits) == (Verdict.RETRY, "rate_limited", 1, [])
+    assert (answer.verdict, answer.reason, attempts, waits) == (Verdict.REFUSED, "rate_limited", 1, [])
     assert answer.error == f"Slack answered 429; asked to wait {shown} s, more than 120 s"
 
 
@@ -96,7 +103,7 @@ def test_a_run_that_stops_ends_a_wait() -> None:
         raise Stopped
 
     with pytest.raises(Stopped):
-        asyncio.run(post_with_retries(post, Settings(), sleep=sleep))
+        asyncio.run(post_with_retries(post, Pacer(0, sleep=sleep), Settings()))
 
 
 def starts(rate: float, count: int, clock: Clock, pacer: Pacer) -> list[float]:
