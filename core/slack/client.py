@@ -57,7 +57,7 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
             async with asyncio.timeout(self._timeout):
                 await self._client.head(url.copy_with(raw_path=b"/", userinfo=b""))
         except Exception as error:  # noqa: BLE001  # whatever answers there may break the protocol in any way
-            late = isinstance(error, (TimeoutError, httpx.TimeoutException))
+            late = isinstance(error, TimeoutError | httpx.TimeoutException)
             why = f"no answer in {self._timeout:g} s" if late else one_line(redact(str(error)))
             raise ConnectionError(why or "no reason given") from None
 
@@ -67,7 +67,7 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
         url = f"{self._base}/{quote(channel, safe='')}" if self._base is not None else self._single
         response: httpx.Response | None = None
         received = bytearray()
-        started = complete = False
+        started = False
 
         async def watch(event: str, info: dict[str, Any]) -> None:
             nonlocal started
@@ -86,9 +86,7 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
                     received += chunk
                     if len(received) > BODY_MAX:
                         break
-                else:
-                    complete = True
         except Exception as error:  # noqa: BLE001  only the progress of the request matters
             if response is None:
                 return judge_failure(error, started)
-        return judge(response.status_code, response.headers, bytes(received), complete, datetime.now(UTC))
+        return judge(response.status_code, response.headers, bytes(received), datetime.now(UTC))

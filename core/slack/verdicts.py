@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from core.domain import CHANNEL_WIDE, Verdict
-from core.runtime import redact
+from core.runtime import one_line, redact
 
 ERROR_MAX = 300
 
@@ -37,14 +37,8 @@ CHANNEL_WIDE_STATUSES = frozenset({401, 403, 404, 410})
 _WORD = re.compile(r"[a-z_]{3,64}")
 
 
-def judge(  # noqa: PLR0911  # one table, a row for each answer
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    body_complete: bool,  # noqa: FBT001
-    now: datetime,
-) -> Answer:
-    """Return the verdict on an answer: the status decides first, the word in the body second.
+def judge(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Answer:  # noqa: PLR0911
+    """Return the verdict on an answer by a table: the status decides first, the word in the body second.
 
     `body` may be incomplete. `now` (with a zone) stands for the server's clock if the answer has no `Date`.
     """
@@ -67,8 +61,8 @@ def judge(  # noqa: PLR0911  # one table, a row for each answer
             return Answer(refused, word or "slack_refused", error)
         case 2 if parsed is not None and parsed.get("ok") is False:
             return Answer(refused, word or "slack_refused", f"{error} (ok: false)")
-        case 2 if not body_complete and _may_be_json(headers, body):
-            return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON is incomplete")
+        case 2 if parsed is None and body.lstrip().startswith(b"{"):
+            return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON is incomplete or invalid")
         case 2:
             return Answer(Verdict.DELIVERED)
     return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is not a valid answer")
@@ -76,17 +70,14 @@ def judge(  # noqa: PLR0911  # one table, a row for each answer
 
 def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: FBT001
     """Return the verdict on a missing answer; `request_started`: Slack may have received the request."""
+    late = isinstance(error, TimeoutError | httpx.TimeoutException)
+    why = "timed out" if late else "the connection broke, or the answer is not HTTP"
     if request_started:
-        text = f"No answer from Slack after the request was sent ({_describe(error)})"
+        # Without the text of the error, which may quote the answer.
+        text = f"No answer from Slack after the request was sent ({why})"
         return Answer(Verdict.UNCONFIRMED, "no_answer", text)
-    detail = " ".join((str(error) or _describe(error)).split())
-    return Answer(Verdict.RETRY, "connection_failed", redact(f"No connection to Slack: {detail}")[:ERROR_MAX])
-
-
-def _may_be_json(headers: httpx.Headers, body: bytes) -> bool:
-    """Return whether an incomplete body can be JSON with `"ok": false`."""
-    start = body.lstrip()
-    return start.startswith(b"{") or (not start and "json" in headers.get("content-type", ""))
+    detail = one_line(redact(str(error))).strip() or why
+    return Answer(Verdict.RETRY, "connection_failed", f"No connection to Slack: {detail}"[:ERROR_MAX])
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:
@@ -122,12 +113,3 @@ def _http_date(value: str) -> datetime | None:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def _describe(error: Exception) -> str:
-    """Return a text for an error that has none for users."""
-    if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return "timed out"
-    if isinstance(error, httpx.ProtocolError):
-        return "an incomplete or invalid answer"
-    return "the connection broke" if isinstance(error, httpx.TransportError) else "unexpected error"
