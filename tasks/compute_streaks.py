@@ -106,18 +106,12 @@ def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
     if not in_month.num_rows and not window.other_rows and not count:
         yield RunWarning("month_not_in_source", f"The source has no rows for {window.month}")
     if count:
-        yield RunWarning(
-            "rows_without_account_id",
-            f"Rows of {window.month} without account_id, which cannot be alerted: {count}",
-            count,
-        )
-    if window.months_not_first_day:
-        yield RunWarning(
-            "months_not_first_day",
-            f"Rows whose month is not a first day, which count for no month: {window.months_not_first_day};"
-            " write month as YYYY-MM-01, or set SOURCE_TIMEZONE to the time zone in which it is midnight",
-            window.months_not_first_day,
-        )
+        message = f"Rows of {window.month} without account_id, which cannot be alerted: {count}"
+        yield RunWarning("rows_without_account_id", message, count)
+    if number := window.months_not_first_day:
+        message = f"Rows whose month is not a first day, which count for no month: {number}; write month as"
+        message += " YYYY-MM-01, or set SOURCE_TIMEZONE to the time zone in which it is midnight"
+        yield RunWarning("months_not_first_day", message, number)
 
 
 def _superseded(rows: pa.Table) -> int:

@@ -29,12 +29,5 @@ def load_window(source_uri: str, month: date, settings: Settings) -> Window:
     window = read_window(source, month, need, settings.source_timezone)
     ROWS_SCANNED.inc(window.rows_scanned)
     source.verify_unchanged()
-    logger.info(
-        "Read %s at %s: %d rows scanned, %d rows kept, %d possible alerts",
-        source.uri,
-        source.version,
-        window.rows_scanned,
-        window.rows.num_rows,
-        window.details.num_rows,
-    )
+    logger.info("Read %d rows of version %s", window.rows_scanned, source.version)
     return window
