@@ -8,14 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from core.domain import (
-    InternalError,
-    Interrupted,
-    LedgerError,
-    RiskAlertsError,
-    RunRequest,
-    SourceSchemeUnsupported,
-)
+from core import domain
 from core.ledger import Ledger, kept_alive, this_process
 from core.runtime import Settings, StopSignal, current_run_id, process_stop, redact
 from core.sources import parse_source
@@ -30,7 +23,7 @@ class RunContext:
     """The context that the stages of one run share; the caller of the run creates it."""
 
     run_id: str
-    request: RunRequest
+    request: domain.RunRequest
     settings: Settings
     ledger: Ledger
     flow_run_id: str | None = None
@@ -53,11 +46,11 @@ class RunContext:
     def check_stop(self) -> None:
         """Raise `Interrupted` if a stop was requested; call it only when no request is in flight."""
         if self.stop.is_set() or process_stop.is_set():
-            raise Interrupted(STOPPED)
+            raise domain.Interrupted(STOPPED)
 
 
 def prepare_run(
-    request: RunRequest, settings: Settings, ledger: Ledger, run_id: str | None = None
+    request: domain.RunRequest, settings: Settings, ledger: Ledger, run_id: str | None = None
 ) -> RunContext:
     """Return the context of a run that can begin.
 
@@ -66,7 +59,7 @@ def prepare_run(
     """
     try:
         parse_source(request.source_uri)
-    except SourceSchemeUnsupported:
+    except domain.SourceSchemeUnsupported:
         if "@" in request.source_uri or "?" in request.source_uri or not request.source_uri.isprintable():
             raise
     return RunContext(run_id or new_run_id(), request, settings, ledger)
@@ -91,33 +84,33 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
     """
     run.ledger.close_dead_runs(utc_now())
     run.begin()
-    error: RiskAlertsError | None = None
+    error: domain.RiskAlertsError | None = None
     # For the log: each run has an asyncio task, and so a context, of its own.
     current_run_id.set(run.run_id)
     try:
         with run.kept_alive():
             run.check_stop()
             yield run
-    except RiskAlertsError as known:
+    except domain.RiskAlertsError as known:
         error = known
         raise
     except Exception as defect:
         logger.exception("Run %s has an internal error", run.run_id)
-        error = InternalError(redact(f"{type(defect).__name__}: {defect}"))
+        error = domain.InternalError(redact(f"{type(defect).__name__}: {defect}"))
         raise error from defect
     except BaseException:
         # A cancellation, Ctrl-C, an exit, or a signal that Prefect turned into an exception.
-        error = Interrupted(STOPPED)
+        error = domain.Interrupted(STOPPED)
         raise
     finally:
         _close(run, error)
 
 
-def _close(run: RunContext, error: RiskAlertsError | None) -> None:
+def _close(run: RunContext, error: domain.RiskAlertsError | None) -> None:
     """Close the run; an error of the ledger becomes the run's error, unless it has one."""
     try:
         run.ledger.finish(run.run_id, error, utc_now())
-    except LedgerError as fault:
+    except domain.LedgerError as fault:
         logger.error("Run %s cannot be closed yet: %s", run.run_id, fault)
         if error is None:
             error = fault

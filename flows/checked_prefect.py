@@ -14,16 +14,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from core import runtime
 from core.domain import SettingsError
-from core.runtime import (
-    check_certificate_files,
-    check_certificates,
-    check_http_url,
-    clean_variables,
-    exit_with,
-    invalid_value,
-    prepare_proxies,
-)
 
 DEFAULTS = {
     # No telemetry.
@@ -39,9 +31,9 @@ PROFILES = Path(os.environ.get("PREFECT_PROFILES_PATH", "").strip() or HOME / "p
 
 
 def _import_prefect() -> None:
-    clean_variables()
-    check_certificate_files()
-    prepare_proxies()
+    runtime.clean_variables()
+    runtime.check_certificate_files()
+    runtime.prepare_proxies()
     for name, value in DEFAULTS.items():
         os.environ[name] = os.environ.get(name) or value
     if "PREFECT_API_URL" not in os.environ and not os.path.exists(HOME):  # noqa: PTH110  # also without access
@@ -76,12 +68,12 @@ def _check_settings() -> None:
     api = get_current_settings().api
     if api.url:
         try:
-            check_http_url(api.url)
+            runtime.check_http_url(api.url)
         except ValueError as error:
             raise SettingsError(f"PREFECT_API_URL: {error}") from None
-        prepare_proxies([api.url])
+        runtime.prepare_proxies([api.url])
     if api.ssl_cert_file:
-        check_certificates("PREFECT_API_SSL_CERT_FILE", api.ssl_cert_file)
+        runtime.check_certificates("PREFECT_API_SSL_CERT_FILE", api.ssl_cert_file)
 
 
 def _describe(error: Exception) -> str:
@@ -96,7 +88,7 @@ def _describe(error: Exception) -> str:
         field = ".".join(map(str, first["loc"]))
         # A message of Prefect's own may quote the value.
         own = first["type"] in {"value_error", "assertion_error"}
-        reason = "Prefect does not accept the value" if own else invalid_value(first)
+        reason = "Prefect does not accept the value" if own else runtime.invalid_value(first)
     elif found := re.search(r'error parsing value for field "(\w+)"', str(error)):
         field, reason = found[1], "must be valid JSON"
         names = [name for name in given if name.endswith(field.upper())]
@@ -109,4 +101,4 @@ if "prefect" not in sys.modules:
     try:
         _import_prefect()
     except SettingsError as error:
-        exit_with(error)
+        runtime.exit_with(error)

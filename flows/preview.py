@@ -2,17 +2,8 @@
 
 from collections.abc import Callable
 
+from core import domain
 from core.alerts import PreviewAlertView, PreviewView
-from core.domain import (
-    Alert,
-    AlertStatus,
-    Delivery,
-    RunRequest,
-    RunWarning,
-    count_alerts,
-    plan_delivery,
-    total,
-)
 from core.ledger import Ledger
 from core.runtime import Settings
 from core.slack import build_message, details_url
@@ -22,7 +13,7 @@ from tasks.load_window import load_window
 from tasks.route import each_alert, route
 
 
-def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger]) -> PreviewView:
+def preview(request: domain.RunRequest, settings: Settings, ledger: Callable[[], Ledger]) -> PreviewView:
     """Return each alert of the month, what a run would do with it, and its message to Slack.
 
     `ledger` opens the ledger, after the source has been read.
@@ -35,18 +26,18 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
     known = ledger().history.deliveries(request.month)
     again = request.retry_unconfirmed
     planned = [
-        (alert, plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again, dry_run=True))
+        (alert, domain.plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again, dry_run=True))
         for alert in each_alert(routed)
     ]
-    counts_by_type = count_alerts(
+    counts_by_type = domain.count_alerts(
         assessment.counts_by_type,
         ((alert.alert_type, delivery.status, delivery.reason, 1) for alert, delivery in planned),
     )
-    counts = total(counts_by_type)
+    counts = domain.total(counts_by_type)
     warnings = list(assessment.warnings)
     if 0 < settings.max_alerts_per_run < counts.would_send:
         message = f"A run would send none of them: MAX_ALERTS_PER_RUN is {settings.max_alerts_per_run}"
-        warnings.append(RunWarning("too_many_alerts", message, counts.would_send))
+        warnings.append(domain.RunWarning("too_many_alerts", message, counts.would_send))
     return PreviewView(
         month=request.month,
         counts=counts,
@@ -56,11 +47,11 @@ def preview(request: RunRequest, settings: Settings, ledger: Callable[[], Ledger
     )
 
 
-def _preview_alert(alert: Alert, delivery: Delivery, settings: Settings) -> PreviewAlertView:
+def _preview_alert(alert: domain.Alert, delivery: domain.Delivery, settings: Settings) -> PreviewAlertView:
     status, reason = delivery.status, delivery.reason
-    if status is AlertStatus.UNCONFIRMED:
-        status, reason = AlertStatus.FAILED, AlertStatus.UNCONFIRMED
-    facts = {name: getattr(alert, name) for name in Alert.__slots__}
+    if status is domain.AlertStatus.UNCONFIRMED:
+        status, reason = domain.AlertStatus.FAILED, domain.AlertStatus.UNCONFIRMED
+    facts = {name: getattr(alert, name) for name in domain.Alert.__slots__}
     return PreviewAlertView(
         **facts | {"channel": delivery.channel, "status": status, "reason": reason},
         details_url=details_url(settings.app_base_url, alert.account_id),
