@@ -14,7 +14,7 @@ from core.runtime import Settings, in_thread, one_line, redact
 IDLE_SECONDS = 10.0
 """The longest wait for one answer of the mail server."""
 TOTAL_SECONDS = 30.0
-"""The longest time for a whole mail, from the connection to the last answer."""
+"""The longest time for a whole mail, from the connection until the server has accepted it."""
 IMPLICIT_TLS_PORT = 465
 
 
@@ -30,25 +30,20 @@ def send_mail(settings: Settings, message: SupportMessage | None) -> None:
     # In a thread, because the caller's thread may have an event loop.
     sending = in_thread(lambda: asyncio.run(_send(settings, message)), "support-mail")
     try:
-        # Only a name look-up that hangs takes longer than the limit of `_send`: nothing can end it.
-        sending.result(TOTAL_SECONDS + 1)
+        # Only a name look-up that hangs takes longer than the limits of `_send`: nothing can end it.
+        sending.result(TOTAL_SECONDS + IDLE_SECONDS + 1)
     except (SMTPException, OSError, ValueError) as error:
         raise MailError(_error_text(error)) from None
 
 
 async def _send(settings: Settings, message: SupportMessage | None) -> None:
-    accepted = False
-    try:
-        async with asyncio.timeout(TOTAL_SECONDS), _client(settings) as smtp:
-            if message:
-                await smtp.mail(settings.smtp_from)
-                await smtp.rcpt(settings.support_email)
-                await smtp.data(_mail(settings, message).as_bytes())
-            accepted = True
-    except TimeoutError:
-        # An accepted mail is sent, whatever the server answers to QUIT.
-        if not accepted:
-            raise
+    async with asyncio.timeout(TOTAL_SECONDS) as limit, _client(settings) as smtp:
+        if message:
+            await smtp.mail(settings.smtp_from)
+            await smtp.rcpt(settings.support_email)
+            await smtp.data(_mail(settings, message).as_bytes())
+        # An accepted mail is sent, whatever the server answers to QUIT, which has the limit of one answer.
+        limit.reschedule(None)
 
 
 def _client(settings: Settings) -> SMTP:
