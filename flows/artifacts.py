@@ -27,20 +27,16 @@ async def publish_report(run: RunContext) -> None:
         return
     try:
         async with asyncio.timeout(PUBLISH_SECONDS):
-            await _publish(run, run.ledger.history.run(run.run_id))
+            history = run.ledger.history
+            stored, alerts = history.run(run.run_id), history.alerts(run.run_id).alerts
+            markdown = report(stored, history.channels(run.run_id), alerts)
+            await acreate_markdown_artifact(markdown, key="risk-alerts-report", description=stored.title)
+            if alerts:
+                rows = [one.model_dump(mode="json", exclude=NOT_IN_TABLE) for one in alerts[:TABLE_ROWS]]
+                await acreate_table_artifact(rows, key="risk-alerts", description=stored.title)
     except Exception as error:  # noqa: BLE001  # whatever Prefect raises, the run is over and recorded
         why = describe_fault(error, PUBLISH_SECONDS)
         logger.warning("Prefect missed the report of run %s, which the ledger has (%s)", run.run_id, why)
-
-
-async def _publish(run: RunContext, stored: RunView) -> None:
-    history = run.ledger.history
-    alerts = history.alerts(run.run_id).alerts
-    markdown = report(stored, history.channels(run.run_id), alerts)
-    await acreate_markdown_artifact(markdown, key="risk-alerts-report", description=stored.title)
-    if alerts:
-        rows = [alert.model_dump(mode="json", exclude=NOT_IN_TABLE) for alert in alerts[:TABLE_ROWS]]
-        await acreate_table_artifact(rows, key="risk-alerts", description=stored.title)
 
 
 def report(run: RunView, channels: ChannelTable, alerts: Sequence[AlertView]) -> str:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +23,9 @@ def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> As
     """
     is_earlier = pc.less(winners["month"], window.month)
     history = winners.select(["account", "month", "at_risk", "superseded"]).filter(is_earlier)
-    history = history.append_column("back", _months_back(history["month"], window.month))
+    numbers = pc.add(pc.multiply(pc.year(history["month"]), 12), pc.month(history["month"]))
+    back = pc.subtract(window.month.year * 12 + window.month.month, numbers)
+    history = history.append_column("back", back)
     streaks = _streaks(history.filter(history["at_risk"]))
     in_month = winners.filter(pc.invert(is_earlier))
     in_month = in_month.append_column("months_before", _months_at_risk(in_month["account"], streaks))
@@ -44,12 +45,6 @@ def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> As
     counts = count_found(window.rows_scanned, duplicates + window.other_duplicates, found)
     in_order = pa.concat_tables(alerts).sort_by([("account_id", "ascending"), ("alert_type", "ascending")])
     return Assessment(window.source_version, counts, tuple(_warnings(window, in_month)), in_order)
-
-
-def _months_back(months: pa.ChunkedArray, month: date) -> pa.ChunkedArray:
-    """Count the months from each of `months` (date32) to `month`."""
-    numbers = pc.add(pc.multiply(pc.year(months), 12), pc.month(months))
-    return pc.subtract(month.year * 12 + month.month, numbers)
 
 
 def _streaks(at_risk: pa.Table) -> pa.Table:

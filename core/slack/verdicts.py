@@ -44,10 +44,11 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -
     """
     headers = httpx.Headers(headers)
     parsed = _parse(body)
-    word = _word(parsed, body)
+    text = str(parsed.get("error")) if parsed is not None else body.decode(errors="replace").strip()
+    # Only Slack's short word: a proxy's error page may quote the webhook's path, which is a secret.
+    word = text if _WORD.fullmatch(text) and redact(text) == text else None
     channel_wide = status in CHANNEL_WIDE_STATUSES or word in CHANNEL_WIDE
     refused = Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED
-    # Show only Slack's short word: a proxy's error page may quote the webhook's path, which is a secret.
     title = f"Slack answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
     error = f"{title}: {word}" if word else title
     match status // 100:
@@ -86,12 +87,6 @@ def _parse(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
-
-
-def _word(parsed: dict[str, Any] | None, body: bytes) -> str | None:
-    """Return Slack's word for the error: the `error` of a JSON body, or a whole plain body."""
-    text = str(parsed.get("error")) if parsed is not None else body.decode(errors="replace").strip()
-    return text if _WORD.fullmatch(text) and redact(text) == text else None
 
 
 def _retry_after(headers: httpx.Headers, now: datetime) -> float | None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from core.alerts import AlertView, open_by_reason
@@ -45,7 +45,7 @@ def compose(run_id: str, request: RunRequest, alerts: Sequence[AlertView]) -> Su
         ]
     if not numbers:
         return None
-    run = [("Run", run_id), ("Month", request.month.isoformat()), ("Source", redact(request.source_uri))]
+    run = {"Run": run_id, "Month": f"{request.month}", "Source": redact(request.source_uri)}
     parts = ["Account risk alerts that are not confirmed in Slack.", _aligned(run, indent="")]
     summary = ", ".join(f"{numbers[name]} {name}" for name in sections if numbers[name])
     return SupportMessage(
@@ -56,18 +56,17 @@ def compose(run_id: str, request: RunRequest, alerts: Sequence[AlertView]) -> Su
 
 def _entry(alert: AlertView) -> str:
     """Return the lines of one alert, short enough for a phone."""
-    fields = [
-        ("Alert", alert.alert_type),
-        ("Region", shown_region(alert.account_region)),
-        ("ARR", money(alert.arr)),
-    ]
-    if alert.channel is not None:
-        fields.append(("Channel", alert.channel))
-    if alert.error is not None:
-        fields.append(("Error", redact(alert.error)))
+    fields = {
+        "Alert": alert.alert_type,
+        "Region": shown_region(alert.account_region),
+        "ARR": money(alert.arr),
+        "Channel": alert.channel,
+        "Error": alert.error and redact(alert.error),
+    }
     name = one_line(f"{alert.account_name} ({alert.account_id})")
     return f"{name}\n{_aligned(fields, indent='  ')}\n  {alert.streak}"
 
 
-def _aligned(fields: Iterable[tuple[str, str]], *, indent: str) -> str:
-    return "\n".join(f"{indent}{label + ':':<9}{one_line(value)}" for label, value in fields)
+def _aligned(fields: Mapping[str, str | None], *, indent: str) -> str:
+    given = ((label, value) for label, value in fields.items() if value is not None)
+    return "\n".join(f"{indent}{label + ':':<9}{one_line(value)}" for label, value in given)
