@@ -9,10 +9,7 @@ from prefect import task
 logger = logging.getLogger(__name__)
 
 KEY = ["account", "month"]
-LATEST_LAST = [
-    ("updated_at", "ascending", "at_start"),
-    ("position", "ascending"),
-]
+LATEST_LAST = [("updated_at", "ascending", "at_start"), ("position", "ascending")]
 
 
 @task
