@@ -23,7 +23,7 @@ def answer(question: Question) -> Answer:
     """Return the answer as a run computes it."""
     settings = SETTINGS.model_copy(update={"arr_threshold": question.threshold})
     window = load_window.fn(question.uri, question.month, settings)
-    assessment = compute_streaks.fn(window, dedupe.fn(window), settings)
+    assessment = compute_streaks.fn(window, dedupe.fn(window.rows), settings)
     alerts = zip(*(assessment.alerts[name].to_pylist() for name in ROW), strict=True)
     counts = assessment.counts
     return Answer(list(alerts), counts.at_risk, counts.below_threshold, counts.duplicates_found)
