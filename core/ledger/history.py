@@ -13,65 +13,26 @@ from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 from pydantic_core import to_json
 from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, func, or_, select, tuple_
 
+from core import domain
 from core.alerts import AlertView
-from core.domain import (
-    DEFAULT_ALERT_TYPE,
-    UNKNOWN_REGION,
-    AlertKey,
-    AlertStatus,
-    Counts,
-    Delivery,
-    InvalidRequest,
-    OutcomeNotFound,
-    OutcomeStatus,
-    RunNotFound,
-    RunStatus,
-    count_alerts,
-    total,
-)
+from core.ledger import views
 from core.ledger.database import Database
-from core.ledger.schema import (
-    ALERT_COLUMNS,
-    COUNTS,
-    NOTIFICATIONS,
-    OUTCOMES,
-    RESOLUTIONS,
-    RESULT_COLUMNS,
-    RUN_ALERTS,
-    RUNS,
-)
-from core.ledger.views import (
-    AlertPage,
-    ChannelTable,
-    DeliveryErrorView,
-    OutcomePage,
-    OutcomeView,
-    ResolutionView,
-    RunPage,
-    RunSummary,
-    RunView,
-)
+from core.ledger.schema import COUNTS, NOTIFICATIONS, OUTCOMES, RESOLUTIONS, RUN_ALERTS, RUNS
 
 SAMPLE_SIZE = 10
 
 # Built once, because writers use them too.
 _RUN = select(RUNS).where(RUNS.c.run_id == bindparam("of_run_id"))
-_ALERT_COUNTS = (
-    select(RUN_ALERTS.c.alert_type, RUN_ALERTS.c.status, RUN_ALERTS.c.reason, func.count())
-    .where(RUN_ALERTS.c.run_id == bindparam("of_run_id"))
-    .group_by(RUN_ALERTS.c.alert_type, RUN_ALERTS.c.status, RUN_ALERTS.c.reason)
-)
-_DELIVERIES = select(*(OUTCOMES.c[name] for name in (*AlertKey._fields, *RESULT_COLUMNS, "run_id")))
-_DELIVERY = _DELIVERIES.where(
-    *(OUTCOMES.c[name] == bindparam(f"of_{name}") for name in ("month", *AlertKey._fields))
-)
+_KEY = domain.AlertKey._fields
+_DELIVERIES = select(*(OUTCOMES.c[name] for name in (*_KEY, *domain.Delivery.__slots__[1:])))
+_DELIVERY = _DELIVERIES.where(*(key == bindparam(f"of_{key.name}") for key in OUTCOMES.primary_key))
+
 _OUTCOME_KEY = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
-_JOIN_ALERT = and_(
-    RUN_ALERTS.c.run_id == OUTCOMES.c.run_id,
-    RUN_ALERTS.c.account_id == OUTCOMES.c.account_id,
-    RUN_ALERTS.c.alert_type == OUTCOMES.c.alert_type,
-)
-"""Joins an outcome with its alert in the run that recorded it."""
+_FACTS = [column for column in RUN_ALERTS.c if column.name not in OUTCOMES.c]
+_SAME_ALERT = and_(*(OUTCOMES.c[key.name] == key for key in RUN_ALERTS.primary_key))
+_OUTCOMES = select(OUTCOMES, *_FACTS).outerjoin(RUN_ALERTS, _SAME_ALERT)
+"""Outcomes, each with the facts of its alert in the run that recorded it."""
+_OPEN = [domain.AlertStatus.FAILED, domain.AlertStatus.UNCONFIRMED]
 
 # The content of cursors. The bounds are those of the database and of Python's conversion to UTC.
 _EARLIEST, _LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
@@ -97,31 +58,26 @@ class History:
     """The reads of the ledger, each in one consistent state."""
 
     def __init__(self, database: Database) -> None:
-        """Read from an opened database."""
         self._database = database
 
-    def run(self, run_id: str) -> RunView:
+    def run(self, run_id: str) -> views.RunView:
         """Return one run with samples of its alerts and errors; raise `RunNotFound`."""
         with self._database.read() as connection:
             row = _get_run(connection, run_id)
             alerts = select(RUN_ALERTS).where(RUN_ALERTS.c.run_id == run_id).order_by(RUN_ALERTS.c.position)
-            errors = alerts.where(RUN_ALERTS.c.status.in_([AlertStatus.FAILED, AlertStatus.UNCONFIRMED]))
-            return _run_view(
-                RunView,
-                connection,
-                row,
-                sample_alerts=_views(AlertView, connection.execute(alerts.limit(SAMPLE_SIZE))),
-                sample_errors=_views(DeliveryErrorView, connection.execute(errors.limit(SAMPLE_SIZE))),
-            )
+            errors = alerts.where(RUN_ALERTS.c.status.in_(_OPEN))
+            shown = _views(AlertView, connection.execute(alerts.limit(SAMPLE_SIZE)))
+            failed = _views(views.DeliveryErrorView, connection.execute(errors.limit(SAMPLE_SIZE)))
+            return _run_view(views.RunView, connection, row, sample_alerts=shown, sample_errors=failed)
 
     def runs(
         self,
         *,
         month: date | None = None,
-        status: RunStatus | None = None,
+        status: domain.RunStatus | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> RunPage:
+    ) -> views.RunPage:
         """Return a page of runs, newest first; without a limit, all of them.
 
         Raises `InvalidRequest` for an invalid cursor, as the other pages do.
@@ -133,21 +89,18 @@ class History:
         with self._database.read() as connection:
             in_order = query.order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
             rows, next_cursor = _page(connection, in_order, limit, "started_at", "run_id")
-            runs = [_run_view(RunSummary, connection, row) for row in rows]
-        return RunPage(runs=runs, next_cursor=next_cursor)
+            runs = [_run_view(views.RunSummary, connection, row) for row in rows]
+        return views.RunPage(runs=runs, next_cursor=next_cursor)
 
     def alerts(
         self,
         run_id: str,
         *,
-        status: AlertStatus | None = None,
+        status: domain.AlertStatus | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> AlertPage:
-        """Return a page of the run's alerts, in their order; without a limit, all of them.
-
-        Raises `RunNotFound`, `InvalidRequest`.
-        """
+    ) -> views.AlertPage:
+        """Return a page of the run's alerts, in their order; raise `RunNotFound` for an unknown run."""
         query = _filtered(select(RUN_ALERTS), RUN_ALERTS, run_id=run_id, status=status)
         if cursor is not None:
             (position,) = decode_cursor(cursor, _ALERTS_CURSOR)
@@ -156,22 +109,19 @@ class History:
             _get_run(connection, run_id)
             in_order = query.order_by(RUN_ALERTS.c.position)
             rows, next_cursor = _page(connection, in_order, limit, "position")
-        return AlertPage(alerts=_views(AlertView, rows), next_cursor=next_cursor)
+        return views.AlertPage(alerts=_views(AlertView, rows), next_cursor=next_cursor)
 
     def outcomes(
         self,
         *,
         month: date | None = None,
-        status: OutcomeStatus | None = None,
+        status: domain.OutcomeStatus | None = None,
         alert_type: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> OutcomePage:
-        """Return a page of outcomes, newest month first; without a limit, all of them.
-
-        Raises `InvalidRequest`.
-        """
-        query = _filtered(_outcomes(), OUTCOMES, month=month, status=status, alert_type=alert_type)
+    ) -> views.OutcomePage:
+        """Return a page of outcomes, newest month first."""
+        query = _filtered(_OUTCOMES, OUTCOMES, month=month, status=status, alert_type=alert_type)
         if cursor is not None:
             reached, *alert = decode_cursor(cursor, _OUTCOMES_CURSOR)
             same_month = and_(OUTCOMES.c.month == reached, tuple_(*alert) < _OUTCOME_KEY)
@@ -179,94 +129,71 @@ class History:
         with self._database.read() as connection:
             in_order = query.order_by(OUTCOMES.c.month.desc(), OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
             rows, next_cursor = _page(connection, in_order, limit, "month", "account_id", "alert_type")
-            return OutcomePage(outcomes=_with_resolutions(connection, rows), next_cursor=next_cursor)
+            return views.OutcomePage(outcomes=_with_resolutions(connection, rows), next_cursor=next_cursor)
 
-    def outcome(self, month: date, key: AlertKey) -> OutcomeView:
+    def outcome(self, month: date, key: domain.AlertKey) -> views.OutcomeView:
         """Return the outcome of one alert; raise `OutcomeNotFound`."""
         found = self.outcomes_of(month, [key]).get(key)
         if found is None:
             raise outcome_not_found(key, month)
         return found
 
-    def outcomes_of(self, month: date, keys: Collection[AlertKey]) -> dict[AlertKey, OutcomeView]:
+    def outcomes_of(
+        self, month: date, keys: Collection[domain.AlertKey]
+    ) -> dict[domain.AlertKey, views.OutcomeView]:
         """Return the outcomes of these alerts of a month; an alert without an outcome is left out."""
-        query = _outcomes().where(OUTCOMES.c.month == month, _OUTCOME_KEY.in_(keys))
+        query = _OUTCOMES.where(OUTCOMES.c.month == month, _OUTCOME_KEY.in_(keys))
         with self._database.read() as connection:
             found = _with_resolutions(connection, connection.execute(query).all())
-        return {AlertKey(view.account_id, view.alert_type): view for view in found}
+        return {domain.AlertKey(view.account_id, view.alert_type): view for view in found}
 
-    def deliveries(self, month: date) -> dict[AlertKey, Delivery]:
+    def deliveries(self, month: date) -> dict[domain.AlertKey, domain.Delivery]:
         """Return the delivery on record for each alert of a month that has an outcome."""
         with self._database.read() as connection:
             return find_outcomes(connection, month)
 
     def open_alerts(self, month: date, address: str) -> OpenAlerts:
         """Return the open alerts of a month, each as in the run that recorded its outcome."""
-        query = (
-            select(
-                *(RUN_ALERTS.c[name] for name in ALERT_COLUMNS),
-                *(OUTCOMES.c[name] for name in (*RESULT_COLUMNS, "run_id")),
-            )
-            .join(RUN_ALERTS, _JOIN_ALERT)
-            .where(
-                OUTCOMES.c.month == month,
-                OUTCOMES.c.status.in_([OutcomeStatus.FAILED, OutcomeStatus.UNCONFIRMED]),
-            )
-            .order_by(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
-        )
-        last = select(NOTIFICATIONS.c.digest).where(
-            NOTIFICATIONS.c.month == month, NOTIFICATIONS.c.address == address
-        )
+        is_open = OUTCOMES.c.status.in_(_OPEN), RUN_ALERTS.c.run_id.is_not(None)
+        query = _filtered(_OUTCOMES, OUTCOMES, month=month).where(*is_open)
+        last = _filtered(select(NOTIFICATIONS.c.digest), NOTIFICATIONS, month=month, address=address)
         with self._database.read() as connection:
-            rows, accepted = connection.execute(query).all(), connection.scalar(last)
+            rows = connection.execute(query.order_by(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)).all()
+            accepted = connection.scalar(last)
         digest = _digest(rows)
         return OpenAlerts(_views(AlertView, rows), digest, accepted == digest)
 
-    def channels(self, run_id: str) -> ChannelTable:
+    def channels(self, run_id: str) -> views.ChannelTable:
         """Count the run's alerts by channel and status, sorted by channel; alerts without one come last."""
-        query = (
-            select(RUN_ALERTS.c.channel, RUN_ALERTS.c.status, func.count())
-            .where(RUN_ALERTS.c.run_id == run_id)
-            .group_by(RUN_ALERTS.c.channel, RUN_ALERTS.c.status)
-        )
         with self._database.read() as connection:
-            found = {(channel, status): number for channel, status, number in connection.execute(query)}
+            found = _count(connection, RUN_ALERTS, "channel", "status", run_id=run_id)
         channels = sorted({channel for channel, _ in found}, key=lambda name: (name is None, name or ""))
-        statuses = [status for status in AlertStatus if any(status == shown for _, shown in found)]
-        return ChannelTable(
-            [status.replace("_", " ") for status in statuses],
-            [
-                (channel or "(no channel)", [found.get((channel, status), 0) for status in statuses])
-                for channel in channels
-            ],
+        statuses = [status for status in domain.AlertStatus if any(status == shown for _, shown in found)]
+        rows = {channel: [found.get((channel, status), 0) for status in statuses] for channel in channels}
+        return views.ChannelTable(
+            columns=[status.replace("_", " ") for status in statuses],
+            rows=[(channel or "(no channel)", numbers) for channel, numbers in rows.items()],
         )
 
     def gauges(self) -> CollectorRegistry:
         """Return the ledger statistics as gauges for Prometheus, where 0 stands for none."""
         registry = CollectorRegistry()
-        text = "Runs in the ledger, by status."
-        runs = Gauge("risk_alerts_runs", text, ["status"], registry=registry)
+        runs = Gauge("risk_alerts_runs", "Runs in the ledger, by status.", ["status"], registry=registry)
         text = "Alerts of all months in the ledger, by alert type and status."
         outcomes = Gauge("risk_alerts_outcomes", text, ["alert_type", "status"], registry=registry)
         text = "The first day (UTC) of the latest month that a run succeeded for, no dry run."
         last_month = Gauge("risk_alerts_last_succeeded_month_timestamp_seconds", text, registry=registry)
-        status, group = RUNS.c.status, (OUTCOMES.c.alert_type, OUTCOMES.c.status)
-        succeeded = select(func.max(RUNS.c.month)).where(status == RunStatus.SUCCEEDED, ~RUNS.c.dry_run)
+        succeeded = RUNS.c.status == domain.RunStatus.SUCCEEDED, ~RUNS.c.dry_run
         with self._database.read() as connection:
-            by_status = connection.execute(select(status, func.count()).group_by(status)).all()
+            by_status = _count(connection, RUNS, "status")
             # The index on (run_id, status, alert_type) covers this query; the table is not read.
-            by_type = connection.execute(select(*group, func.count()).group_by(*group)).all()
-            month = connection.scalar(succeeded)
-        # A gauge with labels begins with 0.
-        for one in RunStatus:
-            runs.labels(one)
-        for found, number in by_status:
-            runs.labels(found).set(number)
-        for alert_type in {DEFAULT_ALERT_TYPE, *(row.alert_type for row in by_type)}:
-            for outcome in OutcomeStatus:
-                outcomes.labels(alert_type, outcome)
-        for alert_type, outcome, number in by_type:
-            outcomes.labels(alert_type, outcome).set(number)
+            by_type = _count(connection, OUTCOMES, "alert_type", "status")
+            month = connection.scalar(select(func.max(RUNS.c.month)).where(*succeeded))
+        for status in domain.RunStatus:
+            runs.labels(status).set(by_status.get((status,), 0))
+        for alert_type in {domain.DEFAULT_ALERT_TYPE, *(alert_type for alert_type, _ in by_type)}:
+            for outcome in domain.OutcomeStatus:
+                outcomes.labels(alert_type, outcome).set(by_type.get((alert_type, outcome), 0))
         if month:
             last_month.set(datetime.combine(month, time(), UTC).timestamp())
         return registry
@@ -286,13 +213,20 @@ def decode_cursor(cursor: str, kind: TypeAdapter[T]) -> T:
         padded = cursor + "=" * (-len(cursor) % 4)
         return kind.validate_json(base64.b64decode(padded, altchars=b"-_", validate=True), strict=True)
     except ValueError:
-        raise InvalidRequest("cursor: invalid; send the next_cursor of the page before, unchanged") from None
+        raise domain.InvalidRequest("cursor: invalid; send the next_cursor of the page before") from None
 
 
 def _filtered(query: Select[Any], table: Table, **wanted: Any) -> Select[Any]:
     """Return the query for the rows with these values; None matches any value."""
     given = {name: value for name, value in wanted.items() if value is not None}
     return query.where(*(table.c[name] == value for name, value in given.items()))
+
+
+def _count(connection: Connection, table: Table, *by: str, **wanted: Any) -> dict[tuple[Any, ...], int]:
+    """Count the rows with the wanted values, for each combination of values of the columns `by`."""
+    columns = [table.c[name] for name in by]
+    query = _filtered(select(*columns, func.count()).group_by(*columns), table, **wanted)
+    return {tuple(values): number for *values, number in connection.execute(query)}
 
 
 def _page(
@@ -322,34 +256,37 @@ def find_run(connection: Connection, run_id: str) -> Row[Any] | None:
     return connection.execute(_RUN, {"of_run_id": run_id}).one_or_none()
 
 
-def read_counts(connection: Connection, run: Row[Any]) -> dict[str, Counts]:
+def read_counts(connection: Connection, run: Row[Any]) -> dict[str, domain.Counts]:
     """Return the counts of a run by alert type: the stored ones of its scan, and those of its alerts."""
-    groups = connection.execute(_ALERT_COUNTS, {"of_run_id": run.run_id})
-    alerts = ((kind, AlertStatus(status), reason, number) for kind, status, reason, number in groups)
-    return count_alerts(COUNTS.validate_python(run.counts_by_type), alerts)
+    counted = _count(connection, RUN_ALERTS, "alert_type", "status", "reason", run_id=run.run_id)
+    alerts = (
+        (kind, domain.AlertStatus(status), reason, number)
+        for (kind, status, reason), number in counted.items()
+    )
+    return domain.count_alerts(COUNTS.validate_python(run.counts_by_type), alerts)
 
 
-def find_outcomes(connection: Connection, month: date) -> dict[AlertKey, Delivery]:
+def find_outcomes(connection: Connection, month: date) -> dict[domain.AlertKey, domain.Delivery]:
     """Return the outcomes of a month."""
     outcomes = map(_delivery, connection.execute(_DELIVERIES.where(OUTCOMES.c.month == month)))
     return {outcome.key: outcome for outcome in outcomes}
 
 
-def find_outcome(connection: Connection, key: AlertKey, month: date) -> Delivery | None:
+def find_outcome(connection: Connection, key: domain.AlertKey, month: date) -> domain.Delivery | None:
     """Return the outcome of one alert, or None."""
     place = {"of_month": month, "of_account_id": key.account_id, "of_alert_type": key.alert_type}
     found = connection.execute(_DELIVERY, place).one_or_none()
     return None if found is None else _delivery(found)
 
 
-def _delivery(row: Iterable[Any]) -> Delivery:
+def _delivery(row: Iterable[Any]) -> domain.Delivery:
     account_id, alert_type, status, *rest = row
-    return Delivery(AlertKey(account_id, alert_type), AlertStatus(status), *rest)
+    return domain.Delivery(domain.AlertKey(account_id, alert_type), domain.AlertStatus(status), *rest)
 
 
-def outcome_not_found(key: AlertKey, month: date) -> OutcomeNotFound:
+def outcome_not_found(key: domain.AlertKey, month: date) -> domain.OutcomeNotFound:
     """Return the error for an unknown alert."""
-    return OutcomeNotFound(
+    return domain.OutcomeNotFound(
         f"No {key.alert_type} alert of account {key.account_id!r} in {month} is in the ledger;"
         " GET /outcomes lists the alerts that are"
     )
@@ -358,41 +295,36 @@ def outcome_not_found(key: AlertKey, month: date) -> OutcomeNotFound:
 def _get_run(connection: Connection, run_id: str) -> Row[Any]:
     run = find_run(connection, run_id)
     if run is None:
-        raise RunNotFound(f"No run {run_id!r} is in the ledger; GET /runs lists the runs that are")
+        raise domain.RunNotFound(f"No run {run_id!r} is in the ledger; GET /runs lists the runs that are")
     return run
 
 
 def _run_view(view: type[V], connection: Connection, row: Row[Any], **samples: Any) -> V:
     # Until the run is closed, only the counts of its scan are stored.
-    running = row.status == RunStatus.RUNNING
+    running = row.status == domain.RunStatus.RUNNING
     counts = read_counts(connection, row) if running else COUNTS.validate_python(row.counts_by_type)
-    return _view(view, row, counts=total(counts), counts_by_type=counts, **samples)
+    return _view(view, row, counts=domain.total(counts), counts_by_type=counts, **samples)
 
 
 def _digest(rows: Iterable[Row[Any]]) -> str:
     """Return the digest of a list of open alerts; a list with another digest is news for support."""
     listed = []
     for row in rows:
-        region = row.account_region if row.reason == UNKNOWN_REGION else None
+        region = row.account_region if row.reason == domain.UNKNOWN_REGION else None
         # A new attempt that may have been delivered is news.
-        run_id = row.run_id if row.status == OutcomeStatus.UNCONFIRMED else None
+        run_id = row.run_id if row.status == domain.OutcomeStatus.UNCONFIRMED else None
         listed.append((row.account_id, row.alert_type, row.status, row.reason, row.channel, region, run_id))
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
-def _outcomes() -> Select[Any]:
-    """Select the outcomes, with the account's name from the run that recorded each."""
-    return select(OUTCOMES, RUN_ALERTS.c.account_name).outerjoin(RUN_ALERTS, _JOIN_ALERT)
-
-
-def _with_resolutions(connection: Connection, rows: Sequence[Row[Any]]) -> list[OutcomeView]:
-    resolutions: dict[tuple[Any, ...], list[ResolutionView]] = defaultdict(list)
+def _with_resolutions(connection: Connection, rows: Sequence[Row[Any]]) -> list[views.OutcomeView]:
+    resolutions: dict[tuple[Any, ...], list[views.ResolutionView]] = defaultdict(list)
     if rows:
         key = tuple_(RESOLUTIONS.c.month, RESOLUTIONS.c.account_id, RESOLUTIONS.c.alert_type)
         query = select(RESOLUTIONS).where(key.in_([_outcome_key(row) for row in rows]))
         for row in connection.execute(query.order_by(RESOLUTIONS.c.at)):
-            resolutions[_outcome_key(row)].append(_view(ResolutionView, row))
-    return [_view(OutcomeView, row, resolutions=resolutions[_outcome_key(row)]) for row in rows]
+            resolutions[_outcome_key(row)].append(_view(views.ResolutionView, row))
+    return [_view(views.OutcomeView, row, resolutions=resolutions[_outcome_key(row)]) for row in rows]
 
 
 def _outcome_key(row: Row[Any]) -> tuple[date, str, str]:

@@ -19,53 +19,15 @@ from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from core import domain
 from core.alerts import Assessment
-from core.domain import (
-    PROCESS_DIED,
-    RESOLVED,
-    Alert,
-    AlertStatus,
-    AlreadyResolved,
-    Counts,
-    Decision,
-    Delivery,
-    InternalError,
-    Interrupted,
-    LedgerError,
-    Notification,
-    NotificationStatus,
-    NotUnconfirmed,
-    OutcomeStatus,
-    Resolution,
-    RiskAlertsError,
-    RunRequest,
-    RunStatus,
-    TooManyAlerts,
-    accepts_answer,
-    claimed,
-    merge_result,
-    plan_delivery,
-    total,
-)
 from core.ledger import liveness
 from core.ledger.database import Database, through_a_restart
 from core.ledger.history import History, find_outcome, find_outcomes, find_run, outcome_not_found, read_counts
 from core.ledger.liveness import ProcessIdentity
-from core.ledger.schema import (
-    ALERT_COLUMNS,
-    COUNTS,
-    NOTIFICATIONS,
-    OUTCOMES,
-    RESOLUTIONS,
-    RESULT_COLUMNS,
-    RUN_ALERTS,
-    RUNS,
-    TOUCH,
-    VERSION,
-)
+from core.ledger.schema import COUNTS, NOTIFICATIONS, OUTCOMES, RESOLUTIONS, RUN_ALERTS, RUNS, TOUCH, VERSION
 from core.ledger.sqlite import container_warning
 
 logger = logging.getLogger(__name__)
@@ -103,12 +65,11 @@ class Ledger:
     """
 
     def __init__(self, database: Database) -> None:
-        """Work on an opened database."""
         self._database = database
         self.history = History(database)
         self.is_gone = database.is_gone
         self.close = database.close
-        self._unclosed: dict[str, RiskAlertsError] = {}
+        self._unclosed: dict[str, domain.RiskAlertsError] = {}
         """The error of each run whose end could not be written."""
 
     def check_writable(self) -> None:
@@ -119,23 +80,29 @@ class Ledger:
     # The life of a run
 
     def begin_run(
-        self, run_id: str, request: RunRequest, owner: ProcessIdentity, flow_run_id: str | None, now: datetime
+        self,
+        run_id: str,
+        request: domain.RunRequest,
+        owner: ProcessIdentity,
+        flow_run_id: str | None,
+        now: datetime,
     ) -> None:
         """Record a new run and its process; add the flow run to a run that was accepted before."""
         with self._database.write() as connection:
             if find_run(connection, run_id):
                 _running(connection, run_id)
-                _change(connection, RUNS, [{"run_id": run_id, "flow_run_id": flow_run_id}])
+                _change(connection, RUNS, {"run_id": run_id, "flow_run_id": flow_run_id})
                 return
             new = asdict(request) | asdict(owner) | {"run_id": run_id, "flow_run_id": flow_run_id}
-            state = {"status": RunStatus.RUNNING, "started_at": now, "heartbeat_at": now}
-            connection.execute(insert(RUNS).values(new | state | {"counts_by_type": {}, "warnings": []}))
+            state = {"status": domain.RunStatus.RUNNING, "started_at": now, "heartbeat_at": now}
+            scan: dict[str, Any] = {"counts_by_type": {}, "warnings": []}
+            connection.execute(sa.insert(RUNS).values(new | state | scan))
 
     def heartbeat(self, run_id: str, now: datetime) -> None:
         """Record that the run is alive."""
         with self._database.write() as connection:
             _known(connection, run_id)
-            _change(connection, RUNS, [{"run_id": run_id, "heartbeat_at": now}])
+            _change(connection, RUNS, {"run_id": run_id, "heartbeat_at": now})
 
     def close_dead_runs(self, now: datetime) -> None:
         """Close the running runs of dead processes as `interrupted`, and those that `finish` could not close.
@@ -145,27 +112,28 @@ class Ledger:
         for run_id, error in list(self._unclosed.items()):
             with self._database.write() as connection:
                 over = find_run(connection, run_id)
-                if over and over.status == RunStatus.RUNNING:
+                if over and over.status == domain.RunStatus.RUNNING:
                     _close(connection, over, error, now)
             self._unclosed.pop(run_id, None)
         with self._database.read() as connection:
-            running = connection.execute(select(RUNS).where(RUNS.c.status == RunStatus.RUNNING)).all()
+            is_running = RUNS.c.status == domain.RunStatus.RUNNING
+            running = connection.execute(sa.select(RUNS).where(is_running)).all()
         dead = [run for run in running if liveness.is_dead(_owner(run), run.heartbeat_at, now)]
         liveness.wait_for_heartbeats(map(_owner, dead))
         for run in dead:
             with self._database.write() as connection:
                 if find_run(connection, run.run_id) == run:
-                    _close(connection, run, Interrupted(SILENT), now)
+                    _close(connection, run, domain.Interrupted(SILENT), now)
                     logger.warning("Closed run %s: %s", run.run_id, SILENT)
 
     @through_a_restart
-    def record_result(self, run_id: str) -> Counts:
+    def record_result(self, run_id: str) -> domain.Counts:
         """Count the run's alerts, store the counts and return them; raise `Interrupted` for a closed run."""
         with self._database.write() as connection:
-            return total(_store_counts(connection, _running(connection, run_id)))
+            return domain.total(_store_counts(connection, _running(connection, run_id)))
 
     @through_a_restart
-    def finish(self, run_id: str, error: RiskAlertsError | None, now: datetime) -> None:
+    def finish(self, run_id: str, error: domain.RiskAlertsError | None, now: datetime) -> None:
         """Close the run, as failed when it has an error; its claims become unconfirmed.
 
         If the ledger cannot be written now, the next search for dead runs closes the run with the same code.
@@ -173,21 +141,21 @@ class Ledger:
         try:
             with self._database.write() as connection:
                 _close(connection, _known(connection, run_id), error, now)
-        except LedgerError as fault:
+        except domain.LedgerError as fault:
             self._unclosed[run_id] = error or fault
             raise
 
     # Alerts
 
     def plan(
-        self, run_id: str, assessment: Assessment, alerts: Iterable[Alert], limit: int, now: datetime
-    ) -> list[Alert]:
+        self, run_id: str, assessment: Assessment, alerts: Iterable[domain.Alert], limit: int, now: datetime
+    ) -> list[domain.Alert]:
         """Record each alert with its planned delivery, and return the alerts to send.
 
         Alerts without a channel get their outcome here. Raises `TooManyAlerts` for more than `limit` alerts
         to send (0 = no limit), with no outcome written.
         """
-        to_send: list[Alert] = []
+        to_send: list[domain.Alert] = []
         unroutable: list[dict[str, Any]] = []
         remaining = enumerate(alerts)
         with self._database.write() as connection:
@@ -199,30 +167,30 @@ class Ledger:
                 "warnings": [asdict(warning) for warning in assessment.warnings],
                 "counts_by_type": COUNTS.dump_python(dict(assessment.counts_by_type)),
             }
-            _change(connection, RUNS, [{"run_id": run_id} | scan])
+            _change(connection, RUNS, {"run_id": run_id} | scan)
             while chunk := list(islice(remaining, PLANNED_AT_ONCE)):
                 rows = []
                 for position, alert in chunk:
-                    delivery = plan_delivery(alert, known.get(alert.key), **flags)
-                    facts = {name: getattr(alert, name) for name in ALERT_COLUMNS}
+                    delivery = domain.plan_delivery(alert, known.get(alert.key), **flags)
+                    facts = {name: getattr(alert, name) for name in domain.Alert.__slots__}
                     rows.append(facts | _result(run_id, delivery) | {"position": position})
-                    if delivery.status in {AlertStatus.PENDING, AlertStatus.WOULD_SEND}:
+                    if delivery.status in {domain.AlertStatus.PENDING, domain.AlertStatus.WOULD_SEND}:
                         to_send.append(alert)
-                    elif delivery.status is AlertStatus.FAILED:
+                    elif delivery.status is domain.AlertStatus.FAILED:
                         unroutable.append(_outcome_row(run, alert, delivery, now))
-                connection.execute(insert(RUN_ALERTS), rows)
+                connection.execute(sa.insert(RUN_ALERTS), rows)
             too_many = 0 < limit < len(to_send)
             if not (run.dry_run or too_many):
-                _put(connection, OUTCOMES, unroutable)
+                _put(connection, OUTCOMES, *unroutable)
         if too_many:
-            raise TooManyAlerts(
+            raise domain.TooManyAlerts(
                 f"{len(to_send)} alerts would be sent, more than MAX_ALERTS_PER_RUN ({limit}), so none was;"
                 " check the source, or raise the limit"
             )
         return [] if run.dry_run else to_send
 
     @through_a_restart
-    def claim(self, run_id: str, alert: Alert, now: datetime) -> Delivery:
+    def claim(self, run_id: str, alert: domain.Alert, now: datetime) -> domain.Delivery:
         """Claim the right to send one alert: return `SENDING`, or the result that another run has recorded.
 
         Raises `Interrupted` for a closed run, because no later step would record a result of its claim.
@@ -230,34 +198,34 @@ class Ledger:
         with self._database.write() as connection:
             run = _running(connection, run_id)
             outcome = find_outcome(connection, alert.key, run.month)
-            if outcome and outcome.status is AlertStatus.SENDING and outcome.run_id == run_id:
+            if outcome and outcome.status is domain.AlertStatus.SENDING and outcome.run_id == run_id:
                 # A run claims an alert once, so this is the same claim: the answer to its commit was lost.
                 return outcome
-            delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
-            if delivery.status is AlertStatus.PENDING:
-                delivery = claimed(alert, outcome)
-                _put(connection, OUTCOMES, [_outcome_row(run, alert, delivery, now)])
-            _change(connection, RUN_ALERTS, [_result(run_id, delivery)])
+            delivery = domain.plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
+            if delivery.status is domain.AlertStatus.PENDING:
+                delivery = domain.claimed(alert, outcome)
+                _put(connection, OUTCOMES, _outcome_row(run, alert, delivery, now))
+            _change(connection, RUN_ALERTS, _result(run_id, delivery))
         return delivery
 
     @through_a_restart
-    def record_answer(self, run_id: str, delivery: Delivery, now: datetime) -> Delivery:
+    def record_answer(self, run_id: str, delivery: domain.Delivery, now: datetime) -> domain.Delivery:
         """Record the result of a claimed alert, also for a closed run, and return the recorded result."""
         with self._database.write() as connection:
             run = _known(connection, run_id)
             outcome = find_outcome(connection, delivery.key, run.month)
-            if outcome and accepts_answer(outcome, run_id, delivery.status):
-                delivery = merge_result(outcome, delivery)
+            if outcome and domain.accepts_answer(outcome, run_id, delivery.status):
+                delivery = domain.merge_result(outcome, delivery)
                 recorded = _result(run_id, delivery) | {"month": run.month, "updated_at": now}
-                _change(connection, OUTCOMES, [recorded])
-            _change(connection, RUN_ALERTS, [_result(run_id, delivery)])
-            if run.status != RunStatus.RUNNING:
+                _change(connection, OUTCOMES, recorded)
+            _change(connection, RUN_ALERTS, _result(run_id, delivery))
+            if run.status != domain.RunStatus.RUNNING:
                 _store_counts(connection, run)
         return delivery
 
     @through_a_restart
     def give_up(
-        self, run_id: str, alerts: Sequence[Alert], reason: str, error: str | None, now: datetime
+        self, run_id: str, alerts: Sequence[domain.Alert], reason: str, error: str | None, now: datetime
     ) -> None:
         """Record as failed, without a request, alerts whose channel refuses every message."""
         results, refused = [], []
@@ -266,53 +234,45 @@ class Ledger:
             known = find_outcomes(connection, run.month)
             for alert in alerts:
                 outcome = known.get(alert.key)
-                delivery = plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
-                if delivery.status is AlertStatus.PENDING:
-                    answer = replace(delivery, status=AlertStatus.FAILED, reason=reason, error=error)
-                    delivery = merge_result(claimed(alert, outcome), answer)
+                delivery = domain.plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
+                if delivery.status is domain.AlertStatus.PENDING:
+                    answer = replace(delivery, status=domain.AlertStatus.FAILED, reason=reason, error=error)
+                    delivery = domain.merge_result(domain.claimed(alert, outcome), answer)
                     refused.append(_outcome_row(run, alert, delivery, now))
                 results.append(_result(run_id, delivery))
-            _put(connection, OUTCOMES, refused)
-            _change(connection, RUN_ALERTS, results)
+            _put(connection, OUTCOMES, *refused)
+            _change(connection, RUN_ALERTS, *results)
 
-    def resolve(self, resolution: Resolution) -> None:
+    def resolve(self, resolution: domain.Resolution) -> None:
         """Record a person's decision about an unconfirmed alert.
 
         Raises `OutcomeNotFound`, `AlreadyResolved` after a person's decision, or `NotUnconfirmed`.
         """
         key, month, decision = resolution.key, resolution.month, resolution.decision
-        values: dict[str, Any] = {"status": OutcomeStatus.FAILED}
-        if decision is Decision.DELIVERED:
+        values: dict[str, Any] = {"status": domain.OutcomeStatus.FAILED}
+        if decision is domain.Decision.DELIVERED:
             # The best estimate of when Slack posted the message.
-            values = {"status": OutcomeStatus.SENT, "sent_at": OUTCOMES.c.updated_at}
-        values |= {"reason": RESOLVED[decision], "error": None, "updated_at": resolution.at}
+            values = {"status": domain.OutcomeStatus.SENT, "sent_at": OUTCOMES.c.updated_at}
+        values |= {"reason": domain.RESOLVED[decision], "error": None, "updated_at": resolution.at}
         with self._database.write() as connection:
             found = find_outcome(connection, key, month)
             if found is None:
                 raise outcome_not_found(key, month)
-            if found.status is not AlertStatus.UNCONFIRMED:
+            if found.status is not domain.AlertStatus.UNCONFIRMED:
                 raise _not_resolvable(found, month)
-            resolving = _update(OUTCOMES).values(values)
-            _must_change(connection.execute(resolving, _key(month=month, **key._asdict())), 1, OUTCOMES)
-            connection.execute(
-                insert(RESOLUTIONS).values(
-                    **key._asdict(),
-                    resolution_id=str(uuid.uuid4()),
-                    month=month,
-                    decision=decision,
-                    by=resolution.by,
-                    at=resolution.at,
-                    note=resolution.note,
-                    run_id=found.run_id,
-                    reason=found.reason,
-                )
-            )
+            place = {"month": month} | key._asdict()
+            of_place = {f"of_{name}": value for name, value in place.items()}
+            changed = connection.execute(_update(OUTCOMES).values(values), of_place)
+            _must_change(changed, 1, OUTCOMES)
+            made = {name: getattr(resolution, name) for name in ("decision", "by", "at", "note")}
+            was = {"resolution_id": str(uuid.uuid4()), "run_id": found.run_id, "reason": found.reason}
+            connection.execute(sa.insert(RESOLUTIONS).values(place | made | was))
 
     # Support
 
     @through_a_restart
     def record_notification(
-        self, run_id: str, notification: Notification, *, address: str, digest: str, now: datetime
+        self, run_id: str, notification: domain.Notification, *, address: str, digest: str, now: datetime
     ) -> None:
         """Store the notification with its run, and its digest for the address unless it failed."""
         columns = {
@@ -322,35 +282,31 @@ class Ledger:
         }
         with self._database.write() as connection:
             month = _known(connection, run_id).month
-            _change(connection, RUNS, [{"run_id": run_id} | columns])
-            if notification.status is not NotificationStatus.FAILED:
+            _change(connection, RUNS, {"run_id": run_id} | columns)
+            if notification.status is not domain.NotificationStatus.FAILED:
                 accepted = {"digest": digest, "run_id": run_id, "accepted_at": now}
-                _put(connection, NOTIFICATIONS, [{"month": month, "address": address} | accepted])
+                _put(connection, NOTIFICATIONS, {"month": month, "address": address} | accepted)
 
 
 # Rows; the statements are built once, because other writers wait while an alert is claimed or recorded.
 
 
-def _key(**key: Any) -> dict[str, Any]:
-    return {f"of_{name}": value for name, value in key.items()}
-
-
 @cache
 def _update(table: sa.Table) -> sa.Update:
-    return update(table).where(*(column == bindparam(f"of_{column.name}") for column in table.primary_key))
+    return sa.update(table).where(*(key == sa.bindparam(f"of_{key.name}") for key in table.primary_key))
 
 
 @cache
 def _upsert(table: sa.Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
-    statement: postgresql.Insert | sqlite.Insert = (
+    new: postgresql.Insert | sqlite.Insert = (
         postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     )
-    changed = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
-    upserting = statement.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
+    changed = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
+    upserting = new.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
     return upserting.execution_options(preserve_rowcount=True)
 
 
-def _change(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+def _change(connection: sa.Connection, table: sa.Table, *rows: dict[str, Any]) -> None:
     """Change the given columns of existing rows, which are found by their primary keys."""
     keys = table.primary_key.columns.keys()
     if rows:
@@ -358,101 +314,102 @@ def _change(connection: Connection, table: sa.Table, rows: Sequence[dict[str, An
         _must_change(connection.execute(_update(table), bound), len(rows), table)
 
 
-def _put(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
+def _put(connection: sa.Connection, table: sa.Table, *rows: dict[str, Any]) -> None:
     """Insert whole rows; each replaces the row with the same primary key."""
     if rows:
         _must_change(connection.execute(_upsert(table, connection.dialect.name), rows), len(rows), table)
 
 
 def _must_change(result: sa.CursorResult[Any], rows: int, table: sa.Table) -> None:
-    if result.rowcount != rows:
-        raise InternalError(f"The ledger changed {result.rowcount} rows of {table.name} instead of {rows}")
+    if (found := result.rowcount) != rows:
+        raise domain.InternalError(f"The ledger changed {found} rows of {table.name} instead of {rows}")
 
 
 # Runs
 
 
-def _known(connection: Connection, run_id: str) -> Row[Any]:
+def _known(connection: sa.Connection, run_id: str) -> sa.Row[Any]:
     """Return a run; raise `LedgerError` for an unknown one."""
     run = find_run(connection, run_id)
     if run is None:
-        raise LedgerError(
+        raise domain.LedgerError(
             f"The run {run_id} is no longer in the ledger: check whether the database was replaced"
         )
     return run
 
 
-def _running(connection: Connection, run_id: str) -> Row[Any]:
+def _running(connection: sa.Connection, run_id: str) -> sa.Row[Any]:
     """Return a running run; raise `Interrupted` when it is closed."""
     run = _known(connection, run_id)
-    if run.status != RunStatus.RUNNING:
-        raise Interrupted("Another process closed this run because it seemed dead; run the month again")
+    if run.status != domain.RunStatus.RUNNING:
+        raise domain.Interrupted("Another process closed the run because it seemed dead; run the month again")
     return run
 
 
-def _owner(run: Row[Any]) -> ProcessIdentity:
+def _owner(run: sa.Row[Any]) -> ProcessIdentity:
     return ProcessIdentity(run.host, run.pid, run.process_started)
 
 
-def _store_counts(connection: Connection, run: Row[Any]) -> dict[str, Counts]:
+def _store_counts(connection: sa.Connection, run: sa.Row[Any]) -> dict[str, domain.Counts]:
     """Count the run's alerts, store the counts with the run, and return them by alert type."""
     counts = read_counts(connection, run)
-    _change(connection, RUNS, [{"run_id": run.run_id, "counts_by_type": COUNTS.dump_python(counts)}])
+    stored = {"run_id": run.run_id, "counts_by_type": COUNTS.dump_python(counts)}
+    _change(connection, RUNS, stored)
     return counts
 
 
-def _close(connection: Connection, run: Row[Any], error: RiskAlertsError | None, now: datetime) -> None:
+def _close(
+    connection: sa.Connection, run: sa.Row[Any], error: domain.RiskAlertsError | None, now: datetime
+) -> None:
     """Close the run, as failed when it has an error; its claims become unconfirmed."""
+    lost = "The run ended between the request and its answer: look into the channel"
     for table, stamp in ((OUTCOMES, {"updated_at": now}), (RUN_ALERTS, {})):
-        connection.execute(
-            update(table)
-            .where(table.c.run_id == run.run_id, table.c.status == AlertStatus.SENDING)
-            .values(
-                status=AlertStatus.UNCONFIRMED,
-                # A claim has a reason only when an earlier try may have been delivered.
-                reason=func.coalesce(table.c.reason, PROCESS_DIED),
-                error="The run ended between the request and its answer: look into the channel",
-                **stamp,
-            )
-        )
-    statuses = [AlertStatus.PENDING]
-    if isinstance(error, TooManyAlerts):
+        claims = table.c.run_id == run.run_id, table.c.status == domain.AlertStatus.SENDING
+        # A claim has a reason only when an earlier try may have been delivered.
+        reason = sa.func.coalesce(table.c.reason, domain.PROCESS_DIED)
+        unconfirmed = {"status": domain.AlertStatus.UNCONFIRMED, "reason": reason, "error": lost}
+        connection.execute(sa.update(table).where(*claims).values(unconfirmed | stamp))
+    alerts = RUN_ALERTS
+    statuses = [domain.AlertStatus.PENDING]
+    if isinstance(error, domain.TooManyAlerts):
         # A real run would have sent none of the alerts that this dry run planned.
-        statuses.append(AlertStatus.WOULD_SEND)
-    untried = RUN_ALERTS.c.run_id == run.run_id, RUN_ALERTS.c.status.in_(statuses)
-    not_tried = {
-        "status": AlertStatus.FAILED,
-        "reason": error.code if error else Interrupted.code,
+        statuses.append(domain.AlertStatus.WOULD_SEND)
+    untried = alerts.c.run_id == run.run_id, alerts.c.status.in_(statuses)
+    failed = {
+        "status": domain.AlertStatus.FAILED,
+        "reason": error.code if error else domain.Interrupted.code,
         "error": "Not tried: the run ended before; a later run of the month sends it",
     }
-    connection.execute(update(RUN_ALERTS).where(*untried).values(not_tried))
+    connection.execute(sa.update(alerts).where(*untried).values(failed))
     _store_counts(connection, run)
     result = {
-        "status": RunStatus.FAILED if error else RunStatus.SUCCEEDED,
+        "status": domain.RunStatus.FAILED if error else domain.RunStatus.SUCCEEDED,
         "error": error and {"code": error.code, "message": error.message},
         "finished_at": now,
     }
-    _change(connection, RUNS, [{"run_id": run.run_id} | result])
+    _change(connection, RUNS, {"run_id": run.run_id} | result)
 
 
 # Alerts and outcomes
 
 
-def _result(run_id: str, delivery: Delivery) -> dict[str, Any]:
+def _result(run_id: str, delivery: domain.Delivery) -> dict[str, Any]:
     """Return the columns of a result, in `run_alerts` and in `alert_outcomes`."""
-    columns = {name: getattr(delivery, name) for name in RESULT_COLUMNS}
-    return {"run_id": run_id} | delivery.key._asdict() | columns
+    _, *columns = domain.Delivery.__slots__
+    return {name: getattr(delivery, name) for name in columns} | delivery.key._asdict() | {"run_id": run_id}
 
 
-def _outcome_row(run: Row[Any], alert: Alert, delivery: Delivery, now: datetime) -> dict[str, Any]:
+def _outcome_row(
+    run: sa.Row[Any], alert: domain.Alert, delivery: domain.Delivery, now: datetime
+) -> dict[str, Any]:
     row = {"month": run.month, "region": alert.account_region, "updated_at": now}
     return row | _result(run.run_id, delivery)
 
 
-def _not_resolvable(found: Delivery, month: date) -> RiskAlertsError:
+def _not_resolvable(found: domain.Delivery, month: date) -> domain.RiskAlertsError:
     alert = f"The {found.key.alert_type} alert of account {found.key.account_id!r} in {month}"
-    if found.reason in RESOLVED.values():
-        return AlreadyResolved(f"{alert} was resolved before ({found.reason}); nothing was changed")
-    if found.status is AlertStatus.SENDING:
-        return NotUnconfirmed(f"{alert} is being sent by a run now; look again when that run is over")
-    return NotUnconfirmed(f"{alert} is {found.status}, not unconfirmed; nothing was changed")
+    if found.reason in domain.RESOLVED.values():
+        return domain.AlreadyResolved(f"{alert} was resolved before ({found.reason}); nothing was changed")
+    if found.status is domain.AlertStatus.SENDING:
+        return domain.NotUnconfirmed(f"{alert} is being sent by a run now; look again when that run is over")
+    return domain.NotUnconfirmed(f"{alert} is {found.status}, not unconfirmed; nothing was changed")

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
-from core.domain import Alert, Counts, Delivery
+from core.domain import Counts
 
 # Alembic's table, not under its default name: another service's migrations may share the database.
 VERSION = sa.Table(
@@ -179,7 +179,3 @@ RUNS, RUN_ALERTS, OUTCOMES, RESOLUTIONS, NOTIFICATIONS = (
 
 COUNTS = TypeAdapter(dict[str, Counts])
 """The column `counts_by_type`."""
-RESULT_COLUMNS = [name for name in Delivery.__slots__ if name in Result.model_fields]
-"""The columns of a result, in `run_alerts` and `alert_outcomes`, in the order of `Delivery`."""
-ALERT_COLUMNS = [name for name in Alert.__slots__ if name in RUN_ALERTS.c and name not in RESULT_COLUMNS]
-"""The other columns of an alert, in `run_alerts`."""

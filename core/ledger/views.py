@@ -5,17 +5,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field
 
+from core import domain
 from core.alerts import AlertView
-from core.domain import (
-    DEFAULT_ALERT_TYPE,
-    Counts,
-    Decision,
-    NotificationStatus,
-    OutcomeStatus,
-    RunStatus,
-    RunWarning,
-    SupportMessage,
-)
 
 NextCursor = Annotated[
     str | None, Field(description="Send it as `cursor` for the next page; null on the last page.")
@@ -48,12 +39,14 @@ class RunSummary(BaseModel):
     month: date
     dry_run: bool
     retry_unconfirmed: bool
-    status: RunStatus
+    status: domain.RunStatus
     started_at: datetime
     finished_at: datetime | None
-    counts: Counts
-    counts_by_type: dict[str, Counts] = Field(description="The same counts for each alert type by its name.")
-    warnings: list[RunWarning]
+    counts: domain.Counts
+    counts_by_type: dict[str, domain.Counts] = Field(
+        description="The same counts for each alert type by its name."
+    )
+    warnings: list[domain.RunWarning]
     error: ErrorView | None
 
     @property
@@ -64,7 +57,7 @@ class RunSummary(BaseModel):
     @property
     def alert_types(self) -> list[str]:
         """Return the enabled alert types; before any rule ran, the default."""
-        return list(self.counts_by_type) or [DEFAULT_ALERT_TYPE]
+        return list(self.counts_by_type) or [domain.DEFAULT_ALERT_TYPE]
 
     @property
     def labeled_counts(self) -> list[tuple[str, str, int]]:
@@ -75,9 +68,9 @@ class RunSummary(BaseModel):
 class RunView(RunSummary):
     """A run with samples of its alerts and errors."""
 
-    support_notification: NotificationStatus | None
+    support_notification: domain.NotificationStatus | None
     support_error: str | None
-    support_message: SupportMessage | None
+    support_message: domain.SupportMessage | None
     sample_alerts: list[AlertView]
     sample_errors: list[DeliveryErrorView]
 
@@ -99,7 +92,7 @@ class AlertPage(BaseModel):
 class ResolutionView(BaseModel):
     """A person's decision about an alert that was unconfirmed."""
 
-    decision: Decision
+    decision: domain.Decision
     by: str = Field(description="The person who decided.")
     at: datetime
     note: str | None
@@ -116,7 +109,7 @@ class OutcomeView(BaseModel):
     alert_type: str
     region: str | None
     channel: str | None
-    status: OutcomeStatus
+    status: domain.OutcomeStatus
     reason: str | None
     error: str | None
     attempts: int
