@@ -89,12 +89,8 @@ def _is_gone(owner: ProcessIdentity) -> bool:
 
 @lru_cache(maxsize=1)
 def _host() -> str:
-    boot = _read("/proc/sys/kernel/random/boot_id")
-    try:
-        namespace = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        namespace = ""
-    return "/".join(part for part in (socket.gethostname(), boot, namespace) if part)
+    boot, namespace = _read("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid").resolve().name
+    return f"{socket.gethostname()}/{boot}/{namespace}"
 
 
 def _start_of(pid: int) -> str:
