@@ -56,10 +56,6 @@ class Base(SQLModel):
     metadata = METADATA
 
 
-_JSON_OR_NULL: Any = sa.JSON(none_as_null=True)
-"""JSON whose None is NULL for a person's SQL, too."""
-
-
 class RunRow(Base, table=True):
     """One run: its request, its process, its result."""
 
@@ -89,10 +85,10 @@ class RunRow(Base, table=True):
     counts_by_type: dict[str, dict[str, int]] = Field(sa_type=sa.JSON)
     """`Counts` by alert type: those of the scan after the plan, all of them after the run is closed."""
     warnings: list[dict[str, Any]] = Field(sa_type=sa.JSON)
-    error: dict[str, str] | None = Field(sa_type=_JSON_OR_NULL)
+    error: dict[str, str] | None = Field(sa_column=sa.Column(sa.JSON(none_as_null=True)))
     support_notification: str | None
     support_error: str | None
-    support_message: dict[str, str] | None = Field(sa_type=_JSON_OR_NULL)
+    support_message: dict[str, str] | None = Field(sa_column=sa.Column(sa.JSON(none_as_null=True)))
 
 
 class Result(Base):
