@@ -6,7 +6,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection, Engine, insert, inspect, select
@@ -18,7 +17,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from core.domain import LedgerError
 from core.ledger.postgresql import is_cut, postgresql_engine
 from core.ledger.schema import METADATA, TOUCH, VERSION
-from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, sqlite_engine, switch_to_wal
+from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, file_of, sqlite_engine, switch_to_wal
 from core.runtime import redact, shown_database
 
 NEWEST_REVISION = "0002"
@@ -58,6 +57,7 @@ class Database:
         # hold a connection while it waits.
         self._turn = threading.Lock()
         self._identity = self._identify()
+        self.close = self._engine.dispose
 
     def is_gone(self) -> bool:
         """Return whether the database's file was removed or replaced since it was opened."""
@@ -73,9 +73,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Take the one write lock for a short transaction, and commit it unless something is raised."""
         if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
-            raise LedgerError(
-                f"The ledger {shown_database(self.url)} is busy: another transaction keeps it locked"
-            )
+            raise LedgerError(f"The ledger {shown_database(self.url)} is locked by another transaction")
         try:
             if self.is_gone():
                 # A write through the old handle would be lost to everyone who opens the ledger by its name.
@@ -92,21 +90,12 @@ class Database:
             return None
         return status and (status.st_dev, status.st_ino)
 
-    def close(self) -> None:
-        """Close every connection."""
-        self._engine.dispose()
-
 
 def parse_url(url: str) -> URL:
     """Parse the ledger's URL; every PostgreSQL URL gets the one supported driver."""
     parsed = make_url(url)
     is_server = parsed.drivername in {"postgres", "postgresql"}
     return parsed.set(drivername="postgresql+psycopg") if is_server else parsed
-
-
-def file_of(url: URL) -> Path | None:
-    """Return the file of a SQLite database, else None."""
-    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def try_write(database_url: str) -> str:

@@ -17,6 +17,11 @@ _ENGINE_VARIABLES = ("KUBERNETES_SERVICE_HOST", "ECS_CONTAINER_METADATA_URI_V4",
 """What the engines of containers put into them."""
 
 
+def file_of(url: URL) -> Path | None:
+    """Return the file of a SQLite database, else None."""
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
 def sqlite_engine(url: URL) -> Engine:
     """Return an engine; a transaction with the option `immediate` holds the one write lock from its start."""
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -60,14 +65,12 @@ def switch_to_wal(engine: Engine) -> None:
 
 def container_warning(database_url: str) -> str | None:
     """Return a warning when the ledger is a file on the disk of this container, and is lost with it."""
-    url = make_url(database_url)
+    file = file_of(make_url(database_url))
     in_container = any(map(os.path.exists, _ENGINE_FILES)) or any(map(os.getenv, _ENGINE_VARIABLES))
-    if url.get_backend_name() != "sqlite" or not url.database or not in_container:
-        return None
     # Unlike that of pathlib, this `ismount` raises nothing for a folder that may not be read.
-    if any(map(os.path.ismount, Path(url.database).resolve().parents[:-1])):
+    if not (file and in_container) or any(map(os.path.ismount, file.resolve().parents[:-1])):
         return None
     return (
-        f"The ledger {url.database} is on this container's own disk and will be lost with it;"
+        f"The ledger {file} is on this container's own disk and will be lost with it;"
         " then alerts are sent again. Mount a volume there, or set DATABASE_URL to a PostgreSQL database"
     )
