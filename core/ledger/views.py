@@ -8,9 +8,7 @@ from pydantic import BaseModel, Field
 from core import domain
 from core.alerts import AlertView
 
-NextCursor = Annotated[
-    str | None, Field(description="Send it as `cursor` for the next page; null on the last page.")
-]
+NextCursor = Annotated[str | None, Field(description="The `cursor` of the next page; null on the last one.")]
 
 
 class ErrorView(BaseModel):
@@ -43,9 +41,7 @@ class RunSummary(BaseModel):
     started_at: datetime
     finished_at: datetime | None
     counts: domain.Counts
-    counts_by_type: dict[str, domain.Counts] = Field(
-        description="The same counts for each alert type by its name."
-    )
+    counts_by_type: dict[str, domain.Counts] = Field(description="The same counts by alert type.")
     warnings: list[domain.RunWarning]
     error: ErrorView | None
 
