@@ -130,6 +130,23 @@ class Ledger:
             return domain.total(_store_counts(connection, _running(connection, run_id)))
 
     @through_a_restart
+    def record_notification(
+        self, run_id: str, notification: domain.Notification, *, address: str, digest: str, now: datetime
+    ) -> None:
+        """Store the notification with its run, and its digest for the address unless it failed."""
+        columns = {
+            "support_message": asdict(notification.message),
+            "support_notification": notification.status,
+            "support_error": notification.error,
+        }
+        with self._database.write() as connection:
+            month = _known(connection, run_id).month
+            _change(connection, RUNS, {"run_id": run_id} | columns)
+            if notification.status is not domain.NotificationStatus.FAILED:
+                accepted = {"digest": digest, "run_id": run_id, "accepted_at": now}
+                _put(connection, NOTIFICATIONS, {"month": month, "address": address} | accepted)
+
+    @through_a_restart
     def finish(self, run_id: str, error: domain.RiskAlertsError | None, now: datetime) -> None:
         """Close the run, as failed when it has an error; its claims become unconfirmed.
 
@@ -174,7 +191,7 @@ class Ledger:
                     if delivery.status in {domain.AlertStatus.PENDING, domain.AlertStatus.WOULD_SEND}:
                         to_send.append(alert)
                     elif delivery.status is domain.AlertStatus.FAILED:
-                        unroutable.append(_outcome_row(run, alert, delivery, now))
+                        unroutable.append(_outcome(run, delivery, now) | {"region": alert.account_region})
                 connection.execute(sa.insert(RUN_ALERTS), rows)
             too_many = 0 < limit < len(to_send)
             if not (run.dry_run or too_many):
@@ -201,7 +218,7 @@ class Ledger:
             delivery = domain.plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
             if delivery.status is domain.AlertStatus.PENDING:
                 delivery = domain.claimed(alert, outcome)
-                _put(connection, OUTCOMES, _outcome_row(run, alert, delivery, now))
+                _put(connection, OUTCOMES, _outcome(run, delivery, now) | {"region": alert.account_region})
             _change(connection, RUN_ALERTS, _result(run_id, delivery))
         return delivery
 
@@ -213,8 +230,7 @@ class Ledger:
             outcome = find_outcome(connection, delivery.key, run.month)
             if outcome and domain.accepts_answer(outcome, run_id, delivery.status):
                 delivery = domain.merge_result(outcome, delivery)
-                recorded = _result(run_id, delivery) | {"month": run.month, "updated_at": now}
-                _change(connection, OUTCOMES, recorded)
+                _change(connection, OUTCOMES, _outcome(run, delivery, now))
             _change(connection, RUN_ALERTS, _result(run_id, delivery))
             if run.status != domain.RunStatus.RUNNING:
                 _store_counts(connection, run)
@@ -235,16 +251,13 @@ class Ledger:
                 if delivery.status is domain.AlertStatus.PENDING:
                     answer = replace(delivery, status=domain.AlertStatus.FAILED, reason=reason, error=error)
                     delivery = domain.merge_result(domain.claimed(alert, outcome), answer)
-                    refused.append(_outcome_row(run, alert, delivery, now))
+                    refused.append(_outcome(run, delivery, now) | {"region": alert.account_region})
                 results.append(_result(run_id, delivery))
             _put(connection, OUTCOMES, *refused)
             _change(connection, RUN_ALERTS, *results)
 
     def resolve(self, resolution: domain.Resolution) -> None:
-        """Record a person's decision about an unconfirmed alert.
-
-        Raises `OutcomeNotFound`, `AlreadyResolved` after a person's decision, or `NotUnconfirmed`.
-        """
+        """Record a person's decision; raise `OutcomeNotFound`, `AlreadyResolved` or `NotUnconfirmed`."""
         key, month, decision = resolution.key, resolution.month, resolution.decision
         values: dict[str, Any] = {"status": domain.OutcomeStatus.FAILED}
         if decision is domain.Decision.DELIVERED:
@@ -264,25 +277,6 @@ class Ledger:
             made = {name: getattr(resolution, name) for name in ("decision", "by", "at", "note")}
             was = {"resolution_id": str(uuid.uuid4()), "run_id": found.run_id, "reason": found.reason}
             connection.execute(sa.insert(RESOLUTIONS).values(place | made | was))
-
-    # Support
-
-    @through_a_restart
-    def record_notification(
-        self, run_id: str, notification: domain.Notification, *, address: str, digest: str, now: datetime
-    ) -> None:
-        """Store the notification with its run, and its digest for the address unless it failed."""
-        columns = {
-            "support_message": asdict(notification.message),
-            "support_notification": notification.status,
-            "support_error": notification.error,
-        }
-        with self._database.write() as connection:
-            month = _known(connection, run_id).month
-            _change(connection, RUNS, {"run_id": run_id} | columns)
-            if notification.status is not domain.NotificationStatus.FAILED:
-                accepted = {"digest": digest, "run_id": run_id, "accepted_at": now}
-                _put(connection, NOTIFICATIONS, {"month": month, "address": address} | accepted)
 
 
 # Rows; the statements are built once, because other writers wait while an alert is claimed or recorded.
@@ -396,11 +390,8 @@ def _result(run_id: str, delivery: domain.Delivery) -> dict[str, Any]:
     return {name: getattr(delivery, name) for name in columns} | delivery.key._asdict() | {"run_id": run_id}
 
 
-def _outcome_row(
-    run: sa.Row[Any], alert: domain.Alert, delivery: domain.Delivery, now: datetime
-) -> dict[str, Any]:
-    row = {"month": run.month, "region": alert.account_region, "updated_at": now}
-    return row | _result(run.run_id, delivery)
+def _outcome(run: sa.Row[Any], delivery: domain.Delivery, now: datetime) -> dict[str, Any]:
+    return _result(run.run_id, delivery) | {"month": run.month, "updated_at": now}
 
 
 def _not_resolvable(found: domain.Delivery, month: date) -> domain.RiskAlertsError:

@@ -46,10 +46,7 @@ def sqlite_engine(url: URL) -> Engine:
 
 
 @retry(
-    # The low byte is the primary result code.
-    retry=retry_if_exception(
-        lambda error: getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-    ),
+    retry=retry_if_exception(lambda error: getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")),
     stop=stop_after_delay(BUSY_TIMEOUT_SECONDS),
     wait=wait_fixed(0.01),
     reraise=True,
