@@ -386,8 +386,8 @@ def _close(
 
 def _result(run_id: str, delivery: domain.Delivery) -> dict[str, Any]:
     """Return the columns of a result, in `run_alerts` and in `alert_outcomes`."""
-    _, *columns = domain.Delivery.__slots__
-    return {name: getattr(delivery, name) for name in columns} | delivery.key._asdict() | {"run_id": run_id}
+    columns = {name: getattr(delivery, name) for name in domain.Delivery.__slots__ if name != "key"}
+    return columns | delivery.key._asdict() | {"run_id": run_id}
 
 
 def _outcome(run: sa.Row[Any], delivery: domain.Delivery, now: datetime) -> dict[str, Any]:
