@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from core import domain
 from core.ledger import Ledger, kept_alive, this_process
-from core.runtime import Settings, StopSignal, current_run_id, process_stop, redact
+from core.runtime import Settings, current_run_id, process_stop, redact
 from core.sources import parse_source
 
 STOPPED = "The run was stopped before it was over; run the month again"
@@ -28,7 +28,7 @@ class RunContext:
     ledger: Ledger
     flow_run_id: str | None = None
     """The flow run of Prefect's engine; None for a run without Prefect."""
-    stop: StopSignal = field(default_factory=StopSignal)
+    stop: bool = False
     """Stops this run alone; `check_stop` also knows the stop of the process."""
     flow_begun: "Future[None]" = field(default_factory=Future)
     """Done once Prefect has begun the flow; canceled when the caller has given the run up."""
@@ -45,7 +45,7 @@ class RunContext:
 
     def check_stop(self) -> None:
         """Raise `Interrupted` if a stop was requested; call it only when no request is in flight."""
-        if self.stop.is_set() or process_stop.is_set():
+        if self.stop or process_stop.requested:
             raise domain.Interrupted(STOPPED)
 
 

@@ -59,7 +59,7 @@ class Lane:
             # `deliver` or the next stage raises it.
             return
         except BaseException:
-            self._run.stop.set()
+            self._run.stop = True
             raise
 
     async def _deliver_one(self, alert: Alert) -> Answer | None:
@@ -153,7 +153,7 @@ async def send(run: RunContext, to_send: Sequence[Alert]) -> None:
     try:
         await asyncio.wait({sending})
     except asyncio.CancelledError as canceled:
-        run.stop.set()
+        run.stop = True
         # At most for the timeouts of one request and its commits.
         await asyncio.wait({sending})
         raise canceled from sending.exception()

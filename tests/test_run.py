@@ -59,7 +59,7 @@ def test_only_a_uri_without_secrets_is_stored(
 def test_stopped_run_is_begun_and_interrupted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with new_ledger(tmp_path / "ledger.db") as ledger:
         run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
-        run.stop.set()
+        run.stop = True
         with pytest.raises(Interrupted, match="run the month again") as caught, open_run(run):
             pytest.fail("a stopped run goes on")
         line = f"Run run-1 failed: interrupted: {caught.value}"

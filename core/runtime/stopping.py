@@ -19,21 +19,9 @@ POLL_SECONDS = 0.2
 
 
 class StopSignal:
-    """A flag that any thread or signal handler can set.
+    """A flag without a lock, for which a signal handler could wait permanently."""
 
-    It has no lock, because a signal handler could wait for it permanently.
-    """
-
-    def __init__(self) -> None:
-        self._set = False
-
-    def is_set(self) -> bool:
-        """Return whether a stop was requested."""
-        return self._set
-
-    def set(self) -> None:
-        """Request a stop."""
-        self._set = True
+    requested = False
 
 
 process_stop = StopSignal()
@@ -71,7 +59,7 @@ def stopped_by_signals() -> Iterator[None]:
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        process_stop.set()
+        process_stop.requested = True
         handler = before[number]
         if callable(handler) and handler is not signal.default_int_handler:
             handler(number, frame)

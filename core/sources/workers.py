@@ -86,7 +86,7 @@ def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
     """
     deadline = time.monotonic() + seconds
     try:
-        while not process_stop.is_set():
+        while not process_stop.requested:
             left = deadline - time.monotonic()
             if wait({future}, max(0, min(left, POLL_SECONDS))).done:
                 return future.result()

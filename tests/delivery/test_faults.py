@@ -234,7 +234,7 @@ def test_run_that_is_told_to_stop_is_interrupted(
         with open_run(run):
             task = asyncio.create_task(send.fn(run, plan(run, alerts)))
             await until(waiting.is_set)
-            run.stop.set()
+            run.stop = True
             await task
 
     with pytest.raises(Interrupted):

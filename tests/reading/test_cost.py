@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.domain import Interrupted, SourceInvalid
-from core.runtime import Settings, StopSignal
+from core.runtime import Settings, process_stop
 from core.sources import Need, Source, Window, open_uri
 from core.sources.reader import read_window
 from core.sources.workers import Workers
@@ -296,9 +296,7 @@ def test_arrow_uses_the_allocator_that_frees_memory() -> None:
 def test_reading_ends_on_a_stop_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.parquet"
     write(path, by_month, 100)
-    stop = StopSignal()
-    monkeypatch.setattr("core.sources.workers.process_stop", stop)
     read(path)
-    stop.set()
+    monkeypatch.setattr(process_stop, "requested", True)
     with pytest.raises(Interrupted):
         read(path)

@@ -109,7 +109,7 @@ def test_run_stopped_before_its_mail_leaves_it_to_the_next(
     context = RunContext("stopped", RunRequest("file:///source.parquet", MONTH), smtp, ledger)
     with open_run(context):
         ledger.plan(context.run_id, assessment([NO_CHANNEL]), [NO_CHANNEL], 0, NOW)
-        context.stop.set()
+        context.stop = True
         with pytest.raises(Interrupted):
             stage.notify_support.fn(context)
     assert mailbox.mails == []
