@@ -1,5 +1,6 @@
 """Settings, the environment, logs, redaction, metrics and the stop signal; every package uses them."""
 
+from core.domain import money, one_line, shown_region
 from core.runtime.environment import (
     check_certificate_files,
     check_certificates,
@@ -12,6 +13,5 @@ from core.runtime.metrics import DELIVERIES, PROCESS, ROWS_SCANNED, STEP_SECONDS
 from core.runtime.redaction import mask_record, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, exit_with, load_settings
 from core.runtime.stopping import POLL_SECONDS, in_thread, process_stop, stopped_by_signals
-from core.runtime.text import money, one_line, shown_region
 from core.runtime.urls import check_http_url, host_of, shown_database
 from core.runtime.validation import invalid_value
