@@ -6,6 +6,5 @@ from core.domain.errors import *
 from core.domain.months import *
 from core.domain.reasons import *
 from core.domain.replay import *
-from core.domain.resolution import *
 from core.domain.runs import *
 from core.domain.text import *

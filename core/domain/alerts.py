@@ -1,9 +1,12 @@
-"""An alert, its channel and its result."""
+"""An alert, its result, and a person's decision about it."""
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
+
+from core.domain.errors import InvalidRequest
 
 AT_RISK = "At Risk"
 """The one `status` that is at risk; no other spelling is."""
@@ -81,3 +84,41 @@ class Delivery:
     sent_at: datetime | None = None
     run_id: str = ""
     """The last run that recorded it, when it is read across runs."""
+
+
+class Decision(StrEnum):
+    """What a person found in the channel of an unconfirmed alert."""
+
+    DELIVERED = "delivered"
+    """The message is there: it is never sent again."""
+    SEND_AGAIN = "send_again"
+    """The message is not there: the next run of the month sends it."""
+
+
+RESOLVED = {Decision.DELIVERED: "resolved_delivered", Decision.SEND_AGAIN: "resolved_send_again"}
+"""The reason of an outcome that a person has resolved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A person's decision about one unconfirmed alert: who, when and why."""
+
+    key: AlertKey
+    month: date
+    decision: Decision
+    by: str
+    note: str | None
+    at: datetime
+
+    def __post_init__(self) -> None:
+        """Raise `InvalidRequest` for a text that is too long, or that no database can hold."""
+        if not self.by.strip():
+            raise InvalidRequest("by: must not be empty")
+        for name, text, most in (
+            ("by", self.by, 200),
+            ("note", self.note or "", 2000),
+            ("account_id", self.key.account_id, 2500),
+            ("alert_type", self.key.alert_type, 200),
+        ):
+            if not re.fullmatch(rf"[^\0\ud800-\udfff]{{0,{most}}}", text):
+                raise InvalidRequest(f"{name}: must have at most {most} characters, all in UTF-8, and no NUL")

@@ -5,9 +5,8 @@ An outcome is the delivery on record for an alert across runs, None for a new al
 
 from dataclasses import replace
 
-from core.domain.alerts import Alert, AlertStatus, Delivery
+from core.domain.alerts import RESOLVED, Alert, AlertStatus, Decision, Delivery
 from core.domain.reasons import PROCESS_DIED, RETRY_OF_UNCONFIRMED
-from core.domain.resolution import RESOLVED, Decision
 
 
 def plan_delivery(

@@ -11,7 +11,6 @@ from core.runtime.environment import (
 from core.runtime.logs import OUR_LOGGERS, configure_logs, current_run_id
 from core.runtime.metrics import DELIVERIES, PROCESS, ROWS_SCANNED, STEP_SECONDS, STEPS
 from core.runtime.redaction import mask_record, protect, redact
-from core.runtime.settings import CONFIG_FILE, Settings, exit_with, load_settings
+from core.runtime.settings import CONFIG_FILE, Settings, exit_with, invalid_value, load_settings
 from core.runtime.stopping import POLL_SECONDS, in_thread, process_stop, stopped_by_signals
 from core.runtime.urls import check_http_url, host_of, shown_database
-from core.runtime.validation import invalid_value

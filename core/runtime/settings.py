@@ -20,7 +20,6 @@ from core.domain import DEFAULT_ALERT_TYPE, SettingsError, SlackNotConfigured
 from core.runtime.environment import check_certificate_files, check_stores, clean_variables, prepare_proxies
 from core.runtime.redaction import protect
 from core.runtime.urls import check_database_url, check_http_url, passwords_in
-from core.runtime.validation import invalid_value
 
 CONFIG_FILE = "CONFIG_FILE"
 _PLAIN = str | int | float
@@ -298,3 +297,22 @@ def _describe(error: Any) -> str:
     if inner and reason.startswith("must "):
         reason = f"each entry {reason}"
     return f"{setting.upper()}: {reason}" if setting else reason
+
+
+_WORDS = {
+    "dict_type": "must be a JSON object",
+    "extra_forbidden": "is unknown; remove it",
+    "list_type": "must be a JSON list",
+    "missing": "is missing",
+    "model_attributes_type": "must be a JSON object",
+}
+"""For the errors whose own words are those of a Python program."""
+
+
+def invalid_value(error: Any) -> str:
+    """Return what is wrong with a value, from one of pydantic's errors, and not the value itself.
+
+    The value may be a secret in the wrong place.
+    """
+    said = re.sub(r"^\w+ should", "must", error["msg"].removeprefix("Value error, "))
+    return _WORDS.get(error["type"], said)
