@@ -1,13 +1,17 @@
-"""The interface of an alert type: the accounts that it finds, the data that it needs, and its words."""
+"""The interface of an alert type, and the alerts that the types find, as an Arrow table."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import pyarrow as pa
 
+from core.domain import Counts, RunWarning, total
+
 
 class AlertRule(ABC):
-    """One alert type."""
+    """One alert type: the accounts that it finds, the data that it needs, and its words."""
 
     type: ClassVar[str]
     """The name of the type in `ALERT_TYPES`, in the ledger and in the API, and of its count in a run."""
@@ -28,3 +32,39 @@ class AlertRule(ABC):
         `winners` has a row for each candidate with a row in the month: `at_risk` (bool) and `months_before`
         (int64), how many months it was at risk without a gap up to the month before.
         """
+
+
+ALERTS = pa.schema(
+    [
+        ("alert_type", pa.string()),
+        ("account_id", pa.large_string()),
+        ("account_name", pa.large_string()),
+        ("account_region", pa.large_string()),
+        ("arr", pa.int64()),
+        ("renewal_date", pa.date32()),
+        ("account_owner", pa.large_string()),
+        ("duration_months", pa.int32()),
+        ("risk_start_month", pa.date32()),
+    ]
+)
+"""The alerts of a month, as the fields of `core.domain.Alert`."""
+
+ROUTED_ALERTS = ALERTS.append(pa.field("channel", pa.string())).append(pa.field("reason", pa.string()))
+"""The same with the channel, or with the reason why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The alerts of the month, in order of account and type, and the counts of the scan that found them."""
+
+    source_version: str
+    counts_by_type: Mapping[str, Counts]
+    """By alert type, for every rule that is enabled."""
+    warnings: tuple[RunWarning, ...]
+    alerts: pa.Table
+    """Of `ALERTS`."""
+
+    @property
+    def counts(self) -> Counts:
+        """Return the counts of all alert types together."""
+        return total(self.counts_by_type)

@@ -7,17 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from core import domain
 from core.alerts.registry import RULES
-from core.domain import (
-    DEFAULT_ALERT_TYPE,
-    AlertKey,
-    AlertStatus,
-    Counts,
-    RunWarning,
-    advice,
-    months_before,
-    reason_of,
-)
 
 
 def months(count: int) -> str:
@@ -28,8 +19,8 @@ def months(count: int) -> str:
 def streak(alert_type: str, start: date, count: int) -> str:
     """Return how long an account is or was at risk, in the words of the alert type."""
     # An old run may have alerts of a type that does not exist any more.
-    rule = RULES.get(alert_type, RULES[DEFAULT_ALERT_TYPE])
-    return rule.streak.format(months=months(count), start=start, end=months_before(start, 1 - count))
+    rule = RULES.get(alert_type, RULES[domain.DEFAULT_ALERT_TYPE])
+    return rule.streak.format(months=months(count), start=start, end=domain.months_before(start, 1 - count))
 
 
 class AlertFacts(BaseModel):
@@ -45,18 +36,18 @@ class AlertFacts(BaseModel):
     duration_months: int
     risk_start_month: date
     channel: str | None
-    status: AlertStatus
+    status: domain.AlertStatus
     reason: str | None
 
     @property
-    def key(self) -> AlertKey:
+    def key(self) -> domain.AlertKey:
         """Return the key of the alert within its month."""
-        return AlertKey(self.account_id, self.alert_type)
+        return domain.AlertKey(self.account_id, self.alert_type)
 
     @property
     def kind(self) -> str:
         """Return the alert type for a report: empty for the default."""
-        return "" if self.alert_type == DEFAULT_ALERT_TYPE else self.alert_type
+        return "" if self.alert_type == domain.DEFAULT_ALERT_TYPE else self.alert_type
 
     @property
     def label(self) -> str:
@@ -79,7 +70,7 @@ class AlertView(AlertFacts):
     @property
     def why(self) -> str:
         """Return the error, or the meaning of the reason, for a report."""
-        return self.error or reason_of(self.reason).meaning
+        return self.error or domain.reason_of(self.reason).meaning
 
 
 class PreviewAlertView(AlertFacts):
@@ -93,16 +84,18 @@ class PreviewView(BaseModel):
     """What a run of the month would do. Nothing was sent or stored."""
 
     month: date
-    counts: Counts
-    counts_by_type: dict[str, Counts]
-    warnings: list[RunWarning]
+    counts: domain.Counts
+    counts_by_type: dict[str, domain.Counts]
+    warnings: list[domain.RunWarning]
     alerts: list[PreviewAlertView]
 
 
 def open_by_reason(alerts: Iterable[AlertView]) -> list[tuple[str, str, list[AlertView]]]:
     """Group the open alerts as (reason, what to do, alerts), in order of the reason."""
-    found: dict[tuple[str, AlertStatus], list[AlertView]] = defaultdict(list)
+    found: dict[tuple[str, domain.AlertStatus], list[AlertView]] = defaultdict(list)
     for alert in alerts:
-        if alert.status in {AlertStatus.FAILED, AlertStatus.UNCONFIRMED}:
+        if alert.status in {domain.AlertStatus.FAILED, domain.AlertStatus.UNCONFIRMED}:
             found[alert.reason or alert.status.value, alert.status].append(alert)
-    return [(reason, advice(reason, status), those) for (reason, status), those in sorted(found.items())]
+    return [
+        (reason, domain.advice(reason, status), those) for (reason, status), those in sorted(found.items())
+    ]
