@@ -253,10 +253,10 @@ def test_unknown_alert_type_is_named(monkeypatch: pytest.MonkeyPatch, value: str
 @pytest.mark.parametrize(
     ("value", "must"),
     [
-        ('{"AMER": "amer", "AMER": "emea"}', "must not name a key twice"),
-        ('{" ": "amer"}', "each entry must have a key that is not blank"),
-        ("[" * 100_000, "must be a JSON object"),
-        ('{"AMER": ' + "1" * 5000 + "}", "must be a JSON object"),
+        ('{"AMER": "amer", "AMER": "emea"}', "must be a JSON object that has each key once"),
+        ('{" ": "amer"}', "each entry must have a nonblank key"),
+        ("[" * 100_000, "must be a JSON object that has each key once"),
+        ('{"AMER": ' + "1" * 5000 + "}", "must be a JSON object that has each key once"),
     ],
 )
 def test_refused_region_says_why(monkeypatch: pytest.MonkeyPatch, value: str, must: str) -> None:
@@ -270,8 +270,8 @@ def test_refused_region_says_why(monkeypatch: pytest.MonkeyPatch, value: str, mu
     [
         ("ALERT_TYPES", "at_risk,recovered", "list"),
         ("ALLOWED_SOURCES", "gs://bucket/", "list"),
-        ("REGIONS", "AMER=amer", "object"),
-        ("OWNERS", "Ana=U012AB3CD", "object"),
+        ("REGIONS", "AMER=amer", "object that has each key once"),
+        ("OWNERS", "Ana=U012AB3CD", "object that has each key once"),
     ],
 )
 def test_value_that_is_no_json_shows_what_it_must_be(
@@ -345,7 +345,8 @@ FILES: list[tuple[Any, str]] = [
     ("{", "is not valid JSON"),
     ("[" * 100_000, "is not valid JSON"),
     ("", "is not valid JSON"),
-    ('{"regions": {"canary": "a", "canary": "b"}}', "must not name a key twice"),
+    ('{"regions": {"canary": "a", "canary": "b"}}', "must be a JSON object that has each key once"),
+    ('{"s3_anon": true, "s3_anon": false}', "must hold one object that has each key once"),
     ("[]", "must hold one object"),
     ("null", "must hold one object"),
     ('"canary"', "must hold one object"),
@@ -356,7 +357,7 @@ FILES: list[tuple[Any, str]] = [
     ('{"regions": "canary"}', "REGIONS: "),
     ('{"api_token": ""}', "API_TOKEN: "),
     ('{"max_alerts_per_run": false}', "MAX_ALERTS_PER_RUN: "),
-    (b"\xff\xfe\x00", "cannot be read"),
+    (b"\xff\xfe\x00", "is not valid JSON"),
     (None, "cannot be read"),
 ]
 

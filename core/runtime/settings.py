@@ -5,13 +5,13 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import quote, unquote, urlsplit
-from zoneinfo import TZPATH, available_timezones
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, Secret, StringConstraints, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -25,15 +25,12 @@ CONFIG_FILE = "CONFIG_FILE"
 _PLAIN = str | int | float
 
 
-class _KeyTwice(ValueError):
-    """A JSON object has a key twice; the last value would win unseen."""
-
-
 def _parse_json(text: str) -> Any:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(found := dict(pairs)) < len(pairs):
-            raise _KeyTwice("must not name a key twice")
-        return found
+    """Parse JSON; an object that names a key twice becomes a list, which no setting accepts in its place."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> Any:
+        found = dict(pairs)
+        return found if len(found) == len(pairs) else pairs
 
     return json.loads(text, object_pairs_hook=unique)
 
@@ -42,39 +39,19 @@ def _decoded(value: Any) -> Any:
     """Return the object or list of a JSON text in the environment; any other value as it is."""
     try:
         return _parse_json(value) if isinstance(value, str) else value
-    except _KeyTwice:
-        raise
     except (ValueError, RecursionError):
         return value
 
 
 def _matching(pattern: str, message: str) -> AfterValidator:
-    """Return a check that a whole text, or secret, matches the pattern."""
+    """Return a check that a whole text matches the pattern."""
 
-    def check(value: Any) -> Any:
-        if not re.fullmatch(pattern, value.get_secret_value() if isinstance(value, SecretStr) else value):
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
             raise ValueError(message)
         return value
 
     return AfterValidator(check)
-
-
-def _secret(check: Callable[[str], str]) -> AfterValidator:
-    """Return a check of secrets that applies a check of texts."""
-    return AfterValidator(lambda secret: SecretStr(check(secret.get_secret_value())))
-
-
-def _base_url(value: str) -> str:
-    if "?" in value or "#" in value:
-        raise ValueError("must have no query and no fragment, because a path is appended to it")
-    return check_http_url(value)
-
-
-def _public_url(value: str) -> str:
-    url = _base_url(value)
-    if "@" in urlsplit(url).netloc:
-        raise ValueError("must have no user name and no password, because every message shows it")
-    return url
 
 
 def _channel(value: str) -> str:
@@ -91,40 +68,33 @@ def _alert_type(value: str) -> str:
 
 
 def _timezone(value: str) -> str:
-    if value == "UTC":  # The list of all names takes some milliseconds to read.
-        return value
-    if value not in available_timezones():
-        raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin")
-    if not any(Path(folder, value).is_file() for folder in TZPATH):
-        # Python may have the zone from a package, but Arrow reads only the system's files.
-        raise ValueError("needs the system's time zones: install the package tzdata")
+    try:
+        # Arrow reads the system's time zones, but not for UTC.
+        if value != "UTC":
+            pc.local_timestamp(pa.scalar(0, pa.timestamp("s", value or "?")))
+    except pa.ArrowInvalid:
+        raise ValueError("must be an IANA name such as Europe/Berlin, and needs the package tzdata") from None
     return value
 
 
-HttpUrl = Annotated[str, AfterValidator(_base_url)]
-PublicUrl = Annotated[str, AfterValidator(_public_url)]
-SecretHttpUrl = Annotated[SecretStr, _secret(check_http_url)]
-SecretBaseUrl = Annotated[SecretStr, _secret(_base_url)]
+Url = Annotated[str, AfterValidator(check_http_url)]
+BaseUrl = Annotated[Url, _matching("[^?#]*", "must have no query and no fragment: a path is appended to it")]
+PublicUrl = Annotated[
+    BaseUrl, _matching(r"\w+://[^/@]*(/.*)?", "must have no user name or password: every message shows it")
+]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Timeout = Annotated[float, Field(ge=0.001, le=3600)]
 _JSON = BeforeValidator(_decoded)
-# A key matches the data exactly.
-Key = Annotated[
-    str,
-    StringConstraints(strip_whitespace=False),
-    _matching(r"(?s).*\S.*", "must have a key that is not blank"),
-]
-Name = Annotated[str, Field(min_length=1)]
 AlertType = Annotated[str, AfterValidator(_alert_type)]
 Channel = Annotated[str, AfterValidator(_channel)]
 DatabaseUrl = Annotated[str, AfterValidator(check_database_url)]
-TimeZone = Annotated[str, AfterValidator(_timezone)]
+# A key matches the data exactly.
+Key = Annotated[
+    str, StringConstraints(strip_whitespace=False), _matching(r"(?s).*\S.*", "must have a nonblank key")
+]
 Email = Annotated[
-    str,
-    _matching(
-        r"(?=[!-~]+$)[^@\s,;]+@[^@\s,;]+", "must be one email address in ASCII, such as name@example.com"
-    ),
+    str, _matching(r"(?=[!-~]+$)[^@\s,;]+@[^@\s,;]+", "must be one ASCII address such as name@example.com")
 ]
 SmtpHost = Annotated[
     str,
@@ -134,19 +104,15 @@ SmtpHost = Annotated[
     ),
 ]
 # A login to a mail server can have no other characters.
-_ASCII = _matching("[ -~]+", "must be printable ASCII characters")
+Ascii = Annotated[str, _matching("[ -~]+", "must be printable ASCII characters")]
 MemberId = Annotated[
-    str,
-    _matching(
-        "[UW][A-Z0-9]{2,20}",
-        "must be a Slack member ID such as U012AB3CD (in Slack: profile, Copy member ID)",
-    ),
+    str, _matching("[UW][A-Z0-9]{2,20}", "must be a member ID such as U012AB3CD (Slack: Copy member ID)")
 ]
 SourcePrefix = Annotated[
     str, _matching("(?is)(file:///|gs://|s3://).*", "must begin with file:///, gs:// or s3://")
 ]
 # A header can have no other characters, and an empty token would admit every request.
-Token = Annotated[SecretStr, _matching("[!-~]+", "must be printable ASCII characters without spaces")]
+Token = Annotated[str, _matching("[!-~]+", "must be printable ASCII characters without spaces")]
 
 
 def _read_config_file() -> dict[str, Any]:
@@ -158,16 +124,13 @@ def _read_config_file() -> dict[str, Any]:
     kind, parse = ("TOML", tomllib.loads) if path.suffix.lower() == ".toml" else ("JSON", _parse_json)
     try:
         values = parse(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        wrong = f"cannot be read ({reason}); name a readable file or unset it"
-    except _KeyTwice as error:
-        wrong = str(error)
+    except OSError as error:
+        wrong = f"cannot be read ({error.strerror}); name a readable file or unset it"
     except (ValueError, RecursionError) as error:
         wrong = f"is not valid {kind} ({error}); correct it"
     else:
         if not isinstance(values, dict):
-            wrong = "must hold one object; its keys are settings"
+            wrong = "must hold one object that has each key once; its keys are settings"
         elif unknown := ", ".join(sorted(values.keys() - Settings.model_fields)):
             wrong = f"has unknown settings: {unknown}; a key is a setting's name in lower case"
         else:
@@ -191,8 +154,8 @@ class Settings(BaseSettings):
 
     regions: Annotated[dict[Key, Channel], _JSON] = Field(default_factory=dict)
     owners: Annotated[dict[Key, MemberId], _JSON] = Field(default_factory=dict)
-    slack_webhook_base_url: SecretBaseUrl | None = None
-    slack_webhook_url: SecretHttpUrl | None = None
+    slack_webhook_base_url: Secret[BaseUrl] | None = None
+    slack_webhook_url: Secret[Url] | None = None
     slack_max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
     slack_backoff_seconds: Seconds = 0.5
     slack_retry_after_max_seconds: Seconds = 120
@@ -207,19 +170,19 @@ class Settings(BaseSettings):
     support_email: Email = "support@quadsci.ai"
     smtp_host: SmtpHost | None = None
     smtp_port: Annotated[int, Field(ge=1, le=65_535)] = 587
-    smtp_username: Annotated[str, _ASCII] | None = None
-    smtp_password: Annotated[SecretStr, _ASCII] | None = None
+    smtp_username: Ascii | None = None
+    smtp_password: Secret[Ascii] | None = None
     smtp_starttls: bool | None = None
     smtp_from: Email = "account-risk-alerts@localhost"
-    api_token: Token | None = None
+    api_token: Secret[Token] | None = None
     api_runs_at_once: Annotated[int, Field(ge=1, le=256)] = 16
     allowed_sources: Annotated[list[SourcePrefix] | None, _JSON] = None
-    source_timezone: TimeZone = "UTC"
+    source_timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
     source_timeout_seconds: Timeout = 60
-    gcs_token: SecretStr | None = None
-    gcs_endpoint_url: HttpUrl | None = None
-    gcs_user_project: Name | None = None
-    s3_endpoint_url: HttpUrl | None = None
+    gcs_token: Secret[str] | None = None
+    gcs_endpoint_url: BaseUrl | None = None
+    gcs_user_project: Annotated[str, Field(min_length=1)] | None = None
+    s3_endpoint_url: BaseUrl | None = None
     s3_anon: bool = False
     s3_requester_pays: bool = False
     log_format: Literal["text", "json"] = "text"
@@ -249,7 +212,7 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Return every value that must never be shown."""
-        found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        found = [value.get_secret_value() for _, value in self if isinstance(value, Secret)]
         # An error of a driver or a store may show a password decoded, or as the URL has it.
         passwords = passwords_in(self.database_url)
         passwords += [urlsplit(url).password or "" for url in self.urls()]
@@ -300,7 +263,7 @@ def _describe(error: Any) -> str:
 
 
 _WORDS = {
-    "dict_type": "must be a JSON object",
+    "dict_type": "must be a JSON object that has each key once",
     "extra_forbidden": "is unknown; remove it",
     "list_type": "must be a JSON list",
     "missing": "is missing",

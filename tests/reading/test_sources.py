@@ -146,17 +146,10 @@ def test_first_days_cause_no_warning(tmp_path: Path) -> None:
     assert (found.counts.rows_scanned, warnings(found)) == (1, {})
 
 
-@pytest.mark.parametrize("zone", ["Berlin", "UTC+1", "../etc/passwd", "europe/berlin"])
+@pytest.mark.parametrize("zone", ["", "Berlin", "UTC+1", "../etc/passwd", "europe/berlin"])
 def test_source_timezone_is_an_iana_name(zone: str) -> None:
-    with pytest.raises(ValueError, match="IANA name"):
+    with pytest.raises(ValueError, match=r"IANA name .* package tzdata"):
         Settings(source_timezone=zone)
-
-
-def test_source_timezone_needs_system_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.runtime.settings.TZPATH", ())
-    with pytest.raises(ValueError, match="install the package tzdata"):
-        Settings(source_timezone="Europe/Berlin")
-    assert Settings(source_timezone="UTC").source_timezone == "UTC"
 
 
 # Columns of categories
