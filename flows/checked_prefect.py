@@ -32,8 +32,7 @@ PROFILES = Path(os.environ.get("PREFECT_PROFILES_PATH", "").strip() or HOME / "p
 
 def _import_prefect() -> None:
     runtime.clean_variables()
-    runtime.check_certificate_files()
-    runtime.prepare_proxies()
+    runtime.prepare_libraries()
     for name, value in DEFAULTS.items():
         os.environ[name] = os.environ.get(name) or value
     if "PREFECT_API_URL" not in os.environ and not os.path.exists(HOME):  # noqa: PTH110  # also without access
@@ -71,7 +70,7 @@ def _check_settings() -> None:
             runtime.check_http_url(api.url)
         except ValueError as error:
             raise SettingsError(f"PREFECT_API_URL: {error}") from None
-        runtime.prepare_proxies([api.url])
+        runtime.prepare_libraries([api.url])
     if api.ssl_cert_file:
         runtime.check_certificates("PREFECT_API_SSL_CERT_FILE", api.ssl_cert_file)
 

@@ -41,7 +41,7 @@ def _same_environment_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 def test_store_known_only_to_its_library_is_reached_directly(no_proxy: str, url: str) -> None:
     """The endpoint of a profile is in no setting and in no variable."""
     os.environ.update(HTTP_PROXY="http://proxy:1", NO_PROXY=no_proxy)
-    environment.prepare_proxies()
+    environment.prepare_libraries()
     assert proxy_for(url) is None
     assert proxy_for("http://11.1.2.3:9") == "http://proxy:1"
 

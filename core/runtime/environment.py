@@ -23,7 +23,7 @@ _METADATA = ("http://169.254.169.254", "http://169.254.170.2")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _networks: set[IPv4Network | IPv6Network] = set()
-"""The networks of `NO_PROXY`. `prepare_proxies` removes those of IPv6 from it: httpx fails on them."""
+"""The networks of `NO_PROXY`. `prepare_libraries` removes those of IPv6 from it: httpx fails on them."""
 
 
 def clean_variables(settings: Collection[str] = ()) -> None:
@@ -45,8 +45,14 @@ def clean_variables(settings: Collection[str] = ()) -> None:
             os.environ[name] = bare
 
 
-def check_stores() -> None:
-    """Raise `SettingsError` for a variable that the object stores' libraries cannot use."""
+def prepare_libraries(urls: Iterable[str | None] = ()) -> None:
+    """Check the variables that libraries read, and make each library understand proxies the same way.
+
+    `urls` are addresses that this process will call. Raises `SettingsError` that names the variable.
+    """
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "SSLKEYLOGFILE"):
+        if path := os.environ.get(name):
+            check_certificates(name, path)
     for name in ("GCSFS_DEBUG", "S3FS_LOGGING_LEVEL"):
         # The library itself would fail when it is imported.
         if name in os.environ and os.environ[name] not in logging.getLevelNamesMapping():
@@ -54,20 +60,7 @@ def check_stores() -> None:
     for name, value in os.environ.items():
         if value and _ADDRESS.fullmatch(name):
             _check_address(name, _with_scheme(value) if name == "STORAGE_EMULATOR_HOST" else value)
-
-
-def _check_address(name: str, address: str, also: str = "") -> None:
-    try:
-        check_http_url(address)
-    except ValueError as error:
-        raise SettingsError(f"{name}: {error}{also}") from None
-
-
-def check_certificate_files() -> None:
-    """Raise `SettingsError` for a variable that names TLS files that cannot be used."""
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "SSLKEYLOGFILE"):
-        if path := os.environ.get(name):
-            check_certificates(name, path)
+    _prepare_proxies(urls)
 
 
 def check_certificates(name: str, path: str) -> None:
@@ -85,11 +78,18 @@ def check_certificates(name: str, path: str) -> None:
         ) from None
 
 
-def prepare_proxies(urls: Iterable[str | None] = ()) -> None:
-    """Check the proxy variables, and rewrite them so that every library understands them the same way.
+def _check_address(name: str, address: str, also: str = "") -> None:
+    try:
+        check_http_url(address)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}{also}") from None
+
+
+def _prepare_proxies(urls: Iterable[str | None]) -> None:
+    """Check and rewrite the proxy variables.
 
     Loopback is always in `NO_PROXY`. Libraries ignore networks such as 10.0.0.0/8, or fail on them: so the
-    hosts of `urls` in such a network are added by name. Raises `SettingsError` that names the variable.
+    hosts of `urls` in such a network are added by name.
     """
     proxies = getproxies_environment()
     entries = re.findall(r"[^\s,]+", proxies.pop("no", ""))

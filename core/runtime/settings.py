@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.alerts import RULES
 from core.domain import DEFAULT_ALERT_TYPE, SettingsError, SlackNotConfigured
-from core.runtime.environment import check_certificate_files, check_stores, clean_variables, prepare_proxies
+from core.runtime.environment import clean_variables, prepare_libraries
 from core.runtime.redaction import protect
 from core.runtime.urls import check_database_url, check_http_url, passwords_in
 
@@ -242,9 +242,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         raise SettingsError("; ".join(dict.fromkeys(map(_describe, error.errors())))) from None
     protect(settings.secrets())
-    check_certificate_files()
-    check_stores()
-    prepare_proxies(settings.urls())
+    prepare_libraries(settings.urls())
     return settings
 
 

@@ -8,7 +8,7 @@ import pytest
 from gcsfs.core import GCSFileSystem
 
 from core.domain import SourceForbidden, SourceNotFound, SourceUnreachable
-from core.runtime import Settings, prepare_proxies
+from core.runtime import Settings, prepare_libraries
 from core.sources import open_uri
 from tests.reading.proxy import proxy_to
 
@@ -20,13 +20,13 @@ LOGIN = "Basic " + base64.b64encode(b"user:word").decode()
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
         for variable in (name, name.upper()):
-            monkeypatch.setenv(variable, "")  # so that monkeypatch undoes the changes of `prepare_proxies`
+            monkeypatch.setenv(variable, "")  # so that monkeypatch undoes the changes of `prepare_libraries`
             monkeypatch.delenv(variable)
 
 
 def prepared(settings: Settings) -> Settings:
     """Return the settings after preparing the proxy variables as `load_settings` does."""
-    prepare_proxies(settings.urls())
+    prepare_libraries(settings.urls())
     return settings
 
 
