@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 from api.pages import wants_page
 from api.parameters import ledger_of
 from core.domain import LedgerError
-from core.runtime import PROCESS
 
 CHECK_SECONDS = 2
 """The longest that a health check waits for the ledger; container runtimes give up after a few seconds."""
@@ -74,4 +73,4 @@ async def health(request: Request, response: Response) -> Health:
 @router.get("/metrics", tags=["metrics"], response_class=_Metrics)
 def metrics(request: Request) -> Response:
     """Return metrics as Prometheus text: of the ledger, and of what this process has read and delivered."""
-    return _Metrics(generate_latest(PROCESS) + generate_latest(ledger_of(request).history.gauges()))
+    return _Metrics(generate_latest() + generate_latest(ledger_of(request).history.gauges()))

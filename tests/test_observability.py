@@ -14,7 +14,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.domain import METRIC_LABELS, OutcomeStatus, RunStatus
-from core.runtime import PROCESS, STEPS
+from core.runtime import STEPS
 from tests.delivery.world import new_ledger
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +44,7 @@ EXPRESSIONS = [rule["expr"] for rule in rules()] + [
 def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str, str]]]:
     """Return the labels of each metric of a scrape."""
     with new_ledger(tmp_path_factory.mktemp("ledger") / "ledger.db") as ledger:
-        scrape = generate_latest(PROCESS) + generate_latest(ledger.history.gauges())
+        scrape = generate_latest() + generate_latest(ledger.history.gauges())
     found: dict[str, set[tuple[str, str]]] = {}
     for family in text_string_to_metric_families(scrape.decode()):
         assert family.documentation
