@@ -99,7 +99,6 @@ REASONS = {
 """By code. Other codes exist too: Slack may send new words, and a failed run leaves its error's code."""
 
 RETRIED = tuple(code for code, reason in REASONS.items() if reason.retried)
-CHANNEL_WIDE = frozenset(code for code, reason in REASONS.items() if reason.channel_wide)
 METRIC_LABELS = (*RETRIED, *(verdict.value for verdict in Verdict if verdict is not Verdict.RETRY))
 """The labels of the metric of deliveries: the reason of a retried answer, the verdict of any other."""
 

@@ -214,9 +214,8 @@ class Settings(BaseSettings):
         """Return every value that must never be shown."""
         found = [value.get_secret_value() for _, value in self if isinstance(value, Secret)]
         # An error of a driver or a store may show a password decoded, or as the URL has it.
-        passwords = passwords_in(self.database_url)
-        passwords += [urlsplit(url).password or "" for url in self.urls()]
-        for password in passwords:
+        in_urls = [urlsplit(url).password or "" for url in self.urls()]
+        for password in (*passwords_in(self.database_url), *in_urls):
             found += [unquote(password), password, quote(password, safe="")]
         # The words that `gcs_token` may hold instead of a secret.
         return [secret for secret in found if secret not in {"anon", "cloud", "google_default"}]

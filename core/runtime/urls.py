@@ -38,7 +38,7 @@ def host_of(url: str) -> str:
 def check_database_url(value: str) -> str:
     """Return the URL of the ledger; raise `ValueError` that gives the right form and shows nothing of it."""
     with suppress(ArgumentError, ValueError):
-        if value.isprintable() and _is_database(value):
+        if value.isprintable() and (_SQLITE.fullmatch(value) or _is_postgresql(value)):
             return value
     raise ValueError(
         "must be sqlite:///data/risk_alerts.db for a path from the working directory,"
@@ -47,14 +47,11 @@ def check_database_url(value: str) -> str:
     )
 
 
-def _is_database(value: str) -> bool:
-    if _SQLITE.fullmatch(value):
-        return True
+def _is_postgresql(value: str) -> bool:
     url = make_url(value)
-    if not _POSTGRESQL.match(value) or not url.database:
-        return False
     # An unescaped @, : or / in the password would make the rest of it the host or the database.
-    return bool(re.fullmatch(r"[\w.,:%-]*", url.host or "")) and not re.search("[@:/]", _password_in(value))
+    escaped = re.fullmatch(r"[\w.,:%-]*", url.host or "") and not re.search("[@:/]", _password_in(value))
+    return bool(_POSTGRESQL.match(value) and url.database and escaped)
 
 
 def shown_database(database_url: str | URL) -> str:

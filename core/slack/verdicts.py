@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from core.domain import CHANNEL_WIDE, Verdict
+from core.domain import Verdict, reason_of
 from core.runtime import one_line, redact
 
 ERROR_MAX = 300
@@ -47,7 +47,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -
     text = str(parsed.get("error")) if parsed is not None else body.decode(errors="replace").strip()
     # Only Slack's short word: a proxy's error page may quote the webhook's path, which is a secret.
     word = text if _WORD.fullmatch(text) and redact(text) == text else None
-    channel_wide = status in CHANNEL_WIDE_STATUSES or word in CHANNEL_WIDE
+    channel_wide = status in CHANNEL_WIDE_STATUSES or reason_of(word).channel_wide
     refused = Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED
     title = f"Slack answered {status} {httpx.codes.get_reason_phrase(status)}".rstrip()
     error = f"{title}: {word}" if word else title
