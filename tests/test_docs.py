@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cli.commands import risk_alerts
-from core.domain import REASONS, errors
+from core.domain import REASONS, AlertStatus, advice, errors
 from core.runtime import CONFIG_FILE, Settings, load_settings
 from core.slack import judge, judge_failure
 
@@ -129,7 +129,10 @@ def test_each_code_is_documented_with_its_http_status() -> None:
 def test_each_reason_is_documented_with_what_to_do() -> None:
     """The reports read the same table."""
     table = _text(DOCS / "codes.md").partition("| reason |")[2].partition("\n\n")[0]
-    rows = [f"| `{code}` | {reason.meaning} | {reason.advice} |" for code, reason in REASONS.items()]
+    rows = [
+        f"| `{code}` | {reason.meaning} | {advice(code, AlertStatus.FAILED)} |"
+        for code, reason in REASONS.items()
+    ]
     assert re.findall(r"^\| `.*", table, re.MULTILINE) == rows
 
 

@@ -23,9 +23,7 @@ class Counts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     rows_scanned: int = _count("rows read", "Rows decoded from the source.")
-    duplicates_found: int = _count(
-        "duplicate rows", "Rows that lost to a later row of the same account and month, among those needed."
-    )
+    duplicates_found: int = _count("duplicate rows", "Rows that a later row of account and month superseded.")
     at_risk: int = _count("at risk", "Accounts whose winning row in the month is At Risk.")
     recovered: int = _count("recovered", "Accounts at risk in the month before, and not any more.")
     below_threshold: int = _count("below the ARR threshold", "Accounts that ARR_THRESHOLD left out.")
@@ -66,9 +64,7 @@ def count_label(name: str) -> str:
     return (field and field.title) or name.replace("_", " ")
 
 
-_SHOWN_AT_ZERO = frozenset(
-    {"rows_scanned", "duplicates_found", "below_threshold", "alerts_sent", "failed_deliveries"}
-)
+_SHOWN_AT_ZERO = ("rows_scanned", "duplicates_found", "below_threshold", "alerts_sent", "failed_deliveries")
 
 _PARTS_OF_FAILED = ("unknown_region", "unconfirmed")
 """Counts that are parts of `failed_deliveries`."""

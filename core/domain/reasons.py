@@ -37,11 +37,6 @@ class Reason:
     channel_wide: bool = False
     """Whether Slack refuses every message of the channel, so that the run does not try the others."""
 
-    @property
-    def advice(self) -> str:
-        """Return what to do about an alert."""
-        return "; then ".join(filter(None, (self.fix, self.then)))
-
 
 def _of_the_channel(meaning: str) -> Reason:
     return Reason(meaning, "fix the channel or its webhook", channel_wide=True)
@@ -121,4 +116,5 @@ def advice(reason: str | None, status: AlertStatus) -> str:
 
     The status decides for an unconfirmed alert: its reason may be that of a later try, which failed.
     """
-    return reason_of("no_answer" if status is AlertStatus.UNCONFIRMED else reason).advice
+    known = reason_of("no_answer" if status is AlertStatus.UNCONFIRMED else reason)
+    return "; then ".join(filter(None, (known.fix, known.then)))
