@@ -53,24 +53,15 @@ REASONS = {
     "rate_limited": Reason("Slack answered 429 to every try", "wait until Slack is less busy", retried=True),
     "server_error": Reason("Slack answered 5xx to every try", "wait until Slack has no errors", retried=True),
     "connection_failed": Reason(
-        "no connection to Slack was made",
-        "check the network, the proxy and the webhook's address",
-        retried=True,
+        "no connection to Slack was made", "check the network, the proxy and the webhook's URL", retried=True
     ),
-    "redirected": Reason(
-        "Slack answered with a redirect, which is not followed",
-        "the webhook's address is no longer Slack's: fix it",
-    ),
+    "redirected": Reason("Slack answered with a redirect", "the webhook's URL is no longer Slack's: fix it"),
     "slack_refused": Reason("Slack refused the message without a word that names the cause"),
     "no_answer": _unconfirmed("the request went out and no usable answer came"),
     PROCESS_DIED: _unconfirmed("the run ended between the request and its answer"),
-    RETRY_OF_UNCONFIRMED: _unconfirmed(
-        "sent again on request, though an earlier try may have been delivered"
-    ),
+    RETRY_OF_UNCONFIRMED: _unconfirmed("sent again on request, though it may have been delivered before"),
     "already_sent": Reason("an earlier run sent it", "", "nothing to do"),
-    "being_sent_by_another_run": Reason(
-        "another run is sending it now", "", "nothing to do: that run reports it"
-    ),
+    "being_sent_by_another_run": Reason("another run sends it now", "", "nothing to do: that run reports it"),
     "resolved_delivered": Reason("a person found it in the channel", "", "nothing to do"),
     "resolved_send_again": Reason("a person did not find it in the channel", ""),
     "interrupted": Reason("the run was stopped before it was tried", ""),
