@@ -5,6 +5,7 @@ import os
 import re
 import ssl
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -73,9 +74,7 @@ def check_certificates(name: str, path: str) -> None:
             context.load_verify_locations(cafile=path)
     except OSError as error:
         reason = "no PEM certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
-        raise SettingsError(
-            f"{name}: {path} cannot be used ({reason}); correct the path or unset it"
-        ) from None
+        raise SettingsError(f"{name}: {path} cannot be used ({reason}); correct or unset it") from None
 
 
 def _check_address(name: str, address: str, also: str = "") -> None:
@@ -124,10 +123,8 @@ def _direct_hosts(entries: Iterable[str], urls: Iterable[str | None]) -> list[st
 def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:
     """Return a host name (for a domain, too) or an address as every library reads it, or a network."""
     bare = entry.rpartition("://")[2].rstrip("/").lstrip("*.")
-    try:
+    with suppress(ValueError):
         return ip_network(bare, strict=False) if "/" in bare else str(ip_address(bare))
-    except ValueError:
-        pass
     try:
         # Not every library reads a port.
         parts = urlsplit(f"//{bare}")
@@ -135,9 +132,7 @@ def _parse_entry(entry: str) -> str | IPv4Network | IPv6Network:
     except ValueError:
         host = ""
     if not re.fullmatch(r"[\w.:-]+", host):
-        raise SettingsError(
-            "NO_PROXY: an entry is not a host name, an address or a network; separate entries by commas"
-        )
+        raise SettingsError("NO_PROXY: an entry is no host name, address or network; separate them by commas")
     return host
 
 
@@ -147,11 +142,10 @@ def _with_scheme(address: str) -> str:
 
 def is_direct(host: str) -> bool:
     """Return whether `host` is a loopback address or in a network of `NO_PROXY`."""
-    try:
+    with suppress(ValueError):
         address = ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or any(address in network for network in _networks)
+        return address.is_loopback or any(address in network for network in _networks)
+    return False
 
 
 def _write(name: str, value: str) -> None:

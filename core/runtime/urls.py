@@ -29,10 +29,9 @@ def check_http_url(value: str) -> str:
 
 def host_of(url: str) -> str:
     """Return the host of a URL, the only part of its authority that may be shown."""
-    try:
+    with suppress(ValueError):
         return urlsplit(url).hostname or "?"
-    except ValueError:
-        return "?"
+    return "?"
 
 
 def check_database_url(value: str) -> str:
