@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from core.domain.alerts import AlertStatus
 from core.domain.reasons import UNKNOWN_REGION
@@ -13,14 +13,12 @@ def _count(label: str, description: str) -> Any:
     return Field(default=0, title=label, description=description)
 
 
-class Counts(BaseModel):
+class Counts(BaseModel, frozen=True, extra="allow"):
     """The counts of a run, or of one of its alert types.
 
     What the rules found (`at_risk` + `recovered`) is `below_threshold` + `alerts_sent` + `skipped_replay` +
     `failed_deliveries` + `would_send`. Another alert type has a count of its own name beside these two.
     """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
 
     rows_scanned: int = _count("rows read", "Rows decoded from the source.")
     duplicates_found: int = _count("duplicate rows", "Rows that a later row of account and month superseded.")
@@ -85,14 +83,12 @@ _OF_ALERTS = {"unknown_region"}.union(*_COUNTED_AS.values())
 """The counts of the results of alerts; the others are those of the scan."""
 
 
-def count_found(
-    rows_scanned: int, duplicates_found: int, found: Mapping[str, tuple[int, int]]
-) -> dict[str, Counts]:
+def count_found(rows: int, duplicates: int, found: Mapping[str, tuple[int, int]]) -> dict[str, Counts]:
     """Return the counts of a scan by alert type; `found` has (accounts, those below the threshold)."""
     return {
         alert_type: Counts(
-            rows_scanned=rows_scanned,
-            duplicates_found=duplicates_found,
+            rows_scanned=rows,
+            duplicates_found=duplicates,
             below_threshold=below_threshold,
             **{name: accounts if name == alert_type else 0 for name in found},
         )
@@ -118,10 +114,8 @@ def count_alerts(
 
 def total(by_type: Mapping[str, Counts]) -> Counts:
     """Return the counts of all alert types together."""
-    parts = [counts.model_dump() for counts in by_type.values()]
-    return Counts(
-        **{
-            name: number if name in _OF_THE_RUN else sum(part[name] for part in parts)
-            for name, number in (parts[0] if parts else {}).items()
-        }
-    )
+    numbers: dict[str, int] = {}
+    for counts in by_type.values():
+        for name, number in counts.model_dump().items():
+            numbers[name] = number if name in _OF_THE_RUN else numbers.get(name, 0) + number
+    return Counts(**numbers)
