@@ -146,7 +146,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         enable_decoding=False,
         env_ignore_empty=True,
-        extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
         str_strip_whitespace=True,
