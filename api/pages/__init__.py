@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from core.alerts import open_by_reason
-from core.domain import AlertStatus, Counts, RunStatus, count_label, count_names
+from core.domain import AlertStatus, Counts, RunStatus, total
 from core.ledger import History, RunPage, RunSummary
 from core.runtime import money, one_line, shown_region
 
@@ -63,9 +63,9 @@ def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
 
 def runs_page(request: Request, found: RunPage, **filters: Any) -> HTMLResponse:
     """Return the page that lists runs, with links that change its `month`, `status` and `limit`."""
-    shown = {name for run in found.runs for name, _, _ in _counts(run)}
     types = dict.fromkeys(alert_type for run in found.runs for alert_type in run.alert_types)
-    columns = [(name, count_label(name)) for name in count_names(types) if name in shown]
+    every = total({run.run_id: run.counts for run in found.runs}).labeled(types)
+    columns = [(name, label) for name, label, _ in every if name not in LEFT_OUT]
     return page(
         request,
         "runs.html",

@@ -43,23 +43,13 @@ class Counts(BaseModel, frozen=True, extra="allow"):
     def labeled(self, alert_types: Collection[str]) -> list[tuple[str, str, int]]:
         """Return (name, label, number) of the counts that a report shows: some only when they are not 0."""
         numbers = self.model_dump()
+        labels = {name: field.title for name, field in Counts.model_fields.items()}
+        rest = [name for name in labels if name not in _OF_THE_RUN | {"at_risk", "recovered"}]
         return [
-            (name, count_label(name), numbers[name])
-            for name in count_names(alert_types)
+            (name, labels.get(name) or name.replace("_", " "), numbers[name])
+            for name in ("rows_scanned", "duplicates_found", *alert_types, *rest)
             if numbers[name] or name in _SHOWN_AT_ZERO or name in alert_types
         ]
-
-
-def count_names(alert_types: Iterable[str]) -> list[str]:
-    """Return the names of the counts in the order of a report: each alert type has its own."""
-    rest = [name for name in Counts.model_fields if name not in _OF_THE_RUN | {"at_risk", "recovered"}]
-    return ["rows_scanned", "duplicates_found", *alert_types, *rest]
-
-
-def count_label(name: str) -> str:
-    """Return the words that reports use for a count."""
-    field = Counts.model_fields.get(name)
-    return (field and field.title) or name.replace("_", " ")
 
 
 _SHOWN_AT_ZERO = ("rows_scanned", "duplicates_found", "below_threshold", "alerts_sent", "failed_deliveries")
@@ -113,7 +103,7 @@ def count_alerts(
 
 
 def total(by_type: Mapping[str, Counts]) -> Counts:
-    """Return the counts of all alert types together."""
+    """Return the counts together, of all alert types or of several runs; those of the scan are not added."""
     numbers: dict[str, int] = {}
     for counts in by_type.values():
         for name, number in counts.model_dump().items():
