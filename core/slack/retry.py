@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from tenacity import AsyncRetrying, RetryError, retry_if_result, stop_after_attempt
@@ -22,7 +23,7 @@ class Pacer:
 
     def __init__(self, rate: float, *, sleep: Sleep, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval = 1 / rate if rate else 0.0
-        self._sleep = sleep
+        self.sleep = sleep
         # A jump of the wall clock would stop a channel for that time.
         self._clock = clock
         self._free_at = clock()
@@ -33,12 +34,7 @@ class Pacer:
         start = max(now, self._free_at)
         self._free_at = start + self._interval
         if start > now:
-            await self._sleep(start - now)
-
-    async def turn_after(self, seconds: float) -> None:
-        """Wait for `seconds`, and then for the next free start."""
-        await self._sleep(seconds)
-        await self.turn()
+            await self.sleep(start - now)
 
     def hold(self, seconds: float) -> None:
         """Delay every start by `seconds`, since a `Retry-After` is for the whole channel."""
@@ -50,30 +46,34 @@ async def post_with_retries(
 ) -> Answer:
     """Call `post` until its answer is final or the attempts are used up; return the last answer.
 
-    The caller has waited for the first start. The waits are exponential backoff with jitter, and at least
-    Slack's `Retry-After`. After a last answer `RETRY` the message was not delivered.
+    The caller has waited for the first start. A retry waits for Slack's `Retry-After`, else for exponential
+    backoff with jitter, and then for its turn. After a last answer `RETRY` the message was not delivered.
     Errors of `post` and of the pacer's `sleep` pass through.
     """
     first, longest = settings.slack_backoff_seconds, settings.slack_retry_after_max_seconds
+    answer = Answer(Verdict.RETRY)
 
     async def attempt() -> Answer:
+        nonlocal answer
         answer = await post()
-        if answer.retry_after is None:
-            return answer
-        if answer.retry_after > longest:
-            error = f"{answer.error}; asked to wait {answer.retry_after:.15g} s, more than {longest:g} s"
-            return replace(answer, verdict=Verdict.REFUSED, error=error)
-        pacer.hold(answer.retry_after)
+        asked = answer.retry_after or 0
+        if asked > longest:
+            error = f"{answer.error}; asked to wait {asked:.15g} s, more than {longest:g} s"
+            answer = replace(answer, verdict=Verdict.REFUSED, error=error)
+        else:
+            pacer.hold(asked)
         return answer
 
+    async def pause(backoff: float) -> None:
+        await pacer.sleep(0 if answer.retry_after else backoff)
+        await pacer.turn()
+
     retrying = AsyncRetrying(
-        sleep=pacer.turn_after,
+        sleep=pause,
         stop=stop_after_attempt(settings.slack_max_attempts),
         wait=wait_exponential_jitter(multiplier=first, max=BACKOFF_MAX_SECONDS, jitter=first),
         retry=retry_if_result(lambda last: last.verdict is Verdict.RETRY),
     )
-    try:
-        answer: Answer = await retrying(attempt)
-    except RetryError as used_up:
-        answer = used_up.last_attempt.result()
+    with suppress(RetryError):
+        await retrying(attempt)
     return answer
