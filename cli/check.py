@@ -13,9 +13,9 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from core.domain import RiskAlertsError, SettingsError, Verdict, reason_of
+from core.domain import RiskAlertsError, SettingsError, Verdict, one_line, reason_of, shown_region
 from core.ledger import container_warning, try_write
-from core.runtime import Settings, host_of, load_settings, one_line, redact, shown_database, shown_region
+from core.runtime import Settings, host_of, load_settings, redact, shown_database
 from core.slack import SlackWebhooks
 from core.sources import describe, open_uri, parse_source
 from core.support import MailError, send_mail

@@ -8,9 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from core.alerts import AlertView, PreviewAlertView, PreviewView, months, open_by_reason
-from core.domain import RunWarning
+from core.domain import RunWarning, money, one_line, shown_region
 from core.ledger import History, RunView
-from core.runtime import money, one_line, shown_region
 
 _ACCOUNT = ("region", "ARR", "streak")
 _NUMBERS = frozenset({"ARR"})

@@ -6,9 +6,9 @@ import click
 from rich.console import Console
 
 from cli.report import print_table
-from core.domain import Decision, OutcomeStatus, Resolution
+from core.domain import Decision, OutcomeStatus, Resolution, one_line
 from core.ledger import Ledger, OutcomeView, open_ledger
-from core.runtime import configure_logs, load_settings, one_line
+from core.runtime import configure_logs, load_settings
 
 
 def show_unconfirmed(month: date | None, *, as_json: bool) -> None:

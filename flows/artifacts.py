@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from core.alerts import AlertView, open_by_reason
+from core.domain import one_line
 from core.ledger import ChannelTable, RunView
 from core.run import RunContext
-from core.runtime import one_line
 from flows.prefect_engine import describe_fault
 
 PUBLISH_SECONDS = 5

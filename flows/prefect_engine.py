@@ -21,9 +21,9 @@ from prefect.events.worker import EventsWorker
 from prefect.settings import get_current_settings, temporary_settings
 from prefect.utilities.annotations import quote
 
-from core.domain import OrchestratorUnreachable
+from core.domain import OrchestratorUnreachable, one_line
 from core.run import RunContext
-from core.runtime import STEP_SECONDS, host_of, in_thread, one_line, redact
+from core.runtime import STEP_SECONDS, host_of, in_thread, redact
 
 PROBE_SECONDS = 8
 """The longest that a Prefect API may take to answer a health check."""

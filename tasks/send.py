@@ -17,7 +17,7 @@ from prefect import task
 
 from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, Verdict, metric_label
 from core.run import RunContext, utc_now
-from core.runtime import DELIVERIES, POLL_SECONDS, one_line
+from core.runtime import DELIVERIES, POLL_SECONDS
 from core.slack import Answer, Pacer, SlackWebhooks, build_message, post_with_retries
 
 PROGRESS_SECONDS = 10
@@ -74,7 +74,7 @@ class Lane:
             return None
         answer, attempts = await self._post(alert.channel or "", message)
         delivery = delivery_of(alert, answer, attempts, utc_now())
-        name = one_line(f"{delivery.key.alert_type} alert of {delivery.key.account_id}")
+        name = f"{delivery.key.alert_type} alert of {delivery.key.account_id!r}"
         try:
             delivery = await asyncio.to_thread(ledger.record_answer, run_id, delivery, utc_now())
         except LedgerError:

@@ -10,9 +10,8 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from core.alerts import open_by_reason
-from core.domain import AlertStatus, Counts, RunStatus, total
+from core.domain import AlertStatus, Counts, RunStatus, money, one_line, shown_region, total
 from core.ledger import History, RunPage, RunSummary
-from core.runtime import money, one_line, shown_region
 
 SHOWN = 200
 """How many alerts of each kind are on the page; the API has them all."""

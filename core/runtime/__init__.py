@@ -1,6 +1,5 @@
 """Settings, the environment, logs, redaction, metrics and the stop signal; every package uses them."""
 
-from core.domain import money, one_line, shown_region
 from core.runtime.environment import check_certificates, clean_variables, is_direct, prepare_libraries
 from core.runtime.logs import OUR_LOGGERS, configure_logs, current_run_id
 from core.runtime.metrics import DELIVERIES, ROWS_SCANNED, STEP_SECONDS, STEPS

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import httpx
 
-from core.runtime import Settings, one_line, redact
+from core.domain import one_line
+from core.runtime import Settings, redact
 from core.slack.verdicts import Answer, judge, judge_failure
 
 BODY_MAX = 64 * 1024

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from core.alerts import RULES, months, streak
-from core.domain import Alert, month_number, months_before
-from core.runtime import Settings, money, one_line
+from core.domain import Alert, money, month_number, months_before, one_line
+from core.runtime import Settings
 
 HEADER_MAX = 150
 HEADER_ID_MIN = 60

@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from core.domain import Verdict, reason_of
-from core.runtime import one_line, redact
+from core.domain import Verdict, one_line, reason_of
+from core.runtime import redact
 
 ERROR_MAX = 300
 

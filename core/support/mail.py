@@ -8,8 +8,8 @@ from email.utils import formatdate, make_msgid
 
 from aiosmtplib import SMTP, SMTPAuthenticationError, SMTPException, SMTPResponseException
 
-from core.domain import SupportMessage
-from core.runtime import Settings, in_thread, one_line, redact
+from core.domain import SupportMessage, one_line
+from core.runtime import Settings, in_thread, redact
 
 IDLE_SECONDS = 10.0
 """The longest wait for one answer of the mail server."""

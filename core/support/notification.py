@@ -5,38 +5,40 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
+from core import domain
 from core.alerts import AlertView, open_by_reason
-from core.domain import UNKNOWN_REGION, Notification, NotificationStatus, RunRequest, SupportMessage
-from core.runtime import Settings, money, one_line, redact, shown_region
+from core.runtime import Settings, redact
 from core.support.mail import MailError, send_mail
 
 logger = logging.getLogger(__name__)
 
 
-def notify(message: SupportMessage, settings: Settings) -> Notification:
+def notify(message: domain.SupportMessage, settings: Settings) -> domain.Notification:
     """Mail the notification, or log it if there is no mail server; return the result, also of a failure."""
     if settings.smtp_host is None:
         logger.warning("To %s: %s\n%s", settings.support_email, message.subject, message.body)
-        return Notification(message, NotificationStatus.LOGGED)
+        return domain.Notification(message, domain.NotificationStatus.LOGGED)
     try:
         send_mail(settings, message)
     except MailError as error:
         server = f"{settings.smtp_host}:{settings.smtp_port}"
         why = f"The mail server {server} did not confirm the mail: {error}"
         logger.error("Support notification: %s", why)
-        return Notification(message, NotificationStatus.FAILED, why)
+        return domain.Notification(message, domain.NotificationStatus.FAILED, why)
     logger.info("Support notification sent to %s: %s", settings.support_email, message.subject)
-    return Notification(message, NotificationStatus.SENT)
+    return domain.Notification(message, domain.NotificationStatus.SENT)
 
 
-def compose(run_id: str, request: RunRequest, alerts: Sequence[AlertView]) -> SupportMessage | None:
+def compose(
+    run_id: str, request: domain.RunRequest, alerts: Sequence[AlertView]
+) -> domain.SupportMessage | None:
     """Return the notification of the month's open alerts, or None without any."""
     sections: dict[str, list[str]] = {"unknown region": [], "failed": [], "unconfirmed": []}
     numbers: Counter[str] = Counter()
     for reason, advice, those in open_by_reason(alerts):
         section = those[0].status.value
         title = f"{section.upper()}: {reason}"
-        if section == "failed" and reason == UNKNOWN_REGION:
+        if section == "failed" and reason == domain.UNKNOWN_REGION:
             section, title = "unknown region", "UNKNOWN REGION"
         numbers[section] += len(those)
         sections[section] += [
@@ -48,7 +50,7 @@ def compose(run_id: str, request: RunRequest, alerts: Sequence[AlertView]) -> Su
     run = {"Run": run_id, "Month": f"{request.month}", "Source": redact(request.source_uri)}
     parts = ["Account risk alerts that are not confirmed in Slack.", _aligned(run, indent="")]
     summary = ", ".join(f"{numbers[name]} {name}" for name in sections if numbers[name])
-    return SupportMessage(
+    return domain.SupportMessage(
         subject=f"Account risk alerts {request.month:%Y-%m}: {summary}",
         body="\n\n".join([*parts, *chain(*sections.values())]) + "\n",
     )
@@ -58,15 +60,15 @@ def _entry(alert: AlertView) -> str:
     """Return the lines of one alert, short enough for a phone."""
     fields = {
         "Alert": alert.alert_type,
-        "Region": shown_region(alert.account_region),
-        "ARR": money(alert.arr),
+        "Region": domain.shown_region(alert.account_region),
+        "ARR": domain.money(alert.arr),
         "Channel": alert.channel,
         "Error": alert.error and redact(alert.error),
     }
-    name = one_line(f"{alert.account_name} ({alert.account_id})")
+    name = domain.one_line(f"{alert.account_name} ({alert.account_id})")
     return f"{name}\n{_aligned(fields, indent='  ')}\n  {alert.streak}"
 
 
 def _aligned(fields: Mapping[str, str | None], *, indent: str) -> str:
     given = ((label, value) for label, value in fields.items() if value is not None)
-    return "\n".join(f"{indent}{label + ':':<9}{one_line(value)}" for label, value in given)
+    return "\n".join(f"{indent}{label + ':':<9}{domain.one_line(value)}" for label, value in given)

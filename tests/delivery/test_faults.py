@@ -99,7 +99,7 @@ def test_unrecorded_answer_is_logged(
     chosen = settings(slack.url, path)
     with pytest.raises(LedgerError, match="disk on fire"):
         deliver(ledger, [routed("A-1"), routed("A-2")], chosen, "run-1")
-    assert "at_risk alert of A-1 to amer: sent, not recorded" in caplog.messages
+    assert "at_risk alert of 'A-1' to amer: sent, not recorded" in caplog.messages
     run = look(ledger, "run-1")
     assert run.statuses == {"A-1": "unconfirmed", "A-2": "failed"}
     assert outcomes(path)["A-1"][0] == "unconfirmed"

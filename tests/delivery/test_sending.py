@@ -253,7 +253,7 @@ def test_log_line_about_an_alert_is_one_line(
 ) -> None:
     slack.script("/amer", answer(400, "no_text"))
     deliver(ledger, [routed("A\n1")], settings(slack.url, path))
-    line = "at_risk alert of A 1 to amer: failed (Slack answered 400 Bad Request: no_text)"
+    line = r"at_risk alert of 'A\n1' to amer: failed (Slack answered 400 Bad Request: no_text)"
     assert ("tasks.send", logging.WARNING, line) in caplog.record_tuples
 
 

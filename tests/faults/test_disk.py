@@ -77,7 +77,7 @@ def test_disk_full_in_the_middle_sends_nothing_twice(disk: Path, caplog: pytest.
         unconfirmed = [account for account, (status, _) in outcomes(path).items() if status == "unconfirmed"]
         assert second.view.counts.unconfirmed == len(unconfirmed) <= 2
         for account in unconfirmed:
-            assert f"{account} to {account[:4]}: sent, not recorded" in caplog.text
+            assert f"{account!r} to {account[:4]}: sent, not recorded" in caplog.text
     ledger.close()
 
 

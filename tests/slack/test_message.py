@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.alerts import RULES
-from core.domain import Alert
-from core.runtime import Settings, one_line
+from core.domain import Alert, one_line
+from core.runtime import Settings
 from core.slack import build_message, details_url
 
 ALERT = Alert(
