@@ -35,6 +35,7 @@ class GcsStore(RemoteStore):
     """One connection to Cloud Storage; objects are pinned by their generation."""
 
     provider = "gs"
+    connection = "_session"
 
     def __init__(self, settings: Settings) -> None:
         # Without credentials it makes no request, and it knows where STORAGE_EMULATOR_HOST leads.
@@ -51,11 +52,6 @@ class GcsStore(RemoteStore):
         if settings.gcs_token or file_system.on_google:
             # Asking for credentials may use the network, and blocks.
             self._answer("gs://", in_thread(partial(_connect, file_system.credentials, settings), "google"))
-
-    @staticmethod
-    async def _close(file_system: GCSFileSystem) -> None:
-        if session := file_system._session:
-            await session.close()
 
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
         return bytes(await self._fs._cat_file(file.key, start=start, end=end, generation=file.pin))

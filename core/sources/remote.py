@@ -35,13 +35,15 @@ class RemoteStore(ABC):
 
     requests = 48
     provider: ClassVar[str]
+    connection: ClassVar[str]
+    """The name of the file system's attribute that has its open connections, or None."""
 
     def __init__(self, file_system: Any, settings: Settings) -> None:
         self._fs = file_system
         self._timeout = settings.source_timeout_seconds
         # Reference cycles keep a file system alive until the garbage collector runs, in any thread. The
         # library would then close its connections in the event loop of that thread.
-        weakref.finalize(self, self._close_soon, file_system).atexit = False
+        weakref.finalize(self, _close_soon, file_system, self.connection).atexit = False
 
     def find(self, location: Location) -> list[SourceFile]:
         """List the files; see `Store.find`."""
@@ -109,15 +111,6 @@ class RemoteStore(ABC):
         except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
             raise error_for(error, self.provider, what) from None
 
-    @classmethod
-    def _close_soon(cls, file_system: Any) -> None:
-        asyncio.run_coroutine_threadsafe(cls._close(file_system), get_loop())
-
-    @staticmethod
-    @abstractmethod
-    async def _close(file_system: Any) -> None:
-        """Close the connections."""
-
     @abstractmethod
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
         """Read a range of that version of the object, with one request and its retries."""
@@ -125,6 +118,11 @@ class RemoteStore(ABC):
     @abstractmethod
     def _file(self, info: dict[str, Any], path: str) -> SourceFile:
         """Return the object with its version."""
+
+
+def _close_soon(file_system: Any, connection: str) -> None:
+    if opened := getattr(file_system, connection):
+        asyncio.run_coroutine_threadsafe(opened.close(), get_loop())
 
 
 def proxy_for(url: str) -> str | None:

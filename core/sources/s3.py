@@ -39,6 +39,7 @@ class S3Store(RemoteStore):
     """One connection to S3; objects are pinned by their ETag."""
 
     provider = "s3"
+    connection = "_s3"
 
     def __init__(self, settings: Settings) -> None:
         session = AioSession()
@@ -88,11 +89,6 @@ class S3Store(RemoteStore):
         response = await self._fs._call_s3("get_object", Bucket=bucket, Key=key, **options)
         async with response["Body"] as body:
             return await body.read(), response.get("ContentEncoding", "")
-
-    @staticmethod
-    async def _close(file_system: S3FileSystem) -> None:
-        if client := file_system._s3:
-            await client.close()
 
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
         bucket, _, key = file.key.partition("/")
