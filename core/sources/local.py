@@ -3,7 +3,8 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from io import BufferedReader
 
 import pyarrow as pa
 
@@ -30,39 +31,28 @@ class LocalStore:
             if location.pattern is None and not stat.S_ISDIR(os.stat(path).st_mode):
                 return [self._file(path, os.path.basename(path))]
             logs = filter(os.path.isdir, delta_logs(path))
-            found = self._names(path) if location.pattern is None else self._children(path)
-            names = data_names(location, [*found, *logs])
+            names = data_names(location, [*self._names(location), *logs])
         return [self._file(f"{path}/{name}", name) for name in names]
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read byte ranges into Arrow's memory; see `Store.read`."""
-        with _mapped(file.path):
-            # If the file has become a FIFO since it was listed, opening it must not wait for a writer.
-            descriptor = os.open(file.key, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                if _version_and_pin(os.fstat(descriptor)) != (file.version, file.pin):
-                    raise replaced(file.path)
-                return [_pread(file, descriptor, start, end) for start, end in ranges]
-            finally:
-                os.close(descriptor)
+        with _mapped(file.path), open(file.key, "rb") as opened:
+            parts = [_part(opened, start, end) for start, end in ranges]
+            # Checked last, because the file may also be overwritten while it is read.
+            if _version_and_pin(os.fstat(opened.fileno())) != (file.version, file.pin):
+                raise replaced(file.path)
+            return parts
 
-    def _children(self, root: str) -> Iterator[str]:
-        """Yield the names directly in a folder and in its metadata; names of its folders end in `/`."""
-        _, folders, names = next(os.walk(root, onerror=_raise))
-        yield from (*names, *(f"{name}/" for name in folders))
-        # No data comes from the metadata, so this process may be without access to it.
-        with suppress(PermissionError, FileNotFoundError, NotADirectoryError, SourceNotAllowed):
-            yield from (f"{METADATA}/{name}" for name in os.listdir(self._real_path(f"{root}/{METADATA}")))
-
-    def _names(self, root: str) -> Iterator[str]:
+    def _names(self, location: Location) -> Iterator[str]:
         """Yield the names in a folder, relative to it; names of folders that are not entered end in `/`."""
+        root = location.path
         seen = {os.path.realpath(root)}
         for folder, folders, names in os.walk(root, followlinks=True, onerror=_raise):
             here = os.path.relpath(folder, root)
             inside = "" if here == "." else f"{here}/"
             yield from (inside + name for name in names)
             for name in list(folders):
-                if name.startswith(NOT_DATA):
+                if name.startswith(NOT_DATA) or (location.pattern is not None and name != METADATA):
                     folders.remove(name)
                     yield f"{inside}{name}/"
                     continue
@@ -89,16 +79,11 @@ class LocalStore:
         return real
 
 
-def _pread(file: SourceFile, descriptor: int, start: int, end: int) -> pa.Buffer:
+def _part(opened: BufferedReader, start: int, end: int) -> pa.Buffer:
     # Arrow allocates and frees large buffers faster than Python does.
     buffer = pa.allocate_buffer(end - start)
-    free = memoryview(buffer)
-    while free:  # One call reads at most 2 GiB.
-        count = os.preadv(descriptor, [free], end - len(free))
-        if not count:
-            raise replaced(file.path)
-        free = free[count:]
-    return buffer
+    opened.seek(start)
+    return buffer.slice(0, opened.readinto(buffer))
 
 
 def _version_and_pin(status: os.stat_result) -> tuple[str, str]:

@@ -219,6 +219,23 @@ def test_partition_that_is_no_month_is_named(tmp_path: Path) -> None:
         open_uri(tmp_path.as_uri(), Settings())
 
 
+def test_local_file_overwritten_while_it_is_read_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"one")
+    source = open_uri(path.as_uri(), Settings())
+    allocate = pa.allocate_buffer
+
+    def overwrite_and_allocate(size: int) -> pa.Buffer:
+        path.write_bytes(b"two")
+        return allocate(size)
+
+    monkeypatch.setattr(pa, "allocate_buffer", overwrite_and_allocate)
+    with pytest.raises(SourceChanged):
+        read_all(source)
+
+
 @pytest.mark.parametrize("folder", [False, True])
 def test_replaced_local_source_is_noticed(tmp_path: Path, folder: bool) -> None:  # noqa: FBT001
     path = tmp_path / "x.parquet"
