@@ -64,9 +64,8 @@ def delta_logs(path: str) -> Iterator[str]:
 
 def _is_data(name: str, pattern: str | None) -> bool:
     # Consoles and Hadoop write empty objects for folders. Of the folder itself, the name is empty here.
-    if not name or name.endswith(("/", "_$folder$")):
-        return False
-    if any(part.startswith(NOT_DATA) for part in name.split("/")):
+    hidden = any(part.startswith(NOT_DATA) for part in name.split("/"))
+    if not name or hidden or name.endswith(("/", "_$folder$")) or _is_without_month(name):
         return False
     if pattern is None:
         return True
@@ -94,7 +93,7 @@ def partition_month(path: str) -> date | None:
     )
 
 
-def is_without_month(path: str) -> bool:
+def _is_without_month(path: str) -> bool:
     """Return whether `path` is in the partition of the rows whose month is null."""
     values = _partition_values(path)
     return "month" in values and "__HIVE_DEFAULT_PARTITION__" in {values["month"], values.get("year")}

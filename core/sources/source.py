@@ -2,11 +2,10 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
 
 from core.domain import SourceNotFound, SourceUnreachable
 from core.runtime import Settings
-from core.sources.folder import is_without_month, partition_month
 from core.sources.local import LocalStore
 from core.sources.location import Location, check_source
 from core.sources.store import Bytes, Range, SourceFile, Store, replaced
@@ -23,7 +22,12 @@ class Source:
         self.requests = store.requests
         self._location = location
         self._store = store
-        self.files, self.version = self._resolve()
+        self.files = store.find(location)
+        self.version = self.files[0].version
+        if len(self.files) > 1:
+            listed = repr([(file.path, file.version, file.size) for file in self.files])
+            digest = hashlib.sha256(listed.encode()).hexdigest()
+            self.version = f"files:{len(self.files)},sha256:{digest}"
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read these ranges of `file`, each with one request; safe to call from several threads.
@@ -42,25 +46,10 @@ class Source:
 
     def verify_unchanged(self) -> None:
         """List the source again, and raise `SourceChanged` unless it is what it was."""
-        try:
-            unchanged = self._resolve() == (self.files, self.version)
-        except SourceNotFound:
-            unchanged = False
-        if not unchanged:
-            raise replaced(self.uri)
-
-    def _resolve(self) -> tuple[list[SourceFile], str]:
-        found = self._store.find(self._location)
-        version = found[0].version
-        if len(found) > 1:
-            listed = repr([(file.path, file.version, file.size) for file in found])
-            version = f"files:{len(found)},sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
-        files = [
-            replace(file, month=partition_month(file.path))
-            for file in found
-            if not is_without_month(file.path)
-        ]
-        return files, version
+        with suppress(SourceNotFound):
+            if self._store.find(self._location) == self.files:
+                return
+        raise replaced(self.uri)
 
 
 def open_uri(source_uri: str, settings: Settings) -> Source:

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 import pyarrow as pa
 
 from core.domain import SourceChanged
+from core.sources.folder import partition_month
 from core.sources.location import Location
 
 Range = tuple[int, int]
@@ -20,7 +21,7 @@ class SourceFile:
     """One version of a Parquet file of a source.
 
     `path` is unique in the source, `key` is its name in the store, `size` is in bytes, and with `pin` the
-    store reads this version and no other. `month` is that of its Hive partition and of all its rows, or None.
+    store reads this version and no other.
     """
 
     path: str
@@ -28,7 +29,11 @@ class SourceFile:
     size: int
     version: str
     pin: str
-    month: date | None = None
+
+    @property
+    def month(self) -> date | None:
+        """Return the month of its Hive partition, and so of all its rows; None without one."""
+        return partition_month(self.path)
 
 
 class Store(Protocol):

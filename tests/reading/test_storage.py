@@ -212,13 +212,6 @@ def test_fifo_is_refused_at_once(tmp_path: Path) -> None:
             open_uri(path.as_uri(), Settings())
 
 
-def test_partition_that_is_no_month_is_named(tmp_path: Path) -> None:
-    (tmp_path / "month=soon").mkdir()
-    (tmp_path / "month=soon" / "x.parquet").write_bytes(b"x")
-    with pytest.raises(SourceInvalid, match="month=soon"):
-        open_uri(tmp_path.as_uri(), Settings())
-
-
 def test_local_file_overwritten_while_it_is_read_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
