@@ -10,8 +10,6 @@ from urllib.parse import unquote
 from core.domain import InvalidRequest, SourceNotAllowed, SourceSchemeUnsupported
 from core.runtime import Settings
 
-SCHEMES = ("file", "gs", "s3")
-
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 
 
@@ -28,11 +26,6 @@ class Location:
     scheme: str
     path: str
     pattern: str | None = None
-
-    @property
-    def wants_folder(self) -> bool:
-        """Return whether the URI ends in a slash, which means a folder."""
-        return self.uri.endswith("/")
 
 
 def check_source(source_uri: str, settings: Settings) -> Location:
@@ -83,7 +76,7 @@ def parse_source(source_uri: str) -> Location:
     if not source_uri.strip():
         raise InvalidRequest("source_uri must not be empty: name a file or a folder")
     scheme, separator, rest = source_uri.partition("://")
-    if not separator or scheme.lower() not in SCHEMES:
+    if not separator or scheme.lower() not in {"file", "gs", "s3"}:
         shown = separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme)
         given = f"scheme {scheme!r}" if shown else "a URI without a scheme"
         raise SourceSchemeUnsupported(f"{given} is not supported: use file://, gs:// or s3://")
@@ -96,10 +89,7 @@ def parse_source(source_uri: str) -> Location:
         ("@" in authority, "not carry credentials: give them in the environment of the service"),
         ("?" in rest, "not have a query string, which may carry a secret (write ? in a path as %3F)"),
         (not source_uri.isprintable(), "not hold line breaks or other unprintable characters"),
-        (
-            "*" in folder,
-            "have a * only in its last segment (write %2A for a * in the name of a local folder)",
-        ),
+        ("*" in folder, "have a * only in its last segment (write %2A for one in a local name)"),
         (foreign, "have an absolute path and no host if it is local: write file:///path/to/it"),
         (local and "%00" in path, "not hold a null byte"),
         (not local and not _BUCKET.fullmatch(authority), f"name a bucket: write {scheme}://bucket/path"),

@@ -53,7 +53,7 @@ class RemoteStore(ABC):
             if (metadata := f"{path}/{METADATA}") in found:
                 found |= self._children_if_allowed(metadata)
         else:
-            if "/" in path and not location.wants_folder:
+            if "/" in path and not location.uri.endswith("/"):
                 info = self._call(location.uri, self._fs._info(path))
                 if info["type"] == "file":
                     return [self._file(info, path.rsplit("/", 1)[-1])]

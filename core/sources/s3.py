@@ -80,7 +80,7 @@ class S3Store(RemoteStore):
             return super().find(location)
         except SourceForbidden:
             bucket, _, key = location.path.partition("/")
-            if key and not location.wants_folder:
+            if key and not location.uri.endswith("/"):
                 self._call(location.uri, self._get(bucket, key, Range="bytes=0-0"))
             raise
 
