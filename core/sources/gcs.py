@@ -78,9 +78,7 @@ async def _refuse(
     # gcsfs knows what 404 means, and retries 408 and 429.
     if 400 <= response.status < 500 and response.status not in {404, 408, 429}:  # noqa: PLR2004
         text = (await response.read()).decode("utf-8", "replace")
-        # The case of a reason's first letter varies.
-        reasons = [first.lower() + rest for first, rest in re.findall(r'"reason":\s*"(\w)(\w*)"', text)]
-        raise Refused(response.status, reasons, text)
+        raise Refused(response.status, re.findall(r'"reason":\s*"(\w+)"', text), text)
     encodings = {headers.get("Content-Encoding"), headers.get("X-Goog-Stored-Content-Encoding")}
     if request.url.query.get("alt") == "media" and "gzip" in encodings:
         raise SourceInvalid(f"{request.url.path.rpartition('/o/')[2]}: {ENCODED}")

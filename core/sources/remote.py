@@ -50,8 +50,7 @@ class RemoteStore(ABC):
         path = location.path
         if location.pattern is not None:
             found = self._children(location.uri, path)
-            if (metadata := f"{path}/{METADATA}") in found:
-                found |= self._children_if_allowed(metadata)
+            found |= self._children_if_allowed(f"{path}/{METADATA}")
         else:
             if "/" in path and not location.uri.endswith("/"):
                 info = self._call(location.uri, self._fs._info(path))

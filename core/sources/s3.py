@@ -17,9 +17,6 @@ from core.sources.refusals import ENCODED
 from core.sources.remote import RemoteStore, proxy_for
 from core.sources.store import SourceFile
 
-_NOT_ENCODED = {"", "identity", "aws-chunked"}
-"""What clients of S3 write as `Content-Encoding` although the stored bytes are as they were sent."""
-
 
 class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
     """Leave redirects to botocore, which follows them only to the regions of S3."""
@@ -95,7 +92,7 @@ class S3Store(RemoteStore):
         get = partial(self._get, bucket, key, IfMatch=file.pin, Range=f"bytes={start}-{end - 1}")
         data, encoding = await _error_wrapper(get, retries=self._fs.retries)
         # Some tools write the header on objects that are plain Parquet all the same.
-        if encoding not in _NOT_ENCODED and end == file.size and not data.endswith(b"PAR1"):
+        if encoding and end == file.size and not data.endswith(b"PAR1"):
             raise SourceInvalid(f"{file.path}: {ENCODED}")
         return bytes(data)
 
