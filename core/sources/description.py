@@ -13,16 +13,16 @@ from core.sources.workers import Workers
 class Description:
     """The description of a source.
 
-    `months` are the first and the last one, or None when statistics and partitions do not name them;
-    `regions` are those that the statistics name. `ignored` are columns that nothing reads.
+    `months` are the first and the last one, or None when statistics and partitions do not name them.
+    `ignored` are columns that nothing reads; `regions` are those that the statistics name.
     """
 
     files: int
     rows: int
     months: tuple[date, date] | None
     has_month: bool
-    ignored: tuple[str, ...]
-    regions: tuple[str, ...]
+    ignored: list[str]
+    regions: list[str]
 
 
 def describe(source: Source, month: date | None, zone: str) -> Description:
@@ -36,18 +36,12 @@ def describe(source: Source, month: date | None, zone: str) -> Description:
     groups = [group for footer in footers for group in footer.groups]
     spans = [group.months for group in groups]
     known = [span for span in spans if span]
+    bounds = {bound for group in groups for bound in group.bounds("account_region")}
     return Description(
         files=len(files),
         rows=sum(footer.metadata.num_rows for footer in footers),
         months=(min(known)[0], max(last for _, last in known)) if known and None not in spans else None,
         has_month=month is None or any(may_hold(span, month) for span in spans),
-        ignored=tuple(dict.fromkeys(name for footer in footers for name in footer.ignored)),
-        regions=tuple(
-            dict.fromkeys(
-                bound.decode(errors="replace")
-                for group in groups
-                for bound in group.bounds("account_region")
-                if bound is not None
-            )
-        ),
+        ignored=sorted({name for footer in footers for name in footer.ignored}),
+        regions=sorted(bound.decode(errors="replace") for bound in bounds if bound is not None),
     )
