@@ -11,7 +11,7 @@ from aiobotocore.session import AioSession
 from s3fs.core import S3FileSystem, _error_wrapper
 
 from core.domain import SourceForbidden, SourceInvalid
-from core.runtime import Settings, check_certificates
+from core.runtime import Settings
 from core.sources.location import Location
 from core.sources.refusals import ENCODED
 from core.sources.remote import RemoteStore, proxy_for
@@ -52,9 +52,6 @@ class S3Store(RemoteStore):
         )
         super().__init__(file_system, settings)
         self._call("s3://", self._connect(session, anonymous=settings.s3_anon))
-        if bundle := session.get_config_variable("ca_bundle"):
-            # aiobotocore would retry for long with one that cannot be loaded.
-            check_certificates("AWS_CA_BUNDLE, or ca_bundle in the AWS profile", bundle)
 
     async def _connect(self, session: Any, *, anonymous: bool) -> None:
         # First the credentials, so that their errors are not taken for the store's.
