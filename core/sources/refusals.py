@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from core.domain import RiskAlertsError, SettingsError, SourceError, SourceForbidden, SourceUnreachable
+from core.domain import RiskAlertsError, SettingsError, SourceError, SourceUnreachable
 
 ENCODED = "the object is stored with Content-Encoding: upload it without (Parquet is compressed inside)"
 
@@ -46,12 +46,6 @@ def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
     The first word that is in the table decides, in this order: a phrase of the refusal's text (never shown,
     since it may hold secrets), a code, the HTTP status, the name of the exception.
     """
-    if isinstance(error, OSError) and error.filename is not None:
-        # The stores' own FileNotFoundError names no file.
-        return SourceForbidden(
-            f"{what}: the credentials need {error.filename}, which cannot be used ({error.strerror}):"
-            " check the variable or profile that names it"
-        )
     # s3fs raises an OSError from the error of the AWS library.
     cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
     if isinstance(cause, ClientError) and cause.operation_name.startswith("AssumeRole"):
@@ -59,7 +53,7 @@ def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
     table, refused, facts = REFUSALS[provider], _refused(cause), _message_values(error)
     phrases = [word for word in table if " " in word and word in refused.text]
     codes = [*refused.codes, str(refused.status)]
-    kinds = ["missing-file"] * ("file" in facts) + [kind.__name__ for kind in type(error).__mro__]
+    kinds = ["needs-file"] * ("file" in facts) + [kind.__name__ for kind in type(error).__mro__]
     for word in (*phrases, *codes, *kinds):
         if word in table:
             error_kind, meaning = table[word]
@@ -85,8 +79,10 @@ def _refused(error: Any) -> Refused:
 def _message_values(error: Any) -> dict[str, Any]:
     """Return what a message may show of a library's error: hosts, and names in the configuration."""
     facts = defaultdict(str, TEXTS | getattr(error, "kwargs", {}))
-    if missing := re.search(r"[Ff]ile '?([^'\n]+?)'? was not found", str(error)):
-        facts["file"] = missing[1]
+    if getattr(error, "filename", None):  # The stores' own FileNotFoundError names no file.
+        facts["file"] = f"{error.filename}, which cannot be used ({error.strerror})"
+    elif missing := re.search(r"[Ff]ile '?([^'\n]+?)'? was not found", str(error)):
+        facts["file"] = f"{missing[1]}, which is missing"
     url = urlsplit(str(facts.get("proxy_url") or facts.get("endpoint_url") or ""))
     address = f"{error.host}:{error.port}" if getattr(error, "host", None) else "the store"
     facts["host"] = url.netloc.rpartition("@")[2] or address
