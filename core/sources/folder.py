@@ -101,10 +101,8 @@ def _is_without_month(path: str) -> bool:
 
 def partition_of(path: str, column: str) -> str | None:
     """Return the folder of `path` that gives `column` a value (`account_region=EMEA`), or None."""
-    for folder in path.split("/")[:-1]:
-        if folder.partition("=")[0].lower() == column and "=" in folder:
-            return folder
-    return None
+    folders = path.split("/")[:-1]
+    return next((folder for folder in folders if folder.lower().startswith(f"{column}=")), None)
 
 
 def _partition_values(path: str) -> dict[str, str]:

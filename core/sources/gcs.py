@@ -34,9 +34,6 @@ _ACCESS_TOKEN = re.compile(r"[\w+=-][\w.~+/=-]*(?<!\.json)", re.ASCII)
 class GcsStore(RemoteStore):
     """One connection to Cloud Storage; objects are pinned by their generation."""
 
-    provider = "gs"
-    connection = "_session"
-
     def __init__(self, settings: Settings) -> None:
         # Without credentials it makes no request, and it knows where STORAGE_EMULATOR_HOST leads.
         file_system = GCSFileSystem(
@@ -47,7 +44,7 @@ class GcsStore(RemoteStore):
             use_listings_cache=False,
         )
         file_system.session_kwargs = {"middlewares": (_refuse,), "proxy": proxy_for(file_system.base)}
-        super().__init__(file_system, settings)
+        super().__init__("gs", file_system, settings, connection="_session")
         # Google's credentials go to no other host unless GCS_TOKEN says so.
         if settings.gcs_token or file_system.on_google:
             # Asking for credentials may use the network, and blocks.
@@ -89,11 +86,10 @@ def _connect(credentials: GoogleCredentials, settings: Settings) -> None:
     """Load the credentials and ask for a token, so that a refusal is not taken for the store's."""
     try:
         credentials.connect(_token(settings))
+        credentials.maybe_refresh()
     except (AttributeError, LookupError, TypeError, ValueError):
         # Google's library fails in these ways on a key file of another shape.
         raise DefaultCredentialsError from None
-    try:
-        credentials.maybe_refresh()
     except HttpError as error:
         # The first request retries what may pass; gcsfs would also retry what cannot.
         if isinstance(error.__cause__, RefreshError) and not error.__cause__.retryable:

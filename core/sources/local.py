@@ -30,8 +30,7 @@ class LocalStore:
             # One stat tells every kind of file apart.
             if location.pattern is None and not stat.S_ISDIR(os.stat(path).st_mode):
                 return [self._file(path, os.path.basename(path))]
-            logs = filter(os.path.isdir, delta_logs(path))
-            names = data_names(location, [*self._names(location), *logs])
+            names = data_names(location, [*self._names(location), *filter(os.path.isdir, delta_logs(path))])
         return [self._file(f"{path}/{name}", name) for name in names]
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
@@ -39,7 +38,7 @@ class LocalStore:
         with _mapped(file.path), open(file.key, "rb") as opened:
             parts = [_part(opened, start, end) for start, end in ranges]
             # Checked last, because the file may also be overwritten while it is read.
-            if _version_and_pin(os.fstat(opened.fileno())) != (file.version, file.pin):
+            if _pinned(file.path, file.key, os.fstat(opened.fileno())) != file:
                 raise replaced(file.path)
             return parts
 
@@ -68,14 +67,12 @@ class LocalStore:
         if not stat.S_ISREG(status.st_mode):
             # Reading a FIFO may block forever, and a device may never end.
             raise SourceInvalid(f"{name}: not a regular file: name a Parquet file, or a folder of them")
-        return SourceFile(name, real, status.st_size, *_version_and_pin(status))
+        return _pinned(name, real, status)
 
     def _real_path(self, path: str) -> str:
         real = os.path.realpath(path)
         if not is_allowed(real, self._allowed):
-            raise SourceNotAllowed(
-                f"{path}: the link leads out of ALLOWED_SOURCES: add a prefix, or copy the file"
-            )
+            raise SourceNotAllowed(f"{path}: a link out of ALLOWED_SOURCES: add a prefix, or copy the file")
         return real
 
 
@@ -86,10 +83,9 @@ def _part(opened: BufferedReader, start: int, end: int) -> pa.Buffer:
     return buffer.slice(0, opened.readinto(buffer))
 
 
-def _version_and_pin(status: os.stat_result) -> tuple[str, str]:
-    """Return the version, and what distinguishes files of the same name, size and time."""
+def _pinned(name: str, real_path: str, status: os.stat_result) -> SourceFile:
     version = f"size:{status.st_size},mtime_ns:{status.st_mtime_ns}"
-    return version, f"{status.st_dev}:{status.st_ino}"
+    return SourceFile(name, real_path, status.st_size, version, f"{status.st_dev}:{status.st_ino}")
 
 
 def _raise(error: OSError) -> None:
@@ -102,12 +98,8 @@ def _mapped(what: str) -> Iterator[None]:
     try:
         yield
     except PermissionError:
-        raise SourceForbidden(
-            f"{what}: this process may not read it: grant its user the permission"
-        ) from None
+        raise SourceForbidden(f"{what}: this process may not read it: grant its user access") from None
     except (FileNotFoundError, NotADirectoryError):
         raise SourceNotFound(f"{what}: no such file or folder: check source_uri") from None
     except OSError as error:
-        raise SourceUnreachable(
-            f"{what}: {error.strerror or 'it cannot be read'}: check the disk or the mount"
-        ) from None
+        raise SourceUnreachable(f"{what}: {error.strerror}: check the disk or the mount") from None

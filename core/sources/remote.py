@@ -7,19 +7,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from fsspec.asyn import get_loop
 
-from core.domain import RiskAlertsError, SourceForbidden, SourceNotFound, SourceUnreachable
+from core.domain import RiskAlertsError, SourceForbidden, SourceNotFound
 from core.runtime import Settings, is_direct
 from core.sources.folder import METADATA, data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import error_for
 from core.sources.store import Bytes, Range, SourceFile, replaced
-from core.sources.workers import Expired, wait_for
+from core.sources.workers import wait_for
 
 # These log what they also raise, with tracebacks and secrets; the raised error becomes one line.
 for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):
@@ -34,23 +34,21 @@ class RemoteStore(ABC):
     """
 
     requests = 48
-    provider: ClassVar[str]
-    connection: ClassVar[str]
-    """The name of the file system's attribute that has its open connections, or None."""
 
-    def __init__(self, file_system: Any, settings: Settings) -> None:
+    def __init__(self, provider: str, file_system: Any, settings: Settings, *, connection: str) -> None:
+        self._provider = provider
         self._fs = file_system
         self._timeout = settings.source_timeout_seconds
         # Reference cycles keep a file system alive until the garbage collector runs, in any thread. The
-        # library would then close its connections in the event loop of that thread.
-        weakref.finalize(self, _close_soon, file_system, self.connection).atexit = False
+        # library would then close its connections in the event loop of that thread. Its attribute
+        # `connection` has them, or None.
+        weakref.finalize(self, _close_soon, file_system, connection).atexit = False
 
     def find(self, location: Location) -> list[SourceFile]:
         """List the files; see `Store.find`."""
         path = location.path
         if location.pattern is not None:
-            found = self._children(location.uri, path)
-            found |= self._children_if_allowed(f"{path}/{METADATA}")
+            found = self._children(location.uri, path) | self._children_if_allowed(f"{path}/{METADATA}")
         else:
             if "/" in path and not location.uri.endswith("/"):
                 info = self._call(location.uri, self._fs._info(path))
@@ -99,16 +97,11 @@ class RemoteStore(ABC):
         not chained to it: its text may hold a token, and every exception is kept in Prefect's database.
         """
         try:
-            return wait_for(answer, self._timeout)
+            return wait_for(answer, what, self._timeout)
         except RiskAlertsError:
             raise
-        except Expired:
-            raise SourceUnreachable(
-                f"{what}: no answer in {self._timeout:g} s: check the network and the proxy, or raise"
-                " SOURCE_TIMEOUT_SECONDS"
-            ) from None
         except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
-            raise error_for(error, self.provider, what) from None
+            raise error_for(error, self._provider, what) from None
 
     @abstractmethod
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:

@@ -35,9 +35,6 @@ class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
 class S3Store(RemoteStore):
     """One connection to S3; objects are pinned by their ETag."""
 
-    provider = "s3"
-    connection = "_s3"
-
     def __init__(self, settings: Settings) -> None:
         session = AioSession()
         file_system = S3FileSystem(
@@ -50,7 +47,7 @@ class S3Store(RemoteStore):
             skip_instance_cache=True,
             use_listings_cache=False,
         )
-        super().__init__(file_system, settings)
+        super().__init__("s3", file_system, settings, connection="_s3")
         self._call("s3://", self._connect(session, anonymous=settings.s3_anon))
 
     async def _connect(self, session: Any, *, anonymous: bool) -> None:

@@ -55,23 +55,19 @@ class Source:
 def open_uri(source_uri: str, settings: Settings) -> Source:
     """Resolve `source_uri` to its files, in name order, and the version they have now.
 
-    First, `check_source` decides whether any request may be made. Each call makes its own connections and
-    caches nothing: threads may open sources at the same time, and a later run sees what has changed.
+    Each call makes its own connections and caches nothing: threads may open sources at the same time, and a
+    later run sees what has changed.
 
     Raises `InvalidRequest`, any `SourceError` but `SourceInvalid` of a file's content, or `Interrupted`.
     """
     location = check_source(source_uri, settings)
-    return Source(location, _store(location.scheme, settings))
-
-
-def _store(scheme: str, settings: Settings) -> Store:
     # Each cloud's library costs a good part of a second to import; a run needs at most one.
-    if scheme == "gs":
+    if location.scheme == "gs":
         from core.sources.gcs import GcsStore  # noqa: PLC0415
 
-        return GcsStore(settings)
-    if scheme == "s3":
+        return Source(location, GcsStore(settings))
+    if location.scheme == "s3":
         from core.sources.s3 import S3Store  # noqa: PLC0415
 
-        return S3Store(settings)
-    return LocalStore(settings)
+        return Source(location, S3Store(settings))
+    return Source(location, LocalStore(settings))

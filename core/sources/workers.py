@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
-from core.domain import Interrupted
+from core.domain import Interrupted, SourceUnreachable
 from core.runtime import POLL_SECONDS, process_stop
 
 DECODERS = min(len(os.sched_getaffinity(0)), 4)
@@ -75,14 +75,11 @@ class Workers(ThreadPoolExecutor):
         return True
 
 
-class Expired(Exception):
-    """`wait_for` ran out of time. It is not a `TimeoutError`, because the work may raise one of its own."""
-
-
-def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
+def wait_for(future: "Future[R]", what: str = "", seconds: float = math.inf) -> R:
     """Return the result of `future`; wait at most `seconds`, and only until `process_stop`.
 
-    Raises `Interrupted` or, after the time, `Expired`; work that has not begun is canceled then.
+    Raises `Interrupted` or, after the time, `SourceUnreachable` about `what`; work that has not begun is
+    canceled then.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -91,7 +88,10 @@ def wait_for(future: "Future[R]", seconds: float = math.inf) -> R:
             if wait({future}, max(0, min(left, POLL_SECONDS))).done:
                 return future.result()
             if left <= 0:
-                raise Expired
+                raise SourceUnreachable(
+                    f"{what}: no answer in {seconds:g} s: check the network and the proxy, or raise"
+                    " SOURCE_TIMEOUT_SECONDS"
+                )
         raise Interrupted("The run was stopped while it read the source; run the month again")
     finally:
         future.cancel()
