@@ -124,6 +124,7 @@ BAD = [
     ("ARR_THRESHOLD", "10k-canary"),
     ("ARR_THRESHOLD", "1.5"),
     ("ARR_THRESHOLD", "-1"),
+    ("ARR_THRESHOLD", "9223372036854775808"),
     ("MAX_ALERTS_PER_RUN", "-1"),
     ("APP_BASE_URL", "canary"),
     ("APP_BASE_URL", "https://user:canary@host"),

@@ -82,7 +82,7 @@ BaseUrl = Annotated[Url, _matching("[^?#]*", "must have no query and no fragment
 PublicUrl = Annotated[
     BaseUrl, _matching(r"\w+://[^/@]*(/.*)?", "must have no user name or password: every message shows it")
 ]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Timeout = Annotated[float, Field(ge=0.001, le=3600)]
 _JSON = BeforeValidator(_decoded)

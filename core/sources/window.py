@@ -45,7 +45,6 @@ LONGEST_TEXT = 40_000
 """Characters of a name, a region or an owner that are kept: Slack accepts no longer message."""
 LONGEST_ID = 2_500
 """The longest id in bytes: an entry of PostgreSQL's index takes at most 2,704 bytes for all its columns."""
-INT64_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +95,6 @@ def concat(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
 
 def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.Array | pa.ChunkedArray:
     """Return a mask of the ARRs (int64) that are at least `arr_threshold` or unknown, without nulls."""
-    if arr_threshold > INT64_MAX:
-        return pc.is_null(arr)
     return pc.fill_null(pc.greater_equal(arr, arr_threshold), fill_value=True)
 
 

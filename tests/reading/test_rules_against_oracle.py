@@ -82,7 +82,7 @@ def ask(
 @given(
     rows=rows_of_a_world,
     layout=layouts,
-    threshold=st.sampled_from([0, 10_000, 10_001, 2**70]),
+    threshold=st.sampled_from([0, 10_000, 10_001, 2**63 - 1]),
     types=alert_types,
 )
 @example(EACH_RULE, Layout(), 10_000, ["at_risk"])
@@ -97,9 +97,9 @@ def test_every_layout_matches_the_oracle(
     assert found == expected
 
 
-@pytest.mark.parametrize("threshold", [10_000, 2**63 - 1, 2**63])
+@pytest.mark.parametrize("threshold", [10_000, 2**63 - 1])
 def test_arr_equal_to_the_threshold_alerts(threshold: int) -> None:
-    arrs = (None, min(threshold, 2**63 - 1), threshold - 1)
+    arrs = (None, threshold, threshold - 1)
     found, expected = ask(
         [row(f"a{number}", arr=arr) for number, arr in enumerate(arrs)], Layout(), threshold
     )
