@@ -10,7 +10,6 @@ from urllib.parse import unquote
 from core.domain import SourceInvalid, SourceNotFound
 from core.sources.location import Location
 
-PARQUET_SUFFIXES = (".parquet", ".pq", ".parq")
 NOT_DATA = ("_", ".")
 """First characters of the names under which Spark and others keep their own notes."""
 METADATA = "metadata"
@@ -44,7 +43,7 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
                 " has removed: export the table's current state as Parquet, and name that"
             )
     files = sorted(name for name in names if _is_data(name, location.pattern))
-    parquet = [name for name in files if name.lower().endswith(PARQUET_SUFFIXES)]
+    parquet = [name for name in files if name.lower().endswith((".parquet", ".pq", ".parq"))]
     if kept := parquet or [name for name in files if "." not in name.rsplit("/", 1)[-1]]:
         return kept
     where = f"directly in the folder matches {location.pattern}" if location.pattern else "is in this folder"
@@ -78,8 +77,7 @@ def partition_month(path: str) -> date | None:
     Raises `SourceInvalid` for a value that is no month.
     """
     values = _partition_values(path)
-    text = values.get("month")
-    if text is None:
+    if (text := values.get("month")) is None:
         return None
     if re.fullmatch(r"\d\d?", text):
         text = f"{values.get('year', '')}-{text}"

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSSLError
 
 # Not `gcsfs.GCSFileSystem`: since 2026.8, it asks for the kind of a bucket by gRPC, and each call hangs for a
 # minute where only HTTP gets through (emulators, many firewalls).
@@ -58,13 +58,11 @@ class GcsStore(RemoteStore):
         return SourceFile(path, info["name"], int(info["size"]), f"generation:{generation}", generation)
 
 
-async def _refuse(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
+async def _refuse(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
     """Raise the error for a refusal at once: gcsfs drops its code and may retry it for half a minute."""
     try:
         response = await handler(request)
-    except aiohttp.ClientSSLError as error:
+    except ClientSSLError as error:
         raise error_for(error, "gs", "gs://") from None
     headers = response.headers
     if "Location" in headers:

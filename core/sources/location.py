@@ -2,15 +2,11 @@
 
 import os.path
 import re
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from core.domain import InvalidRequest, SourceNotAllowed, SourceSchemeUnsupported
 from core.runtime import Settings
-
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +25,16 @@ class Location:
 
 
 def check_source(source_uri: str, settings: Settings) -> Location:
-    """Parse the URI and check it against `ALLOWED_SOURCES`; the only I/O resolves the path of a local source.
-
-    Raises `SourceSchemeUnsupported`, `InvalidRequest` or `SourceNotAllowed`.
-    """
+    """Parse the URI as `parse_source` does, and raise `SourceNotAllowed` unless a prefix of it is allowed."""
     location = parse_source(source_uri)
     local = location.scheme == "file"
+    place = os.path.realpath(location.path) if local else f"{location.scheme}://{location.path}"
+    allowed = settings.allowed_sources
     # Object stores have no `..`, but a proxy or an emulator may resolve it.
     dots = not local and not {".", ".."}.isdisjoint(unquote(location.path).split("/"))
-    place = location.path if local else f"{location.scheme}://{location.path}"
-    allowed = settings.allowed_sources
     if not is_allowed(place, allowed) or (dots and allowed is not None):
         raise SourceNotAllowed(
-            f"{location.uri}: ALLOWED_SOURCES has no prefix of it: name another source, or add one"
+            f"{location.uri}: not in ALLOWED_SOURCES: name another source, or add a prefix of it"
         )
     if dots:
         raise InvalidRequest(f"{location.uri}: the path must not hold . or .. segments: write it without")
@@ -49,30 +42,22 @@ def check_source(source_uri: str, settings: Settings) -> Location:
 
 
 def is_allowed(place: str, allowed_sources: list[str] | None) -> bool:
-    """Return whether `place` (a local path or `gs://bucket/key`) is allowed; None allows every place."""
+    """Return whether `place` (a real path or `gs://bucket/key`) is allowed; None allows every place."""
     if allowed_sources is None:
         return True
-    if place.startswith("/"):
-        place = os.path.realpath(place)
-    prefixes = (prefix.rstrip("/") for prefix in _allowed_places(allowed_sources))
+    prefixes = (_allowed_place(prefix).rstrip("/") for prefix in allowed_sources)
     return any(f"{place}/".startswith(f"{prefix}/") for prefix in prefixes)
 
 
-def _allowed_places(allowed_sources: list[str]) -> Iterator[str]:
-    for prefix in allowed_sources:
-        scheme, _, rest = prefix.partition("://")
-        if scheme.lower() != "file":
-            yield f"{scheme.lower()}://{rest}"
-            continue
-        with suppress(ValueError):  # A path with a null byte allows nothing.
-            yield os.path.realpath(unquote(rest, errors="surrogateescape"))
+def _allowed_place(prefix: str) -> str:
+    scheme, _, rest = prefix.partition("://")
+    if scheme.lower() == "file":
+        return os.path.realpath(unquote(rest, errors="surrogateescape"))
+    return f"{scheme.lower()}://{rest}"
 
 
 def parse_source(source_uri: str) -> Location:
-    """Parse the URI.
-
-    Raises `SourceSchemeUnsupported`, or `InvalidRequest`; a URI with credentials is never shown.
-    """
+    """Parse the URI; raise `SourceSchemeUnsupported` or `InvalidRequest`, which never show credentials."""
     if not source_uri.strip():
         raise InvalidRequest("source_uri must not be empty: name a file or a folder")
     scheme, separator, rest = source_uri.partition("://")
@@ -85,6 +70,7 @@ def parse_source(source_uri: str) -> Location:
     folder, _, last = (slash + path).rpartition("/")
     local = scheme == "file"
     foreign = local and not (slash and authority.lower() in {"", "localhost"})
+    nameless = not local and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}", authority)
     for wrong, must in (
         ("@" in authority, "not carry credentials: give them in the environment of the service"),
         ("?" in rest, "not have a query string, which may carry a secret (write ? in a path as %3F)"),
@@ -92,7 +78,7 @@ def parse_source(source_uri: str) -> Location:
         ("*" in folder, "have a * only in its last segment (write %2A for one in a local name)"),
         (foreign, "have an absolute path and no host if it is local: write file:///path/to/it"),
         (local and "%00" in path, "not hold a null byte"),
-        (not local and not _BUCKET.fullmatch(authority), f"name a bucket: write {scheme}://bucket/path"),
+        (nameless, f"name a bucket: write {scheme}://bucket/path"),
     ):
         if wrong:
             raise InvalidRequest(f"source_uri must {must}")

@@ -37,10 +37,9 @@ class Source:
         """
         parts = self._store.read(file, ranges)
         for (start, end), part in zip(ranges, parts, strict=True):
-            if len(part) != end - start:
+            if (size := len(part)) != end - start:
                 raise SourceUnreachable(
-                    f"{file.path}: the store answered {len(part)} bytes where {end - start} were asked for:"
-                    " run the month again"
+                    f"{file.path}: the store sent {size} of {end - start} bytes: run the month again"
                 )
         return parts
 

@@ -78,8 +78,7 @@ class Workers(ThreadPoolExecutor):
 def wait_for(future: "Future[R]", what: str = "", seconds: float = math.inf) -> R:
     """Return the result of `future`; wait at most `seconds`, and only until `process_stop`.
 
-    Raises `Interrupted` or, after the time, `SourceUnreachable` about `what`; work that has not begun is
-    canceled then.
+    Raises `Interrupted` or, after the time, `SourceUnreachable` about `what`; cancels what has not begun.
     """
     deadline = time.monotonic() + seconds
     try:
