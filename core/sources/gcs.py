@@ -4,7 +4,6 @@ import json
 import os
 import re
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ class GcsStore(RemoteStore):
         # Google's credentials go to no other host unless GCS_TOKEN says so.
         if settings.gcs_token or file_system.on_google:
             # Asking for credentials may use the network, and blocks.
-            self._answer("gs://", in_thread(partial(_connect, file_system.credentials, settings), "google"))
+            self._answer("gs://", in_thread(lambda: _connect(file_system.credentials, settings), "google"))
 
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
         return bytes(await self._fs._cat_file(file.key, start=start, end=end, generation=file.pin))
