@@ -92,7 +92,6 @@ def partition_month(path: str) -> date | None:
 
 
 def _is_without_month(path: str) -> bool:
-    """Return whether `path` is in the partition of the rows whose month is null."""
     values = _partition_values(path)
     return "month" in values and "__HIVE_DEFAULT_PARTITION__" in {values["month"], values.get("year")}
 

@@ -65,7 +65,6 @@ def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
 
 
 def _refused(error: Any) -> Refused:
-    """Return the refusal behind a library's error."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, ClientError):

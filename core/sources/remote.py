@@ -91,16 +91,12 @@ class RemoteStore(ABC):
         return self._answer(what, asyncio.run_coroutine_threadsafe(coroutine, loop))
 
     def _answer(self, what: str, answer: "Future[Any]") -> Any:
-        """Return the library's result, retries included, within `SOURCE_TIMEOUT_SECONDS`.
-
-        Raises a `SourceError` or `SettingsError` about `what`, or `Interrupted`. The library's own error is
-        not chained to it: its text may hold a token, and every exception is kept in Prefect's database.
-        """
         try:
             return wait_for(answer, what, self._timeout)
         except RiskAlertsError:
             raise
         except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
+            # Not chained: its text may hold a token, and every exception is kept in Prefect's database.
             raise error_for(error, self._provider, what) from None
 
     @abstractmethod
