@@ -62,9 +62,14 @@ def delta_logs(path: str) -> Iterator[str]:
 
 
 def _is_data(name: str, pattern: str | None) -> bool:
-    # Consoles and Hadoop write empty objects for folders. Of the folder itself, the name is empty here.
     hidden = any(part.startswith(NOT_DATA) for part in name.split("/"))
-    if not name or hidden or name.endswith(("/", "_$folder$")) or _is_without_month(name):
+    values = _partition_values(name)
+    without_month = "month" in values and "__HIVE_DEFAULT_PARTITION__" in {
+        values["month"],
+        values.get("year"),
+    }
+    # Consoles and Hadoop write empty objects for folders. Of the folder itself, the name is empty here.
+    if not name or hidden or without_month or name.endswith(("/", "_$folder$")):
         return False
     if pattern is None:
         return True
@@ -89,11 +94,6 @@ def partition_month(path: str) -> date | None:
         f"{path}: the partition names no month; name it month=YYYY-MM-01, or year=YYYY/month=MM below the"
         " folder of source_uri"
     )
-
-
-def _is_without_month(path: str) -> bool:
-    values = _partition_values(path)
-    return "month" in values and "__HIVE_DEFAULT_PARTITION__" in {values["month"], values.get("year")}
 
 
 def partition_of(path: str, column: str) -> str | None:
