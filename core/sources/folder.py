@@ -64,12 +64,9 @@ def delta_logs(path: str) -> Iterator[str]:
 def _is_data(name: str, pattern: str | None) -> bool:
     hidden = any(part.startswith(NOT_DATA) for part in name.split("/"))
     values = _partition_values(name)
-    without_month = "month" in values and "__HIVE_DEFAULT_PARTITION__" in {
-        values["month"],
-        values.get("year"),
-    }
+    no_month = "month" in values and "__HIVE_DEFAULT_PARTITION__" in {values["month"], values.get("year")}
     # Consoles and Hadoop write empty objects for folders. Of the folder itself, the name is empty here.
-    if not name or hidden or without_month or name.endswith(("/", "_$folder$")):
+    if not name or hidden or no_month or name.endswith(("/", "_$folder$")):
         return False
     if pattern is None:
         return True
