@@ -29,7 +29,7 @@ class RunContext:
     flow_run_id: str | None = None
     """The flow run of Prefect's engine; None for a run without Prefect."""
     stop: bool = False
-    """Stops this run alone; `check_stop` also knows the stop of the process."""
+    """Stops this run alone; `stopped` also knows the stop of the process."""
     flow_begun: "Future[None]" = field(default_factory=Future)
     """Done once Prefect has begun the flow; canceled when the caller has given the run up."""
     closed: "Future[None]" = field(default_factory=Future)
@@ -43,9 +43,14 @@ class RunContext:
         """Write the heartbeat of the begun run while the context lasts."""
         return kept_alive(self.run_id, lambda: self.ledger.heartbeat(self.run_id, utc_now()))
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the run must begin nothing new."""
+        return self.stop or process_stop.requested
+
     def check_stop(self) -> None:
         """Raise `Interrupted` if a stop was requested; call it only when no request is in flight."""
-        if self.stop or process_stop.requested:
+        if self.stopped:
             raise domain.Interrupted(STOPPED)
 
 

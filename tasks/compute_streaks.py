@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,9 +24,7 @@ def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> As
     """
     is_earlier = pc.less(winners["month"], window.month)
     history = winners.select(["account", "month", "at_risk", "superseded"]).filter(is_earlier)
-    numbers = pc.add(pc.multiply(pc.year(history["month"]), 12), pc.month(history["month"]))
-    back = pc.subtract(window.month.year * 12 + window.month.month, numbers)
-    history = history.append_column("back", back)
+    history = history.append_column("back", _months_back(history["month"], window.month))
     streaks = _streaks(history.filter(history["at_risk"]))
     in_month = winners.filter(pc.invert(is_earlier))
     in_month = in_month.append_column("months_before", _months_at_risk(in_month["account"], streaks))
@@ -45,6 +44,12 @@ def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> As
     counts = count_found(window.rows_scanned, duplicates + window.other_duplicates, found)
     in_order = pa.concat_tables(alerts).sort_by([("account_id", "ascending"), ("alert_type", "ascending")])
     return Assessment(window.source_version, counts, tuple(_warnings(window, in_month)), in_order)
+
+
+def _months_back(months: pa.ChunkedArray, month: date) -> pa.ChunkedArray:
+    """Count the months from each of `months` (date32) to `month`."""
+    numbers = pc.add(pc.multiply(pc.year(months), 12), pc.month(months))
+    return pc.subtract(month.year * 12 + month.month, numbers)
 
 
 def _streaks(at_risk: pa.Table) -> pa.Table:
@@ -104,8 +109,10 @@ def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
         message = f"Rows of {window.month} without account_id, which cannot be alerted: {count}"
         yield RunWarning("rows_without_account_id", message, count)
     if number := window.months_not_first_day:
-        message = f"Rows whose month is not a first day, which count for no month: {number}; write month as"
-        message += " YYYY-MM-01, or set SOURCE_TIMEZONE to the time zone in which it is midnight"
+        message = (
+            f"Rows whose month is not a first day, which count for no month: {number};"
+            " write month as YYYY-MM-01, or set SOURCE_TIMEZONE to the time zone in which it is midnight"
+        )
         yield RunWarning("months_not_first_day", message, number)
 
 

@@ -26,6 +26,10 @@ PROGRESS_SECONDS = 10
 logger = logging.getLogger(__name__)
 
 
+class Stopping(Exception):
+    """The run was stopped while a message waited; the message is not delivered."""
+
+
 def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> Delivery:
     """Return the result of an alert from Slack's last answer, which came at `now`."""
     done = {Verdict.DELIVERED: AlertStatus.SENT, Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED}
@@ -55,8 +59,7 @@ class Lane:
                     if rest := self._alerts[self.recorded :]:
                         await self._give_up(rest, answer)
                     return
-        except Interrupted:
-            # `deliver` or the next stage raises it.
+        except Stopping:
             return
         except BaseException:
             self._run.stop = True
@@ -67,7 +70,7 @@ class Lane:
         # Before the claim: a run that dies or fails here leaves nothing unconfirmed.
         message = build_message(alert, self._run.settings)
         await self._pacer.turn()
-        self._run.check_stop()
+        self._check_stop()
         # In a thread: the commit waits for the disk, and must not delay the answers of other lanes.
         claim = await asyncio.to_thread(ledger.claim, run_id, alert, utc_now())
         if claim.status is not AlertStatus.SENDING:
@@ -91,17 +94,17 @@ class Lane:
 
         async def post() -> Answer:
             nonlocal attempts
-            self._run.check_stop()
+            self._check_stop()
             attempts += 1
             answer = await self._slack.post(channel, message)
             DELIVERIES.labels(metric_label(answer.verdict, answer.reason)).inc()
             if answer.retry_after:
-                logger.warning("Slack asks %s to wait %g s", channel, answer.retry_after)
+                logger.warning("Slack asks %s to wait %.15g s", channel, answer.retry_after)
             return answer
 
         try:
             answer = await post_with_retries(post, self._pacer, self._run.settings)
-        except Interrupted:
+        except Stopping:
             answer = Answer(Verdict.RETRY, Interrupted.code, "The run was stopped before it was delivered")
         return answer, attempts
 
@@ -113,11 +116,16 @@ class Lane:
         logger.warning("%d more alerts of that channel are not tried: %s", len(rest), reason)
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait; raise `Interrupted` when the run is stopped."""
+        """Wait; raise `Stopping` when the run is stopped."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self._run.check_stop()
+            self._check_stop()
             await asyncio.sleep(min(left, POLL_SECONDS))
+
+    def _check_stop(self) -> None:
+        # Not `Interrupted`, which the ledger raises too, and which must stop the other lanes.
+        if self._run.stopped:
+            raise Stopping
 
 
 async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:

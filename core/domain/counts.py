@@ -21,7 +21,10 @@ class Counts(BaseModel, frozen=True, extra="allow"):
     """
 
     rows_scanned: int = _count("rows read", "Rows decoded from the source.")
-    duplicates_found: int = _count("duplicate rows", "Rows that a later row of account and month superseded.")
+    duplicates_found: int = _count(
+        "duplicate rows",
+        "Rows that a later row of the same account and month superseded, among those needed.",
+    )
     at_risk: int = _count("at risk", "Accounts whose winning row in the month is At Risk.")
     recovered: int = _count("recovered", "Accounts at risk in the month before, and not any more.")
     below_threshold: int = _count("below the ARR threshold", "Accounts that ARR_THRESHOLD left out.")

@@ -24,7 +24,8 @@ SAMPLE_SIZE = 10
 # Built once, because writers use them too.
 _RUN = select(RUNS).where(RUNS.c.run_id == bindparam("of_run_id"))
 _KEY = domain.AlertKey._fields
-_DELIVERIES = select(*(OUTCOMES.c[name] for name in (*_KEY, *domain.Delivery.__slots__[1:])))
+_RESULT = [name for name in domain.Delivery.__slots__ if name != "key"]
+_DELIVERIES = select(*(OUTCOMES.c[name] for name in (*_KEY, *_RESULT)))
 _DELIVERY = _DELIVERIES.where(*(key == bindparam(f"of_{key.name}") for key in OUTCOMES.primary_key))
 
 _OUTCOME_KEY = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)

@@ -360,18 +360,17 @@ def _close(
         reason = sa.func.coalesce(table.c.reason, domain.PROCESS_DIED)
         unconfirmed = {"status": domain.AlertStatus.UNCONFIRMED, "reason": reason, "error": lost}
         connection.execute(sa.update(table).where(*claims).values(unconfirmed | stamp))
-    alerts = RUN_ALERTS
     statuses = [domain.AlertStatus.PENDING]
     if isinstance(error, domain.TooManyAlerts):
         # A real run would have sent none of the alerts that this dry run planned.
         statuses.append(domain.AlertStatus.WOULD_SEND)
-    untried = alerts.c.run_id == run.run_id, alerts.c.status.in_(statuses)
+    untried = RUN_ALERTS.c.run_id == run.run_id, RUN_ALERTS.c.status.in_(statuses)
     failed = {
         "status": domain.AlertStatus.FAILED,
         "reason": error.code if error else domain.Interrupted.code,
         "error": "Not tried: the run ended before; a later run of the month sends it",
     }
-    connection.execute(sa.update(alerts).where(*untried).values(failed))
+    connection.execute(sa.update(RUN_ALERTS).where(*untried).values(failed))
     _store_counts(connection, run)
     result = {
         "status": domain.RunStatus.FAILED if error else domain.RunStatus.SUCCEEDED,

@@ -68,7 +68,7 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
         url = f"{self._base}/{quote(channel, safe='')}" if self._base is not None else self._single
         response: httpx.Response | None = None
         received = bytearray()
-        started = False
+        started = complete = False
 
         async def watch(event: str, info: dict[str, Any]) -> None:
             nonlocal started
@@ -87,7 +87,9 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
                     received += chunk
                     if len(received) > BODY_MAX:
                         break
+                else:
+                    complete = True
         except Exception as error:  # noqa: BLE001  only the progress of the request matters
             if response is None:
                 return judge_failure(error, started)
-        return judge(response.status_code, response.headers, bytes(received), datetime.now(UTC))
+        return judge(response.status_code, response.headers, bytes(received), complete, datetime.now(UTC))

@@ -65,6 +65,7 @@ async def post_with_retries(
         return answer
 
     async def pause(backoff: float) -> None:
+        # A `Retry-After` holds every start of the pacer, so the turn waits for it.
         await pacer.sleep(0 if answer.retry_after else backoff)
         await pacer.turn()
 

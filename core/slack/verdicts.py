@@ -37,10 +37,16 @@ CHANNEL_WIDE_STATUSES = frozenset({401, 403, 404, 410})
 _WORD = re.compile(r"[a-z_]{3,64}")
 
 
-def judge(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Answer:  # noqa: PLR0911
-    """Return the verdict on an answer by a table: the status decides first, the word in the body second.
+def judge(  # noqa: PLR0911  # one table, a row for each answer
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    body_complete: bool,  # noqa: FBT001
+    now: datetime,
+) -> Answer:
+    """Return the verdict on an answer: the status decides first, the word in the body second.
 
-    `body` may be incomplete. `now` (with a zone) stands for the server's clock if the answer has no `Date`.
+    `now` (with a zone) stands for the server's clock if the answer has no `Date`.
     """
     headers = httpx.Headers(headers)
     parsed = _parse(body)
@@ -62,8 +68,8 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -
             return Answer(refused, word or "slack_refused", error)
         case 2 if parsed is not None and parsed.get("ok") is False:
             return Answer(refused, word or "slack_refused", f"{error} (ok: false)")
-        case 2 if parsed is None and body.lstrip().startswith(b"{"):
-            return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON is incomplete or invalid")
+        case 2 if not body_complete and _may_be_json(headers, body):
+            return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, but its JSON is incomplete")
         case 2:
             return Answer(Verdict.DELIVERED)
     return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is not a valid answer")
@@ -72,13 +78,19 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -
 def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: FBT001
     """Return the verdict on a missing answer; `request_started`: Slack may have received the request."""
     late = isinstance(error, TimeoutError | httpx.TimeoutException)
-    why = "timed out" if late else "the connection broke, or the answer is not HTTP"
     if request_started:
         # Without the text of the error, which may quote the answer.
+        why = "timed out" if late else "the connection broke, or the answer is not HTTP"
         text = f"No answer from Slack after the request was sent ({why})"
         return Answer(Verdict.UNCONFIRMED, "no_answer", text)
-    detail = one_line(redact(str(error))).strip() or why
+    detail = one_line(redact(str(error))).strip() or ("timed out" if late else "no reason given")
     return Answer(Verdict.RETRY, "connection_failed", f"No connection to Slack: {detail}"[:ERROR_MAX])
+
+
+def _may_be_json(headers: httpx.Headers, body: bytes) -> bool:
+    """Return whether an incomplete body can be JSON with `"ok": false`."""
+    start = body.lstrip()
+    return start.startswith(b"{") or (not start and "json" in headers.get("content-type", ""))
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from tasks.send import Lane, send
 from tests.delivery.world import (
     REQUEST,
     accounts,
+    close_as_dead,
     deliver,
     execute,
     look,
@@ -67,6 +68,25 @@ def test_failed_claim_stops_every_lane(slack: HostileSlack, ledger: Ledger, path
     replay = deliver(ledger, alerts, settings(slack.url, path))
     assert replay.view.counts.alerts_sent + run.view.counts.alerts_sent == 30
     assert len(seen(slack)) == 30
+
+
+def test_run_that_was_closed_as_dead_stops_every_lane(
+    slack: HostileSlack, ledger: Ledger, path: Path
+) -> None:
+    slack.script("/amer", answer(429, headers={"Retry-After": "2"}))
+    slack.script("/emea", slowly(0.4, OK))
+    alerts = [routed("A-1"), routed("B-1", "emea"), routed("B-2", "emea")]
+
+    async def run() -> None:
+        task = asyncio.create_task(send_in_a_run(ledger, alerts, settings(slack.url, path), "run-1"))
+        await until(lambda: len(slack.requests) == 2)
+        close_as_dead(ledger)
+        with pytest.raises(Interrupted, match="Another process closed the run"):
+            await task
+
+    asyncio.run(run())
+    assert seen(slack) == {"A-1", "B-1"}
+    assert look(ledger, "run-1").statuses == {"A-1": "failed", "B-1": "sent", "B-2": "failed"}
 
 
 def test_claim_is_unsent_when_another_lane_fails(
