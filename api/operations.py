@@ -70,7 +70,7 @@ async def health(request: Request, response: Response) -> Health:
     )
 
 
-@router.get("/metrics", tags=["metrics"], response_class=_Metrics)
+@router.get("/metrics", tags=["metrics"], response_class=_Metrics, response_description="Prometheus text")
 def metrics(request: Request) -> Response:
     """Return metrics as Prometheus text: of the ledger, and of what this process has read and delivered."""
     return _Metrics(generate_latest() + generate_latest(ledger_of(request).history.gauges()))

@@ -14,6 +14,8 @@ import click
 
 ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
+STOP_SECONDS = 30
+"""How long a server may take to stop before it is killed."""
 
 
 def serve_both(api_port: int, prefect_port: int) -> None:
@@ -39,10 +41,13 @@ def serve_both(api_port: int, prefect_port: int) -> None:
     ):
         click.echo(f"API         http://{HOST}:{api_port}/docs")
         click.echo(f"Prefect UI  {prefect_url}")
-        click.echo("Both take some seconds to start. Ctrl-C stops both.")
+        click.echo(
+            "Both take some seconds; until Prefect answers, a run is refused with 503. Ctrl-C stops both."
+        )
         while prefect.poll() is None and api.poll() is None:
             time.sleep(0.5)
-        raise click.ClickException(f"{'Prefect' if api.poll() is None else 'the API'} has ended by itself")
+        name, code = ("Prefect", prefect.poll()) if api.poll() is None else ("the API", api.poll())
+        raise click.ClickException(f"{name} has ended by itself (exit code {code})")
 
 
 @contextmanager
@@ -63,4 +68,7 @@ def _uvicorn(app: list[str], port: int, **environment: str) -> Iterator["subproc
         yield process
     finally:
         process.terminate()
-        process.wait()
+        # It is too slow, or Ctrl-C comes again: no server may outlive this program.
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.wait(STOP_SECONDS)
+        process.kill()

@@ -118,7 +118,7 @@ def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
         raise OrchestratorUnreachable(
             f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}):"
             f" {describe_fault(error, seconds)};"
-            " start it, or correct PREFECT_API_URL or the Prefect profile"
+            " start it, correct PREFECT_API_URL or the Prefect profile, or name none to run without Prefect"
         ) from None
 
 

@@ -33,7 +33,7 @@ def preview(request: domain.RunRequest, settings: Settings, ledger: Callable[[],
         assessment.counts_by_type,
         ((alert.alert_type, delivery.status, delivery.reason, 1) for alert, delivery in planned),
     )
-    counts = domain.total(counts_by_type)
+    counts = domain.total(counts_by_type.values())
     warnings = list(assessment.warnings)
     if 0 < settings.max_alerts_per_run < counts.would_send:
         message = f"A run would send none of them: MAX_ALERTS_PER_RUN is {settings.max_alerts_per_run}"

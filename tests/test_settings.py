@@ -358,7 +358,7 @@ FILES: list[tuple[Any, str]] = [
     ('{"regions": "canary"}', "REGIONS: "),
     ('{"api_token": ""}', "API_TOKEN: "),
     ('{"max_alerts_per_run": false}', "MAX_ALERTS_PER_RUN: "),
-    (b"\xff\xfe\x00", "is not valid JSON"),
+    (b"\xff\xfe\x00", "is not valid JSON in UTF-8"),
     (None, "cannot be read"),
 ]
 

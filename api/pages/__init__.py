@@ -63,8 +63,9 @@ def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
 def runs_page(request: Request, found: RunPage, **filters: Any) -> HTMLResponse:
     """Return the page that lists runs, with links that change its `month`, `status` and `limit`."""
     types = dict.fromkeys(alert_type for run in found.runs for alert_type in run.alert_types)
-    every = total({run.run_id: run.counts for run in found.runs}).labeled(types)
-    columns = [(name, label) for name, label, _ in every if name not in LEFT_OUT]
+    # A sum is 0 only where the count of every run is.
+    shown = total(run.counts for run in found.runs).labeled(types)
+    columns = [(name, label) for name, label, _ in shown if name not in LEFT_OUT]
     return page(
         request,
         "runs.html",

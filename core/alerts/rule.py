@@ -67,4 +67,4 @@ class Assessment:
     @property
     def counts(self) -> Counts:
         """Return the counts of all alert types together."""
-        return total(self.counts_by_type)
+        return total(self.counts_by_type.values())

@@ -105,10 +105,10 @@ def count_alerts(
     return {alert_type: counts.model_copy(update=numbers[alert_type]) for alert_type, counts in found.items()}
 
 
-def total(by_type: Mapping[str, Counts]) -> Counts:
-    """Return the counts together, of all alert types or of several runs; those of the scan are not added."""
+def total(parts: Iterable[Counts]) -> Counts:
+    """Return the counts of all alert types together; those of the scan, which they share, are not added."""
     numbers: dict[str, int] = {}
-    for counts in by_type.values():
+    for counts in parts:
         for name, number in counts.model_dump().items():
             numbers[name] = number if name in _OF_THE_RUN else numbers.get(name, 0) + number
     return Counts(**numbers)

@@ -304,7 +304,7 @@ def _run_view(view: type[V], connection: Connection, row: Row[Any], **samples: A
     # Until the run is closed, only the counts of its scan are stored.
     running = row.status == domain.RunStatus.RUNNING
     counts = read_counts(connection, row) if running else COUNTS.validate_python(row.counts_by_type)
-    return _view(view, row, counts=domain.total(counts), counts_by_type=counts, **samples)
+    return _view(view, row, counts=domain.total(counts.values()), counts_by_type=counts, **samples)
 
 
 def _digest(rows: Iterable[Row[Any]]) -> str:

@@ -127,7 +127,7 @@ class Ledger:
     def record_result(self, run_id: str) -> domain.Counts:
         """Count the run's alerts, store the counts and return them; raise `Interrupted` for a closed run."""
         with self._database.write() as connection:
-            return domain.total(_store_counts(connection, _running(connection, run_id)))
+            return domain.total(_store_counts(connection, _running(connection, run_id)).values())
 
     @through_a_restart
     def record_notification(

@@ -142,10 +142,11 @@ def _with_scheme(address: str) -> str:
 
 def is_direct(host: str) -> bool:
     """Return whether `host` is a loopback address or in a network of `NO_PROXY`."""
-    with suppress(ValueError):
+    try:
         address = ip_address(host)
-        return address.is_loopback or any(address in network for network in _networks)
-    return False
+    except ValueError:
+        return False
+    return address.is_loopback or any(address in network for network in _networks)
 
 
 def _write(name: str, value: str) -> None:

@@ -73,7 +73,9 @@ def _timezone(value: str) -> str:
         if value != "UTC":
             pc.local_timestamp(pa.scalar(0, pa.timestamp("s", value or "?")))
     except pa.ArrowInvalid:
-        raise ValueError("must be an IANA name such as Europe/Berlin, and needs the package tzdata") from None
+        raise ValueError(
+            "is no time zone of this system: write an IANA name such as Europe/Berlin, or install tzdata"
+        ) from None
     return value
 
 
@@ -127,7 +129,7 @@ def _read_config_file() -> dict[str, Any]:
     except OSError as error:
         wrong = f"cannot be read ({error.strerror}); name a readable file or unset it"
     except (ValueError, RecursionError) as error:
-        wrong = f"is not valid {kind} ({error}); correct it"
+        wrong = f"is not valid {kind} in UTF-8 ({error}); correct it"
     else:
         if not isinstance(values, dict):
             wrong = "must hold one object that has each key once; its keys are settings"

@@ -19,7 +19,7 @@ POLL_SECONDS = 0.2
 
 
 class StopSignal:
-    """A flag without a lock, for which a signal handler could wait permanently."""
+    """A flag that any thread or signal handler can set; a handler could wait for a lock permanently."""
 
     requested = False
 

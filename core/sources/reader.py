@@ -79,10 +79,11 @@ class _Reader:
         details = concat(DETAILS, (part.details for part in parts))
         without_account_id = sum(part.without_account_id for part in parts)
         month_history = []
+        rest = account
         for part in parts:
-            places = account.take(part.history["account"])
+            places = rest.take(part.history["account"])
             month_history.append(part.history.set_column(0, HISTORY_ROWS.field(0), places))
-            account = account.slice(part.rows.num_rows)
+            rest = rest.slice(part.rows.num_rows)
         times = concat(TIMES, (part.times for part in parts))
         del parts, non_at_risk, found
         history = self._with_times(self._history(accounts, rows, month_history), times)

@@ -424,5 +424,7 @@ def test_hung_servers_hide_no_other_finding(
     }
     assert found["slack"]["found"] == "no answer in 1 s"
     assert found["slack"]["advice"]
-    assert found["prefect"]["found"].endswith("; start it, or correct PREFECT_API_URL or the Prefect profile")
+    assert found["prefect"]["found"].endswith(
+        "; start it, correct PREFECT_API_URL or the Prefect profile, or name none to run without Prefect"
+    )
     assert found["mail"]["found"].endswith("; check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server")

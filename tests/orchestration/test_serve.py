@@ -1,8 +1,11 @@
-"""`make serve` reports a problem in one line."""
+"""`make serve` reports a problem in one line, and leaves no server behind."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,3 +33,21 @@ def test_taken_port_is_one_clear_line(taken_by: str) -> None:
     assert served.stderr.startswith(f"Error: port {port} cannot be used")
     assert served.stderr.endswith("; set API_PORT or PREFECT_PORT\n")
     assert len(served.stderr.splitlines()) == 1
+
+
+def test_second_stop_kills_a_server_that_does_not_end() -> None:
+    ports = ["--prefect-port", str(closed_port()), "--api-port", str(closed_port())]
+    command = [sys.executable, "-m", "cli", "serve", *ports]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as serve:
+        assert serve.stdout is not None
+        while "stops both" not in serve.stdout.readline():
+            assert serve.poll() is None
+        servers = Path(f"/proc/{serve.pid}/task/{serve.pid}/children").read_text(encoding="ascii").split()
+        api = int(servers[-1])
+        os.kill(api, signal.SIGSTOP)
+        serve.terminate()
+        time.sleep(1)
+        assert Path(f"/proc/{api}").exists()
+        serve.terminate()
+        assert serve.wait(30) == 0
+        assert not any(Path(f"/proc/{server}").exists() for server in servers)

@@ -148,7 +148,7 @@ def test_first_days_cause_no_warning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zone", ["", "Berlin", "UTC+1", "../etc/passwd", "europe/berlin"])
 def test_source_timezone_is_an_iana_name(zone: str) -> None:
-    with pytest.raises(ValueError, match=r"IANA name .* package tzdata"):
+    with pytest.raises(ValueError, match=r"no time zone of this system: .* install tzdata"):
         Settings(source_timezone=zone)
 
 
