@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.service import closed_port
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +46,7 @@ def test_second_stop_kills_a_server_that_does_not_end() -> None:
         servers = Path(f"/proc/{serve.pid}/task/{serve.pid}/children").read_text(encoding="ascii").split()
         api = int(servers[-1])
         os.kill(api, signal.SIGSTOP)
+        until(lambda: ") T " in Path(f"/proc/{api}/stat").read_text(encoding="ascii"))
         serve.terminate()
         time.sleep(1)
         assert Path(f"/proc/{api}").exists()
