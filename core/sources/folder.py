@@ -63,10 +63,8 @@ def delta_logs(path: str) -> Iterator[str]:
 
 def _is_data(name: str, pattern: str | None) -> bool:
     hidden = any(part.startswith(NOT_DATA) for part in name.split("/"))
-    values = _partition_values(name)
-    no_month = "month" in values and "__HIVE_DEFAULT_PARTITION__" in {values["month"], values.get("year")}
     # Consoles and Hadoop write empty objects for folders. Of the folder itself, the name is empty here.
-    if not name or hidden or no_month or name.endswith(("/", "_$folder$")):
+    if not name or hidden or name.endswith(("/", "_$folder$")):
         return False
     if pattern is None:
         return True
@@ -91,6 +89,12 @@ def partition_month(path: str) -> date | None:
         f"{path}: the partition names no month; name it month=YYYY-MM-01, or year=YYYY/month=MM below the"
         " folder of source_uri"
     )
+
+
+def is_without_month(path: str) -> bool:
+    """Return whether `path` is in the partition of the rows whose month is null."""
+    values = _partition_values(path)
+    return "month" in values and "__HIVE_DEFAULT_PARTITION__" in {values["month"], values.get("year")}
 
 
 def partition_of(path: str, column: str) -> str | None:

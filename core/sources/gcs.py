@@ -83,10 +83,11 @@ def _connect(credentials: GoogleCredentials, settings: Settings) -> None:
     """Load the credentials and ask for a token, so that a refusal is not taken for the store's."""
     try:
         credentials.connect(_token(settings))
-        credentials.maybe_refresh()
     except (AttributeError, LookupError, TypeError, ValueError):
         # Google's library fails in these ways on a key file of another shape.
         raise DefaultCredentialsError from None
+    try:
+        credentials.maybe_refresh()
     except HttpError as error:
         # The first request retries what may pass; gcsfs would also retry what cannot.
         if isinstance(error.__cause__, RefreshError) and not error.__cause__.retryable:

@@ -35,11 +35,13 @@ class LocalStore:
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read byte ranges into Arrow's memory; see `Store.read`."""
-        with _mapped(file.path), open(file.key, "rb") as opened:
-            parts = [_part(opened, start, end) for start, end in ranges]
-            # Checked last, because the file may also be overwritten while it is read.
-            if _pinned(file.path, file.key, os.fstat(opened.fileno())) != file:
-                raise replaced(file.path)
+        with _mapped(file.path):
+            # If the file has become a FIFO since it was listed, opening it would wait for a writer.
+            _check(file, os.stat(file.key))
+            with open(file.key, "rb") as opened:
+                parts = [_part(opened, start, end) for start, end in ranges]
+                # Again, because the file may be overwritten while it is read.
+                _check(file, os.fstat(opened.fileno()))
             return parts
 
     def _names(self, location: Location) -> Iterator[str]:
@@ -88,6 +90,11 @@ def _pinned(name: str, real_path: str, status: os.stat_result) -> SourceFile:
     return SourceFile(name, real_path, status.st_size, version, f"{status.st_dev}:{status.st_ino}")
 
 
+def _check(file: SourceFile, status: os.stat_result) -> None:
+    if _pinned(file.path, file.key, status) != file:
+        raise replaced(file.path)
+
+
 def _raise(error: OSError) -> None:
     raise error
 
@@ -97,8 +104,9 @@ def _mapped(what: str) -> Iterator[None]:
     """Raise an operating system's error as the source's."""
     try:
         yield
-    except PermissionError:
-        raise SourceForbidden(f"{what}: this process may not read it: grant its user access") from None
+    except PermissionError as error:
+        closed = what if error.filename is None else f"{what}: {error.filename}"
+        raise SourceForbidden(f"{closed}: this process may not read it: grant its user access") from None
     except (FileNotFoundError, NotADirectoryError):
         raise SourceNotFound(f"{what}: no such file or folder: check source_uri") from None
     except OSError as error:

@@ -1,7 +1,7 @@
 """The passes over a source: the rows of the month, then the rows of earlier months that a streak may need."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import date
 
@@ -78,12 +78,7 @@ class _Reader:
         counted = self._workers.submit(_count_non_at_risk, non_at_risk, accounts, self._month)
         details = concat(DETAILS, (part.details for part in parts))
         without_account_id = sum(part.without_account_id for part in parts)
-        month_history = []
-        rest = account
-        for part in parts:
-            places = rest.take(part.history["account"])
-            month_history.append(part.history.set_column(0, HISTORY_ROWS.field(0), places))
-            rest = rest.slice(part.rows.num_rows)
+        month_history = list(_histories(parts, account))
         times = concat(TIMES, (part.times for part in parts))
         del parts, non_at_risk, found
         history = self._with_times(self._history(accounts, rows, month_history), times)
@@ -219,6 +214,14 @@ class _Reader:
         footer = file.open(self._longest_footer)
         self._longest_footer = max(self._longest_footer, footer.length)
         return [GroupReader(file, footer, group) for group in footer.groups]
+
+
+def _histories(parts: Sequence[MonthPart], account: pa.Array) -> Iterator[pa.Table]:
+    """Yield the history of each part; `account` has the account of each row of the month in all parts."""
+    for part in parts:
+        places = account.take(part.history["account"])
+        yield part.history.set_column(0, HISTORY_ROWS.field(0), places)
+        account = account.slice(part.rows.num_rows)
 
 
 def _check_row_count(rows: int, month: date) -> None:

@@ -50,7 +50,8 @@ def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
     cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
     if isinstance(cause, ClientError) and cause.operation_name.startswith("AssumeRole"):
         provider = "sts"
-    table, refused, facts = REFUSALS[provider], _refused(cause), _message_values(error)
+    table, refused = REFUSALS[provider], _refused(cause)
+    facts = _message_values(error, refused)
     phrases = [word for word in table if " " in word and word in refused.text]
     codes = [*refused.codes, str(refused.status)]
     kinds = ["needs-file"] * ("file" in facts) + [kind.__name__ for kind in type(error).__mro__]
@@ -75,12 +76,12 @@ def _refused(error: Any) -> Refused:
     return Refused(status if str(status).isdigit() else None, text=str(error))
 
 
-def _message_values(error: Any) -> dict[str, Any]:
+def _message_values(error: Any, refused: Refused) -> dict[str, Any]:
     """Return what a message may show of a library's error: hosts, and names in the configuration."""
     facts = defaultdict(str, TEXTS | getattr(error, "kwargs", {}))
     if getattr(error, "filename", None):  # The stores' own FileNotFoundError names no file.
         facts["file"] = f"{error.filename}, which cannot be used ({error.strerror})"
-    elif missing := re.search(r"[Ff]ile '?([^'\n]+?)'? was not found", str(error)):
+    elif not refused.status and (missing := re.search(r"[Ff]ile '?([^'\n]+?)'? was not found", str(error))):
         facts["file"] = f"{missing[1]}, which is missing"
     url = urlsplit(str(facts.get("proxy_url") or facts.get("endpoint_url") or ""))
     address = f"{error.host}:{error.port}" if getattr(error, "host", None) else "the store"

@@ -40,15 +40,17 @@ class RemoteStore(ABC):
         self._fs = file_system
         self._timeout = settings.source_timeout_seconds
         # Reference cycles keep a file system alive until the garbage collector runs, in any thread. The
-        # library would then close its connections in the event loop of that thread. Its attribute
-        # `connection` has them, or None.
+        # library would then close its connections in the event loop of that thread. `connection` names the
+        # attribute that holds them, or None.
         weakref.finalize(self, _close_soon, file_system, connection).atexit = False
 
     def find(self, location: Location) -> list[SourceFile]:
         """List the files; see `Store.find`."""
         path = location.path
         if location.pattern is not None:
-            found = self._children(location.uri, path) | self._children_if_allowed(f"{path}/{METADATA}")
+            found = self._children(location.uri, path)
+            if (metadata := f"{path}/{METADATA}") in found:
+                found |= self._children_if_allowed(metadata)
         else:
             if "/" in path and not location.uri.endswith("/"):
                 info = self._call(location.uri, self._fs._info(path))

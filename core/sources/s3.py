@@ -11,11 +11,14 @@ from aiobotocore.session import AioSession
 from s3fs.core import S3FileSystem, _error_wrapper
 
 from core.domain import SourceForbidden, SourceInvalid
-from core.runtime import Settings
+from core.runtime import Settings, check_certificates
 from core.sources.location import Location
 from core.sources.refusals import ENCODED
 from core.sources.remote import RemoteStore, proxy_for
 from core.sources.store import SourceFile
+
+_NOT_ENCODED = {"", "identity", "aws-chunked"}
+"""What clients of S3 write as `Content-Encoding` although the stored bytes are as they were sent."""
 
 
 class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
@@ -49,6 +52,9 @@ class S3Store(RemoteStore):
         )
         super().__init__("s3", file_system, settings, connection="_s3")
         self._call("s3://", self._connect(session, anonymous=settings.s3_anon))
+        if bundle := session.get_config_variable("ca_bundle"):
+            # aiobotocore would retry for long with one that cannot be loaded.
+            check_certificates("AWS_CA_BUNDLE, or ca_bundle in the AWS profile", bundle)
 
     async def _connect(self, session: Any, *, anonymous: bool) -> None:
         # First the credentials, so that their errors are not taken for the store's.
@@ -86,7 +92,7 @@ class S3Store(RemoteStore):
         get = partial(self._get, bucket, key, IfMatch=file.pin, Range=f"bytes={start}-{end - 1}")
         data, encoding = await _error_wrapper(get, retries=self._fs.retries)
         # Some tools write the header on objects that are plain Parquet all the same.
-        if encoding and end == file.size and not data.endswith(b"PAR1"):
+        if encoding not in _NOT_ENCODED and end == file.size and not data.endswith(b"PAR1"):
             raise SourceInvalid(f"{file.path}: {ENCODED}")
         return bytes(data)
 

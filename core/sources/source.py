@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from core.domain import SourceNotFound, SourceUnreachable
 from core.runtime import Settings
+from core.sources.folder import is_without_month
 from core.sources.local import LocalStore
 from core.sources.location import Location, check_source
 from core.sources.store import Bytes, Range, SourceFile, Store, replaced
@@ -22,12 +23,13 @@ class Source:
         self.requests = store.requests
         self._location = location
         self._store = store
-        self.files = store.find(location)
-        self.version = self.files[0].version
-        if len(self.files) > 1:
-            listed = repr([(file.path, file.version, file.size) for file in self.files])
+        self._found = store.find(location)
+        self.files = [file for file in self._found if not is_without_month(file.path)]
+        self.version = self._found[0].version
+        if len(self._found) > 1:
+            listed = repr([(file.path, file.version, file.size) for file in self._found])
             digest = hashlib.sha256(listed.encode()).hexdigest()
-            self.version = f"files:{len(self.files)},sha256:{digest}"
+            self.version = f"files:{len(self._found)},sha256:{digest}"
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read these ranges of `file`, each with one request; safe to call from several threads.
@@ -46,7 +48,7 @@ class Source:
     def verify_unchanged(self) -> None:
         """List the source again, and raise `SourceChanged` unless it is what it was."""
         with suppress(SourceNotFound):
-            if self._store.find(self._location) == self.files:
+            if self._store.find(self._location) == self._found:
                 return
         raise replaced(self.uri)
 

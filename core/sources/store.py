@@ -32,7 +32,7 @@ class SourceFile:
 
     @property
     def month(self) -> date | None:
-        """Return the month of its Hive partition, and so of all its rows; None without one."""
+        """Return the month of its Hive partition, and so of all its rows, or None; raise `SourceInvalid`."""
         return partition_month(self.path)
 
 

@@ -90,6 +90,10 @@ PROFILES = {
     "wrong section": ("s3 = canary", "in the section s3"),
     "wrong STS endpoints": ("sts_regional_endpoints = canary", "sts_regional_endpoints"),
     "login of the console": ("login_session = canary", "login_session in the AWS profile"),
+    "missing certificates": (
+        "ca_bundle = /no/file",
+        "ca_bundle in the AWS profile: /no/file cannot be used",
+    ),
     "not an INI file": ("=", "is not in the INI format"),
 }
 
@@ -100,7 +104,7 @@ def test_unusable_aws_profile_is_named(case: str, tmp_path: Path, monkeypatch: p
     (tmp_path / "config").write_text(f"[default]\n{lines}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     found = refusal("s3://bucket/x.parquet", Settings())
-    assert isinstance(found, SettingsError if case.startswith("wrong") else SourceForbidden)
+    assert isinstance(found, SettingsError if case.startswith(("wrong", "missing")) else SourceForbidden)
     assert words in found.message
 
 

@@ -82,6 +82,7 @@ S3_REFUSALS = [
     (403, "SignatureDoesNotMatch", "", SourceForbidden, "AWS_SECRET_ACCESS_KEY does not belong"),
     (403, "SomethingNew", "", SourceForbidden, "HTTP 403"),
     (404, "NoSuchBucket", "", SourceNotFound, "no such bucket"),
+    (418, "SomethingNew", "File canary was not found", SourceUnreachable, "HTTP 418"),
 ]
 
 
@@ -174,6 +175,7 @@ GCS_REFUSALS = [
     (403, "forbidden", "canary has no access", SourceForbidden, "roles/storage.objectViewer"),
     (403, "forbidden", NO_KMS, SourceForbidden, "Cloud KMS key"),
     (403, "UserProjectAccessDenied", "", SourceForbidden, "serviceusage.services.use"),
+    (403, "UserProjectAccountProblem", "", SourceForbidden, "billing"),
     (403, "accountDisabled", NO_BILLING, SourceForbidden, "billing"),
     (403, "vpcServiceControls", "", SourceForbidden, "perimeter"),
     (403, "insufficientPermissions", "", SourceForbidden, "scopes"),
@@ -227,6 +229,7 @@ def test_gcs_object_with_content_encoding_is_refused(store: Refusing, header: st
         ),
         (401, {"error": "unauthorized_client"}, SourceForbidden, ": renew GOOGLE_APPLICATION_CREDENTIALS"),
         (503, {"error": "unavailable"}, SourceUnreachable, "SOURCE_TIMEOUT_SECONDS"),
+        (200, [], SourceUnreachable, "no answer that can be used"),
     ],
 )
 def test_refusing_google_token_endpoint_is_no_outage(
@@ -234,7 +237,7 @@ def test_refusing_google_token_endpoint_is_no_outage(
     private_key: str,
     tmp_path: Path,
     status: int,
-    body: dict[str, str],
+    body: object,
     error: type[RiskAlertsError],
     words: str,
 ) -> None:

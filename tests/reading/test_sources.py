@@ -325,6 +325,11 @@ def test_rows_without_a_month_are_left_out(tmp_path: Path, folder: str) -> None:
     assert accounts(find(tmp_path)) == ["a1"]
 
 
+def test_source_without_any_month_has_no_rows_of_it(tmp_path: Path) -> None:
+    put(tmp_path / "month=__HIVE_DEFAULT_PARTITION__" / "x.parquet", row(), without="month")
+    assert warnings(find(tmp_path)) == {"month_not_in_source": None}
+
+
 @pytest.mark.parametrize(
     ("folder", "name"),
     [

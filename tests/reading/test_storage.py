@@ -212,6 +212,16 @@ def test_fifo_is_refused_at_once(tmp_path: Path) -> None:
             open_uri(path.as_uri(), Settings())
 
 
+def test_file_that_became_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"one")
+    source = open_uri(path.as_uri(), Settings())
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(SourceChanged):
+        read_all(source)
+
+
 def test_local_file_overwritten_while_it_is_read_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
