@@ -15,3 +15,8 @@ def test_channels_count_alerts_by_status(ledger: Ledger) -> None:
     )
     begin(ledger, "dry", [routed("A-2"), routed("A-5", "emea")], dry_run=True)
     assert ledger.history.channels("dry") == (["would send"], [("amer", [1]), ("emea", [1])])
+
+
+def test_channels_are_sorted_by_name(ledger: Ledger) -> None:
+    begin(ledger, "dry", [routed(name, name) for name in "eacfbd"], dry_run=True)
+    assert ledger.history.channels("dry").rows == [(name, [1]) for name in "abcdef"]

@@ -1,6 +1,9 @@
 """Ledger statistics, the same on both databases, and their gauges."""
 
+import time
 from datetime import UTC, date, datetime, timedelta
+
+import pytest
 
 from core.domain import AlertStatus, Delivery, OutcomeStatus, RunRequest, RunStatus, SourceNotFound
 from core.ledger import Ledger
@@ -46,6 +49,18 @@ def test_latest_month_ignores_dry_and_failed_runs(ledger: Ledger) -> None:
         ("runs", "failed"): 3,
         ("last_succeeded_month_timestamp_seconds",): datetime(2026, 1, 1, tzinfo=UTC).timestamp(),
     }
+
+
+def test_latest_month_begins_in_utc(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(ledger, "run", [])
+    ledger.finish("run", None, NOW)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        found = samples(ledger)
+    time.tzset()
+    midnight = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    assert found["last_succeeded_month_timestamp_seconds",] == midnight
 
 
 def test_outcomes_are_counted_by_status(ledger: Ledger) -> None:

@@ -77,6 +77,10 @@ def test_retry_after_replaces_a_longer_backoff() -> None:
     assert waits == pytest.approx([0.1, 0.1])
 
 
+def test_answer_without_retry_after_holds_nothing() -> None:
+    assert deliver(BUSY, DELIVERED, slack_backoff_seconds=0) == (DELIVERED, 2, [0])
+
+
 @pytest.mark.parametrize(
     ("asked", "shown"),
     [(1_234_567.0, "1234567"), (512.06, "512.06"), (123_456_789_012_345.0, "123456789012345")],

@@ -174,6 +174,7 @@ def test_retry_after_is_seconds_or_a_date(
         (httpx.ConnectTimeout(""), "timed out"),
         (httpx.PoolTimeout(""), "timed out"),
         (httpx.ConnectError(""), "no reason given"),
+        (httpx.ConnectError(" \n"), "no reason given"),
         (httpx.ProxyError("407 Proxy Authentication Required"), "407 Proxy Authentication Required"),
         (TimeoutError(), "timed out"),
         (RuntimeError("anything"), "anything"),
