@@ -77,7 +77,8 @@ def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
     begin(ledger, "again", [A3], retry_unconfirmed=True)
     ledger.give_up("again", [A3], "no_service", "gone", NOW)
     found = ledger.history.outcome(MONTH, key("A-3"))
-    assert (found.run_id, found.status, found.reason) == ("again", "unconfirmed", "no_service")
+    result = (found.run_id, found.region, found.status, found.reason)
+    assert result == ("again", "AMER", "unconfirmed", "no_service")
     assert (found.attempts, found.sent_at, found.updated_at) == (0, None, NOW)
     assert found.error is not None
     decide(ledger, "A-3", DELIVERED)
