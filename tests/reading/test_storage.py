@@ -1,6 +1,7 @@
 import gc
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def read_all(source: Source) -> bytes:
     ("uri", "error", "said"),
     [
         ("https://host/file.parquet", SourceSchemeUnsupported, "scheme 'https' is not"),
-        ("/data/file.parquet", SourceSchemeUnsupported, "without a scheme"),
+        ("/data/file.parquet", SourceSchemeUnsupported, "^a URI without a scheme is not"),
         ("", InvalidRequest, "^source_uri must not be empty: name a file or a folder$"),
         (" ", InvalidRequest, "must not be empty"),
         ("s3", SourceSchemeUnsupported, "without a scheme"),
@@ -54,7 +55,7 @@ def read_all(source: Source) -> bytes:
         ("GS:///no-bucket", InvalidRequest, "gs://bucket/path"),
         ("s3://no bucket/file", InvalidRequest, "s3://bucket/path"),
         ("gs://bucket/a/../b", InvalidRequest, "segments"),
-        ("gs://bucket/./b", InvalidRequest, "segments"),
+        ("gs://bucket/./b", InvalidRequest, r"^gs://bucket/\./b: the path .* segments"),
         ("s3://bucket/a/%2e%2E/b", InvalidRequest, "segments"),
         ("s3://bucket/a\nb", InvalidRequest, "unprintable"),
     ],
@@ -96,8 +97,22 @@ def test_only_allowed_prefixes_are_sources(uri: str, prefix: str, allowed: bool)
     if allowed:
         check_source(uri, settings)
     else:
-        with pytest.raises(SourceNotAllowed):
+        with pytest.raises(SourceNotAllowed, match=f"^{re.escape(uri)}: not in ALLOWED_SOURCES"):
             check_source(uri, settings)
+
+
+@pytest.mark.parametrize("prefix", ["FILE://{}/%FF", "file://{}/link"])
+def test_local_prefix_means_its_real_path(tmp_path: Path, prefix: str) -> None:
+    """A name on disk may be no UTF-8."""
+    (tmp_path / "\udcff").mkdir()
+    (tmp_path / "link").symlink_to("\udcff")
+    settings = Settings(allowed_sources=[prefix.format(tmp_path)])
+    check_source(f"{tmp_path.as_uri()}/%FF/x.parquet", settings)
+
+
+def test_star_keeps_an_empty_segment() -> None:
+    """In an object store, it is a part of the key."""
+    assert check_source("gs://bucket//a/*", Settings()).path == "bucket//a"
 
 
 def test_dots_and_links_do_not_leave_the_allowed_folder(tmp_path: Path) -> None:
