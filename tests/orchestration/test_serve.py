@@ -53,3 +53,20 @@ def test_second_stop_kills_a_server_that_does_not_end() -> None:
         serve.terminate()
         assert serve.wait(30) == 0
         assert not any(Path(f"/proc/{server}").exists() for server in servers)
+
+
+def test_end_of_one_server_ends_the_other(tmp_path: Path) -> None:
+    prefect = closed_port()
+    ports = ["--prefect-port", str(prefect), "--api-port", str(closed_port())]
+    served = subprocess.run(
+        [sys.executable, "-m", "cli", "serve", *ports],
+        cwd=ROOT,
+        env=os.environ | {"ARR_THRESHOLD": "much", "PREFECT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert served.returncode == 1
+    assert served.stderr.endswith("\nError: the API has ended by itself (exit code 2)\n")
+    socket.create_server(("127.0.0.1", prefect)).close()
