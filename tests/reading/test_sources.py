@@ -452,13 +452,15 @@ def test_files_without_extension_are_data_without_parquet(tmp_path: Path) -> Non
 
 
 def test_star_in_the_last_segment_selects_files(tmp_path: Path) -> None:
-    for name in ("a-1.parquet", "a-2.parquet", "b-1.parquet", "a-3.txt", "_a-4.parquet", "a-5.d/x.parquet"):
+    files = ("a-1.parquet", "a-2.parquet", "b-1.parquet", "?-1.parquet")
+    for name in (*files, "a-3.txt", "_a-4.parquet", "a-5.d/x.parquet", "metadata/a-6.parquet"):
         put(tmp_path / name, row(name))
     (tmp_path / "A-[1]").write_bytes((tmp_path / "b-1.parquet").read_bytes())
     for pattern, expected in (
         ("a-*", ["a-1.parquet", "a-2.parquet"]),
-        ("*", ["a-1.parquet", "a-2.parquet", "b-1.parquet"]),
-        ("*-1.pa*", ["a-1.parquet", "b-1.parquet"]),
+        ("*", sorted(files)),
+        ("*-1.pa*", ["?-1.parquet", "a-1.parquet", "b-1.parquet"]),
+        ("%3F*", ["?-1.parquet"]),
         ("A-[1]*", ["b-1.parquet"]),
         ("%61-1*", ["a-1.parquet"]),
     ):

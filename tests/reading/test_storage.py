@@ -86,6 +86,7 @@ def test_unusable_uri_is_refused_without_its_secret(
         ("gs://bucket/A/x", "gs://bucket/a", False),
         ("gs://bucket//a/x", "gs://bucket/a", False),
         ("gs://bucket/a", "gs://", True),
+        ("gs://bucket/a%00b", "gs://bucket", True),
         ("GS://bucket/a/b", "gs://bucket/a", True),
         ("gs://bucket/a/b", "GS://bucket/a", True),
         ("file:///etc/passwd", "gs://bucket", False),
