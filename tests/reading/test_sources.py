@@ -314,8 +314,10 @@ def test_partition_month_has_any_usual_spelling(tmp_path: Path, folder: str) -> 
 )
 def test_partition_that_is_no_month_is_refused(tmp_path: Path, folder: str) -> None:
     put(tmp_path / folder / "x.parquet", row(), without="month")
-    with pytest.raises(SourceInvalid, match=r"names no month; name it month=YYYY-MM-01"):
+    with pytest.raises(SourceInvalid) as caught:
         find(tmp_path)
+    path = f"{folder}/x.parquet"
+    assert str(caught.value).startswith(f"{path}: the partition names no month; name it month=YYYY-MM-01")
 
 
 @pytest.mark.parametrize("folder", ["month={}", "year=2026/month={}", "year={}/month=01"])
@@ -344,6 +346,18 @@ def test_column_only_in_a_partition_is_refused(tmp_path: Path, folder: str, name
         find(tmp_path)
     assert f"column {name} is missing: its value is a partition of the folder ({folder})" in str(caught.value)
     assert f"write {name} into the files" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["month=soon.parquet", "month/x.parquet"])
+def test_only_a_folder_with_a_value_is_a_partition(tmp_path: Path, name: str) -> None:
+    put(tmp_path / name)
+    assert accounts(find(tmp_path)) == ["a1"]
+
+
+def test_file_name_gives_no_value(tmp_path: Path) -> None:
+    put(tmp_path / "status=x.parquet", without="status")
+    with pytest.raises(SourceInvalid, match="column status is missing: add it to the export"):
+        find(tmp_path)
 
 
 def test_partition_as_source_suggests_the_parent_folder(tmp_path: Path) -> None:
