@@ -481,10 +481,13 @@ def test_star_in_the_last_segment_selects_files(tmp_path: Path) -> None:
         ("%61-1*", ["a-1.parquet"]),
     ):
         assert accounts(find(f"{tmp_path.as_uri()}/{pattern}")) == expected
-    with pytest.raises(SourceNotFound, match=r"no Parquet file .* directly in the folder matches c-\*"):
+    with pytest.raises(SourceNotFound, match=r"/c-\*: no Parquet file .* directly .* matches c-\*"):
         find(f"{tmp_path.as_uri()}/c-*")
     with pytest.raises(SourceNotFound):
         find(f"{tmp_path.as_uri()}/nowhere/*")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceNotFound, match=r"/empty: no Parquet file .* is in this folder:"):
+        find(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("uri", ["file:///*/x.parquet", "gs://bucket/a*/x", "s3://bucket/a*/"])
