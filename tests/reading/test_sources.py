@@ -440,6 +440,23 @@ def test_metadata_folder_must_be_readable(tmp_path: Path, uri: str) -> None:
         find(uri.format(inside), allowed_sources=[inside])
 
 
+@pytest.mark.parametrize(("uri", "closed"), [("{}", ("_a", "_b")), ("{}/*", ("a", "b"))])
+def test_folder_without_data_may_be_closed(tmp_path: Path, uri: str, closed: tuple[str, ...]) -> None:
+    put(tmp_path / "source" / "x.parquet")
+    for name in closed:
+        (tmp_path / "source" / name).mkdir(mode=0)
+    with as_somebody_else(tmp_path):
+        found = open_uri(uri.format((tmp_path / "source").as_uri()), Settings()).files
+    assert [file.path for file in found] == ["x.parquet"]
+
+
+def test_linked_folder_is_read(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere" / "x.parquet")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "link").symlink_to(tmp_path / "elsewhere")
+    assert accounts(find(tmp_path / "source")) == ["a1"]
+
+
 @pytest.mark.parametrize("source", ["batch=7", "batch=7/", "batch=7/region=EMEA", "batch=7/region=EMEA/*"])
 def test_partition_of_a_delta_table_is_refused(tmp_path: Path, source: str) -> None:
     put(tmp_path / "batch=7" / "region=EMEA" / "part-0.parquet")

@@ -30,6 +30,7 @@ from core.sources import Source, open_uri
 from core.sources.location import check_source
 from tests.reading.cloud_storage import CloudStorage
 from tests.reading.conftest import Cloud
+from tests.users import as_somebody_else
 from tests.waiting import until
 
 
@@ -251,7 +252,16 @@ def test_local_file_overwritten_while_it_is_read_is_noticed(
         return allocate(size)
 
     monkeypatch.setattr(pa, "allocate_buffer", overwrite_and_allocate)
-    with pytest.raises(SourceChanged):
+    with pytest.raises(SourceChanged, match=r"^x\.parquet was replaced"):
+        read_all(source)
+
+
+def test_local_file_closed_after_the_listing_is_forbidden(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"one")
+    source = open_uri(path.as_uri(), Settings())
+    path.chmod(0)
+    with as_somebody_else(tmp_path), pytest.raises(SourceForbidden, match=r"^x\.parquet: this process may"):
         read_all(source)
 
 
