@@ -440,21 +440,27 @@ def test_metadata_folder_must_be_readable(tmp_path: Path, uri: str) -> None:
         find(uri.format(inside), allowed_sources=[inside])
 
 
-@pytest.mark.parametrize(("uri", "closed"), [("{}", ("_a", "_b")), ("{}/*", ("a", "b"))])
-def test_folder_without_data_may_be_closed(tmp_path: Path, uri: str, closed: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("uri", "links"), [("{}", ("_a", "_b")), ("{}/*", ("a", "b"))])
+def test_folder_without_data_is_not_entered(tmp_path: Path, uri: str, links: tuple[str, ...]) -> None:
     put(tmp_path / "source" / "x.parquet")
-    for name in closed:
-        (tmp_path / "source" / name).mkdir(mode=0)
+    (tmp_path / "closed").mkdir(mode=0)
+    for name in links:
+        (tmp_path / "source" / name).symlink_to(tmp_path / "closed")
+    inside = (tmp_path / "source").as_uri()
     with as_somebody_else(tmp_path):
-        found = open_uri(uri.format((tmp_path / "source").as_uri()), Settings()).files
+        found = open_uri(uri.format(inside), Settings(allowed_sources=[inside])).files
     assert [file.path for file in found] == ["x.parquet"]
 
 
-def test_linked_folder_is_read(tmp_path: Path) -> None:
-    put(tmp_path / "elsewhere" / "x.parquet")
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "link").symlink_to(tmp_path / "elsewhere")
-    assert accounts(find(tmp_path / "source")) == ["a1"]
+def test_linked_folder_is_read_once(tmp_path: Path) -> None:
+    """A link back to a parent folder would never end."""
+    put(tmp_path / "source" / "x.parquet")
+    put(tmp_path / "elsewhere" / "x.parquet", row("a2"))
+    for name, target in (("a", "elsewhere"), ("b", "elsewhere"), ("loop", "source")):
+        (tmp_path / "source" / name).symlink_to(tmp_path / target)
+    (tmp_path / "link").symlink_to(tmp_path / "source")
+    found = find(tmp_path / "link")
+    assert (accounts(found), found.counts.rows_scanned) == (["a1", "a2"], 2)
 
 
 @pytest.mark.parametrize("source", ["batch=7", "batch=7/", "batch=7/region=EMEA", "batch=7/region=EMEA/*"])
