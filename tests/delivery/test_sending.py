@@ -257,6 +257,14 @@ def test_log_line_about_an_alert_is_one_line(
     assert ("tasks.send", logging.WARNING, line) in caplog.record_tuples
 
 
+def test_wait_that_slack_asks_for_is_logged(
+    slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slack.script("/amer", answer(429, headers={"Retry-After": "0.1"}), OK)
+    deliver(ledger, [routed("A-1")], settings(slack.url, path))
+    assert [line for line in caplog.messages if "wait" in line] == ["Slack asks amer to wait 0.1 s"]
+
+
 def test_refused_last_alert_leaves_none_untried(
     slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
