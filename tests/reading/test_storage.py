@@ -274,7 +274,7 @@ def test_replaced_local_source_is_noticed(tmp_path: Path, folder: bool) -> None:
     source = open_uri((tmp_path if folder else path).as_uri(), Settings())
     source.verify_unchanged()
     path.write_bytes(b"other")
-    with pytest.raises(SourceChanged):
+    with pytest.raises(SourceChanged, match=f"^{re.escape(source.uri)} was replaced"):
         source.verify_unchanged()
     with pytest.raises(SourceChanged):
         read_all(source)
