@@ -292,6 +292,19 @@ def test_accepted_mail_is_sent_without_an_answer_to_quit() -> None:
     assert len(mailbox.mails) == 1
 
 
+@pytest.mark.usefixtures("impatient")
+def test_answer_to_quit_may_come_after_the_limit_of_the_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail, "IDLE_SECONDS", 20)
+
+    class Slow(Mailbox):
+        async def handle_QUIT(self, _server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802
+            await asyncio.sleep(mail.TOTAL_SECONDS)
+            return "221 bye"
+
+    with mail_server(Slow()) as settings:
+        assert notify(MESSAGE, settings).status is NotificationStatus.SENT
+
+
 class Silent(Mailbox):
     """Accepts the mail and never answers, or disconnects without an answer."""
 
