@@ -258,6 +258,13 @@ def test_local_file_overwritten_while_it_is_read_is_noticed(
         read_all(source)
 
 
+def test_missing_bytes_are_noticed(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"data")
+    source = open_uri(tmp_path.as_uri(), Settings())
+    with pytest.raises(SourceUnreachable, match=r"^x\.parquet: the store sent 3 of 4 bytes: run"):
+        source.read(source.files[0], [(0, 4), (1, 5)])
+
+
 def test_local_file_closed_after_the_listing_is_forbidden(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(b"one")
