@@ -18,7 +18,7 @@ from core.domain import (
 )
 from core.runtime import Settings
 from core.sources import open_uri
-from core.sources.refusals import REFUSALS, TEXTS
+from core.sources.refusals import REFUSALS, TEXTS, error_for
 from tests.reading.refusing import Refusing
 
 
@@ -76,13 +76,14 @@ S3_REFUSALS = [
     (403, "AccessDenied", "", SourceForbidden, "grant s3:GetObject on the objects and s3:ListBucket"),
     (403, "AccessDenied", "", SourceForbidden, "S3_REQUESTER_PAYS"),
     (403, "AccessDenied", NO_DECRYPT, SourceForbidden, "grant kms:Decrypt on the key"),
-    (403, "InvalidAccessKeyId", "", SourceForbidden, "no such AWS_ACCESS_KEY_ID"),
+    (403, "InvalidAccessKeyId", "", SourceForbidden, "or use a role (InvalidAccessKeyId)"),
     (403, "InvalidObjectState", "", SourceForbidden, "Glacier or Deep Archive): restore it"),
     (403, "RequestTimeTooSkewed", "", SourceForbidden, "clock"),
     (403, "SignatureDoesNotMatch", "", SourceForbidden, "AWS_SECRET_ACCESS_KEY does not belong"),
     (403, "SomethingNew", "", SourceForbidden, "HTTP 403"),
     (404, "NoSuchBucket", "", SourceNotFound, "no such bucket"),
     (418, "SomethingNew", "File canary was not found", SourceUnreachable, "HTTP 418"),
+    (409, "SomethingNew", "", SourceUnreachable, "the store answers HTTP 409: run the month again later"),
 ]
 
 
@@ -101,8 +102,16 @@ def test_s3_refusal_has_advice(
     store.status, store.body = status, S3_ERROR.format(code, said).encode()
     found = refusal(uri, Settings(s3_endpoint_url=store.url))
     assert isinstance(found, error)
+    assert found.message.startswith(f"{uri}: ")
     assert words in found.message
     assert len(store.asked) <= 3
+
+
+def test_unknown_failure_of_a_store_is_unreachable() -> None:
+    error = error_for(ValueError("canary"), "gs", "gs://bucket/x")
+    assert isinstance(error, SourceUnreachable)
+    said = "the store gives no answer that can be used: run the month again later"
+    assert checked(error).message == f"gs://bucket/x: {said}"
 
 
 def read_refusal(uri: str, settings: Settings, size: int = 4) -> RiskAlertsError:
@@ -181,6 +190,7 @@ GCS_REFUSALS = [
     (403, "insufficientPermissions", "", SourceForbidden, "scopes"),
     (403, "rateLimitExceeded", "", SourceUnreachable, "later"),
     (404, "notFound", "The specified bucket does not exist.", SourceNotFound, "no such object"),
+    (409, "SomethingNew", "", SourceUnreachable, "the store answers HTTP 409: run the month again later"),
 ]
 
 
@@ -203,6 +213,7 @@ def test_gcs_refusal_has_advice(
     store.status, store.body = status, gcs_error(status, reason, said)
     found = refusal(uri, Settings(gcs_endpoint_url=store.url))
     assert isinstance(found, error)
+    assert found.message.startswith(f"{uri}: ")
     assert words in found.message
     assert len(store.asked) <= 3
 
