@@ -97,7 +97,9 @@ BAD = [
     ("REGIONS", '{" ": "canary"}'),
     ("REGIONS", '{"canary": null}'),
     ("REGIONS", '{"canary": "a", "canary": "b"}'),
+    ("REGIONS", '{"canary": "."}'),
     ("REGIONS", '{"canary": ".."}'),
+    ("REGIONS", r'{"canary": "a\u202eb"}'),
     ("OWNERS", "canary"),
     ("OWNERS", '["canary"]'),
     ("OWNERS", '{"": "U012AB3CD"}'),
@@ -343,7 +345,7 @@ def test_invalid_value_shows_what_is_valid(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 FILES: list[tuple[Any, str]] = [
-    ("{", "is not valid JSON"),
+    ("{", "is not valid JSON in UTF-8 (Expecting property name"),
     ("[" * 100_000, "is not valid JSON"),
     ("", "is not valid JSON"),
     ('{"regions": {"canary": "a", "canary": "b"}}', "must be a JSON object that has each key once"),
@@ -353,13 +355,14 @@ FILES: list[tuple[Any, str]] = [
     ('"canary"', "must hold one object"),
     ('{"unknown_key": "canary"}', "unknown settings: unknown_key"),
     ('{"ARR_THRESHOLD": 1}', "unknown settings: ARR_THRESHOLD"),
+    ('{"zeta": "canary", "alpha": 1}', "unknown settings: alpha, zeta;"),
     ('{"arr_threshold": "canary"}', "ARR_THRESHOLD: "),
     ('{"arr_threshold": null}', "ARR_THRESHOLD: "),
     ('{"regions": "canary"}', "REGIONS: "),
     ('{"api_token": ""}', "API_TOKEN: "),
     ('{"max_alerts_per_run": false}', "MAX_ALERTS_PER_RUN: "),
     (b"\xff\xfe\x00", "is not valid JSON in UTF-8"),
-    (None, "cannot be read"),
+    (None, "cannot be read (No such file or directory)"),
 ]
 
 
@@ -374,7 +377,7 @@ def test_bad_config_file_is_one_clear_error(config: Path, content: str | bytes |
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("x.json", '{"arr_threshold": 5}'), ("x.toml", "arr_threshold = 5")]
+    ("name", "content"), [("x.json", '{"arr_threshold": 5}'), ("x.TOML", "arr_threshold = 5")]
 )
 def test_config_file_may_begin_with_a_bom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
@@ -388,7 +391,8 @@ def test_bad_toml_file_is_named(config: Path, monkeypatch: pytest.MonkeyPatch) -
     toml = config.with_suffix(".toml")
     toml.write_text("api_token = canary")
     monkeypatch.setenv("CONFIG_FILE", str(toml))
-    with pytest.raises(SettingsError, match="is not valid TOML") as caught:
+    wrong = f"^CONFIG_FILE: {re.escape(str(toml))} is not valid TOML"
+    with pytest.raises(SettingsError, match=wrong) as caught:
         load_settings()
     assert "canary" not in caught.value.message
 
