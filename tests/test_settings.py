@@ -418,6 +418,13 @@ def test_secrets_are_masked_everywhere(
     assert "canary" not in redact(everything)
 
 
+@pytest.mark.parametrize("name", ["S3_ENDPOINT_URL", "GCS_ENDPOINT_URL"])
+def test_password_in_a_url_is_masked(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, f"https://user:canary%2F{name}@host")
+    load_settings()
+    assert redact(f"canary/{name} canary%2F{name}") == "*** ***"
+
+
 @pytest.mark.parametrize(
     "text",
     [
