@@ -119,12 +119,15 @@ def test_each_finding_shows_what_was_tried_and_advice(installation: Installation
     installation.set(
         SMTP_HOST="127.0.0.1", SMTP_PORT=port, SLACK_WEBHOOK_BASE_URL=f"http://127.0.0.1:{port}/canary"
     )
-    shown = installation.shown()
+    missing = f"{installation.folder.as_uri()}/nowhere"
+    shown = installation.shown("--source-uri", missing)
     assert "✓ settings  " in shown
+    assert f"✗ source    {missing}: no such file" in shown
     assert f"✗ mail      127.0.0.1:{port}: " in shown
     assert "; check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server\n" in shown
-    assert shown.endswith("2 of 6 checks failed.\n")
+    assert shown.endswith("3 of 6 checks failed.\n")
     assert "canary" not in shown
+    assert installation.check()["mail"]["tried"] == f"127.0.0.1:{port}"
 
 
 def test_bad_setting_is_the_only_finding(installation: Installation) -> None:
