@@ -126,6 +126,7 @@ def test_each_finding_shows_what_was_tried_and_advice(installation: Installation
     assert f"✗ mail      127.0.0.1:{port}: " in shown
     assert "; check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server\n" in shown
     assert shown.endswith("3 of 6 checks failed.\n")
+    assert "None" not in shown
     assert "canary" not in shown
     assert installation.check()["mail"]["tried"] == f"127.0.0.1:{port}"
 
@@ -215,7 +216,9 @@ def test_source_is_described_by_its_footers(installation: Installation) -> None:
     uri = write_source(installation.folder / "x.parquet", rows)
     found = installation.check("--source-uri", uri)["source"]
     assert found["found"] == "3 rows in 1 file, months 2025-11 to 2026-01"
-    assert found["notes"] == ["regions without a channel (the footers may not name all): LATAM"]
+    note = "regions without a channel (the footers may not name all): LATAM"
+    assert found["notes"] == [note]
+    assert f"\n            note: {note}\n" in installation.shown("--source-uri", uri)
 
 
 @pytest.mark.parametrize(("region", "shown"), [("", "(empty)"), ("EMEA ", '"EMEA "')])

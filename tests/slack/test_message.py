@@ -114,6 +114,7 @@ def test_unknown_data_is_unknown_and_no_owner_has_no_line() -> None:
     [
         (None, "Unknown"),
         (-1_000_000, "-$1,000,000"),
+        (-1, "-$1"),
         (0, "$0"),
         (1, "💰 $1"),
         (99_999, "💰 $99,999"),
