@@ -418,11 +418,27 @@ def test_secrets_are_masked_everywhere(
     assert "canary" not in redact(everything)
 
 
-@pytest.mark.parametrize("name", ["S3_ENDPOINT_URL", "GCS_ENDPOINT_URL"])
-def test_password_in_a_url_is_masked(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(name, f"https://user:canary%2F{name}@host")
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("S3_ENDPOINT_URL", "https://user:canary%2Fs3@host", "canary/s3 canary%2Fs3"),
+        ("GCS_ENDPOINT_URL", "https://user:canary!gcs@host", "canary!gcs canary%21gcs"),
+        ("DATABASE_URL", "postgresql://user:canary%2fdb@host/ledger", "canary%2fdb canary%2Fdb"),
+    ],
+)
+def test_password_in_a_url_is_masked(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str
+) -> None:
+    monkeypatch.setenv(name, value)
     load_settings()
-    assert redact(f"canary/{name} canary%2F{name}") == "*** ***"
+    assert redact(shown) == "*** ***"
+
+
+@pytest.mark.parametrize("word", ["anon", "cloud", "google_default"])
+def test_word_in_place_of_a_token_is_not_masked(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setenv("GCS_TOKEN", word)
+    load_settings()
+    assert redact(f"from {word}") == f"from {word}"
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,9 @@ def test_source_is_described_by_its_footers(installation: Installation) -> None:
     assert f"\n            note: {note}\n" in installation.shown("--source-uri", uri)
 
 
-@pytest.mark.parametrize(("region", "shown"), [("", "(empty)"), ("EMEA ", '"EMEA "')])
+@pytest.mark.parametrize(
+    ("region", "shown"), [("", "(empty)"), ("EMEA ", '"EMEA "'), ("A\nB", "A B"), ("A\nB ", '"A B "')]
+)
 def test_region_that_cannot_be_seen_is_described(installation: Installation, region: str, shown: str) -> None:
     uri = write_source(installation.folder / "x.parquet", [row("A", account_region=region)])
     found = installation.check("--source-uri", uri)["source"]
