@@ -423,6 +423,8 @@ def test_secrets_are_masked_everywhere(
     [
         ("S3_ENDPOINT_URL", "https://user:canary%2Fs3@host", "canary/s3 canary%2Fs3"),
         ("GCS_ENDPOINT_URL", "https://user:canary!gcs@host", "canary!gcs canary%21gcs"),
+        ("SLACK_WEBHOOK_URL", "https://user:canary!s@host", "canary!s canary%21s"),
+        ("SLACK_WEBHOOK_BASE_URL", "https://user:canary!b@host", "canary!b canary%21b"),
         ("DATABASE_URL", "postgresql://user:canary%2fdb@host/ledger", "canary%2fdb canary%2Fdb"),
     ],
 )

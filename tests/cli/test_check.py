@@ -212,11 +212,11 @@ def test_empty_postgresql_database_stays_empty(installation: Installation, postg
 
 
 def test_source_is_described_by_its_footers(installation: Installation) -> None:
-    rows = [row("A", "2025-11-01"), row("A"), row("B", account_region="LATAM")]
+    rows = [row("A", "2025-11-01"), row("A"), row("B", account_region="[latam]")]
     uri = write_source(installation.folder / "x.parquet", rows)
     found = installation.check("--source-uri", uri)["source"]
     assert found["found"] == "3 rows in 1 file, months 2025-11 to 2026-01"
-    note = "regions without a channel (the footers may not name all): LATAM"
+    note = "regions without a channel (the footers may not name all): [latam]"
     assert found["notes"] == [note]
     assert f"\n            note: {note}\n" in installation.shown("--source-uri", uri)
 

@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from core.domain import (
 from core.runtime import Settings
 from core.sources import Source, open_uri
 from core.sources.location import check_source
+from core.sources.workers import wait_for
 from tests.reading.cloud_storage import CloudStorage
 from tests.reading.conftest import Cloud
 from tests.users import as_somebody_else
@@ -256,6 +257,13 @@ def test_local_file_overwritten_while_it_is_read_is_noticed(
     monkeypatch.setattr(pa, "allocate_buffer", overwrite_and_allocate)
     with pytest.raises(SourceChanged, match=r"^x\.parquet was replaced"):
         read_all(source)
+
+
+def test_request_without_an_answer_is_canceled() -> None:
+    future = Future[None]()
+    with pytest.raises(SourceUnreachable, match=r"^x\.parquet: no answer in 0 s"):
+        wait_for(future, "x.parquet", 0)
+    assert future.cancelled()
 
 
 def test_missing_bytes_are_noticed(tmp_path: Path) -> None:
