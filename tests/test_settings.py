@@ -153,6 +153,13 @@ BAD = [
     ("DATABASE_URL", "postgresql+asyncpg://user@host/canary"),
     ("SUPPORT_EMAIL", "canary"),
     ("SUPPORT_EMAIL", "canary@x\n.y"),
+    ("SUPPORT_EMAIL", "canary@"),
+    ("SUPPORT_EMAIL", "@canary"),
+    ("SUPPORT_EMAIL", "a@canary@b"),
+    ("SUPPORT_EMAIL", "a,canary@b"),
+    ("SUPPORT_EMAIL", "a;canary@b"),
+    ("SUPPORT_EMAIL", "a@canary,b"),
+    ("SUPPORT_EMAIL", "a@canary;b"),
     ("SMTP_HOST", "smtp://canary"),
     ("SMTP_HOST", "canary:587"),
     ("SMTP_HOST", "canary\n.example"),
@@ -197,12 +204,13 @@ def test_blanks_and_newlines_around_values_are_stripped(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config.write_text(
-        '{"regions": {" AM\\nER ": " #amer\\n"}, "smtp_username": " ana\\n",'
+        '{"regions": {" AM\\nER ": " #amer\\n", "-": "other"}, "smtp_username": " ana\\n",'
         ' "allowed_sources": [" gs://b/ "], "s3_requester_pays": " true ", "log_format": " json "}'
     )
     for name, value in {
         "CONFIG_FILE": f" {config}\n",
-        "SMTP_PASSWORD": "secret\r\n",
+        "APP_BASE_URL": " https://host/a@b\n",
+        "SMTP_PASSWORD": "a secret\r\n",
         "API_TOKEN": "\ttoken\n",
         "DATABASE_URL": "sqlite:///data/x.db\n",
         "S3_ANON": " true ",
@@ -213,9 +221,10 @@ def test_blanks_and_newlines_around_values_are_stripped(
     secrets = [
         secret and secret.get_secret_value() for secret in (settings.smtp_password, settings.api_token)
     ]
-    assert secrets == ["secret", "token"]
+    assert secrets == ["a secret", "token"]
     # A region matches the data exactly.
-    assert settings.regions == {" AM\nER ": "amer"}
+    assert settings.regions == {" AM\nER ": "amer", "-": "other"}
+    assert settings.app_base_url == "https://host/a@b"
     assert (settings.smtp_username, settings.allowed_sources) == ("ana", ["gs://b/"])
     assert (settings.log_format, settings.database_url) == ("json", "sqlite:///data/x.db")
     assert (settings.s3_anon, settings.s3_requester_pays, settings.arr_threshold) == (True, True, 10_000)
