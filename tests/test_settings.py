@@ -369,6 +369,7 @@ FILES: list[tuple[Any, str]] = [
     ('{"arr_threshold": null}', "ARR_THRESHOLD: "),
     ('{"regions": "canary"}', "REGIONS: "),
     ('{"api_token": ""}', "API_TOKEN: "),
+    ('{"smtp_username": ""}', "SMTP_USERNAME: "),
     ('{"max_alerts_per_run": false}', "MAX_ALERTS_PER_RUN: "),
     (b"\xff\xfe\x00", "is not valid JSON in UTF-8"),
     (None, "cannot be read (No such file or directory)"),
