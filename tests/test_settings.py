@@ -153,6 +153,11 @@ BAD = [
     ("DATABASE_URL", "postgresql+asyncpg://user@host/canary"),
     ("SUPPORT_EMAIL", "canary"),
     ("SUPPORT_EMAIL", "canary@x\n.y"),
+    ("GCS_ENDPOINT_URL", "https://host/#canary"),
+    ("S3_ENDPOINT_URL", "https://host/?canary"),
+    ("OWNERS", '{"canary": "UA"}'),
+    ("OWNERS", '{"canary": "U12345678901234567890A"}'),
+    ("ALLOWED_SOURCES", '["file://canary/x"]'),
     ("SUPPORT_EMAIL", "canary@"),
     ("SUPPORT_EMAIL", "@canary"),
     ("SUPPORT_EMAIL", "a@canary@b"),
@@ -198,6 +203,21 @@ def test_bad_value_names_the_setting_and_not_the_value(
     assert "canary" not in caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ARR_THRESHOLD", "0"),
+        ("ARR_THRESHOLD", "9223372036854775807"),
+        ("SLACK_WEBHOOK_URL", "https://host/x?y=z#a"),
+        ("OWNERS", '{"Ana": "WAB", "Zo\u00eb": "U12345678901234567890"}'),
+        ("ALLOWED_SOURCES", '["GS://b/", "File:///a\\nb"]'),
+    ],
+)
+def test_unusual_value_is_good(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    load_settings()
 
 
 def test_blanks_and_newlines_around_values_are_stripped(
@@ -370,6 +390,7 @@ FILES: list[tuple[Any, str]] = [
     ('{"regions": "canary"}', "REGIONS: "),
     ('{"api_token": ""}', "API_TOKEN: "),
     ('{"smtp_username": ""}', "SMTP_USERNAME: "),
+    ('{"gcs_user_project": ""}', "GCS_USER_PROJECT: "),
     ('{"max_alerts_per_run": false}', "MAX_ALERTS_PER_RUN: "),
     (b"\xff\xfe\x00", "is not valid JSON in UTF-8"),
     (None, "cannot be read (No such file or directory)"),
