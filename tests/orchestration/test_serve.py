@@ -55,18 +55,18 @@ def test_second_stop_kills_a_server_that_does_not_end() -> None:
         assert not any(Path(f"/proc/{server}").exists() for server in servers)
 
 
-def test_end_of_one_server_ends_the_other(tmp_path: Path) -> None:
-    prefect = closed_port()
-    ports = ["--prefect-port", str(prefect), "--api-port", str(closed_port())]
-    served = subprocess.run(
-        [sys.executable, "-m", "cli", "serve", *ports],
-        cwd=ROOT,
-        env=os.environ | {"ARR_THRESHOLD": "much", "PREFECT_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert served.returncode == 1
-    assert served.stderr.endswith("\nError: the API has ended by itself (exit code 2)\n")
-    socket.create_server(("127.0.0.1", prefect)).close()
+@pytest.mark.parametrize(("place", "name"), [(0, "Prefect"), (-1, "the API")])
+def test_end_of_one_server_ends_the_other(place: int, name: str) -> None:
+    ports = ["--prefect-port", str(closed_port()), "--api-port", str(closed_port())]
+    command = [sys.executable, "-m", "cli", "serve", *ports]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as serve:
+        assert serve.stdout is not None
+        while "stops both" not in serve.stdout.readline():
+            assert serve.poll() is None
+        servers = Path(f"/proc/{serve.pid}/task/{serve.pid}/children").read_text(encoding="ascii").split()
+        os.kill(int(servers[place]), signal.SIGKILL)
+        _, errors = serve.communicate(timeout=50)
+    assert serve.returncode == 1
+    assert errors.splitlines()[-1] == f"Error: {name} has ended by itself (exit code -9)"
+    assert not any(Path(f"/proc/{server}").exists() for server in servers)
