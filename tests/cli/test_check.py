@@ -128,7 +128,15 @@ def test_each_finding_shows_what_was_tried_and_advice(installation: Installation
     assert shown.endswith("3 of 6 checks failed.\n")
     assert "None" not in shown
     assert "canary" not in shown
-    assert installation.check()["mail"]["tried"] == f"127.0.0.1:{port}"
+    tried = {name: one["tried"] for name, one in installation.check().items()}
+    assert tried == {
+        "settings": "the environment and CONFIG_FILE",
+        "ledger": f"sqlite:///{installation.folder}/data/ledger.db",
+        "source": "--source-uri",
+        "slack": "Slack's host 127.0.0.1",
+        "mail": f"127.0.0.1:{port}",
+        "prefect": "PREFECT_API_URL",
+    }
 
 
 def test_bad_setting_is_the_only_finding(installation: Installation) -> None:
@@ -136,6 +144,7 @@ def test_bad_setting_is_the_only_finding(installation: Installation) -> None:
     (finding,) = installation.check().values()
     assert (finding["name"], finding["status"]) == ("settings", "failed")
     assert finding["found"] == "ARR_THRESHOLD: must be a valid integer, unable to parse string as an integer"
+    assert finding["advice"] == "Correct it; nothing else was checked."
 
 
 def test_missing_channels_and_webhook_are_findings(
