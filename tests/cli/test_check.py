@@ -191,6 +191,13 @@ def test_ledger_in_a_folder_that_cannot_be_written_fails(installation: Installat
     assert "Check DATABASE_URL, its disk and its permissions" in found["found"]
 
 
+def test_password_of_the_ledger_is_not_shown(installation: Installation) -> None:
+    installation.set(DATABASE_URL=f"postgresql://me:canary@127.0.0.1:{closed_port()}/ledger")
+    found = installation.check()["ledger"]
+    assert (found["status"], found["tried"]) == ("failed", "postgresql://127.0.0.1/ledger")
+    assert "canary" not in found["found"]
+
+
 def test_existing_ledger_is_written_and_rolled_back(installation: Installation) -> None:
     url = f"sqlite:///{installation.folder}/ledger.db"
     open_ledger(url).close()
