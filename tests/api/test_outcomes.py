@@ -74,6 +74,7 @@ def test_resolved_alert_is_no_longer_listed(ledger: Ledger, service: Service, ac
     listed = service.get("/outcomes", status="unconfirmed", month=MONTH.isoformat())
     assert listed["next_cursor"] is None
     assert sorted(one["account_id"] for one in listed["outcomes"]) == sorted(["A-1", "A-2", HOSTILE])
+    assert service.get("/outcomes", month="2026-02-01")["outcomes"] == []
     before = datetime.now(UTC)
     body = {"decision": "delivered", "by": "Ana Sousa", "note": "seen in #amer"}
     status, outcome = resolve(service, account_id, **body)
