@@ -333,7 +333,8 @@ def test_host_that_refuses_a_page_is_reached(installation: Installation) -> None
 
 
 def test_post_test_message_posts_to_each_channel(installation: Installation, slack: MockSlack) -> None:
-    installation.set(SLACK_WEBHOOK_BASE_URL=slack.url)
+    regions = {"AMER": "amer-risk-alerts", "LATAM": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}
+    installation.set(SLACK_WEBHOOK_BASE_URL=slack.url, REGIONS=json.dumps(regions))
     slack.fail("emea-risk-alerts", 404, 1)
     shown = installation.shown("--post-test-message")
     assert "✓ slack     a message to #amer-risk-alerts: delivered" in shown
@@ -355,6 +356,13 @@ def test_advice_about_a_test_message_is_not_about_a_month(
     installation.set(SLACK_WEBHOOK_BASE_URL=slack.url)
     slack.fail("emea-risk-alerts", status, 1)
     assert advice in installation.shown("--post-test-message")
+
+
+def test_no_webhook_takes_no_test_message(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLACK_WEBHOOK_BASE_URL")
+    assert installation.check("--post-test-message")["slack"]["found"] == "not set"
 
 
 def test_one_webhook_takes_one_test_message(
