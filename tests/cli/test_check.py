@@ -127,6 +127,7 @@ def test_each_finding_shows_what_was_tried_and_advice(installation: Installation
     assert "; check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server\n" in shown
     assert shown.endswith("3 of 6 checks failed.\n")
     assert "None" not in shown
+    assert "internal error" not in shown
     assert "canary" not in shown
     tried = {name: one["tried"] for name, one in installation.check().items()}
     assert tried == {
@@ -137,6 +138,16 @@ def test_each_finding_shows_what_was_tried_and_advice(installation: Installation
         "mail": f"127.0.0.1:{port}",
         "prefect": "PREFECT_API_URL",
     }
+
+
+def test_defect_of_one_check_hides_no_other(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.check.try_write", lambda _: 1 // 0)
+    found = installation.check()
+    assert found["ledger"]["found"] == "internal error: integer division or modulo by zero"
+    assert found["ledger"]["advice"] == "This is a defect: report it."
+    assert found["prefect"]["status"] == "skipped"
 
 
 def test_bad_setting_is_the_only_finding(installation: Installation) -> None:

@@ -20,6 +20,7 @@ from core.runtime import Settings
 from core.sources import open_uri
 from core.sources.refusals import REFUSALS, TEXTS, error_for
 from tests.reading.refusing import Refusing
+from tests.service import closed_port
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,13 @@ def test_s3_refusal_after_a_good_head_has_advice(
     found = read_refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url))
     assert isinstance(found, SourceForbidden)
     assert words in found.message
+
+
+def test_unreachable_s3_is_named(aws_keys: None) -> None:
+    host = f"127.0.0.1:{closed_port()}"
+    found = refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=f"http://{host}"))
+    assert isinstance(found, SourceUnreachable)
+    assert f"s3://bucket/x.parquet: {host} cannot be reached" in found.message
 
 
 def test_s3_without_a_reason_is_explained_by_its_status(store: Refusing, aws_keys: None) -> None:

@@ -120,8 +120,10 @@ def test_the_mail_arrives_whole() -> None:
     [found] = mailbox.mails
     assert mailbox.recipients == ["support@quadsci.ai"]
     assert found["Subject"] == MESSAGE.subject
-    assert found["To"] == "support@quadsci.ai"
-    assert found["Message-ID"]
+    assert (found["From"], found["To"]) == ("account-risk-alerts@localhost", "support@quadsci.ai")
+    assert found["Message-ID"].endswith("@localhost>")
+    assert found["Date"].datetime is not None
+    assert found["Auto-Submitted"] == "auto-generated"
     assert found.get_content().replace("\r\n", "\n") == MESSAGE.body
 
 
