@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from core.domain import AlertStatus, Delivery
 from core.ledger import Ledger, open_ledger
 from examples.mock_slack import MockSlack
 from tests.conftest import services
-from tests.delivery.world import MONTH, key, routed
+from tests.delivery.world import MONTH, NOW, begin, key, routed
 from tests.ledger.test_resolving import leave_unconfirmed
 from tests.service import Service, problem_of
 
@@ -303,3 +304,16 @@ def test_unknown_path_or_method_is_a_page_in_a_browser(open_service: Service, pa
     answer = open_service.client.get(path, headers={"Accept": BROWSER})
     assert answer.status_code == problem_of(open_service.client.get(path))["status"]
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_open_alerts_are_listed_by_status(ledger: Ledger, open_service: Service) -> None:
+    sent, unconfirmed, _ = alerts = [routed("B-1"), routed("B-2"), routed("B-3", None)]
+    begin(ledger, "mixed", alerts)
+    for alert in (sent, unconfirmed):
+        ledger.claim("mixed", alert, NOW)
+    ledger.record_answer("mixed", Delivery(sent.key, AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+    ledger.finish("mixed", None, NOW)
+    page = open_service.client.get("/runs/mixed", headers={"Accept": BROWSER}).text
+    for section, account_id in (("unconfirmed", "B-2"), ("failed", "B-3")):
+        listed = page.partition(f'<h2 id="{section}">')[2].partition("</section>")[0]
+        assert set(re.findall(r"B-\d", listed)) == {account_id}
