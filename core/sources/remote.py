@@ -18,7 +18,7 @@ from core.runtime import Settings, is_direct
 from core.sources.folder import METADATA, data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import error_for
-from core.sources.store import Bytes, Range, SourceFile, replaced
+from core.sources.store import Bytes, Range, SourceFile
 from core.sources.workers import wait_for
 
 # These log what they also raise, with tracebacks and secrets; the raised error becomes one line.
@@ -80,10 +80,7 @@ class RemoteStore(ABC):
         async def side_by_side() -> list[Bytes]:
             return await asyncio.gather(*(self._read_range(file, start, end) for start, end in ranges))
 
-        try:
-            parts: list[Bytes] = self._call(file.path, side_by_side())
-        except SourceNotFound:
-            raise replaced(file.path) from None
+        parts: list[Bytes] = self._call(file.path, side_by_side())
         return parts
 
     def _call(self, what: str, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -37,7 +37,10 @@ class Source:
         Raises `SourceChanged` if the file is no longer the same, another `SourceError`, or `Interrupted` when
         the process is stopped.
         """
-        parts = self._store.read(file, ranges)
+        try:
+            parts = self._store.read(file, ranges)
+        except SourceNotFound:
+            raise replaced(file.path) from None
         for (start, end), part in zip(ranges, parts, strict=True):
             if (size := len(part)) != end - start:
                 raise SourceUnreachable(

@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -232,12 +232,13 @@ def test_fifo_is_refused_at_once(tmp_path: Path) -> None:
             open_uri(path.as_uri(), Settings())
 
 
-def test_file_that_became_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda _: None])
+def test_local_file_that_is_no_file_any_more_is_noticed(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(b"one")
     source = open_uri(path.as_uri(), Settings())
     path.unlink()
-    os.mkfifo(path)
+    make(path)
     with pytest.raises(SourceChanged):
         read_all(source)
 
