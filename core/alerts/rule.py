@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import pyarrow as pa
 
-from core.domain import Counts, RunWarning, total
+from core.domain import Counts, RunWarning
 
 
 class AlertRule(ABC):
@@ -63,8 +63,3 @@ class Assessment:
     warnings: tuple[RunWarning, ...]
     alerts: pa.Table
     """Of `ALERTS`."""
-
-    @property
-    def counts(self) -> Counts:
-        """Return the counts of all alert types together."""
-        return total(self.counts_by_type.values())

@@ -11,6 +11,7 @@ from core.sources import Window
 from core.sources.window import DETAILS, ROWS
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
+from tests.reading.stages import counts_of
 
 MONTH = date(2026, 1, 1)
 
@@ -60,7 +61,7 @@ def test_streaks_of_two_accounts_are_apart() -> None:
 
 def test_duplicates_count_back_to_the_month_that_ended_the_streak() -> None:
     twice = [(0, back, back < 2) for back in range(5) for _ in range(2)]
-    counts = found(*twice, (1, 0, False), (1, 1, True), (1, 1, True)).counts
+    counts = counts_of(found(*twice, (1, 0, False), (1, 1, True), (1, 1, True)))
     assert counts.duplicates_found == 3 + 10
     assert counts.rows_scanned == len(twice) + 3 + 100
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from core.alerts import Assessment
-from core.domain import Alert
+from core.domain import Alert, Counts, total
 from core.runtime import Settings
 from core.sources import Window
 from tasks.compute_streaks import compute_streaks
@@ -26,3 +26,7 @@ def assess(source: Path | str, month: date = MONTH, **settings: Any) -> Assessme
 
 def alerts_of(assessment: Assessment) -> list[Alert]:
     return list(each_alert(route.fn(assessment.alerts, Settings())))
+
+
+def counts_of(assessment: Assessment) -> Counts:
+    return total(assessment.counts_by_type.values())

@@ -14,7 +14,7 @@ from core.runtime import Settings
 from core.sources import open_uri
 from core.sources.parquet.footer import Chunk, RowGroup, dictionary_size, read_footer
 from core.sources.parquet.ranges import Pieces
-from tests.reading.stages import alerts_of, assess
+from tests.reading.stages import alerts_of, assess, counts_of
 from tests.reading.test_cost import CountedSource
 from tests.reading.test_damaged import footer_of, with_footer
 from tests.reading.worlds import MONTH, back, row, table
@@ -53,7 +53,7 @@ def test_only_both_bounds_of_the_month_prune(tmp_path: Path, fields: tuple[int, 
         footer = footer.replace(written, statistics({field: bounds[field] for field in fields}))
     with_footer(path, footer)
     found = assess(path)
-    assert (len(alerts_of(found)), found.counts.rows_scanned) == (1, scanned)
+    assert (len(alerts_of(found)), counts_of(found).rows_scanned) == (1, scanned)
 
 
 def test_bounds_of_a_month_without_values_are_not_used(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_empty_row_group_is_left_out(tmp_path: Path) -> None:
             writer.write_table(made.slice(start, rows))
     found = assess(tmp_path)
     assert [one.account_id for one in alerts_of(found)] == ["a1", "a2", "a4"]
-    assert found.counts.rows_scanned == 4
+    assert counts_of(found).rows_scanned == 4
 
 
 def test_rows_of_all_row_groups_have_their_own_positions(

@@ -14,7 +14,7 @@ from core.domain import SourceInvalid
 from core.runtime import Settings
 from core.slack import build_message
 from core.sources import LONGEST_ID, LONGEST_TEXT
-from tests.reading.stages import alerts_of, assess
+from tests.reading.stages import alerts_of, assess, counts_of
 from tests.reading.worlds import MONTH, back, row, table
 
 MEGABYTE = 2**20
@@ -59,8 +59,8 @@ def test_huge_names_are_read_in_bounded_memory(tmp_path: Path, name: str) -> Non
     assert path.stat().st_size < MEGABYTE
     program = (
         "import sys; from pathlib import Path; import pyarrow as pa;"
-        "from tests.reading.stages import assess;"
-        "print(assess(Path(sys.argv[1])).counts.rows_scanned, pa.default_memory_pool().max_memory())"
+        "from tests.reading.stages import assess, counts_of;"
+        "print(counts_of(assess(Path(sys.argv[1]))).rows_scanned, pa.default_memory_pool().max_memory())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(path)],
@@ -180,7 +180,7 @@ def test_ten_thousand_other_columns_are_ignored(tmp_path: Path) -> None:
 def test_many_rows_of_an_account_are_one_alert(tmp_path: Path) -> None:
     pq.write_table(at_risk(300_000, account_id=repeated("a", 300_000)), tmp_path / "x.parquet")
     found = assess(tmp_path / "x.parquet")
-    assert (found.alerts.num_rows, found.counts.duplicates_found) == (1, 299_999)
+    assert (found.alerts.num_rows, counts_of(found).duplicates_found) == (1, 299_999)
 
 
 @pytest.mark.parametrize("month", [date(1, 1, 1), date(9999, 12, 1)])

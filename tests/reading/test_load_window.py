@@ -14,7 +14,7 @@ from core.domain import SourceChanged, SourceInvalid
 from core.runtime import Settings
 from core.sources import Need, Source, Window, open_uri, read_window
 from tasks.dedupe import dedupe
-from tests.reading.stages import alerts_of, assess, read
+from tests.reading.stages import alerts_of, assess, counts_of, read
 from tests.reading.worlds import MONTH, Layout, back, row, table, write
 
 
@@ -274,7 +274,7 @@ def test_ids_with_the_same_end_are_counted(
     monkeypatch.setattr("core.sources.reader.HASH_TABLE_ROWS", 1)
     rows = [row(account_id, status="Healthy") for account_id in [*ids, *ids, ids[0]]]
     write(rows, tmp_path, Layout(row_group_size=2))
-    assert assess(tmp_path).counts.duplicates_found == len(ids) + 1
+    assert counts_of(assess(tmp_path)).duplicates_found == len(ids) + 1
 
 
 def test_row_group_is_counted_once(tmp_path: Path) -> None:

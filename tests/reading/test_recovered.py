@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reading.stages import alerts_of, assess, read
+from tests.reading.stages import alerts_of, assess, counts_of, read
 from tests.reading.worlds import MONTH, Layout, Row, back, row, write
 
 EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
@@ -52,7 +52,7 @@ def test_details_and_threshold_come_from_the_month(tmp_path: Path) -> None:
         Layout(),
     )
     found = assess(tmp_path, alert_types=["recovered"])
-    assert (found.counts.recovered, found.counts.below_threshold) == (2, 1)
+    assert (counts_of(found).recovered, counts_of(found).below_threshold) == (2, 1)
     [alert] = alerts_of(found)
     assert (alert.account_name, alert.arr) == ("New", 50_000)
 

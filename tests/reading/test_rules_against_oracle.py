@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.alerts import Assessment
 from core.domain import Alert
-from tests.reading.stages import alerts_of, assess
+from tests.reading.stages import alerts_of, assess, counts_of
 from tests.reading.worlds import (
     EPOCH,
     MONTH,
@@ -58,9 +58,9 @@ def answer(found: Assessment, not_first_days: range) -> Answer:
     count = warnings.get("months_not_first_day") or 0
     return Answer(
         alerts=[tuple(getattr(alert, name) for name in FACTS) for alert in alerts_of(found)],
-        found=sum(getattr(found.counts, alert_type) for alert_type in found.counts_by_type),
-        below_threshold=found.counts.below_threshold,
-        duplicates=found.counts.duplicates_found,
+        found=sum(getattr(counts_of(found), alert_type) for alert_type in found.counts_by_type),
+        below_threshold=counts_of(found).below_threshold,
+        duplicates=counts_of(found).duplicates_found,
         nameless=warnings.get("rows_without_account_id") or 0,
         month_missing="month_not_in_source" in warnings,
         not_first_days=not_first_days if count in not_first_days else range(count, count + 1),

@@ -21,7 +21,7 @@ from core.domain import (
 from core.runtime import Settings
 from core.sources import open_uri
 from tests.reading.conftest import Cloud
-from tests.reading.stages import alerts_of, assess
+from tests.reading.stages import alerts_of, assess, counts_of
 from tests.reading.worlds import MONTH, back, row, table
 from tests.users import as_somebody_else
 
@@ -143,7 +143,7 @@ def test_first_days_cause_no_warning(tmp_path: Path) -> None:
     put(tmp_path / "1.parquet", row(status="Healthy"))
     put(tmp_path / "2.parquet", row(month=back(MONTH, 24)))
     found = find(tmp_path)
-    assert (found.counts.rows_scanned, warnings(found)) == (1, {})
+    assert (counts_of(found).rows_scanned, warnings(found)) == (1, {})
 
 
 @pytest.mark.parametrize("zone", ["", "Berlin", "UTC+1", "../etc/passwd", "europe/berlin"])
@@ -460,13 +460,13 @@ def test_linked_folder_is_read_once(tmp_path: Path) -> None:
         (tmp_path / "source" / name).symlink_to(tmp_path / target)
     (tmp_path / "link").symlink_to(tmp_path / "source")
     found = find(tmp_path / "link")
-    assert (accounts(found), found.counts.rows_scanned) == (["a1", "a2"], 2)
+    assert (accounts(found), counts_of(found).rows_scanned) == (["a1", "a2"], 2)
 
 
 @pytest.mark.parametrize("source", ["batch=7", "batch=7/", "batch=7/region=EMEA", "batch=7/region=EMEA/*"])
 def test_partition_of_a_delta_table_is_refused(tmp_path: Path, source: str) -> None:
     put(tmp_path / "batch=7" / "region=EMEA" / "part-0.parquet")
-    assert find(f"{tmp_path.as_uri()}/{source}").counts.rows_scanned == 1
+    assert counts_of(find(f"{tmp_path.as_uri()}/{source}")).rows_scanned == 1
     (tmp_path / "_delta_log").mkdir()
     with pytest.raises(SourceInvalid, match="Delta Lake"):
         find(f"{tmp_path.as_uri()}/{source}")
@@ -616,4 +616,4 @@ def test_statistics_prune_in_the_source_timezone(tmp_path: Path, kind: pa.DataTy
         made = table([row(month=month, status="Healthy")], {"month": kind}, local)
         pq.write_table(made, tmp_path / f"{month}.parquet")
     found = find(tmp_path, source_timezone=zone)
-    assert (found.counts.rows_scanned, warnings(found)) == (1, {})
+    assert (counts_of(found).rows_scanned, warnings(found)) == (1, {})
