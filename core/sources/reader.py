@@ -206,7 +206,7 @@ class _Reader:
         opened = [file for file in self._unopened if may_hold(file.months, month)]
         if opened:
             self._unopened = [file for file in self._unopened if not may_hold(file.months, month)]
-            for readers in self._workers.each(self._open, opened):
+            for readers in self._workers.each_request(self._open, opened):
                 self._readers += readers
         return [reader for reader in self._readers if may_hold(reader.group.months, month)]
 

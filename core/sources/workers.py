@@ -31,13 +31,14 @@ class Workers(ThreadPoolExecutor):
 
     def __init__(self, requests: int) -> None:
         super().__init__(requests + DECODERS, thread_name_prefix="read")
+        self._waits = requests > 0
         self.most_ahead = requests + DECODERS + 1
         """How many reads to begin at once: one waits for a thread."""
         self.decoding = threading.BoundedSemaphore(DECODERS)
         """Reserves a processor to decode; must not be nested."""
         self._changed = threading.Condition()
         self._fetched = 0
-        self._may_keep = KEPT_BYTES if requests else 0
+        self._may_keep = KEPT_BYTES if self._waits else 0
 
     def __exit__(self, *_: object) -> None:
         """End the threads."""
@@ -52,6 +53,18 @@ class Workers(ThreadPoolExecutor):
                 yield wait_for(ahead.pop(0))
         while ahead:
             yield wait_for(ahead.pop(0))
+
+    def each_request(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield `function` of each of `items`, in order; it computes little, but may wait for a remote store.
+
+        For local files, one thread is faster: threads that compute in Python take turns anyway.
+        """
+        if self._waits:
+            yield from self.each(function, items)
+            return
+        for item in items:
+            _check_stop()
+            yield function(item)
 
     @contextmanager
     def fetching(self, size: int) -> Iterator[None]:
@@ -82,7 +95,8 @@ def wait_for(future: "Future[R]", what: str = "", seconds: float = math.inf) -> 
     """
     deadline = time.monotonic() + seconds
     try:
-        while not process_stop.requested:
+        while True:
+            _check_stop()
             left = deadline - time.monotonic()
             if wait({future}, max(0, min(left, POLL_SECONDS))).done:
                 return future.result()
@@ -91,6 +105,10 @@ def wait_for(future: "Future[R]", what: str = "", seconds: float = math.inf) -> 
                     f"{what}: no answer in {seconds:g} s: check the network and the proxy, or raise"
                     " SOURCE_TIMEOUT_SECONDS"
                 )
-        raise Interrupted("The run was stopped while it read the source; run the month again")
     finally:
         future.cancel()
+
+
+def _check_stop() -> None:
+    if process_stop.requested:
+        raise Interrupted("The run was stopped while it read the source; run the month again")

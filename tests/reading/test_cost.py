@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from threading import Barrier
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from core.domain import Interrupted, SourceInvalid
 from core.runtime import Settings, process_stop
 from core.sources import Need, Source, Window, open_uri
 from core.sources.reader import read_window
+from core.sources.store import Bytes, Range, SourceFile
 from core.sources.workers import Workers
 from tests.reading.worlds import MONTH, Row, back, row, table
 
@@ -300,3 +302,36 @@ def test_reading_ends_on_a_stop_signal(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(process_stop, "requested", True)
     with pytest.raises(Interrupted):
         read(path)
+
+
+def test_stop_signal_is_heard_between_local_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_stop, "requested", False)
+    for name in "abc":
+        pq.write_table(table([row()]), tmp_path / f"{name}.parquet")
+    source = open_uri(tmp_path.as_uri(), Settings())
+    opened = []
+
+    def read_and_stop(file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
+        opened.append(file.path)
+        process_stop.requested = True
+        return Source.read(source, file, ranges)
+
+    monkeypatch.setattr(source, "read", read_and_stop)
+    with pytest.raises(Interrupted):
+        read_window(source, MONTH, Need(THRESHOLD))
+    assert opened == ["a.parquet"]
+
+
+def test_remote_footers_are_read_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        pq.write_table(table([row()]), tmp_path / f"{name}.parquet")
+    source = open_uri(tmp_path.as_uri(), Settings())
+    source.requests = 8
+    together = Barrier(3)
+
+    def read_together(file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
+        together.wait(10)
+        return Source.read(source, file, ranges)
+
+    monkeypatch.setattr(source, "read", read_together)
+    assert read_window(source, MONTH, Need(THRESHOLD)).rows.num_rows == 3
