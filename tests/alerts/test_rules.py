@@ -3,22 +3,9 @@
 import re
 
 import pyarrow as pa
-import pytest
 
 from core.alerts import RULES, rules_named
 from core.domain import Counts
-
-WINNERS = pa.table(
-    {"at_risk": [True, True, False, False], "months_before": pa.array([0, 2, 0, 2], pa.int32())}
-)
-
-
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [("at_risk", [True, True, False, False]), ("recovered", [False, False, False, True])],
-)
-def test_a_rule_finds_its_accounts(name: str, found: list[bool]) -> None:
-    assert RULES[name].find(WINNERS).to_pylist() == found
 
 
 def test_rules_come_once_in_the_order_of_the_registry() -> None:

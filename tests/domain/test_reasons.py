@@ -11,30 +11,15 @@ def alert(status: AlertStatus, reason: str | None, account_id: str = "a") -> Ale
 
 
 @pytest.mark.parametrize(
-    ("reason", "words"),
-    [
-        ("unknown_region", "REGIONS"),
-        ("redirected", "no longer Slack's"),
-        ("rate_limited", "busy"),
-        ("server_error", "no errors"),
-        ("connection_failed", "network"),
-        ("interrupted", "run the month again"),
-        ("channel_not_found", "fix the channel or its webhook"),
-        ("no_service", "fix the channel or its webhook"),
-        ("a_word_that_slack_will_invent", "see the error"),
-        (None, "see the error"),
-    ],
+    "reason", ["unknown_region", "server_error", "interrupted", "no_service", "a_new_word_of_slack", None]
 )
-def test_failed_alert_is_sent_by_the_next_run(reason: str | None, words: str) -> None:
+def test_failed_alert_is_sent_by_the_next_run(reason: str | None) -> None:
     [(named, said, _)] = open_by_reason([alert(AlertStatus.FAILED, reason)])
     assert named == (reason or "failed")
-    assert words in said
-    assert "run the month again" in said
+    assert said.endswith("run the month again")
 
 
-@pytest.mark.parametrize(
-    "reason", ["no_answer", "process_died", "server_error", "retry_of_unconfirmed", None]
-)
+@pytest.mark.parametrize("reason", ["no_answer", "process_died", "server_error", None])
 def test_unconfirmed_alert_is_looked_for_in_its_channel(reason: str | None) -> None:
     """The reason of a second attempt does not describe the first attempt."""
     [(_, said, _)] = open_by_reason([alert(AlertStatus.UNCONFIRMED, reason)])

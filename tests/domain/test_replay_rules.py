@@ -39,42 +39,31 @@ ELSEWHERE = Delivery(key("A-1"), AlertStatus.SKIPPED_REPLAY, "old-channel", "bei
 
 
 @pytest.mark.parametrize(
-    ("channel", "outcome", "retry_unconfirmed", "expected"),
+    ("channel", "outcome", "expected"),
     [
-        ("amer", None, False, PENDING),
-        ("amer", None, True, PENDING),
-        ("amer", SENT, False, ALREADY),
-        ("amer", SENT, True, ALREADY),
-        ("amer", SENDING, False, ELSEWHERE),
-        ("amer", SENDING, True, ELSEWHERE),
-        ("amer", FAILED, False, PENDING),
-        ("amer", FAILED, True, PENDING),
-        ("amer", UNCONFIRMED, False, UNCONFIRMED),
-        ("amer", UNCONFIRMED, True, PENDING),
-        (None, None, False, NO_CHANNEL),
-        (None, None, True, NO_CHANNEL),
-        (None, SENT, False, ALREADY),
-        (None, SENT, True, ALREADY),
-        (None, SENDING, False, ELSEWHERE),
-        (None, SENDING, True, ELSEWHERE),
-        (None, FAILED, False, NO_CHANNEL),
-        (None, FAILED, True, NO_CHANNEL),
-        (None, UNCONFIRMED, False, UNCONFIRMED),
-        # Also on request: as `failed`, the alert would be sent without a request once its region has a
-        # channel.
-        (None, UNCONFIRMED, True, UNCONFIRMED),
+        ("amer", None, PENDING),
+        ("amer", SENT, ALREADY),
+        ("amer", SENDING, ELSEWHERE),
+        ("amer", FAILED, PENDING),
+        ("amer", UNCONFIRMED, UNCONFIRMED),
+        (None, None, NO_CHANNEL),
+        (None, SENT, ALREADY),
+        (None, SENDING, ELSEWHERE),
+        (None, FAILED, NO_CHANNEL),
+        (None, UNCONFIRMED, UNCONFIRMED),
     ],
 )
 def test_record_decides_what_a_run_may_do(
-    channel: str | None,
-    outcome: Delivery | None,
-    retry_unconfirmed: bool,  # noqa: FBT001
-    expected: Delivery,
+    channel: str | None, outcome: Delivery | None, expected: Delivery
 ) -> None:
     alert = routed("A-1", channel)
-    assert plan_delivery(alert, outcome, retry_unconfirmed=retry_unconfirmed) == expected
-    dry = plan_delivery(alert, outcome, retry_unconfirmed=retry_unconfirmed, dry_run=True)
-    assert dry == (replace(PENDING, status=AlertStatus.WOULD_SEND) if expected is PENDING else expected)
+    assert plan_delivery(alert, outcome, retry_unconfirmed=False) == expected
+    # Without a channel it stays unconfirmed: as `failed`, it would be sent without a request once its region
+    # has a channel.
+    asked = PENDING if channel and outcome is UNCONFIRMED else expected
+    assert plan_delivery(alert, outcome, retry_unconfirmed=True) == asked
+    dry = plan_delivery(alert, outcome, retry_unconfirmed=True, dry_run=True)
+    assert dry == (replace(PENDING, status=AlertStatus.WOULD_SEND) if asked is PENDING else asked)
 
 
 def test_claim_keeps_the_unconfirmed_attempt() -> None:
@@ -99,9 +88,7 @@ def test_failure_after_an_unconfirmed_attempt_stays_so(status: AlertStatus) -> N
 
 
 @pytest.mark.parametrize("answer", [AlertStatus.SENT, AlertStatus.FAILED, AlertStatus.UNCONFIRMED])
-def test_acceptance_counts_also_after_send_again(
-    answer: AlertStatus,
-) -> None:
+def test_acceptance_counts_also_after_send_again(answer: AlertStatus) -> None:
     not_there = replace(FAILED, reason=RESOLVED[Decision.SEND_AGAIN])
     there = replace(SENT, reason=RESOLVED[Decision.DELIVERED])
     for outcome, takes in (
