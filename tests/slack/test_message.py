@@ -170,23 +170,16 @@ def test_blank_owner_is_no_owner(owner: str) -> None:
 
 def test_recovered_alert_has_its_streak() -> None:
     message = build(ALERT, kind="recovered")
-    assert message["text"] == (
-        "✅ Recovered: Acme Corp (A-1)\n"
-        "Region: AMER\n"
-        "Was At Risk for: 3 months (2025-11-01 to 2026-01-01)\n"
-        "ARR: $1,234,567\n"
-        "Renewal date: 2026-03-31\n"
-        "Owner: Jane Doe\n"
-        "Details: https://app.yourcompany.com/accounts/A-1"
-    )
+    assert message["text"].splitlines()[:3] == [
+        "✅ Recovered: Acme Corp (A-1)",
+        "Region: AMER",
+        "Was At Risk for: 3 months (2025-11-01 to 2026-01-01)",
+    ]
     header, facts, _, context = message["blocks"]
     assert header["text"] == plain("✅ Recovered: Acme Corp (A-1)")
     assert facts["text"] == mrkdwn("*Was At Risk for: 3 months (2025-11-01 to 2026-01-01)*")
     assert facts["fields"][2] == plain("Renewal date: ⏰ 2026-03-31 (next month)")
     assert context["elements"] == [plain("As of February 2026")]
-
-
-def test_recovered_alert_of_one_month_names_it_twice() -> None:
     text = build(replace(ALERT, duration_months=1), kind="recovered")["text"]
     assert "\nWas At Risk for: 1 month (2025-11-01 to 2025-11-01)\n" in text
 
@@ -283,15 +276,17 @@ def test_header_has_as_much_of_a_name_as_fits(name: str) -> None:
     assert len(header) <= 150 < len(header) + len(html.escape(name[len(shown)]))
 
 
-def test_header_cuts_no_id_that_fits() -> None:
-    header = build(replace(ALERT, account_id="x" * 100))["blocks"][0]["text"]["text"]
-    assert header == f"🚩 At Risk: Acme Corp ({'x' * 100})"
-
-
-@pytest.mark.parametrize(("name", "shown"), [("y" * 200, "y" * 75), ("&" * 30, "&amp;" * 15)])
-def test_header_has_room_for_a_long_name_and_a_long_id(name: str, shown: str) -> None:
-    header = build(replace(ALERT, account_name=name, account_id="x" * 200))["blocks"][0]["text"]["text"]
-    assert header == f"🚩 At Risk: {shown}… ({'x' * 59}…)"
+@pytest.mark.parametrize(
+    ("name", "account_id", "header"),
+    [
+        ("Acme Corp", "x" * 100, f"Acme Corp ({'x' * 100})"),
+        ("y" * 200, "x" * 200, f"{'y' * 75}… ({'x' * 59}…)"),
+        ("&" * 30, "x" * 200, f"{'&amp;' * 15}… ({'x' * 59}…)"),
+    ],
+)
+def test_header_has_room_for_name_and_id(name: str, account_id: str, header: str) -> None:
+    message = build(replace(ALERT, account_name=name, account_id=account_id))
+    assert message["blocks"][0]["text"]["text"] == f"🚩 At Risk: {header}"
 
 
 def test_value_beyond_a_limit_is_cut_where_it_is_too_long() -> None:
@@ -379,9 +374,3 @@ def test_limits_lines_and_escapes_hold_for_any_data(
         # Every ampersand begins one of the three complete entities.
         assert not re.search(r"&(?!(amp|lt|gt);)", data)
         found.encode()
-
-
-@given(name=st.text("ab&<> '\"", max_size=50))
-def test_escaping_is_undone_to_the_same_data(name: str) -> None:
-    first = build(replace(ALERT, account_name=name))["text"].splitlines()[0]
-    assert html.unescape(first) == f"🚩 At Risk: {name} (A-1)"

@@ -38,9 +38,7 @@ def test_mock_keeps_messages_by_channel() -> None:
     ("body", "word"),
     [
         ("", "invalid_payload"),
-        ("text=hello", "invalid_payload"),
         ("[]", "invalid_payload"),
-        ("{}", "invalid_payload"),
         ('{"text": ""}', "invalid_payload"),
         ('{"text": 5}', "invalid_payload"),
         ('{"text": "x", "blocks": 5}', "invalid_blocks"),
@@ -70,9 +68,7 @@ def test_mock_channel_fails_as_often_as_asked() -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_program_stops_without_a_traceback(
-    signum: signal.Signals,
-) -> None:
+def test_program_stops_without_a_traceback(signum: signal.Signals) -> None:
     command = [sys.executable, PROGRAM, "--port", "0", "--fail", "emea=500:1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None

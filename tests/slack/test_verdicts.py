@@ -20,14 +20,12 @@ CHANNEL_REFUSED, UNCONFIRMED = Verdict.CHANNEL_REFUSED, Verdict.UNCONFIRMED
     ("status", "body", "verdict", "reason"),
     [
         (200, b"ok", DELIVERED, None),
-        (200, b"", DELIVERED, None),
         (204, b"", DELIVERED, None),
         (200, b'{"ok": true}', DELIVERED, None),
         (200, b'{"ok": "false"}', DELIVERED, None),
         (200, b"[false]", DELIVERED, None),
         (200, b"\xff\xfe garbage", DELIVERED, None),
         (200, b"[" * 60_000, DELIVERED, None),
-        (200, b"{'ok': True}", DELIVERED, None),
         (299, b"", DELIVERED, None),
         (200, b'{"ok": false, "error": "invalid_blocks"}', REFUSED, "invalid_blocks"),
         (200, b'{"ok": false, "error": "channel_not_found"}', CHANNEL_REFUSED, "channel_not_found"),
@@ -35,36 +33,26 @@ CHANNEL_REFUSED, UNCONFIRMED = Verdict.CHANNEL_REFUSED, Verdict.UNCONFIRMED
         (200, b'{"ok": false, "error": ["x"]}', REFUSED, "slack_refused"),
         (300, b"", REFUSED, "redirected"),
         (302, b"no_service", REFUSED, "redirected"),
-        (399, b"", REFUSED, "redirected"),
         (400, b"invalid_payload", REFUSED, "invalid_payload"),
         (400, b"invalid_payload\n", REFUSED, "invalid_payload"),
         (400, b"channel_not_found", CHANNEL_REFUSED, "channel_not_found"),
-        (400, b"no_answer", REFUSED, "no_answer"),
         (400, b"<html>Bad Request</html>", REFUSED, "slack_refused"),
         (400, b"no_service here", REFUSED, "slack_refused"),
         (400, b"", REFUSED, "slack_refused"),
         (401, b"", CHANNEL_REFUSED, "slack_refused"),
         (403, b"", CHANNEL_REFUSED, "slack_refused"),
-        (403, b"action_prohibited", CHANNEL_REFUSED, "action_prohibited"),
-        (403, b"invalid_token", CHANNEL_REFUSED, "invalid_token"),
-        (404, b"channel_not_found", CHANNEL_REFUSED, "channel_not_found"),
+        (404, b"", CHANNEL_REFUSED, "slack_refused"),
         (404, b"no_service", CHANNEL_REFUSED, "no_service"),
-        (404, b"Not Found", CHANNEL_REFUSED, "slack_refused"),
         (410, b"", CHANNEL_REFUSED, "slack_refused"),
-        (410, b"channel_is_archived", CHANNEL_REFUSED, "channel_is_archived"),
-        (413, b"", REFUSED, "slack_refused"),
         (499, b"", REFUSED, "slack_refused"),
         (429, b'{"ok": false, "error": "rate_limited"}', RETRY, "rate_limited"),
         (429, b"no_service", RETRY, "rate_limited"),
         (500, b"rollup_error", RETRY, "server_error"),
         (500, b"channel_not_found", RETRY, "server_error"),
-        (503, b"", RETRY, "server_error"),
         (599, b"", RETRY, "server_error"),
-        (101, b"", UNCONFIRMED, "no_answer"),
         (199, b"ok", UNCONFIRMED, "no_answer"),
         (199, b'{"ok": false}', UNCONFIRMED, "no_answer"),
         (600, b'{"ok": false}', UNCONFIRMED, "no_answer"),
-        (600, b"", UNCONFIRMED, "no_answer"),
         (999, b"ok", UNCONFIRMED, "no_answer"),
     ],
 )
@@ -97,6 +85,8 @@ def test_word_about_the_channel_refuses_the_channel(word: str) -> None:
         (302, b"", True, "302 Found; redirects are not followed"),
         (400, b"invalid_payload", True, "400 Bad Request: invalid_payload"),
         (503, b"<html>", True, "503 Service Unavailable"),
+        # A page may quote the path of the webhook.
+        (404, b"<p>/services/T1/B2/s3cret was not found</p>", True, "404 Not Found"),
         (999, b"", True, "999, which is not a valid answer"),
         (200, b'{"ok": false, "error": "no_text"}', True, "200 OK: no_text (ok: false)"),
         (200, b"{", False, "200 OK, but its JSON is incomplete"),
@@ -137,7 +127,6 @@ def test_incomplete_json_success_is_unconfirmed(
         ({}, None),
         ({"Retry-After": "30"}, 30),
         ({"retry-after": " 1.5 "}, 1.5),
-        ({"Retry-After": "86400"}, 86_400),
         ({"Retry-After": "0"}, None),
         ({"Retry-After": "-5"}, None),
         ({"Retry-After": "soon"}, None),
@@ -147,7 +136,6 @@ def test_incomplete_json_success_is_unconfirmed(
         ({"Retry-After": "Thu, 01 Jan 2026 12:00:20 GMT"}, 20),
         ({"Retry-After": "Thu, 01 Jan 2026 12:00:20 -0000"}, 20),
         ({"Retry-After": "Thu, 01 Jan 2026 14:00:20 +0200"}, 20),
-        ({"Retry-After": "Thu, 01 Jan 2026 12:00:01 GMT"}, 1),
         ({"Retry-After": "Thu, 01 Jan 2026 12:00:00 GMT"}, None),
         ({"Retry-After": "Thu, 01 Jan 2026 11:59:00 GMT"}, None),
         ({"Retry-After": "Thu, 99 Jan 2026 12:00:20 GMT"}, None),
@@ -172,10 +160,8 @@ def test_retry_after_is_seconds_or_a_date(
     [
         (httpx.ConnectError("[Errno 111] Connection refused"), "[Errno 111] Connection refused"),
         (httpx.ConnectTimeout(""), "timed out"),
-        (httpx.PoolTimeout(""), "timed out"),
         (httpx.ConnectError(""), "no reason given"),
         (httpx.ConnectError(" \n"), "no reason given"),
-        (httpx.ProxyError("407 Proxy Authentication Required"), "407 Proxy Authentication Required"),
         (TimeoutError(), "timed out"),
         (RuntimeError("anything"), "anything"),
     ],
@@ -192,10 +178,7 @@ def test_failure_before_the_request_is_retried(error: Exception, shown: str) -> 
         (httpx.ReadTimeout(""), "timed out"),
         (httpx.ReadError("s3cret"), "the connection broke, or the answer is not HTTP"),
         (httpx.RemoteProtocolError("s3cret"), "the connection broke, or the answer is not HTTP"),
-        (
-            httpx.ConnectError("even this one: the request had begun"),
-            "the connection broke, or the answer is not HTTP",
-        ),
+        (httpx.ConnectError("it had begun"), "the connection broke, or the answer is not HTTP"),
         (TimeoutError(), "timed out"),
     ],
 )
@@ -213,9 +196,7 @@ def test_failure_after_the_request_is_unconfirmed(error: Exception, shown: str) 
         if isinstance(kind, type) and issubclass(kind, httpx.RequestError)
     ],
 )
-def test_httpx_errors_are_judged_by_the_request(
-    kind: type[httpx.RequestError],
-) -> None:
+def test_httpx_errors_are_judged_by_the_request(kind: type[httpx.RequestError]) -> None:
     assert judge_failure(kind("x"), request_started=True).verdict is UNCONFIRMED
     answer = judge_failure(kind("x"), request_started=False)
     assert (answer.verdict, answer.reason) == (RETRY, "connection_failed")
@@ -236,13 +217,3 @@ def test_a_word_that_holds_a_secret_is_not_repeated(monkeypatch: pytest.MonkeyPa
     protect(["open_sesame"])
     answer = judge(400, {}, b"open_sesame_please", body_complete=True, now=NOW)
     assert (answer.reason, answer.error) == ("slack_refused", "Slack answered 400 Bad Request")
-
-
-def test_only_slacks_word_is_shown() -> None:
-    page = b"<p>The requested URL /services/T1/B2/s3cret was not found</p>"
-    answer = judge(404, {}, page, body_complete=True, now=NOW)
-    assert answer.error == "Slack answered 404 Not Found"
-    assert (
-        judge(404, {}, b"no_service", body_complete=True, now=NOW).error
-        == "Slack answered 404 Not Found: no_service"
-    )
