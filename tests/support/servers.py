@@ -109,8 +109,8 @@ def smtp_settings(port: int, **values: Any) -> Settings:
     return Settings(smtp_port=port, support_email=ADDRESS, **{"smtp_host": "127.0.0.1"} | values)
 
 
-def self_signed(folder: Path, address: str = "127.0.0.1") -> tuple[ssl.SSLContext, Path]:
-    """Return a server's context and the file of its new, untrusted certificate for an address."""
+def self_signed(folder: Path, address: str = "127.0.0.1") -> ssl.SSLContext:
+    """Return a server's context; its new, untrusted certificate for an address is `certificate.pem`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a mail server")])
     now = datetime.now(UTC)
@@ -135,4 +135,4 @@ def self_signed(folder: Path, address: str = "127.0.0.1") -> tuple[ssl.SSLContex
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(public, private)
-    return context, public
+    return context

@@ -11,22 +11,20 @@ from typing import Any
 
 import pytest
 from aiosmtpd.smtp import AuthResult
+from pydantic import Secret
 
 from core.domain import NotificationStatus, SupportMessage
 from core.runtime import protect
 from core.support import MailError, mail, notify, send_mail
 from tests.service import closed_port
-from tests.support.servers import (
-    Mailbox,
-    mail_server,
-    self_signed,
-    smtp_settings,
-    socket_server,
-)
+from tests.support.servers import Mailbox, mail_server, self_signed, smtp_settings, socket_server
 
 MESSAGE = SupportMessage(subject="Account risk alerts 2026-01: 1 failed", body="Zo\u00eb\n.\nlast line\n")
 NO_TLS = "STARTTLS extension not supported"
 LOGIN = {"smtp_username": "me", "smtp_password": "right-pass"}
+REFUSED = "it refused the login ({}); check SMTP_USERNAME, SMTP_PASSWORD and SMTP_STARTTLS"
+CHECK = "; check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server"
+ODD = "its answer is not SMTP" + CHECK
 
 
 class Logins:
@@ -64,6 +62,14 @@ def fails(settings: Any, match: str) -> None:
     assert no_mail_is_under_way()
 
 
+def converse(connection: socket.socket, *lines: str) -> None:
+    """Send the first line, and each other one after a command."""
+    for number, line in enumerate(lines):
+        if number:
+            connection.recv(1000)
+        connection.sendall(f"{line}\r\n".encode())
+
+
 def test_a_subject_injects_no_header() -> None:
     mailbox = Mailbox()
     with mail_server(mailbox) as settings, pytest.raises(MailError, match="may not contain linefeed"):
@@ -73,63 +79,37 @@ def test_a_subject_injects_no_header() -> None:
 
 def test_a_mail_refused_after_its_data_has_failed() -> None:
     with mail_server(Mailbox("552 mailbox full")) as settings:
-        result = notify(MESSAGE, settings)
-    assert result.status is NotificationStatus.FAILED
-    assert result.error is not None
-    assert "mailbox full" in result.error
+        fails(settings, "552 mailbox full")
 
 
 def test_missing_mail_server_fails() -> None:
     port = closed_port()
     result = notify(MESSAGE, smtp_settings(port))
     assert result.status is NotificationStatus.FAILED
-    assert result.error == (
-        f"The mail server 127.0.0.1:{port} did not confirm the mail: Error connecting to 127.0.0.1 on port"
-        f" {port}: [Errno 111] Connect call failed ('127.0.0.1', {port});"
-        " check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server"
-    )
-
-
-def test_silent_mail_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mail, "IDLE_SECONDS", 0.2)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(MailError, match="Timed out waiting"),
-    ):
-        send_mail(smtp_settings(server.getsockname()[1]), MESSAGE)
+    assert result.error is not None
+    assert result.error.startswith(f"The mail server 127.0.0.1:{port} did not confirm the mail: ")
+    assert result.error.endswith(CHECK)
 
 
 def test_missing_required_tls_sends_nothing() -> None:
     mailbox = Mailbox()
-    with mail_server(mailbox) as settings, pytest.raises(MailError, match=f"{NO_TLS} by server; check"):
-        send_mail(settings.model_copy(update={"smtp_starttls": True}), MESSAGE)
+    with mail_server(mailbox) as settings:
+        fails(settings.model_copy(update={"smtp_starttls": True}), f"{NO_TLS} by server; check")
     assert mailbox.mails == []
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_password_needs_tls_by_default() -> None:
-    logins: list[bytes] = []
-
-    def authenticate(server: Any, session: Any, envelope: Any, mechanism: Any, data: Any) -> AuthResult:
-        logins.append(data.password)
-        return AuthResult(success=data.password == b"right-pass", handled=False)
-
+    logins = Logins()
     protect(["right-pass", "wrong-pass"])
-    with mail_server(
-        Mailbox(), authenticator=authenticate, auth_required=True, auth_require_tls=False
-    ) as server:
-        login = {"smtp_username": "me", "smtp_password": "right-pass"}
-        with pytest.raises(MailError, match=NO_TLS):
-            send_mail(smtp_settings(server.smtp_port, **login), MESSAGE)
-        assert logins == []
-        send_mail(smtp_settings(server.smtp_port, **login, smtp_starttls=False), MESSAGE)
-        assert logins == [b"right-pass"]
-        login["smtp_password"] = "wrong-pass"
-        with pytest.raises(MailError, match=r"refused the login \(535\)"):
-            send_mail(smtp_settings(server.smtp_port, **login, smtp_starttls=False), MESSAGE)
+    with mail_server(Mailbox(), authenticator=logins, auth_required=True, auth_require_tls=False) as server:
+        fails(smtp_settings(server.smtp_port, **LOGIN), NO_TLS)
+        assert logins.passwords == []
+        plain = smtp_settings(server.smtp_port, **LOGIN, smtp_starttls=False)
+        send_mail(plain, MESSAGE)
+        assert logins.passwords == [b"right-pass"]
+        fails(plain.model_copy(update={"smtp_password": Secret("wrong-pass")}), REFUSED.format(535))
 
-
-# Servers that accept only ASCII
 
 HOSTILE_BODY = "Zo\u00eb \U0001f6a9\n" + "long \u00eb" * 500 + "\n" + "x" * 5000 + "\nbare\rreturn\n.\n.dot\n"
 
@@ -149,18 +129,11 @@ def test_mail_to_a_server_without_8bitmime_is_ascii(body: str, *, smtputf8: bool
     assert found.get_content().splitlines() == body.splitlines()
 
 
-REFUSED = "it refused the login ({}); check SMTP_USERNAME, SMTP_PASSWORD and SMTP_STARTTLS"
-CHECK = "; check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server"
-ODD = "its answer is not SMTP" + CHECK
-
-
 @pytest.mark.parametrize(
     ("methods", "answers", "words"),
     [
         ("PLAIN", ["535 "], REFUSED.format(535)),
         ("LOGIN", ["334 ", "550 "], REFUSED.format(550)),
-        ("PLAIN", ["454 "], REFUSED.format(454)),
-        ("PLAIN", ["421 "], REFUSED.format(421)),
         ("PLAIN", ["530 "], REFUSED.format(530)),
         ("LOGIN", ["334 ", "503 "], REFUSED.format(503)),
         ("LOGIN", ["334 ", "334 "], REFUSED.format(334)),
@@ -176,9 +149,7 @@ def test_failed_login_says_what_to_do(methods: str, answers: list[str], words: s
     """The server may repeat the password in a form that redaction does not recognize."""
 
     def talk(connection: socket.socket, _over: threading.Event) -> None:
-        connection.sendall(b"220 hello\r\n")
-        connection.recv(1000)
-        connection.sendall(f"250-me\r\n250 AUTH {methods}\r\n".encode())
+        converse(connection, "220 hello", f"250-me\r\n250 AUTH {methods}")
         for answer in answers:
             given = connection.recv(1000)
             connection.sendall(answer.encode() + given.split()[-1] + b"\r\n")
@@ -192,9 +163,8 @@ def test_failed_login_says_what_to_do(methods: str, answers: list[str], words: s
 
 def test_a_server_without_login_is_named_as_such() -> None:
     with mail_server(Mailbox()) as server:
-        fails(
-            smtp_settings(server.smtp_port, smtp_starttls=False, **LOGIN), "AUTH extension is not supported"
-        )
+        settings = smtp_settings(server.smtp_port, smtp_starttls=False, **LOGIN)
+        fails(settings, "AUTH extension is not supported")
 
 
 @pytest.mark.parametrize(
@@ -220,18 +190,12 @@ def test_the_client_greets_with_a_domain_or_an_address(
     assert greetings == [greets_as]
 
 
-# Refusals
-
-
 @pytest.mark.parametrize(
     ("answers", "shown"),
     [
-        ({"MAIL": "451 try later"}, "451 try later"),
         ({"MAIL": "550 not from you"}, "550 not from you"),
-        ({"RCPT": "450 greylisted"}, "450 greylisted"),
         ({"RCPT": "550 no such user"}, "550 no such user"),
         ({"RCPT": "421 closing"}, "421 closing"),
-        ({"answer": "451 try later"}, "451 try later"),
         ({"answer": "554 looks like spam"}, "554 looks like spam"),
         ({"answer": "421 closing"}, "421 closing"),
         ({"answer": "what?"}, ODD),
@@ -249,11 +213,6 @@ def test_a_server_that_greets_with_a_refusal_has_failed() -> None:
 
     with socket_server(talk) as settings:
         fails(settings, "554 no service for  [31myou")
-
-
-def test_a_server_that_greets_and_hangs_up_has_failed() -> None:
-    with socket_server(lambda connection, _: connection.sendall(b"220 hello\r\n")) as server:
-        fails(smtp_settings(server.smtp_port, smtp_starttls=False), "; check SMTP_HOST")
 
 
 def test_server_text_is_cut_and_shows_no_secret() -> None:
@@ -274,9 +233,6 @@ def test_accepted_mail_is_sent(farewell: str) -> None:
         assert notify(MESSAGE, settings).status is NotificationStatus.SENT
         assert no_mail_is_under_way()
     assert len(mailbox.mails) == 1
-
-
-# Late and missing answers
 
 
 @pytest.mark.usefixtures("impatient")
@@ -359,11 +315,7 @@ def test_slow_answer_is_given_up(before: bytes) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_hung_tls_is_given_up() -> None:
     def talk(connection: socket.socket, over: threading.Event) -> None:
-        connection.sendall(b"220 hello\r\n")
-        connection.recv(1000)
-        connection.sendall(b"250-me\r\n250 STARTTLS\r\n")
-        connection.recv(1000)
-        connection.sendall(b"220 go ahead\r\n")
+        converse(connection, "220 hello", "250-me\r\n250 STARTTLS", "220 go ahead")
         over.wait(300)
 
     with socket_server(talk) as settings:
@@ -408,10 +360,7 @@ def test_hung_look_up_sends_no_mail_later(monkeypatch: pytest.MonkeyPatch, look_
 @pytest.mark.usefixtures("impatient")
 def test_a_server_that_does_not_read_is_given_up() -> None:
     def talk(connection: socket.socket, over: threading.Event) -> None:
-        for answer in ("220 hello", "250 me", "250 sender", "250 recipient"):
-            connection.sendall(f"{answer}\r\n".encode())
-            connection.recv(1000)
-        connection.sendall(b"354 go on\r\n")
+        converse(connection, "220 hello", "250 me", "250 sender", "250 recipient", "354 go on")
         over.wait(300)
 
     body = ("x" * 70 + "\n") * 200_000  # more than the system buffers
@@ -419,55 +368,38 @@ def test_a_server_that_does_not_read_is_given_up() -> None:
         send_mail(settings, replace(MESSAGE, body=body))
 
 
-# TLS
-
-
 @pytest.fixture
-def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
-    """Return the TLS context of a server, and its untrusted certificate."""
+def tls(tmp_path: Path) -> ssl.SSLContext:
     return self_signed(tmp_path)
 
 
-def test_trusted_certificate_encrypts_the_session(
-    tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`SSL_CERT_FILE` names a private certificate authority."""
-    context, certificate = tls
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+@pytest.fixture
+def trusted_tls(tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    return tls
+
+
+def test_trusted_certificate_encrypts_the_session(trusted_tls: ssl.SSLContext) -> None:
     mailbox, logins = Mailbox(), Logins()
     with mail_server(
-        mailbox, tls_context=context, require_starttls=True, authenticator=logins, auth_required=True
+        mailbox, tls_context=trusted_tls, require_starttls=True, authenticator=logins, auth_required=True
     ) as server:
         assert notify(MESSAGE, smtp_settings(server.smtp_port, **LOGIN)).status is NotificationStatus.SENT
     assert (len(mailbox.mails), logins.passwords) == (1, [b"right-pass"])
 
 
-@pytest.mark.parametrize("code", [530, 538])
-def test_refused_login_over_tls_says_what_to_do(
-    tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
-    context, certificate = tls
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-
-    def refuse(*_: object) -> AuthResult:
-        return AuthResult(success=False, handled=False, message=f"{code} no")
-
-    with mail_server(Mailbox(), tls_context=context, authenticator=refuse) as server:
-        fails(smtp_settings(server.smtp_port, **LOGIN), REFUSED.format(code))
-
-
 @pytest.mark.parametrize("wanted", [None, True])
-def test_untrusted_certificate_gets_nothing(tls: tuple[ssl.SSLContext, Path], *, wanted: bool | None) -> None:
+def test_untrusted_certificate_gets_nothing(tls: ssl.SSLContext, *, wanted: bool | None) -> None:
     """This also holds for opportunistic TLS: the session does not continue unencrypted."""
     mailbox, logins = Mailbox(), Logins()
-    with mail_server(mailbox, tls_context=tls[0], authenticator=logins, auth_require_tls=True) as server:
-        fails(smtp_settings(server.smtp_port, smtp_starttls=wanted, **LOGIN), "certificate verify failed")
+    with mail_server(mailbox, tls_context=tls, authenticator=logins, auth_require_tls=True) as server:
+        fails(smtp_settings(server.smtp_port, smtp_starttls=wanted, **LOGIN), ", see SSL_CERT_FILE; check")
     assert (mailbox.mails, logins.passwords) == ([], [])
 
 
 def test_a_certificate_of_another_host_gets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context, certificate = self_signed(tmp_path, address="127.0.0.9")
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = self_signed(tmp_path, address="127.0.0.9")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
     mailbox = Mailbox()
     with mail_server(mailbox, tls_context=context) as settings:
         fails(settings, "certificate is not valid for '127.0.0.1'")
@@ -479,11 +411,7 @@ def test_withdrawn_tls_sends_nothing() -> None:
 
     def talk(connection: socket.socket, _over: threading.Event) -> None:
         nonlocal received
-        connection.sendall(b"220 hello\r\n")
-        connection.recv(1000)
-        connection.sendall(b"250-me\r\n250 STARTTLS\r\n")
-        connection.recv(1000)
-        connection.sendall(b"454 not now\r\n")
+        converse(connection, "220 hello", "250-me\r\n250 STARTTLS", "454 not now")
         while words := connection.recv(1000):
             received += words
 
@@ -492,20 +420,17 @@ def test_withdrawn_tls_sends_nothing() -> None:
     assert b"MAIL" not in received
 
 
-@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("trust", ["trusted_tls", "tls"])
 def test_a_port_that_is_encrypted_from_the_start(
-    tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch, *, trusted: bool
+    trust: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Port 465 uses TLS from the start."""
-    context, certificate = tls
-    if trusted:
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    mailbox, logins = Mailbox(), Logins()
+    mailbox, logins, context = Mailbox(), Logins(), request.getfixturevalue(trust)
     with mail_server(mailbox, ssl_context=context, authenticator=logins, auth_require_tls=False) as server:
         monkeypatch.setattr(mail, "IMPLICIT_TLS_PORT", server.smtp_port)
         settings = smtp_settings(server.smtp_port, **LOGIN)
-        if trusted:
+        if trust == "trusted_tls":
             assert notify(MESSAGE, settings).status is NotificationStatus.SENT
         else:
             fails(settings, ", see SSL_CERT_FILE; check SMTP_HOST")
-    assert len(mailbox.mails) == len(logins.passwords) == trusted
+    assert len(mailbox.mails) == len(logins.passwords) == (trust == "trusted_tls")

@@ -66,36 +66,36 @@ def test_sections_have_a_fixed_order() -> None:
     )
     assert found is not None
     assert found.subject == "Account risk alerts 2026-01: 3 unknown region, 3 failed, 2 unconfirmed"
-    assert found.body.startswith(
-        "Account risk alerts that are not confirmed in Slack.\n\n"
-        "Run:     run-1\nMonth:   2026-01-01\nSource:  gs://bucket/status.parquet\n\n"
-        "UNKNOWN REGION (3)\nGive the region a channel in REGIONS, or fix the source; then run"
-    )
+    head, *parts = found.body.split("\n\n")[1:]
+    assert head == "Run:     run-1\nMonth:   2026-01-01\nSource:  gs://bucket/status.parquet"
+    assert [part.splitlines()[0] for part in parts] == [
+        *("UNKNOWN REGION (3)", "Acme (A-1)", "Acme (A-2)", "Acme (A-5)"),
+        *(
+            "FAILED: channel_not_found (2)",
+            "Acme (A-3)",
+            "Acme (A-1)",
+            "FAILED: server_error (1)",
+            "Acme (A-6)",
+        ),
+        *("UNCONFIRMED: no_answer (1)", "Acme (A-4)", "UNCONFIRMED: unknown_region (1)", "Acme (A-7)"),
+    ]
     assert (
-        "Acme (A-1)\n  Alert:   at_risk\n  Region:  (null)\n  ARR:     $1,234,567\n"
-        "  At Risk for: 3 months (since 2025-11-01)\n"
-    ) in found.body
-    assert "Acme (A-2)\n  Alert:   at_risk\n  Region:  (empty)\n" in found.body
-    assert '  Region:  "LATAM "\n' in found.body
-    assert "\n\nFAILED: channel_not_found (2)\nFix the channel or its webhook; then run" in found.body
-    assert "Acme (A-1)\n  Alert:   recovered\n" in found.body
-    assert "  Was At Risk for: 3 months (2025-11-01 to 2026-01-01)\n" in found.body
-    assert "  Channel: amer\n  Error:   Slack answered 404\n  At Risk for: " in found.body
-    assert "\n\nFAILED: server_error (1)\nWait until Slack has no errors" in found.body
-    assert "\n\nUNCONFIRMED: no_answer (1)\nIt may have been posted: look in the channel" in found.body
-    places = [found.body.index(f"({name})") for name in ("A-1", "A-2", "A-5", "A-3", "A-6", "A-4", "A-7")]
-    assert places == sorted(places)
+        parts[0].splitlines()[1].startswith("Give the region a channel in REGIONS, or fix the source; then")
+    )
+    assert parts[1].splitlines()[1:] == [
+        "  Alert:   at_risk",
+        "  Region:  (null)",
+        "  ARR:     $1,234,567",
+        "  At Risk for: 3 months (since 2025-11-01)",
+    ]
+    assert [part.splitlines()[2] for part in parts[2:4]] == ["  Region:  (empty)", '  Region:  "LATAM "']
+    assert "  Channel: amer\n  Error:   Slack answered 404\n" in parts[5]
+    assert parts[6].splitlines()[-1] == "  Was At Risk for: 3 months (2025-11-01 to 2026-01-01)"
     assert found.body.endswith("\n  At Risk for: 3 months (since 2025-11-01)\n")
 
 
 def test_no_open_alert_means_no_notification() -> None:
     assert report() is None
-
-
-def test_thousands_of_failures_are_all_listed() -> None:
-    found = report(*(alert(f"A-{n}", region=None) for n in range(5000)))
-    assert found is not None
-    assert all(f"(A-{n})" in found.body for n in range(5000))
 
 
 def test_data_forges_no_line() -> None:
