@@ -11,36 +11,6 @@ from core.alerts import RULES
 from core.domain import SettingsError
 from core.runtime import load_settings, redact, redaction
 
-DEFAULTS: dict[str, Any] = {
-    "owners": {},
-    "regions": {},
-    "slack_webhook_base_url": None,
-    "slack_webhook_url": None,
-    "slack_max_attempts": 5,
-    "slack_backoff_seconds": 0.5,
-    "slack_retry_after_max_seconds": 120,
-    "slack_timeout_seconds": 10,
-    "slack_channel_rate": 1,
-    "arr_threshold": 10_000,
-    "max_alerts_per_run": 5000,
-    "app_base_url": "https://app.yourcompany.com",
-    "database_url": "sqlite:///data/risk_alerts.db",
-    "support_email": "support@quadsci.ai",
-    "smtp_host": None,
-    "smtp_username": None,
-    "smtp_password": None,
-    "smtp_starttls": None,
-    "api_token": None,
-    "allowed_sources": None,
-    "gcs_token": None,
-    "gcs_endpoint_url": None,
-    "s3_endpoint_url": None,
-    "s3_anon": False,
-    "source_timeout_seconds": 60,
-    "log_format": "text",
-}
-"""The table of the contract."""
-
 
 @pytest.fixture(autouse=True)
 def _no_secrets_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,11 +23,6 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "config.json"
     monkeypatch.setenv("CONFIG_FILE", str(path))
     return path
-
-
-def test_defaults_are_those_of_the_contract() -> None:
-    settings = load_settings()
-    assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
 
 
 def test_settings_come_from_environment_json_and_toml(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,21 +55,12 @@ def test_empty_variable_counts_as_unset(config: Path, monkeypatch: pytest.Monkey
 
 
 BAD = [
-    ("REGIONS", "canary"),
     ("REGIONS", '["canary"]'),
     ("REGIONS", '{"canary": ""}'),
-    ("REGIONS", '{"": "canary"}'),
-    ("REGIONS", '{" ": "canary"}'),
     ("REGIONS", '{"canary": null}'),
-    ("REGIONS", '{"canary": "a", "canary": "b"}'),
-    ("REGIONS", '{"canary": "."}'),
     ("REGIONS", '{"canary": ".."}'),
     ("REGIONS", r'{"canary": "a\u202eb"}'),
-    ("OWNERS", "canary"),
-    ("OWNERS", '["canary"]'),
     ("OWNERS", '{"": "U012AB3CD"}'),
-    ("OWNERS", '{"canary": null}'),
-    ("OWNERS", '{"canary": "@canary"}'),
     ("OWNERS", '{"canary": "<@U012AB3CD>"}'),
     ("OWNERS", '{"canary": "u012ab3cd"}'),
     ("OWNERS", '{"canary": "C012AB3CD"}'),
@@ -116,7 +72,6 @@ BAD = [
     ("SLACK_WEBHOOK_URL", "ftp://canary"),
     ("SLACK_WEBHOOK_URL", "https://can ary"),
     ("SLACK_WEBHOOK_URL", "https://host/canary\x7f"),
-    ("SLACK_MAX_ATTEMPTS", "canary"),
     ("SLACK_MAX_ATTEMPTS", "0"),
     ("SLACK_BACKOFF_SECONDS", "-1"),
     ("SLACK_BACKOFF_SECONDS", "nan"),
@@ -124,25 +79,18 @@ BAD = [
     ("SLACK_TIMEOUT_SECONDS", "inf"),
     ("SLACK_CHANNEL_RATE", "-0.5"),
     ("ARR_THRESHOLD", "10k-canary"),
-    ("ARR_THRESHOLD", "1.5"),
     ("ARR_THRESHOLD", "-1"),
     ("ARR_THRESHOLD", "9223372036854775808"),
     ("MAX_ALERTS_PER_RUN", "-1"),
     ("APP_BASE_URL", "canary"),
     ("APP_BASE_URL", "https://user:canary@host"),
     ("APP_BASE_URL", "https://canary@host"),
-    ("DATABASE_URL", "canary"),
-    ("DATABASE_URL", "mysql://canary/x"),
     ("DATABASE_URL", "sqlite://"),
     ("DATABASE_URL", "sqlite:///:memory:"),
-    ("DATABASE_URL", "sqlite://canary/x.db"),
-    ("DATABASE_URL", "sqlite:///~/canary.db"),
     ("DATABASE_URL", "sqlite:///file:canary.db?uri=true"),
     ("DATABASE_URL", "sqlite:///canary/"),
     ("DATABASE_URL", "sqlite:///x.db?timeout=60&canary"),
     ("DATABASE_URL", "sqlite:///canary\n.db"),
-    ("DATABASE_URL", "/data/canary.db"),
-    ("DATABASE_URL", "postgresql://user:can@canary@host/db"),
     ("DATABASE_URL", "postgresql://user:x:canary@host/db"),
     ("DATABASE_URL", "postgresql://user:x/canary@host/db"),
     ("DATABASE_URL", "postgresql://user:x@y:canary@host/db"),
@@ -151,8 +99,6 @@ BAD = [
     ("DATABASE_URL", "postgresql://host:canary/db"),
     ("DATABASE_URL", "postgresql://user@host/"),
     ("DATABASE_URL", "postgresql+asyncpg://user@host/canary"),
-    ("SUPPORT_EMAIL", "canary"),
-    ("SUPPORT_EMAIL", "canary@x\n.y"),
     ("GCS_ENDPOINT_URL", "https://host/#canary"),
     ("S3_ENDPOINT_URL", "https://host/?canary"),
     ("OWNERS", '{"canary": "UA"}'),
@@ -162,12 +108,9 @@ BAD = [
     ("SUPPORT_EMAIL", "@canary"),
     ("SUPPORT_EMAIL", "a@canary@b"),
     ("SUPPORT_EMAIL", "a,canary@b"),
-    ("SUPPORT_EMAIL", "a;canary@b"),
-    ("SUPPORT_EMAIL", "a@canary,b"),
     ("SUPPORT_EMAIL", "a@canary;b"),
     ("SMTP_HOST", "smtp://canary"),
     ("SMTP_HOST", "canary:587"),
-    ("SMTP_HOST", "canary\n.example"),
     ("SMTP_HOST", "user@canary"),
     ("SMTP_HOST", "[::1]"),
     ("SMTP_PORT", "70000"),
@@ -175,20 +118,15 @@ BAD = [
     ("SMTP_USERNAME", "canary"),
     ("SMTP_PASSWORD", "canary-\udcff"),
     ("API_TOKEN", "canary with spaces"),
-    ("API_TOKEN", "canary\nx"),
-    ("API_TOKEN", '"canary"'),
-    ("REGIONS", '\'{"AMER": "canary"}\''),
     ("REGIONS", '{"canary": " # "}'),
     ("SLACK_WEBHOOK_URL", "https://user:p@canary@host/x"),
     ("SLACK_WEBHOOK_BASE_URL", "https://user:p/canary@host/x"),
     ("S3_ENDPOINT_URL", "http://user:p:canary@host"),
     ("CONFIG_FILE", '"canary"'),
     ("API_RUNS_AT_ONCE", "0"),
-    ("ALLOWED_SOURCES", "gs://canary"),
     ("ALLOWED_SOURCES", '["/canary"]'),
     ("ALLOWED_SOURCES", '["https://canary/"]'),
     ("SOURCE_TIMEOUT_SECONDS", "0"),
-    ("LOG_FORMAT", "canary"),
 ]
 
 
@@ -250,82 +188,47 @@ def test_blanks_and_newlines_around_values_are_stripped(
     assert (settings.s3_anon, settings.s3_requester_pays, settings.arr_threshold) == (True, True, 10_000)
 
 
-def test_quoted_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOG_FORMAT", '"json"')
-    with pytest.raises(SettingsError, match=r"^LOG_FORMAT: the value is in quotes; remove them"):
-        load_settings()
+TWICE = "must be a JSON object that has each key once"
+REFUSED = [
+    ("LOG_FORMAT", '"json"', "the value is in quotes; remove them"),
+    ("LOG_FORMAT", "xml", "must be 'text' or 'json'"),
+    ("ALERT_TYPES", '["at_risk", "At Risk"]', f"'At Risk' is not an alert type; use {', '.join(RULES)}"),
+    ("ALERT_TYPES", "at_risk,recovered", "must be a JSON list"),
+    ("ALLOWED_SOURCES", "gs://bucket/", "must be a JSON list"),
+    ("OWNERS", "Ana=U012AB3CD", TWICE),
+    ("REGIONS", "AMER=amer", TWICE),
+    ("REGIONS", '{"AMER": "amer", "AMER": "emea"}', TWICE),
+    ("REGIONS", "[" * 100_000, TWICE),
+    ("REGIONS", '{"AMER": ' + "1" * 5000 + "}", TWICE),
+    ("REGIONS", '{" ": "amer"}', "each entry must have a nonblank key"),
+    ("DATABASE_URL", "sqlite://data/x.db", "sqlite:///data/risk_alerts.db"),
+    ("DATABASE_URL", "sqlite:///~/x.db", "sqlite:////home/"),
+    ("DATABASE_URL", "mysql://host/db", "postgresql://user:password@host/database"),
+    ("DATABASE_URL", "data/x.db", "sqlite:////data/risk_alerts.db"),
+    ("DATABASE_URL", "postgresql://user:p@ss@host/db", "%40"),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("SMTP_USERNAME", "m\u00eb"),
-        ("SMTP_PASSWORD", "right-\u00df-pass"),
-        ("SUPPORT_EMAIL", "zo\u00eb@example.com"),
-        ("SMTP_FROM", "alerts@z\u00fcrich.example"),
-    ],
-)
-def test_mail_settings_are_ascii(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+@pytest.mark.parametrize("name", ["SMTP_USERNAME", "SMTP_PASSWORD", "SUPPORT_EMAIL", "SMTP_FROM"])
+def test_mail_settings_are_ascii(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Not every mail server accepts other characters, and the first mail would fail."""
-    monkeypatch.setenv(name, value)
+    monkeypatch.setenv(name, "zo\u00eb@example.com")
     with pytest.raises(SettingsError, match=f"^{name}: must be .*ASCII"):
         load_settings()
 
 
-@pytest.mark.parametrize(
-    ("value", "unknown"), [('["at_risk", "at-risk"]', "at-risk"), ('["At Risk"]', "At Risk"), ('[""]', "")]
-)
-def test_unknown_alert_type_is_named(monkeypatch: pytest.MonkeyPatch, value: str, unknown: str) -> None:
-    monkeypatch.setenv("ALERT_TYPES", value)
-    with pytest.raises(SettingsError) as caught:
-        load_settings()
-    assert str(caught.value) == f"ALERT_TYPES: {unknown!r} is not an alert type; use {', '.join(RULES)}"
-
-
-@pytest.mark.parametrize(
-    ("value", "must"),
-    [
-        ('{"AMER": "amer", "AMER": "emea"}', "must be a JSON object that has each key once"),
-        ('{" ": "amer"}', "each entry must have a nonblank key"),
-        ("[" * 100_000, "must be a JSON object that has each key once"),
-        ('{"AMER": ' + "1" * 5000 + "}", "must be a JSON object that has each key once"),
-    ],
-)
-def test_refused_region_says_why(monkeypatch: pytest.MonkeyPatch, value: str, must: str) -> None:
-    monkeypatch.setenv("REGIONS", value)
-    with pytest.raises(SettingsError, match=f"^REGIONS: {must}$"):
-        load_settings()
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "kind"),
-    [
-        ("ALERT_TYPES", "at_risk,recovered", "list"),
-        ("ALLOWED_SOURCES", "gs://bucket/", "list"),
-        ("REGIONS", "AMER=amer", "object that has each key once"),
-        ("OWNERS", "Ana=U012AB3CD", "object that has each key once"),
-    ],
-)
-def test_value_that_is_no_json_shows_what_it_must_be(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, kind: str
+@pytest.mark.parametrize(("name", "value", "valid"), REFUSED)
+def test_refused_value_shows_what_is_valid(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, valid: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(SettingsError, match=f"^{name}: .*{re.escape(valid)}"):
         load_settings()
-    assert str(caught.value) == f"{name}: must be a JSON {kind}"
-
-
-@pytest.mark.parametrize("mode", ["SLACK_WEBHOOK_BASE_URL", "SLACK_WEBHOOK_URL"])
-def test_channel_may_begin_with_a_number_sign(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    monkeypatch.setenv(mode, "https://slack.example/x")
-    monkeypatch.setenv("REGIONS", '{"AMER": " #amer-risk-alerts "}')
-    assert load_settings().regions == {"AMER": "amer-risk-alerts"}
 
 
 GOOD_DATABASES = [
     "sqlite:///data/x.db",
     "sqlite:////data/a@b:c/x.db",
-    "sqlite+pysqlite:///x.db",
     "postgres://host/db",
     "postgresql://user:p%40ss@host:5432/db?sslmode=require",
     "postgresql://user@server:pass@host/db",
@@ -341,50 +244,26 @@ def test_usual_database_urls_are_accepted(monkeypatch: pytest.MonkeyPatch, url: 
     assert load_settings().database_url == url
 
 
-@pytest.mark.parametrize(
-    ("url", "form"),
-    [
-        ("sqlite://data/x.db", "sqlite:///data/risk_alerts.db"),
-        ("sqlite:///~/x.db", "sqlite:////home/"),
-        ("mysql://host/db", "postgresql://user:password@host/database"),
-        ("data/x.db", "sqlite:////data/risk_alerts.db"),
-        ("postgresql://user:p@ss@host/db", "%40"),
-    ],
-)
-def test_wrong_database_url_shows_the_right_form(
-    monkeypatch: pytest.MonkeyPatch, url: str, form: str
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", url)
-    with pytest.raises(SettingsError, match=f"^DATABASE_URL: must .*{re.escape(form)}"):
-        load_settings()
-
-
-def test_invalid_value_shows_what_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = {"REGIONS": '{"AMER": 1}', "SMTP_PORT": "70000", "ARR_THRESHOLD": "x", "LOG_FORMAT": "xml"}
-    for name, value in bad.items():
+def test_each_refused_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"REGIONS": '{"AMER": 1}', "SMTP_PORT": "70000", "ARR_THRESHOLD": "x"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert caught.value.message == (
         "REGIONS: each entry must be a valid string;"
         " ARR_THRESHOLD: must be a valid integer, unable to parse string as an integer;"
-        " SMTP_PORT: must be less than or equal to 65535;"
-        " LOG_FORMAT: must be 'text' or 'json'"
+        " SMTP_PORT: must be less than or equal to 65535"
     )
 
 
 FILES: list[tuple[Any, str]] = [
     ("{", "is not valid JSON in UTF-8 (Expecting property name"),
     ("[" * 100_000, "is not valid JSON"),
-    ("", "is not valid JSON"),
     ('{"regions": {"canary": "a", "canary": "b"}}', "must be a JSON object that has each key once"),
     ('{"s3_anon": true, "s3_anon": false}', "must hold one object that has each key once"),
     ("[]", "must hold one object"),
-    ("null", "must hold one object"),
     ('"canary"', "must hold one object"),
-    ('{"unknown_key": "canary"}', "unknown settings: unknown_key"),
-    ('{"ARR_THRESHOLD": 1}', "unknown settings: ARR_THRESHOLD"),
-    ('{"zeta": "canary", "alpha": 1}', "unknown settings: alpha, zeta;"),
+    ('{"zeta": "canary", "ARR_THRESHOLD": 1}', "unknown settings: ARR_THRESHOLD, zeta;"),
     ('{"arr_threshold": "canary"}', "ARR_THRESHOLD: "),
     ('{"arr_threshold": null}', "ARR_THRESHOLD: "),
     ('{"regions": "canary"}', "REGIONS: "),
@@ -438,9 +317,7 @@ SECRETS = {
 }
 
 
-def test_secrets_are_masked_everywhere(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_secrets_are_masked_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**SECRETS, "SMTP_USERNAME": "someone"}.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
