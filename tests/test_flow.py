@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import Artifact, FlowRun
 
 from examples.mock_slack import MockSlack
 from flows.flow_run import month_or_scheduled
@@ -68,14 +68,32 @@ async def _flow_run(url: str, flow_run_id: str) -> FlowRun:
         return await client.read_flow_run(UUID(flow_run_id))
 
 
+async def _artifacts(url: str, flow_run_id: str) -> dict[str | None, Artifact]:
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]))
+    async with PrefectClient(url) as client:
+        return {found.key: found for found in await client.read_artifacts(artifact_filter=of_run)}
+
+
+async def _tasks(url: str, flow_run_id: str) -> list[str]:
+    """Return the tasks of a run in order; they are recorded from events, some time after the run is over."""
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run_id)]))
+    async with PrefectClient(url) as client, asyncio.timeout(HANG_SECONDS):
+        while True:
+            started = [
+                task for task in await client.read_task_runs(flow_run_filter=of_run) if task.start_time
+            ]
+            if len(started) == len(TASKS):
+                in_order = sorted(
+                    started, key=lambda task: task.start_time or datetime.max.replace(tzinfo=UTC)
+                )
+                return [task.name.rpartition("-")[0] for task in in_order]
+            await asyncio.sleep(0.1)
+
+
 def test_flow_has_the_documented_parameters() -> None:
     assert monthly_risk_alerts.name == "monthly-risk-alerts"
-    assert list(monthly_risk_alerts.parameters.properties) == [
-        "source_uri",
-        "month",
-        "dry_run",
-        "retry_unconfirmed",
-    ]
+    parameters = ["source_uri", "month", "dry_run", "retry_unconfirmed"]
+    assert list(monthly_risk_alerts.parameters.properties) == parameters
     assert monthly_risk_alerts.parameters.required == ["source_uri"]
 
 
@@ -83,42 +101,20 @@ def test_prefect_shows_the_tasks_and_the_report_of_a_run(
     service: Service, prefect_api: str, tmp_path: Path
 ) -> None:
     source = write_source(tmp_path / "status.parquet")
-    run = service.run(source, dry_run=True)
-
-    async def look() -> tuple[list[str], list[tuple[str | None, str | None]]]:
-        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run["flow_run_id"])]))
-        async with PrefectClient(prefect_api) as client:
-            # Task runs are recorded from events, some time after the run is over.
-            async with asyncio.timeout(HANG_SECONDS):
-                while True:
-                    tasks = await client.read_task_runs(flow_run_filter=wanted)
-                    if len([task for task in tasks if task.start_time]) == len(TASKS):
-                        break
-                    await asyncio.sleep(0.1)
-            of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run["flow_run_id"])]))
-            artifacts = await client.read_artifacts(artifact_filter=of_run)
-        in_order = sorted(tasks, key=lambda task: task.start_time or datetime.max.replace(tzinfo=UTC))
-        return [task.name.rpartition("-")[0] for task in in_order], [(a.type, a.key) for a in artifacts]
-
-    flow_run = ask(_flow_run(prefect_api, run["flow_run_id"]))
+    run_id = service.run(source, dry_run=True)["flow_run_id"]
+    flow_run = ask(_flow_run(prefect_api, run_id))
     assert flow_run.name == f"2026-01 {source} (dry run)"
     assert flow_run.state_name == "Completed"
-    tasks, artifacts = ask(look())
-    assert tasks == TASKS
-    assert sorted(artifacts) == [("markdown", "risk-alerts-report"), ("table", "risk-alerts")]
-
-
-async def _artifacts(prefect_api: str, run: dict[str, Any]) -> dict[str, Any]:
-    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run["flow_run_id"])]))
-    async with PrefectClient(prefect_api) as client:
-        return {found.key or "": found for found in await client.read_artifacts(artifact_filter=of_run)}
+    assert ask(_tasks(prefect_api, run_id)) == TASKS
+    kinds = {key: artifact.type for key, artifact in ask(_artifacts(prefect_api, run_id)).items()}
+    assert kinds == {"risk-alerts-report": "markdown", "risk-alerts": "table"}
 
 
 def test_report_lists_channels_and_advice(
     service: Service, prefect_api: str, source: str, slack: MockSlack, tmp_path: Path
 ) -> None:
     slack.fail("emea-risk-alerts", 404)
-    found = ask(_artifacts(prefect_api, service.run(source)))
+    found = ask(_artifacts(prefect_api, service.run(source)["flow_run_id"]))
     report = str(found["risk-alerts-report"].data)
     assert "| channel | sent | failed |\n|---|---:|---:|\n| amer-risk-alerts | 1 |  |" in report
     assert "| (no channel) |  | 1 |" in report

@@ -87,15 +87,14 @@ def test_tier_entry_matches_a_test(entry: str) -> None:
     assert [test for test in tests if test.startswith(entry)]
 
 
-def test_no_file_is_another_lock() -> None:
-    """The only locks are in requirements/."""
-    assert [path for path in _tree() if path.name == "uv" + ".lock"] == []
-
-
 def test_no_file_has_an_unfinished_mark() -> None:
     """Missing work is an issue, not a comment."""
     marks = re.compile(rf"\b({'|'.join(UNFINISHED)})\b")
     assert [path for path in _tree() if marks.search(_text(path))] == []
+
+
+def test_no_file_is_another_lock() -> None:
+    assert [path for path in _tree() if path.name == "uv" + ".lock"] == []
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -150,12 +149,6 @@ def test_every_package_is_listed() -> None:
         for path in (ROOT / package).rglob("*.py")
     }
     assert sorted(project["tool"]["setuptools"]["packages"]) == sorted(folders)
-
-
-@pytest.mark.parametrize("target", ["run", "test", "install", "serve", "check", "lock", "sbom", "audit"])
-def test_make_target_has_a_description(target: str) -> None:
-    """`make` lists every target with its description."""
-    assert re.search(rf"^{target}:.*## \S+", _text(ROOT / "Makefile"), re.MULTILINE)
 
 
 def test_ci_script_ends_with_the_tests() -> None:

@@ -9,13 +9,8 @@ from contextvars import Context
 
 import pytest
 
-from core.runtime import (
-    OUR_LOGGERS,
-    Settings,
-    configure_logs,
-    current_run_id,
-    redaction,
-)
+from core.runtime import Settings, configure_logs, current_run_id, redaction
+from tests.service import loggers_restored
 
 SECRET = "canary-of-the-log"
 
@@ -23,24 +18,17 @@ SECRET = "canary-of-the-log"
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """Yield the JSON log, and restore logging afterwards."""
-    # Another test may have silenced the libraries of the stores.
-    libraries = ("gcsfs.retry", "gcsfs", "botocore")
-    names = ("", "py.warnings", *OUR_LOGGERS, *libraries)
-    before = [
-        (logger, logger.handlers[:], logger.level, logger.propagate)
-        for logger in map(logging.getLogger, names)
-    ]
-    for name in libraries:
-        logging.getLogger(name).setLevel(logging.NOTSET)
+    libraries = [logging.getLogger(name) for name in ("gcsfs.retry", "gcsfs", "botocore")]
+    for library in libraries:
+        # Another test may have silenced the libraries of the stores.
+        monkeypatch.setattr(library, "level", logging.NOTSET)
     monkeypatch.setattr(redaction, "_secrets", {SECRET})
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
-    configure_logs(Settings(log_format="json"))
-    yield written
-    logging.captureWarnings(capture=False)
-    for logger, handlers, level, propagate in before:
-        logger.handlers, logger.propagate = handlers, propagate
-        logger.setLevel(level)
+    with loggers_restored():
+        configure_logs(Settings(log_format="json"))
+        yield written
+        logging.captureWarnings(capture=False)
 
 
 def lines(log: io.StringIO) -> list[dict[str, str]]:

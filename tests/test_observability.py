@@ -68,7 +68,7 @@ def test_each_metric_in_rules_and_panels_is_exposed(
                 assert (label, wanted) in exposed[name], (name, label, wanted)
 
 
-def test_each_expression_is_balanced(exposed: dict[str, set[tuple[str, str]]]) -> None:
+def test_each_expression_is_balanced() -> None:
     for expression in EXPRESSIONS:
         for opening, closing in ("()", "[]", "{}"):
             assert expression.count(opening) == expression.count(closing), expression
@@ -120,17 +120,6 @@ def test_labels_have_few_known_values(exposed: dict[str, set[tuple[str, str]]]) 
     known = {("status", status) for status in (*RunStatus, *OutcomeStatus)} | {("alert_type", "at_risk")}
     known |= {("step", step) for step in STEPS} | {("answer", answer) for answer in METRIC_LABELS}
     assert {(label, value) for label, value in labels if label != "le"} == known
-
-
-def test_panels_do_not_overlap() -> None:
-    taken: set[tuple[int, int]] = set()
-    for panel in panels():
-        place = panel["gridPos"]
-        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
-        assert not cells & taken, panel["title"]
-        assert max(x for x, _ in cells) < 24
-        taken |= cells
-    assert len({panel["id"] for panel in panels()}) == len(panels())
 
 
 def test_sbom_lists_the_lock_with_hashes(tmp_path: Path) -> None:

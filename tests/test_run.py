@@ -1,6 +1,7 @@
 """The context of a run, before it begins and after it is closed."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,13 @@ from core.runtime import Settings
 from tests.delivery.world import MONTH, execute, new_ledger
 
 
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunContext]:
+    with new_ledger(tmp_path / "ledger.db") as ledger:
+        yield RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
+
+
 def prepare(source_uri: str, folder: Path, run_id: str | None = None) -> RunContext:
-    """Return the context of a run of this source."""
     with new_ledger(folder / "ledger.db") as ledger:
         return prepare_run(RunRequest(source_uri, MONTH), Settings(), ledger, run_id)
 
@@ -56,29 +62,25 @@ def test_only_a_uri_without_secrets_is_stored(
     assert "canary" not in str(caught.value)
 
 
-def test_stopped_run_is_begun_and_interrupted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with new_ledger(tmp_path / "ledger.db") as ledger:
-        run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
-        run.stop = True
-        with pytest.raises(Interrupted, match="run the month again") as caught, open_run(run):
-            pytest.fail("a stopped run goes on")
-        line = f"Run run-1 failed: interrupted: {caught.value}"
-        assert caplog.record_tuples == [("core.run", logging.ERROR, line)]
-        assert ledger.history.run("run-1").status == "failed"
-        assert run.closed.exception(0) is not None
+def test_stopped_run_is_begun_and_interrupted(run: RunContext, caplog: pytest.LogCaptureFixture) -> None:
+    run.stop = True
+    with pytest.raises(Interrupted, match="run the month again") as caught, open_run(run):
+        pytest.fail("a stopped run goes on")
+    line = f"Run run-1 failed: interrupted: {caught.value}"
+    assert caplog.record_tuples == [("core.run", logging.ERROR, line)]
+    assert run.ledger.history.run("run-1").status == "failed"
+    assert run.closed.exception(0) is not None
 
 
 @pytest.mark.parametrize(
     ("error", "code"), [(KeyboardInterrupt, "interrupted"), (ZeroDivisionError, "internal_error")]
 )
 def test_every_failed_run_is_logged_with_its_code(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: type[BaseException], code: str
+    run: RunContext, caplog: pytest.LogCaptureFixture, error: type[BaseException], code: str
 ) -> None:
-    with new_ledger(tmp_path / "ledger.db") as ledger:
-        run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
-        with pytest.raises((error, InternalError)), open_run(run):
-            raise error
-        assert ledger.history.run("run-1").finished_at is not None
+    with pytest.raises((error, InternalError)), open_run(run):
+        raise error
+    assert run.ledger.history.run("run-1").finished_at is not None
     assert caplog.messages[-1].startswith(f"Run run-1 failed: {code}: ")
     assert any(record.exc_info for record in caplog.records) == (code == "internal_error")
 
@@ -88,20 +90,16 @@ def test_message_of_an_error_is_one_line() -> None:
     assert str(error) == error.message == "a 04:00:00 ERROR forged  [31m b"
 
 
-def test_unclosed_run_does_not_keep_its_caller_waiting(tmp_path: Path) -> None:
-    with new_ledger(tmp_path / "ledger.db") as ledger:
-        run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
-        with pytest.raises(LedgerError), open_run(run):
-            execute(tmp_path / "ledger.db", "DELETE FROM runs")
-        assert run.closed.exception(0) is not None
+def test_unclosed_run_does_not_keep_its_caller_waiting(run: RunContext, tmp_path: Path) -> None:
+    with pytest.raises(LedgerError), open_run(run):
+        execute(tmp_path / "ledger.db", "DELETE FROM runs")
+    assert run.closed.exception(0) is not None
 
 
-def test_internal_error_shows_no_secret(tmp_path: Path) -> None:
-    with new_ledger(tmp_path / "ledger.db") as ledger:
-        run = RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
-        with pytest.raises(InternalError) as caught, open_run(run):
-            raise ValueError("Authorization: Bearer canary")
-        error = ledger.history.run("run-1").error
+def test_internal_error_shows_no_secret(run: RunContext) -> None:
+    with pytest.raises(InternalError) as caught, open_run(run):
+        raise ValueError("Authorization: Bearer canary")
+    error = run.ledger.history.run("run-1").error
     assert error is not None
     for text in (error.message, str(caught.value)):
         assert "ValueError: Authorization: Bearer ***" in text
