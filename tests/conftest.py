@@ -96,21 +96,18 @@ def undeployed_prefect_api(prefect_api: str, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Server]:
-    """Yield a PostgreSQL server of this worker."""
     with server() as running:
         yield running
 
 
 @pytest.fixture
 def slack() -> Iterator[MockSlack]:
-    """Yield a new mock Slack."""
     with MockSlack() as mock:
         yield mock
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> str:
-    """Return the URI of the source of `tests.service`."""
     return write_source(tmp_path / "status.parquet")
 
 
@@ -133,7 +130,6 @@ def services(slack: MockSlack, folder: Path, **common: str) -> Iterator[Serve]:
 
 @pytest.fixture
 def serve(slack: MockSlack, tmp_path: Path) -> Iterator[Serve]:
-    """Yield a function that serves the API on a new ledger and a new mock Slack."""
     with services(slack, tmp_path) as start:
         yield start
 

@@ -40,8 +40,6 @@ asyncio.run(migrate())
 
 
 def new_homes(factory: pytest.TempPathFactory) -> NewHome:
-    """Return a function that makes a home for one user."""
-
     def new_home() -> Path:
         migrated = _migrated_home(session_folder(factory))
         return shutil.copytree(migrated, factory.mktemp("prefect-home"), dirs_exist_ok=True)
@@ -57,7 +55,6 @@ def session_folder(factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Lock the session while the context lasts."""
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -126,7 +126,6 @@ def variables(slack_url: str, folder: Path, **more: str) -> dict[str, str]:
 
 
 def closed_port() -> int:
-    """Return a port on which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -143,14 +142,11 @@ def answers(url: str) -> bool:
 
 @dataclass(frozen=True)
 class Service:
-    """A running API, its log, and a client."""
-
     url: str
     client: httpx.Client
     log: io.StringIO
 
     def post(self, path: str, source_uri: str, month: str = MONTH, **body: Any) -> httpx.Response:
-        """Request a run or a preview."""
         return self.client.post(path, json={"source_uri": source_uri, "month": month, **body})
 
     def run(self, source_uri: str, month: str = MONTH, **body: Any) -> dict[str, Any]:
@@ -162,14 +158,12 @@ class Service:
         return self.get(f"/runs/{answer.json()['run_id']}")
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """Send a GET request; return the JSON of the answer."""
         answer = self.client.get(path, params=query)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
     def runs(self) -> list[dict[str, Any]]:
-        """Return every stored run, newest first."""
         found: list[dict[str, Any]] = self.get("/runs")["runs"]
         return found
 

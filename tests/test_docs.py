@@ -179,7 +179,6 @@ def test_each_link_has_a_target(page: Path) -> None:
 
 
 def _anchors(text: str) -> set[str]:
-    """Return the anchors of the headings, as GitHub names them."""
     headings = re.findall(r"^#+ (.+)$", re.sub(_FENCE, "", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

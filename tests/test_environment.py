@@ -3,10 +3,7 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import proxy_bypass, urlopen
 
@@ -18,6 +15,7 @@ from core.runtime import environment, load_settings, redaction
 from core.sources.remote import proxy_for
 from examples.mock_slack import MockSlack
 from tests.service import MONTH, closed_port, variables, write_source
+from tests.slack.hostile import HostileSlack
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,46 +87,22 @@ def test_blanks_around_library_variables_are_stripped() -> None:
     assert "AWS_PROFILE" not in os.environ
 
 
-@contextmanager
-def answering(word: bytes, host: str = "127.0.0.1") -> Iterator[int]:
-    """Yield the port of a server on `host` that answers each request with `word`, as an origin or a proxy."""
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(word)))
-            self.end_headers()
-            self.wfile.write(word)
-
-        def log_message(self, *_: object) -> None:
-            """Write nothing."""
-
-    server = ThreadingHTTPServer((host, 0), Answer)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.mark.parametrize(
     "no_proxy", ["", "internal.example", "10.0.0.0/8,fd00::/8", "[::1],[fd00::1]:80", "é.example"]
 )
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
 def test_only_loopback_bypasses_the_proxy(no_proxy: str, variable: str, host: str) -> None:
-    with ExitStack() as stack:
-        proxy = stack.enter_context(answering(b"proxy"))
-        origin = stack.enter_context(
-            answering(b"origin", "127.0.0.2" if host == "127.0.0.2" else "127.0.0.1")
-        )
-        os.environ |= {variable: f"http://127.0.0.1:{proxy}", "NO_PROXY": no_proxy}
-        os.environ["S3_ENDPOINT_URL"] = f"http://{host}:{origin}"
+    with HostileSlack() as proxy, HostileSlack(host=host.replace("localhost", "127.0.0.1")) as origin:
+        url = f"http://{host}:{origin.port}"
+        os.environ |= {variable: proxy.url, "NO_PROXY": no_proxy, "S3_ENDPOINT_URL": url}
         load_settings()
         with httpx.Client() as client:
-            assert client.get(f"http://{host}:{origin}").text == "origin"
-            assert client.get("http://accounts.example/").text == "proxy"
-        with urlopen(f"http://{host}:{origin}") as answer:
-            assert answer.read() == b"origin"
+            assert client.get(url).is_success
+            assert client.get("http://accounts.example/").is_success
+        with urlopen(url):
+            assert len(origin.requests) == 2
+        assert [request.path for request in proxy.requests] == ["http://accounts.example/"]
 
 
 def test_network_in_no_proxy_covers_configured_hosts() -> None:

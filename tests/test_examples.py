@@ -1,16 +1,15 @@
 """The examples are real answers of the service, and the demo prints the truth."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from core.runtime import CONFIG_FILE, load_settings
+from examples import demo
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -54,30 +53,19 @@ def test_example_config_files_are_equal() -> None:
     assert as_json == tomllib.loads((EXAMPLES / "config.toml").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module")
-def demo() -> ModuleType:
-    """Return the demo as a module, without running it."""
-    spec = importlib.util.spec_from_file_location("examples.demo", EXAMPLES / "demo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_demo_counts_skipped_alerts(demo: ModuleType) -> None:
+def test_demo_counts_skipped_alerts() -> None:
     report = "40 at risk, 1 below the ARR threshold, 0 sent, 1,028\nsent before, 4 not delivered"
     assert demo.skipped(report) == 1028
     assert demo.skipped("Risk alerts 2026-01  failed") == 0
 
 
-def test_demo_finds_the_support_mail_in_the_log(demo: ModuleType) -> None:
+def test_demo_finds_the_support_mail_in_the_log() -> None:
     log = "08:00:00 INFO    Sending\n08:00:01 WARNING To a@b: subject\nbody\n\nend\n08:00:02 INFO    Done\n"
     assert demo.support_mail(log) == "To a@b: subject\nbody\n\nend"
     assert demo.support_mail("08:00:00 INFO    Sending\n") == ""
 
 
-def test_demo_cuts_lines_by_terminal_columns(demo: ModuleType) -> None:
+def test_demo_cuts_lines_by_terminal_columns() -> None:
     assert demo.clip("x" * 80) == "x" * 80
     assert demo.clip("x" * 81) == "x" * 77 + "..."
     assert demo.clip("🚩" * 41) == "🚩" * 38 + "..."

@@ -33,7 +33,6 @@ TASKS = ["load_window", "dedupe", "compute_streaks", "route", "send", "persist",
 
 @pytest.fixture(scope="module")
 def slack() -> Iterator[MockSlack]:
-    """Yield the mock Slack of the service."""
     with MockSlack() as mock:
         yield mock
 
@@ -42,7 +41,6 @@ def slack() -> Iterator[MockSlack]:
 def service(
     prefect_api: str, slack: MockSlack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Yield the API with Prefect."""
     with services(slack, tmp_path_factory.mktemp("flow"), PREFECT_API_URL=prefect_api) as serve:
         yield serve()
 

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,34 +17,22 @@ from core.runtime import STEPS
 from tests.delivery.world import new_ledger
 
 ROOT = Path(__file__).parent.parent
-RULES = ROOT / "examples" / "alerts.yml"
-DASHBOARD = ROOT / "examples" / "grafana_dashboard.json"
-OPERATIONS = ROOT / "docs" / "operations.md"
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+GROUPS = yaml.safe_load((ROOT / "examples" / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+RULES = [rule for group in GROUPS for rule in group["rules"]]
+DASHBOARD = json.loads((ROOT / "examples" / "grafana_dashboard.json").read_text(encoding="utf-8"))
+TARGETS = [target for panel in DASHBOARD["panels"] for target in panel["targets"]]
+EXPRESSIONS = [found["expr"] for found in (*RULES, *TARGETS)]
 
-
-def rules() -> list[dict[str, Any]]:
-    """Return the alert rules."""
-    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
-def panels() -> list[dict[str, Any]]:
-    """Return the panels of the dashboard."""
-    found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
-    return found
-
-
-EXPRESSIONS = [rule["expr"] for rule in rules()] + [
-    target["expr"] for panel in panels() for target in panel["targets"]
-]
+Exposed = dict[str, set[tuple[str, str]]]
 
 
 @pytest.fixture(scope="module")
-def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str, str]]]:
+def exposed(tmp_path_factory: pytest.TempPathFactory) -> Exposed:
     """Return the labels of each metric of a scrape."""
     with new_ledger(tmp_path_factory.mktemp("ledger") / "ledger.db") as ledger:
         scrape = generate_latest() + generate_latest(ledger.history.gauges())
-    found: dict[str, set[tuple[str, str]]] = {}
+    found: Exposed = {}
     for family in text_string_to_metric_families(scrape.decode()):
         assert family.documentation
         for sample in family.samples:
@@ -54,9 +41,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_each_metric_in_rules_and_panels_is_exposed(
-    expression: str, exposed: dict[str, set[tuple[str, str]]]
-) -> None:
+def test_each_metric_in_rules_and_panels_is_exposed(expression: str, exposed: Exposed) -> None:
     named = re.findall(r"\b((?:risk_alerts|process)_\w+)(?:\{([^}]*)\})?", expression)
     assert named or re.search(r"\bup\{", expression)
     for name, selector in named:
@@ -79,7 +64,7 @@ def test_each_rule_fires_as_documented() -> None:
     tried = {
         name for case in cases for name in re.findall(r"alertname: (\w+)", case.read_text(encoding="utf-8"))
     }
-    assert tried == {rule["alert"] for rule in rules()}
+    assert tried == {rule["alert"] for rule in RULES}
     if shutil.which("promtool") is None:
         warnings.warn("promtool is not installed: the test of the alert rules is SKIPPED", stacklevel=2)
         pytest.skip("promtool is not installed (apt-get install prometheus)")
@@ -94,9 +79,9 @@ def test_each_rule_fires_as_documented() -> None:
 
 
 def test_each_rule_loads_and_describes_the_problem() -> None:
-    names = [rule["alert"] for rule in rules()]
+    names = [rule["alert"] for rule in RULES]
     assert len(set(names)) == len(names)
-    for rule in rules():
+    for rule in RULES:
         assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
         assert re.fullmatch(r"[A-Z]\w+", rule["alert"])
         assert re.fullmatch(r"\d+[smhd]", rule.get("for", "0s"))
@@ -105,17 +90,16 @@ def test_each_rule_loads_and_describes_the_problem() -> None:
 
 
 def test_each_rule_is_on_the_operations_page() -> None:
-    described = re.findall(r"^\| `(RiskAlerts\w+)` \|", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert described == [rule["alert"] for rule in rules()]
+    described = re.findall(r"^\| `(RiskAlerts\w+)` \|", OPERATIONS, re.MULTILINE)
+    assert described == [rule["alert"] for rule in RULES]
 
 
-def test_each_metric_is_on_the_operations_page(exposed: dict[str, set[tuple[str, str]]]) -> None:
-    page = OPERATIONS.read_text(encoding="utf-8")
+def test_each_metric_is_on_the_operations_page(exposed: Exposed) -> None:
     ours = {re.sub(r"_(bucket|sum|count|created)$", "", name) for name in exposed if name.startswith("risk_")}
-    assert {name for name in ours if f"`{name}" not in page} == set()
+    assert {name for name in ours if f"`{name}" not in OPERATIONS} == set()
 
 
-def test_labels_have_few_known_values(exposed: dict[str, set[tuple[str, str]]]) -> None:
+def test_labels_have_few_known_values(exposed: Exposed) -> None:
     labels = {label for name, found in exposed.items() if name.startswith("risk_") for label in found}
     known = {("status", status) for status in (*RunStatus, *OutcomeStatus)} | {("alert_type", "at_risk")}
     known |= {("step", step) for step in STEPS} | {("answer", answer) for answer in METRIC_LABELS}

@@ -27,7 +27,6 @@ Row = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    """Return the rows of the sample with default arguments."""
     return sample_table().to_pylist()
 
 

@@ -26,8 +26,6 @@ _context.set_forkserver_preload(
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that has ended."""
-
     code: int
     out: str
     err: str
@@ -37,7 +35,6 @@ class Forked:
     """A process that calls a function and exits with 0, or with what `sys.exit` is given."""
 
     def __init__(self, target: Callable[..., object], *args: Any) -> None:
-        """Start it."""
         self._process = _context.Process(target=target, args=args)
         self._process.start()
 
@@ -60,7 +57,6 @@ class Program(Forked):
     def __init__(
         self, folder: Path, *arguments: str, environment: Mapping[str, str], module: str = BATCH_JOB
     ) -> None:
-        """Start it."""
         self._out, self._err = folder / f"{id(self)}.out", folder / f"{id(self)}.err"
         super().__init__(_run_module, module, arguments, dict(environment), self._out, self._err)
 

@@ -17,7 +17,6 @@ class OfTheTests(AlertRule):
     streak = "Before: {months} ({start} to {end})"
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
-        """Return the rows of accounts that were At Risk in the month before."""
         return pc.greater(winners["months_before"], 0)
 
 

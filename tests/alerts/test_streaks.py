@@ -44,7 +44,6 @@ def found(*rows: tuple[int, int, bool]) -> Assessment:
 
 
 def streaks(*rows: tuple[int, int, bool]) -> list[tuple[str, int]]:
-    """Return the account and the months of each alert, in order."""
     return [(one["account_id"], one["duration_months"]) for one in found(*rows).alerts.to_pylist()]
 
 

@@ -80,7 +80,6 @@ def test_month_is_written_as_its_first_day(text: str, error: str) -> None:
 
 
 def resolution(**texts: str | None) -> Resolution:
-    """Return a decision with these texts."""
     good = {"account_id": "Zoë\n", "alert_type": "at_risk", "by": "Zoë", "note": "not in\n#amer"}
     given: dict[str, Any] = good | texts
     key = AlertKey(given.pop("account_id"), given.pop("alert_type"))

@@ -24,7 +24,6 @@ from tests.delivery.world import NOW, key, routed
 
 
 def on_record(status: AlertStatus) -> Delivery:
-    """Return an outcome of another run."""
     sent_at = NOW if status is AlertStatus.SENT else None
     return Delivery(key("A-1"), status, "old-channel", "why", "because", 2, sent_at, "other-run")
 

@@ -8,9 +8,7 @@ class Clock:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        """Return the time in seconds."""
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        """Advance the time at once."""
         self.now += seconds

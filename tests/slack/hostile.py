@@ -34,13 +34,10 @@ class Received:
 
     @property
     def message(self) -> Any:
-        """Return the body as JSON."""
         return json.loads(self.body)
 
 
 def answer(status: int, body: str = "", *, headers: dict[str, str] | None = None) -> Reply:
-    """Return a reply that is a correct answer."""
-
     async def reply(writer: asyncio.StreamWriter) -> None:
         data = body.encode()
         lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(data)}"]
@@ -52,8 +49,6 @@ def answer(status: int, body: str = "", *, headers: dict[str, str] | None = None
 
 
 def slowly(seconds: float, then: Reply) -> Reply:
-    """Return a reply that answers after some seconds."""
-
     async def reply(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(seconds)
         await then(writer)
@@ -96,7 +91,6 @@ def trickle(start: bytes, drop: bytes, every: float = 0.02) -> Reply:
 
 
 async def silence(writer: asyncio.StreamWriter) -> None:
-    """Never answer."""
     await asyncio.Event().wait()
 
 
@@ -108,12 +102,13 @@ async def reset(writer: asyncio.StreamWriter) -> None:
 
 
 class HostileSlack:
-    """The server, in its own thread, on a free port of 127.0.0.1.
+    """The server, in its own thread, on a free port of the host.
 
     A `greeting` is applied to each connection instead of reading from it.
     """
 
-    def __init__(self, greeting: Reply | None = None) -> None:
+    def __init__(self, greeting: Reply | None = None, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.requests: list[Received] = []
         self._scripts: dict[str, list[Reply]] = {}
         self._greeting = greeting
@@ -122,9 +117,8 @@ class HostileSlack:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
-        """Start the server."""
         self._thread.start()
-        start = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
+        start = asyncio.start_server(self._serve, self.host, 0, backlog=512)
         self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(5)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
@@ -132,7 +126,6 @@ class HostileSlack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close every connection and free the port."""
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -140,15 +133,13 @@ class HostileSlack:
 
     @property
     def url(self) -> str:
-        """Return the base URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def script(self, path: str, *replies: Reply) -> None:
         """Set the replies to the next requests of a path; the last reply repeats."""
         self._scripts[path] = list(replies)
 
     def received(self, path: str) -> list[Received]:
-        """Return the requests of one path, oldest first."""
         return [request for request in self.requests if request.path == path]
 
     async def _stop(self) -> None:

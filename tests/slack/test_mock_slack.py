@@ -16,7 +16,6 @@ PROGRAM = Path(__file__).parents[2] / "examples" / "mock_slack.py"
 
 
 def client(url: str) -> httpx.Client:
-    """Yield a client that uses no proxy."""
     return httpx.Client(base_url=url, trust_env=False)
 
 

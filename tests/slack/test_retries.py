@@ -17,7 +17,6 @@ BUSY = Answer(Verdict.RETRY, "server_error", "Slack answered 503")
 
 
 def limited(seconds: float | None) -> Answer:
-    """Return a 429 with a `Retry-After`."""
     return Answer(Verdict.RETRY, "rate_limited", "Slack answered 429", seconds)
 
 

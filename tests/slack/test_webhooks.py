@@ -19,19 +19,15 @@ FLOOD = trickle(b"HTTP/1.1 200 OK\r\n\r\nok", b"x" * 65536, every=0)
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use no proxy, whatever this machine has."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 
 
 def settings(**values: Any) -> Settings:
-    """Return settings with a short timeout."""
     return Settings(**{"slack_timeout_seconds": 0.5, **values})
 
 
 def post(base_url: str, channel: str = "amer", **values: Any) -> Answer:
-    """Post one message in base URL mode."""
-
     async def run() -> Answer:
         async with SlackWebhooks(settings(slack_webhook_base_url=base_url, **values)) as slack:
             return await slack.post(channel, MESSAGE)
@@ -81,8 +77,6 @@ def test_the_base_url_wins_over_the_single_webhook() -> None:
 
 
 def reach(url: str, setting: str = "slack_webhook_base_url") -> None:
-    """Reach the host of a webhook."""
-
     async def run() -> None:
         async with SlackWebhooks(settings(**{setting: url})) as slack:
             await slack.reach()

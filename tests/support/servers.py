@@ -38,13 +38,11 @@ class Mailbox:
 
     @property
     def bodies(self) -> list[str]:
-        """Return the texts of the mails."""
         return [mail.get_content() for mail in self.mails]
 
     async def handle_MAIL(  # noqa: N802
         self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        """Accept or refuse a sender."""
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return self.answers.get("MAIL", "250 OK")
@@ -52,7 +50,6 @@ class Mailbox:
     async def handle_RCPT(  # noqa: N802
         self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        """Accept or refuse a recipient."""
         answer = self.answers.get("RCPT", "250 OK")
         if answer.startswith("2"):
             envelope.rcpt_tos.append(address)
@@ -60,7 +57,6 @@ class Mailbox:
         return answer
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
-        """Keep a mail."""
         found = message_from_bytes(envelope.original_content, policy=default)
         assert isinstance(found, EmailMessage)
         self.mails.append(found)
@@ -69,7 +65,6 @@ class Mailbox:
         return self.answer
 
     async def handle_QUIT(self, _server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802
-        """Answer QUIT."""
         return self.answers.get("QUIT", "221 Bye")
 
 
@@ -105,7 +100,6 @@ def socket_server(talk: Callable[[socket.socket, threading.Event], None]) -> Ite
 
 
 def smtp_settings(port: int, **values: Any) -> Settings:
-    """Return settings for a mail server on this machine."""
     return Settings(smtp_port=port, support_email=ADDRESS, **{"smtp_host": "127.0.0.1"} | values)
 
 

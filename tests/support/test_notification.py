@@ -25,7 +25,6 @@ def alert(
     name: str = "Acme",
     **values: Any,
 ) -> AlertView:
-    """Return an open alert of an account."""
     facts: dict[str, Any] = {
         "alert_type": "at_risk",
         "arr": 1_234_567,
@@ -49,7 +48,6 @@ def alert(
 
 
 def report(*alerts: AlertView, source_uri: str = "gs://bucket/status.parquet") -> SupportMessage | None:
-    """Compose the notification of a run with these open alerts."""
     return compose("run-1", RunRequest(source_uri, MONTH), alerts)
 
 
