@@ -55,7 +55,6 @@ SERVERS = {
     "serve",
     "service",
     "slack",
-    "smtp",
 }
 """Fixtures that run a server."""
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "socket.bind"}
