@@ -136,6 +136,7 @@ def test_incomplete_json_success_is_unconfirmed(
         ({"Retry-After": "Thu, 01 Jan 2026 12:00:20 GMT"}, 20),
         ({"Retry-After": "Thu, 01 Jan 2026 12:00:20 -0000"}, 20),
         ({"Retry-After": "Thu, 01 Jan 2026 14:00:20 +0200"}, 20),
+        ({"Retry-After": "Thu, 01 Jan 2026 12:00:01 GMT"}, 1),
         ({"Retry-After": "Thu, 01 Jan 2026 12:00:00 GMT"}, None),
         ({"Retry-After": "Thu, 01 Jan 2026 11:59:00 GMT"}, None),
         ({"Retry-After": "Thu, 99 Jan 2026 12:00:20 GMT"}, None),
