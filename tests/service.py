@@ -5,7 +5,6 @@ import logging
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uvicorn
+
+from tests.waiting import until
 
 MONTH = "2026-01-01"
 
@@ -218,7 +219,8 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
-            _wait_until_started(server, thread, log)
+            until(lambda: server.started or not thread.is_alive())
+            assert server.started, log.getvalue()
             with httpx.Client(base_url=url, timeout=60) as client:
                 yield Service(url, client, log)
         finally:
@@ -227,12 +229,6 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
             listener.close()
     if of_prefect:
         refresh_global_settings_context()
-
-
-def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, log: io.StringIO) -> None:
-    while not server.started:
-        assert thread.is_alive(), log.getvalue()
-        time.sleep(0.01)
 
 
 @contextmanager

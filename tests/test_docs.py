@@ -47,32 +47,8 @@ def _blocks(kind: str) -> list[tuple[str, str]]:
 
 def _commands() -> list[list[str]]:
     """Return the words of every command in the bash blocks, without comments."""
-    commands = []
-    for _, body in _blocks("bash"):
-        for command in _logical_lines(body):
-            words = shlex.split(command, comments=True)
-            if words:
-                commands.append(words)
-    return commands
-
-
-def _logical_lines(body: str) -> list[str]:
-    """Join lines that a backslash or an open quote continues."""
-    lines: list[str] = []
-    for line in body.replace("\\\n", " ").splitlines():
-        if lines and _is_open(lines[-1]):
-            lines[-1] += f"\n{line}"
-        else:
-            lines.append(line)
-    return lines
-
-
-def _is_open(command: str) -> bool:
-    try:
-        shlex.split(command, comments=True)
-    except ValueError:
-        return True
-    return False
+    lines = [line for _, body in _blocks("bash") for line in body.replace("\\\n", " ").splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def _targets() -> set[str]:

@@ -205,9 +205,9 @@ def test_single_webhook_message_names_its_channel() -> None:
     ]
 
 
-@pytest.mark.parametrize("base", [{}, {"slack_webhook_base_url": "http://127.0.0.1:9", **SINGLE_WEBHOOK}])
-def test_message_in_its_own_channel_does_not_name_it(base: dict[str, str]) -> None:
-    assert "Channel" not in str(build(ALERT, **base))
+def test_message_in_its_own_channel_does_not_name_it() -> None:
+    both = {"slack_webhook_base_url": "http://127.0.0.1:9", **SINGLE_WEBHOOK}
+    assert "Channel" not in str(build(ALERT)) + str(build(ALERT, **both))
 
 
 def test_channel_is_escaped_and_cut() -> None:
@@ -240,7 +240,7 @@ def test_name_like_a_mention_mentions_nobody_and_forges_no_line() -> None:
     assert not any("<!" in text or "<@" in text for text in texts(message))
 
 
-@pytest.mark.parametrize("name", ["{id}", "{months}", "{0}", "{", "}{", "{name.__class__}", "%s"])
+@pytest.mark.parametrize("name", ["{id}", "{0}", "}{", "%s"])
 def test_braces_in_a_name_are_text(name: str) -> None:
     assert build(replace(ALERT, account_name=name))["text"].startswith(f"🚩 At Risk: {name} (A-1)\n")
 
