@@ -1,12 +1,15 @@
 """The sample source has every trap, and is the same each time."""
 
+from collections import defaultdict
 from datetime import date, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from core.domain import Alert
 from examples.make_sample import (
     DEFAULT_LAST_MONTH,
     ROW_GROUP_ROWS,
@@ -16,6 +19,7 @@ from examples.make_sample import (
     sample_table,
     write_sample,
 )
+from tests.reading.stages import alerts_of, assess
 from tests.service import SCHEMA
 
 REGIONS = {"AMER", "EMEA", "APAC"}
@@ -31,16 +35,26 @@ def rows() -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def winners(rows: list[Row]) -> dict[tuple[str, date], Row]:
-    """Return the winning row of each account and month, computed in a slow and simple way."""
-    best: dict[tuple[str, date], Row] = {}
+def groups(rows: list[Row]) -> dict[tuple[str, date], list[Row]]:
+    """Return the rows of each account and month, in the order of the file."""
+    found: dict[tuple[str, date], list[Row]] = defaultdict(list)
     for row in rows:
-        if row["account_id"] is None:
-            continue
-        key = (row["account_id"], row["month"])
-        if key not in best or _rank(row) >= _rank(best[key]):
-            best[key] = row
-    return best
+        if row["account_id"] is not None:
+            found[row["account_id"], row["month"]].append(row)
+    return found
+
+
+@pytest.fixture(scope="module")
+def at_risk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Alert]:
+    """Return the accounts at risk in the last month, whatever their ARR."""
+    path = tmp_path_factory.mktemp("sample") / "sample.parquet"
+    write_sample(path)
+    return {alert.account_id: alert for alert in alerts_of(assess(path, DEFAULT_LAST_MONTH, arr_threshold=0))}
+
+
+@pytest.fixture(scope="module")
+def alerts(at_risk: dict[str, Alert]) -> list[Alert]:
+    return [alert for alert in at_risk.values() if alert.arr is None or alert.arr >= THRESHOLD]
 
 
 def _rank(row: Row) -> tuple[bool, float]:
@@ -48,99 +62,65 @@ def _rank(row: Row) -> tuple[bool, float]:
     return (updated_at is not None, updated_at.timestamp() if updated_at else 0.0)
 
 
-def _order(row: Row, other: Row) -> int:
-    return (_rank(row) > _rank(other)) - (_rank(row) < _rank(other))
-
-
-def _months_at_risk(winners: dict[tuple[str, date], Row], account_id: str, month: date) -> int:
-    months = 0
-    while (account_id, month) in winners and winners[account_id, month]["status"] == "At Risk":
-        months += 1
-        year_end = month.month == 1
-        month = month.replace(month.year - year_end, 12 if year_end else month.month - 1)
-    return months
-
-
-def _alerts(winners: dict[tuple[str, date], Row]) -> list[Row]:
-    return [
-        row
-        for (_, month), row in winners.items()
-        if month == DEFAULT_LAST_MONTH
-        and row["status"] == "At Risk"
-        and (row["arr"] is None or row["arr"] >= THRESHOLD)
-    ]
-
-
 @pytest.mark.parametrize("trap", BY_ID, ids=lambda trap: trap.why)
-def test_each_trap_has_its_months_at_risk(
-    trap: Trap, winners: dict[tuple[str, date], Row], rows: list[Row]
-) -> None:
-    assert trap.account_id is not None
-    expected = trap.months or 0
+def test_each_trap_has_its_months_at_risk(trap: Trap, at_risk: dict[str, Alert], rows: list[Row]) -> None:
+    expected = trap.months
     if expected == WHOLE_HISTORY:
         expected = len({row["month"] for row in rows})
-    assert _months_at_risk(winners, trap.account_id, DEFAULT_LAST_MONTH) == expected
+    found = at_risk.get(trap.account_id or "")
+    assert (found and found.duration_months) == expected
 
 
-def test_duplicates_flip_the_status_both_ways(rows: list[Row], winners: dict[tuple[str, date], Row]) -> None:
-    flips = {
-        (row["status"] == "At Risk", winner["status"] == "At Risk", row["month"] == DEFAULT_LAST_MONTH)
-        for row in rows
-        if row["account_id"] is not None
-        for winner in [winners[row["account_id"], row["month"]]]
-        if _rank(row) < _rank(winner)
-    }
+def test_duplicates_flip_the_status_both_ways(groups: dict[tuple[str, date], list[Row]]) -> None:
+    flips = set()
+    for (_, month), group in groups.items():
+        *superseded, winner = sorted(group, key=_rank)
+        flips |= {
+            (row["status"] == "At Risk", winner["status"] == "At Risk", month == DEFAULT_LAST_MONTH)
+            for row in superseded
+            if _rank(row) < _rank(winner)
+        }
     for now in (True, False):
         assert {(True, False, now), (False, True, now)} <= flips
 
 
-def test_later_rows_are_before_and_after_earlier_ones(rows: list[Row]) -> None:
-    previous: dict[tuple[str, date], Row] = {}
-    orders = set()
-    for row in rows:
-        key = (row["account_id"], row["month"])
-        if key in previous and row["updated_at"] and previous[key]["updated_at"]:
-            orders.add(_order(row, previous[key]))
-        previous[key] = row
-    assert orders == {-1, 0, 1}
+def test_later_rows_are_before_and_after_earlier_ones(groups: dict[tuple[str, date], list[Row]]) -> None:
+    dated = [[row["updated_at"] for row in group if row["updated_at"]] for group in groups.values()]
+    pairs = [pair for times in dated for pair in pairwise(times)]
+    assert {(first > second) - (first < second) for first, second in pairs} == {-1, 0, 1}
 
 
-def test_null_updated_at_is_alone_and_in_a_tie(rows: list[Row]) -> None:
-    keys = [(row["account_id"], row["month"]) for row in rows]
-    undated = [(row["account_id"], row["month"]) for row in rows if row["updated_at"] is None]
-    assert {keys.count(key) for key in undated} == {1, 2}
+def test_null_updated_at_is_alone_and_in_a_tie(groups: dict[tuple[str, date], list[Row]]) -> None:
+    undated = [len(group) for group in groups.values() for row in group if row["updated_at"] is None]
+    assert set(undated) == {1, 2}
 
 
-def test_example_of_the_specification_is_included(winners: dict[tuple[str, date], Row]) -> None:
+def test_example_of_the_specification_is_included(groups: dict[tuple[str, date], list[Row]]) -> None:
     months = (date(2025, 10, 1), date(2025, 11, 1), date(2025, 12, 1), date(2026, 1, 1))
-    statuses = [winners["ACC-90001", month]["status"] for month in months]
-    assert statuses == ["At Risk", "At Risk", "Healthy", "At Risk"]
+    statuses = [[row["status"] for row in groups["ACC-90001", month]] for month in months]
+    assert statuses == [["At Risk"], ["At Risk"], ["Healthy"], ["At Risk"]]
 
 
-def test_report_of_the_last_month_fits_a_screen(winners: dict[tuple[str, date], Row]) -> None:
-    alerts = _alerts(winners)
+def test_report_of_the_last_month_fits_a_screen(alerts: list[Alert]) -> None:
     assert 20 <= len(alerts) <= 40
-    unknown = [row["account_region"] for row in alerts if row["account_region"] not in REGIONS]
+    unknown = [alert.account_region for alert in alerts if alert.account_region not in REGIONS]
     assert {None, "", "LATAM", "amer"} == set(unknown)
     assert len(unknown) <= 6
-    assert {row["account_region"] for row in alerts} >= REGIONS
+    assert {alert.account_region for alert in alerts} >= REGIONS
 
 
-def test_alerts_have_the_edge_values_of_each_column(winners: dict[tuple[str, date], Row]) -> None:
-    alerts = _alerts(winners)
+def test_alerts_have_the_edge_values_of_each_column(alerts: list[Alert], at_risk: dict[str, Alert]) -> None:
     for column in ("arr", "renewal_date", "account_owner", "account_region"):
-        assert None in [row[column] for row in alerts], column
-    assert THRESHOLD in [row["arr"] for row in alerts]
-    below = winners["ACC-90026", DEFAULT_LAST_MONTH]
-    assert (below["status"], below["arr"]) == ("At Risk", THRESHOLD - 1)
+        assert None in [getattr(alert, column) for alert in alerts], column
+    assert THRESHOLD in [alert.arr for alert in alerts]
+    assert at_risk["ACC-90026"].arr == THRESHOLD - 1
 
 
-def test_alerts_have_names_and_ids_to_escape(winners: dict[tuple[str, date], Row]) -> None:
-    alerts = _alerts(winners)
-    names = "".join(row["account_name"] for row in alerts)
+def test_alerts_have_names_and_ids_to_escape(alerts: list[Alert]) -> None:
+    names = "".join(alert.account_name for alert in alerts)
     for text in ("&", "<", ">", "<!channel>", "\n", "🦊", "*", "`"):
         assert text in names
-    assert any({"/", "?", "&", "#", "%", " "} <= set(row["account_id"]) for row in alerts)
+    assert any({"/", "?", "&", "#", "%", " "} <= set(alert.account_id) for alert in alerts)
 
 
 def test_months_and_histories_have_rows_that_do_not_count(rows: list[Row]) -> None:
@@ -151,12 +131,9 @@ def test_months_and_histories_have_rows_that_do_not_count(rows: list[Row]) -> No
 
 
 def test_each_trap_has_its_own_account_id(rows: list[Row]) -> None:
-    names: dict[str, set[str]] = {}
-    for row in rows:
-        if row["account_id"] is not None:
-            names.setdefault(row["account_id"], set()).add(row["account_name"])
-    assert all(len(found) == 1 for found in names.values())
-    assert {trap.account_id for trap in BY_ID} <= set(names)
+    names = {(row["account_id"], row["account_name"]) for row in rows if row["account_id"] is not None}
+    assert len(names) == len(dict(names))
+    assert {trap.account_id for trap in BY_ID} <= dict(names).keys()
 
 
 def test_file_is_in_month_order_in_small_row_groups(tmp_path: Path) -> None:
