@@ -47,7 +47,7 @@ def test_store_known_only_to_its_library_is_reached_directly(no_proxy: str, url:
 BAD = [
     ("ALL_PROXY", "socks5://canary:1080", "SOCKS"),
     ("HTTP_PROXY", "http://proxy:canary", "http:// or https:// URL"),
-    ("HTTP_PROXY", "http://", "http:// or https:// URL"),
+    ("HTTPS_PROXY", "http://", "http:// or https:// URL"),
     ("HTTP_PROXY", "http://user:can@ary@proxy:1", "%40"),
     ("http_proxy", "'http://proxy:1'", "in quotes"),
     ("NO_PROXY", "10.0.0.0/canary", "NO_PROXY"),

@@ -52,13 +52,11 @@ class Forked:
 
 
 class Program(Forked):
-    """A module that runs as `python -m` does, its streams in files of a folder."""
+    """The batch job as `python -m` runs it, its streams in files of a folder."""
 
-    def __init__(
-        self, folder: Path, *arguments: str, environment: Mapping[str, str], module: str = BATCH_JOB
-    ) -> None:
+    def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str]) -> None:
         self._out, self._err = folder / f"{id(self)}.out", folder / f"{id(self)}.err"
-        super().__init__(_run_module, module, arguments, dict(environment), self._out, self._err)
+        super().__init__(_run_batch_job, arguments, dict(environment), self._out, self._err)
 
     def end(self) -> Ended:
         """Wait for its end, and return what it printed."""
@@ -66,9 +64,7 @@ class Program(Forked):
         return Ended(code, self._out.read_text(encoding="utf-8"), self._err.read_text(encoding="utf-8"))
 
 
-def _run_module(
-    module: str, arguments: tuple[str, ...], environment: dict[str, str], out: Path, err: Path
-) -> None:
+def _run_batch_job(arguments: tuple[str, ...], environment: dict[str, str], out: Path, err: Path) -> None:
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415
 
     from flows.checked_prefect import DEFAULTS  # noqa: PLC0415  # the parent of the fork has imported it
@@ -81,6 +77,6 @@ def _run_module(
     os.environ.update(DEFAULTS | environment)
     refresh_global_settings_context()
     # What `runpy` runs it imports from scratch.
-    sys.modules.pop(module, None)
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.modules.pop(BATCH_JOB, None)
+    sys.argv = [BATCH_JOB, *arguments]
+    runpy.run_module(BATCH_JOB, run_name="__main__", alter_sys=True)
