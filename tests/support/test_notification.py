@@ -17,16 +17,12 @@ MESSAGE = SupportMessage(subject="Account risk alerts 2026-01: 1 failed", body="
 
 
 def alert(
-    account_id: str,
-    status: AlertStatus = AlertStatus.FAILED,
-    reason: str = UNKNOWN_REGION,
-    *,
-    region: str | None = "AMER",
-    name: str = "Acme",
-    **values: Any,
+    account_id: str, status: AlertStatus = AlertStatus.FAILED, reason: str = UNKNOWN_REGION, **values: Any
 ) -> AlertView:
     facts: dict[str, Any] = {
         "alert_type": "at_risk",
+        "account_name": "Acme",
+        "account_region": "AMER",
         "arr": 1_234_567,
         "renewal_date": None,
         "account_owner": None,
@@ -37,14 +33,7 @@ def alert(
         "attempts": 0,
         "sent_at": None,
     }
-    return AlertView(
-        account_id=account_id,
-        account_name=name,
-        account_region=region,
-        status=status,
-        reason=reason,
-        **facts | values,
-    )
+    return AlertView(account_id=account_id, status=status, reason=reason, **facts | values)
 
 
 def report(*alerts: AlertView, source_uri: str = "gs://bucket/status.parquet") -> SupportMessage | None:
@@ -55,9 +44,9 @@ def test_sections_have_a_fixed_order() -> None:
     found = report(
         alert("A-4", AlertStatus.UNCONFIRMED, "no_answer", error="No answer"),
         alert("A-3", AlertStatus.FAILED, "channel_not_found", error="Slack answered 404"),
-        alert("A-1", region=None),
-        alert("A-2", region=""),
-        alert("A-5", region="LATAM "),
+        alert("A-1", account_region=None),
+        alert("A-2", account_region=""),
+        alert("A-5", account_region="LATAM "),
         alert("A-1", AlertStatus.FAILED, "channel_not_found", alert_type="recovered"),
         alert("A-6", AlertStatus.FAILED, "server_error"),
         alert("A-7", AlertStatus.UNCONFIRMED, UNKNOWN_REGION),
@@ -66,19 +55,13 @@ def test_sections_have_a_fixed_order() -> None:
     assert found.subject == "Account risk alerts 2026-01: 3 unknown region, 3 failed, 2 unconfirmed"
     head, *parts = found.body.split("\n\n")[1:]
     assert head == "Run:     run-1\nMonth:   2026-01-01\nSource:  gs://bucket/status.parquet"
-    assert [part.splitlines()[0] for part in parts] == [
-        *("UNKNOWN REGION (3)", "Acme (A-1)", "Acme (A-2)", "Acme (A-5)"),
-        *(
-            "FAILED: channel_not_found (2)",
-            "Acme (A-3)",
-            "Acme (A-1)",
-            "FAILED: server_error (1)",
-            "Acme (A-6)",
-        ),
-        *("UNCONFIRMED: no_answer (1)", "Acme (A-4)", "UNCONFIRMED: unknown_region (1)", "Acme (A-7)"),
-    ]
-    assert (
-        parts[0].splitlines()[1].startswith("Give the region a channel in REGIONS, or fix the source; then")
+    assert " | ".join(part.splitlines()[0] for part in parts) == (
+        "UNKNOWN REGION (3) | Acme (A-1) | Acme (A-2) | Acme (A-5) | "
+        "FAILED: channel_not_found (2) | Acme (A-3) | Acme (A-1) | FAILED: server_error (1) | Acme (A-6) | "
+        "UNCONFIRMED: no_answer (1) | Acme (A-4) | UNCONFIRMED: unknown_region (1) | Acme (A-7)"
+    )
+    assert parts[0].startswith(
+        "UNKNOWN REGION (3)\nGive the region a channel in REGIONS, or fix the source; "
     )
     assert parts[1].splitlines()[1:] == [
         "  Alert:   at_risk",
@@ -99,7 +82,10 @@ def test_no_open_alert_means_no_notification() -> None:
 def test_data_forges_no_line() -> None:
     found = report(
         alert(
-            "A-1", region="X\n  ARR: $1", name="Acme\r\nFAILED (0)", error="via http://user:s3cret@proxy\nRun"
+            "A-1",
+            account_region="X\n  ARR: $1",
+            account_name="Acme\r\nFAILED (0)",
+            error="via http://user:s3cret@proxy\nRun",
         ),
         source_uri="s3://key:s3cret@bucket/x.parquet",
     )
