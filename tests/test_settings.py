@@ -2,19 +2,43 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.alerts import RULES
 from core.domain import SettingsError
-from core.runtime import load_settings, redact, redaction
+from core.runtime import Settings, load_settings, redact, redaction
+
+Load = Callable[..., Settings]
 
 
 @pytest.fixture(autouse=True)
 def _no_secrets_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redaction, "_secrets", set())
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Return a function that sets variables and loads the settings."""
+
+    def set_and_load(**variables: str) -> Settings:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return load_settings()
+
+    return set_and_load
+
+
+def refused(load: Load, **variables: str) -> str:
+    """Return the error about these variables, after a check that it is one line and shows no value."""
+    with pytest.raises(SettingsError) as caught:
+        load(**variables)
+    assert "canary" not in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.__cause__ is None
+    return caught.value.message
 
 
 @pytest.fixture
@@ -25,33 +49,24 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_settings_come_from_environment_json_and_toml(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_come_from_environment_json_and_toml(config: Path, load: Load) -> None:
     config.write_text('{"regions": {"AMER": "amer"}, "arr_threshold": 1, "s3_anon": true}')
-    settings = load_settings()
+    settings = load()
     assert (settings.regions, settings.arr_threshold, settings.s3_anon) == ({"AMER": "amer"}, 1, True)
     toml = config.with_suffix(".toml")
     toml.write_text('arr_threshold = 2\nallowed_sources = ["gs://b/"]\n[regions]\nEMEA = "emea"\n')
-    monkeypatch.setenv("CONFIG_FILE", str(toml))
-    settings = load_settings()
+    settings = load(CONFIG_FILE=str(toml))
     assert (settings.regions, settings.arr_threshold) == ({"EMEA": "emea"}, 2)
     assert settings.allowed_sources == ["gs://b/"]
-    monkeypatch.setenv("ARR_THRESHOLD", "3")
-    assert load_settings().arr_threshold == 3
+    settings = load(ARR_THRESHOLD="3", REGIONS='{"APAC": "apac"}')
+    assert (settings.regions, settings.arr_threshold) == ({"APAC": "apac"}, 3)
 
 
-def test_environment_replaces_the_regions_of_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config.write_text('{"regions": {"AMER": "amer", "EMEA": "emea"}}')
-    monkeypatch.setenv("REGIONS", '{"APAC": "apac"}')
-    assert load_settings().regions == {"APAC": "apac"}
-
-
-def test_empty_variable_counts_as_unset(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_counts_as_unset(config: Path, load: Load) -> None:
     config.write_text('{"arr_threshold": 7}')
-    for name in ("ARR_THRESHOLD", "REGIONS", "API_TOKEN"):
-        monkeypatch.setenv(name, "")
-    assert (load_settings().arr_threshold, load_settings().api_token) == (7, None)
-    monkeypatch.setenv("CONFIG_FILE", "")
-    assert load_settings().arr_threshold == 10_000
+    settings = load(ARR_THRESHOLD="", REGIONS="", API_TOKEN="")
+    assert (settings.arr_threshold, settings.api_token) == (7, None)
+    assert load(CONFIG_FILE="").arr_threshold == 10_000
 
 
 BAD = {
@@ -125,16 +140,8 @@ BAD = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in BAD for value in BAD[name]])
-def test_bad_value_names_the_setting_and_not_the_value(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
-    monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError) as caught:
-        load_settings()
-    assert name in caught.value.message
-    assert "canary" not in caught.value.message
-    assert "\n" not in caught.value.message
-    assert caught.value.__cause__ is None
+def test_bad_value_names_the_setting_and_not_the_value(load: Load, name: str, value: str) -> None:
+    assert name in refused(load, **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -147,29 +154,24 @@ def test_bad_value_names_the_setting_and_not_the_value(
         ("ALLOWED_SOURCES", '["GS://b/", "File:///a\\nb"]'),
     ],
 )
-def test_unusual_value_is_good(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    monkeypatch.setenv(name, value)
-    load_settings()
+def test_unusual_value_is_good(load: Load, name: str, value: str) -> None:
+    load(**{name: value})
 
 
-def test_blanks_and_newlines_around_values_are_stripped(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blanks_and_newlines_around_values_are_stripped(config: Path, load: Load) -> None:
     config.write_text(
         '{"regions": {" AM\\nER ": " #amer\\n", "-": "other"}, "smtp_username": " ana\\n",'
         ' "allowed_sources": [" gs://b/ "], "s3_requester_pays": " true ", "log_format": " json "}'
     )
-    for name, value in {
-        "CONFIG_FILE": f" {config}\n",
-        "APP_BASE_URL": " https://host/a@b\n",
-        "SMTP_PASSWORD": "a secret\r\n",
-        "API_TOKEN": "\ttoken\n",
-        "DATABASE_URL": "sqlite:///data/x.db\n",
-        "S3_ANON": " true ",
-        "ARR_THRESHOLD": " \n",
-    }.items():
-        monkeypatch.setenv(name, value)
-    settings = load_settings()
+    settings = load(
+        CONFIG_FILE=f" {config}\n",
+        APP_BASE_URL=" https://host/a@b\n",
+        SMTP_PASSWORD="a secret\r\n",
+        API_TOKEN="\ttoken\n",
+        DATABASE_URL="sqlite:///data/x.db\n",
+        S3_ANON=" true ",
+        ARR_THRESHOLD=" \n",
+    )
     secrets = [
         secret and secret.get_secret_value() for secret in (settings.smtp_password, settings.api_token)
     ]
@@ -204,20 +206,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("name", ["SMTP_USERNAME", "SMTP_PASSWORD", "SUPPORT_EMAIL", "SMTP_FROM"])
-def test_mail_settings_are_ascii(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_mail_settings_are_ascii(load: Load, name: str) -> None:
     """Not every mail server accepts other characters, and the first mail would fail."""
-    monkeypatch.setenv(name, "zo\u00eb@example.com")
-    with pytest.raises(SettingsError, match=f"^{name}: must be .*ASCII"):
-        load_settings()
+    assert re.match(f"{name}: must be .*ASCII", refused(load, **{name: "zo\u00eb@example.com"}))
 
 
 @pytest.mark.parametrize(("name", "value", "valid"), REFUSED)
-def test_refused_value_shows_what_is_valid(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, valid: str
-) -> None:
-    monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=f"^{name}: .*{re.escape(valid)}"):
-        load_settings()
+def test_refused_value_shows_what_is_valid(load: Load, name: str, value: str, valid: str) -> None:
+    assert re.match(f"{name}: .*{re.escape(valid)}", refused(load, **{name: value}))
 
 
 GOOD_DATABASES = [
@@ -233,72 +229,54 @@ GOOD_DATABASES = [
 
 
 @pytest.mark.parametrize("url", GOOD_DATABASES)
-def test_usual_database_urls_are_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setenv("DATABASE_URL", url)
-    assert load_settings().database_url == url
+def test_usual_database_urls_are_accepted(load: Load, url: str) -> None:
+    assert load(DATABASE_URL=url).database_url == url
 
 
-def test_each_refused_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"REGIONS": '{"AMER": 1}', "SMTP_PORT": "70000", "ARR_THRESHOLD": "x"}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError) as caught:
-        load_settings()
-    assert caught.value.message == (
+def test_each_refused_value_is_named(load: Load) -> None:
+    assert refused(load, REGIONS='{"AMER": 1}', SMTP_PORT="70000", ARR_THRESHOLD="x") == (
         "REGIONS: each entry must be a valid string;"
         " ARR_THRESHOLD: must be a valid integer, unable to parse string as an integer;"
         " SMTP_PORT: must be less than or equal to 65535"
     )
 
 
-FILES: list[tuple[Any, str]] = [
-    ("{", "is not valid JSON in UTF-8 (Expecting property name"),
-    ("[" * 100_000, "is not valid JSON"),
-    ('{"regions": {"canary": "a", "canary": "b"}}', "must be a JSON object that has each key once"),
-    ('{"s3_anon": true, "s3_anon": false}', "must hold one object that has each key once"),
-    ("[]", "must hold one object"),
-    ('"canary"', "must hold one object"),
-    ('{"zeta": "canary", "ARR_THRESHOLD": 1}', "unknown settings: ARR_THRESHOLD, zeta;"),
-    ('{"arr_threshold": "canary"}', "ARR_THRESHOLD: "),
-    ('{"arr_threshold": null}', "ARR_THRESHOLD: "),
-    ('{"regions": "canary"}', "REGIONS: "),
-    ('{"api_token": ""}', "API_TOKEN: "),
-    ('{"smtp_username": ""}', "SMTP_USERNAME: "),
-    ('{"gcs_user_project": ""}', "GCS_USER_PROJECT: "),
-    ('{"max_alerts_per_run": false}', "MAX_ALERTS_PER_RUN: "),
-    (b"\xff\xfe\x00", "is not valid JSON in UTF-8"),
-    (None, "cannot be read (No such file or directory)"),
+FILES: list[tuple[str, bytes | None, str]] = [
+    ("x.json", b"{", "is not valid JSON in UTF-8 (Expecting property name"),
+    ("x.json", b"[" * 100_000, "is not valid JSON"),
+    ("x.json", b"\xff\xfe\x00", "is not valid JSON in UTF-8"),
+    ("x.json", b'{"regions": {"canary": "a", "canary": "b"}}', TWICE),
+    ("x.json", b'{"s3_anon": true, "s3_anon": false}', "must hold one object that has each key once"),
+    ("x.json", b"[]", "must hold one object"),
+    ("x.json", b'"canary"', "must hold one object"),
+    ("x.json", b'{"zeta": "canary", "ARR_THRESHOLD": 1}', "unknown settings: ARR_THRESHOLD, zeta;"),
+    ("x.json", b'{"arr_threshold": "canary"}', "ARR_THRESHOLD: "),
+    ("x.json", b'{"arr_threshold": null}', "ARR_THRESHOLD: "),
+    ("x.json", b'{"regions": "canary"}', "REGIONS: "),
+    ("x.json", b'{"api_token": ""}', "API_TOKEN: "),
+    ("x.json", b'{"smtp_username": ""}', "SMTP_USERNAME: "),
+    ("x.json", b'{"gcs_user_project": ""}', "GCS_USER_PROJECT: "),
+    ("x.json", b'{"max_alerts_per_run": false}', "MAX_ALERTS_PER_RUN: "),
+    ("x.json", None, "/x.json cannot be read (No such file or directory)"),
+    ("x.toml", b"api_token = canary", "/x.toml is not valid TOML"),
 ]
 
 
-@pytest.mark.parametrize(("content", "expected"), FILES)
-def test_bad_config_file_is_one_clear_error(config: Path, content: str | bytes | None, expected: str) -> None:
+@pytest.mark.parametrize(("name", "content", "expected"), FILES)
+def test_bad_config_file_is_one_clear_error(
+    tmp_path: Path, load: Load, name: str, content: bytes | None, expected: str
+) -> None:
     if content is not None:
-        config.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(SettingsError, match=re.escape(expected)) as caught:
-        load_settings()
-    assert "canary" not in caught.value.message
-    assert "\n" not in caught.value.message
+        (tmp_path / name).write_bytes(content)
+    assert expected in refused(load, CONFIG_FILE=str(tmp_path / name))
 
 
 @pytest.mark.parametrize(
     ("name", "content"), [("x.json", '{"arr_threshold": 5}'), ("x.TOML", "arr_threshold = 5")]
 )
-def test_config_file_may_begin_with_a_bom(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
-) -> None:
+def test_config_file_may_begin_with_a_bom(tmp_path: Path, load: Load, name: str, content: str) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8-sig")
-    monkeypatch.setenv("CONFIG_FILE", str(tmp_path / name))
-    assert load_settings().arr_threshold == 5
-
-
-def test_bad_toml_file_is_named(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    toml = config.with_suffix(".toml")
-    toml.write_text("api_token = canary")
-    monkeypatch.setenv("CONFIG_FILE", str(toml))
-    wrong = f"^CONFIG_FILE: {re.escape(str(toml))} is not valid TOML"
-    with pytest.raises(SettingsError, match=wrong) as caught:
-        load_settings()
-    assert "canary" not in caught.value.message
+    assert load(CONFIG_FILE=str(tmp_path / name)).arr_threshold == 5
 
 
 SECRETS = {
@@ -311,10 +289,8 @@ SECRETS = {
 }
 
 
-def test_secrets_are_masked_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {**SECRETS, "SMTP_USERNAME": "someone"}.items():
-        monkeypatch.setenv(name, value)
-    settings = load_settings()
+def test_secrets_are_masked_everywhere(load: Load) -> None:
+    settings = load(**SECRETS, SMTP_USERNAME="someone")
     assert "canary" not in repr(settings) + str(settings)
     everything = json.dumps(SECRETS) + " canary/database canary%2Fdatabase"
     assert "canary" not in redact(everything)
@@ -330,11 +306,8 @@ def test_secrets_are_masked_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DATABASE_URL", "postgresql://user:canary%2fdb@host/ledger", "canary%2fdb canary%2Fdb"),
     ],
 )
-def test_password_in_a_url_is_masked(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str
-) -> None:
-    monkeypatch.setenv(name, value)
-    load_settings()
+def test_password_in_a_url_is_masked(load: Load, name: str, value: str, shown: str) -> None:
+    load(**{name: value})
     assert redact(shown) == "*** ***"
 
 
@@ -365,7 +338,6 @@ def test_long_text_is_searched_in_linear_time(text: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["anon", "cloud", "google_default"])
-def test_gcs_token_keywords_are_no_secrets(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
-    monkeypatch.setenv("GCS_TOKEN", word)
-    load_settings()
+def test_gcs_token_keywords_are_no_secrets(load: Load, word: str) -> None:
+    load(GCS_TOKEN=word)
     assert redact(f"from {word}") == f"from {word}"
