@@ -1,4 +1,4 @@
-"""The streaks and duplicates of a window that holds more rows than they need, as a source may make it."""
+"""The duplicates of a window that holds more rows than they need, and rows of one time."""
 
 from datetime import date
 
@@ -17,7 +17,7 @@ MONTH = date(2026, 1, 1)
 
 
 def found(*rows: tuple[int, int, bool]) -> Assessment:
-    """Assess the accounts `b` (0) and `a` (1); a row is (account, months back, at risk)."""
+    """Assess the accounts 0 and 1; a row is (account, months back, at risk)."""
     table = [
         {
             "account": account,
@@ -43,21 +43,6 @@ def found(*rows: tuple[int, int, bool]) -> Assessment:
     return compute_streaks.fn(window, dedupe.fn(window.rows), Settings(arr_threshold=0))
 
 
-def streaks(*rows: tuple[int, int, bool]) -> list[tuple[str, int]]:
-    return [(one["account_id"], one["duration_months"]) for one in found(*rows).alerts.to_pylist()]
-
-
-def test_streak_ends_at_a_gap_or_another_status() -> None:
-    gap = [(0, back, True) for back in (0, 1, 2, 4, 5)]
-    healthy = [(1, back, back != 1) for back in range(4)]
-    assert streaks(*gap, *healthy) == [("a", 1), ("b", 3)]
-
-
-def test_streaks_of_two_accounts_are_apart() -> None:
-    assert streaks((1, 1, True), (0, 2, True), (0, 0, True), (1, 0, True)) == [("a", 2), ("b", 1)]
-    assert streaks((0, 1, True), (1, 2, True), (0, 0, True), (1, 0, True)) == [("a", 1), ("b", 2)]
-
-
 def test_duplicates_count_back_to_the_month_that_ended_the_streak() -> None:
     twice = [(0, back, back < 2) for back in range(5) for _ in range(2)]
     counts = counts_of(found(*twice, (1, 0, False), (1, 1, True), (1, 1, True)))
@@ -73,8 +58,3 @@ def test_later_row_of_the_source_wins_a_tie() -> None:
     ]
     winners = dedupe.fn(pa.Table.from_pylist(rows, schema=ROWS))
     assert sorted(winners["position"].to_pylist()) == [1, 3]
-
-
-def test_assessment_names_the_version_that_was_read() -> None:
-    one = found((0, 0, True))
-    assert (one.source_version, one.warnings) == ("version-1", ())
