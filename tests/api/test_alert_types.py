@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from cli.report import print_report
@@ -15,18 +14,18 @@ from core.run import prepare_run
 from examples.mock_slack import MockSlack
 from flows.start import run_month
 from tests.alerts.of_the_tests import OURS, register
+from tests.api.test_metrics import scrape
 from tests.conftest import Serve
 from tests.delivery.world import MONTH, settings
-from tests.service import row, write_source
+from tests.service import adds_up, row, write_source
 
 TYPES = ["at_risk", "recovered", OURS.type]
 ROWS = [
-    row("A", "2025-12-01"),
-    row("A"),
-    row("B", "2025-12-01"),
-    row("B", status="Healthy", account_region="LATAM"),
+    *(row("A", "2025-12-01"), row("A")),
+    *(row("B", "2025-12-01"), row("B", status="Healthy", account_region="LATAM")),
+    *(row("C", "2025-12-01"), row("C", status="Healthy", arr=1)),
 ]
-"""A is at risk, B has recovered and has no channel, and the tests' own type finds both."""
+"""A is at risk; B, which has no channel, and C, below the threshold, have recovered. Ours finds all three."""
 FOUND = [("A", "at_risk"), ("A", OURS.type), ("B", OURS.type), ("B", "recovered")]
 
 
@@ -35,17 +34,28 @@ def _register(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch)
 
 
-def test_every_answer_has_the_alert_type(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    """Return the URI of the source."""
+    return write_source(tmp_path / "status.parquet", ROWS)
+
+
+def test_every_answer_has_the_alert_type(serve: Serve, slack: MockSlack, source: str) -> None:
     service = serve(ALERT_TYPES=json.dumps(TYPES))
-    source = write_source(tmp_path / "status.parquet", ROWS)
     expected = service.post("/preview", source).json()
-    dry = service.run(source, dry_run=True)
     done = service.run(source)
-    for found in (expected, dry, done):
-        assert [found["counts"][name] for name in TYPES] == [1, 1, 2]
+    for found, delivered in ((expected, "would_send"), (done, "alerts_sent")):
         by_type = found["counts_by_type"]
-        assert {name: by_type[name][name] for name in by_type} == {"at_risk": 1, "recovered": 1, OURS.type: 2}
-        assert [by_type[name]["unknown_region"] for name in TYPES] == [0, 1, 1]
+        assert {
+            name: [of[kind] for kind in (*TYPES, "below_threshold", "unknown_region", delivered)]
+            for name, of in by_type.items()
+        } == {
+            "at_risk": [1, 0, 0, 0, 0, 1],
+            "recovered": [0, 2, 0, 1, 1, 0],
+            OURS.type: [0, 0, 3, 1, 1, 1],
+        }
+        for name in set(found["counts"]) - {"rows_scanned", "duplicates_found"}:
+            assert found["counts"][name] == sum(counts[name] for counts in by_type.values()), name
     alerts = service.get(f"/runs/{done['run_id']}/alerts")["alerts"]
     for listed in (expected["alerts"], alerts, service.get("/outcomes")["outcomes"]):
         assert [(one["account_id"], one["alert_type"]) for one in listed] == FOUND
@@ -61,41 +71,47 @@ def test_every_answer_has_the_alert_type(serve: Serve, slack: MockSlack, tmp_pat
     assert f"  Alert:   {OURS.type}\n" in body
     assert "  Alert:   recovered\n" in body
 
-    page = service.client.get(f"/runs/{done['run_id']}", headers={"Accept": "text/html"}).text
-    for card in ("<b>1</b> at risk", "<b>1</b> recovered", "<b>2</b> of the tests"):
-        assert card in page
-    assert 'class="id">A</span>' in page
-    assert 'class="id">A, of the tests</span>' in page
-    assert 'class="id">B, recovered</span>' in page
-    for words in (
-        "At Risk for: 2 months (since 2025-12-01)",
-        "Was At Risk for: 1 month (2025-12-01 to 2025-12-01)",
+    metrics = scrape(service)
+    assert {key: value for key, value in metrics.items() if key[0] == "outcomes" and value} == {
+        ("outcomes", "at_risk sent"): 1,
+        ("outcomes", f"{OURS.type} sent"): 1,
+        ("outcomes", f"{OURS.type} failed"): 1,
+        ("outcomes", "recovered failed"): 1,
+    }
+
+
+def test_counts_of_the_contracts_types_add_up(serve: Serve, source: str) -> None:
+    service = serve(ALERT_TYPES='["at_risk", "recovered"]')
+    for found in (service.post("/preview", source).json(), service.run(source)):
+        assert all(adds_up(counts) for counts in (found["counts"], *found["counts_by_type"].values()))
+
+
+def test_pages_show_the_alert_types(serve: Serve, source: str) -> None:
+    service = serve(ALERT_TYPES=json.dumps(TYPES))
+    run = service.run(source)
+    page = service.client.get(f"/runs/{run['run_id']}", headers={"Accept": "text/html"}).text
+    for shown in (
+        "<b>1</b> at risk",
+        "<b>2</b> recovered",
+        "<b>3</b> of the tests",
+        "Counts by alert type",
+        'class="id">A</span>',
+        'class="id">A, of the tests</span>',
+        'class="id">B, recovered</span>',
+        "<td>At Risk for: 2 months (since 2025-12-01)</td>",
+        "<td>Was At Risk for: 1 month (2025-12-01 to 2025-12-01)</td>",
     ):
-        assert f"<td>{words}</td>" in page
-
-    families = text_string_to_metric_families(service.client.get("/metrics").text)
-    outcomes = {
-        (sample.labels["alert_type"], sample.labels["status"]): sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == "risk_alerts_outcomes" and sample.value
-    }
-    assert outcomes == {
-        ("at_risk", "sent"): 1,
-        (OURS.type, "sent"): 1,
-        (OURS.type, "failed"): 1,
-        ("recovered", "failed"): 1,
-    }
+        assert shown in page
+    assert ">Recovered</th>" in service.client.get("/runs", headers={"Accept": "text/html"}).text
 
 
-def test_report_shows_the_alert_types(slack: MockSlack, tmp_path: Path) -> None:
-    source = write_source(tmp_path / "status.parquet", ROWS)
+def test_report_shows_the_alert_types(slack: MockSlack, source: str, tmp_path: Path) -> None:
     chosen = settings(slack.url, tmp_path / "ledger.db", alert_types=TYPES, regions={"AMER": "amer"})
     run = prepare_run(RunRequest(source, MONTH), chosen, open_ledger(chosen.database_url))
     run_month(run)
     out = io.StringIO()
     history = run.ledger.history
     print_report(history.run(run.run_id), history, Console(file=out, emoji=False, width=200))
-    assert "1 at risk, 1 recovered, 2 of the tests, 0 below the ARR threshold, " in out.getvalue()
+    assert "1 at risk, 2 recovered, 3 of the tests, 2 below the ARR threshold, " in out.getvalue()
     assert "Name of B (B), recovered" in out.getvalue()
     assert f"Name of B (B), {OURS.type}" in out.getvalue()
