@@ -1,7 +1,6 @@
 """`uvicorn --root-path /alerts` behind a proxy that strips the prefix."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 
 import httpx
@@ -29,12 +28,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         yield wait_until_up(process)
     finally:
-        process.terminate()
-        try:
-            process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
@@ -44,10 +39,10 @@ def client(url: str) -> Iterator[httpx.Client]:
         yield opened
 
 
-def test_only_health_is_open(client: httpx.Client) -> None:
-    assert httpx.get(f"{client.base_url}".rstrip("/") + "/health").status_code == 503
+def test_only_health_is_open(url: str) -> None:
+    assert httpx.get(f"{url}/health").status_code == 503
     for path in ("/", "/runs", "/docs", "/health/", "/runs/health", "/no/such/path"):
-        assert httpx.get(f"{client.base_url}".rstrip("/") + path).status_code == 401, path
+        assert httpx.get(f"{url}{path}").status_code == 401, path
 
 
 @pytest.mark.parametrize("path", ["/runs", "/runs/run", "/runs/no-such-run"])

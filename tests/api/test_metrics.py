@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import Service, problem_of, row, write_source
+from tests.service import MONTH, Service, row, write_source
 
 Samples = dict[tuple[str, str], float]
 """Values by name and labels."""
@@ -86,7 +86,7 @@ def test_scrape_waits_for_no_lock(serve: Serve, source: str, slack: MockSlack, t
     service = serve(SLACK_CHANNEL_RATE="0.5")
     many = write_source(tmp_path / "many.parquet", [row("A"), row("B")])
     answer = service.client.post(
-        "/runs", json={"source_uri": many, "month": "2026-01-01"}, headers={"Prefer": "respond-async"}
+        "/runs", json={"source_uri": many, "month": MONTH}, headers={"Prefer": "respond-async"}
     )
     assert answer.status_code == 202
     with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as other:
@@ -105,13 +105,6 @@ def test_labels_hold_no_data_and_no_secret(serve: Serve, source: str, slack: Moc
     assert len(text.splitlines()) < 250
 
 
-def test_metrics_need_the_token(serve: Serve) -> None:
-    client = serve(API_TOKEN="canary-token").client
-    answer = client.get("/metrics")
-    assert (answer.status_code, problem_of(answer)["code"]) == (401, "unauthorized")
-    assert client.get("/metrics", headers={"Authorization": "Bearer canary-token"}).status_code == 200
-
-
 def test_outcomes_are_counted_from_the_index(service: Service, tmp_path: Path) -> None:
     """A scrape does not read years of alerts with their texts."""
     scrape(service)
@@ -121,8 +114,3 @@ def test_outcomes_are_counted_from_the_index(service: Service, tmp_path: Path) -
             " GROUP BY alert_type, status"
         ).fetchall()
     assert "COVERING INDEX" in plan[0][3]
-
-
-def test_openapi_describes_metrics_as_text(service: Service) -> None:
-    described = service.get("/openapi.json")["paths"]["/metrics"]["get"]["responses"]
-    assert list(described["200"]["content"]) == ["text/plain; version=0.0.4; charset=utf-8"]

@@ -1,4 +1,4 @@
-"""Variants of a request: other content types, encodings, HEAD, encoded ids."""
+"""Variants of a request, such as content types, encodings and HEAD; and the headers of every answer."""
 
 import json
 from collections.abc import Iterator
@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from api.problems import BODY_MAX
 from examples.mock_slack import MockSlack
-from tests.conftest import services
+from tests.conftest import Serve, services
 from tests.service import MONTH, Service, problem_of
+
+JSON = "application/json"
 
 
 @pytest.fixture(scope="module")
@@ -23,29 +26,56 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     "kind",
     [
         None,
-        "application/x-www-form-urlencoded",
         "text/plain",
-        "text/json",
+        "text/plain; application/json",
+        "text/plain; charset=utf-8",
+        "application/x-www-form-urlencoded",
         "multipart/form-data; boundary=x",
+        "text/json",
         "nonsense",
     ],
 )
 @pytest.mark.parametrize("path", ["/runs", "/preview", f"/outcomes/{MONTH}/A/resolve"])
-def test_wrong_content_type_is_named(service: Service, path: str, kind: str | None) -> None:
+def test_only_json_is_accepted(service: Service, path: str, kind: str | None) -> None:
+    """A page of another site may send the first six, with the user's password, without asking this site."""
     headers = {} if kind is None else {"content-type": kind}
-    answer = service.client.post(path, content=b'{"month": "2026-01-01"}', headers=headers)
-    assert (answer.status_code, problem_of(answer)["detail"]) == (
-        422,
-        "the body: must be JSON, sent with the header Content-Type: application/json",
-    )
+    body = json.dumps({"source_uri": "file:///x", "month": MONTH})
+    answer = service.client.post(path, content=body, headers=headers)
+    found = problem_of(answer)
+    assert (answer.status_code, found["code"]) == (422, "invalid_request")
+    assert "Content-Type: application/json" in found["detail"]
+    assert service.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "the body: is missing"),
+        (b"{", "not JSON at character"),
+        (b'{"month": NaN', "not JSON at character"),
+        (b"\xff\xfe", "not JSON at character"),
+        ('{"source_uri": "file:///z\u00fcrich"}'.encode("latin-1"), "cannot be read as JSON in UTF-8"),
+        (b"[" * 100_000, "cannot be read as JSON in UTF-8"),
+        (b"[]", "the body: must be a JSON object"),
+        (b'"text"', "the body: must be a JSON object"),
+        (b"null", "the body: is missing"),
+        (b"1", "the body: must be a JSON object"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, bytes) else "",
+)
+def test_body_that_is_no_json_object_is_refused(service: Service, body: bytes, reason: str) -> None:
+    answer = service.client.post("/runs", content=body, headers={"content-type": JSON})
+    found = problem_of(answer)
+    assert (answer.status_code, found["code"]) == (422, "invalid_request")
+    assert reason in found["detail"]
 
 
 @pytest.mark.parametrize(
     ("encoding", "kind"),
     [
-        ("utf-8-sig", "application/json"),
-        ("utf-16", "application/json"),
-        ("utf-8", "application/json; charset=latin-1"),
+        ("utf-8-sig", JSON),
+        ("utf-16", JSON),
+        ("utf-8", f"{JSON}; charset=latin-1"),
         ("utf-8", "Application/JSON;charset=UTF-8"),
         ("utf-8", "application/vnd.alerts+json"),
     ],
@@ -57,30 +87,61 @@ def test_json_is_read_in_each_encoding(service: Service, encoding: str, kind: st
     assert "z\u00fcrich" in answer.json()["detail"]
 
 
-def test_text_that_is_not_utf8_is_named(service: Service) -> None:
-    body = '{"source_uri": "file:///z\u00fcrich", "month": "2026-01-01"}'.encode("latin-1")
-    answer = service.client.post("/preview", content=body, headers={"content-type": "application/json"})
-    assert problem_of(answer)["detail"] == "the body: cannot be read as JSON in UTF-8"
+def _chunks(body: bytes) -> Iterator[bytes]:
+    for start in range(0, len(body), 50_000):
+        yield body[start : start + 50_000]
+
+
+@pytest.mark.parametrize("path", ["/runs", "/preview"])
+def test_body_too_large_is_refused(service: Service, path: str) -> None:
+    for size in (BODY_MAX + 1, BODY_MAX * 8):
+        for content in (b"x" * size, _chunks(b"x" * size)):
+            answer = service.client.post(path, content=content, headers={"content-type": JSON})
+            found = problem_of(answer)
+            assert (answer.status_code, found["code"]) == (413, "request_too_large")
+            assert str(BODY_MAX) in found["detail"]
+
+
+def test_largest_body_is_read_whole(service: Service, source: str) -> None:
+    body = json.dumps({"source_uri": source, "month": MONTH}).encode().ljust(BODY_MAX)
+    for content in (body, _chunks(body)):
+        answer = service.client.post("/preview", content=content, headers={"content-type": JSON})
+        assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/health", "/runs", "/runs/x", "/runs/x/alerts", "/outcomes", "/metrics", "/docs"]
+    "path",
+    ["/", "/health", "/runs", "/runs/x", "/runs/x/alerts", "/outcomes", "/metrics", "/docs", "/preview"],
 )
 def test_head_is_get_without_a_body(service: Service, path: str) -> None:
     head, get = service.client.head(path), service.client.get(path)
     assert (head.status_code, head.content) == (get.status_code, b"")
     for header in ("content-type", "content-length"):
         assert head.headers[header] == get.headers[header] or path == "/metrics"
-    assert service.client.head("/preview").headers["allow"] == "POST"
 
 
 def test_double_encoded_id_is_not_decoded_twice(service: Service) -> None:
-    for path in ("/runs/a%252Fb", "/runs/a%252Fb/alerts"):
-        assert "'a%2Fb'" in problem_of(service.client.get(path))["detail"]
     body = {"decision": "delivered", "by": "ana"}
-    answer = service.client.post(f"/outcomes/{MONTH}/a%252Fb/resolve", json=body)
-    assert "'a%2Fb'" in problem_of(answer)["detail"]
+    for answer in (
+        service.client.get("/runs/a%252Fb"),
+        service.client.get("/runs/a%252Fb/alerts"),
+        service.client.post(f"/outcomes/{MONTH}/a%252Fb/resolve", json=body),
+    ):
+        assert "'a%2Fb'" in problem_of(answer)["detail"]
 
 
-def test_unknown_path_points_to_docs_and_runs(service: Service) -> None:
-    assert "/docs" in problem_of(service.client.get("/runs/"))["detail"]
+def test_no_answer_is_stored_or_framed(serve: Serve) -> None:
+    service = serve(API_TOKEN="canary-token")
+    token = {"Authorization": "Bearer canary-token"}
+    answers = [
+        service.client.get("/runs", headers=token),
+        service.client.get("/docs", headers=token),
+        service.client.get("/runs"),
+        service.client.get("/no/such/path", headers=token),
+        service.client.post("/runs", headers=token, content=b"x" * (BODY_MAX + 1)),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 401, 404, 413]
+    for answer in answers:
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["vary"] == "Accept"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]

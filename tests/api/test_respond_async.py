@@ -10,11 +10,18 @@ from tests.service import COUNTS, MONTH, Service
 from tests.waiting import until
 
 
-def ended(client: httpx.Client, location: str) -> Any:
+def ask(client: httpx.Client, source: str, *prefer: str) -> httpx.Response:
+    body = {"source_uri": source, "month": MONTH}
+    return client.post("/runs", json=body, headers=[("Prefer", one) for one in prefer])
+
+
+def ended(client: httpx.Client, accepted: httpx.Response) -> Any:
     """Return the run once it is over; every request for it must find it."""
+    assert accepted.status_code == 202
+    assert accepted.headers["Location"] == f"/runs/{accepted.json()['run_id']}"
 
     def over() -> Any:
-        answer = client.get(location)
+        answer = client.get(accepted.headers["Location"])
         assert answer.status_code == 200
         return answer.json() if answer.json()["status"] != "running" else None
 
@@ -30,41 +37,24 @@ def ended(client: httpx.Client, location: str) -> Any:
     ],
 )
 def test_respond_async_answers_202_with_location(service: Service, source: str, prefer: list[str]) -> None:
-    answer = service.client.post(
-        "/runs", json={"source_uri": source, "month": MONTH}, headers=[("Prefer", one) for one in prefer]
-    )
-    assert answer.status_code == 202
-    assert answer.headers["Location"] == f"/runs/{answer.json()['run_id']}"
-    run = ended(service.client, answer.headers["Location"])
-    assert (run["status"], run["counts"]) == ("succeeded", COUNTS)
-    assert run["flow_run_id"] is None
+    run = ended(service.client, ask(service.client, source, *prefer))
+    assert (run["status"], run["counts"], run["flow_run_id"]) == ("succeeded", COUNTS, None)
 
 
 @pytest.mark.parametrize(
     "prefer", ["return=minimal", "no-respond-async", 'x="a respond-async b"', "x; respond-async"]
 )
 def test_other_preference_is_ignored(service: Service, source: str, prefer: str) -> None:
-    answer = service.client.post(
-        "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": prefer}
-    )
-    assert answer.status_code == 200
+    assert ask(service.client, source, prefer).status_code == 200
 
 
 def test_accepted_run_that_cannot_begin_is_failed(serve: Serve, source: str) -> None:
     client = serve(PREFECT_API_URL="http://127.0.0.1:1/api").client
-    answer = client.post(
-        "/runs", json={"source_uri": source, "month": MONTH}, headers={"Prefer": "respond-async"}
-    )
-    assert answer.status_code == 202
-    run = ended(client, answer.headers["Location"])
+    run = ended(client, ask(client, source, "respond-async"))
     assert (run["status"], run["error"]["code"]) == ("failed", "orchestrator_unreachable")
 
 
 def test_invalid_async_run_is_refused(service: Service) -> None:
-    answer = service.client.post(
-        "/runs",
-        json={"source_uri": "s3://key:secret@bucket/x.parquet", "month": MONTH},
-        headers={"Prefer": "respond-async"},
-    )
+    answer = ask(service.client, "s3://key:secret@bucket/x.parquet", "respond-async")
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
-    assert service.client.get("/runs").json()["runs"] == []
+    assert service.runs() == []

@@ -35,9 +35,7 @@ def wait_until_up(process: "subprocess.Popen[str]", lines: list[str] | None = No
     return found.group()
 
 
-def test_uvicorn_serves_until_it_is_stopped(
-    tmp_path: Path,
-) -> None:
+def test_uvicorn_serves_until_it_is_stopped(tmp_path: Path) -> None:
     process = start(tmp_path)
     lines: list[str] = []
     try:
