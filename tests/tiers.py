@@ -17,7 +17,6 @@ INTEGRATION = (
     "cli/test_check.py",
     "cli/test_command_line.py",
     "cli/test_commands.py",
-    "cli/test_resolve.py::test_resolve_needs_no_prefect",
     "cli/test_streams.py",
     "delivery/test_sending.py::test_replay_sends",
     "deployment/test_make_deploy.py",

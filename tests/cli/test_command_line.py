@@ -87,27 +87,23 @@ def test_nothing_shows_a_traceback(story: Story) -> None:
         assert "Traceback" not in ended.out + ended.err
 
 
+GOOD = ["--source-uri", "file:///x", "--month", MONTH]
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "code", "said"),
     [
         ([], {}, 2, "--source-uri"),
-        (["--source-uri", "file:///x"], {}, 2, "--month"),
-        (["--source-uri", "", "--month", MONTH], {}, 2, "must not be empty"),
-        (["--source-uri", "file:///x", "--month", "2026-01-15"], {}, 2, "first day"),
-        (["--source-uri", "file:///x", "--month", "January"], {}, 2, "YYYY-MM-01"),
-        (["--source-uri", "file:///x", "--month", MONTH, "--nonsense"], {}, 2, "--nonsense"),
-        (["--source-uri", "s3://user:canary@bucket/x", "--month", MONTH], {}, 2, "credentials"),
-        (["--source-uri", "gs://bucket/x?sig=canary", "--month", MONTH], {}, 2, "query string"),
-        (["--source-uri", "file:///x\udcff", "--month", MONTH], {}, 2, "unprintable"),
-        (["--source-uri", "file:///x", "--month", MONTH], {"LOG_FORMAT": "canary"}, 2, "LOG_FORMAT"),
-        (["--source-uri", "file:///x", "--month", MONTH], {"REGIONS": "{canary"}, 2, "REGIONS"),
-        (["--source-uri", "file:///x", "--month", MONTH], {"CONFIG_FILE": "/no/such"}, 2, "CONFIG_FILE"),
-        (
-            ["--source-uri", "file:///x", "--month", MONTH],
-            {"DATABASE_URL": "sqlite:////proc/x/y.db"},
-            1,
-            "ledger",
-        ),
+        (GOOD[:2], {}, 2, "--month"),
+        ([*GOOD, "--source-uri", ""], {}, 2, "must not be empty"),
+        ([*GOOD, "--month", "2026-01-15"], {}, 2, "first day"),
+        ([*GOOD, "--month", "January"], {}, 2, "YYYY-MM-01"),
+        ([*GOOD, "--nonsense"], {}, 2, "--nonsense"),
+        ([*GOOD, "--source-uri", "s3://user:canary@bucket/x"], {}, 2, "credentials"),
+        ([*GOOD, "--source-uri", "gs://bucket/x?sig=canary"], {}, 2, "query string"),
+        ([*GOOD, "--source-uri", "file:///x\udcff"], {}, 2, "unprintable"),
+        (GOOD, {"LOG_FORMAT": "canary"}, 2, "LOG_FORMAT"),
+        (GOOD, {"DATABASE_URL": "sqlite:////proc/x/y.db"}, 1, "ledger"),
         (["--help"], {}, 0, "Exit codes"),
     ],
 )
@@ -127,19 +123,16 @@ def test_run_that_cannot_begin_is_explained(
     out, err = capfd.readouterr()
     assert (ended, said in (out if code == 0 else err)) == (code, True), err
     assert "Traceback" not in out + err
-    assert "canary@" not in err
-    assert "sig=canary" not in err
+    assert "canary" not in err
     assert not (code and out)
 
 
-@pytest.mark.parametrize("by_profile", ["", "a profile"])
-def test_missing_prefect_api_begins_no_run(by_profile: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["variable", "profile"])
+def test_missing_prefect_api_begins_no_run(place: str, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{closed_port()}/api"
-    configured = {"PREFECT_API_URL": url}
-    if by_profile:
-        profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{url}"\n'
-        (tmp_path / "profiles.toml").write_text(profile)
-        configured = {"PREFECT_HOME": str(tmp_path)}
+    profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{url}"\n'
+    (tmp_path / "profiles.toml").write_text(profile)
+    configured = {"PREFECT_API_URL": url} if place == "variable" else {"PREFECT_HOME": str(tmp_path)}
     ended = subprocess.run(
         [
             *(sys.executable, "-m", "flows.monthly_risk_alerts", "--month", MONTH, "--json"),

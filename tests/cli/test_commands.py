@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,7 @@ def test_help_has_examples_and_exit_codes(name: str, capsys: pytest.CaptureFixtu
 
 def test_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
-    version = (
-        (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition('version = "')[2].partition('"')[0]
-    )
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert capsys.readouterr().out == f"risk-alerts {version}\n"
 
 
@@ -61,9 +60,11 @@ def test_help_and_usage_import_nothing_heavy(arguments: list[str]) -> None:
     assert imported.isdisjoint({"prefect", "pyarrow", "fastapi", "sqlalchemy", "httpx"})
 
 
-def test_batch_job_imports_no_fastapi() -> None:
-    ended = started("-c", "import sys, cli.run; print('fastapi' in sys.modules, 'cli.run' in sys.modules)")
-    assert ended.stdout == "False True\n", ended.stderr
+def test_unconfirmed_needs_no_prefect(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    ended = started("-X", "importtime", "-m", "cli", "unconfirmed", DATABASE_URL=url)
+    assert (ended.returncode, ended.stdout) == (0, "Nothing is unconfirmed.\n")
+    assert " prefect" not in ended.stderr
 
 
 def test_launcher_runs_the_checkout_from_any_folder(tmp_path: Path) -> None:

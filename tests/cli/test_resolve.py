@@ -1,9 +1,6 @@
 """`risk-alerts unconfirmed` and `risk-alerts resolve`: the open alerts, a decision, and the next run."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +11,6 @@ from tests.cli.calling import call
 from tests.delivery.world import MONTH, OTHER_MONTH, begin, key, routed
 from tests.ledger.test_resolving import leave_unconfirmed
 
-ROOT = Path(__file__).parents[2]
 ONE = ["--month", MONTH.isoformat(), "--account", "A-1"]
 
 
@@ -121,13 +117,3 @@ def test_refusal_is_one_line_and_an_exit_code(ledger: Ledger, capsys: pytest.Cap
 def test_usage_error_changes_nothing(ledger: Ledger, arguments: list[str]) -> None:
     assert call("resolve", *arguments) == 2
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
-
-
-def test_resolve_needs_no_prefect(tmp_path: Path) -> None:
-    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/new.db"}
-    command = [sys.executable, "-X", "importtime", "-m", "cli", "unconfirmed"]
-    ended = subprocess.run(
-        command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
-    )
-    assert (ended.returncode, ended.stdout) == (0, "Nothing is unconfirmed.\n")
-    assert " prefect" not in ended.stderr

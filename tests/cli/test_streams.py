@@ -9,11 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.ledger import open_ledger
 from examples.mock_slack import MockSlack
-from tests.delivery.world import MONTH as LEDGER_MONTH
-from tests.delivery.world import key, routed
-from tests.ledger.test_resolving import leave_unconfirmed
 from tests.service import MONTH, variables, write_source
 
 ROOT = Path(__file__).parents[2]
@@ -138,15 +134,3 @@ def test_closed_terminal_ends_no_run(job: Shell, slack: MockSlack, command: str)
     report, _ = process.communicate(timeout=60)
     assert (process.returncode, len(slack.messages)) == (0, 2)
     assert b"succeeded" in report
-
-
-@pytest.mark.parametrize("redirection", ["| true", "<&- >&- 2>&-"])
-def test_decision_is_recorded_with_broken_streams(shell: Shell, tmp_path: Path, redirection: str) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    ledger = open_ledger(url)
-    leave_unconfirmed(ledger, "first", [routed("A-1")])
-    resolve = Shell({**shell.environment, "DATABASE_URL": url})
-    one = f"--month {LEDGER_MONTH} --account A-1 --delivered --by ana"
-    assert resolve.run(f"python -m cli resolve {one}", redirection)[0] == 0
-    assert ledger.history.outcome(LEDGER_MONTH, key("A-1")).status == "sent"
-    ledger.close()
