@@ -1,11 +1,9 @@
 """Which requests get a page instead of JSON, and which forms are accepted."""
 
-import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -87,13 +85,6 @@ def test_only_a_client_that_asks_for_html_alone_gets_a_page(
         assert answer.headers["cache-control"] == "no-store"
 
 
-def test_not_found_is_a_page_with_status_404(open_service: Service) -> None:
-    answer = open_service.client.get("/runs/<b>x", headers={"Accept": BROWSER})
-    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
-    assert "<b>x" not in answer.text
-    assert "run_not_found" in answer.text
-
-
 @pytest.mark.parametrize(
     "headers",
     [
@@ -116,38 +107,30 @@ def test_form_of_another_site_is_refused(
     assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
 
 
-def test_invalid_form_changes_nothing(open_service: Service, ledger: Ledger) -> None:
-    wrong: list[tuple[dict[str, str], int]] = [
-        ({"by": ""}, 422),
-        ({"decision": "sent"}, 422),
-        ({"month": "January"}, 422),
-        ({"account_id": "A-9"}, 404),
-    ]
-    for change, status in wrong:
-        answer = open_service.client.post(RESOLVE, data=form(**change), headers=OWN)
-        assert answer.status_code == status, change
-    for body in (b"\xff\xfe", b"&" * 50, b"%zz", b"", b"run_id=run&by=Ana"):
-        answer = open_service.client.post(RESOLVE, content=body, headers=OWN)
-        assert answer.status_code == 422
-    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
-    assert "Internal error" not in open_service.log.getvalue()
-
-
 @pytest.mark.parametrize(
-    ("data", "headers", "code"),
+    ("fields", "status", "code"),
     [
-        (form(by=""), OWN, "invalid_request"),
-        (form(account_id="A-9"), OWN, "outcome_not_found"),
-        (form(note="x" * 300_000), OWN, "request_too_large"),
-        ({}, OWN, "invalid_request"),
-        (form(), {}, "invalid_request"),
+        (form(by=""), 422, "invalid_request"),
+        (form(decision="sent"), 422, "invalid_request"),
+        (form(month="January"), 422, "invalid_request"),
+        (form(account_id="A-9"), 404, "outcome_not_found"),
+        (form(note="x" * 300_000), 413, "request_too_large"),
+        ({}, 422, "invalid_request"),
     ],
 )
-def test_refused_form_is_a_page_with_its_code(
-    open_service: Service, data: dict[str, str], headers: dict[str, str], code: str
+def test_refused_form_changes_nothing_and_is_a_page(
+    open_service: Service, ledger: Ledger, fields: dict[str, str], status: int, code: str
 ) -> None:
-    answer = open_service.client.post(RESOLVE, data=data, headers=headers | {"Accept": BROWSER})
+    answer = open_service.client.post(RESOLVE, data=fields, headers=OWN | {"Accept": BROWSER})
+    assert answer.status_code == status
     assert f'role="alert"><strong>{code}</strong>' in answer.text
+    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"&" * 50, b"%zz", b"run_id=run&by=Ana"])
+def test_body_that_is_no_form_is_refused(open_service: Service, body: bytes) -> None:
+    answer = open_service.client.post(RESOLVE, content=body, headers=OWN)
+    assert (answer.status_code, problem_of(answer)["code"]) == (422, "invalid_request")
 
 
 def basic(token: str, user: str = "any") -> dict[str, str]:
@@ -184,12 +167,15 @@ def test_password_opens_pages_and_what_they_load(closed_service: Service, user: 
 
 
 def test_password_is_for_pages_alone(closed_service: Service) -> None:
-    for method, path in (("POST", "/runs"), ("POST", "/preview"), ("GET", "/runs"), ("GET", "/metrics")):
-        answer = closed_service.client.request(method, path, headers=basic(TOKEN))
+    """A browser adds the password that it knows to a request that a page of another site sends."""
+    client, page = closed_service.client, basic(TOKEN) | {"Accept": BROWSER}
+    for path in ("/runs", "/metrics"):
+        answer = client.get(path, headers=basic(TOKEN))
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
-    page = basic(TOKEN) | {"Accept": BROWSER}
-    assert closed_service.client.post("/runs", json={}, headers=page).status_code == 401
-    assert closed_service.client.get("/runs", headers=page).status_code == 200
+    for path in ("/runs", "/preview", f"/outcomes/{MONTH}/A-1/resolve"):
+        assert client.post(path, headers=basic(TOKEN)).status_code == 401
+        assert client.post(path, headers=page).status_code == 401
+    assert client.get("/runs", headers=page).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -219,42 +205,6 @@ def test_form_of_this_site_is_accepted(closed_service: Service, headers: dict[st
     assert (answer.status_code, problem_of(answer)["code"]) == (404, "outcome_not_found")
 
 
-SIMPLE = [
-    None,
-    "text/plain",
-    "text/plain; application/json",
-    "text/plain; charset=utf-8",
-    "application/x-www-form-urlencoded",
-    "multipart/form-data; boundary=x",
-]
-"""The content types that a page may send to another site without asking that site first."""
-
-
-@pytest.mark.parametrize("kind", SIMPLE)
-def test_another_site_starts_and_resolves_nothing(
-    open_service: Service, closed_service: Service, ledger: Ledger, kind: str | None
-) -> None:
-    """A browser adds the password that it knows to such a request."""
-    run = json.dumps({"source_uri": "file:///x", "month": str(MONTH)})
-    decision = json.dumps({"decision": "delivered", "by": "ana"})
-    before = open_service.runs()
-    headers = {"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example", "Accept": BROWSER}
-    headers |= {} if kind is None else {"Content-Type": kind}
-    for service, password in ((open_service, {}), (closed_service, basic(TOKEN))):
-        for path, body in (
-            ("/runs", run),
-            ("/preview", run),
-            (f"/outcomes/{MONTH}/A-1/resolve", decision),
-            (RESOLVE, urlencode(form())),
-        ):
-            answer = service.client.post(path, content=body, headers=headers | password)
-            expected = (401, "unauthorized") if password and path != RESOLVE else (422, "invalid_request")
-            assert answer.status_code == expected[0], path
-            assert expected[1] in answer.text
-    assert open_service.runs() == before
-    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
-
-
 @pytest.mark.parametrize("path", ["/runs", "/preview", f"/outcomes/{MONTH}/A-1/resolve"])
 def test_another_site_may_not_send_json(open_service: Service, closed_service: Service, path: str) -> None:
     """A browser asks by OPTIONS, without the password, whether it may send that content type."""
@@ -271,18 +221,8 @@ def test_another_site_may_not_send_json(open_service: Service, closed_service: S
 
 def test_index_leads_a_browser_to_the_runs(open_service: Service) -> None:
     answer = open_service.client.get("/", headers={"Accept": BROWSER})
-    assert (answer.status_code, answer.headers["location"], answer.headers["vary"]) == (
-        303,
-        "/runs",
-        "Accept",
-    )
+    assert (answer.status_code, answer.headers["location"]) == (303, "/runs")
     assert open_service.get("/") == {"docs": "/docs", "health": "/health", "runs": "/runs"}
-
-
-def test_column_keeps_the_capitals_of_its_label(open_service: Service) -> None:
-    page = open_service.client.get("/runs", headers={"Accept": BROWSER}).text
-    assert ">Below the ARR threshold</th>" in page
-    assert ">Not delivered</th>" in page
 
 
 def test_months_of_the_listed_runs_are_offered(open_service: Service) -> None:
@@ -291,19 +231,24 @@ def test_months_of_the_listed_runs_are_offered(open_service: Service) -> None:
         assert re.findall(r'month=([0-9-]+)"[^>]*>2026-01</a>', page) == [str(MONTH)]
 
 
-@pytest.mark.parametrize("path", ["/runs?month=2026-01-15", "/runs?limit=0", "/runs?status=nonsense"])
-def test_invalid_filter_is_a_page_in_a_browser(open_service: Service, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/runs?month=2026-01-15", "invalid_request"),
+        ("/runs?limit=0", "invalid_request"),
+        ("/runs?status=nonsense", "invalid_request"),
+        ("/runs/<b>x", "run_not_found"),
+        ("/no/such/path", "not_found"),
+        ("/preview", "method_not_allowed"),
+    ],
+)
+def test_problem_is_a_page_in_a_browser(open_service: Service, path: str, code: str) -> None:
+    found = problem_of(open_service.client.get(path))
     answer = open_service.client.get(path, headers={"Accept": BROWSER})
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "text/html; charset=utf-8")
-    assert "<strong>invalid_request</strong>" in answer.text
-    assert problem_of(open_service.client.get(path))["code"] == "invalid_request"
-
-
-@pytest.mark.parametrize("path", ["/no/such/path", "/preview"])
-def test_unknown_path_or_method_is_a_page_in_a_browser(open_service: Service, path: str) -> None:
-    answer = open_service.client.get(path, headers={"Accept": BROWSER})
-    assert answer.status_code == problem_of(open_service.client.get(path))["status"]
+    assert (found["code"], found["status"]) == (code, answer.status_code)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert f"<strong>{code}</strong>" in answer.text
+    assert "<b>x" not in answer.text
 
 
 def test_open_alerts_are_listed_by_status(ledger: Ledger, open_service: Service) -> None:
