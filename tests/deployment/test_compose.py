@@ -61,21 +61,13 @@ def interpolated(value: Any) -> Any:
     return _VARIABLE.sub(variable, value)
 
 
-@pytest.fixture(scope="module")
-def specification() -> Draft202012Validator:
-    """Return the schema of the Compose specification, which check-jsonschema includes."""
+def test_compose_file_matches_its_schema() -> None:
+    # check-jsonschema includes the schema of the Compose specification.
     schema = files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
-    return Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
-
-
-def test_compose_file_matches_its_schema(specification: Draft202012Validator) -> None:
+    specification = Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
     assert [error.message for error in specification.iter_errors(COMPOSE)] == []
-
-
-@pytest.mark.parametrize("wrong", [{"port": ["8000"]}, {"command": 5}, {"restart": ["always"]}])
-def test_compose_schema_refuses_a_mistake(specification: Draft202012Validator, wrong: dict[str, Any]) -> None:
-    services = {**SERVICES, "api": {**SERVICES["api"], **wrong}}
-    assert list(specification.iter_errors({**COMPOSE, "services": services}))
+    mistake = {**COMPOSE, "services": {**SERVICES, "api": {**SERVICES["api"], "port": ["8000"]}}}
+    assert not specification.is_valid(mistake)
 
 
 def test_ports_are_published_on_loopback_only() -> None:
@@ -111,55 +103,39 @@ def test_services_use_each_others_names() -> None:
     Settings(database_url=urls[0])
 
 
-class Stack:
-    """Services as processes: a folder replaces the paths in containers, and free ports replace host names."""
+@contextmanager
+def running(name: str, folder: Path, here: dict[str, str]) -> Iterator[Path]:
+    """Run a service's command in its environment, with the paths and hosts of `here`; yield its log."""
 
-    def __init__(self, folder: Path, database: str, prefect_api: str) -> None:
-        self.folder = folder
-        self.slack = f"http://127.0.0.1:{closed_port()}"
-        self._outside = {
-            interpolated(SERVICES["worker"]["environment"])["DATABASE_URL"]: database,
-            "http://prefect:4200/api": prefect_api,
-            "http://slack:9000": self.slack,
-            "9000": str(urlsplit(self.slack).port),
-            "0.0.0.0": "127.0.0.1",
-            "/mock_slack.py": str(ROOT / "examples/mock_slack.py"),
-            "/tmp/": f"{folder}/tmp/",  # noqa: S108
-            "/source/": f"{folder}/source/",
-        }
+    def moved(value: str) -> str:
+        # In one pass, so that a replacement is not replaced again.
+        return re.sub("|".join(map(re.escape, here)), lambda found: here[found[0]], value)
 
-    def _here(self, value: str) -> str:
-        """Replace paths and hosts of containers, in one pass, so that a replacement is not replaced again."""
-        return re.sub("|".join(map(re.escape, self._outside)), lambda found: self._outside[found[0]], value)
-
-    @contextmanager
-    def running(self, name: str) -> Iterator[Path]:
-        """Run a service's command in its environment until the context ends; yield its log."""
-        service = SERVICES[name]
-        own = {**(DOT_ENV if "env_file" in service else {}), **interpolated(service.get("environment", {}))}
-        log = self.folder / f"{name}.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [self._here(word) for word in interpolated(service["command"])],
-                cwd=ROOT,
-                env={
-                    "HOME": str(self.folder),
-                    # The environment of the image.
-                    "DO_NOT_TRACK": "1",
-                    "PYTHONPATH": str(ROOT),
-                    **{variable: self._here(value) for variable, value in own.items()},
-                    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                },
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
-        try:
-            yield log
-        finally:
-            # A worker has child processes and ends slowly, so the group is killed.
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    service = SERVICES[name]
+    own = {**(DOT_ENV if "env_file" in service else {}), **interpolated(service.get("environment", {}))}
+    log = folder / f"{name}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [moved(word) for word in interpolated(service["command"])],
+            cwd=ROOT,
+            env={
+                "HOME": str(folder),
+                # The environment of the image.
+                "DO_NOT_TRACK": "1",
+                "PYTHONPATH": str(ROOT),
+                **{variable: moved(value) for variable, value in own.items()},
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        yield log
+    finally:
+        # A worker has child processes and ends slowly, so the group is killed.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.mark.timeout(300)
@@ -170,14 +146,29 @@ def test_worker_deploys_and_sends_a_month(
     write_source(tmp_path / "source/monthly_account_status.parquet")
     (tmp_path / "tmp").mkdir()
     deployments = f"{prefect_api}/deployments"
+    slack_port = closed_port()
+    slack = f"http://127.0.0.1:{slack_port}"
+    here = {
+        interpolated(SERVICES["worker"]["environment"])["DATABASE_URL"]: postgresql.new_database(),
+        "http://prefect:4200/api": prefect_api,
+        "http://slack:9000": slack,
+        "9000": str(slack_port),
+        "0.0.0.0": "127.0.0.1",
+        "/mock_slack.py": str(ROOT / "examples/mock_slack.py"),
+        "/tmp/": f"{tmp_path}/tmp/",  # noqa: S108
+        "/source/": f"{tmp_path}/source/",
+    }
     with httpx.Client(timeout=30) as client:
-        stack = Stack(tmp_path, postgresql.new_database(), prefect_api)
-        with stack.running("slack"), stack.running("worker") as log:
+
+        def content(response: httpx.Response) -> Any:
+            # Other tests use the server too; it answers 503 while it is busy.
+            return response.json() if response.is_success else None
+
+        with running("slack", tmp_path, here), running("worker", tmp_path, here) as log:
             path = f"{deployments}/name/monthly-risk-alerts/monthly"
             deployment = until(lambda: content(client.get(path)), log.read_text)
             body = {"parameters": {"month": "2026-01-01"}, "state": {"type": "SCHEDULED"}}
             create = f"{deployments}/{deployment['id']}/create_flow_run"
-            # Other tests use the server too; it answers 503 while it is busy.
             flow_run = until(lambda: content(client.post(create, json=body)), log.read_text)
 
             def finished() -> Any:
@@ -185,10 +176,5 @@ def test_worker_deploys_and_sends_a_month(
                 return run if run and run["state"]["type"] in {"COMPLETED", "FAILED", "CRASHED"} else None
 
             assert until(finished, log.read_text)["state"]["type"] == "COMPLETED", log.read_text()
-            posted = client.get(f"{stack.slack}/messages").json()
+            posted = client.get(f"{slack}/messages").json()
     assert {message["channel"] for message in posted} == {"amer-risk-alerts", "emea-risk-alerts"}
-
-
-def content(response: httpx.Response) -> Any:
-    """Return the JSON of a successful answer, or None."""
-    return response.json() if response.is_success else None

@@ -79,11 +79,6 @@ def test_pods_get_no_variables_of_other_services() -> None:
     assert [pod["enableServiceLinks"] for pod in pods] == [False, False]
 
 
-def _cloud_run() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((DEPLOY / "cloud-run-job.yaml").read_text(encoding="utf-8"))
-    return found
-
-
 def _google_schema(api: str, version: str, name: str) -> Draft4Validator:
     """Return the schema of a resource from Google's discovery document."""
     schemas = json.loads(get_static_doc(api, version))["schemas"]
@@ -99,12 +94,10 @@ def _google_schema(api: str, version: str, name: str) -> Draft4Validator:
 
 def test_job_matches_the_cloud_run_schema() -> None:
     schema = _google_schema("run", "v1", "Job")
-    job = _cloud_run()
+    job = yaml.safe_load((DEPLOY / "cloud-run-job.yaml").read_text(encoding="utf-8"))
     assert [error.message for error in schema.iter_errors(job)] == []
-    task = job["spec"]["template"]["spec"]["template"]["spec"]
-    for wrong in ({"maxRetry": 1}, {"maxRetries": "1"}, {"containers": [{"enviroment": []}]}):
-        job["spec"]["template"]["spec"]["template"]["spec"] = {**task, **wrong}
-        assert list(schema.iter_errors(job)), wrong
+    job["spec"]["template"]["spec"]["template"]["spec"]["maxRetry"] = 1
+    assert not schema.is_valid(job)
 
 
 def test_cloud_scheduler_calls_a_cloud_run_address() -> None:

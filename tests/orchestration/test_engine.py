@@ -15,9 +15,10 @@ from prefect.settings import temporary_settings
 
 from core.runtime import protect
 from examples.mock_slack import MockSlack
+from flows.flow_run import show_logs_in_ui
 from tests.conftest import Serve, services
 from tests.faults.proxy import Proxy
-from tests.service import Service, problem_of, row, write_source
+from tests.service import Service, loggers_restored, problem_of, row, write_source
 from tests.waiting import until
 
 
@@ -93,3 +94,11 @@ def test_short_outage_of_prefect_is_waited_out(
         Timer(2, proxy.go_on).start()
         run = service.run(source)
         assert (run["status"], "Prefect missed" in service.log.getvalue()) == ("succeeded", False)
+
+
+def test_line_outside_a_flow_run_causes_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    """A worker imports Prefect with its own defaults before our code."""
+    with loggers_restored(), temporary_settings({"logging.to_api.when_missing_flow": "warn"}):
+        show_logs_in_ui()
+        logging.getLogger("core.run").warning("the heartbeat failed")
+    assert [str(warning.message) for warning in recwarn] == []
