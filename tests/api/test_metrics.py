@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import MONTH, Service, row, write_source
+from tests.service import Service
 
 Samples = dict[tuple[str, str], float]
 """Values by name and labels."""
@@ -52,26 +52,6 @@ def test_preview_counts_the_rows_that_it_decodes(service: Service, source: str) 
     assert growth(before, scrape(service))["rows_scanned_total", ""] == 8
 
 
-def test_metrics_are_zero_before_the_first_run(service: Service) -> None:
-    found = scrape(service)
-    assert {found["runs", status] for status in ("running", "succeeded", "failed")} == {0}
-    assert {
-        found["outcomes", f"at_risk {status}"] for status in ("sending", "sent", "failed", "unconfirmed")
-    } == {0}
-    assert found["last_succeeded_month_timestamp_seconds", ""] == 0
-    assert ("deliveries_total", "rate_limited") in found
-
-
-def test_dry_run_is_no_success_in_metrics(serve: Serve, source: str) -> None:
-    first = serve()
-    first.run(source, dry_run=True)
-    assert scrape(first)["last_succeeded_month_timestamp_seconds", ""] == 0
-    first.run(source)
-    found = scrape(serve())
-    assert (found["runs", "succeeded"], found["outcomes", "at_risk sent"]) == (2, 2)
-    assert found["last_succeeded_month_timestamp_seconds", ""] == 1_767_225_600  # 2026-01-01, UTC
-
-
 def test_failed_run_counts(serve: Serve, tmp_path: Path) -> None:
     service = serve()
     before = scrape(service)
@@ -80,19 +60,6 @@ def test_failed_run_counts(serve: Serve, tmp_path: Path) -> None:
     assert grown["runs", "failed"] == 1
     assert grown["step_duration_seconds_count", "load_window"] == 1
     assert ("step_duration_seconds_count", "dedupe") not in grown
-
-
-def test_scrape_waits_for_no_lock(serve: Serve, source: str, slack: MockSlack, tmp_path: Path) -> None:
-    service = serve(SLACK_CHANNEL_RATE="0.5")
-    many = write_source(tmp_path / "many.parquet", [row("A"), row("B")])
-    answer = service.client.post(
-        "/runs", json={"source_uri": many, "month": MONTH}, headers={"Prefer": "respond-async"}
-    )
-    assert answer.status_code == 202
-    with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
-        assert scrape(service)["runs", "running"] == 1
-        other.execute("ROLLBACK")
 
 
 def test_labels_hold_no_data_and_no_secret(serve: Serve, source: str, slack: MockSlack) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import BOLT_TEXT, COUNTS, MONTH, Service, row, write_source
+from tests.service import BOLT_TEXT, COUNTS, MONTH, Service
 from tests.slack.hostile import HostileSlack, reset
 
 
@@ -90,14 +90,3 @@ def test_preview_warns_of_too_many_alerts(serve: Serve, source: str) -> None:
 @pytest.mark.parametrize("body", [{"dry_run": True}, {"retry_unconfirmed": True}])
 def test_preview_takes_the_body_of_a_run(service: Service, source: str, body: dict[str, bool]) -> None:
     assert preview(service, source, **body)["counts"]["would_send"] == 2
-
-
-def test_months_not_first_day_are_a_warning(serve: Serve, tmp_path: Path) -> None:
-    """Rows of a month end belong to no month, and must not be ignored silently."""
-    service = serve()
-    source = write_source(tmp_path / "ends.parquet", [row("A", "2026-01-31"), row("B", "2026-01-31")])
-    for found in (preview(service, source), service.run(source)):
-        [missing, warning] = found["warnings"]
-        assert (missing["code"], warning["code"]) == ("month_not_in_source", "months_not_first_day")
-        assert warning["count"] == 2
-        assert "SOURCE_TIMEZONE" in warning["message"]

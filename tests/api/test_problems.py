@@ -12,7 +12,6 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.delivery.world import execute
 from tests.service import MONTH, Service, adds_up, closed_port, problem_of, row, write_source
 
 INVALID: dict[str, list[Any]] = {
@@ -204,23 +203,6 @@ def test_health_does_not_wait_for_a_locked_ledger(
             health = service.client.get("/health")
             assert (health.status_code, health.json()["status"]) == (503, "unavailable")
             assert "takes no commit" in health.json()["ledger"]
-
-
-def test_run_that_is_not_closed_is_closed_by_the_next(serve: Serve, source: str, tmp_path: Path) -> None:
-    service = serve()
-    execute(
-        tmp_path / "ledger.db",
-        "CREATE TRIGGER broken BEFORE UPDATE ON runs WHEN NEW.status <> 'running'"
-        " BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
-    )
-    answer = service.post("/runs", source)
-    found = problem_of(answer)
-    assert (answer.status_code, found["code"]) == (503, "ledger_unavailable")
-    assert service.get(f"/runs/{found['run_id']}")["status"] == "running"
-    execute(tmp_path / "ledger.db", "DROP TRIGGER broken")
-    service.run(source)
-    run = service.get(f"/runs/{found['run_id']}")
-    assert (run["status"], run["error"]["code"]) == ("failed", "ledger_unavailable")
 
 
 def test_ledger_is_opened_again_without_a_restart(serve: Serve, source: str, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """`POST /runs`: what Slack gets, what is stored, and runs side by side."""
 
-import json
-import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
+import httpx
 import pytest
 
 from examples.mock_slack import MockSlack
@@ -171,8 +170,9 @@ def test_unconfirmed_is_sent_again_only_when_asked(serve: Serve, source: str, sl
 
 def test_month_without_rows_is_a_warning(service: Service, source: str, slack: MockSlack) -> None:
     run = service.run(source, "2031-05-01")
-    assert (run["status"], run["counts"]["at_risk"]) == ("succeeded", 0)
-    assert [warning["code"] for warning in run["warnings"]] == ["month_not_in_source"]
+    for found in (run, service.post("/preview", source, "2031-05-01").json()):
+        assert found["counts"]["at_risk"] == 0
+        assert [warning["code"] for warning in found["warnings"]] == ["month_not_in_source"]
     assert run["support_notification"] is None
     assert slack.messages == []
 
@@ -202,14 +202,9 @@ def test_run_goes_on_when_its_client_leaves(serve: Serve, source: str) -> None:
     with HostileSlack() as slow:
         slow.script("/amer-risk-alerts", held(answered, answer(200, "ok")))
         service = serve(SLACK_WEBHOOK_BASE_URL=slow.url)
-        host, port = service.url.removeprefix("http://").split(":")
-        body = json.dumps({"source_uri": source, "month": MONTH}).encode()
-        with socket.create_connection((host, int(port))) as client:
-            client.sendall(
-                b"POST /runs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
-            )
-            until(lambda: bool(slow.received("/amer-risk-alerts")))
+        with pytest.raises(httpx.ReadTimeout):
+            service.client.post("/runs", json={"source_uri": source, "month": MONTH}, timeout=1)
+        until(lambda: slow.received("/amer-risk-alerts"))
         assert service.get("/health")["status"] == "ok"
         assert [run["status"] for run in service.runs()] == ["running"]
         assert adds_up(service.runs()[0]["counts"]) is False

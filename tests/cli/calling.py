@@ -1,7 +1,14 @@
-"""The command line, called in this process."""
+"""The command line, called in this process or started in another."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from cli.commands import main
 from tests.service import loggers_restored
+
+ROOT = Path(__file__).parents[2]
 
 
 def call(*arguments: str) -> int:
@@ -11,3 +18,16 @@ def call(*arguments: str) -> int:
             main(arguments)
         except SystemExit as ended:
             return int(ended.code or 0)
+
+
+def started(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python with these arguments in a process of its own, from the checkout, until it ends."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )

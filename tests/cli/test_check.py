@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,11 @@ import pytest
 from core.ledger import open_ledger
 from core.runtime import redaction
 from examples.mock_slack import MockSlack
-from tests.cli.calling import call
+from tests.cli.calling import call, started
 from tests.postgresql import Server
 from tests.service import MONTH, closed_port, row, write_source
 from tests.slack.hostile import HostileSlack, answer, raw, silence
 from tests.support.servers import Mailbox, mail_server
-
-ROOT = Path(__file__).parents[2]
 
 
 class Installation:
@@ -148,19 +144,8 @@ def test_bad_setting_is_the_only_finding(installation: Installation) -> None:
 
 def test_bad_setting_of_prefects_is_a_finding(tmp_path: Path) -> None:
     """Prefect reads its settings when it is imported."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "cli", "check", "--json"],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
-            "PREFECT_LOGGING_LEVEL": "canary",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    ended = started("-m", "cli", "check", "--json", DATABASE_URL=url, PREFECT_LOGGING_LEVEL="canary")
     assert (ended.returncode, ended.stderr) == (1, "")
     [found] = [one for one in json.loads(ended.stdout)["checks"] if one["name"] == "prefect"]
     assert found["status"] == "failed"

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,9 @@ import pytest
 from core.ledger import open_ledger
 from core.runtime import redaction
 from examples.mock_slack import MockSlack
-from tests.cli.calling import call as called
+from tests.cli.calling import call, started
 from tests.service import COUNTS, MONTH, closed_port, variables, write_source
 from tests.warm import Ended, Program
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -39,19 +35,21 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     with MockSlack() as slack:
         environment = os.environ | variables(slack.url, folder)
 
-        def call(uri: str, *options: str, **settings: str) -> Program:
+        def program(uri: str, *options: str, **settings: str) -> Program:
             month = ("--month", MONTH, "--source-uri", uri)
             return Program(folder, *month, *options, environment={**environment, **settings})
 
-        first = call(source)
-        failed = call("file:///no/such.parquet", "--json", LOG_FORMAT="json")
+        first = program(source)
+        failed = program("file:///no/such.parquet", "--json", LOG_FORMAT="json")
         report = first.end()
-        replay = call(source, "--json", LOG_FORMAT="json")
+        replay = program(source, "--json", LOG_FORMAT="json")
         yield Story(report, replay.end(), failed.end(), folder)
 
 
 def test_exit_code_is_0_for_success_and_1_for_failure(story: Story) -> None:
     assert (story.report.code, story.replay.code, story.failed.code) == (0, 0, 1)
+    for ended in (story.report, story.replay, story.failed):
+        assert "Traceback" not in ended.out + ended.err
 
 
 def test_piped_report_is_readable(story: Story) -> None:
@@ -80,11 +78,6 @@ def test_json_log_on_stderr_has_the_run_id(story: Story) -> None:
     lines = [json.loads(line) for line in story.replay.err.splitlines()]
     run_id = json.loads(story.replay.out)["run_id"]
     assert {line["run_id"] for line in lines if line["logger"].startswith("tasks.")} == {run_id}
-
-
-def test_nothing_shows_a_traceback(story: Story) -> None:
-    for ended in (story.report, story.replay, story.failed):
-        assert "Traceback" not in ended.out + ended.err
 
 
 GOOD = ["--source-uri", "file:///x", "--month", MONTH]
@@ -119,7 +112,7 @@ def test_run_that_cannot_begin_is_explained(
     monkeypatch.setattr(redaction, "_secrets", set())
     for name, value in {"DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", **settings}.items():
         monkeypatch.setenv(name, value)
-    ended = called("run", *arguments)
+    ended = call("run", *arguments)
     out, err = capfd.readouterr()
     assert (ended, said in (out if code == 0 else err)) == (code, True), err
     assert "Traceback" not in out + err
@@ -133,22 +126,8 @@ def test_missing_prefect_api_begins_no_run(place: str, tmp_path: Path) -> None:
     profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{url}"\n'
     (tmp_path / "profiles.toml").write_text(profile)
     configured = {"PREFECT_API_URL": url} if place == "variable" else {"PREFECT_HOME": str(tmp_path)}
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "flows.monthly_risk_alerts", "--month", MONTH, "--json"),
-            *("--source-uri", write_source(tmp_path / "x.parquet")),
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            **configured,
-            "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
-            "LOG_FORMAT": "json",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    month, source = ("--month", MONTH), ("--source-uri", write_source(tmp_path / "x.parquet"))
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", "LOG_FORMAT": "json", **configured}
+    ended = started("-m", "flows.monthly_risk_alerts", *month, *source, "--json", **settings)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "orchestrator_unreachable" in json.loads(ended.stderr.splitlines()[-1])["message"]

@@ -1,6 +1,5 @@
 """The command `risk-alerts`: its help, version, completion, launcher, and imports."""
 
-import os
 import subprocess
 import sys
 import tomllib
@@ -9,22 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands import risk_alerts
-from tests.cli.calling import call
-
-ROOT = Path(__file__).parents[2]
-
-
-def started(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command in a process of its own, from the checkout."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+from tests.cli.calling import ROOT, call, started
 
 
 @pytest.mark.parametrize("name", ["", *risk_alerts.commands])

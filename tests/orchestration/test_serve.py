@@ -12,25 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.calling import ROOT, started
 from tests.service import closed_port
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
 
-
-def command(**ports: int) -> list[str]:
-    """Return the command with free ports, except for those given as `prefect` or `api`."""
-    given = {name: ports.get(name) or closed_port() for name in ("prefect", "api")}
-    return [sys.executable, "-m", "cli", "serve", *(f"--{name}-port={port}" for name, port in given.items())]
+def serve(**ports: int) -> list[str]:
+    """Return the arguments of the command: free ports, except for those given as `prefect` or `api`."""
+    given = {"prefect": closed_port(), "api": closed_port()} | ports
+    return ["-m", "cli", "serve", *(f"--{name}-port={port}" for name, port in given.items())]
 
 
 @pytest.mark.parametrize("server", ["prefect", "api"])
 def test_taken_port_is_one_clear_line(server: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = subprocess.run(
-            command(**{server: port}), cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
-        )
+        ended = started(*serve(**{server: port}))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith(f"Error: port {port} cannot be used")
     assert ended.stderr.endswith("; set API_PORT or PREFECT_PORT\n")
@@ -41,7 +38,8 @@ def test_taken_port_is_one_clear_line(server: str) -> None:
 def serving() -> Iterator[tuple["subprocess.Popen[str]", list[int]]]:
     """Yield the command once both servers have started, and their process ids: Prefect's, then the API's."""
     pipe = subprocess.PIPE
-    with subprocess.Popen(command(), cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as running:
+    command = [sys.executable, *serve()]
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as running:
         assert running.stdout is not None
         while "stops both" not in running.stdout.readline():
             assert running.poll() is None
