@@ -36,7 +36,6 @@ def _register(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def source(tmp_path: Path) -> str:
-    """Return the URI of the source."""
     return write_source(tmp_path / "status.parquet", ROWS)
 
 

@@ -24,7 +24,6 @@ OPERATIONS = {
 
 @pytest.fixture
 def document(service: Service) -> dict[str, Any]:
-    """Return the document as a client gets it."""
     return service.get("/openapi.json")
 
 

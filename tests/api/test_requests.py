@@ -16,7 +16,6 @@ JSON = "application/json"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Yield one API for the module."""
     folder: Path = tmp_path_factory.mktemp("requests")
     with MockSlack() as slack, services(slack, folder) as start:
         yield start()

@@ -72,7 +72,6 @@ class Installation:
 def installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slack: MockSlack
 ) -> Installation:
-    """Return a correct installation."""
     monkeypatch.setattr(redaction, "_secrets", set())
     good = Installation(tmp_path, monkeypatch, capsys)
     good.set(

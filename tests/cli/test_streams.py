@@ -82,14 +82,12 @@ def test_nonblocking_pipe_gets_everything() -> None:
 
 @pytest.fixture
 def settings(slack: MockSlack, tmp_path: Path) -> dict[str, str]:
-    """Return all settings that the batch job needs."""
     # As in the image: what is printed is written at once.
     return variables(slack.url, tmp_path, PYTHONUNBUFFERED="1")
 
 
 @pytest.fixture
 def command(source: str) -> str:
-    """Return the batch job's command."""
     return f"{sys.executable} -m flows.monthly_risk_alerts --month {MONTH} --source-uri {source}"
 
 

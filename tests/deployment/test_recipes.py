@@ -25,7 +25,6 @@ SECRETS = {"SLACK_WEBHOOK_URL", "DATABASE_URL", "API_TOKEN", "SMTP_PASSWORD", "G
 
 
 def _mappings(value: Any) -> list[dict[str, Any]]:
-    """Yield every mapping in a document."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     own = [value] if isinstance(value, dict) else []
     return own + [found for item in inner for found in _mappings(item)]

@@ -1,13 +1,14 @@
 """The documented commands with a real Prefect: `make serve`, `prefect deploy --all`, a worker, its runs."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -18,7 +19,6 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-import yaml
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -51,34 +51,21 @@ class Served:
 
 @contextmanager
 def process(*arguments: str, environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a program while the context lasts; then it must end with 0 soon after a SIGTERM."""
+    """Run a program until the context ends; then kill what is left of it."""
     with log.open("wb") as file:
         running = subprocess.Popen(
-            [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, stdout=file, stderr=file
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
     try:
         yield running
     finally:
-        running.send_signal(signal.SIGTERM)
-        try:
-            code = running.wait(40)
-        finally:
-            running.kill()
-    assert code in {0, -signal.SIGTERM}, log.read_text(errors="replace")
-
-
-@contextmanager
-def worker(environment: dict[str, str], log: Path) -> Iterator[None]:
-    """Run Prefect's worker of the process pool; kill it at the end, because it ends slowly."""
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "risk-alerts"]
-    with log.open("wb") as file:
-        running = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=file, stderr=file, start_new_session=True
-        )
-    try:
-        yield
-    finally:
-        os.killpg(running.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
         running.wait()
 
 
@@ -100,29 +87,23 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) 
             "PREFECT_API_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
         }
         log = folder / "serve.log"
-        stack.enter_context(process("cli", "serve", environment=environment, log=log))
+        servers = stack.enter_context(process("cli", "serve", environment=environment, log=log))
         client = stack.enter_context(httpx.Client(base_url=api, timeout=60))
         until(lambda: answers(f"{prefect}/api/health") and answers(f"{api}/health"), log.read_text)
         stack.enter_context(temporary_settings({PREFECT_API_URL: f"{prefect}/api"}))
         environment["PREFECT_API_URL"] = f"{prefect}/api"
         yield Served(client, stack.enter_context(get_client(sync_client=True)), environment)
+        servers.terminate()
+        assert servers.wait(40) == 0, log.read_text(errors="replace")
 
 
 @pytest.fixture(scope="module")
 def deployed(served: Served) -> Served:
     """Create the three pools, and deploy as docs/deployment.md shows."""
-    for pool, template in (
-        ("risk-alerts", None),
-        ("risk-alerts-docker", "prefect-pool-docker.json"),
-        ("risk-alerts-kubernetes", "prefect-pool-kubernetes.json"),
-    ):
-        more = (
-            {"base_job_template": yaml.safe_load((ROOT / "deploy" / template).read_text())}
-            if template
-            else {}
-        )
-        kind = pool.removeprefix("risk-alerts-") if template else "process"
-        served.prefect.create_work_pool(WorkPoolCreate(name=pool, type=kind, **more))
+    for pool, kind in (("", "process"), ("-docker", "docker"), ("-kubernetes", "kubernetes")):
+        template = ROOT / f"deploy/prefect-pool-{kind}.json"
+        more = {"base_job_template": json.loads(template.read_text())} if pool else {}
+        served.prefect.create_work_pool(WorkPoolCreate(name=f"risk-alerts{pool}", type=kind, **more))
     done = subprocess.run(
         [sys.executable, "-m", "prefect", "deploy", "--all"],
         cwd=ROOT,
@@ -197,9 +178,7 @@ async def _configuration(name: str) -> BaseJobConfiguration:
         )
 
 
-def test_docker_worker_gets_encrypted_secrets(
-    deployed: Served,
-) -> None:
+def test_docker_worker_gets_encrypted_secrets(deployed: Served) -> None:
     for block, value in SECRETS.values():
         Secret(value=value).save(block)
     environment = configuration("docker").env
@@ -252,7 +231,8 @@ def test_manual_and_scheduled_runs_do_not_overlap(deployed: Served, tmp_path: Pa
         state = deployed.prefect.read_flow_run(UUID(flow_run)).state
         return state is not None and state.is_final()
 
-    with worker(deployed.environment, tmp_path / "worker.log"):
+    worker = ("prefect", "worker", "start", "--pool", "risk-alerts")
+    with process(*worker, environment=deployed.environment, log=tmp_path / "worker.log"):
         until(lambda: len(finished()) == 2)
         until(lambda: all(is_over(run["flow_run_id"]) for run in finished()))
     runs = sorted(finished(), key=lambda run: run["started_at"])

@@ -24,14 +24,12 @@ from tests.waiting import until
 
 @pytest.fixture
 def serve(prefect_api: str, slack: MockSlack, tmp_path: Path) -> Iterator[Serve]:
-    """Yield a function that serves the API with Prefect."""
     with services(slack, tmp_path, PREFECT_API_URL=prefect_api) as start:
         yield start
 
 
 @pytest.fixture
 def service(serve: Serve) -> Service:
-    """Yield the API with Prefect."""
     return serve()
 
 

@@ -38,8 +38,6 @@ NOT_NEEDED = {
 
 @dataclass(frozen=True)
 class Job:
-    """A finished batch job."""
-
     run: dict[str, Any]
     stderr: str
     events: list[str]

@@ -16,7 +16,7 @@ from core.domain import AlertStatus, Delivery
 from core.ledger import Ledger, open_ledger
 from examples.devtools import Tab, browser
 from examples.mock_slack import MockSlack
-from tests.conftest import services
+from tests.conftest import Serve, services
 from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, key, routed
 from tests.service import Service
 
@@ -30,7 +30,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not instal
 
 @pytest.fixture(scope="module")
 def tab() -> Iterator[Tab]:
-    """Yield a tab of a browser."""
     with browser(CHROMIUM or "") as opened:
         yield opened
 
@@ -54,16 +53,12 @@ def ledger(folder: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture(scope="module")
-def service(ledger: Ledger, folder: Path) -> Iterator[Service]:
-    """Yield the API with a token."""
-    del ledger
-    with MockSlack() as slack, services(slack, folder) as start:
-        yield start(API_TOKEN=TOKEN)
+def service(ledger: Ledger, serve: Serve) -> Service:
+    return serve(API_TOKEN=TOKEN)
 
 
 @pytest.fixture
 def signed_in(tab: Tab, service: Service) -> Tab:
-    """Return a tab that has signed in."""
     tab.open(f"{service.url}/runs/run".replace("://", f"://any:{TOKEN}@"))
     assert tab.status == 200
     tab.complaints.clear()
@@ -133,10 +128,7 @@ def test_form_resolves_an_alert_once(signed_in: Tab, service: Service, ledger: L
 
 
 @pytest.mark.parametrize("token", [TOKEN, ""])
-def test_page_of_another_site_changes_nothing(
-    tab: Tab, ledger: Ledger, folder: Path, service: Service, token: str
-) -> None:
-    del service
+def test_page_of_another_site_changes_nothing(tab: Tab, ledger: Ledger, folder: Path, token: str) -> None:
     run = {"source_uri": "file:///x", "month": str(MONTH)}
     decision = {"decision": "delivered", "by": "ana"}
     bodies = {

@@ -10,8 +10,7 @@ import pytest
 
 from core.domain import AlertStatus, Delivery
 from core.ledger import Ledger, open_ledger
-from examples.mock_slack import MockSlack
-from tests.conftest import services
+from tests.conftest import Serve
 from tests.delivery.world import MONTH, NOW, begin, key, routed
 from tests.ledger.test_resolving import leave_unconfirmed
 from tests.service import Service, problem_of
@@ -32,19 +31,14 @@ def ledger(folder: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture(scope="module")
-def open_service(ledger: Ledger, folder: Path) -> Iterator[Service]:
-    """Yield the API without a token."""
-    del ledger
-    with MockSlack() as slack, services(slack, folder) as start:
-        yield start()
+def open_service(ledger: Ledger, serve: Serve) -> Service:
+    return serve()
 
 
 @pytest.fixture(scope="module")
-def closed_service(ledger: Ledger, folder: Path, open_service: Service) -> Iterator[Service]:
-    """Yield the API with a token."""
-    del ledger, open_service
-    with MockSlack() as slack, services(slack, folder) as start:
-        yield start(API_TOKEN=TOKEN)
+def closed_service(open_service: Service, serve: Serve) -> Service:
+    """Return the API with a token; the log of both services is its log."""
+    return serve(API_TOKEN=TOKEN)
 
 
 def form(**changes: str) -> dict[str, str]:
