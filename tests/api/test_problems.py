@@ -3,7 +3,6 @@
 import json
 import re
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -87,57 +86,43 @@ def test_unknown_path_or_method_is_a_problem(
     assert (allowed or "/docs") in found["detail"]
 
 
-def _truncated(folder: Path) -> str:
-    uri = write_source(folder / "whole.parquet")
+def bad_sources(folder: Path) -> dict[str, tuple[int, str]]:
+    """Return the URI of each bad source with the status and the code of its problem."""
+    here = folder.as_uri()
+    write_source(folder / "whole.parquet")
     whole = (folder / "whole.parquet").read_bytes()
     (folder / "half.parquet").write_bytes(whole[: len(whole) // 2])
-    return uri.replace("whole", "half")
-
-
-def _text(folder: Path) -> str:
     (folder / "text.parquet").write_text("account_id,month\nA,2026-01-01\n")
-    return (folder / "text.parquet").as_uri()
-
-
-SOURCES: dict[str, tuple[int, str, Callable[[Path], str]]] = {
-    "nothing is there": (404, "source_not_found", lambda folder: (folder / "no.parquet").as_uri()),
-    "an empty folder": (404, "source_not_found", lambda folder: folder.as_uri() + "/none/"),
-    "a scheme of no store": (400, "source_scheme_unsupported", lambda _: "https://host/status.parquet"),
-    "no scheme": (400, "source_scheme_unsupported", lambda _: "/data/status.parquet"),
-    "not allowed": (400, "source_not_allowed", lambda _: "file:///etc/passwd"),
-    "not allowed by dots": (400, "source_not_allowed", lambda folder: f"{folder.as_uri()}/../../x.parquet"),
-    "a text file": (422, "source_invalid", _text),
-    "half a file": (422, "source_invalid", _truncated),
-    "a column missing": (
-        422,
-        "source_invalid",
-        lambda folder: write_source(folder / "x.parquet", without="status"),
-    ),
-}
+    return {
+        f"{here}/no.parquet": (404, "source_not_found"),
+        f"{here}/no_folder/": (404, "source_not_found"),
+        "https://host/status.parquet": (400, "source_scheme_unsupported"),
+        "/data/status.parquet": (400, "source_scheme_unsupported"),
+        "file:///etc/passwd": (400, "source_not_allowed"),
+        f"{here}/../../x.parquet": (400, "source_not_allowed"),
+        f"{here}/text.parquet": (422, "source_invalid"),
+        f"{here}/half.parquet": (422, "source_invalid"),
+        write_source(folder / "x.parquet", without="status"): (422, "source_invalid"),
+    }
 
 
 def test_bad_source_is_a_stored_failed_run(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:
     service = serve(ALLOWED_SOURCES=json.dumps([tmp_path.as_uri()]))
-    for why, (status, code, make) in SOURCES.items():
-        uri = make(tmp_path)
-        preview = service.post("/preview", uri)
-        assert (preview.status_code, problem_of(preview)["code"]) == (status, code), why
-        answer = service.post("/runs", uri)
-        found = problem_of(answer)
-        assert (answer.status_code, found["code"]) == (status, code), why
+    for uri, expected in bad_sources(tmp_path).items():
+        preview, found = (problem_of(service.post(path, uri)) for path in ("/preview", "/runs"))
+        assert (preview["status"], preview["code"]) == (found["status"], found["code"]) == expected, uri
         run = service.get(f"/runs/{found['run_id']}")
-        assert (run["status"], run["source_uri"]) == ("failed", uri), why
-        assert run["error"] == {"code": code, "message": found["detail"]}, why
+        assert (run["status"], run["source_uri"]) == ("failed", uri)
+        assert run["error"] == {"code": found["code"], "message": found["detail"]}
         assert run["finished_at"]
-    assert len(service.get("/runs", status="failed")["runs"]) == len(SOURCES)
+    assert {run["status"] for run in service.runs()} == {"failed"}
     assert slack.messages == []
 
 
 def test_run_without_slack_fails_unless_dry(serve: Serve, source: str) -> None:
     service = serve(SLACK_WEBHOOK_BASE_URL="")
-    answer = service.post("/runs", source)
-    found = problem_of(answer)
-    assert (answer.status_code, found["code"]) == (422, "slack_not_configured")
+    found = problem_of(service.post("/runs", source))
+    assert (found["status"], found["code"]) == (422, "slack_not_configured")
     assert service.get(f"/runs/{found['run_id']}")["error"]["code"] == "slack_not_configured"
     assert service.run(source, dry_run=True)["counts"]["would_send"] == 2
 
@@ -151,20 +136,16 @@ def test_run_without_slack_fails_unless_dry(serve: Serve, source: str) -> None:
 )
 def test_health_names_the_settings_that_are_missing(serve: Serve, empty: list[str], named: list[str]) -> None:
     answer = serve(**dict.fromkeys(empty, "")).client.get("/health")
-    assert (answer.status_code, answer.json()["status"], answer.json()["ledger"]) == (
-        503,
-        "unavailable",
-        "ok",
-    )
-    assert re.findall(r"[A-Z_]{4,}", answer.json()["settings"]) == named
+    health = answer.json()
+    assert (answer.status_code, health["status"], health["ledger"]) == (503, "unavailable", "ok")
+    assert re.findall(r"[A-Z_]{4,}", health["settings"]) == named
 
 
 def test_too_many_alerts_send_none(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:
     source = write_source(tmp_path / "many.parquet", [row("A"), row("B"), row("C", account_region=None)])
     service = serve(MAX_ALERTS_PER_RUN="1")
-    answer = service.post("/runs", source)
-    found = problem_of(answer)
-    assert (answer.status_code, found["code"]) == (409, "too_many_alerts")
+    found = problem_of(service.post("/runs", source))
+    assert (found["status"], found["code"]) == (409, "too_many_alerts")
     run = service.get(f"/runs/{found['run_id']}")
     assert (run["status"], run["error"]["code"]) == ("failed", "too_many_alerts")
     assert run["counts"]["at_risk"] == run["counts"]["failed_deliveries"] == 3
@@ -234,9 +215,8 @@ def test_ledger_inside_a_container_is_warned_of(serve: Serve, tmp_path: Path) ->
 
 def test_unreachable_prefect_begins_no_run(serve: Serve, source: str, slack: MockSlack) -> None:
     service = serve(PREFECT_API_URL=f"http://127.0.0.1:{closed_port()}/api")
-    answer = service.post("/runs", source)
-    found = problem_of(answer)
-    assert (answer.status_code, found["code"]) == (503, "orchestrator_unreachable")
+    found = problem_of(service.post("/runs", source))
+    assert (found["status"], found["code"]) == (503, "orchestrator_unreachable")
     assert "run_id" not in found
     assert (service.runs(), slack.messages) == ([], [])
     assert service.post("/preview", source).status_code == 200

@@ -202,8 +202,9 @@ def test_run_goes_on_when_its_client_leaves(serve: Serve, source: str) -> None:
     with HostileSlack() as slow:
         slow.script("/amer-risk-alerts", held(answered, answer(200, "ok")))
         service = serve(SLACK_WEBHOOK_BASE_URL=slow.url)
+        body, patience = {"source_uri": source, "month": MONTH}, httpx.Timeout(60, read=1)
         with pytest.raises(httpx.ReadTimeout):
-            service.client.post("/runs", json={"source_uri": source, "month": MONTH}, timeout=1)
+            service.client.post("/runs", json=body, timeout=patience)
         until(lambda: slow.received("/amer-risk-alerts"))
         assert service.get("/health")["status"] == "ok"
         assert [run["status"] for run in service.runs()] == ["running"]
