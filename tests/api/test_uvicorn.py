@@ -1,4 +1,4 @@
-"""The command `uvicorn api.app:app`."""
+"""The command `uvicorn api.app:app`, and with `--root-path /alerts` behind a proxy that strips the prefix."""
 
 import json
 import os
@@ -6,58 +6,122 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
-ROOT = Path(__file__).parents[2]
+from core.ledger import open_ledger
+from tests.cli.calling import ROOT, started
+from tests.delivery.world import MONTH, routed
+from tests.ledger.test_resolving import leave_unconfirmed
+
+COMMAND = ("-m", "uvicorn", "api.app:app", "--port", "0")
+TOKEN = "canary-proxy-token"
+BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
 
-def start(folder: Path, *options: str, **settings: str) -> "subprocess.Popen[str]":
-    """Start uvicorn on a port that it chooses."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0", *options],
+@contextmanager
+def uvicorn(
+    folder: Path, *options: str, **settings: str
+) -> Iterator[tuple["subprocess.Popen[str]", str, list[str]]]:
+    """Yield uvicorn once it serves, its address, and its log until then."""
+    with subprocess.Popen(
+        [sys.executable, *COMMAND, *options],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": f"sqlite:///{folder}/ledger.db", "LOG_FORMAT": "json", **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-
-
-def wait_until_up(process: "subprocess.Popen[str]", lines: list[str] | None = None) -> str:
-    """Return the address of the API; add the log lines until then to `lines`."""
-    lines = [] if lines is None else lines
-    assert process.stderr is not None
-    while not (found := re.search(r"http://127\.0\.0\.1:\d+", lines[-1] if lines else "")):
-        lines.append(process.stderr.readline())
-        assert lines[-1], lines
-    return found.group()
+    ) as process:
+        assert process.stderr is not None
+        try:
+            lines = [""]
+            while not (found := re.search(r"http://127\.0\.0\.1:\d+", lines[-1])):
+                lines.append(process.stderr.readline())
+                assert lines[-1], lines
+            yield process, found.group(), lines[1:]
+        finally:
+            process.kill()
 
 
 def test_uvicorn_serves_until_it_is_stopped(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    lines: list[str] = []
-    try:
-        answer = httpx.get(f"{wait_until_up(process, lines)}/health")
+    with uvicorn(tmp_path) as (process, url, lines):
+        answer = httpx.get(f"{url}/health")
         assert (answer.status_code, answer.json()["ledger"]) == (503, "ok")
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.communicate()
-    lines += err.splitlines()
     assert out == ""
-    objects = [json.loads(line) for line in lines]
+    objects = [json.loads(line) for line in [*lines, *err.splitlines()]]
     assert all({"level", "message", "run_id"} <= set(line) for line in objects)
     assert any("GET /health" in line["message"] for line in objects)
-    assert not any("Traceback" in line for line in lines)
+    assert "Traceback" not in err
 
 
 def test_bad_setting_is_one_line_and_no_start(tmp_path: Path) -> None:
-    process = start(tmp_path, SLACK_MAX_ATTEMPTS="many-canary")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert "SLACK_MAX_ATTEMPTS" in err
-    assert "Traceback" not in err
-    assert "canary" not in out + err
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    ended = started(*COMMAND, DATABASE_URL=url, SLACK_MAX_ATTEMPTS="many-canary")
+    assert ended.returncode != 0
+    assert "SLACK_MAX_ATTEMPTS" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "canary" not in ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the address of the API with a token, a run and a prefix."""
+    folder = tmp_path_factory.mktemp("proxy")
+    ledger = open_ledger(f"sqlite:///{folder}/ledger.db")
+    leave_unconfirmed(ledger, "run", [routed("A-1")])
+    ledger.close()
+    settings = {"API_TOKEN": TOKEN, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    with uvicorn(folder, "--root-path", "/alerts", **settings) as (_, address, _):
+        yield address
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[httpx.Client]:
+    """Yield a client that sends requests as such a proxy does."""
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30) as opened:
+        yield opened
+
+
+def test_only_health_is_open(url: str) -> None:
+    assert httpx.get(f"{url}/health").status_code == 503
+    for path in ("/", "/runs", "/docs", "/health/", "/runs/health", "/no/such/path"):
+        assert httpx.get(f"{url}{path}").status_code == 401, path
+
+
+@pytest.mark.parametrize("path", ["/runs", "/runs/run", "/runs/no-such-run"])
+def test_page_links_have_the_prefix(client: httpx.Client, path: str) -> None:
+    page = client.get(path, headers=BROWSER).text
+    links = re.findall(r'(?:href|action)="(?!data:|#)([^"]+)"', page)
+    assert links
+    assert [link for link in links if not link.startswith("/alerts/")] == []
+
+
+def test_locations_have_the_prefix(client: httpx.Client) -> None:
+    assert client.get("/").json() == {
+        "docs": "/alerts/docs",
+        "health": "/alerts/health",
+        "runs": "/alerts/runs",
+    }
+    assert client.get("/", headers=BROWSER).headers["location"] == "/alerts/runs"
+    body = {"source_uri": "file:///x", "month": str(MONTH)}
+    accepted = client.post("/runs", json=body, headers={"Prefer": "respond-async"})
+    assert accepted.headers["location"] == f"/alerts/runs/{accepted.json()['run_id']}"
+    form = {"month": str(MONTH), "account_id": "A-1", "decision": "delivered", "by": "ana"}
+    resolved = client.post("/pages/runs/run/resolve", data=form, headers={"Sec-Fetch-Site": "same-origin"})
+    assert (resolved.status_code, resolved.headers["location"]) == (303, "/alerts/runs/run#unconfirmed")
+
+
+def test_docs_page_works_behind_a_prefix(client: httpx.Client, url: str) -> None:
+    page = client.get("/docs").text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page) + re.findall(r"url: '([^']+)'", page)
+    assert len(loaded) == 4
+    for path in loaded:
+        assert path.startswith("/alerts/")
+        assert httpx.get(url + path.removeprefix("/alerts"), auth=("any", TOKEN)).status_code == 200
+    assert client.get("/openapi.json").json()["servers"] == [{"url": "/alerts"}]
