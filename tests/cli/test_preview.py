@@ -8,17 +8,15 @@ import pytest
 from core.runtime import redaction
 from examples.mock_slack import MockSlack
 from tests.cli.calling import call
-from tests.service import COUNTS, MONTH
+from tests.service import COUNTS, MONTH, variables
 
 
 @pytest.fixture
 def preview(source: str, slack: MockSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the command, with all that it needs in the environment."""
     monkeypatch.setattr(redaction, "_secrets", set())
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/ledger.db")
-    monkeypatch.setenv("SLACK_WEBHOOK_BASE_URL", slack.url)
-    monkeypatch.setenv("REGIONS", '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}')
-    monkeypatch.setenv("COLUMNS", "120")
+    for name, value in variables(slack.url, tmp_path, COLUMNS="120").items():
+        monkeypatch.setenv(name, value)
     return ["preview", "--source-uri", source, "--month", MONTH]
 
 
