@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from examples.mock_slack import MockSlack
+from tests.api.test_runs import ACME_ALERT
 from tests.conftest import Serve
 from tests.service import BOLT_TEXT, COUNTS, MONTH, Service
 from tests.slack.hostile import HostileSlack, reset
@@ -28,28 +29,11 @@ def test_preview_shows_the_messages_of_the_run(
     assert found["month"] == MONTH
     assert found["counts"] == COUNTS | {"alerts_sent": 0, "would_send": 2}
     acme, *others = found["alerts"]
-    assert acme | {"message": None} == {
-        "alert_type": "at_risk",
-        "account_id": "A/1",
-        "account_name": "Acme & <Co>",
-        "account_region": "AMER",
-        "arr": 1_234_567,
-        "renewal_date": "2026-06-30",
-        "account_owner": "Ana Sousa",
-        "duration_months": 3,
-        "risk_start_month": "2025-11-01",
-        "channel": "amer-risk-alerts",
-        "details_url": "https://app.yourcompany.com/accounts/A%2F1",
-        "status": "would_send",
-        "reason": None,
-        "message": None,
-    }
-    assert [
-        (alert["account_id"], alert["channel"], alert["status"], alert["reason"]) for alert in others
-    ] == [
-        ("B", "emea-risk-alerts", "would_send", None),
-        ("C", None, "failed", "unknown_region"),
-    ]
+    url = "https://app.yourcompany.com/accounts/A%2F1"
+    result = {"details_url": url, "status": "would_send", "reason": None, "message": acme["message"]}
+    assert acme == ACME_ALERT | result
+    shown = [(alert["account_id"], alert["channel"], alert["status"], alert["reason"]) for alert in others]
+    assert shown == [("B", "emea-risk-alerts", "would_send", None), ("C", None, "failed", "unknown_region")]
 
     assert slack.messages == []
     assert service.runs() == []

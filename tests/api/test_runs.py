@@ -19,6 +19,19 @@ from tests.service import ACME_TEXT, BOLT_TEXT, COUNTS, MONTH, Service, adds_up,
 from tests.slack.hostile import HostileSlack, answer, held, slowly
 from tests.waiting import until
 
+ACME_ALERT = {
+    "account_id": "A/1",
+    "alert_type": "at_risk",
+    "account_name": "Acme & <Co>",
+    "account_region": "AMER",
+    "arr": 1_234_567,
+    "renewal_date": "2026-06-30",
+    "account_owner": "Ana Sousa",
+    "duration_months": 3,
+    "risk_start_month": "2025-11-01",
+    "channel": "amer-risk-alerts",
+}
+
 
 def outcomes(folder: Path) -> list[tuple[Any, ...]]:
     """Return the stored outcomes in order of account."""
@@ -84,23 +97,8 @@ def test_run_has_every_field_of_the_contract(first: FirstRun) -> None:
 def test_alert_of_a_run_has_its_data_and_result(first: FirstRun) -> None:
     acme, _, cargo = first.run["sample_alerts"]
     assert acme["sent_at"]
-    assert acme | {"sent_at": None} == {
-        "account_id": "A/1",
-        "alert_type": "at_risk",
-        "account_name": "Acme & <Co>",
-        "account_region": "AMER",
-        "arr": 1_234_567,
-        "renewal_date": "2026-06-30",
-        "account_owner": "Ana Sousa",
-        "duration_months": 3,
-        "risk_start_month": "2025-11-01",
-        "channel": "amer-risk-alerts",
-        "status": "sent",
-        "reason": None,
-        "error": None,
-        "attempts": 1,
-        "sent_at": None,
-    }
+    result = {"status": "sent", "reason": None, "error": None, "attempts": 1, "sent_at": acme["sent_at"]}
+    assert acme == ACME_ALERT | result
     assert (cargo["status"], cargo["reason"], cargo["sent_at"]) == ("failed", "unknown_region", None)
 
 
