@@ -256,3 +256,11 @@ def test_open_alerts_are_listed_by_status(ledger: Ledger, open_service: Service)
     for section, account_id in (("unconfirmed", "B-2"), ("failed", "B-3")):
         listed = page.partition(f'<h2 id="{section}">')[2].partition("</section>")[0]
         assert set(re.findall(r"B-\d", listed)) == {account_id}
+
+
+def test_run_without_notification_gives_no_reason(ledger: Ledger, open_service: Service) -> None:
+    """A dry run, a failed run and a running one notify no one, although alerts are open."""
+    begin(ledger, "dry", [routed("C-1", None)], dry_run=True)
+    ledger.finish("dry", None, NOW)
+    page = open_service.client.get("/runs/dry", headers={"Accept": BROWSER}).text
+    assert "<dt>Support</dt><dd>none sent</dd>" in page
