@@ -24,9 +24,9 @@ class Admission:
     async def call(self, work: Callable[[], T]) -> T:
         """Call `work` in the next free thread and return its result; raise `TooManyRuns` for a full queue."""
         # The work goes on when the client disconnects.
-        return await asyncio.shield(asyncio.wrap_future(self.prepare(lambda: work)))
+        return await asyncio.shield(asyncio.wrap_future(self.submit(lambda: work)))
 
-    def prepare(self, prepare: Callable[[], Callable[[], T]]) -> "Future[T]":
+    def submit(self, prepare: Callable[[], Callable[[], T]]) -> "Future[T]":
         """Call `prepare` now, and call what it returns in the next free thread.
 
         Raises `TooManyRuns` when the queue is full, before any call; or what `prepare` raises.

@@ -25,11 +25,11 @@ _HEADERS = {
 _SIGN_IN = "Reload the page and sign in with the API_TOKEN as the password; any user name will do"
 _BASIC = 'Basic realm="Account Risk Alerts", charset="UTF-8"'
 _OF_PAGES = ("/docs", "/favicon.ico", "/openapi.json", "/pages/", "/static-offline-docs/")
-"""Paths with HTTP Basic, whatever a request accepts: what pages load and send."""
+"""Paths that accept HTTP Basic whatever the header `Accept` says: pages load them or send forms to them."""
 
 
 class Gateway:
-    """Refuse requests without the token: a bearer token or, for pages, the password of HTTP Basic."""
+    """Check the token (bearer or, for pages, HTTP Basic), limit the body, and add headers to the answer."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app = app
@@ -40,10 +40,10 @@ class Gateway:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # The server omits the body by the scope of its own.
+        # The server's own scope still has HEAD, so the server leaves out the body of the answer.
         request = Request({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope)
 
-        async def send_completed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
@@ -51,7 +51,7 @@ class Gateway:
             await send(message)
 
         answer = self._refusal(request) or self._app
-        await answer(request.scope, _limited(receive), send_completed)
+        await answer(request.scope, _limited(receive), send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
         """Return the 401 for a request that needs the token and lacks it; otherwise None."""

@@ -63,6 +63,7 @@ class ResolutionForm(ResolutionBody):
     """The fields of the form on the page of a run."""
 
     month: Month
+    # The page encodes the ID, because a browser changes line breaks in the fields of a form.
     account_id: Annotated[str, AfterValidator(unquote)]
 
 

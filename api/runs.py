@@ -63,7 +63,7 @@ async def start_run(
     preferences = (part.partition(";")[0] for part in ",".join(prefer).lower().split(","))
     if "respond-async" in map(str.strip, preferences):
         # Record the run in a thread that no run occupies, so that the answer waits for no other run.
-        await asyncio.to_thread(state.runs.prepare, lambda: accept(new_run()))
+        await asyncio.to_thread(state.runs.submit, lambda: accept(new_run()))
         response.status_code = 202
         response.headers["Location"] = f"{request.scope['root_path']}/runs/{run_id}"
     else:

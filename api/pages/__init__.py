@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from core.alerts import open_by_reason
 from core.domain import AlertStatus, Counts, RunStatus, money, one_line, shown_region, total
-from core.ledger import History, RunPage, RunSummary
+from core.ledger import History, RunPage
 
 SHOWN = 200
 """How many alerts of each kind are on the page; the API has them all."""
@@ -34,6 +34,14 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.filters |= {
+    "clock": lambda instant: f"{instant:%Y-%m-%d %H:%M:%S} UTC",
+    "money": money,
+    "region": shown_region,
+    "line": lambda text: one_line(str(text)),
+    "words": lambda text: str(text).replace("_", " "),
+    "number": lambda number: f"{number:,}",
+}
 
 
 def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
@@ -49,7 +57,7 @@ def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
         "run.html",
         title=run.title,
         run=run,
-        counts=_counts(run),
+        counts=[count for count in run.labeled_counts if count[0] not in LEFT_OUT],
         hints={name: field.description for name, field in Counts.model_fields.items()},
         channels=history.channels(run_id),
         failed=open_by_reason(failed.alerts),
@@ -79,10 +87,6 @@ def runs_page(request: Request, found: RunPage, **filters: Any) -> HTMLResponse:
     )
 
 
-def _counts(run: RunSummary) -> list[tuple[str, str, int]]:
-    return [count for count in run.labeled_counts if count[0] not in LEFT_OUT]
-
-
 def page(request: Request, name: str, http_status: int = 200, **values: Any) -> HTMLResponse:
     """Return a page made of a template and values, with links below the root of the request."""
     text = TEMPLATES.get_template(name).render(style=STYLE, root=request.scope["root_path"], **values)
@@ -93,13 +97,3 @@ def wants_page(request: Request) -> bool:
     """Return whether the client asks for HTML and not for JSON, as a browser does."""
     accept = ",".join(request.headers.getlist("accept")).lower()
     return "text/html" in accept and "application/json" not in accept
-
-
-TEMPLATES.filters |= {
-    "clock": lambda instant: f"{instant:%Y-%m-%d %H:%M:%S} UTC",
-    "money": money,
-    "region": shown_region,
-    "line": lambda text: one_line(str(text)),
-    "words": lambda text: str(text).replace("_", " "),
-    "number": lambda number: f"{number:,}",
-}
