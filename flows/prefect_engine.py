@@ -62,7 +62,7 @@ async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
 
 
 def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
-    """Run the flow, which marks the run as begun, under the engine until the run is over.
+    """Run the flow of `flows.start`, which completes `run.flow_begun`, under the engine until it is over.
 
     Raises the error of a failed run, or `OrchestratorUnreachable` when nothing was begun.
     """

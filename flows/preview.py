@@ -13,17 +13,16 @@ from tasks.load_window import load_window
 from tasks.route import each_alert, route
 
 
-def preview(request: domain.RunRequest, settings: Settings, ledger: Callable[[], Ledger]) -> PreviewView:
+def preview(request: domain.RunRequest, settings: Settings, open_ledger: Callable[[], Ledger]) -> PreviewView:
     """Return each alert of the month, what a run would do with it, and its message to Slack.
 
-    `ledger` opens the ledger, after the source has been read.
-    Raises `SourceError`, `LedgerError` or `Interrupted`, as a run does. More alerts than `MAX_ALERTS_PER_RUN`
-    are a warning here, so that a preview shows them.
+    The ledger is opened after the source has been read. Raises the errors of `load_window`, or `LedgerError`.
+    More alerts than `MAX_ALERTS_PER_RUN` are a warning here, so that a preview shows them.
     """
     window = load_window.fn(request.source_uri, request.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window.rows), settings)
     routed = route.fn(assessment.alerts, settings)
-    known = ledger().history.deliveries(request.month)
+    known = open_ledger().history.deliveries(request.month)
     again = request.retry_unconfirmed
     planned = [
         (alert, domain.plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again, dry_run=True))
@@ -50,6 +49,7 @@ def preview(request: domain.RunRequest, settings: Settings, ledger: Callable[[],
 def _preview_alert(alert: domain.Alert, delivery: domain.Delivery, settings: Settings) -> PreviewAlertView:
     status, reason = delivery.status, delivery.reason
     if status is domain.AlertStatus.UNCONFIRMED:
+        # The API promises three statuses: a run would not send this alert.
         status, reason = domain.AlertStatus.FAILED, domain.AlertStatus.UNCONFIRMED
     facts = {name: getattr(alert, name) for name in domain.Alert.__slots__}
     return PreviewAlertView(

@@ -31,7 +31,7 @@ def run_month(run: RunContext) -> None:
 
 
 def _flow_of(run: RunContext) -> Flow[..., Coroutine[Any, Any, str]]:
-    """Return the flow of a run whose caller waits for it."""
+    """Return the flow that runs `run` instead of a new run, for a caller that waits for it."""
 
     @wraps(monthly_risk_alerts.fn)
     async def work(*_: Any, **__: Any) -> str:
@@ -62,6 +62,7 @@ def accept(run: RunContext) -> Callable[[], None]:
                 run_month(run)
             except RiskAlertsError as error:
                 if not run.closed.done():
+                    # Prefect or the ledger failed before the first stage, so the flow has not closed the run.
                     logger.error("Run %s could not begin: %s", run.run_id, error)
                     run.ledger.finish(run.run_id, error, utc_now())
 

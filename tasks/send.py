@@ -66,6 +66,7 @@ class Lane:
             raise
 
     async def _deliver_one(self, alert: Alert) -> Answer | None:
+        """Claim, post and record one alert; return Slack's last answer, or None when no claim was won."""
         ledger, run_id = self._run.ledger, self._run.run_id
         # Before the claim: a run that dies or fails here leaves nothing unconfirmed.
         message = build_message(alert, self._run.settings)
