@@ -59,9 +59,9 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     free = HEADER_MAX - len(rule.headline.format(name="", id=""))
     header_id = _fit(alert.account_id, max(HEADER_ID_MIN, free - len(_fit(alert.account_name))))
     header_name = _fit(alert.account_name, free - len(header_id))
-    # The streak may end before the month of the alert; then its length has no cue.
     month = months_before(alert.risk_start_month, 1 + rule.anchor - alert.duration_months)
-    cue = next(cue for least, cue in _MONTHS_CUES if alert.duration_months >= least)
+    # A streak that ended before the month of the alert has no cue.
+    cue = "" if rule.anchor else next(f"{cue} " for n, cue in _MONTHS_CUES if alert.duration_months >= n)
     bags = "💰" * sum((alert.arr or 0) >= least for least in _ARR_CUES)
     fields = [
         _plain(_line("Region", alert.account_region)),
@@ -74,7 +74,7 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
         {"type": "header", "text": _plain(rule.headline.format(name=header_name, id=header_id))},
         {
             "type": "section",
-            "text": _mrkdwn(f"*{risk}*" if rule.anchor else f"{cue} *{risk}*"),
+            "text": _mrkdwn(f"{cue}*{risk}*"),
             "fields": [field for field in fields if field["text"]],
         },
         # A link and not a button, because an incoming webhook cannot acknowledge the click on a button, as
@@ -110,6 +110,7 @@ def _fit(data: str, limit: int = VALUE_MAX) -> str:
     line = one_line(data[: limit + 1])
     if len(escaped := _escape(line)) <= limit:
         return escaped
+    # The last of the `limit` characters is the `…`.
     kept = sum(size < limit for size in accumulate(len(_escape(character)) for character in line))
     return _escape(line[:kept]) + "…"
 

@@ -47,8 +47,8 @@ async def post_with_retries(
     """Call `post` until its answer is final or the attempts are used up; return the last answer.
 
     The caller has waited for the first start. A retry waits for Slack's `Retry-After`, else for exponential
-    backoff with jitter, and then for its turn. After a last answer `RETRY` the message was not delivered.
-    Errors of `post` and of the pacer's `sleep` pass through.
+    backoff with jitter, and then for its turn. A `Retry-After` that is too long for the settings makes the
+    answer `REFUSED`. Errors of `post` and of the pacer's `sleep` pass through.
     """
     first, longest = settings.slack_backoff_seconds, settings.slack_retry_after_max_seconds
     answer = Answer(Verdict.RETRY)
@@ -66,7 +66,8 @@ async def post_with_retries(
 
     async def pause(backoff: float) -> None:
         # A `Retry-After` holds every start of the pacer, so the turn waits for it.
-        await pacer.sleep(0 if answer.retry_after else backoff)
+        if not answer.retry_after:
+            await pacer.sleep(backoff)
         await pacer.turn()
 
     retrying = AsyncRetrying(

@@ -17,8 +17,6 @@ import httpx
 from core.domain import Verdict, one_line, reason_of
 from core.runtime import redact
 
-ERROR_MAX = 300
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -84,7 +82,7 @@ def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: F
         text = f"No answer from Slack after the request was sent ({why})"
         return Answer(Verdict.UNCONFIRMED, "no_answer", text)
     detail = one_line(redact(str(error))).strip() or ("timed out" if late else "no reason given")
-    return Answer(Verdict.RETRY, "connection_failed", f"No connection to Slack: {detail}"[:ERROR_MAX])
+    return Answer(Verdict.RETRY, "connection_failed", f"No connection to Slack: {detail}"[:300])
 
 
 def _may_be_json(headers: httpx.Headers, body: bytes) -> bool:
