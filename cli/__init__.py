@@ -1,4 +1,4 @@
-"""The command `risk-alerts`: its commands, how what they found looks on a terminal, and its exit codes."""
+"""The command line `risk-alerts`: its commands, their output on a terminal, and their exit codes."""
 
 from core.domain import InvalidRequest, RiskAlertsError, SettingsError
 

@@ -48,6 +48,7 @@ def check_installation(
     checks = []
     for name, tried, finding in _findings(source_uri, month, post_test_message=post_test_message):
         checks.append({"name": name, "tried": tried, **asdict(finding)})
+        # The finding of an error may name what was tried.
         lines = [finding.found if tried in finding.found else f"{tried}: {finding.found}"]
         lines += [f"note: {note}" for note in finding.notes]
         lines += [f"→ {finding.advice}"] if finding.advice else []
@@ -166,7 +167,7 @@ def _prefect() -> Finding:
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             from flows.prefect_engine import configured_api, probe  # noqa: PLC0415  # it takes a second
-    except SystemExit as ended:
+    except SystemExit as ended:  # of `exit_with`
         return Finding(str(ended.__cause__), "failed")
     url = configured_api()
     if not url:

@@ -1,6 +1,6 @@
 """The reports of runs and previews on a terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -60,7 +60,7 @@ def print_preview(found: PreviewView, console: Console) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], console: Console, right: Iterable[str] = ()
+    columns: Sequence[str], rows: Iterable[Sequence[str]], console: Console, right: Container[str] = ()
 ) -> None:
     """Print a blank line and a table of any text, or nothing without rows; numbers stand on the right."""
     table = Table(box=None, pad_edge=False)

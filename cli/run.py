@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
-    """Run a month, print its report, and return the exit code; raise an error if no run was begun."""
+    """Run a month, print its report, and return the exit code; raise or log the error if no run was begun."""
     # Keep the imported modules out of garbage collection.
     gc.freeze()
     settings = load_settings()
@@ -31,6 +31,7 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
             run = prepare_run(request, settings, open_ledger(settings.database_url))
             stored = _run(run)
     except RiskAlertsError as error:
+        # Not as plain text between the JSON lines of the log.
         if settings.log_format != "json":
             raise
         logger.error("%s: %s", error.code, error)

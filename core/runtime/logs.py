@@ -43,8 +43,8 @@ def configure_logs(settings: Settings, *, level: int = logging.INFO, taken_over:
     handler.addFilter(mask_record)
     handler.set_name("account-risk-alerts")
     root = logging.getLogger()
-    # First, so that any other handler gets records whose secrets are masked. Prefect's handlers there print
-    # the warnings of any library, as text in any format.
+    # Our handler comes first, so that any other gets records whose secrets are masked. Prefect's are removed,
+    # because they print the warnings of libraries again, and as text also with `LOG_FORMAT=json`.
     others = [
         known
         for known in root.handlers

@@ -136,7 +136,7 @@ def _read_config_file() -> dict[str, Any]:
         elif unknown := ", ".join(sorted(values.keys() - Settings.model_fields)):
             wrong = f"has unknown settings: {unknown}; a key is a setting's name in lower case"
         else:
-            # As text, like in the environment: `false` is no number.
+            # As text, like in the environment, because pydantic would accept `false` as the number 0.
             plain = {key: str(value).strip() for key, value in values.items() if isinstance(value, _PLAIN)}
             return values | plain
     raise SettingsError(f"{CONFIG_FILE}: {path} {wrong}")
@@ -231,13 +231,13 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Return the settings of this process, mask its secrets from now on, and prepare the libraries.
 
-    Raises `SettingsError`, which names each bad setting and never shows its value.
+    Raises `SettingsError`, which names each bad setting. It shows no value but an unknown alert type.
     """
     clean_variables({CONFIG_FILE, *(name.upper() for name in Settings.model_fields)})
     in_environment = {name.lower() for name, value in os.environ.items() if value}
     in_file = _read_config_file()
     try:
-        # pydantic takes the environment for the others.
+        # Arguments would win over the environment, so only the settings that it lacks are passed.
         settings = Settings(**{name: value for name, value in in_file.items() if name not in in_environment})
     except ValidationError as error:
         raise SettingsError("; ".join(dict.fromkeys(map(_describe, error.errors())))) from None
