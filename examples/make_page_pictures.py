@@ -1,13 +1,12 @@
 """Generate docs/pictures/run_page_*.png: the page of a real run.
 
-    python examples/make_page_pictures.py [--out FOLDER] [--chromium PROGRAM]
+    python examples/make_page_pictures.py [--out FOLDER]
 
-Runs a month of the sample. The mock Slack has an archived channel, and leaves two messages of another
-channel without an answer.
+Runs a month of the sample. The mock Slack has an archived channel, and gives two messages of another channel
+an answer that makes them unconfirmed.
 """
 
 import argparse
-import shutil
 import sys
 import tempfile
 from http import HTTPStatus
@@ -17,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from examples import make_examples  # noqa: E402  # found on the path from here
-from examples.devtools import browser  # noqa: E402
+from examples.devtools import browser, find_chromium  # noqa: E402
 from examples.make_sample import write_sample  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
 
@@ -29,15 +28,12 @@ def main() -> None:
     """Write the pictures; exit with an error if there is no Chromium."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
-    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     options = parser.parse_args()
-    if options.chromium is None:
-        sys.exit("Chromium was not found: install it, or name it with --chromium")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, MockSlack() as slack:
         source = Path(folder) / "monthly_account_status.parquet"
         write_sample(source)
         make_examples.set_environment(Path(folder), slack.url)
-        with make_examples.served() as client, browser(options.chromium) as tab:
+        with make_examples.served() as client, browser(find_chromium()) as tab:
             slack.fail("apac-risk-alerts", 410)
             # A status that is neither success nor failure makes an alert unconfirmed.
             slack.fail("emea-risk-alerts", 101, times=2)

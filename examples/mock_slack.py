@@ -243,7 +243,7 @@ def main() -> int:
             arguments.port, host=arguments.host, quiet=arguments.quiet, retry_after=arguments.retry_after
         )
     except OSError as error:
-        print(f"Can't listen on {arguments.host}:{arguments.port}: {error.strerror}", file=sys.stderr)
+        print(f"Cannot listen on {arguments.host}:{arguments.port}: {error.strerror}", file=sys.stderr)
         return 1
     for channel, status, times in arguments.fail:
         slack.fail(channel, status, times)
