@@ -30,8 +30,6 @@ class RunContext:
     """The flow run of Prefect's engine; None for a run without Prefect."""
     stop: bool = False
     """Stops this run alone; `stopped` also knows the stop of the process."""
-    flow_begun: "Future[None]" = field(default_factory=Future)
-    """Done once Prefect has begun the flow; canceled when the caller has given the run up."""
     closed: "Future[None]" = field(default_factory=Future)
     """Done once the ledger has closed the run, or has failed to; a failed run's error is its exception."""
 

@@ -8,8 +8,10 @@ too long stays in its thread, because canceling it would call the API for just a
 
 import asyncio
 import logging
-from concurrent.futures import FIRST_COMPLETED, wait
+from collections.abc import Callable, Coroutine
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict
+from functools import wraps
 from typing import Any
 
 import httpx
@@ -18,12 +20,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.worker import EventsWorker
+from prefect.runtime import flow_run
 from prefect.settings import get_current_settings, temporary_settings
 from prefect.utilities.annotations import quote
 
 from core.domain import OrchestratorUnreachable, one_line
 from core.run import RunContext
 from core.runtime import STEP_SECONDS, host_of, in_thread, redact
+from flows.flow_run import show_logs_in_ui
 
 PROBE_SECONDS = 8
 """The longest that a Prefect API may take to answer a health check."""
@@ -61,19 +65,38 @@ async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
         return await result if stage.isasync else result
 
 
-def run_with_prefect(run: RunContext, flow: Flow[..., Any], url: str) -> None:
-    """Run the flow of `flows.start`, which completes `run.flow_begun`, under the engine until it is over.
+def run_with_prefect(
+    run: RunContext, flow: Flow[..., Any], stages: Callable[[RunContext], Coroutine[Any, Any, None]], url: str
+) -> None:
+    """Run the stages of `run` as the flow, under the engine, until the run is over.
 
     Raises the error of a failed run, or `OrchestratorUnreachable` when nothing was begun.
     """
+    # Canceled below when Prefect takes too long, so that a late flow begins nothing.
+    begun: Future[None] = Future()
+
+    # The parameters are only for Prefect to show: `run` has them.
+    @wraps(flow.fn)
+    async def work(*_: Any, **__: Any) -> str:
+        show_logs_in_ui()
+        run.flow_run_id = flow_run.id
+        if not begun.set_running_or_notify_cancel():
+            raise OrchestratorUnreachable("Prefect began this run after it was given up")
+        begun.set_result(None)
+        await stages(run)
+        return run.run_id
+
+    # The caller gets this run as its answer; a retry would be another run after that.
+    flow = flow.with_options(retries=0)
+    flow.fn = work
     keep_prefect_quiet()
     probe(url)
     # By default each event is tried eleven times, and all go to the first API of the process.
     EventsWorker.set_client_override(PrefectEventsClient, api_url=url, reconnection_attempts=1)
     with temporary_settings(set_defaults=REQUEST_BOUNDS):
         ended = in_thread(lambda: asyncio.run(flow(**asdict(run.request))), "flow")
-    wait({run.flow_begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
-    if run.flow_begun.cancel():
+    wait({begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
+    if begun.cancel():
         why = describe_fault(ended.exception() if ended.done() else None, BEGIN_SECONDS)
         raise OrchestratorUnreachable(f"Prefect did not begin the run, and nothing was sent: {why}")
     wait({run.closed, ended}, return_when=FIRST_COMPLETED)
@@ -110,22 +133,22 @@ def describe_fault(error: BaseException | None, seconds: float) -> str:
     return one_line(redact(str(error))).strip() or "no reason given"
 
 
-def probe(url: str, seconds: float = PROBE_SECONDS) -> None:
-    """Raise `OrchestratorUnreachable` unless a Prefect API answers at `url` within the time."""
+def probe(url: str) -> None:
+    """Raise `OrchestratorUnreachable` unless a Prefect API answers at `url` within `PROBE_SECONDS`."""
     try:
-        asyncio.run(_check_health(url, seconds))
+        asyncio.run(_check_health(url))
     except Exception as error:  # noqa: BLE001  # whatever is wrong with the address or with what answers there
         raise OrchestratorUnreachable(
             f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}):"
-            f" {describe_fault(error, seconds)};"
+            f" {describe_fault(error, PROBE_SECONDS)};"
             " start it, correct PREFECT_API_URL or the Prefect profile, or name none to run without Prefect"
         ) from None
 
 
-async def _check_health(url: str, seconds: float) -> None:
+async def _check_health(url: str) -> None:
     """Ask with Prefect's client, which uses the key, certificates and headers of its settings."""
     with temporary_settings({"client.max_retries": 0, "api.url": url}):
-        async with asyncio.timeout(seconds), get_client() as client:
+        async with asyncio.timeout(PROBE_SECONDS), get_client() as client:
             answer = await client.request("GET", "/health")
             answer.raise_for_status()
             if answer.json() is not True:

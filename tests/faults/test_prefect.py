@@ -37,7 +37,7 @@ LATE = 60
 @pytest.fixture
 def world(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Yield a source, ledger, Slack and Prefect, with short time limits."""
-    monkeypatch.setattr(prefect_engine, "probe", lambda url: probe(url, seconds=1))
+    monkeypatch.setattr(prefect_engine, "PROBE_SECONDS", 1)
     monkeypatch.setattr(prefect_engine, "FINISH_SECONDS", 2)
     monkeypatch.setattr(artifacts, "PUBLISH_SECONDS", 1)
     with new_world(tmp_path, prefect_api) as made:

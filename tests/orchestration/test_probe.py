@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from core.domain import OrchestratorUnreachable
+from flows import prefect_engine
 from flows.prefect_engine import describe_fault, probe
 from tests.service import closed_port
 
@@ -62,7 +63,10 @@ def test_prefect_api_is_accepted(web: str) -> None:
         ("http://127.0.0.1:99999/api", "correct PREFECT_API_URL"),
     ],
 )
-def test_anything_else_is_refused_in_bounded_time(web: str, url: str, why: str) -> None:
+def test_anything_else_is_refused_in_bounded_time(
+    web: str, monkeypatch: pytest.MonkeyPatch, url: str, why: str
+) -> None:
+    monkeypatch.setattr(prefect_engine, "PROBE_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         places = {
             "web": web,
@@ -70,7 +74,7 @@ def test_anything_else_is_refused_in_bounded_time(web: str, url: str, why: str) 
             "closed": f"http://127.0.0.1:{closed_port()}",
         }
         with pytest.raises(OrchestratorUnreachable, match=why) as caught:
-            probe(url.format(**places), seconds=0.5)
+            probe(url.format(**places))
     assert caught.value.message.startswith("No Prefect API answers at PREFECT_API_URL")
     assert "hunter2" not in caught.value.message
     assert "\n" not in caught.value.message
