@@ -149,3 +149,13 @@ def test_image_has_every_package_and_the_runtime_lock() -> None:
     assert "--require-hashes --requirement /tmp/runtime.txt" in dockerfile
     assert "dev.txt" not in dockerfile
     assert re.search(r"^USER \d+:\d+$", dockerfile, re.MULTILINE)
+
+
+def test_dockerignore_lets_in_what_the_image_copies() -> None:
+    """Otherwise the build fails."""
+    copied = set(re.findall(r"^COPY (?!--from)(\S+) ", _text(ROOT / "Dockerfile"), re.MULTILINE))
+    assert copied >= {f"{package}/" for package in PACKAGES}
+    lines = _text(ROOT / ".dockerignore").splitlines()
+    assert "*" in lines
+    let_in = tuple(line.removeprefix("!") for line in lines if line.startswith("!"))
+    assert [path for path in sorted(copied) if path in lines or not path.startswith(let_in)] == []
