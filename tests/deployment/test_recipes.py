@@ -128,6 +128,17 @@ def test_task_definition_matches_the_ecs_model() -> None:
     assert task["requiresCompatibilities"][0] in shape.members["requiresCompatibilities"].member.enum
 
 
+def test_task_on_fargate_keeps_its_log() -> None:
+    """Without SMTP_HOST, the support notification is in the log."""
+    task = json.loads((DEPLOY / "ecs-task.json").read_text(encoding="utf-8"))
+    (container,) = task["containerDefinitions"]
+    log = container["logConfiguration"]
+    assert log["logDriver"] == "awslogs"
+    # Fargate requires these three.
+    assert log["options"].keys() == {"awslogs-group", "awslogs-region", "awslogs-stream-prefix"}
+    assert f"`{log['options']['awslogs-group']}`" in DEPLOYMENT
+
+
 def test_eventbridge_command_matches_the_scheduler_model() -> None:
     found = re.search(r"^    aws scheduler create-schedule(.*?'.*?')$", DEPLOYMENT, re.MULTILINE | re.DOTALL)
     assert found
