@@ -49,7 +49,7 @@ def check_database_url(value: str) -> str:
 def _is_postgresql(value: str) -> bool:
     url = make_url(value)
     # An unescaped @, : or / in the password would make the rest of it the host or the database.
-    escaped = re.fullmatch(r"[\w.,:%-]*", url.host or "") and not re.search("[@:/]", _password_in(value))
+    escaped = re.fullmatch(r"[\w.,:%-]*", url.host or "") and not re.search("[@:/]", _raw_password(value))
     return bool(_POSTGRESQL.match(value) and url.database and escaped)
 
 
@@ -63,10 +63,10 @@ def passwords_in(database_url: str) -> list[str]:
     """Return every password of the ledger's URL, decoded and as it stands there."""
     url = make_url(database_url)
     in_query = [url.query.get(name) for name in ("password", "sslpassword")]
-    every = (url.password, _password_in(database_url), *in_query)
+    every = (url.password, _raw_password(database_url), *in_query)
     return [password for password in every if isinstance(password, str)]
 
 
-def _password_in(database_url: str) -> str:
+def _raw_password(database_url: str) -> str:
     """Return the password as it stands in the URL."""
     return database_url.partition("://")[2].rpartition("@")[0].partition(":")[2]
