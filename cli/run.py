@@ -31,8 +31,7 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
             run = prepare_run(request, settings, open_ledger(settings.database_url))
             stored = _run(run)
     except RiskAlertsError as error:
-        # Not as plain text between the JSON lines of the log.
-        if settings.log_format != "json":
+        if settings.log_format != "json":  # where it is, every line on stderr is JSON
             raise
         logger.error("%s: %s", error.code, error)
         return exit_code(error)

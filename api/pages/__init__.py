@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,10 @@ def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
     )
 
 
-def runs_page(request: Request, found: RunPage, **filters: Any) -> HTMLResponse:
-    """Return the page that lists runs, with links that change its `month`, `status` and `limit`."""
+def runs_page(
+    request: Request, found: RunPage, *, month: date | None, status: RunStatus | None, limit: int
+) -> HTMLResponse:
+    """Return the page that lists runs, with links to other months and statuses and to older runs."""
     types = dict.fromkeys(alert_type for run in found.runs for alert_type in run.alert_types)
     # A sum is 0 only where the count of every run is.
     shown = total(run.counts for run in found.runs).labeled(types)
@@ -81,9 +84,11 @@ def runs_page(request: Request, found: RunPage, **filters: Any) -> HTMLResponse:
         runs=found.runs,
         columns=columns,
         next_cursor=found.next_cursor,
-        choices=sorted({run.month for run in found.runs} | {filters["month"]} - {None}, reverse=True),
+        choices=sorted({run.month for run in found.runs} | ({month} if month else set()), reverse=True),
         statuses=list(RunStatus),
-        **filters,
+        month=month,
+        status=status,
+        limit=limit,
     )
 
 
