@@ -46,8 +46,8 @@ INTEGRATION = (
 )
 """Folders, files and tests of the tier `integration`, besides the tests that use one of `SERVERS`."""
 SERVERS = {
-    "cloud",
     "gcs_server",
+    "place",
     "postgresql",
     "prefect_api",
     "s3_server",

@@ -1,5 +1,6 @@
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import pytest
@@ -9,7 +10,10 @@ from gcp_storage_emulator.server import create_server
 from gcsfs.core import GCSFileSystem
 from moto.server import ThreadedMotoServer
 
+from core.domain import RiskAlertsError
 from core.runtime import Settings
+from core.sources import Source, open_uri
+from tests.reading.servers import Refusing
 
 
 @pytest.fixture(scope="session")
@@ -54,21 +58,65 @@ def private_key() -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-@pytest.fixture(params=["gs", "s3"])
-def cloud(request: pytest.FixtureRequest, gcs_server: str, s3_server: str, aws_keys: None) -> "Cloud":
-    return Cloud(request.param, gcs_server, s3_server)
+class Place:
+    """A local folder, or a folder in a bucket of a cloud."""
 
-
-class Cloud:
-    def __init__(self, scheme: str, gcs: str, s3: str) -> None:
+    def __init__(self, scheme: str, folder: Path, gcs: str, s3: str) -> None:
         self.scheme = scheme
         self.settings = Settings(gcs_endpoint_url=gcs, s3_endpoint_url=s3)
-        self._gcs = GCSFileSystem(token="anon", endpoint_url=gcs, skip_instance_cache=True)
-        self._s3 = boto3.client("s3", endpoint_url=s3)
+        self._folder = folder
+        self._prefix = f"bucket/{folder.name}"
+        if scheme == "gs":
+            self._gcs = GCSFileSystem(token="anon", endpoint_url=gcs, skip_instance_cache=True)
+        elif scheme == "s3":
+            self._s3 = boto3.client("s3", endpoint_url=s3)
 
-    def put(self, key: str, data: bytes) -> str:
-        if self.scheme == "gs":
-            self._gcs.pipe_file(f"bucket/{key}", data)
+    def uri(self, path: str) -> str:
+        root = self._folder.as_uri() if self.scheme == "file" else f"{self.scheme}://{self._prefix}"
+        return f"{root}/{path}"
+
+    def put(self, path: str, data: bytes = b"x") -> str:
+        if self.scheme == "file":
+            folder, _, name = path.rpartition("/")
+            (self._folder / folder).mkdir(parents=True, exist_ok=True)
+            if name:
+                (self._folder / path).write_bytes(data)
+        elif self.scheme == "gs":
+            self._gcs.pipe_file(f"{self._prefix}/{path}", data)
         else:
-            self._s3.put_object(Bucket="bucket", Key=key, Body=data)
-        return f"{self.scheme}://bucket/{key}"
+            self._s3.put_object(Bucket="bucket", Key=f"{self._folder.name}/{path}", Body=data)
+        return self.uri(path)
+
+    def open(self, path: str) -> Source:
+        return open_uri(self.uri(path), self.settings)
+
+    def names(self, path: str) -> list[str]:
+        """Return the files of the source."""
+        return [file.path for file in self.open(path).files]
+
+
+@pytest.fixture(params=["file", "gs", "s3"])
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, gcs_server: str, s3_server: str, aws_keys: None
+) -> Place:
+    return Place(request.param, tmp_path, gcs_server, s3_server)
+
+
+@pytest.fixture
+def store() -> Iterator[Refusing]:
+    with Refusing() as server:
+        yield server
+
+
+def refusal(uri: str, settings: Settings) -> RiskAlertsError:
+    """Return the error of a source that cannot be opened; check that it shows no secret and no traceback."""
+    with pytest.raises(RiskAlertsError) as caught:
+        open_uri(uri, settings)
+    return checked(caught.value)
+
+
+def checked(error: RiskAlertsError) -> RiskAlertsError:
+    for part in ("canary", "\n", "Error", "Traceback"):
+        assert part not in error.message
+    assert error.__cause__ is None
+    return error

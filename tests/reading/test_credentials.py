@@ -2,21 +2,15 @@
 
 import json
 import os
-import ssl
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from cryptography.x509.oid import NameOID
 
-from core.domain import RiskAlertsError, SettingsError, SourceForbidden, SourceNotFound, SourceUnreachable
+from core.domain import SettingsError, SourceForbidden, SourceNotFound, SourceUnreachable
 from core.runtime import Settings
-from core.sources import open_uri
-from tests.reading.refusing import Refusing
+from tests.reading.conftest import refusal
+from tests.reading.servers import Refusing
+from tests.support.servers import self_signed
 
 NOWHERE = "http://127.0.0.1:1"
 ROLE = "arn:aws:iam::123456789012:role/reader"
@@ -34,13 +28,9 @@ def _no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-def refusal(uri: str, settings: Settings) -> RiskAlertsError:
-    with pytest.raises(RiskAlertsError) as caught:
-        open_uri(uri, settings)
-    for part in ("canary", "\n", "Error", "Traceback"):
-        assert part not in caught.value.message
-    assert caught.value.__cause__ is None
-    return caught.value
+def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
 
 GAVE_NONE = "credential_process in the AWS profile default gave no credentials"
@@ -51,16 +41,9 @@ PROFILES = {
         "the credentials need /no/my tools/process, which cannot be used (No such file or directory)",
     ),
     "process fails": ("credential_process = /bin/false --token canary", GAVE_NONE),
-    "process fails with any bytes": (
-        r"credential_process = /bin/sh -c 'printf \\377 >&2; exit 1'",
-        GAVE_NONE,
-    ),
     "process gives no JSON": ("credential_process = /bin/echo canary", GAVE_NONE),
-    "process gives no object": ("credential_process = /bin/echo []", GAVE_NONE),
     "process gives any bytes": (r"credential_process = /bin/printf \\377", GAVE_NONE),
-    "process gives no keys": ("credential_process = /bin/echo '{}'", GAVE_NONE),
     "process has an open quote": ("credential_process = /bin/echo 'canary", GAVE_NONE),
-    "process is empty": ("credential_process =", GAVE_NONE),
     "process of the source profile fails": (
         f"role_arn = {ROLE}\nsource_profile = two\n[profile two]\ncredential_process = /bin/false canary",
         "check credential_process in the AWS profile",
@@ -70,25 +53,16 @@ PROFILES = {
         GAVE_NONE,
     ),
     "role without a source": (f"role_arn = {ROLE}", "incomplete"),
-    "role with a missing source": (f"role_arn = {ROLE}\nsource_profile = none", "AWS_CONFIG_FILE"),
     "role with an unknown source": (f"role_arn = {ROLE}\ncredential_source = none", "AWS_CONFIG_FILE"),
-    "half of SSO": (
-        "sso_account_id = 1\nsso_role_name = r\nsso_start_url = https://x.test",
-        "AWS_CONFIG_FILE",
-    ),
     "expired SSO": (
         "sso_account_id = 1\nsso_role_name = r\nsso_start_url = https://x.test\nsso_region = us-east-1",
         "run `aws sso login`",
     ),
-    "wrong region": ("region = us east", "or region in the AWS profile"),
     "wrong number": ("max_attempts = canary", "in the AWS profile, has a value that cannot be used"),
-    "wrong retry mode": ("retry_mode = canary", "retry_mode"),
-    "wrong defaults": ("defaults_mode = canary", "defaults_mode"),
     "wrong checksums": ("request_checksum_calculation = canary", "request_checksum_calculation"),
     "wrong endpoint": ("endpoint_url = minio:9000", "endpoint_url in the AWS profile"),
     "wrong addressing style": ("s3 =\n  addressing_style = canary", "addressing_style"),
     "wrong section": ("s3 = canary", "in the section s3"),
-    "wrong STS endpoints": ("sts_regional_endpoints = canary", "sts_regional_endpoints"),
     "login of the console": ("login_session = canary", "login_session in the AWS profile"),
     "missing certificates": (
         "ca_bundle = /no/file",
@@ -111,7 +85,6 @@ def test_unusable_aws_profile_is_named(case: str, tmp_path: Path, monkeypatch: p
 ENVIRONMENTS = {
     "profile is missing": ({"AWS_PROFILE": "none"}, SourceForbidden, "no profile none"),
     "no credentials": ({}, SourceForbidden, "set AWS_PROFILE, or AWS_ACCESS_KEY_ID"),
-    "role without a session": ({"AWS_ROLE_ARN": ROLE}, SourceForbidden, "set AWS_PROFILE"),
     "key without a secret": ({"AWS_ACCESS_KEY_ID": "key"}, SourceForbidden, "incomplete"),
     "token file is missing": (
         {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": "/no/token"},
@@ -122,14 +95,6 @@ ENVIRONMENTS = {
         {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": os.devnull},
         SourceForbidden,
         "AWS_WEB_IDENTITY_TOKEN_FILE holds no token",
-    ),
-    "container's token file is missing": (
-        {
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{NOWHERE}/x",
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/no/token",
-        },
-        SourceForbidden,
-        "the credentials need /no/token",
     ),
     "container's host is foreign": (
         {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://example.test/canary"},
@@ -158,8 +123,7 @@ ENVIRONMENTS = {
 @pytest.mark.parametrize("case", ENVIRONMENTS)
 def test_unusable_aws_variable_is_named(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     environment, error, words = ENVIRONMENTS[case]
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    set_all(monkeypatch, environment)
     found = refusal("s3://bucket/x.parquet", Settings())
     assert isinstance(found, error)
     assert words in found.message
@@ -177,9 +141,6 @@ OPTIONS = [
     ("AWS_S3_US_EAST_1_REGIONAL_ENDPOINT", "canary", "legacy or regional"),
     ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "canary", "preferred, disabled or required"),
     ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "canary", "ipv4 or ipv6"),
-    ("AWS_METADATA_SERVICE_TIMEOUT", "canary", "whole number"),
-    ("AWS_METADATA_SERVICE_NUM_ATTEMPTS", "canary", "whole number"),
-    ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "canary", "from 1 to 1048576"),
     ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "0", "from 1 to 1048576"),
 ]
 
@@ -188,8 +149,7 @@ OPTIONS = [
 def test_unusable_aws_option_is_named(
     name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for variable, given in {**KEYS, "AWS_DEFAULT_REGION": "us-east-1", name: value}.items():
-        monkeypatch.setenv(variable, given)
+    set_all(monkeypatch, {**KEYS, "AWS_DEFAULT_REGION": "us-east-1", name: value})
     found = refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=NOWHERE))
     assert isinstance(found, SettingsError)
     assert name in found.message
@@ -259,45 +219,35 @@ def test_gcs_token_file_that_is_no_object_is_refused(tmp_path: Path) -> None:
     assert "it is no JSON object" in found.message
 
 
-def test_access_token_is_sent_to_the_store_alone() -> None:
+def test_access_token_is_sent_to_the_store_alone(store: Refusing) -> None:
     """The library would first ask a service of Google's when the token expires."""
-    store = Refusing()
     store.status = 403
     found = refusal("gs://bucket/x.parquet", Settings(gcs_token="ya29.canary", gcs_endpoint_url=store.url))
-    store.close()
     assert isinstance(found, SourceForbidden)
     assert store.authorizations == {"Bearer ya29.canary"}
 
 
-def test_google_credentials_go_to_no_other_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_google_credentials_go_to_no_other_store(store: Refusing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/no/key.json")
-    store = Refusing()
     store.status = 404
     found = refusal("gs://bucket/x.parquet", Settings(gcs_endpoint_url=store.url))
-    store.close()
     assert isinstance(found, SourceNotFound)
     assert store.authorizations == {None}
 
 
-def test_anonymous_s3_request_has_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials of the machine, usable or not, do not matter."""
+@pytest.mark.parametrize("environment", [KEYS, {"AWS_PROFILE": "broken"}], ids=["keys", "no usable keys"])
+def test_anonymous_s3_request_has_no_credentials(
+    store: Refusing, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "config").write_text("[profile broken]\ncredential_process = /bin/false\n")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    store = Refusing()
+    set_all(monkeypatch, {"AWS_CONFIG_FILE": str(tmp_path / "config"), **environment})
     store.status = 403
-    for environment in (KEYS, {"AWS_PROFILE": "broken"}):
-        with monkeypatch.context() as patch:
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            refusal("s3://bucket/x.parquet", Settings(s3_anon=True, s3_endpoint_url=store.url))
-    store.close()
+    refusal("s3://bucket/x.parquet", Settings(s3_anon=True, s3_endpoint_url=store.url))
     assert store.authorizations == {None}
 
 
 def test_unreachable_s3_is_named_without_the_proxy_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("https_proxy", "http://user:canary@127.0.0.1:1")
+    set_all(monkeypatch, {"https_proxy": "http://user:canary@127.0.0.1:1", **KEYS})
     found = refusal("s3://bucket/x.parquet", Settings())
     assert isinstance(found, SourceUnreachable)
     assert "the proxy 127.0.0.1:1 cannot be reached" in found.message
@@ -313,51 +263,32 @@ def test_unreachable_s3_is_named_without_the_proxy_password(monkeypatch: pytest.
     ],
 )
 def test_refused_role_is_named_instead_of_the_bucket(
-    status: int, code: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Refusing, status: int, code: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text("canary")
-    service = Refusing()
-    service.status = status
-    service.body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>".encode()
-    for name, value in {
+    store.status = status
+    store.body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>".encode()
+    variables = {
         "AWS_ROLE_ARN": ROLE,
         "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"),
-        "AWS_ENDPOINT_URL_STS": service.url,
+        "AWS_ENDPOINT_URL_STS": store.url,
         "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
+    }
+    set_all(monkeypatch, variables)
     found = refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=NOWHERE))
-    service.close()
     assert isinstance(found, SourceForbidden)
     assert words in found.message
 
 
 @pytest.mark.parametrize(("scheme", "variable"), [("gs", "SSL_CERT_FILE"), ("s3", "AWS_CA_BUNDLE")])
 def test_untrusted_certificate_is_named(
-    scheme: str, variable: str, private_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scheme: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    store = Refusing(tls=self_signed(private_key, tmp_path))
-    found = refusal(
-        f"{scheme}://bucket/x.parquet", Settings(gcs_endpoint_url=store.url, s3_endpoint_url=store.url)
-    )
-    store.close()
+    set_all(monkeypatch, KEYS)
+    context, _ = self_signed(tmp_path)
+    with Refusing(tls=context) as store:
+        settings = Settings(gcs_endpoint_url=store.url, s3_endpoint_url=store.url)
+        found = refusal(f"{scheme}://bucket/x.parquet", settings)
     assert isinstance(found, SourceUnreachable)
     assert "is not trusted" in found.message
     assert variable in found.message
-
-
-def self_signed(private_key: str, folder: Path) -> ssl.SSLContext:
-    """Return a TLS context of a server with a self-signed certificate."""
-    key = load_pem_private_key(private_key.encode(), None)
-    assert isinstance(key, RSAPrivateKey)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
-    pem = folder / "server.pem"
-    pem.write_bytes(private_key.encode() + builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    return context

@@ -3,14 +3,13 @@
 import base64
 from pathlib import Path
 
-import boto3
 import pytest
-from gcsfs.core import GCSFileSystem
 
 from core.domain import SourceForbidden, SourceNotFound, SourceUnreachable
 from core.runtime import Settings, prepare_libraries
 from core.sources import open_uri
-from tests.reading.proxy import proxy_to
+from tests.reading.conftest import Place
+from tests.reading.servers import Proxy
 
 STORE = "http://store"
 LOGIN = "Basic " + base64.b64encode(b"user:word").decode()
@@ -30,13 +29,6 @@ def prepared(settings: Settings) -> Settings:
     return settings
 
 
-def put(scheme: str, url: str) -> None:
-    if scheme == "gs":
-        GCSFileSystem(token="anon", endpoint_url=url, skip_instance_cache=True).pipe_file("bucket/p", b"data")
-    else:
-        boto3.client("s3", endpoint_url=url).put_object(Bucket="bucket", Key="p", Body=b"data")
-
-
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_store_is_read_through_the_proxy(
@@ -51,13 +43,10 @@ def test_store_is_read_through_the_proxy(
     # The emulator reads the bucket from the path, but the AWS library writes it into the host.
     (tmp_path / "config").write_text("[default]\ns3 =\n  addressing_style = path\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    upstream = gcs_server if scheme == "gs" else s3_server
-    put(scheme, upstream)
-    with proxy_to(upstream) as proxy:
+    uri = Place(scheme, tmp_path, gcs_server, s3_server).put("p", b"data")
+    with Proxy(gcs_server if scheme == "gs" else s3_server) as proxy:
         monkeypatch.setenv(variable, f"http://user:word@{proxy.address}")
-        source = open_uri(
-            f"{scheme}://bucket/p", prepared(Settings(gcs_endpoint_url=STORE, s3_endpoint_url=STORE))
-        )
+        source = open_uri(uri, prepared(Settings(gcs_endpoint_url=STORE, s3_endpoint_url=STORE)))
         assert source.read(source.files[0], [(0, 4)]) == [b"data"]
     assert all("http://store/" in line for line in proxy.asked)
     assert proxy.authorizations == {LOGIN}
@@ -67,9 +56,9 @@ def test_store_is_read_through_the_proxy(
 def test_https_goes_through_a_tunnel_of_the_proxy(
     scheme: str, aws_keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with proxy_to(STORE) as proxy:
+    with Proxy(STORE) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.address)
-        settings = prepared(Settings(gcs_token="anon", source_timeout_seconds=5))
+        settings = prepared(Settings(gcs_token="anon", source_timeout_seconds=10))
         with pytest.raises((SourceUnreachable, SourceForbidden)):
             open_uri(f"{scheme}://bucket/p", settings)
     hosts = {"gs": "storage.googleapis.com:443", "s3": "bucket.s3.amazonaws.com:443"}
@@ -80,7 +69,7 @@ def test_https_goes_through_a_tunnel_of_the_proxy(
 def test_loopback_never_goes_through_the_proxy(
     scheme: str, gcs_server: str, s3_server: str, aws_keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with proxy_to(STORE) as proxy:
+    with Proxy(STORE) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
         settings = prepared(Settings(gcs_endpoint_url=gcs_server, s3_endpoint_url=s3_server))
         with pytest.raises(SourceNotFound):
@@ -103,7 +92,7 @@ def test_no_proxy_is_honored(
     scheme: str, host: str, no_proxy: str, aws_keys: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"http://{host}:9"
-    with proxy_to(url) as proxy:
+    with Proxy(url) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
         monkeypatch.setenv("NO_PROXY", no_proxy)
         settings = prepared(Settings(gcs_endpoint_url=url, s3_endpoint_url=url, source_timeout_seconds=0.5))

@@ -4,14 +4,13 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import nullcontext
 from pathlib import Path
 
 import boto3
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from core.domain import (
@@ -19,7 +18,6 @@ from core.domain import (
     RiskAlertsError,
     SourceChanged,
     SourceForbidden,
-    SourceInvalid,
     SourceNotAllowed,
     SourceNotFound,
     SourceSchemeUnsupported,
@@ -29,8 +27,8 @@ from core.runtime import Settings
 from core.sources import Source, open_uri
 from core.sources.location import check_source
 from core.sources.workers import wait_for
-from tests.reading.cloud_storage import CloudStorage
-from tests.reading.conftest import Cloud
+from tests.reading.conftest import Place
+from tests.reading.servers import CloudStorage, Refusing, Request, Server
 from tests.users import as_somebody_else
 from tests.waiting import until
 
@@ -60,6 +58,10 @@ def read_all(source: Source) -> bytes:
         ("gs://bucket/./b", InvalidRequest, r"^gs://bucket/\./b: the path .* segments"),
         ("s3://bucket/a/%2e%2E/b", InvalidRequest, "segments"),
         ("s3://bucket/a\nb", InvalidRequest, "unprintable"),
+        *(
+            (uri, InvalidRequest, "only in its last segment")
+            for uri in ("file:///*/x.parquet", "gs://bucket/a*/x", "s3://bucket/a*/")
+        ),
     ],
 )
 def test_unusable_uri_is_refused_without_its_secret(
@@ -71,37 +73,44 @@ def test_unusable_uri_is_refused_without_its_secret(
 
 
 @pytest.mark.parametrize(
-    ("uri", "prefix", "allowed"),
+    ("uri", "prefix"),
     [
-        ("gs://bucket/a/x.parquet", "gs://bucket/a", True),
-        ("gs://bucket/a/x.parquet", "gs://bucket/a/", True),
-        ("gs://bucket/a", "gs://bucket/a/", True),
-        ("gs://bucket/ab", "gs://bucket/a", False),
-        ("gs://bucket/ab", "gs://bucket/a/", False),
-        ("gs://bucket2/a", "gs://bucket", False),
-        ("s3://bucket/a", "gs://bucket", False),
-        ("gs://bucket/a/../b", "gs://bucket/a", False),
-        ("gs://bucket/a/%2e%2e/b", "gs://bucket/a", False),
-        ("gs://bucket/a/%2E./b", "gs://bucket/a", False),
-        ("gs://bucket/a/..%2fb", "gs://bucket/a", False),
-        ("gs://bucket/%61/x", "gs://bucket/a", False),
-        ("gs://bucket/A/x", "gs://bucket/a", False),
-        ("gs://bucket//a/x", "gs://bucket/a", False),
-        ("gs://bucket/a", "gs://", True),
-        ("gs://bucket/a%00b", "gs://bucket", True),
-        ("GS://bucket/a/b", "gs://bucket/a", True),
-        ("gs://bucket/a/b", "GS://bucket/a", True),
-        ("file:///etc/passwd", "gs://bucket", False),
-        (Path("bucket/x").absolute().as_uri(), "gs://bucket", False),
+        ("gs://bucket/a/x.parquet", "gs://bucket/a"),
+        ("gs://bucket/a/x.parquet", "gs://bucket/a/"),
+        ("gs://bucket/a", "gs://bucket/a/"),
+        ("gs://bucket/a", "gs://"),
+        ("gs://bucket/a%00b", "gs://bucket"),
+        ("GS://bucket/a/b", "gs://bucket/a"),
+        ("gs://bucket/a/b", "GS://bucket/a"),
     ],
 )
-def test_only_allowed_prefixes_are_sources(uri: str, prefix: str, allowed: bool) -> None:  # noqa: FBT001
+def test_sources_below_an_allowed_prefix_are_allowed(uri: str, prefix: str) -> None:
+    check_source(uri, Settings(allowed_sources=["s3://elsewhere", prefix, "file:///else/where"]))
+
+
+@pytest.mark.parametrize(
+    ("uri", "prefix"),
+    [
+        ("gs://bucket/ab", "gs://bucket/a"),
+        ("gs://bucket/ab", "gs://bucket/a/"),
+        ("gs://bucket2/a", "gs://bucket"),
+        ("s3://bucket/a", "gs://bucket"),
+        ("gs://bucket/a/../b", "gs://bucket/a"),
+        ("gs://bucket/a/%2E./b", "gs://bucket/a"),
+        ("gs://bucket/a/..%2fb", "gs://bucket/a"),
+        ("gs://bucket/%61/x", "gs://bucket/a"),
+        ("gs://bucket/A/x", "gs://bucket/a"),
+        ("gs://bucket//a/x", "gs://bucket/a"),
+        ("gs://bucket/in*", "gs://bucket/in"),
+        ("s3://bucket/in/x*", "s3://bucket/in/x"),
+        ("file:///etc/passwd", "gs://bucket"),
+        (Path("bucket/x").absolute().as_uri(), "gs://bucket"),
+    ],
+)
+def test_only_allowed_prefixes_are_sources(uri: str, prefix: str) -> None:
     settings = Settings(allowed_sources=["s3://elsewhere", prefix, "file:///else/where"])
-    if allowed:
+    with pytest.raises(SourceNotAllowed, match=f"^{re.escape(uri)}: not in ALLOWED_SOURCES"):
         check_source(uri, settings)
-    else:
-        with pytest.raises(SourceNotAllowed, match=f"^{re.escape(uri)}: not in ALLOWED_SOURCES"):
-            check_source(uri, settings)
 
 
 @pytest.mark.parametrize("prefix", ["FILE://{}/%FF", "file://{}/link"])
@@ -129,18 +138,14 @@ def test_dots_and_links_do_not_leave_the_allowed_folder(tmp_path: Path) -> None:
         "/../out/x.parquet",
         "/%2e%2e/out/x.parquet",
         "/..%2Fout/x.parquet",
-        "/./../out/x.parquet",
         "//../out/x.parquet",
-        "/%2e%2e%2fout%2fx.parquet",
         "/link/../../out/x.parquet",
-        "/link/%2e%2e/out/x.parquet",
         "/link/x.parquet",
         "/link",
+        "",
     ):
         with pytest.raises(SourceNotAllowed):
             open_uri(inside.as_uri() + tail, settings)
-    with pytest.raises(SourceNotAllowed):
-        open_uri(inside.as_uri(), settings)
     (inside / "link").unlink()
     (inside / "x.parquet").symlink_to(outside / "x.parquet")
     with pytest.raises(SourceNotAllowed):
@@ -175,40 +180,12 @@ def test_link_created_after_the_check_is_not_followed(tmp_path: Path, swapped: s
         read_all(source)
 
 
-def test_folder_lists_parquet_files_in_name_order(tmp_path: Path) -> None:
-    for name in (
-        "b.parquet",
-        "a/z.pq",
-        "a/c.PARQ",
-        "_tmp/x.parquet",
-        ".x/y.parquet",
-        "a/_z.parquet",
-        "n.txt",
-    ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    assert [file.path for file in open_uri(tmp_path.as_uri(), Settings()).files] == [
-        "a/c.PARQ",
-        "a/z.pq",
-        "b.parquet",
-    ]
-
-
 @pytest.mark.parametrize("beginning", ["file://localhost/", "FILE://LocalHost/", "file:///"])
 def test_local_uri_may_have_localhost_and_encodings(tmp_path: Path, beginning: str) -> None:
     path = tmp_path / "with space%\udcff.parquet"
     path.write_bytes(b"data")
     uri = path.as_uri().replace("file:///", beginning)
     assert read_all(open_uri(uri, Settings())) == b"data"
-
-
-def test_missing_local_source_is_not_found(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.parquet", tmp_path):
-        with pytest.raises(SourceNotFound):
-            open_uri(path.as_uri(), Settings())
-    (tmp_path / "x.parquet").write_bytes(b"data")
-    with pytest.raises(SourceNotFound):
-        open_uri(f"{(tmp_path / 'x.parquet').as_uri()}/", Settings())
 
 
 def test_version_of_several_files_is_a_digest_of_all(tmp_path: Path) -> None:
@@ -223,13 +200,6 @@ def test_version_of_several_files_is_a_digest_of_all(tmp_path: Path) -> None:
     renamed = open_uri(tmp_path.as_uri(), Settings()).version
     os.utime(tmp_path / "x.parquet", (1, 1))
     assert len({both, renamed, open_uri(tmp_path.as_uri(), Settings()).version}) == 3
-
-
-def test_fifo_is_refused_at_once(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.parquet")
-    for path in (tmp_path / "pipe.parquet", tmp_path):
-        with pytest.raises(SourceInvalid):
-            open_uri(path.as_uri(), Settings())
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda _: None])
@@ -283,98 +253,71 @@ def test_local_file_closed_after_the_listing_is_forbidden(tmp_path: Path) -> Non
         read_all(source)
 
 
-@pytest.mark.parametrize("folder", [False, True])
-def test_replaced_local_source_is_noticed(tmp_path: Path, folder: bool) -> None:  # noqa: FBT001
-    path = tmp_path / "x.parquet"
-    path.write_bytes(b"one")
-    source = open_uri((tmp_path if folder else path).as_uri(), Settings())
+@pytest.mark.parametrize("path", ["x.parquet", ""])
+def test_replaced_source_is_noticed(place: Place, path: str) -> None:
+    place.put("x.parquet", b"one")
+    source = place.open(path)
     source.verify_unchanged()
-    path.write_bytes(b"other")
+    place.put("x.parquet", b"other")
     with pytest.raises(SourceChanged, match=f"^{re.escape(source.uri)} was replaced"):
         source.verify_unchanged()
-    with pytest.raises(SourceChanged):
-        read_all(source)
+
+
+def test_removed_local_source_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"one")
+    source = open_uri(path.as_uri(), Settings())
     path.unlink()
     with pytest.raises(SourceChanged):
         source.verify_unchanged()
 
 
-def test_object_is_read_by_ranges(cloud: Cloud) -> None:
-    source = open_uri(cloud.put("one/x.parquet", b"0123456789"), cloud.settings)
+def test_object_is_read_by_ranges(place: Place) -> None:
+    source = open_uri(place.put("x.parquet", b"0123456789"), place.settings)
     parts = source.read(source.files[0], [(6, 8), (0, 1), (8, 10)])
     assert [bytes(part) for part in parts] == [b"67", b"0", b"89"]
-    assert source.version.startswith(("generation:", "etag:"))
+    assert source.version.startswith(("size:10,mtime_ns:", "generation:", "etag:"))
 
 
-def test_prefix_is_a_folder_with_partitions(cloud: Cloud) -> None:
-    cloud.put("hive/month=2026-01-01/b.parquet", b"b")
-    cloud.put("hive/month=2025-12-01%2000%3A00%3A00/a.parquet", b"a")
-    cloud.put("hive/_SUCCESS", b"")
-    cloud.put("hive2/c.parquet", b"c")
+def test_prefix_is_a_folder_with_partitions(place: Place) -> None:
+    place.put("hive/month=2026-01-01/b.parquet", b"b")
+    place.put("hive/month=2025-12-01%2000%3A00%3A00/a.parquet", b"a")
+    place.put("hive/_SUCCESS")
+    place.put("hive2/c.parquet")
     for name in ("hive", "hive/"):
-        source = open_uri(f"{cloud.scheme}://bucket/{name}", cloud.settings)
+        source = place.open(name)
         assert [str(file.month) for file in source.files] == ["2025-12-01", "2026-01-01"]
         assert read_all(source) == b"ab"
 
 
+def test_missing_file_folder_or_bucket_is_not_found(place: Place) -> None:
+    place.put("x.parquet")
+    others = [f"{place.scheme}://no-such-bucket/x.parquet", f"{place.scheme}://no-such-bucket"]
+    paths = ("none.parquet", "none/", "none/*.parquet", "x.parquet/", "x.parquet/*", "y*")
+    for uri in [*map(place.uri, paths), *(others if place.scheme != "file" else [])]:
+        with pytest.raises(SourceNotFound):
+            open_uri(uri, place.settings)
+
+
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
-def test_connections_end_with_the_source(scheme: str, aws_keys: None) -> None:
-    connected = set()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def setup(self) -> None:
-            super().setup()
-            connected.add(self.client_address)
-
-        def finish(self) -> None:
-            super().finish()
-            connected.remove(self.client_address)
-
-        def do_GET(self) -> None:
-            found = json.dumps({"name": "x.parquet", "generation": "1", "size": "3"}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(found)))
-            self.send_header("ETag", '"1"')
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(found)
-
-        do_HEAD = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
+def test_connections_end_with_the_source(scheme: str, aws_keys: None, store: Refusing) -> None:
+    store.body = json.dumps({"name": "x.parquet", "generation": "1", "size": "3"}).encode()
+    settings = Settings(gcs_endpoint_url=store.url, s3_endpoint_url=store.url)
     gc.disable()
     try:
-        source = open_uri(f"{scheme}://bucket/x.parquet", Settings(gcs_endpoint_url=url, s3_endpoint_url=url))
+        source = open_uri(f"{scheme}://bucket/x.parquet", settings)
         assert source.files
-        assert connected
+        assert store.connected
         del source
-        until(lambda: not connected)
+        until(lambda: not store.connected)
     finally:
         gc.enable()
-        server.shutdown()
-        server.server_close()
 
 
-def test_replaced_object_is_noticed(cloud: Cloud) -> None:
-    uri = cloud.put("changing/x.parquet", b"one")
-    source = open_uri(uri, cloud.settings)
-    source.verify_unchanged()
-    cloud.put("changing/x.parquet", b"two")
-    with pytest.raises(SourceChanged):
-        source.verify_unchanged()
-
-
-def test_s3_read_never_mixes_two_versions(s3_server: str, aws_keys: None) -> None:
-    cloud = Cloud("s3", s3_server, s3_server)
-    source = open_uri(cloud.put("mixing/x.parquet", b"one"), cloud.settings)
-    cloud.put("mixing/x.parquet", b"two")
+def test_s3_read_never_mixes_two_versions(tmp_path: Path, s3_server: str, aws_keys: None) -> None:
+    s3 = Place("s3", tmp_path, s3_server, s3_server)
+    source = open_uri(s3.put("x.parquet", b"one"), s3.settings)
+    s3.put("x.parquet", b"two")
     with pytest.raises(SourceChanged):
         read_all(source)
 
@@ -388,90 +331,27 @@ def test_version_of_an_s3_object_is_shown(s3_server: str, aws_keys: None) -> Non
     assert source.version == f"version:{version}"
 
 
-@pytest.fixture
-def storage(request: pytest.FixtureRequest) -> Iterator[CloudStorage]:
-    server = CloudStorage(versioning=request.param)
-    yield server
-    server.close()
+@pytest.mark.parametrize("uri", ["gs://bucket/x.parquet", "gs://bucket/", "gs://bucket/x*"])
+@pytest.mark.parametrize("versioning", [False, True])
+def test_gcs_read_never_mixes_two_versions(uri: str, *, versioning: bool) -> None:
+    """The pinned generation is read while the bucket keeps it."""
+    with CloudStorage(versioning=versioning) as storage:
+        pinned = storage.put("x.parquet", b"one")
+        source = open_uri(uri, Settings(gcs_endpoint_url=storage.url))
+        storage.put("x.parquet", b"two")
+        assert source.version == f"generation:{pinned}"
+        with nullcontext() if versioning else pytest.raises(SourceChanged):
+            assert read_all(source) == b"one"
+        with pytest.raises(SourceChanged):
+            source.verify_unchanged()
 
 
-@pytest.mark.parametrize("uri", ["gs://bucket/x.parquet", "gs://bucket/"])
-@pytest.mark.parametrize("storage", [False], indirect=True)
-def test_gcs_read_never_mixes_two_versions(storage: CloudStorage, uri: str) -> None:
-    storage.put("x.parquet", b"one")
-    source = open_uri(uri, Settings(gcs_endpoint_url=storage.url))
-    storage.put("x.parquet", b"two")
-    with pytest.raises(SourceChanged):
-        read_all(source)
-
-
-@pytest.mark.parametrize("storage", [True], indirect=True)
-def test_pinned_gcs_generation_is_read_while_it_is_kept(storage: CloudStorage) -> None:
-    pinned = storage.put("x.parquet", b"one")
-    source = open_uri("gs://bucket/x.parquet", Settings(gcs_endpoint_url=storage.url))
-    storage.put("x.parquet", b"two")
-    assert read_all(source) == b"one"
-    assert source.version == f"generation:{pinned}"
-    with pytest.raises(SourceChanged):
-        source.verify_unchanged()
-
-
-def test_many_threads_read_one_source(cloud: Cloud) -> None:
-    uri = cloud.put("threads/x.parquet", bytes(range(256)) * 100)
+def test_many_threads_read_one_source(place: Place) -> None:
+    content = bytes(range(256)) * 100
+    uri = place.put("x.parquet", content)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: read_all(open_uri(uri, cloud.settings)), range(8)))
-    assert set(found) == {bytes(range(256)) * 100}
-
-
-def test_missing_object_bucket_or_folder_is_not_found(cloud: Cloud) -> None:
-    cloud.put("missing/x.parquet", b"no folder")
-    paths = ("bucket/none.parquet", "no-such-bucket/x.parquet", "no-such-bucket", "bucket/none/")
-    for path in (*paths, "bucket/missing/x.parquet/"):
-        with pytest.raises(SourceNotFound):
-            open_uri(f"{cloud.scheme}://{path}", cloud.settings)
-
-
-@pytest.fixture
-def answering(request: pytest.FixtureRequest) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(request.param)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_HEAD = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.parametrize("scheme", ["gs", "s3"])
-@pytest.mark.parametrize(
-    ("answering", "error"),
-    [
-        (401, SourceForbidden),
-        (403, SourceForbidden),
-        (404, SourceNotFound),
-        (429, SourceUnreachable),
-        (500, SourceUnreachable),
-        (503, SourceUnreachable),
-    ],
-    indirect=["answering"],
-)
-def test_each_refusal_has_its_error(
-    answering: str, scheme: str, error: type[RiskAlertsError], aws_keys: None
-) -> None:
-    # The time limit ends retries of server errors. A refusal is not retried, so it gets a long limit.
-    timeout = 1.5 if error is SourceUnreachable else 60
-    settings = Settings(gcs_endpoint_url=answering, s3_endpoint_url=answering, source_timeout_seconds=timeout)
-    with pytest.raises(error):
-        open_uri(f"{scheme}://bucket/x.parquet", settings)
+        found = list(pool.map(lambda _: read_all(open_uri(uri, place.settings)), range(8)))
+    assert set(found) == {content}
 
 
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
@@ -484,6 +364,12 @@ def test_unreachable_store_is_reported_in_bounded_time(scheme: str, aws_keys: No
                 open_uri(f"{scheme}://bucket/x.parquet", settings)
 
 
+def test_unreachable_s3_is_named(aws_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
+    with pytest.raises(SourceUnreachable, match=r"^s3://bucket/x: 127\.0\.0\.1:1 cannot be reached"):
+        open_uri("s3://bucket/x", Settings(s3_endpoint_url="http://127.0.0.1:1"))
+
+
 @pytest.mark.parametrize("silent", ["HEAD", "GET"])
 def test_time_limit_of_the_library_is_not_taken_for_ours(
     silent: str, aws_keys: None, monkeypatch: pytest.MonkeyPatch
@@ -494,28 +380,19 @@ def test_time_limit_of_the_library_is_not_taken_for_ours(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     over = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.command != silent or self.command == "GET":
-                self.send_response(200)
-                self.send_header("Content-Length", "8")
-                self.send_header("ETag", '"e"')
-                self.end_headers()
-            if self.command == silent:
+    class Silent(Server):
+        def answer(self, request: Request) -> None:
+            if request.command == silent == "HEAD":
+                over.wait()
+            request.send(200, headers={"Content-Length": "8", "ETag": '"e"'})
+            if request.command == silent:
                 over.wait()
 
-        do_HEAD = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        with pytest.raises(SourceUnreachable, match=f"127.0.0.1:{server.server_port} does not answer: check"):
-            read_all(open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=url)))
+    with Silent() as server:
+        said = f"{server.address} does not answer: check"
+        with pytest.raises(SourceUnreachable, match=said):
+            read_all(open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=server.url)))
         over.set()
-        server.shutdown()
 
 
 def test_closed_metadata_folder_of_a_store_does_not_close_the_others() -> None:
@@ -525,34 +402,14 @@ def test_closed_metadata_folder_of_a_store_does_not_close_the_others() -> None:
         "items": [{"kind": "storage#object", "name": "source/x.parquet", "generation": "1", "size": "4"}],
     }
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            closed = "metadata" in self.path
-            body = json.dumps({} if closed else listing).encode()
-            self.send_response(403 if closed else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    class Closed(Server):
+        def answer(self, request: Request) -> None:
+            closed = "metadata" in request.path
+            request.send(403 if closed else 200, json.dumps({} if closed else listing).encode())
 
-        def log_message(self, *_: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        settings = Settings(gcs_endpoint_url=f"http://127.0.0.1:{server.server_port}")
-        found = open_uri("gs://bucket/source/*", settings).files
-        server.shutdown()
+    with Closed() as server:
+        found = open_uri("gs://bucket/source/*", Settings(gcs_endpoint_url=server.url)).files
     assert [file.path for file in found] == ["x.parquet"]
-
-
-def test_s3_without_credentials_is_forbidden(
-    s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    with pytest.raises(SourceForbidden):
-        open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=s3_server))
 
 
 def test_storage_emulator_host_is_used(gcs_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -563,7 +420,7 @@ def test_storage_emulator_host_is_used(gcs_server: str, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("stray", ["latest.txt", ".git/HEAD", "_temporary/part.parquet", "notes/x.txt"])
 def test_broken_link_that_is_no_data_is_ignored(tmp_path: Path, stray: str) -> None:
-    pq.write_table(pa.table({"account_id": ["A"]}), tmp_path / "data.parquet")
+    (tmp_path / "data.parquet").touch()
     (tmp_path / stray).parent.mkdir(exist_ok=True)
     (tmp_path / stray).symlink_to(tmp_path / "nowhere")
     files = open_uri(tmp_path.as_uri(), Settings(allowed_sources=[tmp_path.as_uri()])).files
