@@ -20,6 +20,14 @@ Row = dict[str, Any]
 MONTH = date(2026, 1, 1)
 STATUSES = ["At Risk", "At Risk", "At Risk", "Healthy", "at risk", "At Risk ", "Churned", None]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+IDS = ["a1", "a2", "a3", "a4", "a5", "a1", "a2", "ä", "\U0001f6a9", "b\0", "b\ufffd", "a" * 70, "", None]
+
+TEXT_TYPES = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+DATE_TYPES = [pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("us", "UTC")]
+ARR_TYPES = [
+    *(pa.int64(), pa.int32(), pa.float64(), pa.float32(), pa.decimal128(12, 2), pa.decimal32(7, 0)),
+]
+TIME_TYPES = [pa.timestamp(unit, zone) for unit in ("s", "ms", "us", "ns") for zone in (None, "UTC")]
 
 
 def back(month: date, count: int) -> date:
@@ -59,13 +67,7 @@ class Answer:
 
 
 def oracle(rows: list[Row], month: date, threshold: int, types: Sequence[str] = ("at_risk",)) -> Answer:
-    rows = [
-        {
-            name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
-            for name, value in r.items()
-        }
-        for r in rows
-    ]
+    rows = [{name: _without_nul(value) for name, value in r.items()} for r in rows]
     by_key, winner = _winners(rows)
     duplicates = sum(len(found) - 1 for (_, m), found in by_key.items() if m == month)
 
@@ -233,16 +235,13 @@ def _parts(rows: list[Row], layout: Layout) -> Iterator[tuple[str, list[Row]]]:
 _times = st.none() | st.sampled_from([-1, 0, 1, 2, 1_700_000_000]).map(lambda s: EPOCH + timedelta(seconds=s))
 _months = st.integers(0, 14).map(lambda n: back(MONTH, n)) | st.just(date(2026, 2, 1))
 _days = st.sampled_from([date(2025, 12, 15), date(2025, 12, 31), date(2026, 1, 2), date(2026, 1, 31)])
-_ids = st.sampled_from(
-    ["a1", "a2", "a3", "a1", "a2", "ä", "\U0001f6a9", "b\0", "b\ufffd", "a" * 70, "", None]
-)
 _names = st.sampled_from(["Acme", "Zoë", "<!channel>", None]) | st.text(max_size=3)
 
 # Either all kinds of rows, mostly one or two of each account …
 _mixed = st.lists(
     st.builds(
         row,
-        account_id=_ids,
+        account_id=st.sampled_from(IDS),
         month=st.integers(0, 3).map(lambda n: back(MONTH, n)) | _months | _days,
         status=st.sampled_from(STATUSES),
         account_name=_names,
@@ -271,12 +270,6 @@ _dense = st.integers(12, 30).flatmap(
 )
 rows_of_a_world = _mixed | _dense
 
-_strings = st.sampled_from(
-    [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
-)
-_dates = st.sampled_from(
-    [pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("us", "UTC")]
-)
 layouts = st.builds(
     Layout,
     files=st.integers(1, 3),
@@ -287,24 +280,10 @@ layouts = st.builds(
     zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia"]),
     types=st.fixed_dictionaries(
         {
-            "account_id": _strings,
-            "status": _strings,
-            "account_region": _strings,
-            "month": _dates,
-            "renewal_date": _dates,
-            "arr": st.sampled_from(
-                [
-                    pa.int64(),
-                    pa.int32(),
-                    pa.float64(),
-                    pa.float32(),
-                    pa.decimal128(12, 2),
-                    pa.decimal128(7, 0),
-                ]
-            ),
-            "updated_at": st.sampled_from(
-                [pa.timestamp(unit, zone) for unit in ("s", "ms", "us", "ns") for zone in (None, "UTC")]
-            ),
+            **dict.fromkeys(("account_id", "status", "account_region"), st.sampled_from(TEXT_TYPES)),
+            **dict.fromkeys(("month", "renewal_date"), st.sampled_from(DATE_TYPES)),
+            "arr": st.sampled_from(ARR_TYPES),
+            "updated_at": st.sampled_from(TIME_TYPES),
         }
     ),
 )
