@@ -239,23 +239,17 @@ def test_month_column_in_a_partition_is_ignored(tmp_path: Path, columns: list[pa
     assert accounts(find(tmp_path)) == ["a1"]
 
 
+DAYS = ["2026-01-01", "2026-01", "2026-1-1", "20260101", "202601", "2026%2F01%2F01", "2026_01"]
+MIDNIGHTS = [
+    *("", " 00:00:00", " 00%3A00%3A00", "T00:00:00.000000"),
+    *("T00:00:00Z", "T00:00:00.000+0000", " 00:00:00 UTC", " 00:00:00+00:00"),
+]
+
+
 @pytest.mark.parametrize(
     "folder",
     [
-        "month=2026-01-01",
-        "month=2026-01",
-        "month=2026-1-1",
-        "month=20260101",
-        "month=202601",
-        "month=2026%2F01%2F01",
-        "month=2026_01",
-        "month=2026-01-01 00:00:00",
-        "month=2026-01-01 00%3A00%3A00",
-        "month=2026-01-01T00:00:00.000000",
-        "month=2026-01-01T00:00:00Z",
-        "month=2026-01-01T00:00:00.000+0000",
-        "month=2026-01-01 00:00:00 UTC",
-        "month=2026-01-01 00:00:00+00:00",
+        *(f"month={day}{midnight}" for day in DAYS for midnight in MIDNIGHTS),
         "MONTH=2026-01-01",
         "account_owner=Olga/month=2026-01-01",
         "month=2026-01-01/account_owner=Olga",
