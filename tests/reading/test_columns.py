@@ -28,7 +28,7 @@ def test_days_that_begin_no_month_are_counted(days: list[date | None]) -> None:
 @pytest.mark.parametrize("unit", ["ms", "ns"])
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Sydney", "Asia/Tokyo"])
-def test_midnights_are_dates_of_their_zone_also_after_2037(zone: str, own: bool, unit: str) -> None:  # noqa: FBT001
+def test_midnights_are_dates_of_their_zone_also_after_2037(zone: str, unit: str, *, own: bool) -> None:
     days = [date(year, month, 1) for year in (2026, 2036, 2037, 2038, 2099) for month in range(1, 13)]
     days += days[::-1]
     instants = [datetime(day.year, day.month, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC) for day in days]

@@ -11,7 +11,7 @@ import pytest
 from core.domain import SourceInvalid
 from core.sources.parquet.thrift import read_struct
 from tests.reading.fuzz import ALLOWED, rounds
-from tests.reading.stages import alerts_of, assess, read
+from tests.reading.stages import alerts_of, assess, put, read
 from tests.reading.worlds import MONTH, back, row, table
 
 
@@ -38,9 +38,9 @@ def test_reason_is_a_short_line(
         raise error
 
     monkeypatch.setattr("core.sources.parquet.row_groups.read_footer", fail)
-    pq.write_table(table([row()]), tmp_path / "x.parquet")
+    path = put(tmp_path / "x.parquet")
     with pytest.raises(SourceInvalid) as caught:
-        read(tmp_path / "x.parquet")
+        read(path)
     assert str(caught.value).endswith(f"cannot be read as Parquet: {reason}: export the file again")
 
 
@@ -80,8 +80,7 @@ def with_footer(path: Path, changed: bytes) -> None:
 @pytest.mark.parametrize("length", [0, 3])
 @pytest.mark.parametrize("month", [MONTH, back(MONTH, 1)], ids=["the greatest", "the least"])
 def test_short_statistics_do_not_end_the_process(tmp_path: Path, month: date, length: int) -> None:
-    path = tmp_path / "x.parquet"
-    pq.write_table(table([row("a1"), row("a1", back(MONTH, 1))]), path)
+    path = put(tmp_path / "x.parquet", row("a1"), row("a1", back(MONTH, 1)))
     value = (month - date(1970, 1, 1)).days.to_bytes(4, "little")
     # The header of a binary field, its length, and the value.
     cut = footer_of(path).replace(b"\x04" + value, bytes([length]) + value[:length])
@@ -108,8 +107,7 @@ CHUNK_OF_ARR = re.compile(
     ],
 )
 def test_contradictory_chunk_is_named(tmp_path: Path, part: str, value: bytes, what: str) -> None:
-    path = tmp_path / "x.parquet"
-    pq.write_table(table([row("a1"), row("a1", back(MONTH, 1))]), path)
+    path = put(tmp_path / "x.parquet", row("a1"), row("a1", back(MONTH, 1)))
     footer = footer_of(path)
     chunk = CHUNK_OF_ARR.search(footer)
     assert chunk
@@ -120,10 +118,7 @@ def test_contradictory_chunk_is_named(tmp_path: Path, part: str, value: bytes, w
 
 @pytest.mark.parametrize("rows", [b"\x80" * 9 + b"\x01", b"\x01"], ids=["2^62", "-1"])
 def test_impossible_number_of_rows_is_invalid(tmp_path: Path, rows: bytes) -> None:
-    path = tmp_path / "x.parquet"
-    before = [row("a1", back(MONTH, 1), status) for status in ("At Risk", "Healthy")]
-    others = [row(f"b{number}", back(MONTH, 2)) for number in range(97)]
-    pq.write_table(table([row("a1"), *before, *others]), path)
+    path = put(tmp_path / "x.parquet", *(row(f"a{number}") for number in range(100)))
     # The number of rows of the row group: the header of the field, and 100 as a zigzag varint.
     start, _, end = footer_of(path).rpartition(b"\x16\xc8\x01")
     with_footer(path, start + b"\x16" + rows + end)

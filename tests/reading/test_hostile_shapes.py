@@ -96,9 +96,7 @@ def test_too_long_id_is_refused(tmp_path: Path, age: int) -> None:
 
 @pytest.mark.parametrize("dictionary", [True, False])
 def test_row_of_megabytes_is_refused(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    dictionary: bool,  # noqa: FBT001
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, dictionary: bool
 ) -> None:
     monkeypatch.setattr("core.sources.parquet.row_groups.MAX_ROW_BYTES", MEGABYTE)
     made = at_risk(20, account_name=repeated("N" * 2 * MEGABYTE, 20))
@@ -158,7 +156,7 @@ def test_first_and_last_calendar_month_are_read(tmp_path: Path, month: date) -> 
 
 
 @pytest.mark.parametrize("dictionary", [True, False])
-def test_months_outside_the_calendar_are_ignored(tmp_path: Path, dictionary: bool) -> None:  # noqa: FBT001
+def test_months_outside_the_calendar_are_ignored(tmp_path: Path, *, dictionary: bool) -> None:
     months = pa.array([(MONTH - date(1970, 1, 1)).days, -(2**31), 2**31 - 1], pa.int32()).cast(pa.date32())
     made = at_risk(3, account_id=repeated("a", 3), month=months)
     pq.write_table(made, tmp_path / "x.parquet", use_dictionary=dictionary)

@@ -179,8 +179,8 @@ def test_accounts_outside_the_statistics_are_not_looked_up(
     tmp_path: Path, account_id: str, scanned: int
 ) -> None:
     """An id with U+FFFD may have a NUL in the file, which the statistics still have."""
-    pq.write_table(table([row(account_id)]), tmp_path / "now.parquet")
-    pq.write_table(table([row("b", back(MONTH, 1)), row("d", back(MONTH, 1))]), tmp_path / "old.parquet")
+    put(tmp_path / "now.parquet", row(account_id))
+    put(tmp_path / "old.parquet", row("b", back(MONTH, 1)), row("d", back(MONTH, 1)))
     assert read(tmp_path).rows_scanned == scanned
 
 
@@ -238,9 +238,7 @@ def test_row_group_is_counted_once(tmp_path: Path) -> None:
 
 def test_files_of_other_partitions_are_not_opened(tmp_path: Path) -> None:
     write([row(), row(month=back(MONTH, 1), status="Healthy")], tmp_path, Layout(hive=True))
-    old = tmp_path / "month=2020-01-01" / "part.parquet"
-    old.parent.mkdir()
-    old.write_text("not Parquet")
+    put(tmp_path / "month=2020-01-01" / "part.parquet").write_text("not Parquet")
     assert read(tmp_path).rows.num_rows == 2
 
 

@@ -176,10 +176,7 @@ def test_empty_file_may_have_any_types(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("statistics", [True, False])
-def test_one_value_of_a_wrong_type_is_refused(
-    tmp_path: Path,
-    statistics: bool,  # noqa: FBT001
-) -> None:
+def test_one_value_of_a_wrong_type_is_refused(tmp_path: Path, *, statistics: bool) -> None:
     rows = [row(status="Healthy"), *(row(month=back(MONTH, 24)) for _ in range(3))]
     made = table(rows).set_column(6, "account_owner", pa.array([None, None, None, 1.5]))
     pq.write_table(made, tmp_path / "x.parquet", row_group_size=1, write_statistics=statistics)
