@@ -4,13 +4,15 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from threading import Barrier
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import insert, select
@@ -22,6 +24,7 @@ from core.domain import (
     Alert,
     AlertKey,
     AlertStatus,
+    Delivery,
     Interrupted,
     RunRequest,
     RunStatus,
@@ -33,6 +36,8 @@ from core.ledger.schema import NOTIFICATIONS
 from core.run import RunContext, new_run_id, open_run, utc_now
 from core.runtime import Settings
 from tasks.send import send
+
+T = TypeVar("T")
 
 MONTH = date(2026, 1, 1)
 OTHER_MONTH = date(2025, 12, 1)
@@ -56,6 +61,16 @@ def routed(account_id: str, channel: str | None = "amer", alert_type: str = DEFA
     name = f"Name of {account_id}"
     facts = (account_id, name, "AMER", 50_000, None, "Zoë", 2, OTHER_MONTH, alert_type)
     return Alert(*facts, channel, None if channel else UNKNOWN_REGION)
+
+
+def sent(account_id: str, alert_type: str = DEFAULT_ALERT_TYPE) -> Delivery:
+    """Return the result of an alert that Slack accepted."""
+    return Delivery(key(account_id, alert_type), AlertStatus.SENT, "amer", attempts=1, sent_at=NOW)
+
+
+def failed(account_id: str) -> Delivery:
+    """Return the result of an alert that Slack answered with 500."""
+    return Delivery(key(account_id), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500")
 
 
 def assessment(alerts: Sequence[Alert], below_threshold: int = 2) -> Assessment:
@@ -145,6 +160,11 @@ class Delivered:
     statuses: dict[str, AlertStatus]
     reasons: dict[str, str | None]
 
+    @property
+    def error(self) -> str | None:
+        """Return the code of the run's error."""
+        return self.view.error.code if self.view.error else None
+
 
 def plan(run: RunContext, alerts: Sequence[Alert]) -> list[Alert]:
     """Plan the delivery of the alerts, and return those to send."""
@@ -196,9 +216,8 @@ def look(ledger: Ledger, run_id: str) -> Delivered:
     assert_adds_up(view)
     assert view.status != "running"
     alerts = ledger.history.alerts(run_id).alerts
-    return Delivered(
-        view, {one.account_id: one.status for one in alerts}, {one.account_id: one.reason for one in alerts}
-    )
+    statuses = {one.account_id: one.status for one in alerts}
+    return Delivered(view, statuses, {one.account_id: one.reason for one in alerts})
 
 
 def assert_adds_up(view: RunView) -> None:
@@ -228,6 +247,26 @@ def execute(path: Path, script: str) -> None:
         connection.executescript(script)
     finally:
         connection.close()
+
+
+@contextmanager
+def failing(path: Path, write: str) -> Iterator[None]:
+    """Make the database refuse a kind of write, given in SQL, while the block runs."""
+    execute(path, f"CREATE TRIGGER broken BEFORE {write} BEGIN SELECT RAISE(ABORT, 'disk on fire'); END")
+    yield
+    execute(path, "DROP TRIGGER broken")
+
+
+def at_once(*calls: Callable[[], T]) -> list[T]:
+    """Call the functions at the same time, each in a thread of its own; return their results."""
+    start = Barrier(len(calls))
+
+    def call(function: Callable[[], T]) -> T:
+        start.wait()
+        return function()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(call, calls))
 
 
 def outcomes(path: Path) -> dict[str, tuple[str, str | None]]:

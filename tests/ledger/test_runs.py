@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 import shutil
 import socket
@@ -21,14 +20,12 @@ from sqlalchemy import Connection, delete
 
 from core.domain import (
     AlertStatus,
-    Delivery,
     InternalError,
     Interrupted,
     LedgerError,
     Notification,
     NotificationStatus,
     RiskAlertsError,
-    RunRequest,
     RunWarning,
     SourceNotFound,
     SupportMessage,
@@ -43,59 +40,56 @@ from tests.delivery.world import (
     ME,
     MONTH,
     NOW,
-    OTHER_MONTH,
+    REQUEST,
     assessment,
     begin,
     begin_retry,
     close_as_dead,
     execute,
+    failed,
+    failing,
     key,
     look,
-    open_at,
     outcomes,
     query,
     routed,
+    sent,
 )
 from tests.waiting import until
 
-REQUEST = RunRequest("file:///source.parquet", MONTH)
-BREAK_RUNS = (
-    "CREATE TRIGGER broken BEFORE UPDATE ON runs WHEN NEW.status <> 'running'"
-    " BEGIN SELECT RAISE(ABORT, 'disk on fire'); END"
-)
+GONE = replace(this_process(), process_started="long ago")
+END_OF_RUN = "UPDATE ON runs WHEN NEW.status <> 'running'"
 
 
-class Stop(BaseException):
-    """An orchestrator's request to stop a run; it is no `Exception`, so that it is not handled as a fault."""
-
-
-def raise_in_a_run(ledger: Ledger, fault: BaseException) -> None:
-    """Raise an error within a run."""
+def run_with(ledger: Ledger, fault: BaseException | None = None) -> None:
+    """Run `run-1`, and raise the error in it."""
     with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
-        raise fault
+        if fault:
+            raise fault
+
+
+def leave_unclosed(ledger: Ledger, path: Path, run_id: str, error: RiskAlertsError | None = None) -> None:
+    """End a begun run while the ledger cannot be written."""
+    with failing(path, END_OF_RUN), pytest.raises(LedgerError, match="disk on fire"):
+        ledger.finish(run_id, error, NOW)
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "comes_out_as"),
+    ("fault", "code", "raised"),
     [
         (SourceNotFound("nothing there"), "source_not_found", SourceNotFound),
         (ZeroDivisionError("a defect"), "internal_error", InternalError),
         (KeyboardInterrupt(), "interrupted", KeyboardInterrupt),
-        (SystemExit(143), "interrupted", SystemExit),
         (asyncio.CancelledError(), "interrupted", asyncio.CancelledError),
-        (Stop(), "interrupted", Stop),
-        (GeneratorExit(), "interrupted", GeneratorExit),
     ],
 )
 def test_each_error_is_stored_with_its_run(
-    ledger: Ledger, fault: BaseException, code: str, comes_out_as: type[BaseException]
+    ledger: Ledger, fault: BaseException, code: str, raised: type[BaseException]
 ) -> None:
-    with pytest.raises(comes_out_as) as caught:
-        raise_in_a_run(ledger, fault)
-    view = look(ledger, "run-1").view
-    assert view.status == "failed"
-    assert view.error is not None
-    assert view.error.code == code
+    with pytest.raises(raised) as caught:
+        run_with(ledger, fault)
+    found = look(ledger, "run-1")
+    assert (found.view.status, found.error) == ("failed", code)
     if isinstance(caught.value, RiskAlertsError):
         assert caught.value.run_id == "run-1"
 
@@ -129,12 +123,8 @@ def test_heartbeat_goes_on_after_a_failure(
 ) -> None:
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.02)
     with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
-        execute(
-            path,
-            "CREATE TRIGGER broken BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
-        )
-        time.sleep(0.1)
-        execute(path, "DROP TRIGGER broken")
+        with failing(path, "UPDATE ON runs"):
+            time.sleep(0.1)
         [before] = query(path, "SELECT heartbeat_at FROM runs")
         until(lambda: query(path, "SELECT heartbeat_at FROM runs") != [before])
 
@@ -146,17 +136,13 @@ def test_unclosed_run_is_closed_by_the_next_run(
     """Its process lives, and its heartbeat is not stale yet."""
     [alert] = begin(ledger, "run-1", [routed("A-1")])
     ledger.claim("run-1", alert, NOW)
-    execute(path, BREAK_RUNS)
-    with pytest.raises(LedgerError, match="disk on fire"):
-        ledger.finish("run-1", error, NOW)
-    with pytest.raises(LedgerError, match="disk on fire"):
+    leave_unclosed(ledger, path, "run-1", error)
+    with failing(path, END_OF_RUN), pytest.raises(LedgerError, match="disk on fire"):
         ledger.close_dead_runs(NOW)
     assert ledger.history.run("run-1").status == "running"
-    execute(path, "DROP TRIGGER broken")
     ledger.close_dead_runs(NOW)
     found = look(ledger, "run-1")
-    assert found.view.error is not None
-    assert found.view.error.code == (error.code if error else "ledger_unavailable")
+    assert found.error == (error.code if error else "ledger_unavailable")
     assert found.statuses == {"A-1": "unconfirmed"}
     # It is closed once.
     execute(path, "UPDATE runs SET status = 'running'")
@@ -167,29 +153,10 @@ def test_unclosed_run_is_closed_by_the_next_run(
 def test_fault_of_the_ledger_ends_the_run(
     ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    execute(path, BREAK_RUNS)
-    with (
-        pytest.raises(LedgerError, match="disk on fire") as caught,
-        open_run(RunContext("run-1", REQUEST, Settings(), ledger)),
-    ):
-        pass
+    with failing(path, END_OF_RUN), pytest.raises(LedgerError, match="disk on fire") as caught:
+        run_with(ledger)
     assert caught.value.run_id == "run-1"
     assert "cannot be closed yet" in caplog.text
-
-
-def test_run_keeps_the_error_of_who_closed_it(ledger: Ledger, path: Path) -> None:
-    begin(ledger, "run-1")
-    execute(path, BREAK_RUNS)
-    with pytest.raises(LedgerError):
-        ledger.finish("run-1", SourceNotFound("nothing there"), NOW)
-    execute(path, "DROP TRIGGER broken")
-    another = open_at(path)
-    assert close_as_dead(another) == ["run-1"]
-    another.close()
-    ledger.close_dead_runs(NOW)
-    error = look(ledger, "run-1").view.error
-    assert error is not None
-    assert error.code == "interrupted"
 
 
 def test_searches_at_once_close_an_unclosed_run_once(
@@ -197,10 +164,7 @@ def test_searches_at_once_close_an_unclosed_run_once(
 ) -> None:
     """Each run of the API searches, in a thread of its own."""
     begin(ledger, "run-1")
-    execute(path, BREAK_RUNS)
-    with pytest.raises(LedgerError):
-        ledger.finish("run-1", SourceNotFound("nothing there"), NOW)
-    execute(path, "DROP TRIGGER broken")
+    leave_unclosed(ledger, path, "run-1", SourceNotFound("nothing there"))
     write = ledger._database.write
 
     def write_after_another_search() -> AbstractContextManager[Connection]:
@@ -210,45 +174,32 @@ def test_searches_at_once_close_an_unclosed_run_once(
 
     monkeypatch.setattr(ledger._database, "write", write_after_another_search)
     ledger.close_dead_runs(NOW + timedelta(seconds=1))
-    view = look(ledger, "run-1").view
-    assert view.error is not None
-    assert (view.error.code, view.finished_at) == ("source_not_found", NOW)
+    found = look(ledger, "run-1")
+    assert (found.error, found.view.finished_at) == ("source_not_found", NOW)
 
 
 def test_one_search_closes_every_unclosed_and_dead_run(ledger: Ledger, path: Path) -> None:
-    unclosed, dead = ["run-1", "run-2"], ["run-3", "run-4"]
-    for run_id in unclosed:
+    for run_id in ("unclosed-1", "unclosed-2"):
         begin(ledger, run_id)
-    execute(path, BREAK_RUNS)
-    for run_id in unclosed:
-        with pytest.raises(LedgerError):
-            ledger.finish(run_id, None, NOW)
-    execute(path, "DROP TRIGGER broken")
-    for run_id in dead:
-        begin(ledger, run_id, owner=replace(this_process(), process_started="long ago"))
+        leave_unclosed(ledger, path, run_id)
+    for run_id in ("dead-1", "dead-2"):
+        begin(ledger, run_id, owner=GONE)
     ledger.close_dead_runs(NOW)
-    assert {run.run_id: run.status for run in ledger.history.runs().runs} == dict.fromkeys(
-        unclosed + dead, "failed"
-    )
+    assert [run.status for run in ledger.history.runs().runs] == ["failed"] * 4
 
 
 def test_ledger_fault_does_not_hide_the_error(ledger: Ledger, path: Path) -> None:
-    execute(path, BREAK_RUNS)
-    with pytest.raises(SourceNotFound):
-        raise_in_a_run(ledger, SourceNotFound("nothing there"))
+    with failing(path, END_OF_RUN), pytest.raises(SourceNotFound):
+        run_with(ledger, SourceNotFound("nothing there"))
 
 
 def test_run_first_closes_dead_runs(ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    gone = replace(this_process(), process_started="long ago")
-    for alert in begin(ledger, "dead", [routed("A-1"), routed("A-2"), routed("A-3", None)], owner=gone)[:1]:
-        ledger.claim("dead", alert, NOW)
+    alerts = [routed("A-1"), routed("A-2"), routed("A-3", None)]
+    ledger.claim("dead", begin(ledger, "dead", alerts, owner=GONE)[0], NOW)
     with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
         found = look(ledger, "dead")
-    assert caplog.messages == [
-        "Closed run dead: The process of this run died, or could not write to the ledger; run the month again"
-    ]
-    assert found.view.error is not None
-    assert (found.view.status, found.view.error.code) == ("failed", "interrupted")
+    assert [message.partition(":")[0] for message in caplog.messages] == ["Closed run dead"]
+    assert (found.view.status, found.error) == ("failed", "interrupted")
     assert found.reasons == {"A-1": "process_died", "A-2": "interrupted", "A-3": "unknown_region"}
     assert found.statuses == {"A-1": "unconfirmed", "A-2": "failed", "A-3": "failed"}
     assert (found.view.counts.failed_deliveries, found.view.counts.unconfirmed) == (3, 1)
@@ -292,23 +243,17 @@ def test_end_of_a_run_is_stored_with_its_alerts(ledger: Ledger) -> None:
     assert (outcome.error, outcome.updated_at) == (view.sample_errors[0].error, end)
 
 
-def test_live_run_is_not_closed(ledger: Ledger) -> None:
+def test_search_leaves_live_and_closed_runs(ledger: Ledger) -> None:
+    """Without a dead run, it also waits for no writer."""
     begin(ledger, "alive", owner=this_process())
-    ledger.close_dead_runs(NOW)
-    assert ledger.history.run("alive").status == "running"
-
-
-def test_search_without_a_dead_run_waits_for_no_writer(ledger: Ledger) -> None:
-    begin(ledger, "alive", owner=this_process())
+    begin(ledger, "over", owner=GONE)
+    ledger.finish("over", None, NOW)
     with ledger._database.write():
         ledger.close_dead_runs(NOW)
-
-
-def test_closed_run_of_a_dead_process_stays_as_it_is(ledger: Ledger) -> None:
-    begin(ledger, "over", owner=replace(this_process(), process_started="long ago"))
-    ledger.finish("over", None, NOW)
-    ledger.close_dead_runs(NOW)
-    assert ledger.history.run("over").status == "succeeded"
+    assert {run.run_id: run.status for run in ledger.history.runs().runs} == {
+        "alive": "running",
+        "over": "succeeded",
+    }
 
 
 def test_run_with_a_new_heartbeat_stays_open(
@@ -336,7 +281,6 @@ def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
     first, second = begin(ledger, "slow", [routed("A-1"), routed("A-2")])
     ledger.claim("slow", first, NOW)
     assert close_as_dead(ledger) == ["slow"]
-    assert outcomes(path) == {"A-1": ("unconfirmed", "process_died")}
     for refused in (
         lambda: ledger.claim("slow", second, NOW),
         lambda: ledger.give_up("slow", [second], "no_service", None, NOW),
@@ -344,7 +288,7 @@ def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
     ):
         with pytest.raises(Interrupted, match="because it seemed dead"):
             refused()
-    ledger.record_answer("slow", Delivery(key("A-1"), AlertStatus.SENT, "amer", attempts=1, sent_at=NOW), NOW)
+    ledger.record_answer("slow", sent("A-1"), NOW)
     assert outcomes(path) == {"A-1": ("sent", None)}
     found = look(ledger, "slow")
     assert found.statuses == {"A-1": "sent", "A-2": "failed"}
@@ -358,26 +302,14 @@ def test_counts_are_stored_when_the_run_is_closed(ledger: Ledger, path: Path) ->
         [(counts,)] = query(path, "SELECT counts_by_type FROM runs")
         return int(json.loads(counts)["at_risk"]["alerts_sent"])
 
-    first, second = begin(ledger, "run", [routed("A-1"), routed("A-2")])
-    for alert in (first, second):
+    for alert in begin(ledger, "run", [routed("A-1"), routed("A-2")]):
         ledger.claim("run", alert, NOW)
-    ledger.record_answer("run", Delivery(first.key, AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+    ledger.record_answer("run", sent("A-1"), NOW)
     assert stored() == 0
     ledger.finish("run", None, NOW)
     assert stored() == 1
-    ledger.record_answer("run", Delivery(second.key, AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+    ledger.record_answer("run", sent("A-2"), NOW)
     assert stored() == 2
-
-
-def test_each_month_has_its_own_outcomes(ledger: Ledger) -> None:
-    alert = routed("A-1")
-    for month in (OTHER_MONTH, MONTH):
-        assert begin(ledger, str(month), [alert], month=month) == [alert]
-        assert ledger.claim(str(month), alert, NOW).status is AlertStatus.SENDING
-    sent = Delivery(alert.key, AlertStatus.SENT, "amer", sent_at=NOW)
-    ledger.record_answer(str(OTHER_MONTH), sent, NOW)
-    assert ledger.history.deliveries(OTHER_MONTH)[alert.key].status is AlertStatus.SENT
-    assert ledger.history.deliveries(MONTH)[alert.key].status is AlertStatus.SENDING
 
 
 def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
@@ -386,10 +318,10 @@ def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
     close_as_dead(ledger)
     begin(ledger, "later", [alert], retry_unconfirmed=True)
     ledger.claim("later", alert, NOW)
-    ledger.record_answer("slow", Delivery(key("A-1"), AlertStatus.FAILED, "amer", reason="server_error"), NOW)
+    ledger.record_answer("slow", failed("A-1"), NOW)
     assert outcomes(path) == {"A-1": ("sending", "retry_of_unconfirmed")}
     assert look(ledger, "slow").statuses == {"A-1": "failed"}
-    ledger.record_answer("later", Delivery(key("A-1"), AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+    ledger.record_answer("later", sent("A-1"), NOW)
     assert outcomes(path) == {"A-1": ("sent", None)}
 
 
@@ -409,24 +341,11 @@ def test_alert_that_became_unconfirmed_after_the_plan_stays_so(ledger: Ledger) -
     assert look(ledger, "second").reasons == {"A-1": "process_died", "A-2": "process_died"}
 
 
-def test_repeated_claim_is_the_same_claim(ledger: Ledger) -> None:
-    """A write is repeated when the answer to its commit was lost."""
-    alert = begin_retry(ledger, "run")
-    for _ in range(2):
-        claim = ledger.claim("run", alert, NOW)
-        assert (claim.status, claim.reason) == (AlertStatus.SENDING, "retry_of_unconfirmed")
-        assert [one.status for one in ledger.history.alerts("run").alerts] == ["sending"]
-    begin(ledger, "other", [alert], retry_unconfirmed=True)
-    assert ledger.claim("other", alert, NOW).status is AlertStatus.SKIPPED_REPLAY
-
-
 def test_failed_retry_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
     """Otherwise a later run would send it without a request, although it may have been delivered."""
     alert = begin_retry(ledger, "second")
     ledger.claim("second", alert, NOW)
-    ledger.record_answer(
-        "second", Delivery(key("A-1"), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500"), NOW
-    )
+    ledger.record_answer("second", failed("A-1"), NOW)
     ledger.finish("second", None, NOW)
     assert outcomes(path) == {"A-1": ("unconfirmed", "server_error")}
     assert look(ledger, "second").view.counts.unconfirmed == 1
@@ -437,39 +356,25 @@ def test_failed_retry_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
 
 
 def test_retry_of_a_dead_run_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
-    alert = begin_retry(ledger, "slow")
-    ledger.claim("slow", alert, NOW)
+    ledger.claim("slow", begin_retry(ledger, "slow"), NOW)
     close_as_dead(ledger)
     assert outcomes(path) == {"A-1": ("unconfirmed", "retry_of_unconfirmed")}
-    ledger.record_answer("slow", Delivery(key("A-1"), AlertStatus.FAILED, "amer", "server_error", "500"), NOW)
+    ledger.record_answer("slow", failed("A-1"), NOW)
     assert outcomes(path) == {"A-1": ("unconfirmed", "server_error")}
     assert look(ledger, "slow").statuses == {"A-1": "unconfirmed"}
 
 
-def test_ended_process_is_dead() -> None:
-    me = this_process()
-    assert not is_dead(me, NOW, NOW)
-    assert is_dead(replace(me, process_started="another start"), NOW, NOW)
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    it = replace(me, pid=child.pid, process_started=liveness._start_of(child.pid) or "")
-    assert not is_dead(it, NOW, NOW)
-    child.kill()
-    # A zombie, whose parent has not waited for it, counts as dead too.
-    until(lambda: is_dead(it, NOW, NOW))
-    child.wait()
-    assert is_dead(it, NOW, NOW)
-    assert child.stdin is not None
-    child.stdin.close()
-
-
-def test_ended_process_may_have_any_name(tmp_path: Path) -> None:
+def test_ended_process_is_dead(tmp_path: Path) -> None:
     program = tmp_path / os.fsdecode(b"\xff) Z 1")
     program.symlink_to(shutil.which("sleep") or "")
     child = subprocess.Popen([program, "60"])
     it = replace(this_process(), pid=child.pid, process_started=liveness._start_of(child.pid))
     assert int(it.process_started) > int(this_process().process_started)
     assert not is_dead(it, NOW, NOW)
+    assert is_dead(replace(it, process_started="another start"), NOW, NOW)
     child.kill()
+    # A zombie, whose parent has not waited for it, counts as dead too.
+    until(lambda: is_dead(it, NOW, NOW))
     child.wait()
     assert is_dead(it, NOW, NOW)
 
@@ -492,11 +397,10 @@ def test_live_process_gets_time_for_a_heartbeat(monkeypatch: pytest.MonkeyPatch)
     waits: list[float] = []
     monkeypatch.setattr(liveness.time, "sleep", waits.append)
     me = this_process()
-    gone = replace(me, process_started="another start")
-    for owners in ([], [gone], [gone, gone]):
+    for owners in ([], [GONE], [GONE, GONE]):
         liveness.wait_for_heartbeats(owners)
     assert waits == []
-    for owners in ([me], [gone, me], [ProcessIdentity("another-host", 1, "now")]):
+    for owners in ([me], [GONE, me], [ProcessIdentity("another-host", 1, "now")]):
         liveness.wait_for_heartbeats(owners)
     assert len(waits) == 3
     assert min(waits) > liveness.HEARTBEAT_SECONDS
@@ -520,21 +424,6 @@ def test_process_id_belongs_to_its_namespace() -> None:
     assert not is_dead(other, NOW, NOW)
 
 
-def test_log_has_the_run_of_an_internal_error(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
-    seen: list[str | None] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
-            seen.append(current_run_id.get())
-
-    handler = Handler()
-    logging.getLogger("core.run").addHandler(handler)
-    with pytest.raises(InternalError):
-        raise_in_a_run(ledger, ValueError("a defect"))
-    logging.getLogger("core.run").removeHandler(handler)
-    assert set(seen) == {"run-1"}
-
-
 def test_facts_of_the_scan_are_stored_with_the_run(ledger: Ledger) -> None:
     ledger.begin_run("run", REQUEST, ME, None, NOW)
     warning = RunWarning("month_not_in_source", "No row of the month", None)
@@ -551,22 +440,6 @@ def test_notification_is_stored_with_its_run(ledger: Ledger) -> None:
     view = ledger.history.run("run")
     assert (view.support_message, view.support_notification) == (message, "failed")
     assert view.support_error == "no mail server"
-
-
-def test_dry_run_has_the_same_limit(ledger: Ledger) -> None:
-    alerts = [routed("A-1"), routed("A-2")]
-    for run_id, limit in (("within", 2), ("over", 1)):
-        ledger.begin_run(run_id, replace(REQUEST, dry_run=True), ME, None, NOW)
-        if limit == 2:
-            assert ledger.plan(run_id, assessment(alerts), alerts, limit, NOW) == []
-            ledger.finish(run_id, None, NOW)
-            continue
-        with pytest.raises(TooManyAlerts) as caught:
-            ledger.plan(run_id, assessment(alerts), alerts, limit, NOW)
-        ledger.finish(run_id, caught.value, NOW)
-    assert set(look(ledger, "within").statuses.values()) == {"would_send"}
-    assert set(look(ledger, "over").reasons.values()) == {"too_many_alerts"}
-    assert ledger.history.deliveries(MONTH) == {}
 
 
 @pytest.mark.parametrize(
@@ -593,9 +466,8 @@ def test_more_alerts_than_the_limit_are_refused(
 
 
 def test_answer_without_an_outcome_stays_with_its_run(ledger: Ledger) -> None:
-    [alert] = begin(ledger, "run", [routed("A-1")])
-    sent = Delivery(alert.key, AlertStatus.SENT, "amer", sent_at=NOW)
-    assert ledger.record_answer("run", sent, NOW) == sent
+    begin(ledger, "run", [routed("A-1")])
+    assert ledger.record_answer("run", sent("A-1"), NOW) == sent("A-1")
     assert ledger.history.deliveries(MONTH) == {}
     ledger.finish("run", None, NOW)
     assert look(ledger, "run").statuses == {"A-1": "sent"}
