@@ -1,6 +1,7 @@
 """Fixtures of the ledger's tests."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from inspect import signature
 from pathlib import Path
 
@@ -13,21 +14,21 @@ from tests.postgresql import Server
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests that use a ledger, and not its file, on both databases."""
-    asked = signature(metafunc.function).parameters
-    if "ledger" in asked and "path" not in asked:
+    """Run tests that use a ledger on both databases, unless they need the file or server of one."""
+    asked = set(signature(metafunc.function).parameters)
+    if "ledger" in asked and asked.isdisjoint({"path", "postgresql"}):
         metafunc.parametrize("backend", ["sqlite", "postgresql"])
 
 
 @pytest.fixture
-def backend() -> str:
+def backend(request: pytest.FixtureRequest) -> str:
     """Return which database holds the ledger."""
-    return "sqlite"
+    return "postgresql" if "postgresql" in request.fixturenames else "sqlite"
 
 
 @pytest.fixture
-def postgresql_url(postgresql: Server) -> str:
-    """Return a new, empty database on a real server."""
+def url(postgresql: Server) -> str:
+    """Return the URL of a new, empty database on a real server."""
     return postgresql.new_database()
 
 
@@ -43,7 +44,6 @@ def ledger(path: Path, backend: str, request: pytest.FixtureRequest) -> Iterator
     if backend == "sqlite":
         with new_ledger(path) as opened:
             yield opened
-        return
-    opened = Ledger(Database(request.getfixturevalue("postgresql_url")))
-    yield opened
-    opened.close()
+    else:
+        with closing(Ledger(Database(request.getfixturevalue("url")))) as opened:
+            yield opened
