@@ -42,7 +42,6 @@ class ChaosMail:
         self.port = self._controller.port
         self.kind = False
         self.offered = 0
-        self.accepted = 0
         self._listed: set[tuple[AlertKey, str]] = set()
 
     def __enter__(self) -> Self:
@@ -82,7 +81,6 @@ class ChaosMail:
             return "250 never heard"
         mail = message_from_bytes(envelope.content, _class=EmailMessage, policy=default)
         with self._lock:
-            self.accepted += 1
             self._listed |= set(_entries(mail.get_content()))
         return "250 OK"
 

@@ -22,12 +22,6 @@ from tests.delivery.world import (
     MONTH,
     NOW,
     assert_adds_up,
-    begin,
-    close_as_dead,
-    deliver,
-    key,
-    look,
-    routed,
     settings,
 )
 from tests.service import row, write_source
@@ -36,7 +30,6 @@ from tests.waiting import until
 from tests.warm import Forked
 
 LONGEST = 9
-BOTH = [routed("A-1"), routed("A-1", alert_type=OURS.type)]
 TYPES = [[rule.type] for rule in (*RULES.values(), OURS)]
 TYPES.append([*RULES, OURS.type])
 
@@ -160,39 +153,3 @@ def outcome_metrics(ledger: Ledger, types: Sequence[str]) -> dict[tuple[str, str
         for name in types
         for status in ("sent", "unconfirmed", "failed")
     }
-
-
-def results(ledger: Ledger, run_id: str) -> dict[str, str]:
-    """Return the result of each alert in a run by its type."""
-    look(ledger, run_id)
-    alerts = ledger.history.alerts(run_id).alerts
-    return {alert.alert_type: alert.status.value for alert in alerts}
-
-
-def test_each_type_of_an_account_is_sent_once(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
-    chosen = settings(slack.url, path)
-    deliver(ledger, BOTH[:1], chosen, "first")
-    deliver(ledger, BOTH, chosen, "second")
-    assert results(ledger, "second") == {"at_risk": "skipped_replay", OURS.type: "sent"}
-    deliver(ledger, BOTH, chosen, "third")
-    assert results(ledger, "third") == {"at_risk": "skipped_replay", OURS.type: "skipped_replay"}
-    assert len(slack.requests) == 2
-
-
-def test_each_type_of_an_account_is_resolved_apart(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
-    slack.script("/amer", silence, silence, answer(200, "ok"))
-    chosen = settings(slack.url, path, slack_timeout_seconds=0.2)
-    deliver(ledger, BOTH, chosen, "first")
-    assert results(ledger, "first") == {"at_risk": "unconfirmed", OURS.type: "unconfirmed"}
-    ledger.resolve(Resolution(key("A-1", OURS.type), MONTH, Decision.SEND_AGAIN, "ana", None, NOW))
-    deliver(ledger, BOTH, chosen, "second")
-    assert results(ledger, "second") == {"at_risk": "unconfirmed", OURS.type: "sent"}
-
-
-def test_each_type_that_a_dead_run_claimed_is_unconfirmed(ledger: Ledger) -> None:
-    for item in begin(ledger, "dead", BOTH):
-        ledger.claim("dead", item, NOW)
-    assert close_as_dead(ledger) == ["dead"]
-    assert results(ledger, "dead") == {"at_risk": "unconfirmed", OURS.type: "unconfirmed"}
-    counts = ledger.history.run("dead").counts_by_type
-    assert {name: found.unconfirmed for name, found in counts.items()} == {"at_risk": 1, OURS.type: 1}

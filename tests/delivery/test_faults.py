@@ -3,23 +3,22 @@
 import asyncio
 import threading
 import time
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.domain import Alert, Delivery, Interrupted, LedgerError
 from core.ledger import Ledger
 from core.run import RunContext, open_run
-from core.runtime import Settings
 from tasks.send import Lane, send
 from tests.delivery.world import (
     REQUEST,
     accounts,
     close_as_dead,
     deliver,
-    execute,
+    failing,
     look,
     outcomes,
     plan,
@@ -30,7 +29,6 @@ from tests.delivery.world import (
     stop_when,
     until,
 )
-from tests.slack.clock import Clock
 from tests.slack.hostile import HostileSlack, answer, silence, slowly
 
 OK = answer(200, "ok")
@@ -48,12 +46,8 @@ def test_failed_claim_stops_every_lane(slack: HostileSlack, ledger: Ledger, path
     for channel in channels:
         slack.script(f"/{channel}", slowly(0.03, OK))
     alerts = [routed(f"A-{number:02}", channels[number % 3]) for number in range(30)]
-    execute(
-        path,
-        "CREATE TRIGGER broken BEFORE INSERT ON alert_outcomes WHEN NEW.status = 'sending'"
-        " AND (SELECT count(*) FROM alert_outcomes) >= 7 BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
-    )
-    with pytest.raises(LedgerError, match="disk on fire"):
+    full = "INSERT ON alert_outcomes WHEN (SELECT count(*) FROM alert_outcomes) >= 7"
+    with failing(path, full), pytest.raises(LedgerError, match="disk on fire"):
         deliver(ledger, alerts, settings(slack.url, path), "run-1")
     assert len(slack.requests) <= 7
     # Requests in flight got their answer; claims without a request were given up.
@@ -61,10 +55,8 @@ def test_failed_claim_stops_every_lane(slack: HostileSlack, ledger: Ledger, path
     assert {account for account, (status, _) in outcomes(path).items() if status == "sent"} == seen(slack)
     assert run.view.counts.unconfirmed == 0
     assert run.view.counts.alerts_sent == len(slack.requests)
-    assert run.view.error is not None
-    assert run.view.error.code == "ledger_unavailable"
+    assert run.error == "ledger_unavailable"
     assert set(run.reasons.values()) <= {None, "interrupted", "ledger_unavailable"}
-    execute(path, "DROP TRIGGER broken")
     replay = deliver(ledger, alerts, settings(slack.url, path))
     assert replay.view.counts.alerts_sent + run.view.counts.alerts_sent == 30
     assert len(seen(slack)) == 30
@@ -111,43 +103,35 @@ def test_claim_is_unsent_when_another_lane_fails(
 def test_unrecorded_answer_is_logged(
     slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    execute(
-        path,
-        "CREATE TRIGGER broken BEFORE UPDATE ON alert_outcomes WHEN NEW.status = 'sent'"
-        " BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
-    )
     chosen = settings(slack.url, path)
-    with pytest.raises(LedgerError, match="disk on fire"):
-        deliver(ledger, [routed("A-1"), routed("A-2")], chosen, "run-1")
+    alerts = [routed("A-1"), routed("A-2")]
+    with (
+        failing(path, "UPDATE ON alert_outcomes WHEN NEW.status = 'sent'"),
+        pytest.raises(LedgerError, match="disk on fire"),
+    ):
+        deliver(ledger, alerts, chosen, "run-1")
     assert "at_risk alert of 'A-1' to amer: sent, not recorded" in caplog.messages
-    run = look(ledger, "run-1")
-    assert run.statuses == {"A-1": "unconfirmed", "A-2": "failed"}
+    assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"}
     assert outcomes(path)["A-1"][0] == "unconfirmed"
-    execute(path, "DROP TRIGGER broken")
-    replay = deliver(ledger, [routed("A-1"), routed("A-2")], chosen)
-    assert replay.statuses == {"A-1": "unconfirmed", "A-2": "sent"}
+    assert deliver(ledger, alerts, chosen).statuses == {"A-1": "unconfirmed", "A-2": "sent"}
     assert seen(slack) == {"A-1", "A-2"}
 
 
 def test_unwritable_ledger_ends_the_run(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
-    async def break_first(writer: asyncio.StreamWriter) -> None:
-        for table in ("alert_outcomes", "run_alerts", "runs"):
-            execute(
-                path,
-                f"CREATE TRIGGER broken_{table} BEFORE UPDATE ON {table}"
-                " BEGIN SELECT RAISE(ABORT, 'read-only'); END",
-            )
-        await OK(writer)
+    alerts, chosen = [routed("A-1"), routed("A-2")], settings(slack.url, path)
+    with ExitStack() as unwritable:
 
-    slack.script("/amer", break_first, OK)
-    with pytest.raises(LedgerError, match="read-only"):
-        deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path), "run-1")
-    assert query(path, "SELECT status FROM runs") == [("running",)]
-    assert outcomes(path) == {"A-1": ("sending", None)}
-    execute(
-        path, "".join(f"DROP TRIGGER broken_{table};" for table in ("alert_outcomes", "run_alerts", "runs"))
-    )
-    replay = deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path))
+        async def break_first(writer: asyncio.StreamWriter) -> None:
+            for table in ("alert_outcomes", "run_alerts", "runs"):
+                unwritable.enter_context(failing(path, f"UPDATE ON {table}"))
+            await OK(writer)
+
+        slack.script("/amer", break_first, OK)
+        with pytest.raises(LedgerError, match="disk on fire"):
+            deliver(ledger, alerts, chosen, "run-1")
+        assert query(path, "SELECT status FROM runs") == [("running",)]
+        assert outcomes(path) == {"A-1": ("sending", None)}
+    replay = deliver(ledger, alerts, chosen)
     assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"}
     assert replay.statuses == {"A-1": "unconfirmed", "A-2": "sent"}
     assert seen(slack) == {"A-1", "A-2"}
@@ -165,27 +149,22 @@ def test_removed_ledger_stops_the_run(slack: HostileSlack, ledger: Ledger, path:
 
 
 def test_stop_waits_for_answers_in_flight(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+    channels = ("amer", "emea", "apac")
     slack.script("/amer", slowly(0.4, OK))
     slack.script("/emea", answer(429, headers={"Retry-After": "60"}))
     slack.script("/apac", answer(503))
-    alerts = [
-        routed(f"{channel}-{number}", channel) for channel in ("amer", "emea", "apac") for number in range(3)
-    ]
+    alerts = [routed(f"{channel}-{number}", channel) for channel in channels for number in range(3)]
     chosen = settings(slack.url, path, slack_backoff_seconds=60)
     stop_when(lambda: len(slack.requests) == 3, ledger, alerts, chosen)
     assert seen(slack) == {"amer-0", "emea-0", "apac-0"}
     run = look(ledger, "run-1")
     assert run.statuses == dict.fromkeys(run.statuses, "failed") | {"amer-0": "sent"}
     assert set(run.reasons.values()) == {None, "interrupted"}
-    assert run.view.error is not None
-    assert (run.view.status, run.view.error.code) == ("failed", "interrupted")
-    assert outcomes(path) == {
-        "amer-0": ("sent", None),
-        "emea-0": ("failed", "interrupted"),
-        "apac-0": ("failed", "interrupted"),
-    }
+    assert (run.view.status, run.error) == ("failed", "interrupted")
+    stopped = ("failed", "interrupted")
+    assert outcomes(path) == {"amer-0": ("sent", None), "emea-0": stopped, "apac-0": stopped}
     assert query(path, "SELECT attempts FROM alert_outcomes") == [(1,)] * 3
-    for channel in ("amer", "emea", "apac"):
+    for channel in channels:
         slack.script(f"/{channel}", OK)
     assert deliver(ledger, alerts, chosen).view.counts.alerts_sent == 8
 
@@ -207,53 +186,22 @@ def test_unanswered_request_ends_by_its_timeout(slack: HostileSlack, ledger: Led
     assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"}
 
 
-@pytest.fixture
-def waiting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Return an event that is set when a lane begins to wait."""
-    begun, sleep = threading.Event(), Lane._sleep
+def test_stopped_run_is_interrupted_while_a_lane_waits(
+    ledger: Ledger, path: Path, slack: HostileSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, sleep = threading.Event(), Lane._sleep
 
     async def wait(lane: Lane, seconds: float) -> None:
-        begun.set()
+        waits.set()
         await sleep(lane, seconds)
 
     monkeypatch.setattr(Lane, "_sleep", wait)
-    return begun
-
-
-def test_waiting_lane_claims_nothing_after_stop(
-    slack: HostileSlack, ledger: Ledger, path: Path, waiting: threading.Event
-) -> None:
-    chosen = settings(slack.url, path, slack_channel_rate=0.02)
-    alerts = [routed("A-1"), routed("A-2")]
-    stop_when(waiting.is_set, ledger, alerts, chosen)
-    assert outcomes(path) == {"A-1": ("sent", None)}
-    assert look(ledger, "run-1").reasons == {"A-1": None, "A-2": "interrupted"}
-
-
-def test_wait_of_a_lane_ends_at_its_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def sleep(seconds: float) -> None:
-        assert seconds > 0
-        await clock.sleep(seconds)
-
-    no_slack: Any = None
-    lane = Lane(RunContext("run-1", REQUEST, Settings(), ledger), no_slack, [])
-    clock = Clock()
-    monkeypatch.setattr(time, "monotonic", clock)
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    asyncio.run(lane._sleep(1.25))
-    assert clock() == pytest.approx(1001.25)
-
-
-def test_run_that_is_told_to_stop_is_interrupted(
-    ledger: Ledger, path: Path, slack: HostileSlack, waiting: threading.Event
-) -> None:
-    alerts = [routed("A-1"), routed("A-2")]
     run = RunContext("run-1", REQUEST, settings(slack.url, path, slack_channel_rate=0.02), ledger)
 
     async def stop() -> None:
         with open_run(run):
-            task = asyncio.create_task(send.fn(run, plan(run, alerts)))
-            await until(waiting.is_set)
+            task = asyncio.create_task(send.fn(run, plan(run, [routed("A-1"), routed("A-2")])))
+            await until(waits.is_set)
             run.stop = True
             await task
 

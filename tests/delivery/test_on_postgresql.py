@@ -7,7 +7,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
+from functools import partial
 
 import pytest
 
@@ -16,11 +17,13 @@ from core.ledger import Ledger
 from core.ledger.database import Database
 from tests.delivery.driver import work
 from tests.delivery.test_killed import ALERTS, CHANNELS, PLANNED
-from tests.delivery.world import accounts, deliver, look, routed, send_in_a_run, settings
+from tests.delivery.world import Delivered, accounts, at_once, deliver, look, routed, settings
 from tests.postgresql import Server
 from tests.slack.hostile import HostileSlack, answer, slowly
 from tests.waiting import until
 from tests.warm import Forked
+
+OK = answer(200, "ok")
 
 
 @pytest.fixture
@@ -32,9 +35,19 @@ def database_url(postgresql: Server) -> str:
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
     """Yield an empty ledger."""
-    opened = Ledger(Database(database_url))
-    yield opened
-    opened.close()
+    with closing(Ledger(Database(database_url))) as opened:
+        yield opened
+
+
+def assert_sent_once(slack: HostileSlack, replay: Delivered) -> set[str]:
+    """Assert that each alert was sent once or is unconfirmed; return the unconfirmed ones."""
+    seen = Counter(accounts(request.message["text"] for request in slack.requests))
+    unconfirmed = {account for account, status in replay.statuses.items() if status == "unconfirmed"}
+    assert max(seen.values()) == 1
+    assert sorted({*seen, *unconfirmed}) == [account for account, _ in PLANNED]
+    counts = replay.view.counts
+    assert counts.alerts_sent + counts.skipped_replay + len(unconfirmed) == len(PLANNED)
+    return unconfirmed
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -43,7 +56,7 @@ def test_killed_runs_send_nothing_twice_on_postgresql(
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
     for channel in CHANNELS:
-        slack.script(f"/{channel}", slowly(0.02, answer(200, "ok")))
+        slack.script(f"/{channel}", slowly(0.02, OK))
     runs = ["killed-0", "killed-1"]
     job = {"url": slack.url, "ledger": database_url, "alerts": PLANNED}
     killed = [Forked(work, {**job, "run_id": run_id}) for run_id in runs]
@@ -52,57 +65,24 @@ def test_killed_runs_send_nothing_twice_on_postgresql(
     for run in killed:
         run.send_signal(signal.SIGKILL)
     assert {run.wait() for run in killed} <= {-signal.SIGKILL, 0}
-
-    replay = deliver(ledger, ALERTS, settings(slack.url, database_url))
-
-    seen = Counter(accounts(request.message["text"] for request in slack.requests))
-    unconfirmed = {account for account, status in replay.statuses.items() if status == "unconfirmed"}
-    assert max(seen.values()) == 1
-    assert sorted({*seen, *unconfirmed}) == [account for account, _ in PLANNED]
+    unconfirmed = assert_sent_once(slack, deliver(ledger, ALERTS, settings(slack.url, database_url)))
     assert len(unconfirmed) <= len(CHANNELS) * len(runs)
-    assert replay.view.counts.alerts_sent + replay.view.counts.skipped_replay + len(unconfirmed) == len(
-        PLANNED
-    )
 
 
-def test_six_runs_send_each_alert_once(slack: HostileSlack, database_url: str, ledger: Ledger) -> None:
-    chosen = settings(slack.url, database_url)
-    runs = [f"run-{number}" for number in range(6)]
-
-    async def all_at_once() -> None:
-        await asyncio.gather(*(send_in_a_run(ledger, ALERTS, chosen, run_id) for run_id in runs))
-
-    asyncio.run(all_at_once())
-    assert Counter(accounts(request.message["text"] for request in slack.requests)) == Counter(
-        account for account, _ in PLANNED
-    )
-    counts = [look(ledger, run_id).view.counts for run_id in runs]
-    assert sum(found.alerts_sent for found in counts) == len(PLANNED)
-    assert all(found.alerts_sent + found.skipped_replay == len(PLANNED) for found in counts)
-
-
-def test_six_runs_behind_pgbouncer_send_once(
-    slack: HostileSlack, postgresql: Server, database_url: str
+@pytest.mark.parametrize("pgbouncer", [False, True], ids=["direct", "behind PgBouncer"])
+def test_six_runs_send_each_alert_once(
+    slack: HostileSlack, postgresql: Server, database_url: str, *, pgbouncer: bool
 ) -> None:
     """Each run has its own connections; PgBouncer assigns a server connection to each transaction."""
-    with postgresql.pgbouncer() as through:
-        url = through(database_url)
-        ledgers = [Ledger(Database(url)) for _ in range(6)]
-
-        async def all_at_once() -> None:
-            chosen = settings(slack.url, url)
-            await asyncio.gather(
-                *(send_in_a_run(one, ALERTS, chosen, f"run-{n}") for n, one in enumerate(ledgers))
-            )
-
-        asyncio.run(all_at_once())
-        seen = Counter(accounts(request.message["text"] for request in slack.requests))
-        assert seen == Counter(account for account, _ in PLANNED)
-        counts = [look(one, f"run-{n}").view.counts for n, one in enumerate(ledgers)]
-        assert sum(found.alerts_sent for found in counts) == len(PLANNED)
-        assert all(found.alerts_sent + found.skipped_replay == len(PLANNED) for found in counts)
-        for one in ledgers:
-            one.close()
+    with ExitStack() as stack:
+        url = stack.enter_context(postgresql.pgbouncer())(database_url) if pgbouncer else database_url
+        ledgers = [stack.enter_context(closing(Ledger(Database(url)))) for _ in range(6)]
+        runs = at_once(*(partial(deliver, each, ALERTS, settings(slack.url, url)) for each in ledgers))
+    seen = Counter(accounts(request.message["text"] for request in slack.requests))
+    assert seen == Counter(account for account, _ in PLANNED)
+    counts = [run.view.counts for run in runs]
+    assert sum(found.alerts_sent for found in counts) == len(PLANNED)
+    assert all(found.alerts_sent + found.skipped_replay == len(PLANNED) for found in counts)
 
 
 def test_run_survives_a_restart_during_a_request(
@@ -112,17 +92,17 @@ def test_run_survives_a_restart_during_a_request(
 
     async def cut(writer: asyncio.StreamWriter) -> None:
         postgresql.end_connections(database_url)
-        await answer(200, "ok")(writer)
+        await OK(writer)
 
-    async def go(writer: asyncio.StreamWriter) -> None:
+    async def restart(writer: asyncio.StreamWriter) -> None:
         postgresql.stop()
         threading.Timer(0.3, postgresql.start).start()
-        await answer(200, "ok")(writer)
+        await OK(writer)
 
-    slack.script("/amer", answer(200, "ok"), cut, answer(200, "ok"), go, answer(200, "ok"))
+    slack.script("/amer", OK, cut, OK, restart, OK)
     alerts = [routed(f"A-{number}") for number in range(6)]
-    over = deliver(ledger, alerts, settings(slack.url, database_url))
-    assert set(over.statuses.values()) == {"sent"}
+    run = deliver(ledger, alerts, settings(slack.url, database_url))
+    assert set(run.statuses.values()) == {"sent"}
     assert len(slack.requests) == len(alerts)
 
 
@@ -131,7 +111,7 @@ def test_restart_at_any_moment_loses_nothing(
 ) -> None:
     chosen = settings(slack.url, database_url)
     for channel in CHANNELS:
-        slack.script(f"/{channel}", slowly(0.01, answer(200, "ok")))
+        slack.script(f"/{channel}", slowly(0.01, OK))
 
     def restart() -> None:
         until(lambda: len(slack.requests) >= len(CHANNELS))
@@ -143,10 +123,5 @@ def test_restart_at_any_moment_loses_nothing(
     with suppress(LedgerError):
         deliver(ledger, ALERTS, chosen, "restarted")
     restarting.join()
-    replay = deliver(ledger, ALERTS, chosen)
-
-    seen = Counter(accounts(request.message["text"] for request in slack.requests))
-    unconfirmed = {account for account, status in replay.statuses.items() if status == "unconfirmed"}
-    assert max(seen.values()) == 1
-    assert sorted({*seen, *unconfirmed}) == [account for account, _ in PLANNED]
+    assert_sent_once(slack, deliver(ledger, ALERTS, chosen))
     assert look(ledger, "restarted").view.status != "running"

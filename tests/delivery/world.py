@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import insert, select
@@ -252,9 +253,10 @@ def execute(path: Path, script: str) -> None:
 @contextmanager
 def failing(path: Path, write: str) -> Iterator[None]:
     """Make the database refuse a kind of write, given in SQL, while the block runs."""
-    execute(path, f"CREATE TRIGGER broken BEFORE {write} BEGIN SELECT RAISE(ABORT, 'disk on fire'); END")
+    name = f"broken_{uuid4().hex}"
+    execute(path, f"CREATE TRIGGER {name} BEFORE {write} BEGIN SELECT RAISE(ABORT, 'disk on fire'); END")
     yield
-    execute(path, "DROP TRIGGER broken")
+    execute(path, f"DROP TRIGGER {name}")
 
 
 def at_once(*calls: Callable[[], T]) -> list[T]:

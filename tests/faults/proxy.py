@@ -28,7 +28,6 @@ class Proxy:
         self._failures = 0.0
         self._back = threading.Event()
         self._back.set()
-        self.requests = 0
 
     @property
     def url(self) -> str:
@@ -84,7 +83,6 @@ class Proxy:
                 self._sockets |= {client, server}
             threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
             while data := client.recv(65536):
-                self.requests += 1
                 self._back.wait()
                 time.sleep(self._delay)
                 if self._failure and self._failures > 0:

@@ -22,13 +22,14 @@ from prefect.settings import temporary_settings
 from core.domain import OrchestratorUnreachable, RunRequest, RunStatus, SourceNotFound
 from core.ledger import open_ledger
 from core.run import prepare_run
-from core.runtime import Settings, load_settings
+from core.runtime import load_settings
 from flows import artifacts, prefect_engine
 from flows.prefect_engine import probe
 from flows.start import run_month
 from tests.faults.proxy import Proxy
 from tests.faults.world import ACCOUNTS, ROOT, World, new_world
 from tests.service import MONTH
+from tests.waiting import until
 
 LATE = 60
 """The contract's limit for an answer after the end of its run; elsewhere a bound on hanging."""
@@ -46,17 +47,11 @@ def world(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         yield made
 
 
-def settings_of(world: World) -> Settings:
-    """Return the settings of the world."""
-    assert world.environment["DATABASE_URL"] == os.environ["DATABASE_URL"]
-    return load_settings()
-
-
 def run(world: World, **request: Any) -> float:
     """Run the month; return the seconds between the end of the run and the answer."""
     asked = RunRequest(request.get("source", world.source), date.fromisoformat(MONTH))
     with temporary_settings({"api.url": world.proxy.url}):
-        settings = settings_of(world)
+        settings = load_settings()
         run_month(prepare_run(asked, settings, open_ledger(settings.database_url)))
     return since_the_end(world)
 
@@ -128,69 +123,55 @@ def jobs(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield started
 
 
-def test_prefect_down_begins_no_run(world: World) -> None:
-    world.proxy.die()
-    with pytest.raises(OrchestratorUnreachable, match="No Prefect API answers"):
-        run(world)
-    assert_nothing_begun(world)
-
-
-@pytest.mark.parametrize("status", [500, 503])
-def test_prefect_with_a_full_database_begins_no_run(world: World, status: int) -> None:
-    world.proxy.fail(status)
-    # Prefect's client waits two seconds after a 503 even if it does not retry.
-    with pytest.raises(OrchestratorUnreachable, match=f"HTTP {status}" if status == 500 else "no answer"):
-        run(world)
-    assert_nothing_begun(world)
-
-
-def test_slow_prefect_begins_no_run(world: World) -> None:
-    world.proxy.delay(5 * LATE)
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Proxy.die, "No Prefect API answers"),
+        (lambda proxy: proxy.delay(5 * LATE), "No Prefect API answers"),
+        (lambda proxy: proxy.fail(500), "HTTP 500"),
+        # Prefect's client waits two seconds after a 503 even if it does not retry.
+        (lambda proxy: proxy.fail(503), "no answer"),
+    ],
+    ids=["is down", "is slow", "answers 500", "answers 503"],
+)
+def test_prefect_failing_before_a_run_begins_no_run(
+    world: World, fault: Callable[[Proxy], None], words: str
+) -> None:
+    fault(world.proxy)
     began = time.monotonic()
-    with pytest.raises(OrchestratorUnreachable, match="No Prefect API answers"):
+    with pytest.raises(OrchestratorUnreachable, match=words):
         run(world)
     assert time.monotonic() - began < LATE
     assert_nothing_begun(world)
 
 
-@pytest.mark.parametrize("fault", ["hang", "die"])
-def test_prefect_failing_after_the_probe_begins_no_run(
-    world: World, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+def break_after_probe(world: World, patch: pytest.MonkeyPatch, fault: Callable[[Proxy], None]) -> None:
+    """Make Prefect fail once it has answered the probe."""
+
     def answer_once(url: str) -> None:
         probe(url)
-        getattr(world.proxy, fault)()
+        fault(world.proxy)
 
-    monkeypatch.setattr(prefect_engine, "probe", answer_once)
+    patch.setattr(prefect_engine, "probe", answer_once)
+
+
+@pytest.mark.parametrize("fault", [Proxy.hang, Proxy.die], ids=["hangs", "dies"])
+def test_prefect_failing_after_the_probe_begins_no_run(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Proxy], None]
+) -> None:
+    break_after_probe(world, monkeypatch, fault)
     monkeypatch.setattr(prefect_engine, "BEGIN_SECONDS", 3)
     began = time.monotonic()
-    with pytest.raises(
-        OrchestratorUnreachable, match="did not begin the run, and nothing was sent"
-    ) as caught:
+    words = "did not begin the run, and nothing was sent"
+    with pytest.raises(OrchestratorUnreachable, match=words) as caught:
         run(world)
     assert time.monotonic() - began < LATE
     assert "\n" not in caught.value.message
     assert_nothing_begun(world)
 
 
-def test_busy_prefect_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A burst of runs locks Prefect's SQLite database."""
-
-    def answer_once(url: str) -> None:
-        probe(url)
-        world.proxy.fail(503, times=2)
-
-    monkeypatch.setattr(prefect_engine, "probe", answer_once)
-    run(world)
-    assert_all_sent(world)
-
-
 def test_prefect_that_stays_busy_begins_no_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer_once(url: str) -> None:
-        probe(url)
-        world.proxy.fail(503)
-
-    monkeypatch.setattr(prefect_engine, "probe", answer_once)
+    break_after_probe(world, monkeypatch, lambda proxy: proxy.fail(503))
     with (
         temporary_settings({"client.max_retries": 1}),
         pytest.raises(OrchestratorUnreachable, match=r"did not begin the run, and nothing was sent: "),
@@ -199,14 +180,18 @@ def test_prefect_that_stays_busy_begins_no_run(world: World, monkeypatch: pytest
     assert_nothing_begun(world)
 
 
+def test_busy_prefect_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst of runs locks Prefect's SQLite database."""
+    break_after_probe(world, monkeypatch, lambda proxy: proxy.fail(503, times=2))
+    run(world)
+    assert_all_sent(world)
+
+
 def test_run_begun_after_giving_up_sends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_engine, "BEGIN_SECONDS", 0)
     with pytest.raises(OrchestratorUnreachable, match="did not begin"):
         run(world)
-    deadline = time.monotonic() + 60
-    while any(thread.name == "flow" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: all(thread.name != "flow" for thread in threading.enumerate()))
     assert_nothing_begun(world)
 
 

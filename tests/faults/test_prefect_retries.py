@@ -1,5 +1,6 @@
 """A flow run that Prefect retries is a replay; a run with a waiting caller is not retried."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from core.domain import AlertStatus, RunStatus
 from core.ledger import open_ledger
-from tests.delivery.world import execute
+from tests.delivery.world import failing
 from tests.faults.world import ACCOUNTS, ROOT, World, new_world
 from tests.service import MONTH
 
@@ -21,17 +22,9 @@ UNRECORDED = "A-1"
 @pytest.fixture
 def world(prefect_api: str, tmp_path: Path) -> Iterator[World]:
     """Yield a world whose ledger refuses the answer to one alert from the second message on."""
-
-    def break_one_answer() -> None:
-        execute(
-            tmp_path / "ledger.db",
-            "CREATE TRIGGER broken BEFORE UPDATE ON alert_outcomes"
-            f" WHEN NEW.status = 'sent' AND NEW.account_id = '{UNRECORDED}'"
-            " BEGIN SELECT RAISE(ABORT, 'disk on fire'); END",
-        )
-
-    with new_world(tmp_path, prefect_api) as made:
-        made.slack.act = break_one_answer
+    write = f"UPDATE ON alert_outcomes WHEN NEW.status = 'sent' AND NEW.account_id = '{UNRECORDED}'"
+    with new_world(tmp_path, prefect_api) as made, contextlib.ExitStack() as broken:
+        made.slack.act = lambda: broken.enter_context(failing(tmp_path / "ledger.db", write))
         yield made
 
 

@@ -435,8 +435,8 @@ def test_facts_of_the_scan_are_stored_with_the_run(ledger: Ledger) -> None:
 def test_notification_is_stored_with_its_run(ledger: Ledger) -> None:
     begin(ledger, "run")
     message = SupportMessage("subject", "text")
-    failed = Notification(message, NotificationStatus.FAILED, "no mail server")
-    ledger.record_notification("run", failed, address="a@b", digest="d", now=NOW)
+    lost = Notification(message, NotificationStatus.FAILED, "no mail server")
+    ledger.record_notification("run", lost, address="a@b", digest="d", now=NOW)
     view = ledger.history.run("run")
     assert (view.support_message, view.support_notification) == (message, "failed")
     assert view.support_error == "no mail server"
@@ -447,10 +447,7 @@ def test_notification_is_stored_with_its_run(ledger: Ledger) -> None:
     [(0, 3, False), (1, 1, False), (1, 2, True), (3, 3, False), (2, 3, True)],
 )
 def test_more_alerts_than_the_limit_are_refused(
-    ledger: Ledger,
-    limit: int,
-    alerts: int,
-    refused: bool,  # noqa: FBT001
+    ledger: Ledger, limit: int, alerts: int, *, refused: bool
 ) -> None:
     to_send = [routed(f"A-{number}") for number in range(alerts)]
     unroutable = routed("B", None)
@@ -480,30 +477,23 @@ def test_give_up_records_every_outcome(ledger: Ledger) -> None:
     begin(ledger, "run", alerts)
     ledger.give_up("run", alerts, "no_service", "gone", NOW)
     ledger.give_up("run", [], "no_service", "gone", NOW)
-    found = {
-        name.account_id: (one.status, one.reason) for name, one in ledger.history.deliveries(MONTH).items()
-    }
-    assert found == {
-        "A-1": ("sending", None),
-        "A-2": ("failed", "no_service"),
-        "A-3": ("failed", "no_service"),
-    }
+    refused = ("failed", "no_service")
+    found = {name: (one.status, one.reason) for name, one in ledger.history.deliveries(MONTH).items()}
+    assert found == {key("A-1"): ("sending", None), key("A-2"): refused, key("A-3"): refused}
 
 
 def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
     alerts = begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("A-3")])
     with ledger._database.write() as connection:
         connection.execute(delete(RUN_ALERTS).where(RUN_ALERTS.c.account_id == "A-1"))
-    with pytest.raises(InternalError, match=r"^The ledger changed 0 rows of run_alerts instead of 1$"):
+    with pytest.raises(InternalError, match="0 rows of run_alerts instead of 1"):
         ledger.claim("run", alerts[0], NOW)
-    with pytest.raises(InternalError, match=r"^The ledger changed 2 rows of run_alerts instead of 3$"):
+    with pytest.raises(InternalError, match="2 rows of run_alerts instead of 3"):
         ledger.give_up("run", alerts, "no_service", None, NOW)
     assert ledger.history.deliveries(MONTH) == {}
     with ledger._database.write() as connection:
         connection.execute(delete(VERSION))
-    with pytest.raises(
-        InternalError, match=r"^The ledger changed 0 rows of risk_alerts_version instead of 1$"
-    ):
+    with pytest.raises(InternalError, match="0 rows of risk_alerts_version instead of 1"):
         ledger.check_writable()
 
 

@@ -1,65 +1,46 @@
-"""The words of alerts and runs in reports."""
+"""The words and tables of alerts and runs in reports, the same on both databases."""
 
-from datetime import date
-
-import pytest
-
-from core.alerts import AlertView
-from core.domain import REASONS, AlertStatus
+from core.domain import REASONS
 from core.ledger import Ledger
-from tests.delivery.world import begin, key, routed
+from tests.delivery.world import NOW, begin, key, routed
 
 
-def view(alert_type: str = "at_risk", reason: str | None = None, error: str | None = None) -> AlertView:
-    """Return an alert of Acme."""
-    return AlertView(
-        alert_type=alert_type,
-        account_id="A",
-        account_name="Acme",
-        account_region=None,
-        arr=None,
-        renewal_date=None,
-        account_owner=None,
-        duration_months=2,
-        risk_start_month=date(2026, 1, 1),
-        channel=None,
-        status=AlertStatus.FAILED,
-        reason=reason,
-        error=error,
-        attempts=0,
-        sent_at=None,
-    )
+def test_only_another_alert_type_is_named(ledger: Ledger) -> None:
+    begin(ledger, "run", [routed("A"), routed("A", alert_type="recovered")])
+    at_risk, recovered = ledger.history.alerts("run").alerts
+    assert (at_risk.key, at_risk.kind, at_risk.label) == (key("A"), "", "Name of A (A)")
+    assert at_risk.streak == "At Risk for: 2 months (since 2025-12-01)"
+    assert (recovered.key, recovered.kind) == (key("A", "recovered"), "recovered")
+    assert recovered.label == "Name of A (A), recovered"
+    assert recovered.streak == "Was At Risk for: 2 months (2025-12-01 to 2026-01-01)"
 
 
-@pytest.mark.parametrize(
-    ("alert_type", "kind", "label", "streak"),
-    [
-        ("at_risk", "", "Acme (A)", "At Risk for: 2 months (since 2026-01-01)"),
-        (
-            "recovered",
-            "recovered",
-            "Acme (A), recovered",
-            "Was At Risk for: 2 months (2026-01-01 to 2026-02-01)",
-        ),
-    ],
-)
-def test_only_another_alert_type_is_named(alert_type: str, kind: str, label: str, streak: str) -> None:
-    found = view(alert_type)
-    assert (found.key, found.kind, found.label) == (key("A", alert_type), kind, label)
-    assert found.streak == streak
-
-
-@pytest.mark.parametrize(
-    ("reason", "error", "why"),
-    [
+def test_error_explains_an_alert_before_its_reason(ledger: Ledger) -> None:
+    begin(ledger, "run", [routed("A")])
+    [alert] = ledger.history.alerts("run").alerts
+    for reason, error, why in (
         (None, None, ""),
         ("unknown_region", None, REASONS["unknown_region"].meaning),
         ("unknown_region", "what Slack said", "what Slack said"),
         ("of a newer version", None, ""),
-    ],
-)
-def test_error_explains_an_alert_before_its_reason(reason: str | None, error: str | None, why: str) -> None:
-    assert view(reason=reason, error=error).why == why
+    ):
+        assert alert.model_copy(update={"reason": reason, "error": error}).why == why
+
+
+def test_channels_count_alerts_by_status(ledger: Ledger) -> None:
+    alerts = [routed("A-1"), routed("A-2"), routed("A-3", "emea"), routed("A-4", None)]
+    begin(ledger, "run", alerts)
+    ledger.claim("run", alerts[0], NOW)
+    ledger.finish("run", None, NOW)
+    assert ledger.history.channels("run") == (
+        ["failed", "unconfirmed"],
+        [("amer", [1, 1]), ("emea", [1, 0]), ("(no channel)", [1, 0])],
+    )
+
+
+def test_channels_are_sorted_by_name(ledger: Ledger) -> None:
+    begin(ledger, "dry", [routed(name, name) for name in "eacfbd"], dry_run=True)
+    assert ledger.history.channels("dry") == (["would send"], [(name, [1]) for name in "abcdef"])
 
 
 def test_title_of_a_run_is_its_month(ledger: Ledger) -> None:
