@@ -65,6 +65,12 @@ class Process:
                 )
 
     @property
+    def pid(self) -> int:
+        """Return the id of the process, which has been started."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Return whether the process runs."""
         return self._process is not None and self._process.poll() is None
