@@ -13,5 +13,5 @@ class AtRisk(AlertRule):
     streak = "At Risk for: {months} (since {start})"
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
-        """Return the rows that are At Risk."""
+        """Return which rows are At Risk."""
         return winners["at_risk"]

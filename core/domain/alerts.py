@@ -111,7 +111,7 @@ class Resolution:
     at: datetime
 
     def __post_init__(self) -> None:
-        """Raise `InvalidRequest` for a text that is too long, or that no database can hold."""
+        """Raise `InvalidRequest` without `by`, and for a text too long or that no database can hold."""
         if not self.by.strip():
             raise InvalidRequest("by: must not be empty")
         for name, text, most in (

@@ -47,21 +47,21 @@ class Counts(BaseModel, frozen=True, extra="allow"):
         """Return (name, label, number) of the counts that a report shows: some only when they are not 0."""
         numbers = self.model_dump()
         labels = {name: field.title for name, field in Counts.model_fields.items()}
-        rest = [name for name in labels if name not in _OF_THE_RUN | {"at_risk", "recovered"}]
+        rest = [name for name in labels if name not in (*_OF_THE_SCAN, "at_risk", "recovered")]
         return [
             (name, labels.get(name) or name.replace("_", " "), numbers[name])
-            for name in ("rows_scanned", "duplicates_found", *alert_types, *rest)
+            for name in (*_OF_THE_SCAN, *alert_types, *rest)
             if numbers[name] or name in _SHOWN_AT_ZERO or name in alert_types
         ]
 
 
-_SHOWN_AT_ZERO = ("rows_scanned", "duplicates_found", "below_threshold", "alerts_sent", "failed_deliveries")
+_OF_THE_SCAN = ("rows_scanned", "duplicates_found")
+"""Counts of the scan, which is the same for all alert types."""
+
+_SHOWN_AT_ZERO = (*_OF_THE_SCAN, "below_threshold", "alerts_sent", "failed_deliveries")
 
 _PARTS_OF_FAILED = ("unknown_region", "unconfirmed")
 """Counts that are parts of `failed_deliveries`."""
-
-_OF_THE_RUN = frozenset({"rows_scanned", "duplicates_found"})
-"""Counts of the scan, which is the same for all alert types."""
 
 _COUNTED_AS = {
     AlertStatus.SENT: ("alerts_sent",),
@@ -73,7 +73,7 @@ _COUNTED_AS = {
 """The counts that an alert of a status adds to; pending and sending alerts add to none."""
 
 _OF_ALERTS = {"unknown_region"}.union(*_COUNTED_AS.values())
-"""The counts of the results of alerts; the others are those of the scan."""
+"""The counts of the results of alerts; `count_found` makes the others."""
 
 
 def count_found(rows: int, duplicates: int, found: Mapping[str, tuple[int, int]]) -> dict[str, Counts]:
@@ -83,6 +83,7 @@ def count_found(rows: int, duplicates: int, found: Mapping[str, tuple[int, int]]
             rows_scanned=rows,
             duplicates_found=duplicates,
             below_threshold=below_threshold,
+            # Every type has a count in each of them, so that all have the same keys.
             **{name: accounts if name == alert_type else 0 for name in found},
         )
         for alert_type, (accounts, below_threshold) in found.items()
@@ -110,5 +111,5 @@ def total(parts: Iterable[Counts]) -> Counts:
     numbers: dict[str, int] = {}
     for counts in parts:
         for name, number in counts.model_dump().items():
-            numbers[name] = number if name in _OF_THE_RUN else numbers.get(name, 0) + number
+            numbers[name] = number if name in _OF_THE_SCAN else numbers.get(name, 0) + number
     return Counts(**numbers)

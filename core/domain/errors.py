@@ -48,7 +48,7 @@ class RunNotFound(RiskAlertsError, code="run_not_found"):
 
 
 class OutcomeNotFound(RiskAlertsError, code="outcome_not_found"):
-    """The ledger has no outcome of that account in that month."""
+    """The ledger has no outcome of that account, month and alert type."""
 
 
 class AlreadyResolved(RiskAlertsError, code="already_resolved"):
@@ -92,11 +92,11 @@ class SourceNotFound(SourceError, code="source_not_found"):
 
 
 class SourceForbidden(SourceError, code="source_forbidden"):
-    """The store refused the credentials, or they are missing."""
+    """The store refused the object or the credentials, there are none, or a local file may not be read."""
 
 
 class SourceUnreachable(SourceError, code="source_unreachable"):
-    """The store did not answer in `SOURCE_TIMEOUT_SECONDS`, retries included."""
+    """The store did not answer in `SOURCE_TIMEOUT_SECONDS`, or only with errors, retries included."""
 
 
 class SourceChanged(SourceError, code="source_changed"):

@@ -41,7 +41,8 @@ def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
 
     If the retry of an unconfirmed alert fails, the alert stays unconfirmed: the earlier attempt may have been
     delivered. If it became `failed`, a later run would send it again although no person asked for that.
-    The same holds when the answer is recorded again: the claim then has the reason of the answer.
+    The same holds when the answer is recorded again: the claim then has the reason of the answer. A claim
+    that is no retry has no reason, or `process_died` once its run was closed as dead.
     """
     if claim.reason in {None, PROCESS_DIED} or answer.status is not AlertStatus.FAILED:
         return answer
