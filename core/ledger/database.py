@@ -26,6 +26,11 @@ NEWEST_REVISION = "0002"
 RESTART_SECONDS = 20.0
 """The longest wait of a run's writes for a server that restarts."""
 
+_LEFT_OUT = re.compile(
+    r', port \d+|(?<=\buser|\brole) "[^"]*"|\[Errno -?\d+\] | Is the server running [^?]*\?'
+)
+"""Not shown of libpq's words: port and user, where an invalid URL may have its password, and advice."""
+
 
 class LedgerCut(LedgerError):
     """The ledger's server ended a connection or accepts none, for example during a restart.
@@ -73,11 +78,16 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Take the one write lock for a short transaction, and commit it unless something is raised."""
         if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
-            raise LedgerError(f"The ledger {shown_database(self.url)} is locked by another transaction")
+            raise LedgerError(
+                f"The ledger {shown_database(self.url)} is locked by another transaction: try again later"
+            )
         try:
             if self.is_gone():
                 # A write through the old handle would be lost to everyone who opens the ledger by its name.
-                raise LedgerError(f"The ledger's file {self._file} is gone, or another was put in its place")
+                raise LedgerError(
+                    f"The ledger's file {self._file} is gone, or another was put in its place: put it back,"
+                    " because a new ledger sends its alerts again"
+                )
             with translated_errors(self.url), self._writer.begin() as connection:
                 yield connection
         finally:
@@ -102,7 +112,7 @@ def try_write(database_url: str) -> str:
     """Create or write the ledger and undo it; return a description of it, or raise `LedgerError`.
 
     A database is migrated and written in one transaction that is rolled back. For a SQLite file that does not
-    exist, one is made and removed in a folder beside its place.
+    exist, another one is made, and removed, in the nearest folder above it that exists.
     """
     url = parse_url(database_url)
     file = file_of(url)
@@ -142,13 +152,7 @@ def translated_errors(url: URL) -> Iterator[None]:
             # libpq takes from these what the URL leaves out.
             names = sorted({name for name in os.environ if re.match("PG[A-Z]", name)} - {"PGDATA"})
             where = ", ".join(["DATABASE_URL", *names, "its server and the role's privileges"])
-            # Only the URL's host is shown: in an invalid URL, other parts may contain some of the password.
-            # libpq's own question about a refused connection is left out, as the advice below answers it.
-            cause = re.sub(
-                r', port \d+|(?<=\buser|\brole) "[^"]*"|\[Errno -?\d+\] | Is the server running [^?]*\?',
-                "",
-                cause,
-            )
+            cause = _LEFT_OUT.sub("", cause)
         message = redact(f"The ledger {shown_database(url)} cannot be used: {cause}. Check {where}")
         if served and isinstance(error, DBAPIError) and is_cut(error):
             raise LedgerCut(message) from error

@@ -25,10 +25,11 @@ SAMPLE_SIZE = 10
 _RUN = select(RUNS).where(RUNS.c.run_id == bindparam("of_run_id"))
 _KEY = domain.AlertKey._fields
 _RESULT = [name for name in domain.Delivery.__slots__ if name != "key"]
+"""In the order of the fields of `Delivery`, as `_delivery` expects them."""
 _DELIVERIES = select(*(OUTCOMES.c[name] for name in (*_KEY, *_RESULT)))
 _DELIVERY = _DELIVERIES.where(*(key == bindparam(f"of_{key.name}") for key in OUTCOMES.primary_key))
 
-_OUTCOME_KEY = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
+_ALERT_KEY = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
 _FACTS = [column for column in RUN_ALERTS.c if column.name not in OUTCOMES.c]
 _SAME_ALERT = and_(*(OUTCOMES.c[key.name] == key for key in RUN_ALERTS.primary_key))
 _OUTCOMES = select(OUTCOMES, *_FACTS).outerjoin(RUN_ALERTS, _SAME_ALERT)
@@ -125,7 +126,7 @@ class History:
         query = _filtered(_OUTCOMES, OUTCOMES, month=month, status=status, alert_type=alert_type)
         if cursor is not None:
             reached, *alert = decode_cursor(cursor, _OUTCOMES_CURSOR)
-            same_month = and_(OUTCOMES.c.month == reached, tuple_(*alert) < _OUTCOME_KEY)
+            same_month = and_(OUTCOMES.c.month == reached, tuple_(*alert) < _ALERT_KEY)
             query = query.where(or_(OUTCOMES.c.month < reached, same_month))
         with self._database.read() as connection:
             in_order = query.order_by(OUTCOMES.c.month.desc(), OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
@@ -143,7 +144,7 @@ class History:
         self, month: date, keys: Collection[domain.AlertKey]
     ) -> dict[domain.AlertKey, views.OutcomeView]:
         """Return the outcomes of these alerts of a month; an alert without an outcome is left out."""
-        query = _OUTCOMES.where(OUTCOMES.c.month == month, _OUTCOME_KEY.in_(keys))
+        query = _OUTCOMES.where(OUTCOMES.c.month == month, _ALERT_KEY.in_(keys))
         with self._database.read() as connection:
             found = _with_resolutions(connection, connection.execute(query).all())
         return {domain.AlertKey(view.account_id, view.alert_type): view for view in found}
@@ -155,6 +156,7 @@ class History:
 
     def open_alerts(self, month: date, address: str) -> OpenAlerts:
         """Return the open alerts of a month, each as in the run that recorded its outcome."""
+        # Where somebody has deleted the alert's row of the run, there is nothing to show.
         is_open = OUTCOMES.c.status.in_(_OPEN), RUN_ALERTS.c.run_id.is_not(None)
         query = _filtered(_OUTCOMES, OUTCOMES, month=month).where(*is_open)
         last = _filtered(select(NOTIFICATIONS.c.digest), NOTIFICATIONS, month=month, address=address)
@@ -219,8 +221,7 @@ def decode_cursor(cursor: str, kind: TypeAdapter[T]) -> T:
 
 def _filtered(query: Select[Any], table: Table, **wanted: Any) -> Select[Any]:
     """Return the query for the rows with these values; None matches any value."""
-    given = {name: value for name, value in wanted.items() if value is not None}
-    return query.where(*(table.c[name] == value for name, value in given.items()))
+    return query.where(*(table.c[name] == value for name, value in wanted.items() if value is not None))
 
 
 def _count(connection: Connection, table: Table, *by: str, **wanted: Any) -> dict[tuple[Any, ...], int]:

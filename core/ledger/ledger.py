@@ -58,7 +58,8 @@ def open_ledger(database_url: str) -> "Ledger":
 class Ledger:
     """The writes of the ledger, each a short transaction, from any thread; `history` has the reads.
 
-    Writes for a run raise `Interrupted` after another process has closed that run.
+    After another process has closed a run, writes that begin something for it raise `Interrupted`. What has
+    happened is recorded all the same: heartbeat, answer, notification and end.
     """
 
     def __init__(self, database: Database) -> None:
@@ -164,10 +165,10 @@ class Ledger:
     def plan(
         self, run_id: str, assessment: Assessment, alerts: Iterable[domain.Alert], limit: int, now: datetime
     ) -> list[domain.Alert]:
-        """Record each alert with its planned delivery, and return the alerts to send.
+        """Record each alert with its planned delivery, and return the alerts to send: none in a dry run.
 
-        Alerts without a channel get their outcome here. Raises `TooManyAlerts` for more than `limit` alerts
-        to send (0 = no limit), with no outcome written.
+        `alerts` are those of the assessment after `route`; those without a channel get their outcome here.
+        Raises `TooManyAlerts`, and writes no outcome, for more than `limit` alerts to send (0 = no limit).
         """
         to_send: list[domain.Alert] = []
         unroutable: list[dict[str, Any]] = []
@@ -289,9 +290,7 @@ def _update(table: sa.Table) -> sa.Update:
 
 @cache
 def _upsert(table: sa.Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
-    new: postgresql.Insert | sqlite.Insert = (
-        postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    )
+    new: postgresql.Insert | sqlite.Insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     changed = {column.name: new.excluded[column.name] for column in table.c if not column.primary_key}
     upserting = new.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
     return upserting.execution_options(preserve_rowcount=True)
@@ -344,8 +343,7 @@ def _owner(run: sa.Row[Any]) -> ProcessIdentity:
 def _store_counts(connection: sa.Connection, run: sa.Row[Any]) -> dict[str, domain.Counts]:
     """Count the run's alerts, store the counts with the run, and return them by alert type."""
     counts = read_counts(connection, run)
-    stored = {"run_id": run.run_id, "counts_by_type": COUNTS.dump_python(counts)}
-    _change(connection, RUNS, stored)
+    _change(connection, RUNS, {"run_id": run.run_id, "counts_by_type": COUNTS.dump_python(counts)})
     return counts
 
 

@@ -81,9 +81,8 @@ def postgresql_engine(url: URL) -> Engine:
         immediate = connection.get_execution_options().get("immediate", False)
         # One round trip: the driver sends statements without parameters as one simple query. The lock comes
         # last, so that the timeouts bound the wait for it.
-        last = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-        if immediate:
-            last = f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
-        connection.exec_driver_sql(local + last)
+        snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+        lock = f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+        connection.exec_driver_sql(local + (lock if immediate else snapshot))
 
     return engine

@@ -109,7 +109,7 @@ class OutcomeView(BaseModel):
     reason: str | None
     error: str | None
     attempts: int
-    run_id: str = Field(description="The last run that tried to send the alert.")
+    run_id: str = Field(description="The last run that recorded the outcome.")
     sent_at: datetime | None
     updated_at: datetime
     resolutions: list[ResolutionView] = Field(description="Decisions about the alert, oldest first.")
