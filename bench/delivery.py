@@ -37,7 +37,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from core.alerts import Assessment
+from core.alerts import ALERTS, Assessment
 from core.domain import DEFAULT_ALERT_TYPE, Alert, RunRequest, count_found
 from core.ledger import Ledger, open_ledger
 from core.run import RunContext, new_run_id, open_run, utc_now
@@ -139,7 +139,7 @@ def deliver_and_replay(slack: str, routed: Sequence[Alert]) -> dict[str, float]:
 async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence[Alert]) -> None:
     request = RunRequest("file:///bench.parquet", MONTH)
     counts = count_found(len(routed), 0, {DEFAULT_ALERT_TYPE: (len(routed), 0)})
-    assessment = Assessment("bench", counts, (), routed)
+    assessment = Assessment("bench", counts, (), ALERTS.empty_table())
     with open_run(RunContext(run_id, request, settings, ledger)) as run:
         await send.fn(run, ledger.plan(run_id, assessment, routed, 0, utc_now()))
 

@@ -50,13 +50,12 @@ RESULT = RESULTS / "scan.json"
 
 @dataclass(frozen=True)
 class DataSet:
-    """A source, how it is made, and the readers that are measured on it."""
+    """A source, how it is made, and the thresholds that are measured on it."""
 
     name: str
     make: Callable[[Path], None]
     part: str
     thresholds: tuple[int, ...] = (MANY,)
-    readers: tuple[str, ...] = READERS
     first_look: int = 3
 
     @property
@@ -185,10 +184,10 @@ def make(data: DataSet, console: Console) -> None:
 
 def measure(data: DataSet, threshold: int, rounds: int, console: Console) -> dict[str, Any]:
     """Measure the readers in turn; raise an error when their answers differ."""
-    runs: dict[str, list[dict[str, Any]]] = {reader: [] for reader in data.readers}
+    runs: dict[str, list[dict[str, Any]]] = {reader: [] for reader in READERS}
     for number in range(rounds):
-        turn = number % len(data.readers)
-        for reader in data.readers[turn:] + data.readers[:turn]:
+        turn = number % len(READERS)
+        for reader in READERS[turn:] + READERS[:turn]:
             warm(data.path)
             run = one_run(reader, str(data.path), threshold, data.first_look)
             runs[reader].append(run)
@@ -204,7 +203,7 @@ def measure(data: DataSet, threshold: int, rounds: int, console: Console) -> dic
         "data": data.name,
         "threshold": threshold,
         "rows": rows_in(data.path),
-        "answer": runs[data.readers[0]][0]["answer"],
+        "answer": runs[OURS][0]["answer"],
         "readers": {
             reader: {
                 key: [run[key] for run in found] for key in ("seconds", "cpu_seconds", "added_mb", "idle_mb")

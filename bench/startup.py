@@ -2,7 +2,8 @@
 
     python -m bench.startup [--rounds 5] [--no-prefect]
 
-Each measurement is a process with a home of its own. Each round measures all of them, in rotating order:
+Each measurement is a process with a home of its own. Each round measures all of them, every second one in
+another order:
 
 - `imports`: an interpreter that imports prefect, pyarrow, sqlmodel and httpx, and ends;
 - `first run`: the batch job on the sample, with a new ledger and a mock Slack, without a Prefect API;
@@ -111,6 +112,7 @@ def measure(folder: Path, slack: str, api: str | None, rounds: int) -> dict[str,
             with_api = alone | {"PREFECT_API_URL": api}
             beside = with_api | {"DATABASE_URL": f"sqlite:///{folder}/{number}-prefect.db"}
             work += [(EMPTY_FLOW, ["-c", FLOW], with_api), (WITH_PREFECT, job, beside)]
+        # By name, the replay still follows the first run.
         for name, command, environment in work if number % 2 == 0 else sorted(work, key=lambda w: w[0]):
             costs.setdefault(name, []).append(one_process(command, environment))
     return costs
