@@ -24,7 +24,7 @@ NEWEST_REVISION = "0002"
 """The newest version in `migrations/versions`."""
 
 RESTART_SECONDS = 20.0
-"""The longest wait of a run's writes for a server that restarts."""
+"""The longest that a run waits for a server that restarts, in each write `through_a_restart`."""
 
 _LEFT_OUT = re.compile(
     r', port \d+|(?<=\buser|\brole) "[^"]*"|\[Errno -?\d+\] | Is the server running [^?]*\?'

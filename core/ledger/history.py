@@ -321,11 +321,10 @@ def _digest(rows: Iterable[Row[Any]]) -> str:
 
 def _with_resolutions(connection: Connection, rows: Sequence[Row[Any]]) -> list[views.OutcomeView]:
     resolutions: dict[tuple[Any, ...], list[views.ResolutionView]] = defaultdict(list)
-    if rows:
-        key = tuple_(RESOLUTIONS.c.month, RESOLUTIONS.c.account_id, RESOLUTIONS.c.alert_type)
-        query = select(RESOLUTIONS).where(key.in_([_outcome_key(row) for row in rows]))
-        for row in connection.execute(query.order_by(RESOLUTIONS.c.at)):
-            resolutions[_outcome_key(row)].append(_view(views.ResolutionView, row))
+    # By month, because a statement takes a limited number of values; people make few decisions.
+    query = select(RESOLUTIONS).where(RESOLUTIONS.c.month.in_({row.month for row in rows}))
+    for row in connection.execute(query.order_by(RESOLUTIONS.c.at)):
+        resolutions[_outcome_key(row)].append(_view(views.ResolutionView, row))
     return [_view(views.OutcomeView, row, resolutions=resolutions[_outcome_key(row)]) for row in rows]
 
 

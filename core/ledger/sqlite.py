@@ -24,7 +24,6 @@ def file_of(url: URL) -> Path | None:
 
 def sqlite_engine(url: URL) -> Engine:
     """Return an engine; a transaction with the option `immediate` holds the one write lock from its start."""
-    # SQLite creates the file, but not its folder.
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=10, max_overflow=40)
 

@@ -1,9 +1,11 @@
 """Lists, filters and pages of what the ledger holds, the same on both databases."""
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,6 +197,16 @@ def test_outcome_has_its_own_resolutions_in_order(ledger: Ledger) -> None:
     assert found[recovered] == ledger.history.outcome(MONTH, recovered)
     with pytest.raises(OutcomeNotFound, match=r"^No recovered alert of account 'A' in 2025-12-01 is in"):
         ledger.history.outcome(OTHER_MONTH, recovered)
+
+
+def test_list_of_any_length_fits_a_statement(ledger: Ledger, path: Path) -> None:
+    """By default SQLite takes 32,766 values for a statement, and PostgreSQL 65,535."""
+    record_outcomes(ledger)
+    with ledger._database.read() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 5)
+    assert len(ledger.history.outcomes().outcomes) > 5
+    assert path.exists()
 
 
 def notify(ledger: Ledger, run_id: str, address: str, digest: str, status: NotificationStatus) -> None:
