@@ -146,7 +146,7 @@ def serve() -> None:
         source_uri = Path(line.strip()).as_uri()
         try:
             window = load_window.fn(source_uri, date(2026, 1, 1), settings)
-            found = compute_streaks.fn(window, dedupe.fn(window), settings)
+            found = compute_streaks.fn(window, dedupe.fn(window.rows), settings)
             outcome = repr((found.alerts.to_pylist(), found.warnings, found.counts_by_type))
         except RiskAlertsError as error:
             outcome = error.code
@@ -210,6 +210,7 @@ def rounds(seed: int, numbers: range, keep: Path | None = None) -> Counter[str]:
         paths = undamaged(Path(folder))
         right = [reader.read(path) for path in paths]
         assert len(set(right)) == 1, right
+        assert right[0].startswith("([{"), right[0]
         input_file = Path(folder) / "damaged.parquet"
         for number in numbers:
             one = damaged(paths, seed, number)
