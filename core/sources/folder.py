@@ -54,7 +54,7 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
 
 
 def delta_logs(path: str) -> Iterator[str]:
-    """Yield the folders above `path` that hold the log of a Delta table, if `path` is a partition of one."""
+    """Yield the folders above `path` that hold the log if `path` is a partition of a Delta table."""
     path = path.rstrip("/")
     while "=" in path.rpartition("/")[2]:
         path = path.rpartition("/")[0]

@@ -59,7 +59,7 @@ class LocalStore:
                     continue
                 real = self._real_path(os.path.join(folder, name))
                 if real in seen:
-                    folders.remove(name)  # A link back to a parent folder would never end.
+                    folders.remove(name)  # By this link, it would be read twice, or never end.
                 seen.add(real)
 
     def _file(self, path: str, name: str) -> SourceFile:

@@ -13,8 +13,8 @@ from core.runtime import Settings
 class Location:
     """A parsed source URI, free of credentials, so that messages may show it.
 
-    `path` is absolute and percent-decoded for `file`, and `bucket/key`, literal, for the clouds; a slash at
-    its end, which asks for a folder, is kept in `uri` alone. A last segment with a `*` is the `pattern`
+    `path` is absolute and percent-decoded for `file`; for the clouds it is `bucket/key`, literal, and a slash
+    at its end, which asks for a folder, is kept in `uri` alone. A last segment with a `*` is the `pattern`
     that selects files of the folder `path`.
     """
 

@@ -54,12 +54,12 @@ def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
     facts = _message_values(error, refused)
     phrases = [word for word in table if " " in word and word in refused.text]
     codes = [*refused.codes, str(refused.status)]
-    kinds = ["needs-file"] * ("file" in facts) + [kind.__name__ for kind in type(error).__mro__]
+    kinds = (["needs-file"] if "file" in facts else []) + [kind.__name__ for kind in type(error).__mro__]
     for word in (*phrases, *codes, *kinds):
         if word in table:
             error_kind, meaning = table[word]
             # The provider's code helps a search; the name of a Python exception does not.
-            shown = f" ({'HTTP ' * word.isdigit()}{word})" if word in codes else ""
+            shown = f" ({'HTTP ' if word.isdigit() else ''}{word})" if word in codes else ""
             return error_kind(f"{what}: {meaning.format_map(facts)}{shown}")
     answered = f"answers HTTP {refused.status}" if refused.status else "gives no answer that can be used"
     return SourceUnreachable(f"{what}: the store {answered}: run the month again later")

@@ -41,7 +41,7 @@ class RemoteStore(ABC):
         self._timeout = settings.source_timeout_seconds
         # Reference cycles keep a file system alive until the garbage collector runs, in any thread. The
         # library would then close its connections in the event loop of that thread. `connection` names the
-        # attribute that holds them, or None.
+        # attribute that holds them, None before the first request.
         weakref.finalize(self, _close_soon, file_system, connection).atexit = False
 
     def find(self, location: Location) -> list[SourceFile]:

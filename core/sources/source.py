@@ -60,8 +60,8 @@ def open_uri(source_uri: str, settings: Settings) -> Source:
     """Resolve `source_uri` to its files, in name order, and the version they have now.
 
     Each call makes its own connections and caches nothing: threads may open sources at the same time, and a
-    later run sees what has changed. Raises `InvalidRequest`, any `SourceError` but `SourceInvalid` of a
-    file's content, or `Interrupted`.
+    later run sees what has changed. Raises `InvalidRequest`, `SettingsError`, any `SourceError` but
+    `SourceInvalid` of a file's content, or `Interrupted`.
     """
     location = check_source(source_uri, settings)
     # Each cloud's library costs a good part of a second to import; a run needs at most one.

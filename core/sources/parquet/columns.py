@@ -15,7 +15,7 @@ REPLACEMENT = "\ufffd"
 """The replacement of each NUL in text, because PostgreSQL and Slack do not accept a NUL."""
 UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
 """The names of the zone of timestamps that are only known to be instants."""
-WITHOUT_SUMMER_TIME = range(2_114_294_400, 253_402_128_000)
+NO_SUMMER_TIME = range(2_114_294_400, 253_402_128_000)
 """The seconds from 2036-12-31 to 9999-12-30; in them Arrow 26.0 knows no summer time (its issue 36110)."""
 
 
@@ -72,13 +72,12 @@ def find_columns(path: str, key: str, schema: pa.Schema, *, partitioned: bool) -
         if found:
             names[name] = found[0]
         elif folder := partition_of(key, name):
+            advice = f"only the month may be one: write {name} into the files, too"
+            if name == "month":
+                advice = f"give the folder above {folder} as source_uri"
             raise SourceInvalid(
                 f"{path}: column {name} is missing: its value is a partition of the folder ({folder});"
-                + (
-                    f" give the folder above {folder} as source_uri"
-                    if name == "month"
-                    else f" only the month may be one: write {name} into the files, too"
-                )
+                f" {advice}"
             )
         elif name != "account_owner":
             raise SourceInvalid(f"{path}: column {name} is missing: add it to the export")
@@ -186,9 +185,8 @@ def dates(values: pa.Array, zone: str) -> pa.Array:
     if own and own[0] not in "+-":
         seconds = values.cast(pa.timestamp("s", own), safe=False)
         number = seconds.cast(pa.int64())
-        late = pc.and_(
-            pc.greater_equal(number, WITHOUT_SUMMER_TIME.start), pc.less(number, WITHOUT_SUMMER_TIME.stop)
-        )
+        late = pc.and_(pc.greater_equal(number, NO_SUMMER_TIME.start), pc.less(number, NO_SUMMER_TIME.stop))
+        # Python knows the summer time of these moments.
         moments = seconds.filter(late).dictionary_encode()
         right = pa.array(moments.dictionary.to_pylist(), pa.date32()).take(moments.indices)
         days = pc.replace_with_mask(days, late, right)

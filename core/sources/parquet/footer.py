@@ -28,29 +28,33 @@ FOOTER_MARGIN = 256
 """How many bytes longer than those before the next footer may be without a second request."""
 DICTIONARY_READ_BYTES = 16 * 2**20
 """If the values of a chunk may take more bytes than this, its dictionary page is read for their size."""
-PAGE_HEADER = 256
+PAGE_HEADER_BYTES = 256
 """Bytes that hold the whole header of a dictionary page."""
 REPETITIVE_BYTES = 4
 """A chunk with fewer bytes a value, before compression, is mostly the indices of a dictionary."""
 MAX_FILE_ROWS = 2**40
 """The number of positions per file; 2^23 files with this number of rows fit into an int64."""
 
-PHYSICAL_TYPES = (
-    "BOOLEAN",
-    "INT32",
-    "INT64",
-    "INT96",
-    "FLOAT",
-    "DOUBLE",
-    "BYTE_ARRAY",
-    "FIXED_LEN_BYTE_ARRAY",
-)
+TYPE_NAMES = ("BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
 DELTA_STRINGS = frozenset({6, 7})
 """The encodings DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, of which Arrow (26.0) makes no dictionary."""
 
-STATISTICS: Shape = dict.fromkeys((1, 2, 5, 6), bytes)
-META_DATA: Shape = {2: [int], **dict.fromkeys((1, 5, 6, 7, 9, 11), int), 12: STATISTICS}
-DICTIONARY_PAGE: Shape = {2: int, 7: {1: int}}
+# Fields by their names and numbers in `parquet.thrift`: of the file and its row groups, of a column chunk, of
+# its statistics (the first two are deprecated), and of the header of a page.
+ROW_GROUPS, COLUMNS, META_DATA, NUM_ROWS = 4, 1, 3, 3
+TYPE, ENCODINGS, NUM_VALUES, UNCOMPRESSED_SIZE, COMPRESSED_SIZE = 1, 2, 5, 6, 7
+DATA_PAGE_OFFSET, DICTIONARY_PAGE_OFFSET, STATISTICS = 9, 11, 12
+MAX, MIN, MAX_VALUE, MIN_VALUE = 1, 2, 5, 6
+PAGE_SIZE, DICTIONARY_HEADER, DICTIONARY_VALUES = 2, 7, 1
+
+INTEGERS = (TYPE, NUM_VALUES, UNCOMPRESSED_SIZE, COMPRESSED_SIZE, DATA_PAGE_OFFSET, DICTIONARY_PAGE_OFFSET)
+CHUNK: Shape = {
+    ENCODINGS: [int],
+    STATISTICS: dict.fromkeys((MAX, MIN, MAX_VALUE, MIN_VALUE), bytes),
+    **dict.fromkeys(INTEGERS, int),
+}
+FILE: Shape = {ROW_GROUPS: [{COLUMNS: [{META_DATA: CHUNK}], NUM_ROWS: int}]}
+PAGE_HEADER: Shape = {PAGE_SIZE: int, DICTIONARY_HEADER: {DICTIONARY_VALUES: int}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class RowGroup:
     """One row group of a file.
 
     `chunks` are by column; a nested column, which may have no value, has several. `months` are the first and
-    the last month that it may hold, by its partition or statistics; None if they are unknown.
+    the last day in its column `month`, by its partition or statistics; None if they are unknown.
     """
 
     index: int
@@ -101,11 +105,11 @@ class RowGroup:
         chunks = self.chunks[name]
         found = sum(chunk.size for chunk in chunks) / max(min(chunk.values for chunk in chunks), 1)
         for chunk in chunks:
-            # The footer does not show it: every row may have the one value, of a megabyte, of a dictionary.
+            # A dictionary holds a large value once although every row may have it; the footer shows no size.
             if chunk.size * chunk.values > DICTIONARY_READ_BYTES:
                 start, end = chunk.range
                 file.seek(start)
-                size, values = dictionary_size(bytes(file.read(min(end - start, PAGE_HEADER))))
+                size, values = dictionary_size(bytes(file.read(min(end - start, PAGE_HEADER_BYTES))))
                 found = max(found, size / max(values, 1))
         return found
 
@@ -154,11 +158,11 @@ class Footer:
         self.stamps = {}
         for name, kind in kinds.items():
             if name in DATES and pa.types.is_timestamp(kind):
+                # Parquet knows UTC or no zone; the schema that Arrow writes may name another one.
                 own_zone = kind.tz and (getattr(written[self.names[name]].type, "tz", None) or kind.tz)
                 is_int96 = "INT96" in self._leaves[name].values()
-                self.stamps[name] = (
-                    pa.timestamp("us", "UTC") if is_int96 else pa.timestamp(kind.unit, own_zone)
-                )
+                unit, own_zone = ("us", "UTC") if is_int96 else (kind.unit, own_zone)
+                self.stamps[name] = pa.timestamp(unit, own_zone)
         self.groups = tuple(self._row_groups(content[:-TAIL]))
 
     def read(self, source: Source, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
@@ -174,22 +178,22 @@ class Footer:
 
     def _row_groups(self, thrift: bytes) -> Iterator[RowGroup]:
         """Yield the row groups that have rows, in order."""
-        found, _ = read_struct(thrift, 0, {4: [{1: [{3: META_DATA}], 3: int}]})
+        found, _ = read_struct(thrift, 0, FILE)
         first_row = 0
-        for place, group in enumerate(found[4]):
-            rows = group[3]
-            if not 0 <= rows <= MAX_FILE_ROWS - first_row or len(group[1]) != self.metadata.num_columns:
+        for place, group in enumerate(found[ROW_GROUPS]):
+            rows, columns = group[NUM_ROWS], group[COLUMNS]
+            if not 0 <= rows <= MAX_FILE_ROWS - first_row or len(columns) != self.metadata.num_columns:
                 raise ValueError("the footer contradicts itself about its row groups")
             if rows:
                 chunks = {
-                    name: [_chunk(name, group[1][index][3], kind) for index, kind in leaves.items()]
+                    name: [_chunk(name, columns[index][META_DATA], kind) for index, kind in leaves.items()]
                     for name, leaves in self._leaves.items()
                 }
                 yield RowGroup(place, chunks, first_row, rows, self._months(chunks))
             first_row += rows
 
     def _months(self, chunks: dict[str, list[Chunk]]) -> tuple[date, date] | None:
-        """Return the earliest and the latest month by the partition or the statistics, or None."""
+        """Return the first and the last day in `month` by the partition or the statistics, or None."""
         if self._partition or "month" in self.unreadable:
             return (self._partition, self._partition) if self._partition else None
         [chunk] = chunks["month"]
@@ -244,28 +248,29 @@ def dictionary_size(page_header: bytes) -> tuple[int, int]:
     Both are 0 for another kind of page, or if the header is longer than `page_header`.
     """
     try:
-        found, _ = read_struct(page_header, 0, DICTIONARY_PAGE)
+        found, _ = read_struct(page_header, 0, PAGE_HEADER)
     except (IndexError, ValueError):
         return 0, 0
-    values = found.get(7, {}).get(1, 0)
-    return (found.get(2, 0), values) if values > 0 else (0, 0)
+    values = found.get(DICTIONARY_HEADER, {}).get(DICTIONARY_VALUES, 0)
+    return (found.get(PAGE_SIZE, 0), values) if values > 0 else (0, 0)
 
 
 def _chunk(name: str, data: dict[int, Any], physical_type: str) -> Chunk:
     """Return a chunk from its metadata; raise `ValueError` if it contradicts the schema or itself."""
-    if PHYSICAL_TYPES[data[1]] != physical_type:
+    if TYPE_NAMES[data[TYPE]] != physical_type:
         raise ValueError(f"the footer contradicts itself about the type of {name}")
-    statistics = data.get(12, {})
-    # The deprecated fields 1 and 2 are ordered well for numbers, but not for strings.
+    statistics = data.get(STATISTICS, {})
+    # The deprecated fields are ordered well for numbers, but not for strings.
     width = {"INT32": 4, "INT64": 8}.get(physical_type)
-    old = (None, None) if width is None else (statistics.get(2), statistics.get(1))
-    least, greatest = statistics.get(6, old[0]), statistics.get(5, old[1])
+    old = (None, None) if width is None else (statistics.get(MIN), statistics.get(MAX))
+    least, greatest = statistics.get(MIN_VALUE, old[0]), statistics.get(MAX_VALUE, old[1])
     if width is not None and {len(value) for value in (least, greatest) if value is not None} - {width}:
         raise ValueError(f"the footer contradicts itself about the statistics of {name}")
-    start = data[9]
-    if 0 < data.get(11, 0) < start:
-        start = data[11]
-    if start < 0 or data[7] < 0:
+    start = data[DATA_PAGE_OFFSET]
+    if 0 < data.get(DICTIONARY_PAGE_OFFSET, 0) < start:
+        start = data[DICTIONARY_PAGE_OFFSET]
+    if start < 0 or data[COMPRESSED_SIZE] < 0:
         raise ValueError(f"the footer contradicts itself about the place of {name}")
-    span = (start, start + data[7])
-    return Chunk(physical_type, data[2], data[5], data[6], span, least, greatest)
+    span = (start, start + data[COMPRESSED_SIZE])
+    values, size = data[NUM_VALUES], data[UNCOMPRESSED_SIZE]
+    return Chunk(physical_type, data[ENCODINGS], values, size, span, least, greatest)

@@ -39,9 +39,7 @@ class Pieces(io.RawIOBase):
     def __init__(self, size: int, ranges: Sequence[Range], parts: Sequence[Bytes | memoryview]) -> None:
         super().__init__()
         self._size = size
-        self._pieces = [
-            (first, last, memoryview(part)) for (first, last), part in zip(ranges, parts, strict=True)
-        ]
+        self._pieces = [(*span, memoryview(part)) for span, part in zip(ranges, parts, strict=True)]
         self._position = 0
 
     def only(self, needed: Sequence[Range]) -> "Pieces":
@@ -59,9 +57,8 @@ class Pieces(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move without reading."""
-        self._position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[
-            whence
-        ] + offset
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = origin + offset
         return self._position
 
     def read(self, size: int | None = -1, /) -> memoryview:

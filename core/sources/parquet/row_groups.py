@@ -83,8 +83,7 @@ class AccountFile:
         """Read and check the footer; the longest one of the source so far has `longest` bytes."""
         with self.decoder_errors():
             footer = read_footer(self.source, self.stored, self.zone, longest)
-            groups = footer.groups
-        for group in groups if footer.must_be_empty else ():
+        for group in footer.groups if footer.must_be_empty else ():
             GroupReader(self, footer, group).check(footer.must_be_empty)
         return footer
 
@@ -133,20 +132,19 @@ class GroupReader:
         return self.group.months == (month, month)
 
     def month_part(self, month: date, arr_threshold: int, known: pa.Array) -> MonthPart:
-        """Return the part of `month`; rows of the accounts `known` (large_string) count at any status."""
+        """Return the part of `month`, with the rows of the accounts `known` (large_string) at any status."""
         only_this_month = self.holds_only(month)
         # A row group of this month and the one before nearly always has alerts: fetch their details, too.
         with_details = self.group.has_none_before(month_before(month))
         # If each account has several rows in this row group, they are likely all of its rows.
         repeats = not only_this_month and self.group.is_repetitive("account_id")
         found, kept = [], []
-        with self._fetched(
-            [*OF_THE_MONTH, *(OF_ALERTS if with_details else ())], keep=not only_this_month
-        ) as pieces:
+        names = [*OF_THE_MONTH, *(OF_ALERTS if with_details else ())]
+        with self._fetched(names, keep=not only_this_month) as pieces:
             # If few rows are of the month, little of a batch is kept, so batches may be larger.
             most = BATCH_ROWS if with_details else LOOK_UP_BATCH_ROWS
             for first, batch in self._batches(pieces, OF_THE_MONTH, most):
-                found.append((first, *_month_rows(first, batch, month, known)))
+                found.append((first, *_split_month(first, batch, month, known)))
                 if repeats:
                     kept.append((first, batch.select(OF_EARLIER_MONTHS)))
             rows = concat(MONTH_ROWS, (rows for _, rows, _, _ in found))
@@ -176,10 +174,8 @@ class GroupReader:
         found = []
         with self._fetched(KEYS, keep=True) as pieces:
             for _, batch in self._batches(pieces, KEYS):
-                rows = batch.filter(
-                    pc.and_(pc.equal(batch["month"], month), columns.is_at_risk(batch["status"]))
-                )
-                found.append(columns.account_ids(rows["account_id"]))
+                wanted = pc.and_(pc.equal(batch["month"], month), columns.is_at_risk(batch["status"]))
+                found.append(columns.account_ids(batch["account_id"].filter(wanted)))
         return pc.unique(pa.chunked_array(found, pa.large_string()))
 
     def history(self, before: date, accounts: pa.Array, places: pa.Array, possible: pa.Array) -> pa.Table:
@@ -199,9 +195,7 @@ class GroupReader:
             return TIMES.empty_table()
         with self._fetched(["updated_at"]) as pieces:
             found = self._rows_at(pieces, ["updated_at"], positions, LOOK_UP_BATCH_ROWS)
-            parts = [
-                pa.table([at, columns.instant(batch["updated_at"])], schema=TIMES) for at, batch in found
-            ]
+            parts = [pa.table([at, columns.instant(rows["updated_at"])], schema=TIMES) for at, rows in found]
             return concat(TIMES, parts)
 
     def may_hold_accounts(self, ids: pa.Array, lowest: pa.Array) -> pa.Array:
@@ -315,15 +309,17 @@ class GroupReader:
         self, pieces: Pieces, names: Sequence[str], positions: pa.Array, most: int
     ) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
         """Yield the rows at `positions` in batches, each with its positions."""
+        if not len(positions):
+            return
         last = pc.max(positions).as_py()
-        for first, batch in () if last is None else self._batches(pieces, names, most):
+        for first, batch in self._batches(pieces, names, most):
             inside = _positions_between(first, batch.num_rows, positions)
             yield inside, batch.take(pc.subtract(inside, first))
             if last < first + batch.num_rows:
                 break
 
 
-def _month_rows(
+def _split_month(
     first: int, batch: pa.RecordBatch, month: date, known: pa.Array
 ) -> tuple[pa.Table, pa.RecordBatch, int]:
     """Return the rows (of `MONTH_ROWS`) of candidates, the other rows, and the number without account_id."""
