@@ -6,16 +6,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Serve
-from tests.reading.refusing import Refusing
+from tests.reading.servers import Refusing
 from tests.service import problem_of
 
 
 @pytest.fixture
 def inside() -> Iterator[Refusing]:
     """Yield a host that no caller may make the service ask, such as a cloud's metadata service."""
-    listener = Refusing()
-    yield listener
-    listener.close()
+    with Refusing() as listener:
+        yield listener
 
 
 STORE = {
@@ -57,9 +56,8 @@ def test_source_not_allowed_causes_no_request(serve: Serve, inside: Refusing) ->
 
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_redirect_of_the_store_is_not_followed(serve: Serve, inside: Refusing, scheme: str) -> None:
-    store = Refusing()
-    store.headers = {"Location": f"{inside.url}/latest/meta-data"}
-    try:
+    with Refusing() as store:
+        store.headers = {"Location": f"{inside.url}/latest/meta-data"}
         service = serve(**STORE, GCS_ENDPOINT_URL=store.url, S3_ENDPOINT_URL=store.url)
         for status in (301, 302, 307, 308):
             store.status = status
@@ -67,5 +65,3 @@ def test_redirect_of_the_store_is_not_followed(serve: Serve, inside: Refusing, s
             assert problem_of(answer)["code"].startswith("source_")
             assert inside.asked == []
         assert len(store.asked) >= 4
-    finally:
-        store.close()

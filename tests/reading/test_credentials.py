@@ -269,8 +269,7 @@ def test_untrusted_certificate_is_named(
     scheme: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_all(monkeypatch, KEYS)
-    context, _ = self_signed(tmp_path)
-    with Refusing(tls=context) as store:
+    with Refusing(tls=self_signed(tmp_path)) as store:
         settings = Settings(gcs_endpoint_url=store.url, s3_endpoint_url=store.url)
         found = refusal(f"{scheme}://bucket/x.parquet", settings)
     assert isinstance(found, SourceUnreachable)

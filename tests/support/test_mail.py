@@ -1,6 +1,7 @@
 """A mail to a real mail server, and to servers that are broken, slow or untrusted."""
 
 import asyncio
+import re
 import socket
 import ssl
 import threading
@@ -269,11 +270,11 @@ def test_unanswered_mail_has_failed(*, hangs_up: bool) -> None:
 
 STOPS = {
     "before its greeting": ([], "Timed out waiting for server ready message"),
-    "after a refusal": (["554-no service\r\n554 for \x1b[31myou"], "554 no service for  [31myou"),
+    "after a refusal": (["554-no service\r\n554 for \x1b[31myou"], r"554 no service for  \[31myou"),
     "in TLS": (["220 hello", "250-me\r\n250 STARTTLS", "220 go ahead"], "while upgrading transport"),
     "reading": (
         ["220 hello", "250 me", "250 sender", "250 recipient", "354 go on"],
-        "it took longer than 2 s",
+        "Timed out|it took longer than 2 s",  # whichever of the two bounds is reached first
     ),
 }
 
@@ -290,7 +291,7 @@ def test_a_server_that_stops_is_given_up(when: str) -> None:
     body = ("x" * 70 + "\n") * 200_000  # more than the system buffers
     with socket_server(talk) as settings:
         result = notify(replace(MESSAGE, body=body), settings)
-    assert words in (result.error or "")
+    assert re.search(words, result.error or "")
 
 
 def trickle(connection: socket.socket, over: threading.Event, text: bytes) -> None:
