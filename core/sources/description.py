@@ -32,7 +32,7 @@ def describe(source: Source, month: date | None, zone: str) -> Description:
     """
     with Workers(source.requests) as workers:
         files = [AccountFile(source, file, index, zone, workers) for index, file in enumerate(source.files)]
-        footers = list(workers.each_request(lambda file: file.open(0), files))
+        footers = list(workers.each_request(AccountFile.open, files))
     groups = [group for footer in footers for group in footer.groups]
     spans = [group.months for group in groups]
     known = [span for span in spans if span]

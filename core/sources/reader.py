@@ -104,10 +104,10 @@ class _Reader:
         known = pa.nulls(0, pa.large_string())
         before = month_before(month)
         if self._need.at_risk_before and before:
-            readers = self._begin(before)
+            readers = self._readers_to_decode(before)
             ids = self._workers.each(lambda reader: reader.at_risk_ids(before), readers)
             known = pc.unique(pa.chunked_array(ids, pa.large_string()))
-        readers = self._begin(month)
+        readers = self._readers_to_decode(month)
         # Statistics may show too many rows before anything is decoded.
         _check_row_count(sum(one.group.rows for one in readers if one.holds_only(month)), month)
         parts, rows = [], 0
@@ -192,7 +192,7 @@ class _Reader:
         arr = pa.nulls(history.num_rows, pa.int64())
         return history.append_column("arr", arr).select(ROWS.names)
 
-    def _begin(self, month: date) -> list[GroupReader]:
+    def _readers_to_decode(self, month: date) -> list[GroupReader]:
         """Return the row groups that may hold rows of `month`, and count them as decoded."""
         readers = self._readers_of(month)
         self._decoded |= dict.fromkeys(readers, True)

@@ -38,7 +38,7 @@ class Workers(ThreadPoolExecutor):
         """Reserves a processor to decode; must not be nested."""
         self._changed = threading.Condition()
         self._fetched = 0
-        self._may_keep = KEPT_BYTES if self._waits else 0
+        self._room_to_keep = KEPT_BYTES if self._waits else 0
 
     def __exit__(self, *_: object) -> None:
         """End the threads."""
@@ -79,12 +79,12 @@ class Workers(ThreadPoolExecutor):
                 self._fetched -= size
                 self._changed.notify_all()
 
-    def may_keep(self, size: int) -> bool:
+    def keep_if_room(self, size: int) -> bool:
         """Reserve `size` bytes until the end; return False without room for them, or for local files."""
         with self._changed:
-            if size > self._may_keep:
+            if size > self._room_to_keep:
                 return False
-            self._may_keep -= size
+            self._room_to_keep -= size
         return True
 
 

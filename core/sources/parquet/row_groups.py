@@ -79,7 +79,7 @@ class AccountFile:
         self.zone = zone
         self.workers = workers
 
-    def open(self, longest: int) -> Footer:
+    def open(self, longest: int = 0) -> Footer:
         """Read and check the footer; the longest one of the source so far has `longest` bytes."""
         with self.decoder_errors():
             footer = read_footer(self.source, self.stored, self.zone, longest)
@@ -233,7 +233,7 @@ class GroupReader:
                 pieces = Pieces(footer.size, ranges, footer.read(file.source, file.stored, ranges))
                 for name in missing if keep else ():
                     needed = [chunk.range for chunk in self.group.chunks[name]]
-                    if name in OF_EARLIER_MONTHS and file.workers.may_keep(sum(e - s for s, e in needed)):
+                    if name in OF_EARLIER_MONTHS and file.workers.keep_if_room(sum(e - s for s, e in needed)):
                         self._kept[name] = pieces.only(needed)
                 with file.workers.decoding:
                     yield pieces.joined(self._kept.values())
