@@ -61,7 +61,8 @@ def test_redirect_of_the_store_is_not_followed(serve: Serve, inside: Refusing, s
         service = serve(**STORE, GCS_ENDPOINT_URL=store.url, S3_ENDPOINT_URL=store.url)
         for status in (301, 302, 307, 308):
             store.status = status
+            store.asked.clear()
             answer = service.post("/preview", f"{scheme}://bucket/x.parquet")
             assert problem_of(answer)["code"].startswith("source_")
-            assert inside.asked == []
-        assert len(store.asked) >= 4
+            assert store.asked
+        assert inside.asked == []
