@@ -14,7 +14,7 @@ from tests.service import Service, problem_of
 
 START = datetime(2026, 2, 1, 8, tzinfo=UTC)
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
-ALERTS = [f"A-{number}" for number in range(5)]
+ALERTS = [f"A-{number:02}" for number in range(21)]
 
 
 @pytest.fixture
@@ -67,6 +67,12 @@ def test_failed_run_has_its_error(ledger: Ledger, service: Service) -> None:
     assert run["status"] == "failed"
     assert run["error"] == {"code": "source_not_found", "message": "it is not there"}
     assert run["started_at"] == "2026-02-01T08:02:00Z"
+
+
+def test_run_has_ten_sample_alerts_and_errors(ledger: Ledger, service: Service) -> None:
+    run = service.get("/runs/run-3")
+    for name, expected in (("sample_alerts", ALERTS), ("sample_errors", ALERTS[::2])):
+        assert [sample["account_id"] for sample in run[name]] == expected[:10]
 
 
 @pytest.mark.parametrize("path", ["/runs/no-such-run", "/runs/no-such-run/alerts", "/runs/%00%F0%9F%A6%8A"])

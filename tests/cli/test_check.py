@@ -253,14 +253,21 @@ def test_source_that_cannot_be_used_fails(installation: Installation, source: st
         assert found in finding["found"]
 
 
-@pytest.mark.parametrize(("uri", "named"), [("s3://user:canary@bucket/x", "credentials"), ("", "empty")])
-def test_uri_of_no_source_is_a_usage_error(
-    installation: Installation, capsys: pytest.CaptureFixture[str], uri: str, named: str
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--source-uri", "s3://user:canary@bucket/x"], "credentials"),
+        (["--source-uri", ""], "empty"),
+        (["--month", MONTH], "--month needs --source-uri"),
+    ],
+)
+def test_usage_error_checks_nothing(
+    installation: Installation, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
 ) -> None:
-    assert call("check", "--source-uri", uri) == 2
+    assert call("check", *arguments) == 2
     out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert named in err
+    assert out == ""
+    assert named in err.splitlines()[-1]
     assert "canary" not in err
 
 
