@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.service import WAITING_FOR_EACH
 from tests.conftest import Serve
 from tests.service import COUNTS, MONTH, Service
 from tests.waiting import until
@@ -54,7 +55,10 @@ def test_accepted_run_that_cannot_begin_is_failed(serve: Serve, source: str) -> 
     assert (run["status"], run["error"]["code"]) == ("failed", "orchestrator_unreachable")
 
 
-def test_invalid_async_run_is_refused(service: Service) -> None:
-    answer = ask(service.client, "s3://key:secret@bucket/x.parquet", "respond-async")
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+def test_invalid_async_run_is_refused_and_takes_no_place(serve: Serve, source: str) -> None:
+    service = serve(API_RUNS_AT_ONCE="1")
+    for _ in range(1 + WAITING_FOR_EACH + 1):
+        answer = ask(service.client, "s3://key:secret@bucket/x.parquet", "respond-async")
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert service.runs() == []
+    assert ask(service.client, source).status_code == 200
