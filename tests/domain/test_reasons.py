@@ -1,5 +1,7 @@
 """The advice about an open alert, and the label of an answer in the metric."""
 
+import re
+
 import pytest
 
 from core.alerts import AlertView, open_by_reason
@@ -11,12 +13,23 @@ def alert(status: AlertStatus, reason: str | None, account_id: str = "a") -> Ale
 
 
 @pytest.mark.parametrize(
-    "reason", ["unknown_region", "server_error", "interrupted", "no_service", "a_new_word_of_slack", None]
+    ("reason", "fix"),
+    [
+        ("unknown_region", "REGIONS"),
+        ("redirected", "no longer Slack's"),
+        ("rate_limited", "less busy"),
+        ("server_error", "no errors"),
+        ("connection_failed", "network"),
+        ("interrupted", ""),
+        ("no_service", "fix the channel or its webhook"),
+        ("a_new_word_of_slack", "see the error"),
+        (None, "see the error"),
+    ],
 )
-def test_failed_alert_is_sent_by_the_next_run(reason: str | None) -> None:
+def test_failed_alert_says_what_to_do_before_the_next_run(reason: str | None, fix: str) -> None:
     [(named, said, _)] = open_by_reason([alert(AlertStatus.FAILED, reason)])
     assert named == (reason or "failed")
-    assert said.endswith("run the month again")
+    assert re.fullmatch(f".*{fix}.*; then run the month again" if fix else "run the month again", said)
 
 
 @pytest.mark.parametrize("reason", ["no_answer", "process_died", "server_error", None])
