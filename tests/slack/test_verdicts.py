@@ -21,6 +21,8 @@ CHANNEL_REFUSED, UNCONFIRMED = Verdict.CHANNEL_REFUSED, Verdict.UNCONFIRMED
     [
         (200, b"ok", DELIVERED, None),
         (204, b"", DELIVERED, None),
+        (200, b'{"ok": true}', DELIVERED, None),
+        (200, b"{}", DELIVERED, None),
         (200, b'{"ok": "false"}', DELIVERED, None),
         (200, b"[false]", DELIVERED, None),
         (200, b"\xff\xfe garbage", DELIVERED, None),
