@@ -341,6 +341,15 @@ def test_alert_that_became_unconfirmed_after_the_plan_stays_so(ledger: Ledger) -
     assert look(ledger, "second").reasons == {"A-1": "process_died", "A-2": "process_died"}
 
 
+def test_repeated_claim_is_the_same_claim(ledger: Ledger) -> None:
+    """A write is repeated when the answer to its commit was lost."""
+    alert = begin_retry(ledger, "run")
+    for _ in range(2):
+        claim = ledger.claim("run", alert, NOW)
+        assert (claim.status, claim.reason) == (AlertStatus.SENDING, "retry_of_unconfirmed")
+        assert [one.status for one in ledger.history.alerts("run").alerts] == ["sending"]
+
+
 def test_failed_retry_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
     """Otherwise a later run would send it without a request, although it may have been delivered."""
     alert = begin_retry(ledger, "second")
