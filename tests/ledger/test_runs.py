@@ -80,6 +80,7 @@ def leave_unclosed(ledger: Ledger, path: Path, run_id: str, error: RiskAlertsErr
         (SourceNotFound("nothing there"), "source_not_found", SourceNotFound),
         (ZeroDivisionError("a defect"), "internal_error", InternalError),
         (KeyboardInterrupt(), "interrupted", KeyboardInterrupt),
+        (SystemExit(143), "interrupted", SystemExit),
         (asyncio.CancelledError(), "interrupted", asyncio.CancelledError),
     ],
 )
