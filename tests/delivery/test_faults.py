@@ -6,12 +6,14 @@ import time
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.domain import Alert, Delivery, Interrupted, LedgerError
 from core.ledger import Ledger
 from core.run import RunContext, open_run
+from core.runtime import Settings
 from tasks.send import Lane, send
 from tests.delivery.world import (
     REQUEST,
@@ -29,6 +31,7 @@ from tests.delivery.world import (
     stop_when,
     until,
 )
+from tests.slack.clock import Clock
 from tests.slack.hostile import HostileSlack, answer, silence, slowly
 
 OK = answer(200, "ok")
@@ -196,6 +199,22 @@ def test_stopped_run_is_interrupted_while_a_lane_waits(
         asyncio.run(stop())
     assert outcomes(path) == {"A-1": ("sent", None)}
     assert look(ledger, "run-1").reasons == {"A-1": None, "A-2": "interrupted"}
+
+
+def test_wait_of_a_lane_ends_at_its_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_slack: Any = None
+    clock, lane = Clock(), Lane(RunContext("run-1", REQUEST, Settings(), ledger), no_slack, [])
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        assert seconds > 0
+        waits.append(seconds)
+        await clock.sleep(seconds)
+
+    monkeypatch.setattr(time, "monotonic", clock)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    asyncio.run(lane._sleep(0.5))
+    assert waits == pytest.approx([0.2, 0.2, 0.1])
 
 
 def test_closed_event_loop_loses_no_answer(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
