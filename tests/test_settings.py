@@ -300,6 +300,11 @@ def test_secrets_are_masked_everywhere(load: Load) -> None:
     assert "canary" not in redact(everything)
 
 
+def test_secret_inside_of_another_leaves_no_rest(load: Load) -> None:
+    load(API_TOKEN="canary", SMTP_PASSWORD="canary-tail", SMTP_USERNAME="someone")
+    assert "tail" not in redact("canary-tail")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [

@@ -25,6 +25,7 @@ def test_preview_shows_each_alert_and_sends_nothing(
 ) -> None:
     assert call(*preview) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert "Preview of 2026-01: nothing was sent" in lines
     (acme,) = (line for line in lines if "(A/1)" in line)
     assert acme.split()[-5:] == ["3", "months", "amer-risk-alerts", "would", "send"]
     assert any("Cargo (C)" in line and "failed (unknown_region)" in line for line in lines)
