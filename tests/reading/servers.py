@@ -94,7 +94,7 @@ class Refusing(Server):
         self.found = False
 
     def answer(self, request: Request) -> None:
-        """Give the one answer."""
+        """Send the same answer to every request."""
         status = 200 if request.command == "HEAD" and self.found else self.status
         request.send(status, self.body, {"ETag": '"e"', **self.headers})
 
