@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import date
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +17,7 @@ from core.runtime import Settings
 logger = logging.getLogger(__name__)
 
 OBJECTS_AT_ONCE = 1_000
+EPOCH = date(1970, 1, 1).toordinal()
 
 
 @task
@@ -35,4 +38,13 @@ def route(alerts: pa.Table, settings: Settings) -> pa.Table:
 def each_alert(routed: pa.Table) -> Iterator[Alert]:
     """Yield the alerts that `route` returned as objects, in order."""
     for batch in routed.to_batches(max_chunksize=OBJECTS_AT_ONCE):
-        yield from map(Alert, *(batch[field.name].to_pylist() for field in fields(Alert)))
+        yield from map(Alert, *(objects(batch[field.name]) for field in fields(Alert)))
+
+
+def objects(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column as Python objects, None for a null."""
+    if not pa.types.is_date32(column.type):
+        return list(column.to_pylist())
+    # For dates, Arrow takes six times as long.
+    days = column.cast(pa.int32()).to_pylist()
+    return [None if day is None else date.fromordinal(EPOCH + day) for day in days]

@@ -6,6 +6,7 @@ from core.runtime import Settings
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
+from tasks.route import objects
 
 SETTINGS = Settings()
 ROW = (
@@ -25,6 +26,6 @@ def answer(question: Question) -> Answer:
     settings = SETTINGS.model_copy(update={"arr_threshold": question.threshold})
     window = load_window.fn(question.uri, question.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window.rows), settings)
-    alerts = zip(*(assessment.alerts[name].to_pylist() for name in ROW), strict=True)
+    alerts = zip(*(objects(assessment.alerts[name]) for name in ROW), strict=True)
     counts = total(assessment.counts_by_type.values())
     return Answer(list(alerts), counts.at_risk, counts.below_threshold, counts.duplicates_found)
