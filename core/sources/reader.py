@@ -143,9 +143,10 @@ class _Reader:
                 found.append(wait_for(read))
                 self._decoded[reader] = True
             earlier = concat(HISTORY_ROWS, found).combine_chunks()
-            earlier = earlier.filter(pc.is_in(earlier["account"], value_set=followed))
+            is_followed = pc.is_in(earlier["account"], value_set=followed)
             is_of_month = pc.equal(earlier["month"], month)
-            rows, found = earlier.filter(is_of_month), [earlier.filter(pc.invert(is_of_month))]
+            rows = earlier.filter(pc.and_(is_followed, is_of_month))
+            found = [earlier.filter(pc.and_not(is_followed, is_of_month))]
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()
             followed = followed.filter(pc.is_in(followed, value_set=at_risk))

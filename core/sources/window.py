@@ -90,7 +90,7 @@ class Window:
 
 def concat(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
     """Concatenate any number of tables of `schema`."""
-    return pa.concat_tables([schema.empty_table(), *tables])
+    return pa.concat_tables([*tables] or [schema.empty_table()])
 
 
 def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.Array | pa.ChunkedArray:
