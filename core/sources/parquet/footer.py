@@ -3,7 +3,7 @@
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ ARROW_SCHEMA = b"ARROW:schema"
 """The name of the schema that Arrow writes into its files."""
 HIDDEN_SCHEMA = b"\0" + ARROW_SCHEMA[1:]
 """A name of the same length, which no writer uses."""
+EPOCH = date(1970, 1, 1)
 TAIL = 8
 """The length of the footer, and the magic."""
 FIRST_READ = (8 * 2**10, 64 * 2**10)
@@ -200,12 +201,12 @@ class Footer:
         if chunk.least is None or chunk.greatest is None or chunk.physical_type not in {"INT32", "INT64"}:
             return None  # Of INT96, writers order the bytes in different ways.
         found = [int.from_bytes(value, "little", signed=True) for value in (chunk.least, chunk.greatest)]
-        if chunk.physical_type == "INT32":
-            days = pa.array(found, pa.int32()).cast(pa.date32())
-        else:
-            days = dates(pa.array(found, pa.int64()).cast(self.stamps["month"]), self._zone)
         try:
-            least, greatest = days.to_pylist()
+            if chunk.physical_type == "INT32":
+                least, greatest = (EPOCH + timedelta(days) for days in found)
+            else:
+                moments = pa.array(found, pa.int64()).cast(self.stamps["month"])
+                least, greatest = dates(moments, self._zone).to_pylist()
         except (ArithmeticError, ValueError):  # outside Python's calendar
             return None
         return least, greatest
