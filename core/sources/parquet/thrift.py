@@ -5,18 +5,18 @@ contradicts itself, as no one catches what its C++ throws. So the reader takes t
 numbers are those of `parquet.thrift` in the format's own repository, which has neither sets nor maps.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-TRUE, FALSE, BYTE, DOUBLE, BINARY, LIST, STRUCT = 1, 2, 3, 7, 8, 9, 12
-NUMBERS = (4, 5, 6)  # Of 16, 32 and 64 bits, each as long as it needs.
+TRUE, FALSE, BYTE, I16, I64, DOUBLE, BINARY, LIST, STRUCT = 1, 2, 3, 4, 6, 7, 8, 9, 12
 WIDTHS = {TRUE: 0, FALSE: 0, BYTE: 1, DOUBLE: 8}
+LAST = 0x7F
+"""The greatest last byte of a number, which takes as many bytes as it needs; the others are greater."""
+SHORT = 0xF
+"""The greatest header of a field whose number follows; others hold the difference to the number before."""
 
-
-Shape: TypeAlias = "Mapping[int, type[int | bytes] | Shape | Sequence[type[int | bytes] | Shape]]"
+Shape: TypeAlias = "dict[int, type[int | bytes] | Shape | list[type[int | bytes] | Shape]]"
 """The fields of a struct to read, by their numbers: plain values, structs, or a list with its element."""
-_Wanted: TypeAlias = "type[int | bytes] | Shape | Sequence[type[int | bytes] | Shape] | None"
-"""What a value is read as; None skips it."""
+_Wanted: TypeAlias = "type[int | bytes] | Shape | list[type[int | bytes] | Shape]"
 
 
 def read_struct(data: bytes, at: int, shape: Shape) -> tuple[dict[int, Any], int]:
@@ -28,54 +28,79 @@ def read_struct(data: bytes, at: int, shape: Shape) -> tuple[dict[int, Any], int
     number = 0
     while header := data[at]:
         at += 1
-        if header > 0xF:  # noqa: PLR2004  # the difference to the number before
+        if header > SHORT:
             number += header >> 4
         else:
             number, at = _number(data, at)
         wanted = shape.get(number)
-        value, at = _value(data, at, header & 0xF, wanted)
-        if wanted is not None:
-            found[number] = value
+        if wanted is None:
+            at = _skip(data, at, header & 0xF)
+        else:
+            found[number], at = _value(data, at, header & 0xF, wanted)
     return found, at + 1
 
 
 def _value(data: bytes, at: int, kind: int, wanted: _Wanted) -> tuple[Any, int]:
     """Return the value at `at`, and where it ends."""
-    if kind in NUMBERS and wanted in (int, None):
+    if wanted is int and I16 <= kind <= I64:
         return _number(data, at)
-    if kind == BINARY and wanted in (bytes, None):
+    if wanted is bytes and kind == BINARY:
         length, at = _varint(data, at)
         return data[at : at + length], at + length
-    if kind == STRUCT and (wanted is None or isinstance(wanted, Mapping)):
-        return read_struct(data, at, wanted or {})
-    if kind == LIST and (wanted is None or isinstance(wanted, Sequence)):
-        return _list(data, at, wanted and wanted[0])
-    if wanted is None and kind in WIDTHS:
-        if at > len(data):
-            raise IndexError("a value ends after the data")
-        return None, at + WIDTHS[kind]
+    if isinstance(wanted, dict) and kind == STRUCT:
+        return read_struct(data, at, wanted)
+    if isinstance(wanted, list) and kind == LIST:
+        size, kind, at = _list_header(data, at)
+        values = []
+        for _ in range(size):
+            value, at = _value(data, at, kind, wanted[0])
+            values.append(value)
+        return values, at
     raise ValueError("a value is of another kind than the format says")
 
 
-def _list(data: bytes, at: int, element: _Wanted) -> tuple[list[Any], int]:
+def _skip(data: bytes, at: int, kind: int) -> int:
+    """Return where the value at `at` ends; most of a footer is skipped."""
+    if I16 <= kind <= I64:
+        while data[at] > LAST:
+            at += 1
+        return at + 1
+    if kind == STRUCT:
+        while header := data[at]:
+            at += 1
+            if header <= SHORT:
+                _, at = _varint(data, at)
+            at = _skip(data, at, header & 0xF)
+        return at + 1
+    if kind == LIST:
+        size, kind, at = _list_header(data, at)
+        for _ in range(size):
+            at = _skip(data, at, kind)
+        return at
+    if kind == BINARY:
+        length, at = _varint(data, at)
+        return at + length
+    if kind not in WIDTHS:
+        raise ValueError("a value is of another kind than the format says")
+    return at + WIDTHS[kind]
+
+
+def _list_header(data: bytes, at: int) -> tuple[int, int, int]:
+    """Return the size of a list, the kind of its elements, and where they begin."""
     size, kind = data[at] >> 4, data[at] & 0xF
     at += 1
     if size == 15:  # noqa: PLR2004  # so many or more
         size, at = _varint(data, at)
-    if kind in {TRUE, FALSE}:
-        kind = BYTE  # A boolean in a field is its own kind; in a list it is a byte.
-    values = []
-    for _ in range(size):
-        value, at = _value(data, at, kind, element)
-        if element is not None:
-            values.append(value)
-    return values, at
+    if size > len(data):
+        raise IndexError("a list ends after the data")
+    # A boolean in a field is its own kind; in a list it is a byte.
+    return size, BYTE if kind in {TRUE, FALSE} else kind, at
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """Return a number of seven bits a byte, and where it ends."""
     value = shift = 0
-    while (byte := data[at]) > 0x7F:  # noqa: PLR2004  # the last one has no high bit
+    while (byte := data[at]) > LAST:
         value |= (byte & 0x7F) << shift
         shift += 7
         at += 1
