@@ -185,8 +185,10 @@ class _Reader:
         disagreeing = found.filter(pc.not_equal(found["at_risk_min"], found["at_risk_max"])).select(key)
         positions = history.join(disagreeing, key, join_type="left semi")["position"].combine_chunks()
         known = known.filter(pc.is_in(known["position"], value_set=positions))
-        missing = positions.filter(pc.invert(pc.is_in(positions, value_set=known["position"])))
-        read = self._workers.each(lambda reader: reader.times(missing), self._asked)
+        missing = positions.filter(pc.invert(pc.is_in(positions, value_set=known["position"]))).sort()
+        in_order = missing.to_pylist()
+        readers = [reader for reader in self._asked if reader.has_any(in_order)]
+        read = self._workers.each(lambda reader: reader.times(missing), readers)
         times = concat(TIMES, [known, *read]).combine_chunks()
         place = pc.index_in(history["position"], value_set=times["position"])
         history = history.append_column("updated_at", times["updated_at"].take(place))

@@ -3,6 +3,7 @@
 Every error of the decoder becomes `SourceInvalid` with the file's name.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -188,11 +189,14 @@ class GroupReader:
             batches = self._batches(pieces, KEYS, LOOK_UP_BATCH_ROWS)
             return _history_rows(batches, before, accounts.filter(possible), places.filter(possible))[0]
 
+    def has_any(self, positions: Sequence[int]) -> bool:
+        """Return whether one of `positions`, which are in order, is in this row group."""
+        place = bisect_left(positions, self._first_position)
+        return place < len(positions) and positions[place] < self._first_position + self.group.rows
+
     def times(self, positions: pa.Array) -> pa.Table:
         """Return `updated_at` (of `TIMES`) of the rows at those `positions` that are in this row group."""
         positions = _positions_between(self._first_position, self.group.rows, positions)
-        if not len(positions):
-            return TIMES.empty_table()
         with self._fetched(["updated_at"]) as pieces:
             found = self._rows_at(pieces, ["updated_at"], positions, LOOK_UP_BATCH_ROWS)
             parts = [pa.table([at, columns.instant(rows["updated_at"])], schema=TIMES) for at, rows in found]
