@@ -235,16 +235,18 @@ def _check_row_count(rows: int, month: date) -> None:
 
 
 def _count_non_at_risk(
-    batches: Sequence[tuple[int, pa.RecordBatch]], accounts: pa.Array, month: date
+    batches: list[tuple[int, pa.RecordBatch]], accounts: pa.Array, month: date
 ) -> tuple[pa.Table, int, int]:
     """Return the rows (of `ROWS`) of `accounts` among the month's non-at-risk rows, and two counts.
 
-    The counts are of the rest: its rows, and the duplicate rows among them.
+    The counts are of the rest: its rows, and the duplicate rows among them. Empties `batches`, so that only
+    the ids take memory while they are counted.
     """
     ids = pa.chunked_array([batch["account_id"] for _, batch in batches], pa.large_string())
     account = pc.index_in(ids, value_set=accounts).combine_chunks()
     found = []
-    for first, batch in batches:
+    while batches:
+        first, batch = batches.pop(0)
         places = account.slice(0, batch.num_rows)
         account = account.slice(batch.num_rows)
         rows = batch.filter(places.is_valid())
@@ -255,6 +257,7 @@ def _count_non_at_risk(
             "position": pc.add(rows["place"], first),
         }
         found.append(_month_rows(month, account=places.drop_null(), rows=columns))
+    del account
     of_candidates = concat(ROWS, found)
     rest = len(ids) - of_candidates.num_rows
     distinct = _count_distinct(ids) - len(pc.unique(of_candidates["account"]))
