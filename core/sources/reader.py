@@ -186,9 +186,9 @@ class _Reader:
         positions = history.join(disagreeing, key, join_type="left semi")["position"].combine_chunks()
         known = known.filter(pc.is_in(known["position"], value_set=positions))
         missing = positions.filter(pc.invert(pc.is_in(positions, value_set=known["position"]))).sort()
-        in_order = missing.to_pylist()
-        readers = [reader for reader in self._asked if reader.has_any(in_order)]
-        read = self._workers.each(lambda reader: reader.times(missing), readers)
+        wanted = {reader: reader.among(missing) for reader in self._asked}
+        readers = [reader for reader in wanted if len(wanted[reader])]
+        read = self._workers.each(lambda reader: reader.times(wanted[reader]), readers)
         times = concat(TIMES, [known, *read]).combine_chunks()
         place = pc.index_in(history["position"], value_set=times["position"])
         history = history.append_column("updated_at", times["updated_at"].take(place))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from operator import methodcaller
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -189,14 +190,12 @@ class GroupReader:
             batches = self._batches(pieces, KEYS, LOOK_UP_BATCH_ROWS)
             return _history_rows(batches, before, accounts.filter(possible), places.filter(possible))[0]
 
-    def has_any(self, positions: Sequence[int]) -> bool:
-        """Return whether one of `positions`, which are in order, is in this row group."""
-        place = bisect_left(positions, self._first_position)
-        return place < len(positions) and positions[place] < self._first_position + self.group.rows
+    def among(self, positions: pa.Array) -> pa.Array:
+        """Return those of `positions` (int64, in order) that are in this row group."""
+        return _positions_between(self._first_position, self.group.rows, positions)
 
     def times(self, positions: pa.Array) -> pa.Table:
-        """Return `updated_at` (of `TIMES`) of the rows at those `positions` that are in this row group."""
-        positions = _positions_between(self._first_position, self.group.rows, positions)
+        """Return `updated_at` (of `TIMES`) of the rows at `positions`, which are in this row group."""
         with self._fetched(["updated_at"]) as pieces:
             found = self._rows_at(pieces, ["updated_at"], positions, LOOK_UP_BATCH_ROWS)
             parts = [pa.table([at, columns.instant(rows["updated_at"])], schema=TIMES) for at, rows in found]
@@ -312,10 +311,10 @@ class GroupReader:
     def _rows_at(
         self, pieces: Pieces, names: Sequence[str], positions: pa.Array, most: int
     ) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
-        """Yield the rows at `positions` in batches, each with its positions."""
+        """Yield the rows at `positions` (in order) in batches, each with its positions."""
         if not len(positions):
             return
-        last = pc.max(positions).as_py()
+        last = positions[-1].as_py()
         for first, batch in self._batches(pieces, names, most):
             inside = _positions_between(first, batch.num_rows, positions)
             yield inside, batch.take(pc.subtract(inside, first))
@@ -378,4 +377,6 @@ def _filtered(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
 
 
 def _positions_between(first: int, rows: int, positions: pa.Array) -> pa.Array:
-    return positions.filter(pc.and_(pc.greater_equal(positions, first), pc.less(positions, first + rows)))
+    value = methodcaller("as_py")
+    start, end = (bisect_left(positions, bound, key=value) for bound in (first, first + rows))
+    return positions[start:end]
