@@ -47,7 +47,7 @@ async def health(request: Request, response: Response) -> Health:
     """Check that the ledger can be written and that the settings are complete. Needs no token."""
     state = request.app.state
     needed = {
-        "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL": state.settings.slack_configured,
+        "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL": state.settings.slack_webhook,
         "REGIONS": state.settings.regions,
     }
     missing = [name for name, given in needed.items() if not given]

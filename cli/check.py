@@ -78,8 +78,8 @@ def _findings(
     yield "settings", TRIED_SETTINGS, _finding(_settings, settings)
     yield "ledger", shown_database(settings.database_url), _finding(_ledger, settings)
     yield "source", source, _finding(_source, settings, source_uri, month)
-    webhook = settings.slack_webhook_base_url or settings.slack_webhook_url
-    slack = f"Slack's host {host_of(webhook.get_secret_value())}" if webhook else WEBHOOKS
+    webhook = settings.slack_webhook
+    slack = f"Slack's host {host_of(webhook)}" if webhook else WEBHOOKS
     yield "slack", slack, _finding(asyncio.run, _slack(settings))
     if webhook and post_test_message:
         channels = list(dict.fromkeys(settings.regions.values()))
@@ -134,7 +134,7 @@ def _source(settings: Settings, source_uri: str | None, month: date | None) -> F
 
 
 async def _slack(settings: Settings) -> Finding:
-    if not settings.slack_configured:
+    if not settings.slack_webhook:
         return Finding("not set", "failed", "Set one of them; without it, only dry runs work.")
     try:
         async with SlackWebhooks(settings) as webhooks:

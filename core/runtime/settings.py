@@ -195,21 +195,23 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def slack_configured(self) -> bool:
-        """Return whether one of the two webhook settings is set."""
-        return self.slack_webhook_base_url is not None or self.slack_webhook_url is not None
+    def slack_webhook(self) -> str | None:
+        """Return the URL of the webhooks, or of the single webhook, or None without either."""
+        webhook = self.slack_webhook_base_url or self.slack_webhook_url
+        return webhook.get_secret_value() if webhook else None
 
     @property
     def single_webhook(self) -> bool:
         """Return whether one webhook takes the messages of every channel."""
         return self.slack_webhook_base_url is None and self.slack_webhook_url is not None
 
-    def require_slack(self) -> None:
-        """Raise `SlackNotConfigured` unless one of the two webhook settings is set."""
-        if not self.slack_configured:
+    def require_slack(self) -> str:
+        """Return `slack_webhook`; raise `SlackNotConfigured` without it."""
+        if not self.slack_webhook:
             raise SlackNotConfigured(
                 "No Slack webhook: set SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL, or ask for a dry run"
             )
+        return self.slack_webhook
 
     def secrets(self) -> list[str]:
         """Return every value that must never be shown."""
@@ -223,9 +225,8 @@ class Settings(BaseSettings):
 
     def urls(self) -> list[str]:
         """Return every URL that this service sends requests to."""
-        slack = (self.slack_webhook_base_url, self.slack_webhook_url)
-        others = (self.gcs_endpoint_url, self.s3_endpoint_url)
-        return [*(url.get_secret_value() for url in slack if url), *(url for url in others if url)]
+        every = (self.slack_webhook, self.gcs_endpoint_url, self.s3_endpoint_url)
+        return [url for url in every if url]
 
 
 def load_settings() -> Settings:

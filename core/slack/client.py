@@ -27,10 +27,8 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
     """
 
     def __init__(self, settings: Settings) -> None:
-        settings.require_slack()
-        base, single = settings.slack_webhook_base_url, settings.slack_webhook_url
-        self._base = base.get_secret_value() if base else None
-        self._single = single.get_secret_value() if single else ""
+        self._url = settings.require_slack()
+        self._single = settings.single_webhook
         self._timeout = settings.slack_timeout_seconds
         # httpx logs every URL at INFO, httpcore every request at DEBUG, and a webhook's URL is its password.
         for name in ("httpx", "httpcore"):
@@ -49,12 +47,12 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
 
     def lane(self, channel: str) -> str:
         """Return the lane of a channel: the messages of a lane are paced and refused together."""
-        return channel if self._base is not None else "webhook"
+        return "webhook" if self._single else channel
 
     async def reach(self) -> None:
         """Ask Slack's host for its front page; raise `ConnectionError` when no answer comes."""
         try:
-            url = httpx.URL(self._base or self._single)
+            url = httpx.URL(self._url)
             async with asyncio.timeout(self._timeout):
                 await self._client.head(url.copy_with(raw_path=b"/", userinfo=b""))
         except Exception as error:  # noqa: BLE001  # whatever answers there may break the protocol in any way
@@ -65,7 +63,7 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
     async def post(self, channel: str, message: dict[str, Any]) -> Answer:
         """Post `message` once, and return within the timeout."""
         body = json.dumps(message, ensure_ascii=False)
-        url = f"{self._base}/{quote(channel, safe='')}" if self._base is not None else self._single
+        url = self._url if self._single else f"{self._url}/{quote(channel, safe='')}"
         response: httpx.Response | None = None
         received = bytearray()
         started = complete = False
