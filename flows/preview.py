@@ -1,7 +1,5 @@
 """Preview a run of a month: the same stages, but nothing is sent or stored."""
 
-from collections.abc import Callable
-
 from core import domain
 from core.alerts import PreviewAlertView, PreviewView
 from core.ledger import Ledger
@@ -13,16 +11,16 @@ from tasks.load_window import load_window
 from tasks.route import each_alert, route
 
 
-def preview(request: domain.RunRequest, settings: Settings, open_ledger: Callable[[], Ledger]) -> PreviewView:
+def preview(request: domain.RunRequest, settings: Settings, ledger: Ledger) -> PreviewView:
     """Return each alert of the month, what a run would do with it, and its message to Slack.
 
-    The ledger is opened after the source has been read. Raises the errors of `load_window`, or `LedgerError`.
-    More alerts than `MAX_ALERTS_PER_RUN` are a warning here, so that a preview shows them.
+    Raises the errors of `load_window`, or `LedgerError`. More alerts than `MAX_ALERTS_PER_RUN` are a warning
+    here, so that a preview shows them.
     """
     window = load_window.fn(request.source_uri, request.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window.rows), settings)
     routed = route.fn(assessment.alerts, settings)
-    known = open_ledger().history.deliveries(request.month)
+    known = ledger.history.deliveries(request.month)
     again = request.retry_unconfirmed
     planned = [
         (alert, domain.plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again, dry_run=True))
@@ -35,7 +33,10 @@ def preview(request: domain.RunRequest, settings: Settings, open_ledger: Callabl
     counts = domain.total(counts_by_type.values())
     warnings = list(assessment.warnings)
     if 0 < settings.max_alerts_per_run < counts.would_send:
-        message = f"A run would send none of them: MAX_ALERTS_PER_RUN is {settings.max_alerts_per_run}"
+        message = (
+            f"A run would send none of them: MAX_ALERTS_PER_RUN is {settings.max_alerts_per_run};"
+            " check the source, or raise the limit"
+        )
         warnings.append(domain.RunWarning("too_many_alerts", message, counts.would_send))
     return PreviewView(
         month=request.month,
