@@ -27,7 +27,7 @@ def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> As
     history = history.append_column("back", _months_back(history["month"], window.month))
     streaks = _streaks(history.filter(history["at_risk"]))
     in_month = winners.filter(pc.invert(is_earlier))
-    in_month = in_month.append_column("months_before", _months_at_risk(in_month["account"], streaks))
+    in_month = in_month.append_column("months_at_risk_before", _months_at_risk(in_month["account"], streaks))
     passing = passes_threshold(in_month["arr"], settings.arr_threshold)
 
     chosen, alerts, found = [], [], {}
@@ -86,7 +86,7 @@ def _alerts(rule: AlertRule, window: Window, chosen: pa.Table) -> pa.Table:
     name = details["account_name"]
     # The column is required, but a missing value in it must not lose an alert.
     has_name = pc.fill_null(pc.greater(pc.binary_length(name), 0), fill_value=False)
-    back = chosen["months_before"]
+    back = chosen["months_at_risk_before"]
     longest = pc.max(back).as_py() or 0
     starts = pa.array([months_before(window.month, number) for number in range(longest + 1)])
     columns = {
@@ -104,9 +104,9 @@ def _alerts(rule: AlertRule, window: Window, chosen: pa.Table) -> pa.Table:
 def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
     count = window.rows_without_account_id
     if not in_month.num_rows and not window.other_rows and not count:
-        yield RunWarning("month_not_in_source", f"The source has no rows for {window.month}")
+        yield RunWarning("month_not_in_source", f"No rows for {window.month} in the source: check the export")
     if count:
-        message = f"Rows of {window.month} without account_id, which cannot be alerted: {count}"
+        message = f"Rows of {window.month} without account_id cannot be alerted: {count}; fix the export"
         yield RunWarning("rows_without_account_id", message, count)
     if number := window.months_not_first_day:
         message = (

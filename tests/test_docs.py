@@ -13,7 +13,7 @@ import pytest
 from cli.commands import risk_alerts
 from core.domain import REASONS, AlertStatus, advice, errors
 from core.runtime import CONFIG_FILE, Settings, load_settings
-from core.slack import judge, judge_failure
+from core.slack.verdicts import judge, judge_failure
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -17,4 +17,4 @@ class Recovered(AlertRule):
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
         """Return which rows are not At Risk, of accounts that were in the month before."""
-        return pc.and_(pc.invert(winners["at_risk"]), pc.greater(winners["months_before"], 0))
+        return pc.and_(pc.invert(winners["at_risk"]), pc.greater(winners["months_at_risk_before"], 0))

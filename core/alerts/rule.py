@@ -29,8 +29,8 @@ class AlertRule(ABC):
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
         """Return which of the month's winning rows this type finds (bool, never null), whatever their ARR.
 
-        `winners` has a row for each candidate with a row in the month: `at_risk` (bool) and `months_before`
-        (int64), how many months it was at risk without a gap up to the month before.
+        `winners` has a row for each candidate with a row in the month: `at_risk` (bool) and
+        `months_at_risk_before` (int64), how many months it was at risk without a gap up to the month before.
         """
 
 

@@ -1,7 +1,7 @@
 """Settings, the environment, logs, redaction, metrics and the stop signal; every package uses them."""
 
 from core.runtime.environment import check_certificates, clean_variables, is_direct, prepare_libraries
-from core.runtime.logs import OUR_LOGGERS, configure_logs, current_run_id
+from core.runtime.logs import configure_logs, current_run_id
 from core.runtime.metrics import DELIVERIES, ROWS_SCANNED, STEP_SECONDS, STEPS
 from core.runtime.redaction import mask_record, protect, redact
 from core.runtime.settings import CONFIG_FILE, Settings, exit_with, invalid_value, load_settings

@@ -12,7 +12,7 @@ from core.runtime.settings import Settings
 current_run_id: ContextVar[str | None] = ContextVar("current_run_id", default=None)
 """The run that log lines name."""
 
-OUR_LOGGERS = ("api", "cli", "core", "flows", "tasks")
+_OURS = ("api", "cli", "core", "flows", "tasks")
 
 
 class _JsonFormatter(logging.Formatter):
@@ -51,7 +51,7 @@ def configure_logs(settings: Settings, *, level: int = logging.INFO, taken_over:
         if known.get_name() != handler.get_name() and not type(known).__module__.startswith("prefect.")
     ]
     root.handlers = [handler, *others]
-    for name in (*OUR_LOGGERS, *taken_over):
+    for name in (*_OURS, *taken_over):
         # Prefect, when it is imported, raises the level of uvicorn's.
         logging.getLogger(name).setLevel(level)
     for name in taken_over:

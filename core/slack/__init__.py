@@ -2,5 +2,5 @@
 
 from core.slack.client import SlackWebhooks
 from core.slack.message import build_message, details_url
-from core.slack.retry import Pacer, Sleep, post_with_retries
-from core.slack.verdicts import Answer, judge, judge_failure
+from core.slack.retry import Pacer, post_with_retries
+from core.slack.verdicts import Answer

@@ -6,8 +6,8 @@ mean. `source` pins the files to one version. `reader` reads the rows that the a
 `description` what a check of the installation shows. Only the stores use the libraries of the clouds.
 """
 
-from core.sources.description import Description, describe
+from core.sources.description import describe
 from core.sources.location import parse_source
 from core.sources.reader import read_window
 from core.sources.source import Source, open_uri
-from core.sources.window import LONGEST_ID, LONGEST_TEXT, Need, Window, passes_threshold
+from core.sources.window import Need, Window, passes_threshold

@@ -17,7 +17,7 @@ class OfTheTests(AlertRule):
     streak = "Before: {months} ({start} to {end})"
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
-        return pc.greater(winners["months_before"], 0)
+        return pc.greater(winners["months_at_risk_before"], 0)
 
 
 OURS = OfTheTests()

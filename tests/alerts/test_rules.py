@@ -24,12 +24,15 @@ def test_each_rule_can_be_counted_and_named() -> None:
 
 def test_each_rule_finds_streaks_that_end_at_its_anchor() -> None:
     winners = pa.table(
-        {"at_risk": [True] * 9 + [False] * 9, "months_before": pa.array([*range(9), *range(9)], pa.int32())}
+        {
+            "at_risk": [True] * 9 + [False] * 9,
+            "months_at_risk_before": pa.array([*range(9), *range(9)], pa.int32()),
+        }
     )
     for rule in RULES.values():
         found = winners.filter(rule.find(winners)).to_pylist()
         assert found
-        assert all(one["at_risk"] if rule.anchor == 0 else one["months_before"] > 0 for one in found)
+        assert all(one["at_risk"] if rule.anchor == 0 else one["months_at_risk_before"] > 0 for one in found)
 
 
 def test_each_rule_has_words_for_a_message() -> None:

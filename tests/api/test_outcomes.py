@@ -14,7 +14,7 @@ import pytest
 from api.service import READERS_AT_ONCE
 from core.domain import Resolution
 from core.ledger import Ledger, open_ledger
-from core.sources import LONGEST_ID
+from core.sources.window import LONGEST_ID
 from tests.conftest import Serve
 from tests.delivery.world import MONTH, routed
 from tests.ledger.test_resolving import leave_unconfirmed

@@ -14,7 +14,8 @@ from core.domain import InternalError, TooManyAlerts
 from core.ledger import Ledger
 from core.run import RunContext
 from core.runtime import Settings
-from core.slack import Answer, Pacer, SlackWebhooks, Sleep
+from core.slack import Answer, Pacer, SlackWebhooks
+from core.slack.retry import Sleep
 from examples.mock_slack import MockSlack
 from tasks import send as send_module
 from tasks.persist import persist

@@ -31,8 +31,9 @@ from core.domain import (
     RunStatus,
     count_found,
 )
-from core.ledger import Ledger, ProcessIdentity, RunView, liveness
+from core.ledger import Ledger, RunView, liveness
 from core.ledger.database import Database
+from core.ledger.liveness import ProcessIdentity
 from core.ledger.schema import NOTIFICATIONS
 from core.run import RunContext, new_run_id, open_run, utc_now
 from core.runtime import Settings

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from core import run as run_module
-from core.ledger import ProcessIdentity, liveness, this_process
+from core.ledger import liveness, this_process
+from core.ledger.liveness import ProcessIdentity
 from examples.mock_slack import MockSlack
 from tasks import send
 from tests.delivery.world import accounts, begin, deliver, open_at, routed, settings

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.domain import AlertStatus, Decision, Delivery, Resolution, RunNotFound
 from core.ledger import Ledger
-from core.sources import LONGEST_ID
+from core.sources.window import LONGEST_ID
 from tests.delivery.world import MONTH, NOW, begin, key, routed
 
 # The reader replaces NUL, so no text of a source has it.

@@ -30,7 +30,7 @@ from core.domain import (
     RunRequest,
     TooManyAlerts,
 )
-from core.ledger import ProcessIdentity
+from core.ledger.liveness import ProcessIdentity
 from tests.delivery.world import (
     MONTH,
     NOW,

@@ -31,8 +31,8 @@ from core.domain import (
     SupportMessage,
     TooManyAlerts,
 )
-from core.ledger import Ledger, ProcessIdentity, liveness, this_process
-from core.ledger.liveness import is_dead
+from core.ledger import Ledger, liveness, this_process
+from core.ledger.liveness import ProcessIdentity, is_dead
 from core.ledger.schema import RUN_ALERTS, VERSION
 from core.run import RunContext, open_run
 from core.runtime import Settings, current_run_id

@@ -13,7 +13,7 @@ import pytest
 from core.domain import SourceInvalid
 from core.runtime import Settings
 from core.slack import build_message
-from core.sources import LONGEST_ID, LONGEST_TEXT
+from core.sources.window import LONGEST_ID, LONGEST_TEXT
 from tests.reading.stages import alerts_of, assess
 from tests.reading.worlds import MONTH, back, row, table
 

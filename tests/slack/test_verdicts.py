@@ -8,7 +8,7 @@ import pytest
 
 from core.domain import Verdict
 from core.runtime import protect, redaction
-from core.slack import judge, judge_failure
+from core.slack.verdicts import judge, judge_failure
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
