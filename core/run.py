@@ -106,10 +106,10 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
         error = domain.Interrupted(STOPPED)
         raise
     finally:
-        _close(run, error)
+        close_run(run, error)
 
 
-def _close(run: RunContext, error: domain.RiskAlertsError | None) -> None:
+def close_run(run: RunContext, error: domain.RiskAlertsError | None) -> None:
     """Close the run; an error of the ledger becomes the run's error, unless it has one."""
     try:
         run.ledger.finish(run.run_id, error, utc_now())

@@ -1,16 +1,13 @@
 """Start a run in this process, under Prefect's engine if a Prefect API is configured."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from core.domain import RiskAlertsError
-from core.run import RunContext, utc_now
+from core.run import RunContext, close_run
 from flows.monthly_risk_alerts import monthly_risk_alerts, run_stages
 from flows.prefect_engine import configured_api, run_with_prefect
-
-logger = logging.getLogger(__name__)
 
 
 def run_month(run: RunContext) -> None:
@@ -38,7 +35,6 @@ def accept(run: RunContext) -> Callable[[], None]:
             except RiskAlertsError as error:
                 if not run.closed.done():
                     # Prefect or the ledger failed before the first stage, so the flow has not closed the run.
-                    logger.error("Run %s could not begin: %s", run.run_id, error)
-                    run.ledger.finish(run.run_id, error, utc_now())
+                    close_run(run, error)
 
     return work
