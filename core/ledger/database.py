@@ -1,4 +1,4 @@
-"""The ledger's database: opened at the newest schema version, with read and write transactions."""
+"""The ledger's database: opened with its tables, with read and write transactions."""
 
 import os
 import re
@@ -16,12 +16,9 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from core.domain import LedgerError
 from core.ledger.postgresql import is_cut, postgresql_engine
-from core.ledger.schema import METADATA, TOUCH, VERSION
+from core.ledger.schema import METADATA, SCHEMA_VERSION, TOUCH, VERSION
 from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, file_of, sqlite_engine, switch_to_wal
 from core.runtime import redact, shown_database
-
-NEWEST_REVISION = "0002"
-"""The newest version in `migrations/versions`."""
 
 RESTART_SECONDS = 20.0
 """The longest that a run waits for a server that restarts, in each write `through_a_restart`."""
@@ -40,21 +37,21 @@ class LedgerCut(LedgerError):
 
 
 class Database:
-    """An engine at the newest schema version, with read and write transactions."""
+    """An engine whose database has the ledger's tables, with read and write transactions."""
 
     def __init__(self, url: str) -> None:
-        """Connect, and create or upgrade the schema; raise `LedgerError`."""
+        """Connect, and create the tables where there are none; raise `LedgerError`."""
         self.url = parse_url(url)
         self._file = file_of(self.url)
         with translated_errors(self.url):
             self._engine = _engine(self.url)
             self._writer = self._engine.execution_options(immediate=True)
             with self._engine.connect() as connection:
-                current = _revision(connection) == NEWEST_REVISION
+                current = _version(connection) == SCHEMA_VERSION
             if not current:
                 # In one transaction, since two processes may start at once.
                 with self._writer.begin() as connection:
-                    _migrate(connection)
+                    _create_tables(connection)
             if self._file:
                 # After the schema, so that a database with tables of something else stays as it is.
                 switch_to_wal(self._engine)
@@ -111,7 +108,7 @@ def parse_url(url: str) -> URL:
 def try_write(database_url: str) -> str:
     """Create or write the ledger and undo it; return a description of it, or raise `LedgerError`.
 
-    A database is migrated and written in one transaction that is rolled back. For a SQLite file that does not
+    The tables are created and written in one transaction that is rolled back. For a SQLite file that does not
     exist, another one is made, and removed, in the nearest folder above it that exists.
     """
     url = parse_url(database_url)
@@ -126,7 +123,7 @@ def try_write(database_url: str) -> str:
         try:
             # Without a commit, the end of the connection rolls back.
             with engine.execution_options(immediate=True).connect() as connection:
-                _migrate(connection)
+                _create_tables(connection)
                 connection.execute(TOUCH)
         finally:
             engine.dispose()
@@ -168,31 +165,23 @@ through_a_restart = retry(
 """Decorates a write that may be repeated after its own commit, while the server is away."""
 
 
-def _migrate(connection: Connection) -> None:
-    """Create or upgrade the schema in a transaction that holds the write lock."""
-    current = _revision(connection)
+def _create_tables(connection: Connection) -> None:
+    """Create the tables where no ledger is; raise `LedgerError` for a ledger of another version."""
+    current = _version(connection)
     if current is None:
         # Fails if there is a table of something else with the name of one of the ledger's.
         METADATA.create_all(connection, checkfirst=False)
         VERSION.create(connection, checkfirst=True)
-        connection.execute(insert(VERSION).values(version_num=NEWEST_REVISION))
-    elif current != NEWEST_REVISION:
-        # Alembic takes a third of a second to import, and only an upgrade needs it.
-        from alembic.util import CommandError  # noqa: PLC0415
-
-        from core.ledger.migrations import upgrade  # noqa: PLC0415
-
-        try:
-            upgrade(connection)
-        except CommandError:
-            raise LedgerError(
-                f"The ledger {shown_database(connection.engine.url)} has schema {current}, which this version"
-                " does not know: update the service; or move the ledger away if a development version made it"
-                " (a new one sends its alerts again)"
-            ) from None
+        connection.execute(insert(VERSION).values(version_num=SCHEMA_VERSION))
+    elif current != SCHEMA_VERSION:
+        raise LedgerError(
+            f"The ledger {shown_database(connection.engine.url)} has schema {current}, which this version"
+            " does not know: update the service; or move the ledger away if a development version made it"
+            " (a new one sends its alerts again)"
+        )
 
 
-def _revision(connection: Connection) -> str | None:
+def _version(connection: Connection) -> str | None:
     """Return the schema's version, or None where no ledger is."""
     if not inspect(connection).has_table(VERSION.name):
         return None

@@ -42,7 +42,7 @@ _opening = Lock()
 
 
 def open_ledger(database_url: str) -> "Ledger":
-    """Open the ledger, once per process, and create or upgrade it at its first use; raise `LedgerError`."""
+    """Open the ledger, once per process, and create it at its first use; raise `LedgerError`."""
     with _opening:
         ledger = _opened.get(database_url)
         if ledger is None or ledger.is_gone():

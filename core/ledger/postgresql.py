@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 WRITE_LOCK = 0x5249534B414C5254
-"""The advisory lock of writers and migrations, for all of one database: "RISKALRT" in ASCII."""
+"""The advisory lock of writers, for all of one database: "RISKALRT" in ASCII."""
 
 _TIMEOUTS: dict[str, Any] = {
     "connect_timeout": 10,

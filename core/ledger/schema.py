@@ -1,7 +1,7 @@
 """The ledger's tables: a new ledger is created from them.
 
-A change needs a migration in `migrations/versions` for the ledgers that exist, and its number in
-`database.NEWEST_REVISION`.
+The first change after a release needs a new `SCHEMA_VERSION` and a migration of the ledgers that exist. The
+version table is that of Alembic, and all constraints have names, so that Alembic can do it.
 """
 
 from datetime import UTC, date, datetime
@@ -13,6 +13,9 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
 from core.domain import Counts
+
+SCHEMA_VERSION = "0002"
+"""0001 was that of development versions."""
 
 # Alembic's table, not under its default name: another service's migrations may share the database.
 VERSION = sa.Table(

@@ -1,4 +1,4 @@
-"""Opening the ledger's database: created, migrated, durable, and never that of another service."""
+"""Opening the ledger's database: created, durable, and never that of another service."""
 
 import sqlite3
 import subprocess
@@ -10,8 +10,6 @@ from itertools import chain, cycle
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import Connection, update
 
 from core.domain import LedgerError
@@ -23,14 +21,6 @@ from tests.postgresql import Server
 from tests.users import as_somebody_else
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_new_ledger_has_the_schema_of_the_code(ledger: Ledger) -> None:
-    with ledger._database.read() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"version_table": VERSION.name, "compare_type": True}
-        )
-        assert compare_metadata(context, METADATA) == []
 
 
 def test_database_refuses_a_second_outcome(path: Path, ledger: Ledger) -> None:

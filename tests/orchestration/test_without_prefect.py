@@ -31,7 +31,7 @@ finally:
 
 NOT_NEEDED = {
     *("gcsfs", "s3fs", "aiobotocore", "botocore", "google.auth"),
-    *("psycopg", "alembic", "fastapi", "uvicorn", "jinja2", "prefect.server"),
+    *("psycopg", "fastapi", "uvicorn", "jinja2", "prefect.server"),
 }
 """Libraries that take long to import."""
 
