@@ -1,4 +1,4 @@
-"""Route each alert to the channel of its region, or record why it has none."""
+"""Route each alert to the channel of its region."""
 
 import logging
 from collections.abc import Iterator
@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import task
 
-from core.alerts import ROUTED_ALERTS
-from core.domain import UNKNOWN_REGION, Alert
+from core.domain import Alert
 from core.runtime import Settings
 
 logger = logging.getLogger(__name__)
@@ -22,17 +21,16 @@ EPOCH = date(1970, 1, 1).toordinal()
 
 @task
 def route(alerts: pa.Table, settings: Settings) -> pa.Table:
-    """Return the alerts (of `core.alerts.ALERTS`) with their channel, or the reason why they have none.
+    """Return the alerts (of `core.alerts.ALERTS`) with their `channel`, which is null for an unknown region.
 
     There is no default channel, and names match exactly.
     """
     known = pa.array([*settings.regions], pa.large_string())
-    channels = pa.array([*settings.regions.values()])
+    channels = pa.array([*settings.regions.values()], pa.string())
     channel = channels.take(pc.index_in(alerts["account_region"], value_set=known))
-    reason = pc.if_else(channel.is_null(), UNKNOWN_REGION, None)
     used = len(pc.unique(channel).drop_null())
     logger.info("%d alerts for %d channels, %d without a channel", len(channel), used, channel.null_count)
-    return pa.table([*alerts.columns, channel, reason], schema=ROUTED_ALERTS)
+    return alerts.append_column("channel", channel)
 
 
 def each_alert(routed: pa.Table) -> Iterator[Alert]:

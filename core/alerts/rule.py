@@ -47,10 +47,7 @@ ALERTS = pa.schema(
         ("risk_start_month", pa.date32()),
     ]
 )
-"""The alerts of a month, as the fields of `core.domain.Alert`."""
-
-ROUTED_ALERTS = ALERTS.append(pa.field("channel", pa.string())).append(pa.field("reason", pa.string()))
-"""The same with the channel, or with the reason why there is none."""
+"""The alerts of a month, as the fields of `core.domain.Alert` but `channel`, which `route` adds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,7 @@ class Alert:
     risk_start_month: date
     alert_type: str
     channel: str | None = None
-    reason: str | None = None
-    """Why the alert has no channel."""
+    """The channel of its region; None for an unknown region."""
 
     @property
     def key(self) -> AlertKey:

@@ -6,7 +6,7 @@ An outcome is the delivery on record for an alert across runs, None for a new al
 from dataclasses import replace
 
 from core.domain.alerts import RESOLVED, Alert, AlertStatus, Decision, Delivery
-from core.domain.reasons import PROCESS_DIED, RETRY_OF_UNCONFIRMED
+from core.domain.reasons import PROCESS_DIED, RETRY_OF_UNCONFIRMED, UNKNOWN_REGION
 
 
 def plan_delivery(
@@ -26,7 +26,7 @@ def plan_delivery(
         if outcome.status is AlertStatus.UNCONFIRMED and not (retry_unconfirmed and alert.channel):
             return outcome
     if alert.channel is None:
-        return Delivery(alert.key, AlertStatus.FAILED, reason=alert.reason)
+        return Delivery(alert.key, AlertStatus.FAILED, reason=UNKNOWN_REGION)
     return Delivery(alert.key, AlertStatus.WOULD_SEND if dry_run else AlertStatus.PENDING, alert.channel)
 
 

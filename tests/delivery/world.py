@@ -21,7 +21,6 @@ from sqlalchemy import insert, select
 from core.alerts import Assessment
 from core.domain import (
     DEFAULT_ALERT_TYPE,
-    UNKNOWN_REGION,
     Alert,
     AlertKey,
     AlertStatus,
@@ -62,7 +61,7 @@ def routed(account_id: str, channel: str | None = "amer", alert_type: str = DEFA
     """Return an alert that goes to a channel, or to none."""
     name = f"Name of {account_id}"
     facts = (account_id, name, "AMER", 50_000, None, "Zoë", 2, OTHER_MONTH, alert_type)
-    return Alert(*facts, channel, None if channel else UNKNOWN_REGION)
+    return Alert(*facts, channel)
 
 
 def sent(account_id: str, alert_type: str = DEFAULT_ALERT_TYPE) -> Delivery:
