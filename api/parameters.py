@@ -7,13 +7,12 @@ from fastapi import Query, Request
 from pydantic import BeforeValidator, Field
 
 from core.domain import parse_month
-from core.ledger import Ledger
+from core.ledger import Ledger, open_ledger
 
 
 def ledger_of(request: Request) -> Ledger:
-    """Return the ledger of the app; raise `LedgerError` while it cannot be opened."""
-    ledger: Ledger = request.app.state.open_ledger()
-    return ledger
+    """Return the ledger, opened again if its file was replaced; raise `LedgerError` while it cannot be."""
+    return open_ledger(request.app.state.settings.database_url)
 
 
 Month = Annotated[

@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import partial
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI
@@ -62,8 +61,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     warning = container_warning(settings.database_url)
     app.state.warnings = [warning] if warning else []
-    # Opens the ledger at the start of the app, and again when its file was removed or replaced.
-    app.state.open_ledger = partial(open_ledger, settings.database_url)
     # For the documentation: the gateway checks the token.
     needs_token = [Depends(HTTPBearer(auto_error=False))] if token else []
     for module in (runs, outcomes, operations):
@@ -78,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     try:
-        state.open_ledger().close_dead_runs(utc_now())
+        open_ledger(state.settings.database_url).close_dead_runs(utc_now())
     except LedgerError as error:
         # For `/health` to report: the API runs on, and the ledger may come back.
         logger.error("%s", error)

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
-from tenacity import AsyncRetrying, RetryError, retry_if_result, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
 from core.domain import Verdict
@@ -51,31 +51,31 @@ async def post_with_retries(
     answer `REFUSED`. Errors of `post` and of the pacer's `sleep` pass through.
     """
     first, longest = settings.slack_backoff_seconds, settings.slack_retry_after_max_seconds
-    answer = Answer(Verdict.RETRY)
+    backoff = wait_exponential_jitter(multiplier=first, max=BACKOFF_MAX_SECONDS, jitter=first)
 
     async def attempt() -> Answer:
-        nonlocal answer
         answer = await post()
         asked = answer.retry_after or 0
         if asked > longest:
             error = f"{answer.error}; asked to wait {asked:.15g} s, more than {longest:g} s"
-            answer = replace(answer, verdict=Verdict.REFUSED, error=error)
-        else:
-            pacer.hold(asked)
+            return replace(answer, verdict=Verdict.REFUSED, error=error)
+        pacer.hold(asked)
         return answer
 
-    async def pause(backoff: float) -> None:
-        # A `Retry-After` holds every start of the pacer, so the turn waits for it.
-        if not answer.retry_after:
-            await pacer.sleep(backoff)
+    async def pause(seconds: float) -> None:
+        await pacer.sleep(seconds)
         await pacer.turn()
 
     retrying = AsyncRetrying(
         sleep=pause,
         stop=stop_after_attempt(settings.slack_max_attempts),
-        wait=wait_exponential_jitter(multiplier=first, max=BACKOFF_MAX_SECONDS, jitter=first),
-        retry=retry_if_result(lambda last: last.verdict is Verdict.RETRY),
+        # A `Retry-After` holds every start of the pacer, so the turn after this wait waits for it.
+        wait=lambda state: 0 if _answer(state).retry_after else backoff(state),
+        retry=retry_if_result(lambda answer: answer.verdict is Verdict.RETRY),
+        retry_error_callback=_answer,
     )
-    with suppress(RetryError):
-        await retrying(attempt)
-    return answer
+    return await retrying(attempt)
+
+
+def _answer(state: RetryCallState) -> Any:
+    return state.outcome and state.outcome.result()
