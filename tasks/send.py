@@ -76,7 +76,7 @@ class Lane:
         claim = await asyncio.to_thread(ledger.claim, run_id, alert, utc_now())
         if claim.status is not AlertStatus.SENDING:
             return None
-        answer, attempts = await self._post(alert.channel or "", message)
+        answer, attempts = await self._post(alert, message)
         delivery = delivery_of(alert, answer, attempts, utc_now())
         name = f"{delivery.key.alert_type} alert of {delivery.key.account_id!r}"
         try:
@@ -89,13 +89,16 @@ class Lane:
             logger.warning("%s to %s: %s (%s)", name, alert.channel, delivery.status, delivery.error)
         return answer
 
-    async def _post(self, channel: str, message: dict[str, Any]) -> tuple[Answer, int]:
+    async def _post(self, alert: Alert, message: dict[str, Any]) -> tuple[Answer, int]:
         """Post with retries; return the last answer and the number of attempts."""
-        attempts = 0
+        channel, attempts = alert.channel or "", 0
 
         async def post() -> Answer:
             nonlocal attempts
             self._check_stop()
+            if attempts:
+                # Meanwhile the run may have been closed as dead, and a person may have resolved the alert.
+                await asyncio.to_thread(self._run.ledger.claim, self._run.run_id, alert, utc_now())
             attempts += 1
             answer = await self._slack.post(channel, message)
             DELIVERIES.labels(metric_label(answer.verdict, answer.reason)).inc()
@@ -105,7 +108,7 @@ class Lane:
 
         try:
             answer = await post_with_retries(post, self._pacer, self._run.settings)
-        except Stopping:
+        except (Stopping, Interrupted):
             answer = Answer(Verdict.RETRY, Interrupted.code, "The run was stopped before it was delivered")
         return answer, attempts
 

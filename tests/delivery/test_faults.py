@@ -10,17 +10,20 @@ from typing import Any
 
 import pytest
 
-from core.domain import Alert, Delivery, Interrupted, LedgerError
+from core.domain import Alert, Decision, Delivery, Interrupted, LedgerError, Resolution
 from core.ledger import Ledger
 from core.run import RunContext, open_run
 from core.runtime import Settings
 from tasks.send import Lane, send
 from tests.delivery.world import (
+    MONTH,
+    NOW,
     REQUEST,
     accounts,
     close_as_dead,
     deliver,
     failing,
+    key,
     look,
     outcomes,
     plan,
@@ -82,6 +85,27 @@ def test_run_that_was_closed_as_dead_stops_every_lane(
     asyncio.run(run())
     assert seen(slack) == {"A-1", "B-1"}
     assert look(ledger, "run-1").statuses == {"A-1": "failed", "B-1": "sent", "B-2": "failed"}
+
+
+def test_run_that_was_closed_as_dead_retries_nothing(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+    """Its process lives, but could not reach the ledger while Slack let it wait."""
+    chosen = settings(slack.url, path)
+
+    def resolve_and_send() -> None:
+        close_as_dead(ledger)
+        ledger.resolve(Resolution(key("A-1"), MONTH, Decision.SEND_AGAIN, "ana", None, NOW))
+        deliver(ledger, [routed("A-1")], chosen, "run-2")
+
+    async def meanwhile(writer: asyncio.StreamWriter) -> None:
+        await asyncio.to_thread(resolve_and_send)
+        await answer(429)(writer)
+
+    slack.script("/amer", meanwhile, OK)
+    with pytest.raises(Interrupted, match="Another process closed the run"):
+        deliver(ledger, [routed("A-1"), routed("A-2")], chosen, "run-1")
+    assert len(slack.requests) == 2
+    assert outcomes(path) == {"A-1": ("sent", None)}
+    assert look(ledger, "run-1").reasons == {"A-1": "interrupted", "A-2": "interrupted"}
 
 
 def test_claim_is_unsent_when_another_lane_fails(
