@@ -139,8 +139,9 @@ def server(parent: Path = Path("/tmp")) -> Iterator[Server]:  # noqa: S108  # th
         capture_output=True,
         cwd="/",
     )
-    # Test data need not survive a crash of the machine.
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=200"
+    # Test data need not survive a crash of the machine. A ledger must turn `synchronous_commit` on itself.
+    unsafe = "-c fsync=off -c synchronous_commit=off"
+    options = f"-k {folder} -c listen_addresses='' {unsafe} -c max_connections=200"
     control = [*as_user(), found / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
     running = Server(folder, control, options)
     running.start()

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine
 
-from core.domain import Alert, AlertStatus, LedgerError
+from core.domain import (
+    Alert,
+    AlertStatus,
+    LedgerError,
+    Notification,
+    NotificationStatus,
+    SupportMessage,
+)
 from core.ledger import Ledger
 from core.ledger import postgresql as dialect
 from core.ledger.database import Database, parse_url
@@ -115,6 +122,7 @@ def test_refusal_is_named_without_password(postgresql: Server, url: str) -> None
     ("query", "setting", "value"),
     [
         ("", "statement_timeout", "30s"),
+        ("", "idle_in_transaction_session_timeout", "1min"),
         ("&application_name=alerts", "application_name", "alerts"),
         ("&options=-c%20statement_timeout%3D7s", "statement_timeout", "7s"),
         ("&options=-c%20search_path%3Dother", "synchronous_commit", "on"),
@@ -132,6 +140,7 @@ def test_options_of_the_url_win(
     engine.dispose()
 
 
+MAIL = Notification(SupportMessage("subject", "body"), NotificationStatus.SENT)
 Write = Callable[[Ledger, Alert], object]
 
 RESTARTED: dict[str, tuple[Write, dict[str, str]]] = {
@@ -139,6 +148,10 @@ RESTARTED: dict[str, tuple[Write, dict[str, str]]] = {
     "answer": (lambda ledger, _: ledger.record_answer("run-1", sent("A-1"), NOW), {"A-1": "sent"}),
     "give up": (lambda ledger, alert: ledger.give_up("run-1", [alert], "no_service", None, NOW), {}),
     "result": (lambda ledger, _: ledger.record_result("run-1"), {}),
+    "mail": (
+        lambda ledger, _: ledger.record_notification("run-1", MAIL, address="a@b", digest="d", now=NOW),
+        {},
+    ),
     "end": (lambda ledger, _: ledger.finish("run-1", None, NOW), {}),
 }
 """The writes of a run after its plan, and what each changes for the alerts."""
