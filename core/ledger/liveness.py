@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -79,11 +79,12 @@ def _is_gone(owner: ProcessIdentity) -> bool:
     if owner.host != _host():
         return False
     try:
-        # A process of another user exists too.
-        with suppress(PermissionError):
-            os.kill(owner.pid, 0)
+        os.kill(owner.pid, 0)
     except ProcessLookupError:
         return True
+    except PermissionError:
+        # A process of another user, which /proc may hide: its heartbeat decides.
+        return False
     return _start_of(owner.pid) != owner.process_started
 
 

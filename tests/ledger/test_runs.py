@@ -403,6 +403,19 @@ def test_ended_process_is_dead_without_proc(monkeypatch: pytest.MonkeyPatch) -> 
     assert is_dead(ProcessIdentity(host, child.pid, ""), NOW, NOW)
 
 
+def test_hidden_process_of_another_user_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `/proc` with `hidepid` does not show it; its heartbeat decides."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    process = this_process()
+    monkeypatch.setattr(os, "kill", refuse)
+    monkeypatch.setattr(liveness, "_start_of", lambda _: "")
+    assert not is_dead(process, NOW, NOW)
+    assert is_dead(process, NOW, NOW + timedelta(seconds=91))
+
+
 def test_live_process_gets_time_for_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(liveness.time, "sleep", waits.append)
