@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -19,7 +20,7 @@ from core.domain import (
 )
 from core.ledger import Ledger
 from core.ledger import postgresql as dialect
-from core.ledger.database import Database, parse_url
+from core.ledger.database import RESTART_SECONDS, Database, LedgerCut, parse_url, through_a_restart
 from core.ledger.postgresql import postgresql_engine
 from core.runtime import Settings
 from tests.delivery.world import MONTH, NOTIFIED, NOTIFY, NOW, begin, begin_retry, failed, look, routed, sent
@@ -174,6 +175,20 @@ def test_writes_of_a_run_wait_for_a_restart(
         back.join()
     ledger.finish("run-1", None, NOW)
     assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"} | changed
+
+
+def test_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    @through_a_restart
+    def write() -> None:
+        raise LedgerCut("gone")
+
+    monkeypatch.setattr(time, "monotonic", lambda: sum(waits))
+    monkeypatch.setattr(write.retry, "sleep", waits.append)
+    with pytest.raises(LedgerCut, match="gone"):
+        write()
+    assert sum(waits) == pytest.approx(RESTART_SECONDS, abs=0.2)
 
 
 def lose_an_answer(ledger: Ledger, server: Server, url: str, *, committed: bool) -> list[bool]:

@@ -77,6 +77,8 @@ def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
     resolved = {"status": "sent", "reason": "resolved_delivered", "error": None, "sent_at": NOW}
     found = outcome(ledger, "A-3").model_dump(exclude={"resolutions"})
     assert found.items() <= (given_up | resolved | {"updated_at": LATER}).items()
+    begin(ledger, "unroutable", [routed("A-4", None)])
+    assert (outcome(ledger, "A-4").region, outcome(ledger, "A-4").channel) == ("AMER", None)
 
 
 def test_send_again_sends_only_that_alert(ledger: Ledger) -> None:
