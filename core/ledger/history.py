@@ -312,10 +312,12 @@ def _digest(rows: Iterable[Row[Any]]) -> str:
     """Return the digest of a list of open alerts; a list with another digest is news for support."""
     listed = []
     for row in rows:
-        region = row.account_region if row.reason == domain.UNKNOWN_REGION else None
+        # Of an alert without a channel, only the list shows the data, so a correction is news.
+        facts = (row.account_name, row.account_region, row.arr, row.duration_months)
+        data = facts if row.reason == domain.UNKNOWN_REGION else None
         # A new attempt that may have been delivered is news.
         run_id = row.run_id if row.status == domain.OutcomeStatus.UNCONFIRMED else None
-        listed.append((row.account_id, row.alert_type, row.status, row.reason, row.channel, region, run_id))
+        listed.append((row.account_id, row.alert_type, row.status, row.reason, row.channel, data, run_id))
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
