@@ -22,7 +22,7 @@ class Pacer:
     """The pace of one destination: at most `rate` starts a second, evenly spaced; 0 means no pacing."""
 
     def __init__(self, rate: float, *, sleep: Sleep, clock: Callable[[], float] = time.monotonic) -> None:
-        self._interval = 1 / rate if rate else 0.0
+        self.interval = 1 / rate if rate else 0.0
         self.sleep = sleep
         # A jump of the wall clock would stop a channel for that time.
         self._clock = clock
@@ -32,7 +32,7 @@ class Pacer:
         """Wait for the next free start; concurrent callers get one each."""
         now = self._clock()
         start = max(now, self._free_at)
-        self._free_at = start + self._interval
+        self._free_at = start + self.interval
         if start > now:
             await self.sleep(start - now)
 
@@ -54,6 +54,8 @@ async def post_with_retries(
     backoff = wait_exponential_jitter(multiplier=first, max=BACKOFF_MAX_SECONDS, jitter=first)
 
     async def attempt() -> Answer:
+        # Counted from the request, which a slow claim may have delayed since its turn.
+        pacer.hold(pacer.interval)
         answer = await post()
         asked = answer.retry_after or 0
         if asked > longest:
