@@ -1,22 +1,14 @@
-"""The alert types over HTTP and in a run's report: every place that shows an alert shows its type."""
+"""The alert types over HTTP: every place that shows an alert shows its type."""
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from cli.report import print_report
-from core.domain import RunRequest
-from core.ledger import open_ledger
-from core.run import prepare_run
 from examples.mock_slack import MockSlack
-from flows.start import run_month
 from tests.alerts.of_the_tests import OURS, register
 from tests.api.test_metrics import scrape
 from tests.conftest import Serve
-from tests.delivery.world import MONTH, settings
 from tests.service import adds_up, row, write_source
 
 TYPES = ["at_risk", "recovered", OURS.type]
@@ -102,15 +94,3 @@ def test_pages_show_the_alert_types(serve: Serve, source: str) -> None:
     ):
         assert shown in page
     assert ">Recovered</th>" in service.client.get("/runs", headers={"Accept": "text/html"}).text
-
-
-def test_report_shows_the_alert_types(slack: MockSlack, source: str, tmp_path: Path) -> None:
-    chosen = settings(slack.url, tmp_path / "ledger.db", alert_types=TYPES, regions={"AMER": "amer"})
-    run = prepare_run(RunRequest(source, MONTH), chosen, open_ledger(chosen.database_url))
-    run_month(run)
-    out = io.StringIO()
-    history = run.ledger.history
-    print_report(history.run(run.run_id), history, Console(file=out, emoji=False, width=200))
-    assert "1 at risk, 2 recovered, 3 of the tests, 2 below the ARR threshold, " in out.getvalue()
-    assert "Name of B (B), recovered" in out.getvalue()
-    assert f"Name of B (B), {OURS.type}" in out.getvalue()

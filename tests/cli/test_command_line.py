@@ -52,18 +52,6 @@ def test_exit_code_is_0_for_success_and_1_for_failure(story: Story) -> None:
         assert "Traceback" not in ended.out + ended.err
 
 
-def test_report_of_a_failed_run_says_why(
-    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(redaction, "_secrets", set())
-    for name, value in variables("http://127.0.0.1:9", tmp_path, MAX_ALERTS_PER_RUN="1").items():
-        monkeypatch.setenv(name, value)
-    assert call("run", "--month", MONTH, "--source-uri", source) == 1
-    out = capsys.readouterr().out
-    assert "  failed  run " in out
-    assert "too_many_alerts: " in out
-
-
 def test_piped_report_is_readable(story: Story) -> None:
     out = story.report.out
     assert "\x1b" not in out

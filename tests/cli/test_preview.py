@@ -15,7 +15,7 @@ from tests.service import COUNTS, MONTH, variables
 def preview(source: str, slack: MockSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the command, with all that it needs in the environment."""
     monkeypatch.setattr(redaction, "_secrets", set())
-    for name, value in variables(slack.url, tmp_path, COLUMNS="120").items():
+    for name, value in variables(slack.url, tmp_path, COLUMNS="120", MAX_ALERTS_PER_RUN="1").items():
         monkeypatch.setenv(name, value)
     return ["preview", "--source-uri", source, "--month", MONTH]
 
@@ -28,7 +28,9 @@ def test_preview_shows_each_alert_and_sends_nothing(
     assert "Preview of 2026-01: nothing was sent" in lines
     (acme,) = (line for line in lines if "(A/1)" in line)
     assert acme.split()[-5:] == ["3", "months", "amer-risk-alerts", "would", "send"]
-    assert any("Cargo (C)" in line and "failed (unknown_region)" in line for line in lines)
+    (cargo,) = (line for line in lines if "(C)" in line)
+    assert cargo.split()[-3:] == ["-", "failed", "(unknown_region)"]
+    assert "too_many_alerts: A run would send none of them: MAX_ALERTS_PER_RUN is 1" in lines
     assert " ".join(lines[-2:]).endswith(", 1 not delivered (1 of an unknown region), 2 would be sent.")
     assert slack.messages == []
 

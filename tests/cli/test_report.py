@@ -1,0 +1,85 @@
+"""The report of a run on a terminal: all its parts, blanks for zeros, and any data as text."""
+
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from cli.report import print_report
+from core.domain import (
+    Notification,
+    NotificationStatus,
+    RunRequest,
+    RunWarning,
+    SourceNotFound,
+    SupportMessage,
+)
+from core.ledger import Ledger
+from tests.delivery.world import ME, MONTH, NOW, assessment, begin, failed, new_ledger, routed, sent
+
+URI = f"file:///[red]/{'x' * 80}"
+REPORT = f"""\
+Risk alerts 2026-01  succeeded  run run-1
+Source: {URI}
+month_not_in_source: No row of [month]
+
+channel       sent  failed
+amer             1
+emea             2       1
+(no channel)             1
+
+not delivered                  region      ARR  streak    why
+Name of A-3 (A-3)              AMER    $50,000  2 months  server_error
+Name of A-4 [red] (A-4 [red])  AMER    $50,000  2 months  unknown_region
+
+server_error: wait until Slack has no errors; then run the month again.
+unknown_region: give the region a channel in REGIONS, or fix the source; then
+run the month again.
+
+100 rows read, 3 duplicate rows, 6 at risk, 3 recovered, 4 below the ARR
+threshold, 3 sent, 2 not delivered (1 of an unknown region).
+at_risk: 100 rows read, 3 duplicate rows, 6 at risk, 2 below the ARR threshold,
+2 sent, 2 not delivered (1 of an unknown region).
+recovered: 100 rows read, 3 duplicate rows, 3 recovered, 2 below the ARR
+threshold, 1 sent, 0 not delivered.
+Support notification: failed (no [mail] server).
+"""
+
+
+def report_of(ledger: Ledger) -> str:
+    """Return the report of `run-1` on a terminal of 80 columns, without blanks at the ends of lines."""
+    out = io.StringIO()
+    print_report(ledger.history.run("run-1"), ledger.history, Console(file=out, width=80, emoji=False))
+    return re.sub(" +\n", "\n", out.getvalue())
+
+
+def test_report_has_every_part_of_a_run(tmp_path: Path) -> None:
+    alerts = [
+        *(routed("A-1"), routed("A-2", "emea"), routed("A-3", "emea"), routed("A-4\n[red]", None)),
+        routed("A-1", "emea", "recovered"),
+    ]
+    warning = RunWarning("month_not_in_source", "No row of [month]", None)
+    found = replace(assessment(alerts), warnings=(warning,))
+    mail = Notification(SupportMessage("subject", "text"), NotificationStatus.FAILED, "no [mail] server")
+    with new_ledger(tmp_path / "ledger.db") as ledger:
+        ledger.begin_run("run-1", RunRequest(URI, MONTH), ME, None, NOW)
+        for alert in ledger.plan("run-1", found, alerts, 0, NOW):
+            ledger.claim("run-1", alert, NOW)
+            answer = failed("A-3") if alert.account_id == "A-3" else sent(alert.account_id, alert.alert_type)
+            ledger.record_answer("run-1", replace(answer, channel=alert.channel), NOW)
+        ledger.record_notification("run-1", mail, address="a@b", digest="d", now=NOW)
+        ledger.finish("run-1", None, NOW)
+        assert report_of(ledger) == REPORT
+
+
+def test_report_of_a_failed_run_says_why(tmp_path: Path) -> None:
+    with new_ledger(tmp_path / "ledger.db") as ledger:
+        begin(ledger, "run-1")
+        ledger.finish("run-1", SourceNotFound("no [red] file"), NOW)
+        lines = report_of(ledger).splitlines()
+    assert lines[0] == "Risk alerts 2026-01  failed  run run-1"
+    assert lines[2] == "source_not_found: no [red] file"
+    # The only alert type has no sum of its own.
+    assert len(lines) == 6
