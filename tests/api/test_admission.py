@@ -1,21 +1,50 @@
 """Admission: runs beyond the limit wait, those beyond the queue are refused, and other requests go on."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from api import service as api_service
+from api.admission import Admission
+from core.domain import TooManyRuns
 from core.ledger import liveness
 from tests.conftest import Serve
 from tests.service import MONTH, Service, row, write_source
 from tests.slack.hostile import HostileSlack, answer, held
 from tests.waiting import until
+
+
+def test_work_beyond_the_limit_waits_and_outlives_its_caller() -> None:
+    release, begun, prepared = threading.Event(), [], []
+    admission = Admission("test", at_once=2, waiting=1)
+
+    def work(number: int) -> None:
+        begun.append(number)
+        release.wait(60)
+
+    async def ask_and_leave() -> None:
+        waiting = asyncio.create_task(admission.call(partial(work, 3)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    for number in (1, 2):
+        admission.submit(lambda number=number: partial(work, number))
+    asyncio.run(ask_and_leave())
+    with pytest.raises(TooManyRuns):
+        admission.submit(lambda: prepared.append(4) or list)
+    until(lambda: len(begun) >= 2)
+    assert (sorted(begun), prepared) == ([1, 2], [])
+    release.set()
+    admission.shutdown()
+    assert begun[2:] == [3]
 
 
 def ask(service: Service, source: str, month: str = MONTH, **headers: str) -> httpx.Response:
