@@ -143,9 +143,10 @@ def test_run_of_the_api_is_in_prefects_ui(served: Served, source: str, tmp_path:
         assert shown in page
 
 
-def test_prefect_server_sends_no_telemetry(served: Served) -> None:
-    settings = httpx.get(f"{served.environment['PREFECT_API_URL']}/admin/settings").json()
-    assert settings["server"]["analytics_enabled"] is False
+def test_prefect_server_sends_no_telemetry_and_frees_slots_of_dead_runs(served: Served) -> None:
+    found = httpx.get(f"{served.environment['PREFECT_API_URL']}/admin/settings").json()["server"]
+    assert found["analytics_enabled"] is False
+    assert found["concurrency"]["lease_storage"] == "prefect.server.concurrency.lease_storage.filesystem"
 
 
 def test_only_one_deployment_has_an_active_schedule(deployed: Served) -> None:

@@ -45,6 +45,8 @@ def serving() -> Iterator[tuple["subprocess.Popen[str]", list[int]]]:
             assert running.poll() is None
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text(encoding="ascii")
         servers = [int(child) for child in children.split()]
+        # Ctrl-C reaches only the command, which stops the API before Prefect.
+        assert [os.getsid(server) for server in servers] == servers
         yield running, servers
     assert not any(Path(f"/proc/{server}").exists() for server in servers)
 

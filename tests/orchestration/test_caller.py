@@ -1,0 +1,85 @@
+"""What waits for a run under the engine, with a stub in the place of Prefect's flow."""
+
+import logging
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.settings import get_current_settings
+
+from core.domain import LedgerError
+from core.ledger import Ledger
+from core.run import RunContext, open_run
+from core.runtime import Settings
+from flows import prefect_engine
+from flows.prefect_engine import run_with_prefect
+from tests.delivery.world import REQUEST, new_ledger
+from tests.service import loggers_restored
+
+
+class Stub:
+    """A flow that only calls its function."""
+
+    async def fn(self, *_: Any, **__: Any) -> None:
+        """Is replaced."""
+
+    def with_options(self, **options: Any) -> "Stub":
+        assert options == {"retries": 0}
+        return self
+
+    def __call__(self, **parameters: Any) -> Coroutine[Any, Any, None]:
+        return self.fn(**parameters)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """Yield a ledger; the probe of Prefect succeeds, and logging is as at the start of a process."""
+    monkeypatch.setattr(prefect_engine, "probe", lambda _: None)
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    monkeypatch.setattr(logging.getLogger("prefect"), "propagate", True)
+    for name in ("EventsWorker", "APILogWorker"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    with loggers_restored(), new_ledger(tmp_path / "ledger.db") as opened:
+        yield opened
+
+
+def call(ledger: Ledger, stages: Any) -> None:
+    flow: Any = Stub()
+    run_with_prefect(RunContext("run-1", REQUEST, Settings(), ledger), flow, stages, "http://127.0.0.1:9/api")
+
+
+@pytest.mark.timeout(60)
+def test_ledger_that_cannot_begin_a_run_ends_the_wait(ledger: Ledger) -> None:
+    async def stages(_: RunContext) -> None:
+        raise LedgerError("disk on fire")
+
+    with pytest.raises(LedgerError, match="disk on fire"):
+        call(ledger, stages)
+
+
+def test_busy_prefect_is_asked_until_the_caller_gives_up(ledger: Ledger) -> None:
+    """Prefect's client doubles its wait, from 2 s on, and adds a jitter."""
+    waits: list[float] = []
+
+    async def stages(run: RunContext) -> None:
+        with open_run(run):
+            client = get_current_settings().client
+            longest = 1 + client.retry_jitter_factor
+            waits.extend(2**number * longest for number in range(1, client.max_retries + 1))
+
+    call(ledger, stages)
+    assert len(waits) > 3
+    assert sum(waits) < prefect_engine.BEGIN_SECONDS
+
+
+def test_log_of_prefect_stays_out_of_ours(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    async def stages(run: RunContext) -> None:
+        with open_run(run):
+            for name in ("prefect.engine", "EventsWorker", "APILogWorker"):
+                logging.getLogger(name).error("canary")
+            # Prefect prints what it cannot send.
+            assert not logging.raiseExceptions
+
+    call(ledger, stages)
+    assert "canary" not in caplog.text
