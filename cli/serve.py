@@ -8,11 +8,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import click
 
-ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 STOP_SECONDS = 30
 """How long a server may take to stop before it is killed."""
@@ -61,7 +59,7 @@ def _uvicorn(app: list[str], port: int, **environment: str) -> Iterator["subproc
     # A session of its own, so that Ctrl-C reaches only this process, which stops the API before Prefect.
     process = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments from this file
         [sys.executable, "-m", "uvicorn", *app, "--host", HOST, "--port", str(port)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, **environment},
         start_new_session=True,
     )
     try:
