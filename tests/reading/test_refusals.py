@@ -5,6 +5,9 @@ import json
 from collections import defaultdict
 
 import pytest
+from botocore.exceptions import HTTPClientError
+from gcsfs.retry import NonRetryableError
+from google.auth.exceptions import TransportError
 
 from core.domain import (
     RiskAlertsError,
@@ -16,7 +19,7 @@ from core.domain import (
 )
 from core.runtime import Settings
 from core.sources import open_uri
-from core.sources.refusals import REFUSALS, TEXTS, error_for
+from core.sources.refusals import REFUSALS, TEXTS, Refused, error_for
 from tests.reading.conftest import checked, refusal
 from tests.reading.servers import Refusing
 
@@ -139,11 +142,26 @@ def test_status_alone_decides_the_error(
     assert isinstance(refusal(f"{scheme}://bucket/x.parquet", settings), error)
 
 
-def test_unknown_failure_of_a_store_is_unreachable() -> None:
-    error = error_for(ValueError("canary"), "gs", "gs://bucket/x")
-    assert isinstance(error, SourceUnreachable)
-    said = "the store gives no answer that can be used: run the month again later"
-    assert checked(error).message == f"gs://bucket/x: {said}"
+@pytest.mark.parametrize(
+    ("provider", "error", "kind", "words"),
+    [
+        ("s3", Refused(400, ["InvalidBucketName"]), SourceNotFound, "S3 allows no bucket of this name"),
+        ("s3", HTTPClientError(error="canary"), SourceUnreachable, "the store closed the connection"),
+        ("gs", Refused(400, ["AuthenticationRequiredRequesterPays"]), SourceForbidden, "use credentials"),
+        ("gs", Refused(403, ["accessNotConfigured"]), SourceForbidden, "the Cloud Storage API is off"),
+        ("gs", Refused(407), SourceUnreachable, "the proxy refuses the request"),
+        ("gs", TransportError("canary"), SourceUnreachable, "the service that gives the Google credentials"),
+        ("gs", TransportError("the metadata service"), SourceForbidden, "the metadata server gives no"),
+        ("gs", NonRetryableError("canary"), SourceForbidden, "the Google credentials cannot be renewed"),
+        ("gs", ValueError("canary"), SourceUnreachable, "the store gives no answer that can be used: run"),
+    ],
+)
+def test_error_that_no_server_here_causes_has_advice(
+    provider: str, error: Exception, kind: type[RiskAlertsError], words: str
+) -> None:
+    found = checked(error_for(error, provider, "gs://bucket/x"))
+    assert isinstance(found, kind)
+    assert words in found.message
 
 
 def read_refusal(uri: str, settings: Settings, size: int = 4) -> RiskAlertsError:
