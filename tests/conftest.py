@@ -13,6 +13,7 @@ import httpx
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from core.ledger import Ledger
 from core.runtime import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
 from tests.postgresql import Server, server
@@ -32,7 +33,8 @@ atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 _OF_TERMINALS = ("COLUMNS", "FORCE_COLOR", "NO_COLOR")
 # Every client loads these, about 30 ms each time, and no test leaves this machine.
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
-for _name in (*_OF_TERMINALS, *_CERTIFICATES):
+_PROXIES = [name for name in os.environ if name.lower().endswith("_proxy")]
+for _name in (*_OF_TERMINALS, *_CERTIFICATES, *_PROXIES):
     os.environ.pop(_name, None)
 # Each of the many processes would compile our modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -109,6 +111,22 @@ def slack() -> Iterator[MockSlack]:
 @pytest.fixture
 def source(tmp_path: Path) -> str:
     return write_source(tmp_path / "status.parquet")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return the path of a ledger; the file exists once a test uses `ledger`."""
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    """Yield a new ledger."""
+    # Imported here, because the import takes seconds, and most tests do not need it.
+    from tests.delivery.world import new_ledger  # noqa: PLC0415
+
+    with new_ledger(path) as opened:
+        yield opened
 
 
 Serve = Callable[..., Service]

@@ -1,7 +1,6 @@
 """The context of a run, before it begins and after it is closed."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +14,24 @@ from core.domain import (
     SourceInvalid,
     SourceSchemeUnsupported,
 )
+from core.ledger import Ledger
 from core.run import RunContext, open_run, prepare_run
 from core.runtime import Settings
-from tests.delivery.world import MONTH, execute, new_ledger
+from tests.delivery.world import MONTH, execute
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[RunContext]:
-    with new_ledger(tmp_path / "ledger.db") as ledger:
-        yield RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
+def run(ledger: Ledger) -> RunContext:
+    return RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
 
 
-def prepare(source_uri: str, folder: Path, run_id: str | None = None) -> RunContext:
-    with new_ledger(folder / "ledger.db") as ledger:
-        return prepare_run(RunRequest(source_uri, MONTH), Settings(), ledger, run_id)
+def prepare(source_uri: str, ledger: Ledger, run_id: str | None = None) -> RunContext:
+    return prepare_run(RunRequest(source_uri, MONTH), Settings(), ledger, run_id)
 
 
-def test_run_has_the_given_id_or_a_new_one(tmp_path: Path) -> None:
-    assert prepare("file:///x", tmp_path, "run-1").run_id == "run-1"
-    first, second = (prepare("file:///x", tmp_path).run_id for _ in range(2))
+def test_run_has_the_given_id_or_a_new_one(ledger: Ledger) -> None:
+    assert prepare("file:///x", ledger, "run-1").run_id == "run-1"
+    first, second = (prepare("file:///x", ledger).run_id for _ in range(2))
     assert first
     assert first != second
 
@@ -52,13 +50,13 @@ def test_run_has_the_given_id_or_a_new_one(tmp_path: Path) -> None:
     ],
 )
 def test_only_a_uri_without_secrets_is_stored(
-    tmp_path: Path, source_uri: str, error: type[Exception] | None
+    ledger: Ledger, source_uri: str, error: type[Exception] | None
 ) -> None:
     if error is None:
-        assert prepare(source_uri, tmp_path).request.source_uri == source_uri
+        assert prepare(source_uri, ledger).request.source_uri == source_uri
         return
     with pytest.raises(error) as caught:
-        prepare(source_uri, tmp_path)
+        prepare(source_uri, ledger)
     assert "canary" not in str(caught.value)
 
 
@@ -90,9 +88,9 @@ def test_message_of_an_error_is_one_line() -> None:
     assert str(error) == error.message == "a 04:00:00 ERROR forged  [31m b"
 
 
-def test_unclosed_run_does_not_keep_its_caller_waiting(run: RunContext, tmp_path: Path) -> None:
+def test_unclosed_run_does_not_keep_its_caller_waiting(run: RunContext, path: Path) -> None:
     with pytest.raises(LedgerError), open_run(run):
-        execute(tmp_path / "ledger.db", "DELETE FROM runs")
+        execute(path, "DELETE FROM runs")
     assert run.closed.exception(0) is not None
 
 

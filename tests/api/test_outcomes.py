@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from api.service import READERS_AT_ONCE
 from core.domain import Resolution
-from core.ledger import Ledger, open_ledger
+from core.ledger import Ledger
 from core.sources.window import LONGEST_ID
 from tests.conftest import Serve
 from tests.delivery.world import MONTH, routed
@@ -25,12 +24,10 @@ HOSTILE = "A/1 ?#%2F\t<b>&amp; ü🚩"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """Yield the ledger of the service, with three unconfirmed alerts."""
-    opened = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
-    leave_unconfirmed(opened, "first", [routed("A-1"), routed("A-2"), routed(HOSTILE)])
-    yield opened
-    opened.close()
+def ledger(ledger: Ledger) -> Ledger:
+    """Return the ledger of the service, with three unconfirmed alerts."""
+    leave_unconfirmed(ledger, "first", [routed("A-1"), routed("A-2"), routed(HOSTILE)])
+    return ledger
 
 
 def resolve(service: Service, account_id: str, month: object = MONTH, **body: Any) -> tuple[int, Any]:

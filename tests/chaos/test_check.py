@@ -1,7 +1,6 @@
 """The check of `make chaos` accepts a correct world, and names each broken promise."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from core.ledger import Ledger
 from tests.chaos.check import World, check, check_secrets
 from tests.chaos.slack import DELIVERED, NO_ANSWER, REFUSED
 from tests.chaos.tally import Tally
-from tests.delivery.world import MONTH, NOW, begin, execute, new_ledger, routed
+from tests.delivery.world import MONTH, NOW, begin, execute, routed
 
 SENT, OPEN, NO_CHANNEL = (
     AlertKey("A0001-001", "at_risk"),
@@ -57,12 +56,10 @@ def play(ledger: Ledger) -> None:
 
 
 @pytest.fixture
-def played(tmp_path: Path) -> Iterator[Played]:
+def played(path: Path, ledger: Ledger) -> Played:
     """Return a correct world, which tests then change."""
-    path = tmp_path / "ledger.db"
-    with new_ledger(path) as ledger:
-        play(ledger)
-        yield Played(path)
+    play(ledger)
+    return Played(path)
 
 
 def test_correct_world_passes(played: Played) -> None:

@@ -3,7 +3,6 @@
 import io
 import re
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 
@@ -17,7 +16,7 @@ from core.domain import (
     SupportMessage,
 )
 from core.ledger import Ledger
-from tests.delivery.world import ME, MONTH, NOW, assessment, begin, failed, new_ledger, routed, sent
+from tests.delivery.world import ME, MONTH, NOW, assessment, begin, failed, routed, sent
 
 URI = f"file:///[red]/{'x' * 80}"
 REPORT = f"""\
@@ -30,9 +29,9 @@ amer             1
 emea             2       1
 (no channel)             1
 
-not delivered                  region      ARR  streak    why
-Name of A-3 (A-3)              AMER    $50,000  2 months  server_error
-Name of A-4 [red] (A-4 [red])  AMER    $50,000  2 months  unknown_region
+not delivered                  region       ARR  streak    why
+Name of A-3 (A-3)              AMER     $50,000  2 months  server_error
+Name of A-4 [red] (A-4 [red])  (empty)  $50,000  2 months  unknown_region
 
 server_error: wait until Slack has no errors; then run the month again.
 unknown_region: give the region a channel in REGIONS, or fix the source; then
@@ -55,30 +54,33 @@ def report_of(ledger: Ledger) -> str:
     return re.sub(" +\n", "\n", out.getvalue())
 
 
-def test_report_has_every_part_of_a_run(tmp_path: Path) -> None:
+def test_report_has_every_part_of_a_run(ledger: Ledger) -> None:
     alerts = [
-        *(routed("A-1"), routed("A-2", "emea"), routed("A-3", "emea"), routed("A-4\n[red]", None)),
+        *(
+            routed("A-1"),
+            routed("A-2", "emea"),
+            routed("A-3", "emea"),
+            replace(routed("A-4\n[red]", None), account_region=""),
+        ),
         routed("A-1", "emea", "recovered"),
     ]
     warning = RunWarning("month_not_in_source", "No row of [month]", None)
     found = replace(assessment(alerts), warnings=(warning,))
     mail = Notification(SupportMessage("subject", "text"), NotificationStatus.FAILED, "no [mail] server")
-    with new_ledger(tmp_path / "ledger.db") as ledger:
-        ledger.begin_run("run-1", RunRequest(URI, MONTH), ME, None, NOW)
-        for alert in ledger.plan("run-1", found, alerts, 0, NOW):
-            ledger.claim("run-1", alert, NOW)
-            answer = failed("A-3") if alert.account_id == "A-3" else sent(alert.account_id, alert.alert_type)
-            ledger.record_answer("run-1", replace(answer, channel=alert.channel), NOW)
-        ledger.record_notification("run-1", mail, address="a@b", digest="d", now=NOW)
-        ledger.finish("run-1", None, NOW)
-        assert report_of(ledger) == REPORT
+    ledger.begin_run("run-1", RunRequest(URI, MONTH), ME, None, NOW)
+    for alert in ledger.plan("run-1", found, alerts, 0, NOW):
+        ledger.claim("run-1", alert, NOW)
+        answer = failed("A-3") if alert.account_id == "A-3" else sent(alert.account_id, alert.alert_type)
+        ledger.record_answer("run-1", replace(answer, channel=alert.channel), NOW)
+    ledger.record_notification("run-1", mail, address="a@b", digest="d", now=NOW)
+    ledger.finish("run-1", None, NOW)
+    assert report_of(ledger) == REPORT
 
 
-def test_report_of_a_failed_run_says_why(tmp_path: Path) -> None:
-    with new_ledger(tmp_path / "ledger.db") as ledger:
-        begin(ledger, "run-1")
-        ledger.finish("run-1", SourceNotFound("no [red] file"), NOW)
-        lines = report_of(ledger).splitlines()
+def test_report_of_a_failed_run_says_why(ledger: Ledger) -> None:
+    begin(ledger, "run-1")
+    ledger.finish("run-1", SourceNotFound("no [red] file"), NOW)
+    lines = report_of(ledger).splitlines()
     assert lines[0] == "Risk alerts 2026-01  failed  run run-1"
     assert lines[2] == "source_not_found: no [red] file"
     # The only alert type has no sum of its own.

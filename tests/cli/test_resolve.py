@@ -1,12 +1,11 @@
 """`risk-alerts unconfirmed` and `risk-alerts resolve`: the open alerts, a decision, and the next run."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from core.ledger import Ledger, open_ledger
+from core.ledger import Ledger
 from tests.cli.calling import call
 from tests.delivery.world import MONTH, OTHER_MONTH, begin, key, routed
 from tests.ledger.test_resolving import leave_unconfirmed
@@ -15,15 +14,12 @@ ONE = ["--month", MONTH.isoformat(), "--account", "A-1"]
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """Yield the command's ledger, with two unconfirmed alerts in it."""
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    monkeypatch.setenv("DATABASE_URL", url)
+def ledger(ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """Return the command's ledger, with two unconfirmed alerts in it."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{path}")
     monkeypatch.setenv("COLUMNS", "80")
-    opened = open_ledger(url)
-    leave_unconfirmed(opened, "first", [routed("A-1"), routed("A-2 [red]", "emea")])
-    yield opened
-    opened.close()
+    leave_unconfirmed(ledger, "first", [routed("A-1"), routed("A-2 [red]", "emea")])
+    return ledger
 
 
 def test_resolved_alert_leaves_the_list(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,6 +50,11 @@ NOTIFY = insert(NOTIFICATIONS).values(
 )
 NOTIFIED = select(NOTIFICATIONS.c.address)
 """A small write, and its read."""
+
+
+def at(minute: int) -> datetime:
+    """Return an instant."""
+    return NOW + timedelta(minutes=minute)
 
 
 def key(account_id: str, alert_type: str = DEFAULT_ALERT_TYPE) -> AlertKey:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from core import run as run_module
-from core.ledger import liveness, this_process
+from core.ledger import Ledger, liveness, this_process
 from core.ledger.liveness import ProcessIdentity
 from examples.mock_slack import MockSlack
 from tasks import send
-from tests.delivery.world import accounts, begin, deliver, open_at, routed, settings
+from tests.delivery.world import accounts, begin, deliver, routed, settings
 
 HOUR = timedelta(hours=1)
 
@@ -39,11 +39,9 @@ def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pacing_and_waits_ignore_the_wall_clock(
-    jumping_clock: None, slack: MockSlack, tmp_path: Path
+    jumping_clock: None, slack: MockSlack, path: Path, ledger: Ledger
 ) -> None:
     """The rate is two alerts a second, and Slack asks to retry the first after a second."""
-    path = tmp_path / "ledger.db"
-    ledger = open_at(path)
     slack.fail("amer", 429, times=1)
     alerts = [routed(f"A-{number}") for number in range(3)]
     began = time.monotonic()
@@ -58,10 +56,9 @@ ELSEWHERE = replace(this_process(), host="another-host")
 
 
 @contextmanager
-def beating(path: Path) -> Iterator[None]:
+def beating(ledger: Ledger) -> Iterator[None]:
     """Write heartbeats of a run whose clock is right."""
     over = threading.Event()
-    ledger = open_at(path)
 
     def beat() -> None:
         while not over.wait(0.1):
@@ -72,44 +69,30 @@ def beating(path: Path) -> Iterator[None]:
     yield
     over.set()
     thread.join()
-    ledger.close()
 
 
 @pytest.mark.parametrize("owner", [this_process(), ELSEWHERE], ids=["this host", "another host"])
 def test_clock_jump_closes_no_live_run(
-    jumping_clock: None, slack: MockSlack, tmp_path: Path, owner: ProcessIdentity
+    jumping_clock: None, slack: MockSlack, path: Path, ledger: Ledger, owner: ProcessIdentity
 ) -> None:
-    path = tmp_path / "ledger.db"
-    ledger = open_at(path)
     begin(ledger, "alive", [routed("A-1")], owner=owner)
-    with beating(path):
+    with beating(ledger):
         for number in range(3):
             deliver(ledger, [routed(f"B-{number}")], settings(slack.url, path))
         assert ledger.history.run("alive").status == "running"
     assert len(slack.messages) == 3
-    ledger.close()
 
 
 @pytest.mark.parametrize("owner", [this_process(), ELSEWHERE], ids=["this host", "another host"])
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["set forward", "set back"])
 def test_silent_run_is_watched_then_closed(
-    jumping_clock: None, tmp_path: Path, jump: timedelta, owner: ProcessIdentity
+    jumping_clock: None, ledger: Ledger, jump: timedelta, owner: ProcessIdentity
 ) -> None:
     """For example, its process hangs or is stopped."""
-    ledger = open_at(tmp_path / "ledger.db")
     begin(ledger, "silent", [routed("A-1")], owner=owner)
     ledger.heartbeat("silent", datetime.now(UTC))
     began = time.monotonic()
     ledger.close_dead_runs(datetime.now(UTC) + jump)
     assert time.monotonic() - began >= 0.5
     assert ledger.history.run("silent").status == "failed"
-    ledger.close()
-
-
-def test_dead_run_of_this_host_is_closed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liveness, "WATCH_SECONDS", 3600)
-    ledger = open_at(tmp_path / "ledger.db")
-    begin(ledger, "gone", [routed("A-1")], owner=replace(this_process(), process_started="long ago"))
-    ledger.close_dead_runs(datetime.now(UTC))
-    assert ledger.history.run("gone").status == "failed"
     ledger.close()

@@ -33,12 +33,6 @@ def url(postgresql: Server) -> str:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Return the path of a new ledger."""
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
 def ledger(path: Path, backend: str, request: pytest.FixtureRequest) -> Iterator[Ledger]:
     """Yield a new ledger."""
     if backend == "sqlite":

@@ -28,14 +28,9 @@ from core.domain import (
 )
 from core.ledger import Ledger
 from core.ledger.history import encode_cursor
-from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, begin, failed, key, routed, sent
+from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, at, begin, failed, key, routed, sent
 
 Page = Callable[[int | None, str | None], tuple[list[Any], str | None]]
-
-
-def at(minute: int) -> datetime:
-    """Return an instant."""
-    return NOW + timedelta(minutes=minute)
 
 
 def assert_pages(page: Page, expected: list[Any]) -> None:

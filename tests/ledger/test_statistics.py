@@ -1,18 +1,13 @@
 """Ledger statistics, the same on both databases, and their gauges."""
 
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import pytest
 
 from core.domain import OutcomeStatus, RunRequest, RunStatus, SourceNotFound
 from core.ledger import Ledger
-from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, begin, routed, sent
-
-
-def at(minute: int) -> datetime:
-    """Return an instant."""
-    return NOW + timedelta(minutes=minute)
+from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, at, begin, routed, sent
 
 
 def samples(ledger: Ledger) -> dict[tuple[str, ...], float]:

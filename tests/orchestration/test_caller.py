@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from core.run import RunContext, open_run
 from core.runtime import Settings
 from flows import prefect_engine
 from flows.prefect_engine import run_with_prefect
-from tests.delivery.world import REQUEST, new_ledger
+from tests.delivery.world import REQUEST
 from tests.service import loggers_restored
 
 
@@ -32,16 +31,16 @@ class Stub:
         return self.fn(**parameters)
 
 
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """Yield a ledger; the probe of Prefect succeeds, and logging is as at the start of a process."""
+@pytest.fixture(autouse=True)
+def _prefect_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make the probe of Prefect succeed, with logging as at the start of a process."""
     monkeypatch.setattr(prefect_engine, "probe", lambda _: None)
     monkeypatch.setattr(logging, "raiseExceptions", True)
     monkeypatch.setattr(logging.getLogger("prefect"), "propagate", True)
     for name in ("EventsWorker", "APILogWorker"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
-    with loggers_restored(), new_ledger(tmp_path / "ledger.db") as opened:
-        yield opened
+    with loggers_restored():
+        yield
 
 
 def call(ledger: Ledger, stages: Any) -> None:

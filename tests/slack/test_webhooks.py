@@ -17,12 +17,6 @@ MESSAGE = {"text": "🚩 At Risk: Zoë & Søn", "blocks": []}
 FLOOD = trickle(b"HTTP/1.1 200 OK\r\n\r\nok", b"x" * 65536, every=0)
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def settings(**values: Any) -> Settings:
     return Settings(**{"slack_timeout_seconds": 0.5, **values})
 
