@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Coroutine, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,7 +20,6 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import Artifact, FlowRun
 
 from examples.mock_slack import MockSlack
-from flows.flow_run import month_or_scheduled
 from flows.monthly_risk_alerts import monthly_risk_alerts
 from tests.conftest import services
 from tests.service import MONTH, ROWS, Service, problem_of, write_source
@@ -134,22 +133,3 @@ def test_failed_run_fails_in_prefect_without_a_secret(service: Service, prefect_
     assert flow_run.state.is_failed()
     assert "no such file or folder" in (flow_run.state.message or "")
     assert run["month"] == MONTH
-
-
-@pytest.mark.parametrize(
-    ("scheduled", "expected"),
-    [
-        (datetime(2026, 2, 1, 6, tzinfo=UTC), date(2026, 2, 1)),
-        (datetime(2026, 2, 28, 23, 59, tzinfo=UTC), date(2026, 2, 1)),
-        (datetime.fromisoformat("2026-03-01T00:30:00+02:00"), date(2026, 2, 1)),
-    ],
-)
-def test_run_without_month_takes_the_scheduled_one(
-    monkeypatch: pytest.MonkeyPatch, scheduled: datetime, expected: date
-) -> None:
-    class Scheduled:
-        scheduled_start_time = scheduled
-
-    monkeypatch.setattr("flows.flow_run.flow_run", Scheduled)
-    assert month_or_scheduled(None) == expected
-    assert month_or_scheduled(date(2020, 5, 1)) == date(2020, 5, 1)

@@ -1,8 +1,6 @@
 """The sample source has every trap, and is the same each time."""
 
-from collections import defaultdict
-from datetime import date, datetime
-from itertools import pairwise
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +33,6 @@ def rows() -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def groups(rows: list[Row]) -> dict[tuple[str, date], list[Row]]:
-    """Return the rows of each account and month, in the order of the file."""
-    found: dict[tuple[str, date], list[Row]] = defaultdict(list)
-    for row in rows:
-        if row["account_id"] is not None:
-            found[row["account_id"], row["month"]].append(row)
-    return found
-
-
-@pytest.fixture(scope="module")
 def at_risk(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Alert]:
     """Return the accounts at risk in the last month, whatever their ARR."""
     path = tmp_path_factory.mktemp("sample") / "sample.parquet"
@@ -57,11 +45,6 @@ def alerts(at_risk: dict[str, Alert]) -> list[Alert]:
     return [alert for alert in at_risk.values() if alert.arr is None or alert.arr >= THRESHOLD]
 
 
-def _rank(row: Row) -> tuple[bool, float]:
-    updated_at: datetime | None = row["updated_at"]
-    return (updated_at is not None, updated_at.timestamp() if updated_at else 0.0)
-
-
 @pytest.mark.parametrize("trap", BY_ID, ids=lambda trap: trap.why)
 def test_each_trap_has_its_months_at_risk(trap: Trap, at_risk: dict[str, Alert], rows: list[Row]) -> None:
     expected = trap.months
@@ -69,36 +52,6 @@ def test_each_trap_has_its_months_at_risk(trap: Trap, at_risk: dict[str, Alert],
         expected = len({row["month"] for row in rows})
     found = at_risk.get(trap.account_id or "")
     assert (found and found.duration_months) == expected
-
-
-def test_duplicates_flip_the_status_both_ways(groups: dict[tuple[str, date], list[Row]]) -> None:
-    flips = set()
-    for (_, month), group in groups.items():
-        *superseded, winner = sorted(group, key=_rank)
-        flips |= {
-            (row["status"] == "At Risk", winner["status"] == "At Risk", month == DEFAULT_LAST_MONTH)
-            for row in superseded
-            if _rank(row) < _rank(winner)
-        }
-    for now in (True, False):
-        assert {(True, False, now), (False, True, now)} <= flips
-
-
-def test_later_rows_are_before_and_after_earlier_ones(groups: dict[tuple[str, date], list[Row]]) -> None:
-    dated = [[row["updated_at"] for row in group if row["updated_at"]] for group in groups.values()]
-    pairs = [pair for times in dated for pair in pairwise(times)]
-    assert {(first > second) - (first < second) for first, second in pairs} == {-1, 0, 1}
-
-
-def test_null_updated_at_is_alone_and_in_a_tie(groups: dict[tuple[str, date], list[Row]]) -> None:
-    undated = [len(group) for group in groups.values() for row in group if row["updated_at"] is None]
-    assert set(undated) == {1, 2}
-
-
-def test_example_of_the_specification_is_included(groups: dict[tuple[str, date], list[Row]]) -> None:
-    months = (date(2025, 10, 1), date(2025, 11, 1), date(2025, 12, 1), date(2026, 1, 1))
-    statuses = [[row["status"] for row in groups["ACC-90001", month]] for month in months]
-    assert statuses == [["At Risk"], ["At Risk"], ["Healthy"], ["At Risk"]]
 
 
 def test_report_of_the_last_month_fits_a_screen(alerts: list[Alert]) -> None:

@@ -3,9 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -15,7 +13,7 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve, services
-from tests.service import ACME_TEXT, BOLT_TEXT, COUNTS, MONTH, Service, adds_up, row, write_source
+from tests.service import ACME_TEXT, BOLT_TEXT, COUNTS, MONTH, Service, adds_up, write_source
 from tests.slack.hostile import HostileSlack, answer, held, slowly
 from tests.waiting import until
 
@@ -173,26 +171,6 @@ def test_month_without_rows_is_a_warning(service: Service, source: str, slack: M
         assert [warning["code"] for warning in found["warnings"]] == ["month_not_in_source"]
     assert run["support_notification"] is None
     assert slack.messages == []
-
-
-def test_ten_runs_at_once_stay_apart(service: Service, slack: MockSlack, tmp_path: Path) -> None:
-    """They are eight months, one of them three times."""
-    months = [date(2025, number, 1).isoformat() for number in range(1, 9)]
-    sources = {
-        month: write_source(tmp_path / f"{month}.parquet", [row(f"{month}-{n}", month) for n in range(3)])
-        for month in months
-    }
-    asked = [*months, months[0], months[0]]
-    with ThreadPoolExecutor(len(asked)) as pool:
-        runs = list(pool.map(lambda month: service.run(sources[month], month), asked))
-    for month, run in zip(asked, runs, strict=True):
-        assert (run["month"], run["source_uri"]) == (month, sources[month])
-        assert [alert["account_id"] for alert in run["sample_alerts"]] == [f"{month}-{n}" for n in range(3)]
-        assert run["counts"]["at_risk"] == 3
-        assert adds_up(run["counts"])
-    assert len({run["run_id"] for run in runs}) == len(asked)
-    assert sum(run["counts"]["alerts_sent"] for run in runs) == 24
-    assert len({item["message"]["text"] for item in slack.messages}) == len(slack.messages) == 24
 
 
 def test_run_goes_on_when_its_client_leaves(serve: Serve, source: str) -> None:

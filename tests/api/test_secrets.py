@@ -1,6 +1,5 @@
 """The token, and that no answer, log line or stored byte contains a secret."""
 
-import json
 import secrets
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,14 +131,6 @@ def test_no_secret_is_answered_logged_or_stored(
     places += [path.read_bytes().decode("latin-1") for path in tmp_path.glob("ledger.db*")]
     for place in places:
         assert [canary for canary in CANARIES if canary in place] == [], place[:2000]
-
-
-def test_json_log_is_one_object_a_line(serve: Serve, source: str) -> None:
-    service = serve(LOG_FORMAT="json")
-    run_id = service.run(source)["run_id"]
-    lines = [json.loads(line) for line in service.log.getvalue().splitlines()]
-    assert any(line["logger"] == "uvicorn.access" and "POST /runs" in line["message"] for line in lines)
-    assert {line["run_id"] for line in lines if line["logger"].startswith("tasks.")} == {run_id}
 
 
 def test_internal_error_is_logged_without_secrets(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

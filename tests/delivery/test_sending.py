@@ -6,7 +6,7 @@ from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -234,38 +234,25 @@ def test_refused_message_fails_only_its_alert(
     assert len(slack.requests) == 3
 
 
-class TimedPacer(Pacer):
-    """A pacer without real waits that records the start of each turn and Slack's requests until then."""
-
-    slack: ClassVar[HostileSlack]
-    turns: ClassVar[list[list[tuple[float, int]]]]
-
-    def __init__(self, rate: float, *, sleep: Sleep) -> None:  # noqa: ARG002  # its clock's instead
-        self._time = Clock()
-        super().__init__(rate, sleep=self._time.sleep, clock=self._time)
-        self._turns: list[tuple[float, int]] = []
-        self.turns.append(self._turns)
-
-    async def turn(self) -> None:
-        """Take a turn and record it."""
-        await super().turn()
-        self._turns.append((self._time() - 1000, len(self.slack.requests)))
-
-
-@pytest.fixture
-def turns(slack: HostileSlack, monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[float, int]]]:
-    """Return the turns of each lane."""
-    made: list[list[tuple[float, int]]] = []
-    monkeypatch.setattr(TimedPacer, "turns", made, raising=False)
-    monkeypatch.setattr(TimedPacer, "slack", slack, raising=False)
-    monkeypatch.setattr(send_module, "Pacer", TimedPacer)
-    return made
-
-
 def test_each_channel_is_paced_retries_included(
-    slack: HostileSlack, ledger: Ledger, path: Path, turns: list[list[tuple[float, int]]]
+    slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`tests/slack/test_retries.py` tests the length of a turn."""
+    turns: list[list[tuple[float, int]]] = []
+    """Of each lane: the start of each turn, without real waits, and Slack's requests until then."""
+
+    class TimedPacer(Pacer):
+        def __init__(self, rate: float, *, sleep: Sleep) -> None:  # noqa: ARG002  # its clock's instead
+            self._time = Clock()
+            super().__init__(rate, sleep=self._time.sleep, clock=self._time)
+            turns.append([])
+            self._turns = turns[-1]
+
+        async def turn(self) -> None:
+            await super().turn()
+            self._turns.append((self._time() - 1000, len(slack.requests)))
+
+    monkeypatch.setattr(send_module, "Pacer", TimedPacer)
     slack.script("/amer", OK, answer(503), OK)
     alerts = [routed(f"{channel}-{number}", channel) for channel in ("amer", "emea") for number in range(3)]
     deliver(ledger, alerts[:3], settings(slack.url, path))
@@ -304,24 +291,6 @@ def test_unconfirmed_is_retried_only_when_asked(slack: HostileSlack, ledger: Led
         assert run.statuses == {"A-1": status}
         assert run.view.counts.unconfirmed == (status == "unconfirmed")
         assert len(slack.requests) == requests
-
-
-def test_refused_retry_stays_unconfirmed(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
-    slack.script("/amer", reset, reset, answer(404, "no_service"))
-    chosen = settings(slack.url, path)
-    alerts = [routed("A-1"), routed("A-2")]
-    deliver(ledger, alerts, chosen)
-    again = deliver(ledger, alerts, chosen, retry_unconfirmed=True)
-    assert again.statuses == {"A-1": "unconfirmed", "A-2": "unconfirmed"}
-    slack.script("/amer", OK)
-    assert deliver(ledger, alerts, chosen).view.counts.alerts_sent == 0
-    assert len(slack.requests) == 3
-
-
-def test_dry_run_writes_no_outcome(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
-    run = deliver(ledger, [routed("A-1"), routed("A-2", None)], settings(slack.url, path), dry_run=True)
-    assert run.statuses == {"A-1": "would_send", "A-2": "failed"}
-    assert (slack.requests, outcomes(path)) == ([], {})
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

@@ -60,3 +60,7 @@ def test_timezone_is_the_one_of_all_schedules(
     zone = module.schedule_zone("00000000-0000-0000-0000-000000000001")
     module.schedule_zone.cache_clear()
     assert datetime(2026, 1, 1, tzinfo=zone).utcoffset() == timedelta(hours=hours)
+
+
+def test_run_without_a_deployment_is_in_utc() -> None:
+    assert module.schedule_zone(None) is UTC

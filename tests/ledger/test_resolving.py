@@ -161,18 +161,6 @@ def test_decision_before_the_claim_wins(ledger: Ledger) -> None:
     assert ledger.claim("second", A2, LATER).status is AlertStatus.SENDING
 
 
-def test_decision_after_the_claim_loses(ledger: Ledger) -> None:
-    leave_unconfirmed(ledger, "first", [A1])
-    begin(ledger, "second", [A1], retry_unconfirmed=True)
-    ledger.claim("second", A1, LATER)
-    for decision in Decision:
-        with pytest.raises(NotUnconfirmed):
-            decide(ledger, "A-1", decision)
-    ledger.record_answer("second", sent("A-1"), LATER)
-    found = outcome(ledger, "A-1")
-    assert (found.status, found.reason, found.resolutions) == ("sent", None, [])
-
-
 @pytest.mark.parametrize("decision", Decision)
 def test_person_and_run_never_both_win(ledger: Ledger, decision: Decision) -> None:
     alerts = [routed(f"A-{number}") for number in range(8)]

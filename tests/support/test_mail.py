@@ -78,11 +78,6 @@ def test_a_subject_injects_no_header() -> None:
     assert mailbox.mails == []
 
 
-def test_a_mail_refused_after_its_data_has_failed() -> None:
-    with mail_server(Mailbox("552 mailbox full")) as settings:
-        fails(settings, "552 mailbox full")
-
-
 def test_missing_mail_server_fails() -> None:
     port = closed_port()
     result = notify(MESSAGE, smtp_settings(port))
@@ -198,6 +193,7 @@ def test_the_client_greets_with_a_domain_or_an_address(
         ({"RCPT": "550 no such user"}, "550 no such user"),
         ({"RCPT": "421 closing"}, "421 closing"),
         ({"answer": "421 closing"}, "421 closing"),
+        ({"answer": "552 mailbox full"}, "552 mailbox full"),
         ({"answer": "what?"}, ODD),
     ],
 )

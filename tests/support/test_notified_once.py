@@ -46,11 +46,6 @@ LOGGED = Settings(smtp_host=None)
 DEAD = smtp_settings(closed_port())
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
 @dataclass
 class Support:
     """The ledger, and the mailbox of support with the settings that lead to it."""
@@ -165,23 +160,6 @@ def test_list_that_grows_by_thousands_is_sent_whole(support: Support) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alert", "answer"),
-    [
-        (routed("A-2"), replace(BUSY, reason="rate_limited")),
-        (routed("A-2"), MUTE),
-        (routed("A-2", "emea"), BUSY),
-        (routed("A-2", None), BUSY),
-    ],
-    ids=["another reason", "now unconfirmed", "another channel", "no channel any more"],
-)
-def test_a_changed_list_is_sent_whole(support: Support, alert: Alert, answer: Delivery) -> None:
-    support.run(NO_CHANNEL, routed("A-2"), answers={"A-2": BUSY})
-    assert support.notified(NO_CHANNEL, alert, answers={"A-2": answer}) == "sent"
-    assert list(map(sorted, support.mails)) == [["A-1", "A-2"], ["A-1", "A-2"]]
-    assert support.notified(NO_CHANNEL, alert, answers={"A-2": answer}) is None
-
-
-@pytest.mark.parametrize(
     "changed",
     [{"account_name": "New"}, {"account_region": ""}, {"arr": None}, {"duration_months": 3}],
     ids=str,
@@ -194,31 +172,12 @@ def test_corrected_data_of_unknown_region_is_news(support: Support, changed: dic
     assert found == ["sent", None, "sent", None]
 
 
-def test_new_error_wording_is_no_news(support: Support) -> None:
-    support.run(routed("A-2"), answers={"A-2": BUSY})
-    moved = replace(routed("A-2"), account_region="US", arr=1)
-    reworded = replace(BUSY, error="Slack answered 503", attempts=1)
-    assert support.notified(moved, answers={"A-2": reworded}) is None
-
-
 def test_nothing_open_notifies_no_one(support: Support) -> None:
     assert support.notified() is None
     support.run(routed("A-2"), answers={"A-2": BUSY})
     for _ in ("sent", "skipped"):
         assert support.notified(routed("A-2"), answers={"A-2": SENT}) is None
     assert support.mails == [["A-2"]]
-
-
-def test_each_unconfirmed_try_is_news(support: Support) -> None:
-    """A second attempt without an answer may have posted the alert, so a person must look again."""
-    alert, answers = routed("A-2"), {"A-2": MUTE}
-    assert support.notified(alert, answers=answers) == "sent"
-    assert support.notified(alert) is None
-    retry = replace(REQUEST, retry_unconfirmed=True)
-    for _ in range(2):
-        assert support.notified(alert, answers=answers, request=retry) == "sent"
-    assert support.notified(alert) is None
-    assert support.mails == [["A-2"]] * 3
 
 
 @pytest.mark.parametrize("refusal", ["451 later", "554 spam"])
