@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import proxy_bypass, urlopen
@@ -14,10 +13,9 @@ from core.domain import SettingsError
 from core.runtime import environment, load_settings, redaction
 from core.sources.remote import proxy_for
 from examples.mock_slack import MockSlack
+from tests.cli.calling import started
 from tests.service import MONTH, closed_port, variables, write_source
 from tests.slack.hostile import HostileSlack
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +23,6 @@ def _same_environment_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setattr(redaction, "_secrets", set())
     monkeypatch.setattr(environment, "_networks", set())
     before = dict(os.environ)
-    for name in before:
-        if name.lower().endswith("_proxy"):
-            del os.environ[name]
     yield
     os.environ.clear()
     os.environ.update(before)
@@ -141,15 +136,8 @@ PROGRAMS = {
 
 def ended(program: str, folder: Path, *more: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a program with more arguments and these variables until it ends."""
-    return subprocess.run(
-        [sys.executable, "-m", *PROGRAMS[program], *more],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": f"sqlite:///{folder}/ledger.db", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    settings = {"DATABASE_URL": f"sqlite:///{folder}/ledger.db", **environment}
+    return started("-m", *PROGRAMS[program], *more, **settings)
 
 
 def assert_refused(end: "subprocess.CompletedProcess[str]", name: str) -> None:
@@ -162,11 +150,10 @@ def assert_refused(end: "subprocess.CompletedProcess[str]", name: str) -> None:
 @pytest.mark.parametrize(
     ("program", "name", "value"),
     [
-        ("API", "SSL_CERT_FILE", "/no/such.pem"),
+        ("API", "SLACK_MAX_ATTEMPTS", "canary"),
         ("batch job", "ALL_PROXY", "socks5://canary"),
         ("unconfirmed", "ALL_PROXY", "socks5://canary"),
         ("API", "PREFECT_LOGGING_LEVEL", "canary"),
-        ("batch job", "PREFECT_API_REQUEST_TIMEOUT", "canary"),
         ("batch job", "PREFECT_CLIENT_CUSTOM_HEADERS", "{canary"),
         ("batch job", "PREFECT_API_URL", "canary"),
         ("batch job", "PREFECT_FLOW_DEFAULT_RETRIES", "canary"),
@@ -185,11 +172,8 @@ def test_bad_context_of_opentelemetry_is_no_traceback(tmp_path: Path) -> None:
 
 BAD_LEVEL = b'active = "x"\n[profiles.x]\nPREFECT_LOGGING_LEVEL = "canary"\n'
 HOMES = [
-    ("profiles.toml", b'active = "x"\n[[[ canary', "{file}"),
     ("profiles.toml", b'active = "x"\n[profiles]\nx = "canary"\n', "{file}"),
-    ("profiles.toml", b"\xff\xfe\x00canary", "{file}"),
     ("profiles.toml", BAD_LEVEL, "level in {file}: must be 'DEBUG'"),
-    ("logging.yml", b"canary", "{file}"),
     ("logging.yml", b"a: [", "{file}"),
 ]
 
@@ -203,12 +187,8 @@ def test_broken_file_in_the_home_of_prefect_is_named(
     assert_refused(ended("batch job", tmp_path, PREFECT_HOME=str(tmp_path)), named.format(file=file))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("OTEL_PROPAGATORS", "canary"), ("FSSPEC_CONFIG_DIR", "{folder}")]
-)
-def test_what_prefect_cannot_use_is_no_traceback(name: str, value: str, tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text("{canary")
-    end = ended("batch job", tmp_path, **{name: value.format(folder=tmp_path)})
+def test_what_prefect_cannot_use_is_no_traceback(tmp_path: Path) -> None:
+    end = ended("batch job", tmp_path, OTEL_PROPAGATORS="canary")
     assert_refused(end, "a file or variable that Prefect reads: ")
 
 
@@ -222,12 +202,6 @@ def test_unknown_prefect_profile_is_refused(tmp_path: Path, *, by_file: bool) ->
     where = f"{tmp_path}/profiles.toml of Prefect" if by_file else "PREFECT_PROFILE"
     assert_refused(end, f"{where}: there is no profile 'misspelled'; name one of ")
     assert "mine" in end.stderr
-
-
-def test_unconfirmed_uses_neither_prefect_nor_a_folder_for_metrics(tmp_path: Path) -> None:
-    ignored = {"PREFECT_LOGGING_LEVEL": "canary", "PROMETHEUS_MULTIPROC_DIR": "/no/such/folder"}
-    end = ended("unconfirmed", tmp_path, **ignored)
-    assert (end.returncode, end.stdout) == (0, "Nothing is unconfirmed.\n"), end.stderr
 
 
 def test_run_behind_a_proxy_reaches_loopback(prefect_api: str, tmp_path: Path) -> None:

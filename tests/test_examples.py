@@ -1,8 +1,6 @@
 """The examples are real answers of the service, and the demo prints the truth."""
 
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -10,8 +8,8 @@ import pytest
 
 from core.runtime import CONFIG_FILE, load_settings
 from examples import demo
+from tests.cli.calling import ROOT, started
 
-ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 MADE = ("preview.json", "run.json", "slack_message.json", "support_mail.txt")
 
@@ -20,14 +18,7 @@ MADE = ("preview.json", "run.json", "slack_message.json", "support_mail.txt")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generate the examples in another process, into a new folder; return the folder."""
     folder = tmp_path_factory.mktemp("examples")
-    done = subprocess.run(
-        [sys.executable, "examples/make_examples.py", "--out", str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+    done = started("examples/make_examples.py", "--out", str(folder))
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == list(MADE)
     return folder

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from core.ledger import open_ledger
-from tests.cli.calling import ROOT, started
+from tests.cli.calling import ROOT
 from tests.delivery.world import MONTH, routed
 from tests.ledger.test_resolving import leave_unconfirmed
 
@@ -58,15 +58,6 @@ def test_uvicorn_serves_until_it_is_stopped(tmp_path: Path) -> None:
     assert all({"level", "message", "run_id"} <= set(line) for line in objects)
     assert any("GET /health" in line["message"] for line in objects)
     assert "Traceback" not in err
-
-
-def test_bad_setting_is_one_line_and_no_start(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    ended = started(*COMMAND, DATABASE_URL=url, SLACK_MAX_ATTEMPTS="many-canary")
-    assert ended.returncode != 0
-    assert "SLACK_MAX_ATTEMPTS" in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert "canary" not in ended.stdout + ended.stderr
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,9 @@ def started(*arguments: str, **environment: str) -> "subprocess.CompletedProcess
         [sys.executable, *arguments],
         cwd=ROOT,
         env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=300,
     )

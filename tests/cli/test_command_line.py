@@ -122,14 +122,13 @@ def test_run_that_cannot_begin_is_explained(
     assert not (code and out)
 
 
-@pytest.mark.parametrize("place", ["variable", "profile"])
-def test_missing_prefect_api_begins_no_run(place: str, tmp_path: Path) -> None:
+def test_missing_prefect_api_of_the_profile_begins_no_run(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{closed_port()}/api"
     profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{url}"\n'
     (tmp_path / "profiles.toml").write_text(profile)
-    configured = {"PREFECT_API_URL": url} if place == "variable" else {"PREFECT_HOME": str(tmp_path)}
     month, source = ("--month", MONTH), ("--source-uri", write_source(tmp_path / "x.parquet"))
-    settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", "LOG_FORMAT": "json", **configured}
-    ended = started("-m", "flows.monthly_risk_alerts", *month, *source, "--json", **settings)
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", "LOG_FORMAT": "json"}
+    program = ("-m", "flows.monthly_risk_alerts", *month, *source, "--json")
+    ended = started(*program, **settings, PREFECT_HOME=str(tmp_path))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "orchestrator_unreachable" in json.loads(ended.stderr.splitlines()[-1])["message"]

@@ -10,12 +10,22 @@ import pytest
 
 from core.ledger import Ledger
 from tests.delivery.driver import work
-from tests.delivery.world import accounts, deliver, look, open_at, outcomes, query, routed, settings
+from tests.delivery.world import (
+    Delivered,
+    accounts,
+    deliver,
+    look,
+    open_at,
+    outcomes,
+    query,
+    routed,
+    settings,
+)
 from tests.slack.hostile import HostileSlack, answer, slowly
 from tests.waiting import until
 from tests.warm import Forked
 
-ROUNDS = 10
+ROUNDS = 6
 KILLS_A_ROUND = 2
 CHANNELS = ("amer", "emea", "apac")
 PLANNED = [(f"A-{number:02}", CHANNELS[number % 3]) for number in range(30)]
@@ -36,6 +46,17 @@ def kill_in_the_middle(job: dict[str, object], path: Path, chance: random.Random
     assert run.wait() in {-signal.SIGKILL, 0}
 
 
+def assert_sent_once(slack: HostileSlack, replay: Delivered) -> set[str]:
+    """Assert that each alert was sent once or is unconfirmed; return the unconfirmed ones."""
+    seen = Counter(accounts(request.message["text"] for request in slack.requests))
+    unconfirmed = {account for account, status in replay.statuses.items() if status == "unconfirmed"}
+    assert max(seen.values()) == 1
+    assert sorted({*seen, *unconfirmed}) == [account for account, _ in PLANNED]
+    counts = replay.view.counts
+    assert counts.alerts_sent + counts.skipped_replay + len(unconfirmed) == len(PLANNED)
+    return unconfirmed
+
+
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_killed_runs_send_nothing_twice(slack: HostileSlack, path: Path, ledger: Ledger, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311
@@ -51,16 +72,10 @@ def test_killed_runs_send_nothing_twice(slack: HostileSlack, path: Path, ledger:
 
     replay = deliver(open_at(path), ALERTS, settings(slack.url, path))
 
-    seen = Counter(accounts(request.message["text"] for request in slack.requests))
-    record = {account: status for account, (status, _) in outcomes(path).items()}
-    assert max(seen.values()) == 1
-    assert sorted(record) == [account for account, _ in PLANNED]
-    assert set(record.values()) <= {"sent", "unconfirmed"}
-    assert {account for account, status in record.items() if status == "sent"} <= set(seen)
-    unconfirmed = {account for account, status in record.items() if status == "unconfirmed"}
+    unconfirmed = assert_sent_once(slack, replay)
     assert len(unconfirmed) <= len(CHANNELS) * KILLS_A_ROUND
-    assert {account for account, status in replay.statuses.items() if status == "unconfirmed"} == unconfirmed
-    assert replay.view.counts.unconfirmed == len(unconfirmed)
+    record = {account: status for account, (status, _) in outcomes(path).items()}
+    assert record == {account: "unconfirmed" if account in unconfirmed else "sent" for account, _ in PLANNED}
     for (run_id,) in query(path, "SELECT run_id FROM runs WHERE run_id LIKE 'killed-%'"):
         # `look` checks that it is closed and adds up.
         run = look(ledger, run_id)

@@ -16,8 +16,8 @@ from core.domain import LedgerError
 from core.ledger import Ledger
 from core.ledger.database import Database
 from tests.delivery.driver import work
-from tests.delivery.test_killed import ALERTS, CHANNELS, PLANNED
-from tests.delivery.world import Delivered, accounts, at_once, deliver, look, routed, settings
+from tests.delivery.test_killed import ALERTS, CHANNELS, PLANNED, assert_sent_once
+from tests.delivery.world import accounts, at_once, deliver, look, routed, settings
 from tests.postgresql import Server
 from tests.slack.hostile import HostileSlack, answer, slowly
 from tests.waiting import until
@@ -37,17 +37,6 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     """Yield an empty ledger."""
     with closing(Ledger(Database(database_url))) as opened:
         yield opened
-
-
-def assert_sent_once(slack: HostileSlack, replay: Delivered) -> set[str]:
-    """Assert that each alert was sent once or is unconfirmed; return the unconfirmed ones."""
-    seen = Counter(accounts(request.message["text"] for request in slack.requests))
-    unconfirmed = {account for account, status in replay.statuses.items() if status == "unconfirmed"}
-    assert max(seen.values()) == 1
-    assert sorted({*seen, *unconfirmed}) == [account for account, _ in PLANNED]
-    counts = replay.view.counts
-    assert counts.alerts_sent + counts.skipped_replay + len(unconfirmed) == len(PLANNED)
-    return unconfirmed
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -3,9 +3,6 @@
 import contextlib
 import json
 import logging
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +23,9 @@ from core.runtime import load_settings
 from flows import artifacts, prefect_engine
 from flows.prefect_engine import probe
 from flows.start import run_month
+from tests.cli.calling import started
 from tests.faults.proxy import Proxy
-from tests.faults.world import ACCOUNTS, ROOT, World, new_world
+from tests.faults.world import ACCOUNTS, World, new_world
 from tests.service import MONTH
 from tests.waiting import until
 
@@ -99,28 +97,20 @@ class Job:
 @pytest.fixture(scope="module", autouse=True)
 def jobs(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Job]]:
     """Start one batch job for each way in which Prefect fails permanently."""
-    command = [sys.executable, "-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri"]
+    command = ("-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri")
 
     def work(world: World) -> tuple[int, str, str, datetime]:
-        ended = subprocess.run(
-            [*command, world.source],
-            cwd=ROOT,
-            env=os.environ | world.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
+        ended = started(*command, world.source, **world.environment)
         return ended.returncode, ended.stdout, ended.stderr, datetime.now(UTC)
 
     with contextlib.ExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor())
-        started = {}
+        begun = {}
         for fault in ("die", "hang"):
             made = stack.enter_context(new_world(tmp_path_factory.mktemp(fault), prefect_api))
             made.slack.act = getattr(made.proxy, fault)
-            started[fault] = Job(made, threads.submit(work, made))
-        yield started
+            begun[fault] = Job(made, threads.submit(work, made))
+        yield begun
 
 
 @pytest.mark.parametrize(

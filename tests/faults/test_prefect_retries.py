@@ -2,9 +2,6 @@
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +9,9 @@ import pytest
 
 from core.domain import AlertStatus, RunStatus
 from core.ledger import open_ledger
+from tests.cli.calling import started
 from tests.delivery.world import failing
-from tests.faults.world import ACCOUNTS, ROOT, World, new_world
+from tests.faults.world import ACCOUNTS, World, new_world
 from tests.service import MONTH
 
 UNRECORDED = "A-1"
@@ -28,20 +26,8 @@ def world(prefect_api: str, tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-FLOWS, TASKS = "PREFECT_FLOW_DEFAULT_RETRIES", "PREFECT_TASK_DEFAULT_RETRIES"
-
-
-def start(world: World, setting: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python program with Prefect set to retry failed flows or tasks."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | world.environment | {setting: "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+FLOWS, TASKS = ({f"PREFECT_{name}_DEFAULT_RETRIES": "1"} for name in ("FLOW", "TASK"))
+"""The settings in which Prefect retries failed flows and tasks."""
 
 
 def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
@@ -50,7 +36,7 @@ def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
         "import asyncio; from flows.monthly_risk_alerts import monthly_risk_alerts as flow;"
         f" asyncio.run(flow(source_uri={world.source!r}, month={MONTH!r}))"
     )
-    ended = start(world, FLOWS, "-c", program)
+    ended = started("-c", program, **world.environment, **FLOWS)
     assert ended.returncode == 0, ended.stderr
     second, first = world.runs
     assert (first.status, second.status) == (RunStatus.FAILED, RunStatus.SUCCEEDED)
@@ -66,10 +52,9 @@ def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
     assert world.slack.accounts == ACCOUNTS
 
 
-@pytest.mark.parametrize("setting", [FLOWS, TASKS])
-def test_run_with_a_waiting_caller_is_not_retried(world: World, setting: str) -> None:
-    command = ["-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri", world.source]
-    ended = start(world, setting, *command)
+def test_run_with_a_waiting_caller_is_not_retried(world: World) -> None:
+    command = ("-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri", world.source)
+    ended = started(*command, **world.environment, **FLOWS, **TASKS)
     [only] = world.runs
     assert json.loads(ended.stdout)["run_id"] == only.run_id
     assert (ended.returncode, only.status) == (1, RunStatus.FAILED)

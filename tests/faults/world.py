@@ -8,10 +8,10 @@ from typing import Any
 
 from core.ledger import RunView, open_ledger
 from examples.mock_slack import MockSlack
+from tests.delivery.world import accounts
 from tests.faults.proxy import Proxy
 from tests.service import row, variables, write_source
 
-ROOT = Path(__file__).parents[2]
 ACCOUNTS = [f"A-{number}" for number in range(6)]
 
 
@@ -31,8 +31,7 @@ class Saboteur(MockSlack):
     @property
     def accounts(self) -> list[str]:
         """Return the alerted accounts, sorted, each as often as it was posted."""
-        texts = [taken["message"]["text"] for taken in self.messages]
-        return sorted(text.splitlines()[0].rpartition("(")[2].removesuffix(")") for text in texts)
+        return sorted(accounts(taken["message"]["text"] for taken in self.messages))
 
 
 @dataclass

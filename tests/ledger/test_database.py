@@ -1,9 +1,8 @@
 """Opening the ledger's database: created, durable, and never that of another service."""
 
 import sqlite3
-import subprocess
-import sys
 import threading
+import time
 from contextlib import closing
 from functools import partial
 from itertools import chain, cycle
@@ -20,8 +19,7 @@ from core.ledger.schema import METADATA, VERSION
 from tests.delivery.world import NOTIFIED, NOTIFY, NOW, at_once, begin, execute, look, open_at, query, routed
 from tests.postgresql import Server
 from tests.users import as_somebody_else
-
-ROOT = Path(__file__).parents[2]
+from tests.warm import Forked
 
 
 def test_database_refuses_a_second_outcome(path: Path, ledger: Ledger) -> None:
@@ -92,6 +90,13 @@ def test_error_rolls_the_transaction_back(ledger: Ledger) -> None:
         assert writer.execute(NOTIFIED).all() == []
 
 
+def create(urls: list[str], start: float) -> None:
+    """Open the ledgers, as other processes do at the same time."""
+    time.sleep(max(0, start - time.time()))
+    for url in urls:
+        Database(url).close()
+
+
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 def test_processes_create_one_ledger_together(
     backend: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -101,26 +106,8 @@ def test_processes_create_one_ledger_together(
     if backend == "postgresql":
         server: Server = request.getfixturevalue("postgresql")
         urls = [server.new_database() for _ in range(3)]
-    program = (
-        "import sys; from core.ledger.database import Database;"
-        "print('ready', flush=True); sys.stdin.readline();"
-        "[Database(url).close() for url in sys.argv[1:]]"
-    )
-    command = [sys.executable, "-c", program, *urls]
-    pipe = subprocess.PIPE
-    processes = [
-        subprocess.Popen(command, cwd=ROOT, text=True, stdin=pipe, stdout=pipe, stderr=pipe) for _ in range(3)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, "")
+    processes = [Forked(create, urls, time.time() + 0.5) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
 
 
 def test_open_waits_for_a_ledger_in_creation(path: Path) -> None:

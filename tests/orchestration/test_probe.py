@@ -1,11 +1,7 @@
 """A missing Prefect API is noticed in bounded time, whatever answers at its address."""
 
-import contextlib
 import socket
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,34 +9,18 @@ from core.domain import OrchestratorUnreachable
 from flows import prefect_engine
 from flows.prefect_engine import describe_fault, probe
 from tests.service import closed_port
+from tests.slack.hostile import HostileSlack, answer, trickle
 
 
-class Answers(BaseHTTPRequestHandler):
-    """Answers `/<status>/health` with that status, and `/trickle/health` with a byte now and then."""
-
-    def do_GET(self) -> None:
-        kind = self.path.split("/")[1]
-        body = b"true" if kind == "prefect" else b'"something else"'
-        self.send_response(int(kind) if kind.isdigit() else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        # The client may have closed the connection.
-        with contextlib.suppress(ConnectionError):
-            while kind == "trickle":
-                self.wfile.write(b" ")
-                time.sleep(0.1)
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Write no log."""
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def web() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    """Yield a server that answers `/<status>` with that status, and `/trickle` with a byte now and then."""
+    with HostileSlack() as server:
+        server.script("/prefect/health", answer(200, "true"))
+        server.script("/trickle/health", trickle(b"HTTP/1.1 200 OK\r\n\r\n", b" ", every=0.1))
+        for status in (200, 302, 404, 500):
+            server.script(f"/{status}/health", answer(status, '"something else"'))
+        yield server.url
 
 
 def test_prefect_api_is_accepted(web: str) -> None:
@@ -66,7 +46,8 @@ def test_prefect_api_is_accepted(web: str) -> None:
 def test_anything_else_is_refused_in_bounded_time(
     web: str, monkeypatch: pytest.MonkeyPatch, url: str, why: str
 ) -> None:
-    monkeypatch.setattr(prefect_engine, "PROBE_SECONDS", 0.5)
+    if why.startswith("no answer"):
+        monkeypatch.setattr(prefect_engine, "PROBE_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         places = {
             "web": web,

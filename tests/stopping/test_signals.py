@@ -3,17 +3,16 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
 from core.ledger import open_ledger
+from tests.api.test_uvicorn import uvicorn
 from tests.service import MONTH
 from tests.slack.hostile import HostileSlack, answer
-from tests.stopping.world import ALERTS, ROOT, check, environment, source
+from tests.stopping.world import ALERTS, check, environment, source
 from tests.waiting import until
 from tests.warm import Program
 
@@ -69,35 +68,17 @@ def test_signal_ends_a_wait_for_the_store(tmp_path: Path) -> None:
 def test_signal_ends_the_api_in_order(tmp_path: Path) -> None:
     with HostileSlack() as slack:
         settings = environment(slack, tmp_path)
-        log = (tmp_path / "api.log").open("w+")
-        api = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"],
-            cwd=ROOT,
-            env=settings,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-
-        def port() -> str:
-            text = (tmp_path / "api.log").read_text()
-            return text.partition("running on http://127.0.0.1:")[2].partition(" ")[0]
-
-        until(port)
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port()}", timeout=300)
-        started = client.post(
-            "/runs",
-            json={"source_uri": source(tmp_path), "month": MONTH},
-            headers={"Prefer": "respond-async"},
-        )
-        until(lambda: len(slack.requests) > 2)
-        assert children_of(api.pid) == []
-        run_id = started.json()["run_id"]
-        api.send_signal(signal.SIGTERM)
+        body = {"source_uri": source(tmp_path), "month": MONTH}
+        with uvicorn(tmp_path, **settings) as (api, url, _):
+            accepted = httpx.post(f"{url}/runs", json=body, headers={"Prefer": "respond-async"}, timeout=300)
+            until(lambda: len(slack.requests) > 2)
+            assert children_of(api.pid) == []
+            api.send_signal(signal.SIGTERM)
+            _, log = api.communicate(timeout=300)
         # After its shutdown, Uvicorn sends the signal to itself again.
-        assert api.wait(300) in {0, -signal.SIGTERM}
-        assert "Traceback" not in (tmp_path / "api.log").read_text()
-        assert "Warning" not in (tmp_path / "api.log").read_text()
+        assert api.returncode in {0, -signal.SIGTERM}
+        assert "Traceback" not in log
+        assert "Warning" not in log
 
-        run = open_ledger(settings["DATABASE_URL"]).history.run(run_id)
+        run = open_ledger(settings["DATABASE_URL"]).history.run(accepted.json()["run_id"])
         check(run.model_dump(mode="json"), slack)
-        log.close()
