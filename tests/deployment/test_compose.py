@@ -6,8 +6,6 @@ Without a Docker engine, the containers, networks, volumes and read-only file sy
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +22,12 @@ from dotenv import dotenv_values
 from jsonschema import Draft202012Validator
 
 from core.runtime import Settings
+from tests.cli.calling import ROOT
+from tests.deployment.processes import process
 from tests.postgresql import Server
 from tests.service import closed_port, write_source
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 DOT_ENV = {
@@ -113,29 +112,17 @@ def running(name: str, folder: Path, here: dict[str, str]) -> Iterator[Path]:
 
     service = SERVICES[name]
     own = {**(DOT_ENV if "env_file" in service else {}), **interpolated(service.get("environment", {}))}
+    environment = {
+        "HOME": str(folder),
+        # The environment of the image.
+        "DO_NOT_TRACK": "1",
+        "PYTHONPATH": str(ROOT),
+        **{variable: moved(value) for variable, value in own.items()},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     log = folder / f"{name}.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [moved(word) for word in interpolated(service["command"])],
-            cwd=ROOT,
-            env={
-                "HOME": str(folder),
-                # The environment of the image.
-                "DO_NOT_TRACK": "1",
-                "PYTHONPATH": str(ROOT),
-                **{variable: moved(value) for variable, value in own.items()},
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            },
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    try:
+    with process([moved(word) for word in interpolated(service["command"])], environment, log):
         yield log
-    finally:
-        # A worker has child processes and ends slowly, so the group is killed.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.mark.timeout(300)

@@ -4,11 +4,10 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -27,11 +26,13 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.base import BaseJobConfiguration
 
 from examples.mock_slack import MockSlack
+from tests.cli.calling import ROOT, started
+from tests.deployment.processes import process
 from tests.prefect_homes import NewHome
 from tests.service import answers, closed_port, row, variables, write_source
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[2]
+PYTHON = (sys.executable, "-m")
 FLOW = "monthly-risk-alerts"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SECRETS = {
@@ -47,26 +48,6 @@ class Served:
     api: httpx.Client
     prefect: SyncPrefectClient
     environment: dict[str, str]
-
-
-@contextmanager
-def process(*arguments: str, environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a program until the context ends; then kill what is left of it."""
-    with log.open("wb") as file:
-        running = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    try:
-        yield running
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +68,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) 
             "PREFECT_API_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
         }
         log = folder / "serve.log"
-        servers = stack.enter_context(process("cli", "serve", environment=environment, log=log))
+        servers = stack.enter_context(process([*PYTHON, "cli", "serve"], environment, log))
         client = stack.enter_context(httpx.Client(base_url=api, timeout=60))
         until(lambda: answers(f"{prefect}/api/health") and answers(f"{api}/health"), log.read_text)
         stack.enter_context(temporary_settings({PREFECT_API_URL: f"{prefect}/api"}))
@@ -104,15 +85,7 @@ def deployed(served: Served) -> Served:
         template = ROOT / f"deploy/prefect-pool-{kind}.json"
         more = {"base_job_template": json.loads(template.read_text())} if pool else {}
         served.prefect.create_work_pool(WorkPoolCreate(name=f"risk-alerts{pool}", type=kind, **more))
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "deploy", "--all"],
-        cwd=ROOT,
-        env=served.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = started("-m", "prefect", "deploy", "--all", **served.environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return served
 
@@ -232,8 +205,8 @@ def test_manual_and_scheduled_runs_do_not_overlap(deployed: Served, tmp_path: Pa
         state = deployed.prefect.read_flow_run(UUID(flow_run)).state
         return state is not None and state.is_final()
 
-    worker = ("prefect", "worker", "start", "--pool", "risk-alerts")
-    with process(*worker, environment=deployed.environment, log=tmp_path / "worker.log"):
+    worker = [*PYTHON, "prefect", "worker", "start", "--pool", "risk-alerts"]
+    with process(worker, deployed.environment, tmp_path / "worker.log"):
         until(lambda: len(finished()) == 2)
         until(lambda: all(is_over(run["flow_run_id"]) for run in finished()))
     runs = sorted(finished(), key=lambda run: run["started_at"])
