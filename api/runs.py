@@ -78,7 +78,7 @@ async def preview_run(body: RunBody, request: Request) -> Response:
 
     def work() -> bytes:
         # FastAPI would serialize many alerts (megabytes) in the event loop, and delay other requests.
-        found = preview(RunRequest(**body.model_dump()), state.settings, ledger_of(request))
+        found = preview(RunRequest(**body.model_dump()), state.settings)
         return found.model_dump_json().encode()
 
     return Response(await state.previews.call(work), media_type="application/json")

@@ -58,7 +58,7 @@ def show_preview(request: RunRequest, *, as_json: bool) -> None:
     settings = load_settings()
     configure_logs(settings, level=logging.WARNING)
     with stopped_by_signals():
-        found = preview(request, settings, open_ledger(settings.database_url))
+        found = preview(request, settings)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     else:

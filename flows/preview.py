@@ -2,7 +2,7 @@
 
 from core import domain
 from core.alerts import PreviewAlertView, PreviewView
-from core.ledger import Ledger
+from core.ledger import open_ledger
 from core.runtime import Settings
 from core.slack import build_message, details_url
 from tasks.compute_streaks import compute_streaks
@@ -11,16 +11,16 @@ from tasks.load_window import load_window
 from tasks.route import each_alert, route
 
 
-def preview(request: domain.RunRequest, settings: Settings, ledger: Ledger) -> PreviewView:
+def preview(request: domain.RunRequest, settings: Settings) -> PreviewView:
     """Return each alert of the month, what a run would do with it, and its message to Slack.
 
-    Raises the errors of `load_window`, or `LedgerError`. More alerts than `MAX_ALERTS_PER_RUN` are a warning
-    here, so that a preview shows them.
+    The ledger is opened after the source has been read. Raises the errors of `load_window`, or `LedgerError`.
+    More alerts than `MAX_ALERTS_PER_RUN` are a warning here, so that a preview shows them.
     """
     window = load_window.fn(request.source_uri, request.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window.rows), settings)
     routed = route.fn(assessment.alerts, settings)
-    known = ledger.history.deliveries(request.month)
+    known = open_ledger(settings.database_url).history.deliveries(request.month)
     again = request.retry_unconfirmed
     planned = [
         (alert, domain.plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again, dry_run=True))

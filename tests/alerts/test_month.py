@@ -9,7 +9,6 @@ import pytest
 
 from core.alerts import PreviewView
 from core.domain import RunRequest, parse_month
-from core.ledger import open_ledger
 from core.runtime import Settings
 from flows.preview import preview
 from tests.alerts.of_the_tests import OURS, register
@@ -138,7 +137,7 @@ def see(case: Case, folder: Path) -> PreviewView:
     )
     source = write_source(folder / "status.parquet", case.rows)
     request = RunRequest(source, parse_month(case.month))
-    return preview(request, settings, open_ledger(settings.database_url))
+    return preview(request, settings)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

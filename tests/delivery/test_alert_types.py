@@ -88,7 +88,7 @@ def test_alert_type_lives_through_a_kill(slack: HostileSlack, path: Path, types:
     enabled = {"alert_types": types, "regions": {"AMER": "amer"}}
     chosen = settings(slack.url, path, **enabled)
 
-    expected = preview(RunRequest(source, MONTH), chosen, open_ledger(chosen.database_url))
+    expected = preview(RunRequest(source, MONTH), chosen)
     planned = {(alert.account_id, alert.alert_type): alert for alert in expected.alerts}
     found = Counter(alert.alert_type for alert in expected.alerts)
     unknown = [alert for alert in expected.alerts if alert.account_region == "LATAM"]
