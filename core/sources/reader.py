@@ -75,14 +75,19 @@ class _Reader:
         account = pc.index_in(found["account_id"], accounts).combine_chunks()
         rows = _month_rows(self._month, account=account, rows=found)
         non_at_risk = [batch for part in parts for batch in part.non_at_risk]
-        counted = self._workers.submit(_count_non_at_risk, non_at_risk, accounts, self._month)
+        ids = pa.chunked_array([batch["account_id"] for _, batch in non_at_risk], pa.large_string())
+        counted = self._workers.submit(_count_distinct, ids)
+        looked_up = self._workers.submit(_rows_of_candidates, non_at_risk, ids, accounts, self._month)
         details = concat(DETAILS, (part.details for part in parts))
         without_account_id = sum(part.without_account_id for part in parts)
         month_history = list(_histories(parts, account))
         times = concat(TIMES, (part.times for part in parts))
-        del parts, non_at_risk, found
+        non_at_risk_rows = len(ids)
+        del parts, non_at_risk, ids, found
         history = self._with_times(self._history(accounts, rows, month_history), times)
-        of_candidates, other_rows, other_duplicates = wait_for(counted)
+        of_candidates = wait_for(looked_up)
+        other_rows = non_at_risk_rows - of_candidates.num_rows
+        other_accounts = wait_for(counted) - len(pc.unique(of_candidates["account"]))
         return Window(
             month=self._month,
             accounts=accounts,
@@ -91,7 +96,7 @@ class _Reader:
             source_version=version,
             rows_scanned=sum(reader.group.rows for reader in self._decoded),
             other_rows=other_rows,
-            other_duplicates=other_duplicates,
+            other_duplicates=other_rows - other_accounts,
             rows_without_account_id=without_account_id,
             months_not_first_day=sum(
                 reader.months_not_first_day or 0 for reader, used in self._decoded.items() if used
@@ -234,21 +239,21 @@ def _check_row_count(rows: int, month: date) -> None:
         )
 
 
-def _count_non_at_risk(
-    batches: list[tuple[int, pa.RecordBatch]], accounts: pa.Array, month: date
-) -> tuple[pa.Table, int, int]:
-    """Return the rows (of `ROWS`) of `accounts` among the month's non-at-risk rows, and two counts.
+def _rows_of_candidates(
+    batches: list[tuple[int, pa.RecordBatch]], ids: pa.ChunkedArray, accounts: pa.Array, month: date
+) -> pa.Table:
+    """Return the rows (of `ROWS`) of `accounts` among the month's non-at-risk rows, whose `ids` these are.
 
-    The counts are of the rest: its rows, and the duplicate rows among them. Empties `batches`, so that only
-    the ids take memory while they are counted.
+    Empties `batches`, so that only the ids take memory while they are counted.
     """
-    ids = pa.chunked_array([batch["account_id"] for _, batch in batches], pa.large_string())
     account = pc.index_in(ids, value_set=accounts).combine_chunks()
     found = []
     while batches:
         first, batch = batches.pop(0)
         places = account.slice(0, batch.num_rows)
         account = account.slice(batch.num_rows)
+        if places.null_count == batch.num_rows:
+            continue
         rows = batch.filter(places.is_valid())
         columns = {
             "at_risk": pa.repeat(pa.scalar(value=False), rows.num_rows),
@@ -257,11 +262,7 @@ def _count_non_at_risk(
             "position": pc.add(rows["place"], first),
         }
         found.append(_month_rows(month, account=places.drop_null(), rows=columns))
-    del account
-    of_candidates = concat(ROWS, found)
-    rest = len(ids) - of_candidates.num_rows
-    distinct = _count_distinct(ids) - len(pc.unique(of_candidates["account"]))
-    return of_candidates, rest, rest - distinct
+    return concat(ROWS, found)
 
 
 def _count_distinct(ids: pa.ChunkedArray, alike: int = 0, divisions: int = 0) -> int:
