@@ -100,6 +100,8 @@ class Lane:
                 # Meanwhile the run may have been closed as dead, and a person may have resolved the alert.
                 await asyncio.to_thread(self._run.ledger.claim, self._run.run_id, alert, utc_now())
             attempts += 1
+            # From the request, which a slow claim may have delayed since its turn.
+            self._pacer.hold(self._pacer.interval)
             answer = await self._slack.post(channel, message)
             DELIVERIES.labels(metric_label(answer.verdict, answer.reason)).inc()
             if answer.retry_after:

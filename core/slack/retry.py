@@ -54,8 +54,6 @@ async def post_with_retries(
     backoff = wait_exponential_jitter(multiplier=first, max=BACKOFF_MAX_SECONDS, jitter=first)
 
     async def attempt() -> Answer:
-        # Counted from the request, which a slow claim may have delayed since its turn.
-        pacer.hold(pacer.interval)
         answer = await post()
         asked = answer.retry_after or 0
         if asked > longest:

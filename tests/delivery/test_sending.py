@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import closing
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core.domain import InternalError, TooManyAlerts
+from core.domain import Alert, Delivery, InternalError, TooManyAlerts
 from core.ledger import Ledger
 from core.run import RunContext
 from core.runtime import Settings
@@ -260,6 +261,32 @@ def test_each_channel_is_paced_retries_included(
     alerts += [routed(f"A-{number}") for number in range(3)]
     deliver(ledger, alerts, settings(slack.url, path, slack_channel_rate=4))
     assert [[start for start, _ in lane] for lane in turns] == [[0, 0.25, 0.5]] * 2
+
+
+@pytest.mark.parametrize("replies", [[OK], [answer(503), OK]], ids=["of a message", "of its retry"])
+def test_pace_counts_from_the_request(
+    replies: list[Reply], slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a slow claim, between a turn and its request, the next request must not follow at once."""
+    clock, times = Clock(), list[float]()
+    claim, post = ledger.claim, SlackWebhooks.post
+
+    def claim_slowly(run_id: str, alert: Alert, now: datetime) -> Delivery:
+        clock.now += 5 if alert.account_id == "A-1" else 0
+        return claim(run_id, alert, now)
+
+    async def post_timed(webhooks: SlackWebhooks, channel: str, message: dict[str, Any]) -> Answer:
+        times.append(clock())
+        return await post(webhooks, channel, message)
+
+    monkeypatch.setattr(ledger, "claim", claim_slowly)
+    monkeypatch.setattr(SlackWebhooks, "post", post_timed)
+    monkeypatch.setattr(send_module, "Pacer", lambda rate, **_: Pacer(rate, sleep=clock.sleep, clock=clock))
+    slack.script("/amer", *replies)
+    chosen = settings(slack.url, path, slack_channel_rate=1, slack_backoff_seconds=0)
+    deliver(ledger, [routed("A-1"), routed("A-2")], chosen)
+    assert seen(slack)[-2:] == ["A-1", "A-2"]
+    assert times[-1] - times[-2] == 1
 
 
 def test_replay_sends_only_failed_alerts(ledger: Ledger, path: Path) -> None:

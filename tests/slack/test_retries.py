@@ -120,25 +120,6 @@ def test_a_pause_is_no_credit_for_a_burst() -> None:
     assert starts(1, 2, clock, pacer) == [60, 61]
 
 
-def test_pace_counts_from_the_request() -> None:
-    """After a slow claim, between a turn and its request, the next request must not follow at once."""
-    clock = Clock()
-    pacer = Pacer(1, sleep=clock.sleep, clock=clock)
-
-    async def post() -> Answer:
-        return DELIVERED
-
-    async def wait_after_slow_claim() -> float:
-        await pacer.turn()
-        clock.now += 5
-        await post_with_retries(post, pacer, Settings())
-        posted = clock()
-        await pacer.turn()
-        return clock() - posted
-
-    assert asyncio.run(wait_after_slow_claim()) == 1
-
-
 def test_held_lane_starts_nothing() -> None:
     clock = Clock()
     pacer = Pacer(0, sleep=clock.sleep, clock=clock)
