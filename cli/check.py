@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from core.domain import RiskAlertsError, SettingsError, Verdict, one_line, reason_of, shown_region
 from core.ledger import container_warning, try_write
-from core.runtime import Settings, host_of, load_settings, redact, shown_database
+from core.runtime import Settings, configure_logs, host_of, load_settings, redact, shown_database
 from core.slack import SlackWebhooks
 from core.sources import describe, open_uri, parse_source
 from core.support import MailError, send_mail
@@ -74,6 +75,7 @@ def _findings(
         advice = "Correct it; nothing else was checked."
         yield "settings", TRIED_SETTINGS, Finding(str(error), "failed", advice)
         return
+    configure_logs(settings, level=logging.WARNING)
     source = parse_source(source_uri).uri if source_uri is not None else "--source-uri"  # without credentials
     yield "settings", TRIED_SETTINGS, _finding(_settings, settings)
     yield "ledger", shown_database(settings.database_url), _finding(_ledger, settings)

@@ -3,37 +3,41 @@
 A command imports its code when it is called, so that `risk-alerts --help` loads neither Prefect nor Arrow.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+import logging
+import sys
+from collections.abc import Callable
+from datetime import date
 from functools import partial
 from typing import Any
 
 import click
 
-from cli import FAILED, SUCCEEDED, exit_code
 from cli.streams import protect_streams
 from core import __version__, domain
 
 Command = Callable[..., Any]
 
+logger = logging.getLogger(__name__)
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that the arguments name, and end the process with its exit code."""
+
+def main() -> None:
+    """Run the command that the arguments of the process name, and end the process with its exit code."""
     protect_streams()
-    risk_alerts.main(arguments, prog_name="risk-alerts")
+    risk_alerts(prog_name="risk-alerts")
 
 
 class _Commands(click.Group):
-    """A group whose commands return their exit code (None: 0) or raise a `RiskAlertsError`."""
-
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command and exit; report a `RiskAlertsError` in one line on stderr."""
+        """Run the command; a `RiskAlertsError` ends it with a line of the log and an exit code."""
         try:
-            code = super().invoke(ctx)
-        except domain.RiskAlertsError as error:
+            return super().invoke(ctx)
+        except domain.SettingsError as error:
+            # The settings have the format of the log.
             click.echo(f"error: {error.code}: {error}", err=True)
-            code = exit_code(error)
-        ctx.exit(code or SUCCEEDED)
+            ctx.exit(2)
+        except domain.RiskAlertsError as error:
+            logger.error("%s: %s", error.code, error)
+            ctx.exit(2 if isinstance(error, domain.InvalidRequest) else 1)
 
 
 def _ending(*examples: str) -> str:
@@ -46,16 +50,9 @@ def _command(*examples: str) -> Callable[[Command], click.Command]:
     return risk_alerts.command(epilog=_ending(*examples))
 
 
-def _parsed_month(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> date | None:
-    try:
-        return None if value is None else domain.parse_month(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 _SOURCES, _FIRST_DAY = "A Parquet file or folder: file://, gs:// or s3://.", "The first day of the month."
 _source_uri = partial(click.option, "--source-uri", metavar="URI", help=_SOURCES)
-_month = partial(click.option, "--month", metavar="YYYY-MM-01", callback=_parsed_month, help=_FIRST_DAY)
+_month = partial(click.option, "--month", metavar="YYYY-MM-01", type=domain.parse_month, help=_FIRST_DAY)
 
 
 def _json(what: str) -> Callable[[Command], Command]:
@@ -86,14 +83,15 @@ def risk_alerts() -> None:
 @_request
 @click.option("--dry-run", is_flag=True, help="Send nothing and notify no one.")
 @_json("the run, as GET /runs/{run_id} gives it,")
-def run(*, as_json: bool, **request: Any) -> int:
+def run(*, as_json: bool, **request: Any) -> None:
     """Run a month: send its alerts, and print a report.
 
     Safe to repeat: an alert that was sent is skipped.
     """
     from cli.run import run_batch_job
 
-    return run_batch_job(domain.RunRequest(**request), as_json=as_json)
+    succeeded = run_batch_job(domain.RunRequest(**request), as_json=as_json)
+    sys.exit(0 if succeeded else 1)
 
 
 @_command("preview --source-uri gs://bucket/status.parquet --month 2026-01-01")
@@ -111,7 +109,7 @@ def preview(*, as_json: bool, **request: Any) -> None:
 @_month(help="The month that the source must have.")
 @click.option("--post-test-message", is_flag=True, help="Post one test message to each channel.")
 @_json("the findings")
-def check(*, source_uri: str | None, month: date | None, post_test_message: bool, as_json: bool) -> int:
+def check(*, source_uri: str | None, month: date | None, post_test_message: bool, as_json: bool) -> None:
     """Check an installation before its first run.
 
     It checks settings, ledger, source, Slack, mail server and Prefect API, and fails (exit code 1) unless all
@@ -122,7 +120,7 @@ def check(*, source_uri: str | None, month: date | None, post_test_message: bool
     from cli.check import check_installation
 
     well = check_installation(source_uri, month, post_test_message=post_test_message, as_json=as_json)
-    return SUCCEEDED if well else FAILED
+    sys.exit(0 if well else 1)
 
 
 @_command("unconfirmed", "unconfirmed --month 2026-01-01 --json")
@@ -164,7 +162,7 @@ def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -
 
     key = domain.AlertKey(given.pop("account"), given.pop("alert_type"))
     decision = domain.Decision.DELIVERED if delivered else domain.Decision.SEND_AGAIN
-    record(domain.Resolution(key=key, decision=decision, at=datetime.now(UTC), **given), as_json=as_json)
+    record(key=key, decision=decision, as_json=as_json, **given)
 
 
 @_command("serve", "serve --api-port 8080 --prefect-port 4300")

@@ -1,19 +1,22 @@
 """Unconfirmed alerts: list them, and record a person's decision about one."""
 
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import Any
 
 import click
 from rich.console import Console
 
 from cli.report import print_table
 from core.domain import Decision, OutcomeStatus, Resolution, one_line
-from core.ledger import Ledger, OutcomeView, open_ledger
+from core.ledger import OutcomeView, open_ledger
 from core.runtime import configure_logs, load_settings
 
 
 def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
     """Print the unconfirmed alerts of a month, or of all months."""
-    found = _open_ledger().history.outcomes(month=month, status=OutcomeStatus.UNCONFIRMED)
+    settings = load_settings()
+    configure_logs(settings)
+    found = open_ledger(settings.database_url).history.outcomes(month=month, status=OutcomeStatus.UNCONFIRMED)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     elif not found.outcomes:
@@ -35,9 +38,12 @@ def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
         console.print("\nLook into each channel, then record what you saw: risk-alerts resolve --help")
 
 
-def record(resolution: Resolution, *, as_json: bool) -> None:
-    """Record a decision in the ledger and print what happens next; raise the ledger's refusal."""
-    ledger = _open_ledger()
+def record(*, as_json: bool, **given: Any) -> None:
+    """Record the given `Resolution` in the ledger and print what happens next; raise the ledger's refusal."""
+    settings = load_settings()
+    configure_logs(settings)
+    resolution = Resolution(**given, at=datetime.now(UTC))
+    ledger = open_ledger(settings.database_url)
     ledger.resolve(resolution)
     outcome = ledger.history.outcome(resolution.month, resolution.key)
     if as_json:
@@ -47,12 +53,6 @@ def record(resolution: Resolution, *, as_json: bool) -> None:
     then = f"the next run of {outcome.month} sends it" if sends else "it is never sent again"
     alert = one_line(f"{_account(outcome)}, {outcome.alert_type}")
     click.echo(f"{alert}, {outcome.month}: resolved as {resolution.decision} by {resolution.by}; {then}")
-
-
-def _open_ledger() -> Ledger:
-    settings = load_settings()
-    configure_logs(settings)
-    return open_ledger(settings.database_url)
 
 
 def _account(outcome: OutcomeView) -> str:

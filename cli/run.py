@@ -6,7 +6,6 @@ import logging
 import click
 from rich.console import Console
 
-from cli import FAILED, SUCCEEDED, exit_code
 from cli.report import print_preview, print_report
 from core.domain import RiskAlertsError, RunRequest, RunStatus
 from core.ledger import RunView, open_ledger
@@ -16,29 +15,21 @@ from flows.prefect_engine import drain
 from flows.preview import preview
 from flows.start import run_month
 
-logger = logging.getLogger(__name__)
 
-
-def run_batch_job(request: RunRequest, *, as_json: bool) -> int:
-    """Run a month, print its report, and return the exit code; raise or log the error if no run was begun."""
+def run_batch_job(request: RunRequest, *, as_json: bool) -> bool:
+    """Run a month, print its report, and return whether it succeeded; raise an error if no run was begun."""
     # Keep the imported modules out of garbage collection.
     gc.freeze()
     settings = load_settings()
     configure_logs(settings)
-    try:
-        with stopped_by_signals():
-            run = prepare_run(request, settings, open_ledger(settings.database_url))
-            stored = _run(run)
-    except RiskAlertsError as error:
-        if settings.log_format != "json":  # where it is, every line on stderr is JSON
-            raise
-        logger.error("%s: %s", error.code, error)
-        return exit_code(error)
+    with stopped_by_signals():
+        run = prepare_run(request, settings, open_ledger(settings.database_url))
+        stored = _run(run)
     if as_json:
         click.echo(stored.model_dump_json(indent=2))
     else:
         print_report(stored, run.ledger.history, Console(emoji=False, highlight=False))
-    return SUCCEEDED if stored.status is RunStatus.SUCCEEDED else FAILED
+    return stored.status is RunStatus.SUCCEEDED
 
 
 def _run(run: RunContext) -> RunView:

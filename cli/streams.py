@@ -14,17 +14,16 @@ def protect_streams() -> None:
     Call this first: the descriptor of a closed stream would go to the next file that is opened.
     """
     for descriptor in range(3):
-        with contextlib.suppress(OSError):
+        try:
             os.fstat(descriptor)
-            continue
-        os.open(os.devnull, os.O_RDWR)
-    for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        # A stream that someone else put there stays.
-        if getattr(sys, name) is getattr(sys, f"__{name}__"):
-            buffer = io.BufferedWriter(_LossyFile(descriptor, "w", closefd=False))
-            by_line = name == "stderr" or os.isatty(descriptor)
-            stream = io.TextIOWrapper(buffer, encoding="utf-8", errors="replace", line_buffering=by_line)
-            setattr(sys, name, stream)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout, sys.stderr = _lossy_stream(1), _lossy_stream(2)
+
+
+def _lossy_stream(descriptor: int) -> io.TextIOWrapper:
+    file = io.BufferedWriter(_LossyFile(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(file, encoding="utf-8", errors="replace", line_buffering=True)
 
 
 class _LossyFile(io.FileIO):

@@ -290,7 +290,7 @@ def outcome_not_found(key: domain.AlertKey, month: date) -> domain.OutcomeNotFou
     """Return the error for an unknown alert."""
     return domain.OutcomeNotFound(
         f"No {key.alert_type} alert of account {key.account_id!r} in {month} is in the ledger;"
-        " GET /outcomes lists the alerts that are"
+        " check the account, the month and the alert type"
     )
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli.commands import main
+from cli.commands import risk_alerts
 from tests.service import loggers_restored
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ def call(*arguments: str) -> int:
     """Run a command and return its exit code."""
     with loggers_restored():
         try:
-            main(arguments)
+            risk_alerts(arguments, prog_name="risk-alerts")
         except SystemExit as ended:
             return int(ended.code or 0)
 

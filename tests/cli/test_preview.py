@@ -47,4 +47,5 @@ def test_json_is_the_answer_of_the_api(preview: list[str], capsys: pytest.Captur
 def test_source_that_is_not_there_is_one_line(preview: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     preview[2] = "file:///no/such.parquet"
     assert call(*preview) == 1
-    assert capsys.readouterr().err.startswith("error: source_not_found: ")
+    [line] = capsys.readouterr().err.splitlines()
+    assert " ERROR   source_not_found: " in line

@@ -80,11 +80,38 @@ def test_refusal_is_one_line_and_an_exit_code(ledger: Ledger, capsys: pytest.Cap
     assert call("resolve", *resolve, "--json") == 0
     assert json.loads(capsys.readouterr().out)["resolutions"][0]["by"] == "ana"
     assert call("resolve", *resolve) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("error: already_resolved: ")
-    assert said.count("\n") == 1
-    assert call("resolve", "--month", "2025-01-01", *ONE[2:], "--delivered", "--by", "ana") == 1
-    assert capsys.readouterr().err.startswith("error: outcome_not_found: ")
+    [line] = capsys.readouterr().err.splitlines()
+    assert " ERROR   already_resolved: " in line
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "ended"),
+    [
+        (["unconfirmed"], "ledger_unavailable", 1),
+        (["resolve", *ONE, "--delivered", "--by", "ana"], "outcome_not_found", 1),
+        (["resolve", *ONE, "--delivered", "--by", " "], "invalid_request", 2),
+        (["preview", "--source-uri", "file:///no/such.parquet", *ONE[:2]], "source_not_found", 1),
+        (["run", "--source-uri", "s3://a@b", *ONE[:2]], "invalid_request", 2),
+        (["check", "--source-uri", ""], "invalid_request", 2),
+    ],
+)
+def test_error_is_json_where_the_log_is(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    command: list[str],
+    code: str,
+    ended: int,
+) -> None:
+    folder = tmp_path / "folder"
+    if code == "ledger_unavailable":
+        folder.touch()
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{folder}/ledger.db")
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    assert call(*command) == ended
+    # The log also warns of a ledger inside a container.
+    *_, last = map(json.loads, capsys.readouterr().err.splitlines())
+    assert last["message"].startswith(f"{code}: ")
 
 
 @pytest.mark.parametrize(
