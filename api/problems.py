@@ -123,7 +123,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
 def _accepts(app: FastAPI, request: Request, method: str) -> bool:
     """Return whether a route with this path takes the method; Starlette looks at one route alone."""
-    scope = {**request.scope, "method": method}
+    # The gateway makes a GET of each HEAD.
+    scope = {**request.scope, "method": method.replace("HEAD", "GET")}
     return any(route.matches(scope)[0] is Match.FULL for route in app.routes)
 
 

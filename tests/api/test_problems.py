@@ -68,11 +68,11 @@ def test_invalid_field_has_a_plain_reason(service: Service, body: Any, detail: s
     [
         ("GET", "/no/such/path", None),
         ("GET", "/runs/", None),
-        ("DELETE", "/runs", "GET, POST"),
-        ("PUT", "/runs/x", "GET"),
+        ("DELETE", "/runs", "GET, HEAD, POST"),
+        ("PUT", "/runs/x", "GET, HEAD"),
         ("GET", "/preview", "POST"),
-        ("OPTIONS", "/outcomes", "GET"),
-        ("POST", "/health", "GET"),
+        ("OPTIONS", "/outcomes", "GET, HEAD"),
+        ("POST", "/health", "GET, HEAD"),
     ],
 )
 def test_unknown_path_or_method_is_a_problem(
