@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
-from api.parameters import Cursor, Limit, Month, MonthFilter, ledger_of
+from api.parameters import Cursor, Limit, MonthFilter, ledger_of
 from core import domain
 from core.ledger import OutcomePage, OutcomeView
 from core.run import utc_now
@@ -48,7 +48,7 @@ def list_outcomes(  # noqa: PLR0913, PLR0917  # the filters of the list
 
 @router.post("/outcomes/{month}/{account_id:path}/resolve")
 async def resolve_outcome(
-    month: Annotated[Month, Path()], account_id: str, body: ResolutionBody, request: Request
+    month: Annotated[domain.Month, Path()], account_id: str, body: ResolutionBody, request: Request
 ) -> OutcomeView:
     """Record a person's decision about an `unconfirmed` alert, after a look in its channel.
 
@@ -62,7 +62,7 @@ async def resolve_outcome(
 class ResolutionForm(ResolutionBody):
     """The fields of the form on the page of a run."""
 
-    month: Month
+    month: domain.Month
     # The page encodes the ID, because a browser changes line breaks in the fields of a form.
     account_id: Annotated[str, AfterValidator(unquote)]
 

@@ -1,12 +1,10 @@
 """Parameters that several endpoints share, and the ledger."""
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import Query, Request
-from pydantic import BeforeValidator, Field
 
-from core.domain import parse_month
+from core.domain import Month
 from core.ledger import Ledger, open_ledger
 
 
@@ -15,9 +13,6 @@ def ledger_of(request: Request) -> Ledger:
     return open_ledger(request.app.state.settings.database_url)
 
 
-Month = Annotated[
-    date, BeforeValidator(lambda value: parse_month(str(value))), Field(examples=["2026-01-01"])
-]
 MonthFilter = Annotated[Month | None, Query()]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(description="The `next_cursor` of the page before.")]

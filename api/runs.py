@@ -4,10 +4,10 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, StringConstraints
+from pydantic import BaseModel, Field
 
 from api.pages import run_page, runs_page, wants_page
-from api.parameters import Cursor, Limit, Month, MonthFilter, ledger_of
+from api.parameters import Cursor, Limit, MonthFilter, ledger_of
 from core.alerts import PreviewView
 from core.domain import AlertStatus, RunRequest, RunStatus
 from core.ledger import AlertPage, RunPage, RunView
@@ -18,23 +18,6 @@ from flows.start import accept, run_month
 router = APIRouter(tags=["runs"])
 
 
-class RunBody(BaseModel):
-    """The request of a run or a preview."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    source_uri: Annotated[StrictStr, StringConstraints(min_length=1, max_length=4096)] = Field(
-        description="A Parquet file, a folder of them, or files of a folder by a * in the last segment,"
-        " at file://, gs:// or s3://.",
-        examples=["gs://bucket/monthly_account_status.parquet"],
-    )
-    month: Month = Field(description="The first day of the month.")
-    dry_run: StrictBool = Field(default=False, description="Send nothing and notify no one.")
-    retry_unconfirmed: StrictBool = Field(
-        default=False, description="Also send alerts again that an earlier run may have delivered."
-    )
-
-
 class RunStarted(BaseModel):
     """The id of the run, which is over, or is accepted if the request had `Prefer: respond-async`."""
 
@@ -43,7 +26,7 @@ class RunStarted(BaseModel):
 
 @router.post("/runs", responses={202: {"model": RunStarted, "description": "With `Prefer: respond-async`."}})
 async def start_run(
-    body: RunBody,
+    body: RunRequest,
     request: Request,
     response: Response,
     prefer: Annotated[
@@ -58,7 +41,7 @@ async def start_run(
     state = request.app.state
 
     def new_run() -> RunContext:
-        return prepare_run(RunRequest(**body.model_dump()), state.settings, ledger_of(request), run_id)
+        return prepare_run(body, state.settings, ledger_of(request), run_id)
 
     preferences = (part.partition(";")[0] for part in ",".join(prefer).lower().split(","))
     if "respond-async" in map(str.strip, preferences):
@@ -72,14 +55,13 @@ async def start_run(
 
 
 @router.post("/preview", response_model=PreviewView)
-async def preview_run(body: RunBody, request: Request) -> Response:
+async def preview_run(body: RunRequest, request: Request) -> Response:
     """Return what a run would do, with every message as Slack would get it. Nothing is sent or stored."""
     state = request.app.state
 
     def work() -> bytes:
         # FastAPI would serialize many alerts (megabytes) in the event loop, and delay other requests.
-        found = preview(RunRequest(**body.model_dump()), state.settings)
-        return found.model_dump_json().encode()
+        return preview(body, state.settings).model_dump_json().encode()
 
     return Response(await state.previews.call(work), media_type="application/json")
 

@@ -11,7 +11,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
 from prefect.runtime import deployment, flow_run
 
-from core.domain import InvalidRequest, RunRequest, check_month
+from core.domain import RunRequest
 from core.ledger import open_ledger
 from core.run import RunContext, prepare_run
 from core.runtime import load_settings, mask_record, redact
@@ -52,11 +52,7 @@ def run_of_this_flow(
 ) -> RunContext:
     """Return the run of a flow run that Prefect has started."""
     show_logs_in_ui()
-    try:
-        checked = check_month(month_or_scheduled(month))
-    except ValueError as error:
-        raise InvalidRequest(str(error)) from None
-    request = RunRequest(source_uri, checked, dry_run, retry_unconfirmed)
+    request = RunRequest(source_uri, month_or_scheduled(month), dry_run, retry_unconfirmed)
     settings = load_settings()
     run = prepare_run(request, settings, open_ledger(settings.database_url))
     run.flow_run_id = flow_run.id

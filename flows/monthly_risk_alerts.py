@@ -1,9 +1,8 @@
 """A whole run: find the accounts At Risk in a month, send their alerts, record the results."""
 
-from datetime import date
-
 from prefect import flow
 
+from core.domain import Month
 from core.run import RunContext, open_run, utc_now
 from flows.artifacts import publish_report
 from flows.flow_run import name_flow_run, run_of_this_flow
@@ -20,7 +19,7 @@ from tasks.send import send
 @flow(name="monthly-risk-alerts", flow_run_name=name_flow_run, persist_result=False)
 async def monthly_risk_alerts(
     source_uri: str,
-    month: date | None = None,
+    month: Month | None = None,
     dry_run: bool = False,  # noqa: FBT001, FBT002  # Prefect's parameters go by name
     retry_unconfirmed: bool = False,  # noqa: FBT001, FBT002
 ) -> str:

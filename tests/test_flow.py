@@ -18,6 +18,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import Artifact, FlowRun
+from prefect.exceptions import ParameterTypeError
 
 from examples.mock_slack import MockSlack
 from flows.monthly_risk_alerts import monthly_risk_alerts
@@ -92,6 +93,8 @@ def test_flow_has_the_documented_parameters() -> None:
     parameters = ["source_uri", "month", "dry_run", "retry_unconfirmed"]
     assert list(monthly_risk_alerts.parameters.properties) == parameters
     assert monthly_risk_alerts.parameters.required == ["source_uri"]
+    with pytest.raises(ParameterTypeError, match="must be the first day"):
+        monthly_risk_alerts.validate_parameters({"source_uri": "file:///x", "month": "2026-01-15"})
 
 
 def test_prefect_shows_the_tasks_and_the_report_of_a_run(

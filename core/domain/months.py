@@ -2,20 +2,23 @@
 
 import re
 from datetime import date
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 
 def parse_month(text: str) -> date:
     """Parse a month written `YYYY-MM-01`; raise `ValueError` for anything else."""
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         raise ValueError("month must be written YYYY-MM-01")
-    return check_month(date.fromisoformat(text))
-
-
-def check_month(month: date) -> date:
-    """Return `month`; raise `ValueError` unless it is the first day of one."""
+    month = date.fromisoformat(text)
     if month.day != 1:
         raise ValueError(f"month must be the first day of a month: {month.replace(day=1)}, not {month}")
     return month
+
+
+Month = Annotated[date, BeforeValidator(lambda value: parse_month(str(value)))]
+"""A month of a request."""
 
 
 def month_number(day: date) -> int:

@@ -1,8 +1,18 @@
 """A run: its request, its warnings and its notification."""
 
 from dataclasses import dataclass
-from datetime import date
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, StrictBool, StrictStr
+
+from core.domain.months import Month
+
+_SOURCE = "gs://bucket/monthly_account_status.parquet"
+_SOURCES = (
+    "A Parquet file, a folder of them, or with a * in its last segment some of them: file://, gs://, s3://"
+)
+_RETRY = "Also send alerts again that an earlier run may have delivered."
 
 
 class RunStatus(StrEnum):
@@ -23,12 +33,14 @@ class NotificationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The request of a run: the flow's parameters, checked."""
+    """The request of a run or a preview, which has the flow's parameters."""
 
-    source_uri: str
-    month: date
-    dry_run: bool = False
-    retry_unconfirmed: bool = False
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    source_uri: Annotated[StrictStr, Field(max_length=4096, description=_SOURCES, examples=[_SOURCE])]
+    month: Annotated[Month, Field(description="The first day of the month.", examples=["2026-01-01"])]
+    dry_run: Annotated[StrictBool, Field(description="Send nothing and notify no one.")] = False
+    retry_unconfirmed: Annotated[StrictBool, Field(description=_RETRY)] = False
 
 
 @dataclass(frozen=True, slots=True)

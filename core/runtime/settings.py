@@ -262,11 +262,13 @@ def _describe(error: Any) -> str:
 
 
 _WORDS = {
+    "dataclass_type": "must be a JSON object",
     "dict_type": "must be a JSON object that has each key once",
     "extra_forbidden": "is unknown; remove it",
     "list_type": "must be a JSON list",
     "missing": "is missing",
     "model_attributes_type": "must be a JSON object",
+    "unexpected_keyword_argument": "is unknown; remove it",
 }
 """For the errors whose own words are those of a Python program."""
 

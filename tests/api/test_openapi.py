@@ -52,7 +52,7 @@ def test_every_error_is_problem_details(document: dict[str, Any]) -> None:
 
 
 def test_body_examples_are_accepted(service: Service, document: dict[str, Any], source: str) -> None:
-    properties = document["components"]["schemas"]["RunBody"]["properties"]
+    properties = document["components"]["schemas"]["RunRequest"]["properties"]
     example = {name: schema["examples"][0] for name, schema in properties.items() if "examples" in schema}
     assert set(example) == {"source_uri", "month"}
     # Only the bucket does not exist; the rest of the example must work unchanged.
