@@ -41,7 +41,7 @@ async def start_run(
     state = request.app.state
 
     def new_run() -> RunContext:
-        return prepare_run(body, state.settings, ledger_of(request), run_id)
+        return prepare_run(body, state.settings, run_id)
 
     preferences = (part.partition(";")[0] for part in ",".join(prefer).lower().split(","))
     if "respond-async" in map(str.strip, preferences):

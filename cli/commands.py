@@ -139,13 +139,7 @@ def unconfirmed(*, month: date | None, as_json: bool) -> None:
 )
 @_month(required=True)
 @click.option("--account", required=True, metavar="ID", help="The account_id of the alert.")
-@click.option(
-    "--type",
-    "alert_type",
-    default=domain.DEFAULT_ALERT_TYPE,
-    show_default=True,
-    help="The type of the alert.",
-)
+@click.option("--type", "alert_type", default=domain.DEFAULT_ALERT_TYPE, show_default=True, help="Its type.")
 @click.option("--delivered", is_flag=True, help="The alert is in the channel: never send it again.")
 @click.option("--send-again", is_flag=True, help="The alert is not in the channel: the next run sends it.")
 @click.option("--by", required=True, metavar="NAME", help="Who decides.")

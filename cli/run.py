@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cli.report import print_preview, print_report
 from core.domain import RiskAlertsError, RunRequest, RunStatus
-from core.ledger import RunView, open_ledger
+from core.ledger import RunView
 from core.run import RunContext, prepare_run
 from core.runtime import configure_logs, load_settings, stopped_by_signals
 from flows.prefect_engine import drain
@@ -23,7 +23,7 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> bool:
     settings = load_settings()
     configure_logs(settings)
     with stopped_by_signals():
-        run = prepare_run(request, settings, open_ledger(settings.database_url))
+        run = prepare_run(request, settings)
         stored = _run(run)
     if as_json:
         click.echo(stored.model_dump_json(indent=2))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from core import domain
-from core.ledger import Ledger, kept_alive, this_process
+from core.ledger import Ledger, kept_alive, open_ledger, this_process
 from core.runtime import Settings, current_run_id, process_stop, redact
 from core.sources import parse_source
 
@@ -52,10 +52,8 @@ class RunContext:
             raise domain.Interrupted(STOPPED)
 
 
-def prepare_run(
-    request: domain.RunRequest, settings: Settings, ledger: Ledger, run_id: str | None = None
-) -> RunContext:
-    """Return the context of a run that can begin.
+def prepare_run(request: domain.RunRequest, settings: Settings, run_id: str | None = None) -> RunContext:
+    """Return the context of a run that can begin; raise `LedgerError` when the ledger cannot be opened.
 
     Raises for a URI that is malformed or may hold a secret, before the ledger and Prefect store it. Another
     URI with an unsupported scheme is accepted here, and its run fails like that of any other bad source.
@@ -65,7 +63,7 @@ def prepare_run(
     except domain.SourceSchemeUnsupported:
         if "@" in request.source_uri or "?" in request.source_uri or not request.source_uri.isprintable():
             raise
-    return RunContext(run_id or new_run_id(), request, settings, ledger)
+    return RunContext(run_id or new_run_id(), request, settings, open_ledger(settings.database_url))
 
 
 def new_run_id() -> str:

@@ -12,7 +12,6 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import deployment, flow_run
 
 from core.domain import RunRequest
-from core.ledger import open_ledger
 from core.run import RunContext, prepare_run
 from core.runtime import load_settings, mask_record, redact
 
@@ -53,8 +52,7 @@ def run_of_this_flow(
     """Return the run of a flow run that Prefect has started."""
     show_logs_in_ui()
     request = RunRequest(source_uri, month_or_scheduled(month), dry_run, retry_unconfirmed)
-    settings = load_settings()
-    run = prepare_run(request, settings, open_ledger(settings.database_url))
+    run = prepare_run(request, load_settings())
     run.flow_run_id = flow_run.id
     return run
 
@@ -62,7 +60,8 @@ def run_of_this_flow(
 def show_logs_in_ui() -> None:
     """Show the log lines of a flow run in the Prefect UI, with secrets masked; safe to call again."""
     handler = APILogHandler(level=logging.INFO)
-    handler.addFilter(_belongs_to_flow_run)
+    # Prefect can assign no line outside of a flow run, and would warn of each.
+    handler.addFilter(lambda _: (FlowRunContext.get() or TaskRunContext.get()) is not None)
     for logger in map(logging.getLogger, ("core", "flows", "tasks")):
         if not any(isinstance(known, APILogHandler) for known in logger.handlers):
             logger.addHandler(handler)
@@ -71,8 +70,3 @@ def show_logs_in_ui() -> None:
     flow_runs, task_runs = map(logging.getLogger, ("prefect.flow_runs", "prefect.task_runs"))
     for known in [handler, *flow_runs.handlers, *task_runs.handlers]:
         known.addFilter(mask_record)
-
-
-def _belongs_to_flow_run(_: logging.LogRecord) -> bool:
-    """Return whether Prefect can assign a line that is logged now; it warns of each other line."""
-    return (FlowRunContext.get() or TaskRunContext.get()) is not None

@@ -73,15 +73,6 @@ def test_line_names_its_run(log: io.StringIO) -> None:
     assert [line["run_id"] for line in lines(log)] == [None, "run-1"]
 
 
-def test_configuring_twice_writes_each_line_once(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    # pytest replaces it between fixture and test.
-    monkeypatch.setattr("sys.stderr", log)
-    configure_logs(Settings(log_format="json"))
-    logging.getLogger("core").info("once")
-    logging.getLogger("botocore").warning("once")
-    assert len(lines(log)) == 2
-
-
 def test_line_of_another_handler_is_masked(log: io.StringIO) -> None:
     """A record from a queue has its traceback as text already."""
     kept = {"exc_text": f"ValueError: {SECRET}", "stack_info": f"Stack of {SECRET}"}

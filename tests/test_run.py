@@ -25,13 +25,13 @@ def run(ledger: Ledger) -> RunContext:
     return RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
 
 
-def prepare(source_uri: str, ledger: Ledger, run_id: str | None = None) -> RunContext:
-    return prepare_run(RunRequest(source_uri, MONTH), Settings(), ledger, run_id)
+def prepare(source_uri: str, path: Path, run_id: str | None = None) -> RunContext:
+    return prepare_run(RunRequest(source_uri, MONTH), Settings(database_url=f"sqlite:///{path}"), run_id)
 
 
-def test_run_has_the_given_id_or_a_new_one(ledger: Ledger) -> None:
-    assert prepare("file:///x", ledger, "run-1").run_id == "run-1"
-    first, second = (prepare("file:///x", ledger).run_id for _ in range(2))
+def test_run_has_the_given_id_or_a_new_one(path: Path) -> None:
+    assert prepare("file:///x", path, "run-1").run_id == "run-1"
+    first, second = (prepare("file:///x", path).run_id for _ in range(2))
     assert first
     assert first != second
 
@@ -50,13 +50,13 @@ def test_run_has_the_given_id_or_a_new_one(ledger: Ledger) -> None:
     ],
 )
 def test_only_a_uri_without_secrets_is_stored(
-    ledger: Ledger, source_uri: str, error: type[Exception] | None
+    path: Path, source_uri: str, error: type[Exception] | None
 ) -> None:
     if error is None:
-        assert prepare(source_uri, ledger).request.source_uri == source_uri
+        assert prepare(source_uri, path).request.source_uri == source_uri
         return
     with pytest.raises(error) as caught:
-        prepare(source_uri, ledger)
+        prepare(source_uri, path)
     assert "canary" not in str(caught.value)
 
 

@@ -32,7 +32,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 def configure_logs(settings: Settings, *, level: int = logging.INFO, taken_over: Iterable[str] = ()) -> None:
-    """Send log lines to stderr in the format of `LOG_FORMAT`; safe to call again.
+    """Send log lines to stderr in the format of `LOG_FORMAT`.
 
     These are the lines of this project, those of the loggers in `taken_over`, which then write nowhere else,
     and the warnings of libraries and of Python.
@@ -41,15 +41,10 @@ def configure_logs(settings: Settings, *, level: int = logging.INFO, taken_over:
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
     handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else text)
     handler.addFilter(mask_record)
-    handler.set_name("account-risk-alerts")
     root = logging.getLogger()
     # Our handler comes first, so that any other gets records whose secrets are masked. Prefect's are removed,
     # because they print the warnings of libraries again, and as text also with `LOG_FORMAT=json`.
-    others = [
-        known
-        for known in root.handlers
-        if known.get_name() != handler.get_name() and not type(known).__module__.startswith("prefect.")
-    ]
+    others = [known for known in root.handlers if not type(known).__module__.startswith("prefect.")]
     root.handlers = [handler, *others]
     for name in (*_OURS, *taken_over):
         # Prefect, when it is imported, raises the level of uvicorn's.

@@ -7,7 +7,6 @@ from datetime import date
 from pathlib import Path
 
 from core.domain import RunRequest
-from core.ledger import open_ledger
 from core.run import new_run_id, prepare_run
 from core.runtime import load_settings
 from examples.mock_slack import MockSlack
@@ -25,9 +24,8 @@ def run_month_in_threads(environment: dict[str, str], source: str, ids: list[str
     os.environ |= environment
     settings = load_settings()
     request = RunRequest(source, date.fromisoformat(MONTHS[0]))
-    ledger = open_ledger(settings.database_url)
     with ThreadPoolExecutor(len(ids)) as pool:
-        list(pool.map(lambda run_id: run_month(prepare_run(request, settings, ledger, run_id)), ids))
+        list(pool.map(lambda run_id: run_month(prepare_run(request, settings, run_id)), ids))
 
 
 def test_runs_in_two_processes_send_each_alert_once(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from core.domain import RunRequest
-from core.ledger import Ledger, open_ledger
+from core.ledger import Ledger
 from core.ledger.database import Database
 from core.run import prepare_run
 from flows.start import run_month
@@ -18,8 +18,7 @@ def work(job: dict[str, Any]) -> None:
     register(pytest.MonkeyPatch())
     chosen = settings(job["url"], job["ledger"], **job.get("settings", {}))
     if "source" in job:
-        request, ledger = RunRequest(job["source"], MONTH), open_ledger(chosen.database_url)
-        run_month(prepare_run(request, chosen, ledger, job["run_id"]))
+        run_month(prepare_run(RunRequest(job["source"], MONTH), chosen, job["run_id"]))
         return
     alerts = [routed(account, channel) for account, channel in job["alerts"]]
     deliver(Ledger(Database(job["ledger"])), alerts, chosen, job["run_id"])

@@ -11,7 +11,7 @@ import pytest
 from core.alerts import RULES, AlertView
 from core.domain import AlertStatus, Decision, Resolution, RunRequest, months_before
 from core.ledger import Ledger, RunView, open_ledger
-from core.run import new_run_id, prepare_run
+from core.run import prepare_run
 from core.runtime import Settings
 from flows.preview import preview
 from flows.start import run_month
@@ -59,13 +59,12 @@ def _history(account: str, newest: int, oldest: int, region: str) -> Iterator[di
 
 def run(source: str, chosen: Settings) -> tuple[RunView, list[AlertView]]:
     """Run the month in this process; return the stored run and its alerts."""
-    run_id = new_run_id()
-    ledger = open_ledger(chosen.database_url)
-    run_month(prepare_run(RunRequest(source, MONTH), chosen, ledger, run_id))
-    history = ledger.history
-    view = history.run(run_id)
+    prepared = prepare_run(RunRequest(source, MONTH), chosen)
+    run_month(prepared)
+    history = prepared.ledger.history
+    view = history.run(prepared.run_id)
     assert_adds_up(view)
-    return view, history.alerts(run_id).alerts
+    return view, history.alerts(view.run_id).alerts
 
 
 def statuses(alerts: Sequence[AlertView]) -> Counter[str]:

@@ -17,7 +17,6 @@ from prefect import task
 from prefect.settings import temporary_settings
 
 from core.domain import OrchestratorUnreachable, RunRequest, RunStatus, SourceNotFound
-from core.ledger import open_ledger
 from core.run import prepare_run
 from core.runtime import load_settings
 from flows import artifacts, prefect_engine
@@ -49,8 +48,7 @@ def run(world: World, **request: Any) -> float:
     """Run the month; return the seconds between the end of the run and the answer."""
     asked = RunRequest(request.get("source", world.source), date.fromisoformat(MONTH))
     with temporary_settings({"api.url": world.proxy.url}):
-        settings = load_settings()
-        run_month(prepare_run(asked, settings, open_ledger(settings.database_url)))
+        run_month(prepare_run(asked, load_settings()))
     return since_the_end(world)
 
 
