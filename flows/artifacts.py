@@ -10,7 +10,7 @@ from core.alerts import AlertView, open_by_reason
 from core.domain import one_line
 from core.ledger import ChannelTable, RunView
 from core.run import RunContext
-from flows.prefect_engine import describe_fault
+from flows.flow_run import describe_fault
 
 PUBLISH_SECONDS = 5
 """The longest that a run waits for Prefect to store its report."""

@@ -1,19 +1,24 @@
-"""A flow run of Prefect: its month, its name, its log, and the run that it begins."""
+"""A flow run of Prefect: its month, its name, its stages, its log, and the run that it begins."""
 
 import logging
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import httpx
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
 from prefect.runtime import deployment, flow_run
+from prefect.utilities.annotations import quote
 
-from core.domain import RunRequest
+from core.domain import RunRequest, one_line
 from core.run import RunContext, prepare_run
-from core.runtime import load_settings, mask_record, redact
+from core.runtime import STEP_SECONDS, load_settings, mask_record, redact
 
 
 def name_flow_run() -> str:
@@ -57,6 +62,19 @@ def run_of_this_flow(
     return run
 
 
+async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
+    """Run a stage as a task of the flow run, or as a plain function without one; measure its seconds."""
+    with STEP_SECONDS.labels(stage.name).time():
+        if run.flow_run_id is None:
+            result = stage.fn(*args)
+        else:
+            # Prefect would hash and store whole tables, and search thousands of alerts for futures; it passes
+            # quoted arguments by reference.
+            task = stage.with_options(cache_policy=NO_CACHE, persist_result=False)
+            result = task(*map(quote, args))
+        return await result if stage.isasync else result
+
+
 def show_logs_in_ui() -> None:
     """Show the log lines of a flow run in the Prefect UI, with secrets masked; safe to call again."""
     handler = APILogHandler(level=logging.INFO)
@@ -70,3 +88,12 @@ def show_logs_in_ui() -> None:
     flow_runs, task_runs = map(logging.getLogger, ("prefect.flow_runs", "prefect.task_runs"))
     for known in [handler, *flow_runs.handlers, *task_runs.handlers]:
         known.addFilter(mask_record)
+
+
+def describe_fault(error: BaseException | None, seconds: float) -> str:
+    """Describe an error of Prefect in one line; for None or a timeout, that no answer came in `seconds`."""
+    if error is None or isinstance(error, TimeoutError):
+        return f"no answer in {seconds:g} s"
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"HTTP {error.response.status_code}"
+    return one_line(redact(str(error))).strip() or "no reason given"

@@ -5,8 +5,7 @@ from prefect import flow
 from core.domain import Month
 from core.run import RunContext, open_run, utc_now
 from flows.artifacts import publish_report
-from flows.flow_run import name_flow_run, run_of_this_flow
-from flows.prefect_engine import run_stage
+from flows.flow_run import name_flow_run, run_of_this_flow, run_stage
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window

@@ -8,26 +8,22 @@ too long stays in its thread, because canceling it would call the API for just a
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict
 from functools import wraps
 from typing import Any
 
-import httpx
-from prefect import Flow, Task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings, temporary_settings
-from prefect.utilities.annotations import quote
 
-from core.domain import OrchestratorUnreachable, one_line
+from core.domain import OrchestratorUnreachable
 from core.run import RunContext
-from core.runtime import STEP_SECONDS, host_of, in_thread, redact
-from flows.flow_run import show_logs_in_ui
+from core.runtime import host_of, in_thread
+from flows.flow_run import describe_fault, show_logs_in_ui
+from flows.monthly_risk_alerts import monthly_risk_alerts, run_stages
 
 PROBE_SECONDS = 8
 """The longest that a Prefect API may take to answer a health check."""
@@ -52,23 +48,8 @@ def configured_api() -> str | None:
     return get_current_settings().api.url
 
 
-async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
-    """Run a stage as a task of the flow run, or as a plain function without one; measure its seconds."""
-    with STEP_SECONDS.labels(stage.name).time():
-        if run.flow_run_id is None:
-            result = stage.fn(*args)
-        else:
-            # Prefect would hash and store whole tables, and search thousands of alerts for futures; it passes
-            # quoted arguments by reference.
-            task = stage.with_options(cache_policy=NO_CACHE, persist_result=False)
-            result = task(*map(quote, args))
-        return await result if stage.isasync else result
-
-
-def run_with_prefect(
-    run: RunContext, flow: Flow[..., Any], stages: Callable[[RunContext], Coroutine[Any, Any, None]], url: str
-) -> None:
-    """Run the stages of `run` as the flow, under the engine, until the run is over.
+def run_with_prefect(run: RunContext, url: str) -> None:
+    """Run the stages of `run` as the flow, under the engine of the API at `url`, until the run is over.
 
     Raises the error of a failed run, or `OrchestratorUnreachable` when nothing was begun.
     """
@@ -76,18 +57,18 @@ def run_with_prefect(
     begun: Future[None] = Future()
 
     # The parameters are only for Prefect to show: `run` has them.
-    @wraps(flow.fn)
+    @wraps(monthly_risk_alerts.fn)
     async def work(*_: Any, **__: Any) -> str:
         show_logs_in_ui()
         run.flow_run_id = flow_run.id
         if not begun.set_running_or_notify_cancel():
             raise OrchestratorUnreachable("Prefect began this run after it was given up")
         begun.set_result(None)
-        await stages(run)
+        await run_stages(run)
         return run.run_id
 
     # The caller gets this run as its answer; a retry would be another run after that.
-    flow = flow.with_options(retries=0)
+    flow = monthly_risk_alerts.with_options(retries=0)
     flow.fn = work
     keep_prefect_quiet()
     probe(url)
@@ -122,15 +103,6 @@ def keep_prefect_quiet() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # Prefect would print what its log worker cannot send.
     logging.raiseExceptions = False
-
-
-def describe_fault(error: BaseException | None, seconds: float) -> str:
-    """Describe an error of Prefect in one line; for None or a timeout, that no answer came in `seconds`."""
-    if error is None or isinstance(error, TimeoutError):
-        return f"no answer in {seconds:g} s"
-    if isinstance(error, httpx.HTTPStatusError):
-        return f"HTTP {error.response.status_code}"
-    return one_line(redact(str(error))).strip() or "no reason given"
 
 
 def probe(url: str) -> None:

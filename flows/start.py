@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from core.domain import RiskAlertsError
 from core.run import RunContext, close_run
-from flows.monthly_risk_alerts import monthly_risk_alerts, run_stages
+from flows.monthly_risk_alerts import run_stages
 from flows.prefect_engine import configured_api, run_with_prefect
 
 
@@ -16,7 +16,7 @@ def run_month(run: RunContext) -> None:
     Raises the error of a failed run, which has its `run_id` if the run was begun.
     """
     if url := configured_api():
-        run_with_prefect(run, monthly_risk_alerts, run_stages, url)
+        run_with_prefect(run, url)
     else:
         asyncio.run(run_stages(run))
 

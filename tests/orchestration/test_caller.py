@@ -44,8 +44,10 @@ def _prefect_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def call(ledger: Ledger, stages: Any) -> None:
-    flow: Any = Stub()
-    run_with_prefect(RunContext("run-1", REQUEST, Settings(), ledger), flow, stages, "http://127.0.0.1:9/api")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefect_engine, "monthly_risk_alerts", Stub())
+        patch.setattr(prefect_engine, "run_stages", stages)
+        run_with_prefect(RunContext("run-1", REQUEST, Settings(), ledger), "http://127.0.0.1:9/api")
 
 
 @pytest.mark.timeout(60)

@@ -7,7 +7,8 @@ import pytest
 
 from core.domain import OrchestratorUnreachable
 from flows import prefect_engine
-from flows.prefect_engine import describe_fault, probe
+from flows.flow_run import describe_fault
+from flows.prefect_engine import probe
 from tests.service import closed_port
 from tests.slack.hostile import HostileSlack, answer, trickle
 
