@@ -5,11 +5,11 @@ from datetime import date
 from typing import Annotated
 from urllib.parse import parse_qsl, unquote
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
-from api.parameters import Cursor, Limit, MonthFilter, ledger_of
+from api.parameters import Cursor, Limit, ledger_of
 from core import domain
 from core.ledger import OutcomePage, OutcomeView
 from core.run import utc_now
@@ -34,7 +34,7 @@ class ResolutionBody(BaseModel):
 @router.get("/outcomes")
 def list_outcomes(  # noqa: PLR0913, PLR0917  # the filters of the list
     request: Request,
-    month: MonthFilter = None,
+    month: domain.Month | None = None,
     status: Annotated[domain.OutcomeStatus | None, Query(examples=["unconfirmed"])] = None,
     alert_type: Annotated[str | None, Query(examples=["at_risk"])] = None,
     limit: Limit = 100,
@@ -48,7 +48,7 @@ def list_outcomes(  # noqa: PLR0913, PLR0917  # the filters of the list
 
 @router.post("/outcomes/{month}/{account_id:path}/resolve")
 async def resolve_outcome(
-    month: Annotated[domain.Month, Path()], account_id: str, body: ResolutionBody, request: Request
+    month: domain.Month, account_id: str, body: ResolutionBody, request: Request
 ) -> OutcomeView:
     """Record a person's decision about an `unconfirmed` alert, after a look in its channel.
 

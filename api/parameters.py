@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
-from core.domain import Month
 from core.ledger import Ledger, open_ledger
 
 
@@ -13,6 +12,5 @@ def ledger_of(request: Request) -> Ledger:
     return open_ledger(request.app.state.settings.database_url)
 
 
-MonthFilter = Annotated[Month | None, Query()]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(description="The `next_cursor` of the page before.")]

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, Field
 
 from api.pages import run_page, runs_page, wants_page
-from api.parameters import Cursor, Limit, MonthFilter, ledger_of
+from api.parameters import Cursor, Limit, ledger_of
 from core.alerts import PreviewView
-from core.domain import AlertStatus, RunRequest, RunStatus
+from core.domain import AlertStatus, Month, RunRequest, RunStatus
 from core.ledger import AlertPage, RunPage, RunView
 from core.run import RunContext, new_run_id, prepare_run
 from flows.preview import preview
@@ -69,7 +69,7 @@ async def preview_run(body: RunRequest, request: Request) -> Response:
 @router.get("/runs", response_model=RunPage)
 def list_runs(
     request: Request,
-    month: MonthFilter = None,
+    month: Month | None = None,
     status: RunStatus | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,

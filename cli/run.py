@@ -8,8 +8,7 @@ from rich.console import Console
 
 from cli.report import print_preview, print_report
 from core.domain import RiskAlertsError, RunRequest, RunStatus
-from core.ledger import RunView
-from core.run import RunContext, prepare_run
+from core.run import prepare_run
 from core.runtime import configure_logs, load_settings, stopped_by_signals
 from flows.prefect_engine import drain
 from flows.preview import preview
@@ -24,24 +23,19 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> bool:
     configure_logs(settings)
     with stopped_by_signals():
         run = prepare_run(request, settings)
-        stored = _run(run)
+        try:
+            run_month(run)
+        except RiskAlertsError as error:
+            if error.run_id is None:
+                raise
+        finally:
+            drain()
+    stored = run.ledger.history.run(run.run_id)
     if as_json:
         click.echo(stored.model_dump_json(indent=2))
     else:
         print_report(stored, run.ledger.history, Console(emoji=False, highlight=False))
     return stored.status is RunStatus.SUCCEEDED
-
-
-def _run(run: RunContext) -> RunView:
-    """Run the month and return the stored run; raise an error if no run was begun."""
-    try:
-        run_month(run)
-    except RiskAlertsError as error:
-        if error.run_id is None:
-            raise
-    finally:
-        drain()
-    return run.ledger.history.run(run.run_id)
 
 
 def show_preview(request: RunRequest, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ import re
 from datetime import date
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 
 def parse_month(text: str) -> date:
@@ -17,7 +17,9 @@ def parse_month(text: str) -> date:
     return month
 
 
-Month = Annotated[date, BeforeValidator(lambda value: parse_month(str(value)))]
+Month = Annotated[
+    date, BeforeValidator(lambda value: parse_month(str(value))), Field(examples=["2026-01-01"])
+]
 """A month of a request."""
 
 

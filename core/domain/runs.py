@@ -38,7 +38,7 @@ class RunRequest:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     source_uri: Annotated[StrictStr, Field(max_length=4096, description=_SOURCES, examples=[_SOURCE])]
-    month: Annotated[Month, Field(description="The first day of the month.", examples=["2026-01-01"])]
+    month: Annotated[Month, Field(description="The first day of the month.")]
     dry_run: Annotated[StrictBool, Field(description="Send nothing and notify no one.")] = False
     retry_unconfirmed: Annotated[StrictBool, Field(description=_RETRY)] = False
 
