@@ -53,10 +53,8 @@ def check_installation(
         lines = [finding.found if tried in finding.found else f"{tried}: {finding.found}"]
         lines += [f"note: {note}" for note in finding.notes]
         lines += [f"→ {finding.advice}"] if finding.advice else []
-        first, *others = map(one_line, lines)
-        console.print(Text.assemble(_MARKS[finding.status], f" {name:8}  {first}"), soft_wrap=True)
-        for line in others:
-            console.print(Text(f"{'':12}{line}"), soft_wrap=True)
+        text = f"\n{'':12}".join(map(one_line, lines))
+        console.print(Text.assemble(_MARKS[finding.status], f" {name:8}  {text}"), soft_wrap=True)
     failed = sum(check["status"] == "failed" for check in checks)
     end = f"{failed} of {len(checks)} checks failed." if failed else "All is well."
     console.print(Text(end, "red" if failed else "green"))

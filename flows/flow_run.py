@@ -51,12 +51,9 @@ def schedule_zone(deployment_id: str | None) -> tzinfo:
     return ZoneInfo(zones.pop()) if len(zones) == 1 else UTC
 
 
-def run_of_this_flow(
-    source_uri: str, month: date | None, *, dry_run: bool, retry_unconfirmed: bool
-) -> RunContext:
+def run_of_this_flow(request: RunRequest) -> RunContext:
     """Return the run of a flow run that Prefect has started."""
     show_logs_in_ui()
-    request = RunRequest(source_uri, month_or_scheduled(month), dry_run, retry_unconfirmed)
     run = prepare_run(request, load_settings())
     run.flow_run_id = flow_run.id
     return run

@@ -2,10 +2,10 @@
 
 from prefect import flow
 
-from core.domain import Month
+from core.domain import Month, RunRequest
 from core.run import RunContext, open_run, utc_now
 from flows.artifacts import publish_report
-from flows.flow_run import name_flow_run, run_of_this_flow, run_stage
+from flows.flow_run import month_or_scheduled, name_flow_run, run_of_this_flow, run_stage
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
@@ -32,7 +32,7 @@ async def monthly_risk_alerts(
 
     Returns the run_id under which the ledger keeps the run.
     """
-    run = run_of_this_flow(source_uri, month, dry_run=dry_run, retry_unconfirmed=retry_unconfirmed)
+    run = run_of_this_flow(RunRequest(source_uri, month_or_scheduled(month), dry_run, retry_unconfirmed))
     await run_stages(run)
     return run.run_id
 
