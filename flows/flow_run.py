@@ -2,7 +2,6 @@
 
 import logging
 from datetime import UTC, date, datetime, tzinfo
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -37,7 +36,6 @@ def month_or_scheduled(month: date | None) -> date:
     return scheduled.astimezone(schedule_zone(deployment.id)).date().replace(day=1)
 
 
-@lru_cache(maxsize=1)
 def schedule_zone(deployment_id: str | None) -> tzinfo:
     """Return the time zone of the deployment's schedules, active or not; UTC without one, or with several.
 

@@ -56,9 +56,7 @@ def test_timezone_is_the_one_of_all_schedules(
     schedules = [SimpleNamespace(schedule=SimpleNamespace(timezone=zone)) for zone in zones]
     client = SimpleNamespace(read_deployment=lambda _: SimpleNamespace(schedules=schedules))
     monkeypatch.setattr(module, "get_client", lambda **_: nullcontext(client))
-    module.schedule_zone.cache_clear()
     zone = module.schedule_zone("00000000-0000-0000-0000-000000000001")
-    module.schedule_zone.cache_clear()
     assert datetime(2026, 1, 1, tzinfo=zone).utcoffset() == timedelta(hours=hours)
 
 
