@@ -1,4 +1,4 @@
-"""A flow run of Prefect: its month, its name, its stages, its log, and the run that it begins."""
+"""A flow run of Prefect: its month, its name, its stages and its log."""
 
 import logging
 from datetime import UTC, date, datetime, tzinfo
@@ -15,9 +15,9 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import deployment, flow_run
 from prefect.utilities.annotations import quote
 
-from core.domain import RunRequest, one_line
-from core.run import RunContext, prepare_run
-from core.runtime import STEP_SECONDS, load_settings, mask_record, redact
+from core.domain import one_line
+from core.run import RunContext
+from core.runtime import STEP_SECONDS, mask_record, redact
 
 
 def name_flow_run() -> str:
@@ -47,14 +47,6 @@ def schedule_zone(deployment_id: str | None) -> tzinfo:
         schedules = client.read_deployment(UUID(deployment_id)).schedules
     zones = {getattr(known.schedule, "timezone", None) or "UTC" for known in schedules}
     return ZoneInfo(zones.pop()) if len(zones) == 1 else UTC
-
-
-def run_of_this_flow(request: RunRequest) -> RunContext:
-    """Return the run of a flow run that Prefect has started."""
-    show_logs_in_ui()
-    run = prepare_run(request, load_settings())
-    run.flow_run_id = flow_run.id
-    return run
 
 
 async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:

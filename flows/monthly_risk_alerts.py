@@ -1,11 +1,13 @@
 """A whole run: find the accounts At Risk in a month, send their alerts, record the results."""
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from core.domain import Month, RunRequest
-from core.run import RunContext, open_run, utc_now
+from core.run import RunContext, open_run, prepare_run, utc_now
+from core.runtime import load_settings
 from flows.artifacts import publish_report
-from flows.flow_run import month_or_scheduled, name_flow_run, run_of_this_flow, run_stage
+from flows.flow_run import month_or_scheduled, name_flow_run, run_stage, show_logs_in_ui
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
@@ -32,7 +34,10 @@ async def monthly_risk_alerts(
 
     Returns the run_id under which the ledger keeps the run.
     """
-    run = run_of_this_flow(RunRequest(source_uri, month_or_scheduled(month), dry_run, retry_unconfirmed))
+    show_logs_in_ui()
+    request = RunRequest(source_uri, month_or_scheduled(month), dry_run, retry_unconfirmed)
+    run = prepare_run(request, load_settings())
+    run.flow_run_id = flow_run.id
     await run_stages(run)
     return run.run_id
 
