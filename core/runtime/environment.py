@@ -45,7 +45,7 @@ def clean_variables(settings: Collection[str] = ()) -> None:
             os.environ[name] = bare
 
 
-def prepare_libraries(urls: Iterable[str | None] = ()) -> None:
+def prepare_libraries(urls: Iterable[str] = ()) -> None:
     """Check the variables that libraries read, and make each library understand proxies the same way.
 
     `urls` are addresses that this process will call. Raises `SettingsError` that names the variable.
@@ -77,7 +77,7 @@ def check_address(name: str, address: str, also: str = "") -> None:
         raise SettingsError(f"{name}: {error}{also}") from None
 
 
-def _prepare_proxies(urls: Iterable[str | None]) -> None:
+def _prepare_proxies(urls: Iterable[str]) -> None:
     """Check and rewrite the proxy variables.
 
     Loopback is always in `NO_PROXY`. Libraries ignore networks such as 10.0.0.0/8, or fail on them: so the
@@ -103,7 +103,7 @@ def _prepare_proxies(urls: Iterable[str | None]) -> None:
         _write(name, ",".join(dict.fromkeys(direct)))
 
 
-def _direct_hosts(entries: Iterable[str], urls: Iterable[str | None]) -> list[str]:
+def _direct_hosts(entries: Iterable[str], urls: Iterable[str]) -> list[str]:
     """Return loopback, the entries that every library can read, and the known hosts in the networks."""
     parsed = [_parse_entry(entry) for entry in entries]
     _networks.update(entry for entry in parsed if not isinstance(entry, str))
