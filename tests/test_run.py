@@ -70,19 +70,6 @@ def test_stopped_run_is_begun_and_interrupted(run: RunContext, caplog: pytest.Lo
     assert run.closed.exception(0) is not None
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(KeyboardInterrupt, "interrupted"), (ZeroDivisionError, "internal_error")]
-)
-def test_every_failed_run_is_logged_with_its_code(
-    run: RunContext, caplog: pytest.LogCaptureFixture, error: type[BaseException], code: str
-) -> None:
-    with pytest.raises((error, InternalError)), open_run(run):
-        raise error
-    assert run.ledger.history.run("run-1").finished_at is not None
-    assert caplog.messages[-1].startswith(f"Run run-1 failed: {code}: ")
-    assert any(record.exc_info for record in caplog.records) == (code == "internal_error")
-
-
 def test_message_of_an_error_is_one_line() -> None:
     error = SourceInvalid("a\n04:00:00 ERROR forged \x1b[31m\u2028b")
     assert str(error) == error.message == "a 04:00:00 ERROR forged  [31m b"

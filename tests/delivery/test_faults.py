@@ -35,7 +35,7 @@ from tests.delivery.world import (
     until,
 )
 from tests.slack.clock import Clock
-from tests.slack.hostile import HostileSlack, answer, silence, slowly
+from tests.slack.hostile import HostileSlack, answer, slowly
 
 OK = answer(200, "ok")
 
@@ -152,17 +152,6 @@ def test_unwritable_ledger_ends_the_run(
     assert seen(slack) == {"A-1", "A-2"}
 
 
-def test_removed_ledger_stops_the_run(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
-    async def take_away(writer: asyncio.StreamWriter) -> None:
-        await asyncio.to_thread(path.unlink)
-        await OK(writer)
-
-    slack.script("/amer", take_away, OK)
-    with pytest.raises(LedgerError, match="is gone"):
-        deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path))
-    assert seen(slack) == {"A-1"}
-
-
 def test_stop_waits_for_answers_in_flight(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     channels = ("amer", "emea", "apac")
     slack.script("/amer", slowly(0.4, OK))
@@ -191,14 +180,6 @@ def test_stopped_retry_keeps_its_attempts(slack: HostileSlack, ledger: Ledger, p
     assert query(path, "SELECT status, reason, error, attempts FROM alert_outcomes") == [
         ("failed", "interrupted", "The run was stopped before it was delivered", 2)
     ]
-
-
-def test_unanswered_request_ends_by_its_timeout(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
-    slack.script("/amer", silence)
-    chosen = settings(slack.url, path, slack_timeout_seconds=0.5)
-    stop_when(lambda: bool(slack.requests), ledger, [routed("A-1"), routed("A-2")], chosen)
-    assert outcomes(path) == {"A-1": ("unconfirmed", "no_answer")}
-    assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"}
 
 
 def test_stopped_run_is_interrupted_while_a_lane_waits(

@@ -13,26 +13,19 @@ import pytest
 
 from core.domain import Alert, Delivery, InternalError, TooManyAlerts
 from core.ledger import Ledger
-from core.run import RunContext
-from core.runtime import Settings
 from core.slack import Answer, Pacer, SlackWebhooks
 from core.slack.retry import Sleep
 from examples.mock_slack import MockSlack
 from tasks import send as send_module
-from tasks.persist import persist
 from tests.delivery.world import (
-    NOW,
-    REQUEST,
     accounts,
     at_once,
-    begin,
     deliver,
     look,
     open_at,
     outcomes,
     query,
     routed,
-    sent,
     settings,
     stop_when,
 )
@@ -338,15 +331,6 @@ def test_without_alerts_no_slack_is_needed(ledger: Ledger, path: Path) -> None:
     nowhere = settings("", path, slack_webhook_base_url=None)
     run = deliver(ledger, [routed("A-1", None)], nowhere)
     assert run.statuses == {"A-1": "failed"}
-
-
-def test_persist_stores_how_the_run_adds_up(ledger: Ledger) -> None:
-    for item in begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("A-3", None)]):
-        ledger.claim("run", item, NOW)
-    ledger.record_answer("run", sent("A-1"), NOW)
-    persist.fn(RunContext("run", REQUEST, Settings(), ledger))
-    counts = ledger.history.run("run").counts
-    assert (counts.at_risk, counts.alerts_sent, counts.unknown_region) == (5, 1, 1)
 
 
 def test_parallel_runs_send_each_alert_once(slack: HostileSlack, path: Path, ledger: Ledger) -> None:

@@ -18,7 +18,6 @@ from core.ledger.database import Database
 from core.ledger.schema import METADATA, VERSION
 from tests.delivery.world import NOTIFIED, NOTIFY, NOW, at_once, begin, execute, look, open_at, query, routed
 from tests.postgresql import Server
-from tests.users import as_somebody_else
 from tests.warm import Forked
 
 
@@ -200,20 +199,6 @@ def test_folder_as_ledger_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LedgerError, match=r"File exists|Not a directory"):
         open_at(tmp_path / "file" / "ledger.db")
-
-
-def test_read_only_ledger_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o555)
-    with as_somebody_else(tmp_path), pytest.raises(LedgerError, match="unable to open database file"):
-        open_at(tmp_path / "ledger.db")
-    tmp_path.chmod(0o755)
-    path = tmp_path / "ledger.db"
-    open_at(path).close()
-    path.chmod(0o444)
-    tmp_path.chmod(0o555)
-    with as_somebody_else(tmp_path), pytest.raises(LedgerError, match=r"readonly|unable to open"):
-        open_at(path).check_writable()
-    tmp_path.chmod(0o755)
 
 
 def test_long_lock_fails_every_waiting_writer(

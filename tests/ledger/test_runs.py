@@ -23,13 +23,8 @@ from core.domain import (
     InternalError,
     Interrupted,
     LedgerError,
-    Notification,
-    NotificationStatus,
     RiskAlertsError,
-    RunWarning,
     SourceNotFound,
-    SupportMessage,
-    TooManyAlerts,
 )
 from core.ledger import Ledger, liveness, this_process
 from core.ledger.liveness import ProcessIdentity, is_dead
@@ -85,10 +80,16 @@ def leave_unclosed(ledger: Ledger, path: Path, run_id: str, error: RiskAlertsErr
     ],
 )
 def test_each_error_is_stored_with_its_run(
-    ledger: Ledger, fault: BaseException, code: str, raised: type[BaseException]
+    ledger: Ledger,
+    caplog: pytest.LogCaptureFixture,
+    fault: BaseException,
+    code: str,
+    raised: type[BaseException],
 ) -> None:
     with pytest.raises(raised) as caught:
         run_with(ledger, fault)
+    assert caplog.messages[-1].startswith(f"Run run-1 failed: {code}: ")
+    assert any(record.exc_info for record in caplog.records) == (code == "internal_error")
     found = look(ledger, "run-1")
     assert (found.view.status, found.error) == ("failed", code)
     if isinstance(caught.value, RiskAlertsError):
@@ -313,19 +314,6 @@ def test_counts_are_stored_when_the_run_is_closed(ledger: Ledger, path: Path) ->
     assert stored() == 2
 
 
-def test_late_answer_keeps_a_later_claim(ledger: Ledger, path: Path) -> None:
-    [alert] = begin(ledger, "slow", [routed("A-1")])
-    ledger.claim("slow", alert, NOW)
-    close_as_dead(ledger)
-    begin(ledger, "later", [alert], retry_unconfirmed=True)
-    ledger.claim("later", alert, NOW)
-    ledger.record_answer("slow", failed("A-1"), NOW)
-    assert outcomes(path) == {"A-1": ("sending", "retry_of_unconfirmed")}
-    assert look(ledger, "slow").statuses == {"A-1": "failed"}
-    ledger.record_answer("later", sent("A-1"), NOW)
-    assert outcomes(path) == {"A-1": ("sent", None)}
-
-
 def test_alert_that_became_unconfirmed_after_the_plan_stays_so(ledger: Ledger) -> None:
     """Only a run that was asked to may send it again."""
     claimed, refused = alerts = [routed("A-1"), routed("A-2")]
@@ -340,29 +328,6 @@ def test_alert_that_became_unconfirmed_after_the_plan_stays_so(ledger: Ledger) -
     assert ledger.history.deliveries(MONTH) == before
     ledger.finish("second", None, NOW)
     assert look(ledger, "second").reasons == {"A-1": "process_died", "A-2": "process_died"}
-
-
-def test_repeated_claim_is_the_same_claim(ledger: Ledger) -> None:
-    """A write is repeated when the answer to its commit was lost."""
-    alert = begin_retry(ledger, "run")
-    for _ in range(2):
-        claim = ledger.claim("run", alert, NOW)
-        assert (claim.status, claim.reason) == (AlertStatus.SENDING, "retry_of_unconfirmed")
-        assert [one.status for one in ledger.history.alerts("run").alerts] == ["sending"]
-
-
-def test_failed_retry_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
-    """Otherwise a later run would send it without a request, although it may have been delivered."""
-    alert = begin_retry(ledger, "second")
-    ledger.claim("second", alert, NOW)
-    ledger.record_answer("second", failed("A-1"), NOW)
-    ledger.finish("second", None, NOW)
-    assert outcomes(path) == {"A-1": ("unconfirmed", "server_error")}
-    assert look(ledger, "second").view.counts.unconfirmed == 1
-    assert begin(ledger, "third", [alert]) == []
-    [again] = begin(ledger, "fourth", [alert], retry_unconfirmed=True)
-    ledger.give_up("fourth", [again], "no_service", "Not tried", NOW)
-    assert outcomes(path) == {"A-1": ("unconfirmed", "no_service")}
 
 
 def test_retry_of_a_dead_run_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
@@ -445,44 +410,6 @@ def test_process_id_belongs_to_its_namespace() -> None:
     assert host.count("/") >= (2 if sys.platform == "linux" else 0)
     other = ProcessIdentity(host + "1", 2**22 + 1, "0")
     assert not is_dead(other, NOW, NOW)
-
-
-def test_facts_of_the_scan_are_stored_with_the_run(ledger: Ledger) -> None:
-    ledger.begin_run("run", REQUEST, ME, None, NOW)
-    warning = RunWarning("month_not_in_source", "No row of the month", None)
-    ledger.plan("run", replace(assessment([]), warnings=(warning,)), [], 0, NOW)
-    view = ledger.history.run("run")
-    assert (view.source_version, view.warnings) == ("version-1", [warning])
-
-
-def test_notification_is_stored_with_its_run(ledger: Ledger) -> None:
-    begin(ledger, "run")
-    message = SupportMessage("subject", "text")
-    lost = Notification(message, NotificationStatus.FAILED, "no mail server")
-    ledger.record_notification("run", lost, address="a@b", digest="d", now=NOW)
-    view = ledger.history.run("run")
-    assert (view.support_message, view.support_notification) == (message, "failed")
-    assert view.support_error == "no mail server"
-
-
-@pytest.mark.parametrize(
-    ("limit", "alerts", "refused"),
-    [(0, 3, False), (1, 1, False), (1, 2, True), (3, 3, False), (2, 3, True)],
-)
-def test_more_alerts_than_the_limit_are_refused(
-    ledger: Ledger, limit: int, alerts: int, *, refused: bool
-) -> None:
-    to_send = [routed(f"A-{number}") for number in range(alerts)]
-    unroutable = routed("B", None)
-    ledger.begin_run("run", REQUEST, ME, None, NOW)
-    planned = [*to_send, unroutable]
-    if refused:
-        with pytest.raises(TooManyAlerts, match=rf"^{alerts} alerts would be sent, .* \({limit}\)"):
-            ledger.plan("run", assessment(planned), planned, limit, NOW)
-    else:
-        assert ledger.plan("run", assessment(planned), planned, limit, NOW) == to_send
-    assert set(ledger.history.deliveries(MONTH)) == (set() if refused else {unroutable.key})
-    assert len(ledger.history.alerts("run").alerts) == len(planned)
 
 
 def test_answer_without_an_outcome_stays_with_its_run(ledger: Ledger) -> None:
