@@ -16,7 +16,6 @@ from examples.mock_slack import MockSlack
 from tests.cli.calling import call, started
 from tests.postgresql import Server
 from tests.service import MONTH, closed_port, row, write_source
-from tests.slack.hostile import HostileSlack, answer, raw, silence
 from tests.support.servers import Mailbox, mail_server
 
 
@@ -271,30 +270,6 @@ def test_usage_error_checks_nothing(
     assert "canary" not in err
 
 
-def test_object_store_that_hangs_is_a_finding(installation: Installation) -> None:
-    with HostileSlack(greeting=silence) as store:
-        installation.set(S3_ENDPOINT_URL=store.url, S3_ANON="true", SOURCE_TIMEOUT_SECONDS="1")
-        assert installation.check_source("s3://bucket/x.parquet")["status"] == "failed"
-
-
-@pytest.mark.parametrize(
-    "greeting",
-    [b"220 mail.example ESMTP\r\n", b"\x15\x03\x01\x00\x02\x02\x28", b""],
-    ids=["mail", "TLS", "nothing"],
-)
-def test_host_that_does_not_speak_http_fails(installation: Installation, greeting: bytes) -> None:
-    with HostileSlack(greeting=raw(greeting)) as host:
-        installation.set(SLACK_WEBHOOK_BASE_URL=f"{host.url}/canary")
-        assert installation.check()["slack"]["status"] == "failed"
-
-
-def test_host_that_refuses_a_page_is_reached(installation: Installation) -> None:
-    with HostileSlack() as host:
-        host.script("/", answer(404))
-        installation.set(SLACK_WEBHOOK_BASE_URL=f"{host.url}/canary")
-        assert installation.check()["slack"]["status"] == "ok"
-
-
 def test_post_test_message_posts_to_each_channel(installation: Installation, slack: MockSlack) -> None:
     regions = {"AMER": "amer-risk-alerts", "LATAM": "amer-risk-alerts", "EMEA": "emea-risk-alerts"}
     installation.set(SLACK_WEBHOOK_BASE_URL=slack.url, REGIONS=json.dumps(regions))
@@ -355,30 +330,3 @@ def test_prefect_api_must_answer_as_one(
     found = installation.check_with_prefect(prefect_api)["prefect"]
     assert (found["status"], found["found"]) == ("ok", "host 127.0.0.1 answers")
     assert installation.check_with_prefect(f"{slack.url}/api")["prefect"]["status"] == "failed"
-
-
-def test_hung_servers_hide_no_other_finding(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("core.support.mail.IDLE_SECONDS", 1.0)
-    monkeypatch.setattr("flows.prefect_engine.PROBE_SECONDS", 1)
-    with HostileSlack(greeting=silence) as host:
-        installation.set(
-            SLACK_WEBHOOK_BASE_URL=f"{host.url}/canary",
-            SLACK_TIMEOUT_SECONDS="1",
-            SMTP_HOST="127.0.0.1",
-            SMTP_PORT=host.port,
-        )
-        found = installation.check_with_prefect(f"{host.url}/api")
-    assert {name: one["status"] for name, one in found.items()} == {
-        "settings": "ok",
-        "ledger": "ok",
-        "source": "skipped",
-        "slack": "failed",
-        "mail": "failed",
-        "prefect": "failed",
-    }
-    assert found["slack"]["found"] == "no answer in 1 s"
-    assert found["slack"]["advice"]
-    assert "correct PREFECT_API_URL" in found["prefect"]["found"]
-    assert "check SMTP_HOST" in found["mail"]["found"]
