@@ -181,17 +181,6 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
     return body
 
 
-def adds_up(counts: dict[str, int]) -> bool:
-    """Return whether the alerts found equal the sum of their results, and no part exceeds its whole."""
-    ends = ("alerts_sent", "skipped_replay", "failed_deliveries", "would_send")
-    parts = counts["unknown_region"] + counts["unconfirmed"]
-    return (
-        counts["at_risk"] + counts["recovered"]
-        == counts["below_threshold"] + sum(counts[end] for end in ends)
-        and parts <= counts["failed_deliveries"]
-    )
-
-
 @contextmanager
 def served(environment: dict[str, str]) -> Iterator[Service]:
     """Serve the API in a thread with these settings; clean up afterwards."""

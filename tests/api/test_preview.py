@@ -4,8 +4,6 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from examples.mock_slack import MockSlack
 from tests.api.test_runs import ACME_ALERT
 from tests.conftest import Serve
@@ -56,21 +54,11 @@ def test_unconfirmed_alert_is_shown_as_failed(serve: Serve, source: str) -> None
     for again, shown in ((False, ("failed", "unconfirmed")), (True, ("would_send", None))):
         alert = preview(service, source, retry_unconfirmed=again)["alerts"][0]
         assert (alert["account_id"], alert["status"], alert["reason"]) == ("A/1", *shown)
+    assert service.run(source, retry_unconfirmed=True)["counts"]["unconfirmed"] == 0
 
 
 def test_preview_needs_no_slack(serve: Serve, source: str) -> None:
     for webhook, last_line in (("", BOLT_TEXT.splitlines()[-1]), ("http://127.0.0.1:9/x", "emea-risk")):
         service = serve(SLACK_WEBHOOK_BASE_URL="", SLACK_WEBHOOK_URL=webhook)
-        text = preview(service, source)["alerts"][1]["message"]["text"]
+        text = preview(service, source, dry_run=True)["alerts"][1]["message"]["text"]
         assert last_line in text.splitlines()[-1]
-
-
-def test_preview_warns_of_too_many_alerts(serve: Serve, source: str) -> None:
-    found = preview(serve(MAX_ALERTS_PER_RUN="1"), source)
-    assert [warning["code"] for warning in found["warnings"]] == ["too_many_alerts"]
-    assert found["counts"]["would_send"] == 2
-
-
-@pytest.mark.parametrize("body", [{"dry_run": True}, {"retry_unconfirmed": True}])
-def test_preview_takes_the_body_of_a_run(service: Service, source: str, body: dict[str, bool]) -> None:
-    assert preview(service, source, **body)["counts"]["would_send"] == 2

@@ -11,7 +11,7 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import MONTH, Service, adds_up, closed_port, problem_of, row, write_source
+from tests.service import MONTH, Service, closed_port, problem_of, row, write_source
 
 INVALID: dict[str, list[Any]] = {
     "source_uri": [
@@ -149,7 +149,6 @@ def test_too_many_alerts_send_none(serve: Serve, slack: MockSlack, tmp_path: Pat
     run = service.get(f"/runs/{found['run_id']}")
     assert (run["status"], run["error"]["code"]) == ("failed", "too_many_alerts")
     assert run["counts"]["at_risk"] == run["counts"]["failed_deliveries"] == 3
-    assert adds_up(run["counts"])
     assert slack.messages == []
     assert serve(MAX_ALERTS_PER_RUN="2").run(source)["counts"]["alerts_sent"] == 2
 
