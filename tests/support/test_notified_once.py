@@ -18,7 +18,7 @@ import pytest
 
 from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, RunRequest
 from core.ledger import Ledger, RunView, this_process
-from core.run import RunContext, new_run_id, open_run
+from core.run import RunContext, new_run_id, open_run, utc_now
 from core.runtime import Settings
 from tasks import notify_support as stage
 from tests.delivery.world import (
@@ -172,14 +172,6 @@ def test_corrected_data_of_unknown_region_is_news(support: Support, changed: dic
     assert found == ["sent", None, "sent", None]
 
 
-def test_nothing_open_notifies_no_one(support: Support) -> None:
-    assert support.notified() is None
-    support.run(routed("A-2"), answers={"A-2": BUSY})
-    for _ in ("sent", "skipped"):
-        assert support.notified(routed("A-2"), answers={"A-2": SENT}) is None
-    assert support.mails == [["A-2"]]
-
-
 @pytest.mark.parametrize("refusal", ["451 later", "554 spam"])
 def test_failed_mail_is_sent_by_the_next_run(support: Support, refusal: str) -> None:
     alerts = (NO_CHANNEL, routed("A-2"))
@@ -192,23 +184,6 @@ def test_failed_mail_is_sent_by_the_next_run(support: Support, refusal: str) -> 
     assert support.notified(*alerts, answers={"A-2": SENT}) == "sent"
     assert support.mails == [["A-1"]]
     assert support.notified(*alerts) is None
-
-
-def test_failed_mail_is_sent_by_a_run_without_news(support: Support) -> None:
-    support.run(NO_CHANNEL)
-    assert support.notified(NO_CHANNEL, routed("A-2", None), settings=DEAD) == "failed"
-    assert support.notified(NO_CHANNEL) == "sent"
-    assert support.mails == [["A-1"], ["A-1", "A-2"]]
-
-
-def test_open_alerts_of_a_dead_run_are_listed(support: Support) -> None:
-    gone = replace(this_process(), process_started="long ago")
-    alerts = (NO_CHANNEL, routed("A-2"))
-    [claimed] = begin(support.ledger, "dead", alerts, owner=gone)
-    support.ledger.claim("dead", claimed, NOW)
-    assert support.notified(*alerts) == "sent"
-    assert support.mails == [["A-1", "A-2"]]
-    assert "process_died" in support.mailbox.bodies[0]
 
 
 def test_unrecorded_mail_is_sent_again(support: Support, path: Path) -> None:
@@ -248,7 +223,8 @@ def test_of_runs_side_by_side_one_notifies(path: Path, answers: tuple[str, ...])
 
 def test_alert_sent_by_another_run_is_not_listed(support: Support) -> None:
     alert = routed("A-2")
-    begin(support.ledger, "slow", [alert])
+    begin(support.ledger, "slow", [alert], owner=this_process())
+    support.ledger.heartbeat("slow", utc_now())
     support.ledger.claim("slow", alert, NOW)
     support.ledger.record_answer("slow", replace(BUSY, key=alert.key), NOW)
     support.run(alert, answers={"A-2": SENT})
