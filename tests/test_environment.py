@@ -81,10 +81,16 @@ def test_blanks_around_library_variables_are_stripped() -> None:
 
 
 @pytest.mark.parametrize(
-    "no_proxy", ["", "internal.example", "10.0.0.0/8,fd00::/8", "[::1],[fd00::1]:80", "é.example"]
+    ("no_proxy", "variable", "host"),
+    [
+        ("", "HTTP_PROXY", "127.0.0.1"),
+        ("", "ALL_PROXY", "localhost"),
+        ("internal.example", "HTTP_PROXY", "127.0.0.2"),
+        ("10.0.0.0/8,fd00::/8", "ALL_PROXY", "127.0.0.1"),
+        ("[::1],[fd00::1]:80", "HTTP_PROXY", "localhost"),
+        ("é.example", "ALL_PROXY", "127.0.0.2"),
+    ],
 )
-@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
 def test_only_loopback_bypasses_the_proxy(no_proxy: str, variable: str, host: str) -> None:
     with HostileSlack() as proxy, HostileSlack(host=host.replace("localhost", "127.0.0.1")) as origin:
         url = f"http://{host}:{origin.port}"
@@ -150,10 +156,9 @@ def assert_refused(end: "subprocess.CompletedProcess[str]", name: str) -> None:
         ("API", "SLACK_MAX_ATTEMPTS", "canary"),
         ("batch job", "ALL_PROXY", "socks5://canary"),
         ("unconfirmed", "ALL_PROXY", "socks5://canary"),
-        ("API", "PREFECT_LOGGING_LEVEL", "canary"),
+        ("API", "PREFECT_FLOW_DEFAULT_RETRIES", "canary"),
         ("batch job", "PREFECT_CLIENT_CUSTOM_HEADERS", "{canary"),
         ("batch job", "PREFECT_API_URL", "canary"),
-        ("batch job", "PREFECT_FLOW_DEFAULT_RETRIES", "canary"),
         ("batch job", "PREFECT_API_SSL_CERT_FILE", "/no/such.pem"),
     ],
 )
