@@ -50,6 +50,10 @@ def test_duplicates_count_back_to_the_month_that_ended_the_streak() -> None:
     assert counts.rows_scanned == len(twice) + 3 + 100
 
 
+def test_streak_begins_after_the_gap() -> None:
+    assert found((0, 0, True), (0, 2, True)).alerts["duration_months"].to_pylist() == [1]
+
+
 def test_later_row_of_the_source_wins_a_tie() -> None:
     """Also when the rows come in another order."""
     rows = [

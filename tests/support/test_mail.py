@@ -350,7 +350,7 @@ def test_untrusted_certificate_gets_nothing(tls: ssl.SSLContext, *, wanted: bool
 def test_a_port_that_is_encrypted_from_the_start(
     trust: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Port 465 uses TLS from the start."""
+    assert mail.IMPLICIT_TLS_PORT == 465
     mailbox, logins, context = Mailbox(), Logins(), request.getfixturevalue(trust)
     with mail_server(mailbox, ssl_context=context, authenticator=logins, auth_require_tls=False) as server:
         monkeypatch.setattr(mail, "IMPLICIT_TLS_PORT", server.smtp_port)

@@ -99,13 +99,14 @@ def test_data_forges_no_line() -> None:
 
 def test_the_mail_arrives_whole() -> None:
     mailbox = Mailbox()
-    with mail_server(mailbox) as settings:
+    with mail_server(mailbox) as server:
+        settings = server.model_copy(update={"smtp_from": "alerts@example.com"})
         assert notify(MESSAGE, settings).status is NotificationStatus.SENT
     [found] = mailbox.mails
     assert mailbox.recipients == ["support@quadsci.ai"]
     assert found["Subject"] == MESSAGE.subject
-    assert (found["From"], found["To"]) == ("account-risk-alerts@localhost", "support@quadsci.ai")
-    assert found["Message-ID"].endswith("@localhost>")
+    assert (found["From"], found["To"]) == ("alerts@example.com", "support@quadsci.ai")
+    assert found["Message-ID"].endswith("@example.com>")
     assert found["Date"].datetime is not None
     assert found["Auto-Submitted"] == "auto-generated"
     assert found.get_content().replace("\r\n", "\n") == MESSAGE.body

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, RunRequest
+from core.domain import Alert, AlertStatus, Delivery, Interrupted, RunRequest
 from core.ledger import Ledger, RunView, this_process
 from core.run import RunContext, new_run_id, open_run, utc_now
 from core.runtime import Settings
@@ -27,7 +27,6 @@ from tests.delivery.world import (
     REQUEST,
     assessment,
     begin,
-    execute,
     key,
     new_ledger,
     query,
@@ -143,14 +142,9 @@ def test_each_address_and_month_has_its_own_list(support: Support) -> None:
     assert support.mailbox.recipients == [ADDRESS, "help@quadsci.ai", "help@quadsci.ai"]
 
 
-def test_a_dry_run_notifies_no_one(support: Support, path: Path) -> None:
-    dry = replace(REQUEST, dry_run=True)
-    assert support.notified(NO_CHANNEL, request=dry) is None
+def test_a_dry_run_notifies_no_one(support: Support) -> None:
     assert support.notified(NO_CHANNEL, settings=DEAD) == "failed"
-    assert support.notified(NO_CHANNEL, request=dry) is None
-    assert query(path, "SELECT * FROM notifications") == []
-    assert support.notified(NO_CHANNEL) == "sent"
-    assert support.mails == [["A-1"]]
+    assert support.notified(NO_CHANNEL, request=replace(REQUEST, dry_run=True)) is None
 
 
 def test_list_that_grows_by_thousands_is_sent_whole(support: Support) -> None:
@@ -184,17 +178,6 @@ def test_failed_mail_is_sent_by_the_next_run(support: Support, refusal: str) -> 
     assert support.notified(*alerts, answers={"A-2": SENT}) == "sent"
     assert support.mails == [["A-1"]]
     assert support.notified(*alerts) is None
-
-
-def test_unrecorded_mail_is_sent_again(support: Support, path: Path) -> None:
-    """The mail may have been lost, and two are better than none."""
-    raises = "BEGIN SELECT RAISE(ABORT, 'disk on fire'); END"
-    execute(path, f"CREATE TRIGGER broken BEFORE INSERT ON notifications {raises}")
-    with pytest.raises(LedgerError, match="disk on fire"):
-        support.run(NO_CHANNEL)
-    execute(path, "DROP TRIGGER broken")
-    assert support.notified(NO_CHANNEL) == "sent"
-    assert support.mails == [["A-1"], ["A-1"]]
 
 
 class Slow(Mailbox):
