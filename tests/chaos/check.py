@@ -15,16 +15,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlalchemy import NullPool, create_engine, text
 
 from core.domain import AlertKey, months_before
 from tests.chaos.slack import DELIVERED, NO_ANSWER
 from tests.chaos.tally import Tally
+from tests.service import row, write_source
 
 ALERT_TYPES = ("at_risk", "recovered")
 REGIONS = {"AMER": "amer", "EMEA": "emea", "APAC": "apac"}
@@ -44,7 +43,7 @@ class World:
     runs_harmed: int = 0
 
 
-def write_source(path: Path, world: int, month: str, accounts: int) -> dict[AlertKey, str | None]:
+def write_world(path: Path, world: int, month: str, accounts: int) -> dict[AlertKey, str | None]:
     """Write the source of a month; return the region of each alert, which is unknown for some.
 
     Every second account has recovered: it was At Risk in the month before.
@@ -59,25 +58,16 @@ def write_source(path: Path, world: int, month: str, accounts: int) -> dict[Aler
     before = months_before(first, 1)
     at_risk = dict(zip(ALERT_TYPES, (first, before), strict=True))
     rows = [
-        (key.account_id, region, day, "At Risk" if day == at_risk[key.alert_type] else "Healthy")
+        row(
+            key.account_id,
+            str(day),
+            "At Risk" if day == at_risk[key.alert_type] else "Healthy",
+            account_region=region,
+        )
         for key, region in regions.items()
         for day in (before, first)
     ]
-    ids, regions_of_rows, months, statuses = zip(*rows, strict=True)
-    table = pa.table(
-        {
-            "account_id": ids,
-            "account_name": [f"Account {account_id}" for account_id in ids],
-            "account_region": pa.array(regions_of_rows, pa.string()),
-            "month": months,
-            "status": statuses,
-            "renewal_date": [first] * len(rows),
-            "account_owner": ["Owner"] * len(rows),
-            "arr": pa.array([50_000] * len(rows), pa.int64()),
-            "updated_at": pa.array([datetime(2020, 1, 1, tzinfo=UTC)] * len(rows), pa.timestamp("us", "UTC")),
-        }
-    )
-    pq.write_table(table, path)
+    write_source(path, rows)
     return regions
 
 

@@ -11,7 +11,7 @@ from typing import Self
 
 import httpx
 
-from tests.chaos.check import ALERT_TYPES, REGIONS, World, check, check_secrets, write_source
+from tests.chaos.check import ALERT_TYPES, REGIONS, World, check, check_secrets, write_world
 from tests.chaos.ledger import ChaosLedger
 from tests.chaos.mail import ChaosMail
 from tests.chaos.plan import Clock, FaultKind, Round, plan
@@ -91,7 +91,7 @@ class Stage:
             self._tally.rounds += 1
             # Add accounts, so that each round has something to send.
             source = self._folder / f"{month}-{position}.parquet"
-            world.regions = write_source(source, number, month, position * ACCOUNTS_A_ROUND)
+            world.regions = write_world(source, number, month, position * ACCOUNTS_A_ROUND)
             self._round(plan(self._seed, index), source.as_uri(), world)
         self._slack.kind = self._mail.kind = True
         self._ensure_prefect()

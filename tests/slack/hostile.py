@@ -108,7 +108,10 @@ class HostileSlack:
     """
 
     def __init__(self, greeting: Reply | None = None, host: str = "127.0.0.1") -> None:
-        self.host = host
+        # Listens from the start, so that the address is known before the `with` block.
+        self._socket = socket.create_server((host, 0), backlog=512)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{host}:{self.port}"
         self.requests: list[Received] = []
         self._scripts: dict[str, list[Reply]] = {}
         self._greeting = greeting
@@ -118,9 +121,8 @@ class HostileSlack:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        start = asyncio.start_server(self._serve, self.host, 0, backlog=512)
+        start = asyncio.start_server(self._serve, sock=self._socket)
         self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(5)
-        self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
     def __exit__(
@@ -130,10 +132,6 @@ class HostileSlack:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
 
     def script(self, path: str, *replies: Reply) -> None:
         """Set the replies to the next requests of a path; the last reply repeats."""
@@ -160,11 +158,12 @@ class HostileSlack:
             else:
                 request = await _read(reader)
                 self.requests.append(request)
-                await self._next_reply(request.path)(writer)
+                await self.reply_to(request)(writer)
         writer.close()
 
-    def _next_reply(self, path: str) -> Reply:
-        replies = self._scripts.get(path) or [answer(200, "ok")]
+    def reply_to(self, request: Received) -> Reply:
+        """Return the next reply of the script of the request's path."""
+        replies = self._scripts.get(request.path) or [answer(200, "ok")]
         return replies.pop(0) if len(replies) > 1 else replies[0]
 
 
