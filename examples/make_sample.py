@@ -2,7 +2,7 @@
 
     python examples/make_sample.py --out .demo/monthly_account_status.parquet
 
-The same arguments always give the same rows. `TRAPS` lists the accounts that are edge cases, with the
+The rows are the same each time. `TRAPS` lists the accounts that are edge cases, with the
 expected result of the last month; generated ordinary customers fill up the file.
 """
 
@@ -19,13 +19,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-DEFAULT_MONTHS = 24
-DEFAULT_ACCOUNTS = 400
-DEFAULT_LAST_MONTH = date(2026, 1, 1)
-DEFAULT_SEED = 2026
-
-MIN_MONTHS = 14
-"""The longest streak of `TRAPS` that has a month before it."""
+MONTHS = 24
+ACCOUNTS = 400
+LAST_MONTH = date(2026, 1, 1)
+SEED = 2026
 ROW_GROUP_ROWS = 2000
 
 SCHEMA = pa.schema(
@@ -271,44 +268,20 @@ TRAPS = (
 )
 
 
-def write_sample(
-    path: Path | str,
-    *,
-    months: int = DEFAULT_MONTHS,
-    accounts: int = DEFAULT_ACCOUNTS,
-    last_month: date = DEFAULT_LAST_MONTH,
-    seed: int = DEFAULT_SEED,
-) -> None:
+def write_sample(path: Path) -> None:
     """Write the sample to `path`, in month order, in row groups of a few thousand rows."""
-    table = sample_table(months=months, accounts=accounts, last_month=last_month, seed=seed)
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    pq.write_table(sample_table(), path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
 
 
-def sample_table(
-    *,
-    months: int = DEFAULT_MONTHS,
-    accounts: int = DEFAULT_ACCOUNTS,
-    last_month: date = DEFAULT_LAST_MONTH,
-    seed: int = DEFAULT_SEED,
-) -> pa.Table:
-    """Return the rows of the sample: those of `TRAPS`, and ordinary customers up to `accounts` accounts."""
-    if months < MIN_MONTHS:
-        raise ValueError(f"at least {MIN_MONTHS} months, or the longest streak has no beginning")
-    if not len(TRAPS) <= accounts <= len(TRAPS) + len(COMPANIES):
-        most = len(TRAPS) + len(COMPANIES)
-        raise ValueError(
-            f"from {len(TRAPS)} accounts (every trap is one) to {most} (as many names there are)"
-        )
-    if last_month.day != 1:
-        raise ValueError("the last month must be a first day of a month")
-    rng = random.Random(seed)  # noqa: S311  # the sample is the same each time on purpose
-    calendar = [_month_before(last_month, back) for back in reversed(range(months))]
+def sample_table() -> pa.Table:
+    """Return the rows of the sample: those of `TRAPS`, and ordinary customers up to `ACCOUNTS` accounts."""
+    rng = random.Random(SEED)  # noqa: S311  # the sample is the same each time on purpose
+    calendar = [_month_before(LAST_MONTH, back) for back in reversed(range(MONTHS))]
     by_month: dict[date, list[list[Record]]] = {month: [] for month in calendar}
     for trap in TRAPS:
         _add(by_month, _trap_rows(trap, calendar, rng))
-    for account in _crowd(accounts - len(TRAPS), rng):
+    for account in _crowd(ACCOUNTS - len(TRAPS), rng):
         _add(by_month, _crowd_rows(account, calendar, rng))
     rows: list[Record] = []
     for groups in by_month.values():
@@ -428,27 +401,12 @@ def _month_before(month: date, back: int) -> date:
 
 
 def main() -> None:
-    """Write the sample of the arguments."""
+    """Write the sample to the file that the arguments name."""
     parser = argparse.ArgumentParser(description="Make a sample monthly account status file, traps included.")
     parser.add_argument("--out", type=Path, default=Path(".demo/monthly_account_status.parquet"))
-    parser.add_argument("--months", type=int, default=DEFAULT_MONTHS)
-    parser.add_argument("--accounts", type=int, default=DEFAULT_ACCOUNTS)
-    parser.add_argument(
-        "--last-month", type=date.fromisoformat, default=DEFAULT_LAST_MONTH, metavar="YYYY-MM-01"
-    )
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
-    options = parser.parse_args()
-    try:
-        write_sample(
-            options.out,
-            months=options.months,
-            accounts=options.accounts,
-            last_month=options.last_month,
-            seed=options.seed,
-        )
-    except ValueError as error:
-        parser.error(str(error))
-    print(f"{options.out}: {pq.read_metadata(options.out).num_rows} rows, {options.months} months")
+    out = parser.parse_args().out
+    write_sample(out)
+    print(f"{out}: {pq.read_metadata(out).num_rows} rows, {MONTHS} months")
 
 
 if __name__ == "__main__":
