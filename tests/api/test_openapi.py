@@ -8,27 +8,13 @@ import pytest
 from api.problems import STATUS
 from tests.service import Service
 
-OPERATIONS = {
-    ("post", "/runs"),
-    ("post", "/preview"),
-    ("get", "/runs"),
-    ("get", "/runs/{run_id}"),
-    ("get", "/runs/{run_id}/alerts"),
-    ("get", "/outcomes"),
-    ("post", "/outcomes/{month}/{account_id}/resolve"),
-    ("get", "/"),
-    ("get", "/health"),
-    ("get", "/metrics"),
-}
-
 
 @pytest.fixture
 def document(service: Service) -> dict[str, Any]:
     return service.get("/openapi.json")
 
 
-def test_every_endpoint_and_reference_is_described(document: dict[str, Any]) -> None:
-    assert {(method, path) for path, methods in document["paths"].items() for method in methods} == OPERATIONS
+def test_every_reference_is_described(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.")
     for reference in re.findall(r"'\$ref': '#/([^']+)'", str(document)):
         node: Any = document

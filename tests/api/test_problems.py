@@ -11,7 +11,7 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import MONTH, Service, closed_port, problem_of, row, write_source
+from tests.service import MONTH, Service, problem_of, row, write_source
 
 INVALID: dict[str, list[Any]] = {
     "source_uri": [
@@ -210,13 +210,3 @@ def test_ledger_inside_a_container_is_warned_of(serve: Serve, tmp_path: Path) ->
     assert "will be lost" in warning
     assert "DATABASE_URL" in warning
     assert warning in service.log.getvalue()
-
-
-def test_unreachable_prefect_begins_no_run(serve: Serve, source: str, slack: MockSlack) -> None:
-    service = serve(PREFECT_API_URL=f"http://127.0.0.1:{closed_port()}/api")
-    found = problem_of(service.post("/runs", source))
-    assert (found["status"], found["code"]) == (503, "orchestrator_unreachable")
-    assert "run_id" not in found
-    assert (service.runs(), slack.messages) == ([], [])
-    assert service.post("/preview", source).status_code == 200
-    assert service.client.get("/health").status_code == 200

@@ -25,11 +25,6 @@ def test_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"risk-alerts {version}\n"
 
 
-def test_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("canary") == 2
-    assert "No such command 'canary'" in capsys.readouterr().err
-
-
 def test_shell_completes_a_command() -> None:
     words = {"COMP_WORDS": "risk-alerts re", "COMP_CWORD": "1"}
     ended = started("-m", "cli", _RISK_ALERTS_COMPLETE="bash_complete", **words)

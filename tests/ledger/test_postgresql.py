@@ -23,7 +23,7 @@ from core.ledger import postgresql as dialect
 from core.ledger.database import RESTART_SECONDS, Database, LedgerCut, parse_url, through_a_restart
 from core.ledger.postgresql import postgresql_engine
 from core.runtime import Settings
-from tests.delivery.world import MONTH, NOTIFIED, NOTIFY, NOW, begin, begin_retry, failed, look, routed, sent
+from tests.delivery.world import MONTH, NOW, begin, begin_retry, failed, look, routed, sent
 from tests.postgresql import Server
 
 
@@ -47,18 +47,6 @@ def test_cut_connections_are_replaced(ledger: Ledger, postgresql: Server, url: s
     assert ledger.history.deliveries(MONTH)[alert.key].status == "sending"
     ledger.finish("run-1", None, NOW)
     assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed"}
-
-
-def test_cut_connection_rolls_back(ledger: Ledger, postgresql: Server, url: str) -> None:
-    def cut() -> None:
-        with ledger._database.write() as writer:
-            writer.execute(NOTIFY)
-            postgresql.end_connections(url)
-
-    with pytest.raises(LedgerError):
-        cut()
-    with ledger._database.write() as writer:
-        assert writer.execute(NOTIFIED).all() == []
 
 
 def test_foreign_database_is_refused(url: str) -> None:

@@ -170,17 +170,3 @@ def test_renewal_dates_outside_the_calendar_are_unknown(tmp_path: Path) -> None:
     pq.write_table(at_risk(4, renewal_date=days), tmp_path / "x.parquet")
     found = [alert.renewal_date for alert in alerts_of(assess(tmp_path / "x.parquet"))]
     assert found == [None, date.min, date.max, None]
-
-
-def test_any_unicode_name_reaches_the_message(tmp_path: Path) -> None:
-    strange = [chr(plane * 0x10000 + place) for plane in range(17) for place in (0x41, 0xD7FF, 0xFFFD)]
-    strange += [*map(chr, range(0x20)), "\u202e", "\u200f", "\u2028", "\x7f", "\ufeff"]
-    ids = [f"id {character}" for character in strange]
-    names = pa.array([f"<{character}>" for character in strange])
-    pq.write_table(at_risk(len(ids), account_id=pa.array(ids), account_name=names), tmp_path / "x.parquet")
-    alerts = alerts_of(assess(tmp_path / "x.parquet"))
-    assert {alert.account_id for alert in alerts} == {text.replace("\0", "\ufffd") for text in ids}
-    for alert in alerts:
-        message = build_message(alert, Settings())
-        assert message["text"].splitlines()[0].startswith("🚩 At Risk: &lt;")
-        assert len(message["text"].splitlines()) >= 6

@@ -217,25 +217,6 @@ def test_rows_of_the_month_before_are_scanned(tmp_path: Path) -> None:
     assert read(tmp_path, alert_types=["recovered"]).rows_scanned == 2
 
 
-def test_stages_log_what_they_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    small = [row("small", back(MONTH, 1)), row("small", status="Healthy", arr=1)]
-    large = [row("large", back(MONTH, 1)), row("large", status="Healthy")]
-    write([row()] * 4 + small + large, tmp_path, Layout())
-    with caplog.at_level("INFO"):
-        alerts_of(assess(tmp_path, alert_types=["at_risk", "recovered"]))
-    assert caplog.messages[-4:] == [
-        "5 winning rows of the 8 rows kept",
-        "at_risk: 1 accounts, 0 below the threshold",
-        "recovered: 2 accounts, 1 below the threshold",
-        "2 alerts for 0 channels, 2 without a channel",
-    ]
-
-
-def test_row_group_is_counted_once(tmp_path: Path) -> None:
-    write([row("a1", back(MONTH, age)) for age in range(12)], tmp_path, Layout())
-    assert read(tmp_path).rows_scanned == 12
-
-
 def test_files_of_other_partitions_are_not_opened(tmp_path: Path) -> None:
     write([row(), row(month=back(MONTH, 1), status="Healthy")], tmp_path, Layout(hive=True))
     put(tmp_path / "month=2020-01-01" / "part.parquet").write_text("not Parquet")

@@ -79,20 +79,6 @@ def test_long_retry_after_ends_the_message() -> None:
     assert answer.error == "Slack answered 429; asked to wait 1234567.5 s, more than 120 s"
 
 
-def test_a_run_that_stops_ends_a_wait() -> None:
-    class Stopped(Exception):
-        pass
-
-    async def post() -> Answer:
-        return BUSY
-
-    async def sleep(seconds: float) -> None:
-        raise Stopped
-
-    with pytest.raises(Stopped):
-        asyncio.run(post_with_retries(post, Pacer(0, sleep=sleep), Settings()))
-
-
 def starts(rate: float, count: int, clock: Clock, pacer: Pacer) -> list[float]:
     """Take `count` turns; return the start of each in seconds of the clock."""
 

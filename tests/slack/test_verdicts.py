@@ -185,20 +185,6 @@ def test_failure_after_the_request_is_unconfirmed(error: Exception, shown: str) 
     assert answer.error == f"No answer from Slack after the request was sent ({shown})"
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        kind
-        for kind in vars(httpx).values()
-        if isinstance(kind, type) and issubclass(kind, httpx.RequestError)
-    ],
-)
-def test_httpx_errors_are_judged_by_the_request(kind: type[httpx.RequestError]) -> None:
-    assert judge_failure(kind("x"), request_started=True).verdict is UNCONFIRMED
-    answer = judge_failure(kind("x"), request_started=False)
-    assert (answer.verdict, answer.reason) == (RETRY, "connection_failed")
-
-
 def test_an_error_is_one_short_line_without_secrets() -> None:
     protect(["https://hooks.example.com/T1/s3cret"])
     error = httpx.ConnectError("no way to\nhttps://hooks.example.com/T1/s3cret " + "x" * 1000)
