@@ -25,7 +25,7 @@ from tests.slack.hostile import HostileSlack, answer, slowly
 from tests.waiting import until
 from tests.warm import Forked
 
-ROUNDS = 6
+ROUNDS = 4
 KILLS_A_ROUND = 2
 CHANNELS = ("amer", "emea", "apac")
 PLANNED = [(f"A-{number:02}", CHANNELS[number % 3]) for number in range(30)]

@@ -24,8 +24,9 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("fixture", ["", "prefect_api"], ids=["without Prefect", "with Prefect"])
+@pytest.mark.parametrize(
+    ("number", "fixture"), [(signal.SIGTERM, ""), (signal.SIGINT, ""), (signal.SIGTERM, "prefect_api")]
+)
 def test_signal_ends_the_batch_job_in_order(
     number: signal.Signals, fixture: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
