@@ -87,10 +87,14 @@ def test_hostile_names_are_shown_as_text(signed_in: Tab, service: Service) -> No
         signed_in.size(width, 800)
         signed_in.open(f"{service.url}/runs/run")
         assert signed_in.evaluate("document.documentElement.scrollWidth") <= width
+    signed_in.size(800, 800)
     signed_in.open(f"{service.url}/runs?month=2026-01-01&status=succeeded")
     assert signed_in.evaluate("[...document.querySelectorAll('tbody a')].map(a => a.pathname)") == [
         "/runs/run"
     ]
+    assert signed_in.evaluate(
+        "(list => list.scrollWidth <= list.clientWidth)(document.querySelector('.scroll'))"
+    )
     assert signed_in.evaluate(CONTRASTS) == []
     assert signed_in.complaints == []
 
