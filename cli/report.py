@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from core.alerts import AlertView, PreviewAlertView, PreviewView, months, open_by_reason
+from core.alerts import AlertView, PreviewView, months, open_by_reason
 from core.domain import RunWarning, money, one_line, shown_region
 from core.ledger import History, RunView
 
@@ -49,13 +49,15 @@ def print_preview(found: PreviewView, console: Console) -> None:
     _print_warnings(found.warnings, console)
     rows = [
         (
-            *_account_cells(alert),
-            alert.channel or "-",
-            alert.status.replace("_", " ") + (f" ({alert.reason})" if alert.reason else ""),
+            alert.label,
+            money(alert.arr),
+            months(alert.duration_months),
+            alert.channel or f"none for {shown_region(alert.account_region)}",
+            alert.reason or "would send",
         )
         for alert in found.alerts
     ]
-    print_table(("account", *_ACCOUNT, "channel", "status"), rows, console, right=_NUMBERS)
+    print_table(("account", "ARR", "streak", "channel", "status"), rows, console, right=_NUMBERS)
     console.print(f"\n{escape(found.counts.summary(found.counts_by_type))}.")
 
 
@@ -74,7 +76,7 @@ def print_table(
         console.print(table)
 
 
-def _account_cells(alert: AlertView | PreviewAlertView) -> tuple[str, ...]:
+def _account_cells(alert: AlertView) -> tuple[str, ...]:
     return alert.label, shown_region(alert.account_region), money(alert.arr), months(alert.duration_months)
 
 

@@ -29,7 +29,7 @@ def test_preview_shows_each_alert_and_sends_nothing(
     (acme,) = (line for line in lines if "(A/1)" in line)
     assert acme.split()[-5:] == ["3", "months", "amer-risk-alerts", "would", "send"]
     (cargo,) = (line for line in lines if "(C)" in line)
-    assert cargo.split()[-3:] == ["-", "failed", "(unknown_region)"]
+    assert cargo.split()[-4:] == ["none", "for", "LATAM", "unknown_region"]
     (limit,) = (line for line in lines if line.startswith("too_many_alerts: "))
     assert "MAX_ALERTS_PER_RUN is 1; check the source" in limit
     assert " ".join(lines[-2:]).endswith(", 1 not delivered (1 of an unknown region), 2 would be sent.")
