@@ -81,7 +81,7 @@ def risk_alerts() -> None:
 
 @_command("run --source-uri file:///data/status.parquet --month 2026-01-01")
 @_request
-@click.option("--dry-run", is_flag=True, help="Send nothing and notify no one.")
+@click.option("--dry-run", is_flag=True, help="Send nothing, write no outcome, and notify no one.")
 @_json("the run, as GET /runs/{run_id} gives it,")
 def run(*, as_json: bool, **request: Any) -> None:
     """Run a month: send its alerts, and print a report.
@@ -127,7 +127,7 @@ def check(*, source_uri: str | None, month: date | None, post_test_message: bool
 @_month(help="Only this month.")
 @_json("what GET /outcomes gives")
 def unconfirmed(*, month: date | None, as_json: bool) -> None:
-    """List the unconfirmed alerts, which may or may not be in their channel."""
+    """List the alerts that may or may not be in their channel."""
     from cli.resolve import show_unconfirmed
 
     show_unconfirmed(month, as_json=as_json)
@@ -163,7 +163,7 @@ def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -
 @click.option("--api-port", default=8000, envvar="API_PORT", show_default=True, show_envvar=True)
 @click.option("--prefect-port", default=4200, envvar="PREFECT_PORT", show_default=True, show_envvar=True)
 def serve(**ports: int) -> None:
-    """Serve the API, and a Prefect server with its UI that shows the API's runs."""
+    """Serve the API, and a Prefect server that shows its runs."""
     from cli.serve import serve_both
 
     serve_both(**ports)

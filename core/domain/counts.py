@@ -25,7 +25,7 @@ class Counts(BaseModel, frozen=True, extra="allow"):
         "duplicate rows",
         "Rows that a later row of the same account and month superseded, among those needed.",
     )
-    at_risk: int = _count("at risk", "Accounts whose winning row in the month is At Risk.")
+    at_risk: int = _count("at risk", "Accounts whose latest row of the month is At Risk.")
     recovered: int = _count("recovered", "Accounts at risk in the month before, and not any more.")
     below_threshold: int = _count("below the ARR threshold", "Accounts that ARR_THRESHOLD left out.")
     alerts_sent: int = _count("sent", "Sent by this run.")

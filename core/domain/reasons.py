@@ -43,7 +43,7 @@ def _of_the_channel(meaning: str) -> Reason:
 
 
 def _unconfirmed(meaning: str) -> Reason:
-    return Reason(meaning, "it may have been posted: look in the channel for it", "resolve it")
+    return Reason(meaning, "it may be posted: look in the channel", "resolve it with risk-alerts resolve")
 
 
 REASONS = {

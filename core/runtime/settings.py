@@ -263,9 +263,9 @@ def _describe(error: Any) -> str:
 
 _WORDS = {
     "dataclass_type": "must be a JSON object",
-    "dict_type": "must be a JSON object that has each key once",
+    "dict_type": 'must be a JSON object such as {"key": "value"}, with each key once',
     "extra_forbidden": "is unknown; remove it",
-    "list_type": "must be a JSON list",
+    "list_type": 'must be a JSON list such as ["value"]',
     "missing": "is missing",
     "model_attributes_type": "must be a JSON object",
     "unexpected_keyword_argument": "is unknown; remove it",
@@ -278,5 +278,6 @@ def invalid_value(error: Any) -> str:
 
     The value may be a secret in the wrong place.
     """
-    said = re.sub(r"^\w+ should", "must", error["msg"].removeprefix("Value error, "))
+    words, _, _ = error["msg"].removeprefix("Value error, ").partition(", unable to")
+    said = re.sub(r"^\w+ should", "must", words)
     return _WORDS.get(error["type"], said)
