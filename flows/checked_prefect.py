@@ -66,7 +66,10 @@ def _check_settings() -> None:
         raise SettingsError(f"{where}: there is no profile {active!r}; name one of {names}")
     api = get_current_settings().api
     if api.url:
-        runtime.check_address("PREFECT_API_URL", api.url)
+        try:
+            runtime.check_http_url(api.url)
+        except ValueError as error:
+            raise SettingsError(f"PREFECT_API_URL: {error}") from None
         runtime.prepare_libraries([api.url])
     if api.ssl_cert_file:
         runtime.check_certificates("PREFECT_API_SSL_CERT_FILE", api.ssl_cert_file)

@@ -9,9 +9,7 @@ from pydantic import ConfigDict, Field, StrictBool, StrictStr
 from core.domain.months import Month
 
 _SOURCE = "gs://bucket/monthly_account_status.parquet"
-_SOURCES = (
-    "A Parquet file, a folder of them, or with a * in its last segment some of them: file://, gs://, s3://"
-)
+_SOURCES = "A Parquet file, a folder of them, or some by a * in the last segment: file://, gs://, s3://"
 _RETRY = "Also send alerts again that an earlier run may have delivered."
 
 

@@ -55,7 +55,7 @@ def prepare_libraries(urls: Iterable[str] = ()) -> None:
             check_certificates(name, path)
     for name, value in os.environ.items():
         if value and _ADDRESS.fullmatch(name):
-            check_address(name, _with_scheme(value) if name == "STORAGE_EMULATOR_HOST" else value)
+            _check_address(name, _with_scheme(value) if name == "STORAGE_EMULATOR_HOST" else value)
     _prepare_proxies(urls)
 
 
@@ -69,8 +69,7 @@ def check_certificates(name: str, path: str) -> None:
         raise SettingsError(f"{name}: {path} cannot be used ({reason}); correct or unset it") from None
 
 
-def check_address(name: str, address: str, also: str = "") -> None:
-    """Raise `SettingsError` unless `address`, the value of `name`, is an HTTP URL."""
+def _check_address(name: str, address: str, also: str = "") -> None:
     try:
         check_http_url(address)
     except ValueError as error:
@@ -92,7 +91,7 @@ def _prepare_proxies(urls: Iterable[str]) -> None:
     else:
         for name, value in os.environ.items():
             if value and name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
-                check_address(name, _with_scheme(value), also="; a SOCKS proxy is not supported")
+                _check_address(name, _with_scheme(value), also="; a SOCKS proxy is not supported")
         for scheme in ("http", "https"):
             # The stores' libraries do not read ALL_PROXY, and gcsfs wants a scheme.
             if proxy := proxies.get(scheme) or proxies.get("all"):
