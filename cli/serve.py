@@ -39,9 +39,7 @@ def serve_both(api_port: int, prefect_port: int) -> None:
     ):
         click.echo(f"API         http://{HOST}:{api_port}/docs")
         click.echo(f"Prefect UI  {prefect_url}")
-        click.echo(
-            "Both take some seconds; until Prefect answers, a run is refused with 503. Ctrl-C stops both."
-        )
+        click.echo("Until Prefect answers, after some seconds, a run is refused with 503. Ctrl-C stops both.")
         while prefect.poll() is None and api.poll() is None:
             time.sleep(0.5)
         name, code = ("Prefect", prefect.poll()) if api.poll() is None else ("the API", api.poll())
