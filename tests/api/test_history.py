@@ -1,9 +1,11 @@
 """`GET /runs`, `GET /runs/{run_id}` and its alerts; tests/ledger states the rules of the lists themselves."""
 
+from dataclasses import replace
+
 import pytest
 
 from core.domain import SourceNotFound
-from core.ledger import Ledger
+from core.ledger import Ledger, this_process
 from tests.conftest import Serve
 from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, routed
 from tests.service import Service, problem_of
@@ -54,6 +56,11 @@ def test_each_item_of_a_list_is_on_one_page(
 def test_unknown_run_is_not_found(service: Service, path: str) -> None:
     answer = service.client.get(path)
     assert (answer.status_code, problem_of(answer)["code"]) == (404, "run_not_found")
+
+
+def test_start_closes_runs_of_dead_processes(ledger: Ledger, serve: Serve) -> None:
+    begin(ledger, "dead", owner=replace(this_process(), process_started="long ago"))
+    assert serve().get("/runs/dead")["error"]["code"] == "interrupted"
 
 
 @pytest.mark.parametrize("of", ["/runs", "/runs/run-3/alerts", "/outcomes"])
