@@ -1,4 +1,4 @@
-"""The report of a run on a terminal: all its parts, blanks for zeros, and any data as text."""
+"""The report of a run, on a terminal and in Prefect's UI: all its parts, and any data as text."""
 
 import io
 import re
@@ -16,6 +16,7 @@ from core.domain import (
     SupportMessage,
 )
 from core.ledger import Ledger
+from flows.artifacts import report
 from tests.delivery.world import ME, MONTH, NOW, assessment, begin, failed, routed, sent
 
 URI = f"file:///[red]/{'x' * 80}"
@@ -85,3 +86,13 @@ def test_report_of_a_failed_run_says_why(ledger: Ledger) -> None:
     assert lines[2] == "source_not_found: no [red] file"
     # The only alert type has no sum of its own.
     assert len(lines) == 6
+
+
+def test_data_breaks_no_markdown(ledger: Ledger) -> None:
+    ledger.begin_run("run-1", RunRequest("file:///a`b|c", MONTH), ME, None, NOW)
+    ledger.plan("run-1", assessment([]), [routed("A-1", "x|y")], 0, NOW)
+    ledger.finish("run-1", SourceNotFound("no `|` file"), NOW)
+    history = ledger.history
+    text = report(history.run("run-1"), history.channels("run-1"), history.alerts("run-1").alerts)
+    for line in ("read `file:///a'b\\|c`", "**source_not_found**: no '\\|' file", "| x\\|y | 1 |"):
+        assert line in text

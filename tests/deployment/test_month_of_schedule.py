@@ -1,4 +1,4 @@
-"""A run without a month takes the month of its scheduled start, in the time zone of its schedule."""
+"""A flow run: without a month, it takes that of its scheduled start, in the time zone of its schedule."""
 
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from core.domain import InvalidRequest
 from flows import flow_run as module
 
 
@@ -62,3 +63,14 @@ def test_timezone_is_the_one_of_all_schedules(
 
 def test_run_without_a_deployment_is_in_utc() -> None:
     assert module.schedule_zone(None) is UTC
+
+
+def test_month_in_the_ui_is_a_first_day() -> None:
+    with pytest.raises(InvalidRequest, match="first day"):
+        module.run_of_this_flow("file:///x", date(2026, 1, 15), dry_run=False, retry_unconfirmed=False)
+
+
+def test_name_of_a_flow_run_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = {"source_uri": "s3://key:canary@bucket/x", "month": date(2026, 1, 1), "dry_run": True}
+    monkeypatch.setattr(module, "flow_run", SimpleNamespace(parameters=parameters))
+    assert module.name_flow_run() == "2026-01 s3://***@bucket/x (dry run)"
