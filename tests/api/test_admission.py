@@ -99,7 +99,7 @@ def test_queued_run_has_a_heartbeat(
     serve: Serve, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.1)
-    with busy(serve, source) as (service, _, _):
+    with busy(serve, source) as (service, first, _):
         run_id = ask(service, source, Prefer="respond-async").json()["run_id"]
 
         def heartbeat() -> str:
@@ -109,3 +109,4 @@ def test_queued_run_has_a_heartbeat(
 
         before = heartbeat()
         until(lambda: heartbeat() > before)
+        assert not first.done(), "the run has begun"
