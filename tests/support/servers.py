@@ -103,8 +103,8 @@ def smtp_settings(port: int, **values: Any) -> Settings:
     return Settings(smtp_port=port, support_email=ADDRESS, **{"smtp_host": "127.0.0.1"} | values)
 
 
-def self_signed(folder: Path, address: str = "127.0.0.1") -> ssl.SSLContext:
-    """Return a server's context; its new, untrusted certificate for an address is `certificate.pem`."""
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """Return a server's context; its new, untrusted certificate for 127.0.0.1 is `certificate.pem`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a mail server")])
     now = datetime.now(UTC)
@@ -116,7 +116,7 @@ def self_signed(folder: Path, address: str = "127.0.0.1") -> ssl.SSLContext:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -40,7 +40,6 @@ from tests.warm import Forked
 NO_CHANNEL = routed("A-1", None)
 SENT = Delivery(key(""), AlertStatus.SENT, "amer", sent_at=NOW)
 BUSY = Delivery(key(""), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500", 3)
-MUTE = Delivery(key(""), AlertStatus.UNCONFIRMED, "amer", "no_answer", "No answer", 1)
 LOGGED = Settings(smtp_host=None)
 DEAD = smtp_settings(closed_port())
 
