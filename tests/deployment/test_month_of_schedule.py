@@ -9,6 +9,7 @@ import pytest
 
 from core.domain import InvalidRequest
 from flows import flow_run as module
+from tests.service import loggers_restored
 
 
 def scheduled(monkeypatch: pytest.MonkeyPatch, at: str, zone: str) -> None:
@@ -66,7 +67,7 @@ def test_run_without_a_deployment_is_in_utc() -> None:
 
 
 def test_month_in_the_ui_is_a_first_day() -> None:
-    with pytest.raises(InvalidRequest, match="first day"):
+    with loggers_restored(), pytest.raises(InvalidRequest, match="first day"):
         module.run_of_this_flow("file:///x", date(2026, 1, 15), dry_run=False, retry_unconfirmed=False)
 
 
