@@ -84,6 +84,7 @@ def served(folder: Path, slack: str) -> Iterator[tuple[str, str]]:
             [sys.executable, "-m", "cli", "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log
         )
         try:
+            _wait_for(f"{prefect}/api/health")
             _wait_for(f"{api}/health")
             yield api, prefect
         finally:
