@@ -11,9 +11,6 @@ from core.alerts import AlertView, PreviewView, months, open_by_reason
 from core.domain import RunWarning, money, one_line, shown_region
 from core.ledger import History, RunView
 
-_ACCOUNT = ("region", "ARR", "streak")
-_NUMBERS = frozenset({"ARR"})
-
 
 def print_report(run: RunView, history: History, console: Console) -> None:
     """Print the result of the run, the counts of each channel, and the alerts that need a person."""
@@ -28,7 +25,7 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     print_table(("channel", *channels.columns), numbers, console, right=channels.columns)
     by_reason = open_by_reason(history.alerts(run.run_id).alerts)
     rows = [(*_account_cells(alert), reason) for reason, _, those in by_reason for alert in those]
-    print_table(("not delivered", *_ACCOUNT, "why"), rows, console, right=_NUMBERS)
+    print_table(("not delivered", "region", "ARR", "streak", "why"), rows, console, right={"ARR"})
     if by_reason:
         console.print()
     for reason, advice, _ in by_reason:
@@ -57,7 +54,7 @@ def print_preview(found: PreviewView, console: Console) -> None:
         )
         for alert in found.alerts
     ]
-    print_table(("account", "ARR", "streak", "channel", "status"), rows, console, right=_NUMBERS)
+    print_table(("account", "ARR", "streak", "channel", "status"), rows, console, right={"ARR"})
     console.print(f"\n{escape(found.counts.summary(found.counts_by_type))}.")
 
 

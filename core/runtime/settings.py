@@ -278,6 +278,5 @@ def invalid_value(error: Any) -> str:
 
     The value may be a secret in the wrong place.
     """
-    words, _, _ = error["msg"].removeprefix("Value error, ").partition(", unable to")
-    said = re.sub(r"^\w+ should", "must", words)
-    return _WORDS.get(error["type"], said)
+    said = re.sub("^Value error, |, unable to .*", "", error["msg"])
+    return _WORDS.get(error["type"], re.sub(r"^\w+ should", "must", said))
