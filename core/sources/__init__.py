@@ -1,9 +1,10 @@
 """Sources at file://, gs:// and s3://, and the reader of their Parquet files.
 
-`location` parses a URI and checks whether it is allowed. `store` is the interface of `local`, `gcs` and `s3`;
-the clouds share `remote`. `folder` knows what names in a folder mean, and `refusals` what a cloud's errors
-mean. `source` pins the files to one version. `reader` reads the rows that the alert rules need, and
-`description` what a check of the installation shows. Only the stores use the libraries of the clouds.
+`location` parses a URI and checks whether it is allowed. `source` pins its files to one version; `local`,
+`gcs` and `s3` find and read them, and the clouds share `remote`. `folder` knows what names in a folder mean,
+and `refusals` what a cloud's errors mean. `reader` reads the rows that the alert rules need, and
+`description` what a check of the installation shows. Only `gcs`, `s3` and what they share use the libraries
+of the clouds.
 """
 
 from core.sources.description import describe

@@ -1,5 +1,6 @@
 """`gs://`: Google Cloud Storage, or an emulator of it."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,7 +13,6 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSSLE
 # Not `gcsfs.GCSFileSystem`: since 2026.8, it asks for the kind of a bucket by gRPC, and each call hangs for a
 # minute where only HTTP gets through (emulators, many firewalls).
 from gcsfs.core import GCSFileSystem
-from gcsfs.credentials import GoogleCredentials
 from gcsfs.retry import HttpError
 from google.auth import compute_engine
 from google.auth.exceptions import DefaultCredentialsError, RefreshError
@@ -20,9 +20,10 @@ from google.oauth2.credentials import Credentials
 
 from core.domain import SourceForbidden, SourceInvalid, SourceUnreachable
 from core.runtime import Settings, in_thread
+from core.sources.location import Location
 from core.sources.refusals import ENCODED, Refused, error_for
-from core.sources.remote import RemoteStore, proxy_for
-from core.sources.store import SourceFile
+from core.sources.remote import RemoteSource, proxy_for
+from core.sources.source import SourceFile
 
 # The library warns about a developer's personal credentials.
 warnings.filterwarnings("ignore", module=r"google\.auth")
@@ -30,10 +31,10 @@ warnings.filterwarnings("ignore", module=r"google\.auth")
 _ACCESS_TOKEN = re.compile(r"[\w+=-][\w.~+/=-]*(?<!\.json)", re.ASCII)
 
 
-class GcsStore(RemoteStore):
-    """One connection to Cloud Storage; objects are pinned by their generation."""
+class GcsSource(RemoteSource):
+    """Objects of Cloud Storage, pinned by their generation."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, location: Location, settings: Settings) -> None:
         # Without credentials it makes no request, and it knows where STORAGE_EMULATOR_HOST leads.
         file_system = GCSFileSystem(
             token="anon",  # noqa: S106 - the word for no token
@@ -43,11 +44,28 @@ class GcsStore(RemoteStore):
             use_listings_cache=False,
         )
         file_system.session_kwargs = {"middlewares": (_refuse,), "proxy": proxy_for(file_system.base)}
-        super().__init__("gs", file_system, settings, connection="_session")
+        super().__init__(location, settings, file_system)
+
+    async def _connect(self) -> None:
         # Google's credentials go to no other host unless GCS_TOKEN says so.
-        if settings.gcs_token or file_system.on_google:
+        if self._settings.gcs_token or self._fs.on_google:
             # Asking for credentials may use the network, and blocks.
-            self._answer("gs://", in_thread(lambda: _connect(file_system.credentials, settings), "google"))
+            await asyncio.wrap_future(in_thread(self._log_in, "google"))
+
+    def _log_in(self) -> None:
+        """Load the credentials and ask for a token, so that a refusal is not taken for the store's."""
+        credentials = self._fs.credentials
+        try:
+            credentials.connect(_token(self._settings))
+        except (AttributeError, LookupError, TypeError, ValueError):
+            # Google's library fails in these ways on a key file of another shape.
+            raise DefaultCredentialsError from None
+        try:
+            credentials.maybe_refresh()
+        except HttpError as error:
+            # The first request retries what may pass; gcsfs would also retry what cannot.
+            if isinstance(error.__cause__, RefreshError) and not error.__cause__.retryable:
+                raise error.__cause__ from None
 
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
         return bytes(await self._fs._cat_file(file.key, start=start, end=end, generation=file.pin))
@@ -77,21 +95,6 @@ async def _refuse(request: ClientRequest, handler: ClientHandlerType) -> ClientR
     if request.url.query.get("alt") == "media" and "gzip" in encodings:
         raise SourceInvalid(f"{request.url.path.rpartition('/o/')[2]}: {ENCODED}")
     return response
-
-
-def _connect(credentials: GoogleCredentials, settings: Settings) -> None:
-    """Load the credentials and ask for a token, so that a refusal is not taken for the store's."""
-    try:
-        credentials.connect(_token(settings))
-    except (AttributeError, LookupError, TypeError, ValueError):
-        # Google's library fails in these ways on a key file of another shape.
-        raise DefaultCredentialsError from None
-    try:
-        credentials.maybe_refresh()
-    except HttpError as error:
-        # The first request retries what may pass; gcsfs would also retry what cannot.
-        if isinstance(error.__cause__, RefreshError) and not error.__cause__.retryable:
-            raise error.__cause__ from None
 
 
 def _token(settings: Settings) -> Any:

@@ -4,7 +4,6 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BufferedReader
 
 import pyarrow as pa
 
@@ -12,19 +11,17 @@ from core.domain import SourceForbidden, SourceInvalid, SourceNotAllowed, Source
 from core.runtime import Settings
 from core.sources.folder import METADATA, NOT_DATA, data_names, delta_logs
 from core.sources.location import Location, is_allowed
-from core.sources.store import Bytes, Range, SourceFile, replaced
+from core.sources.source import Bytes, Range, Source, SourceFile
 
 
-class LocalStore:
+class LocalSource(Source):
     """Local files, by their real paths, so that no link leads out of `ALLOWED_SOURCES`."""
 
-    requests = 0
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, location: Location, settings: Settings) -> None:
         self._allowed = settings.allowed_sources
+        super().__init__(location)
 
-    def find(self, location: Location) -> list[SourceFile]:
-        """List the files; see `Store.find`."""
+    def _find(self, location: Location) -> list[SourceFile]:
         path = location.path
         with _mapped(location.uri):
             # One stat tells every kind of file apart.
@@ -33,34 +30,33 @@ class LocalStore:
             names = data_names(location, [*self._names(location), *filter(os.path.isdir, delta_logs(path))])
         return [self._file(f"{path}/{name}", name) for name in names]
 
-    def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """Read byte ranges into Arrow's memory; see `Store.read`."""
+    def _read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         with _mapped(file.path):
             # If the file has become a FIFO since it was listed, opening it would wait for a writer.
             _check(file, os.stat(file.key))
-            with open(file.key, "rb") as opened:
-                parts = [_part(opened, start, end) for start, end in ranges]
+            # As bytes, because a name may be no UTF-8.
+            with pa.OSFile(os.fsencode(file.key)) as opened:
+                # Arrow allocates and frees large buffers faster than Python does.
+                parts = [opened.get_stream(at, end - at).read_buffer(end - at) for at, end in ranges]
                 # Again, because the file may be overwritten while it is read.
                 _check(file, os.fstat(opened.fileno()))
             return parts
 
     def _names(self, location: Location) -> Iterator[str]:
         """Yield the names in a folder, relative to it; names of folders that are not entered end in `/`."""
-        root = location.path
-        seen = {os.path.realpath(root)}
-        for folder, folders, names in os.walk(root, followlinks=True, onerror=_raise):
-            here = os.path.relpath(folder, root)
-            inside = "" if here == "." else f"{here}/"
-            yield from (inside + name for name in names)
-            for name in list(folders):
-                if name.startswith(NOT_DATA) or (location.pattern is not None and name != METADATA):
-                    folders.remove(name)
+        entered, seen = [""], set()
+        for inside in entered:
+            folder = os.path.join(location.path, inside)
+            if (real := self._real_path(folder)) in seen:
+                continue  # By this link, it would be read twice, or never end.
+            seen.add(real)
+            for name in os.listdir(folder):
+                if not os.path.isdir(os.path.join(folder, name)):
+                    yield inside + name
+                elif name.startswith(NOT_DATA) or (location.pattern is not None and name != METADATA):
                     yield f"{inside}{name}/"
-                    continue
-                real = self._real_path(os.path.join(folder, name))
-                if real in seen:
-                    folders.remove(name)  # By this link, it would be read twice, or never end.
-                seen.add(real)
+                else:
+                    entered.append(f"{inside}{name}/")
 
     def _file(self, path: str, name: str) -> SourceFile:
         with _mapped(name):
@@ -78,13 +74,6 @@ class LocalStore:
         return real
 
 
-def _part(opened: BufferedReader, start: int, end: int) -> pa.Buffer:
-    # Arrow allocates and frees large buffers faster than Python does.
-    buffer = pa.allocate_buffer(end - start)
-    opened.seek(start)
-    return buffer.slice(0, opened.readinto(buffer))
-
-
 def _pinned(name: str, real_path: str, status: os.stat_result) -> SourceFile:
     version = f"size:{status.st_size},mtime_ns:{status.st_mtime_ns}"
     return SourceFile(name, real_path, status.st_size, version, f"{status.st_dev}:{status.st_ino}")
@@ -92,11 +81,7 @@ def _pinned(name: str, real_path: str, status: os.stat_result) -> SourceFile:
 
 def _check(file: SourceFile, status: os.stat_result) -> None:
     if _pinned(file.path, file.key, status) != file:
-        raise replaced(file.path)
-
-
-def _raise(error: OSError) -> None:
-    raise error
+        raise SourceNotFound(f"{file.path}: no longer the same file")
 
 
 @contextmanager

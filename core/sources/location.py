@@ -45,16 +45,16 @@ def is_allowed(place: str, allowed_sources: list[str] | None) -> bool:
     """Return whether `place` (a real path or `gs://bucket/key`) is allowed; None allows every place."""
     if allowed_sources is None:
         return True
-    prefixes = (prefix.rstrip("/") for prefix in map(_allowed_place, allowed_sources) if prefix)
+    prefixes = (_allowed_place(prefix).rstrip("/") for prefix in allowed_sources)
     return any(f"{place}/".startswith(f"{prefix}/") for prefix in prefixes)
 
 
-def _allowed_place(prefix: str) -> str | None:
+def _allowed_place(prefix: str) -> str:
     scheme, _, rest = prefix.partition("://")
     if scheme.lower() != "file":
         return f"{scheme.lower()}://{rest}"
-    path = unquote(rest, errors="surrogateescape")
-    return None if "\0" in path else os.path.realpath(path)
+    # No path holds a null byte, which the system would not look up.
+    return os.path.realpath(unquote(rest, errors="surrogateescape").replace("\0", "\ufffd"))
 
 
 def parse_source(source_uri: str) -> Location:

@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Coroutine, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +17,7 @@ from core.runtime import Settings, is_direct
 from core.sources.folder import METADATA, data_names, delta_logs
 from core.sources.location import Location
 from core.sources.refusals import error_for
-from core.sources.store import Bytes, Range, SourceFile
+from core.sources.source import Bytes, Range, Source, SourceFile
 from core.sources.workers import wait_for
 
 # These log what they also raise, with tracebacks and secrets; the raised error becomes one line.
@@ -27,25 +26,38 @@ for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):
         logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
-class RemoteStore(ABC):
-    """The common part of `GcsStore` and `S3Store`, over their fsspec file systems.
+class RemoteSource(Source):
+    """The common part of `GcsSource` and `S3Source`, over their fsspec file systems.
 
     It awaits the coroutines of those, because their public methods have no deadline.
     """
 
     requests = 48
 
-    def __init__(self, provider: str, file_system: Any, settings: Settings, *, connection: str) -> None:
-        self._provider = provider
+    def __init__(self, location: Location, settings: Settings, file_system: Any) -> None:
+        self._provider = location.scheme
+        self._settings = settings
         self._fs = file_system
-        self._timeout = settings.source_timeout_seconds
         # Reference cycles keep a file system alive until the garbage collector runs, in any thread. The
-        # library would then close its connections in the event loop of that thread. `connection` names the
-        # attribute that holds them, None before the first request.
-        weakref.finalize(self, _close_soon, file_system, connection).atexit = False
+        # library would then close its connections in the event loop of that thread.
+        weakref.finalize(self, _close_soon, file_system).atexit = False
+        # First the credentials, so that their errors are not taken for the store's.
+        self._call(f"{location.scheme}://", self._connect())
+        super().__init__(location)
 
-    def find(self, location: Location) -> list[SourceFile]:
-        """List the files; see `Store.find`."""
+    @abstractmethod
+    async def _connect(self) -> None:
+        """Load the credentials."""
+
+    @abstractmethod
+    async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
+        """Read a range of that version of the object, with one request and its retries."""
+
+    @abstractmethod
+    def _file(self, info: dict[str, Any], path: str) -> SourceFile:
+        """Return the object with its version."""
+
+    def _find(self, location: Location) -> list[SourceFile]:
         path = location.path
         if location.pattern is not None:
             found = self._children(location.uri, path)
@@ -74,9 +86,7 @@ class RemoteStore(ABC):
             return self._children(path, path.rstrip("/"))
         return {}
 
-    def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """Read byte ranges concurrently, each within `SOURCE_TIMEOUT_SECONDS`; see `Store.read`."""
-
+    def _read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         async def side_by_side() -> list[Bytes]:
             return await asyncio.gather(*(self._read_range(file, start, end) for start, end in ranges))
 
@@ -84,31 +94,23 @@ class RemoteStore(ABC):
         return parts
 
     def _call(self, what: str, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Return the result of `coroutine` within `SOURCE_TIMEOUT_SECONDS`, or raise its error as ours."""
         loop = get_loop()
         # asyncio would write to stderr about requests that have already failed.
         loop.set_exception_handler(lambda _loop, _context: None)
-        return self._answer(what, asyncio.run_coroutine_threadsafe(coroutine, loop))
-
-    def _answer(self, what: str, answer: "Future[Any]") -> Any:
+        answer = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
-            return wait_for(answer, what, self._timeout)
+            return wait_for(answer, what, self._settings.source_timeout_seconds)
         except RiskAlertsError:
             raise
         except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
             # Not chained: its text may hold a token, and every exception is kept in Prefect's database.
             raise error_for(error, self._provider, what) from None
 
-    @abstractmethod
-    async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
-        """Read a range of that version of the object, with one request and its retries."""
 
-    @abstractmethod
-    def _file(self, info: dict[str, Any], path: str) -> SourceFile:
-        """Return the object with its version."""
-
-
-def _close_soon(file_system: Any, connection: str) -> None:
-    if opened := getattr(file_system, connection):
+def _close_soon(file_system: Any) -> None:
+    # The connections of gcsfs, or those of s3fs; None before the first request.
+    if opened := getattr(file_system, "_session", None) or getattr(file_system, "_s3", None):
         asyncio.run_coroutine_threadsafe(opened.close(), get_loop())
 
 

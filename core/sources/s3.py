@@ -1,6 +1,5 @@
 """`s3://`: Amazon S3, or a store with its API."""
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +13,8 @@ from core.domain import SourceForbidden, SourceInvalid
 from core.runtime import Settings, check_certificates
 from core.sources.location import Location
 from core.sources.refusals import ENCODED
-from core.sources.remote import RemoteStore, proxy_for
-from core.sources.store import SourceFile
+from core.sources.remote import RemoteSource, proxy_for
+from core.sources.source import SourceFile
 
 _NOT_ENCODED = {"", "identity", "aws-chunked"}
 """What clients of S3 write as `Content-Encoding` although the stored bytes are as they were sent."""
@@ -35,61 +34,51 @@ class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
         return SimpleNamespace(request=request)
 
 
-class S3Store(RemoteStore):
-    """One connection to S3; objects are pinned by their ETag."""
+class S3Source(RemoteSource):
+    """Objects of S3, pinned by their ETag."""
 
-    def __init__(self, settings: Settings) -> None:
-        session = AioSession()
+    def __init__(self, location: Location, settings: Settings) -> None:
         file_system = S3FileSystem(
             anon=settings.s3_anon,
             endpoint_url=settings.s3_endpoint_url,
             requester_pays=settings.s3_requester_pays,
             # botocore opens ten connections by default; a read of one file may use two.
             config_kwargs={"http_session_cls": _Session, "max_pool_connections": 2 * self.requests},
-            session=session,
+            session=AioSession(),
             skip_instance_cache=True,
             use_listings_cache=False,
         )
-        super().__init__("s3", file_system, settings, connection="_s3")
-        self._call("s3://", self._connect(session, anonymous=settings.s3_anon))
+        super().__init__(location, settings, file_system)
+
+    async def _connect(self) -> None:
+        session = self._fs.session
+        if not self._fs.anon and (found := await session.get_credentials()):
+            await found.get_frozen_credentials()
+        await self._fs.set_session()
         if bundle := session.get_config_variable("ca_bundle"):
             # aiobotocore would retry for long with one that cannot be loaded.
             check_certificates("AWS_CA_BUNDLE, or ca_bundle in the AWS profile", bundle)
 
-    async def _connect(self, session: Any, *, anonymous: bool) -> None:
-        # First the credentials, so that their errors are not taken for the store's.
+    def _find(self, location: Location) -> list[SourceFile]:
         try:
-            if not anonymous and (found := await session.get_credentials()):
-                await found.get_frozen_credentials()
-        except Exception as error:
-            if isinstance(error, OSError) or "credential_process" not in session.get_scoped_config():
-                raise
-            # Its output and its arguments are not shown: they may hold secrets.
-            raise SourceForbidden(
-                f"s3://: credential_process in the AWS profile {session.profile or 'default'} gave no"
-                " credentials: run it by hand to see why, or correct it in AWS_CONFIG_FILE"
-            ) from None
-        await self._fs.set_session()
-
-    def find(self, location: Location) -> list[SourceFile]:
-        """List the files; after a refused HEAD, which has no reason, ask for it with a GET."""
-        try:
-            return super().find(location)
+            return super()._find(location)
         except SourceForbidden:
             bucket, _, key = location.path.partition("/")
             if key and not location.uri.endswith("/"):
-                self._call(location.uri, self._get(bucket, key, Range="bytes=0-0"))
+                # A refused HEAD has no reason; a GET has.
+                get = self._fs._call_s3("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
+                self._call(location.uri, get)
             raise
-
-    async def _get(self, bucket: str, key: str, **options: Any) -> tuple[bytes, str]:
-        """Return the object's bytes and its `Content-Encoding`."""
-        response = await self._fs._call_s3("get_object", Bucket=bucket, Key=key, **options)
-        async with response["Body"] as body:
-            return await body.read(), response.get("ContentEncoding", "")
 
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:
         bucket, _, key = file.key.partition("/")
-        get = partial(self._get, bucket, key, IfMatch=file.pin, Range=f"bytes={start}-{end - 1}")
+        options = {"Bucket": bucket, "Key": key, "IfMatch": file.pin, "Range": f"bytes={start}-{end - 1}"}
+
+        async def get() -> tuple[bytes, str]:
+            response = await self._fs._call_s3("get_object", **options)
+            async with response["Body"] as body:
+                return await body.read(), response.get("ContentEncoding", "")
+
         data, encoding = await _error_wrapper(get, retries=self._fs.retries)
         # Some tools write the header on objects that are plain Parquet all the same.
         if encoding not in _NOT_ENCODED and end == file.size and not data.endswith(b"PAR1"):

@@ -1,29 +1,58 @@
-"""Open a source: which files it has, in which version, and how their bytes are read."""
+"""A source: its files, pinned to one version, and how their bytes are read."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeAlias
 
-from core.domain import SourceNotFound, SourceUnreachable
+import pyarrow as pa
+
+from core.domain import SourceChanged, SourceNotFound, SourceUnreachable
 from core.runtime import Settings
-from core.sources.folder import is_without_month
-from core.sources.local import LocalStore
+from core.sources.folder import is_without_month, partition_month
 from core.sources.location import Location, check_source
-from core.sources.store import Bytes, Range, SourceFile, Store, replaced
+
+Range = tuple[int, int]
+"""The first byte, and the one after the last."""
+Bytes: TypeAlias = bytes | pa.Buffer
 
 
-class Source:
-    """What `source_uri` names, pinned to the version that it had when it was opened.
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One version of a Parquet file of a source.
 
-    `version` is that of its one file, or a digest of all. `requests`: see `Store`.
+    `path` is unique in the source, `key` is its name in the store, `size` is in bytes, and with `pin` the
+    store reads this version and no other.
     """
 
-    def __init__(self, location: Location, store: Store) -> None:
+    path: str
+    key: str
+    size: int
+    version: str
+    pin: str
+
+    @property
+    def month(self) -> date | None:
+        """Return the month of its Hive partition, and so of all its rows, or None; raise `SourceInvalid`."""
+        return partition_month(self.path)
+
+
+class Source(ABC):
+    """What a location names, pinned to the version that it had when it was opened.
+
+    `version` is that of its one file, or a digest of all. `requests` is how many reads may wait at once, in
+    addition to one per processor. Every failure is raised as one of the `SourceError`s.
+    """
+
+    requests = 0
+
+    def __init__(self, location: Location) -> None:
         self.uri = location.uri
-        self.requests = store.requests
         self._location = location
-        self._store = store
-        self._found = store.find(location)
+        self._found = self._find(location)
         self.files = [file for file in self._found if not is_without_month(file.path)]
         self.version = self._found[0].version
         if len(self._found) > 1:
@@ -31,16 +60,24 @@ class Source:
             digest = hashlib.sha256(listed.encode()).hexdigest()
             self.version = f"files:{len(self._found)},sha256:{digest}"
 
+    @abstractmethod
+    def _find(self, location: Location) -> list[SourceFile]:
+        """List the file at `location`, or the data files of the folder in name order (`data_names`)."""
+
+    @abstractmethod
+    def _read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
+        """Read these ranges, each with one request; raise `SourceNotFound` if that version is gone."""
+
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """Read these ranges of `file`, each with one request; safe to call from several threads.
+        """Read these ranges of `file` side by side; safe to call from several threads.
 
         Raises `SourceChanged` if the file is no longer the same, another `SourceError`, or `Interrupted` when
         the process is stopped.
         """
         try:
-            parts = self._store.read(file, ranges)
+            parts = self._read(file, ranges)
         except SourceNotFound:
-            raise replaced(file.path) from None
+            raise _replaced(file.path) from None
         for (start, end), part in zip(ranges, parts, strict=True):
             if (size := len(part)) != end - start:
                 raise SourceUnreachable(
@@ -51,9 +88,13 @@ class Source:
     def verify_unchanged(self) -> None:
         """List the source again, and raise `SourceChanged` unless it is what it was."""
         with suppress(SourceNotFound):
-            if self._store.find(self._location) == self._found:
+            if self._find(self._location) == self._found:
                 return
-        raise replaced(self.uri)
+        raise _replaced(self.uri)
+
+
+def _replaced(what: str) -> SourceChanged:
+    return SourceChanged(f"{what} was replaced while the source was read: run the month again")
 
 
 def open_uri(source_uri: str, settings: Settings) -> Source:
@@ -66,11 +107,13 @@ def open_uri(source_uri: str, settings: Settings) -> Source:
     location = check_source(source_uri, settings)
     # Each cloud's library costs a good part of a second to import; a run needs at most one.
     if location.scheme == "gs":
-        from core.sources.gcs import GcsStore  # noqa: PLC0415
+        from core.sources.gcs import GcsSource  # noqa: PLC0415
 
-        return Source(location, GcsStore(settings))
+        return GcsSource(location, settings)
     if location.scheme == "s3":
-        from core.sources.s3 import S3Store  # noqa: PLC0415
+        from core.sources.s3 import S3Source  # noqa: PLC0415
 
-        return Source(location, S3Store(settings))
-    return Source(location, LocalStore(settings))
+        return S3Source(location, settings)
+    from core.sources.local import LocalSource  # noqa: PLC0415
+
+    return LocalSource(location, settings)

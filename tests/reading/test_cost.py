@@ -17,8 +17,9 @@ import pytest
 from core.domain import Interrupted, SourceInvalid
 from core.runtime import Settings, process_stop
 from core.sources import Need, Source, Window, open_uri
+from core.sources.local import LocalSource
 from core.sources.reader import read_window
-from core.sources.store import Bytes, Range, SourceFile
+from core.sources.source import Bytes, Range, SourceFile
 from core.sources.workers import Workers
 from tests.reading.worlds import MONTH, Row, back, row, table
 
@@ -28,7 +29,7 @@ THRESHOLD = 10_000
 Ranges = list[tuple[int, int]]
 
 
-class CountedSource(Source):
+class CountedSource(LocalSource):
     """The real source, marked as remote, which records the ranges that are read of each file."""
 
     def __init__(self, source: Source) -> None:

@@ -33,7 +33,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
         monkeypatch.setenv(name, value)
 
 
-GAVE_NONE = "credential_process in the AWS profile default gave no credentials"
+GAVE_NONE = "gives the AWS credentials gave none: run credential_process of the AWS profile by hand"
 PROFILES = {
     "process is missing": ("credential_process = /no/process --token canary", "/no/process"),
     "process is missing, with a blank": (
@@ -46,11 +46,11 @@ PROFILES = {
     "process has an open quote": ("credential_process = /bin/echo 'canary", GAVE_NONE),
     "process of the source profile fails": (
         f"role_arn = {ROLE}\nsource_profile = two\n[profile two]\ncredential_process = /bin/false canary",
-        "check credential_process in the AWS profile",
-    ),
-    "process gives a wrong expiry": (
-        f"credential_process = /bin/echo '{json.dumps(ANSWER | {'Expiration': '2099-01-01T00:00:00'})}'",
         GAVE_NONE,
+    ),
+    "wrong expiry of a process": (
+        f"credential_process = /bin/echo '{json.dumps(ANSWER | {'Expiration': '2099-01-01T00:00:00'})}'",
+        "Expiration from credential_process, is not a time with a zone",
     ),
     "role without a source": (f"role_arn = {ROLE}", "incomplete"),
     "role with an unknown source": (f"role_arn = {ROLE}\ncredential_source = none", "AWS_CONFIG_FILE"),

@@ -219,13 +219,14 @@ def test_local_file_overwritten_while_it_is_read_is_noticed(
     path = tmp_path / "x.parquet"
     path.write_bytes(b"one")
     source = open_uri(path.as_uri(), Settings())
-    allocate = pa.allocate_buffer
+    open_file = pa.OSFile
 
-    def overwrite_and_allocate(size: int) -> pa.Buffer:
+    def open_and_overwrite(name: bytes) -> pa.OSFile:
+        opened = open_file(name)
         path.write_bytes(b"two")
-        return allocate(size)
+        return opened
 
-    monkeypatch.setattr(pa, "allocate_buffer", overwrite_and_allocate)
+    monkeypatch.setattr(pa, "OSFile", open_and_overwrite)
     with pytest.raises(SourceChanged, match=r"^x\.parquet was replaced"):
         read_all(source)
 

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 from core.sources.parquet.columns import DATES, EXPECTED, dates, find_columns
 from core.sources.parquet.ranges import Pieces
 from core.sources.parquet.thrift import Shape, read_struct
-from core.sources.source import Source
-from core.sources.store import Bytes, Range, SourceFile
+from core.sources.source import Bytes, Range, Source, SourceFile
 
 MAGIC = b"PAR1"
 ARROW_SCHEMA = b"ARROW:schema"

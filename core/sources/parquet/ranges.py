@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 
-from core.sources.store import Bytes, Range
+from core.sources.source import Bytes, Range
 
 WASTE = 0.05
 """How much more than what is needed may be read, to save requests."""

@@ -18,8 +18,7 @@ from core.domain import RiskAlertsError, SourceInvalid
 from core.sources.parquet import columns
 from core.sources.parquet.footer import MAX_FILE_ROWS, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Pieces, coalesce
-from core.sources.source import Source
-from core.sources.store import SourceFile
+from core.sources.source import Source, SourceFile
 from core.sources.window import DETAILS, ROWS, concat, month_before, passes_threshold
 from core.sources.workers import Workers
 
