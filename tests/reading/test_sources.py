@@ -20,6 +20,7 @@ from core.domain import (
 )
 from core.runtime import Settings
 from core.sources import open_uri
+from core.sources.parquet.row_groups import DICTIONARY_ROWS
 from tests.reading.conftest import Place
 from tests.reading.stages import alerts_of, assess, counts_of, put
 from tests.reading.worlds import MONTH, back, row, table
@@ -166,6 +167,15 @@ def test_keys_without_values_alert_nobody(
     put(tmp_path / "x.parquet", row(), **{name: pa.nulls(1, kind)})
     found = find(tmp_path)
     assert (accounts(found), warnings(found)) == ([], expected)
+
+
+def test_nested_column_of_many_rows_may_be_empty(tmp_path: Path) -> None:
+    """So many rows are decoded as a dictionary where strings repeat."""
+    rows = DICTIONARY_ROWS
+    made = table([row()]).take(pa.array([0] * rows))
+    made = made.set_column(6, "account_owner", pa.nulls(rows, pa.list_(pa.string())))
+    pq.write_table(made, tmp_path / "x.parquet")
+    assert accounts(find(tmp_path)) == ["a1"]
 
 
 def test_empty_file_may_have_any_types(tmp_path: Path) -> None:

@@ -252,7 +252,13 @@ class GroupReader:
         row_bytes = sum(group.bytes_per_row(name, pieces) for name in own)
         if row_bytes > MAX_ROW_BYTES:
             raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
-        repetitive = [name for name in own if group.rows >= DICTIONARY_ROWS and group.is_repetitive(name)]
+        repetitive = [
+            name
+            for name in own
+            if name not in self._footer.unreadable
+            and group.rows >= DICTIONARY_ROWS
+            and group.is_repetitive(name)
+        ]
         # Other strings are decoded apart from these, because Arrow makes no dictionary of large strings.
         others = {name for name in own if columns.EXPECTED[name] is columns.STRING}.difference(repetitive)
         apart = [name for name in own if name in others or not repetitive]
