@@ -36,12 +36,12 @@ def describe(source: Source, month: date | None, zone: str) -> Description:
     groups = [group for footer in footers for group in footer.groups]
     spans = [group.months for group in groups]
     known = [span for span in spans if span]
-    bounds = {bound for group in groups for bound in group.bounds("account_region")}
+    bounds = {bound for group in groups for bound in group.chunks["account_region"][0].bounds or ()}
     return Description(
         files=len(files),
         rows=sum(footer.metadata.num_rows for footer in footers),
         months=(min(known)[0], max(last for _, last in known)) if known and None not in spans else None,
         has_month=month is None or any(may_hold(span, month) for span in spans),
         ignored=sorted({name for footer in footers for name in footer.ignored}),
-        regions=sorted(bound.decode(errors="replace") for bound in bounds if bound is not None),
+        regions=sorted(bound.decode(errors="replace") for bound in bounds),
     )

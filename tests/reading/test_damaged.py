@@ -44,17 +44,22 @@ def test_reason_is_a_short_line(
     assert str(caught.value).endswith(f"cannot be read as Parquet: {reason}: export the file again")
 
 
-def write_with_metadata(path: Path, metadata: dict[str, str], *, store_schema: bool) -> None:
-    made = table([row()])
+def write_with_metadata(
+    path: Path, metadata: dict[str, str], *, store_schema: bool, types: dict[str, pa.DataType] | None = None
+) -> None:
+    made = table([row()], types)
     with pq.ParquetWriter(path, made.schema, store_schema=store_schema) as writer:
         writer.write_table(made)
         writer.add_key_value_metadata(metadata)
 
 
 @pytest.mark.parametrize("schema", ["x", "no base64", "AAAA", "AAAAAAAA", "/////wAB"])
-def test_undecodable_arrow_schema_is_named(tmp_path: Path, schema: str) -> None:
+def test_undecodable_arrow_schema_matters_for_zones_alone(tmp_path: Path, schema: str) -> None:
     write_with_metadata(tmp_path / "x.parquet", {"ARROW:schema": schema}, store_schema=False)
-    with pytest.raises(SourceInvalid, match="Parquet: its metadata ARROW:schema cannot be decoded: export"):
+    assert alerts_of(assess(tmp_path / "x.parquet"))
+    zoned = {"month": pa.timestamp("us", "UTC")}
+    write_with_metadata(tmp_path / "x.parquet", {"ARROW:schema": schema}, store_schema=False, types=zoned)
+    with pytest.raises(SourceInvalid, match=r"x\.parquet cannot be read as Parquet"):
         read(tmp_path / "x.parquet")
 
 
@@ -85,7 +90,7 @@ def test_short_statistics_do_not_end_the_process(tmp_path: Path, month: date, le
     # The header of a binary field, its length, and the value.
     cut = footer_of(path).replace(b"\x04" + value, bytes([length]) + value[:length])
     with_footer(path, cut)
-    with pytest.raises(SourceInvalid, match="statistics of month"):
+    with pytest.raises(SourceInvalid, match="too small"):
         read(path)
 
 
@@ -97,22 +102,28 @@ CHUNK_OF_ARR = re.compile(
 )
 
 
+ELSEWHERE = "the footer contradicts itself about the place of arr"
+
+
 @pytest.mark.parametrize(
-    ("part", "value", "what"),
+    ("part", "value", "reason"),
     [
-        pytest.param("type", b"\x02", "type", id="another type than in the schema"),
-        pytest.param("size", b"\x01", "place", id="a negative size"),
-        pytest.param("place", b"\x01", "place", id="a negative place"),
-        pytest.param("bound", b"\x04", "statistics", id="a bound of 32 bits"),
+        pytest.param(
+            "type", b"\x02", "ColumnMetaData type does not match", id="another type than in the schema"
+        ),
+        pytest.param("size", b"\x01", ELSEWHERE, id="a negative size"),
+        pytest.param("size", b"\xfe\x7f", ELSEWHERE, id="beyond the data"),
+        pytest.param("place", b"\x01", ELSEWHERE, id="a negative place"),
+        pytest.param("bound", b"\x04", "Unexpected end of stream", id="a bound of 32 bits"),
     ],
 )
-def test_contradictory_chunk_is_named(tmp_path: Path, part: str, value: bytes, what: str) -> None:
+def test_contradictory_chunk_is_named(tmp_path: Path, part: str, value: bytes, reason: str) -> None:
     path = put(tmp_path / "x.parquet", row("a1"), row("a1", back(MONTH, 1)))
     footer = footer_of(path)
     chunk = CHUNK_OF_ARR.search(footer)
     assert chunk
     with_footer(path, footer[: chunk.start(part)] + value + footer[chunk.end(part) :])
-    with pytest.raises(SourceInvalid, match=f"the footer contradicts itself about the {what} of arr"):
+    with pytest.raises(SourceInvalid, match=f"cannot be read as Parquet: {reason}"):
         read(path)
 
 

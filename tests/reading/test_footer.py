@@ -7,14 +7,12 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core.runtime import Settings
-from core.sources import open_uri
-from core.sources.parquet.footer import Chunk, RowGroup, dictionary_size, read_footer
+from core.sources import Need, open_uri, read_window
+from core.sources.parquet.footer import Chunk, RowGroup, dictionary_value, read_footer
 from core.sources.parquet.ranges import Pieces
-from tests.reading.stages import alerts_of, assess, counts_of
+from tests.reading.stages import alerts_of, assess, counts_of, put
 from tests.reading.test_cost import CountedSource
 from tests.reading.test_damaged import footer_of, with_footer
 from tests.reading.worlds import MONTH, back, row, table
@@ -105,32 +103,22 @@ def test_rows_of_all_row_groups_have_their_own_positions(
         read_footer(source, source.files[0], "UTC", 0)
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file of which only the end is read with the footer."""
-    path = tmp_path_factory.mktemp("large") / "x.parquet"
+@pytest.mark.parametrize("first_read", [0, 4_000, 64_000])
+def test_columns_read_with_the_footer_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_read: int
+) -> None:
     names = Random(3)  # noqa: S311 - the same names each time
     rows = [row(f"a{number}", account_name=names.randbytes(40).hex()) for number in range(400)]
-    pq.write_table(table(rows), path)
-    return path
-
-
-@given(data=st.data(), longest=st.sampled_from([0, 1, 2**12, 2**20]))
-def test_bytes_beside_the_footer_are_read_once(large: Path, data: st.DataObject, longest: int) -> None:
-    content = large.read_bytes()
-    before = len(content) - len(footer_of(large)) - 8
-    source = CountedSource(open_uri(large.as_uri(), Settings()))
-    [file] = source.files
-    footer = read_footer(source, file, "UTC", longest)
-    asked = source.asked["x.parquet"]
-    first = min(start for start, _ in asked)
-    asked.clear()
-    place = st.integers(0, before) | st.integers(max(0, first - 2), min(first + 2, before))
-    places = data.draw(st.lists(place, max_size=8, unique=True).map(sorted), label="places")
-    ranges = list(zip(places[::2], places[1::2], strict=False))
-    found = footer.read(source, file, ranges)
-    assert [bytes(part) for part in found] == [content[start:end] for start, end in ranges]
-    assert asked == [(start, min(end, first)) for start, end in ranges if start < first]
+    path = put(tmp_path / "x.parquet", *rows)
+    first_read += len(footer_of(path)) + 8
+    monkeypatch.setattr("core.sources.parquet.footer.FIRST_READ", (first_read, first_read))
+    source = CountedSource(open_uri(path.as_uri(), Settings()))
+    assert read_window(source, MONTH, Need(10_000)).details.num_rows == 400
+    first = max(0, path.stat().st_size - first_read)
+    [*asked] = source.asked["x.parquet"]
+    assert asked[0] == (first, path.stat().st_size)
+    assert all(start < first for start, _ in asked[1:])
+    assert bool(asked[1:]) == (first > 0)
 
 
 # The header of a dictionary page: its type, its sizes, and the struct with its number of values.
@@ -140,33 +128,24 @@ SIZE, COMPRESSED = b"\x15\xc8\x01", b"\x15\x02"
 @pytest.mark.parametrize(
     ("header", "found"),
     [
-        (b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\x06\x15\x04\0\0", (100, 3)),
-        (b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\x02\x15\x04\0\0 and the page", (100, 1)),
-        pytest.param(b"\x15\x04\x25\x02\x4c\x15\x06\0\0", (0, 3), id="no size"),
-        pytest.param(b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\0\0\0", (0, 0), id="no values"),
-        pytest.param(
-            b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\x01\0\0", (0, 0), id="fewer than no values"
-        ),
-        pytest.param(b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x25\x06\0\0", (0, 0), id="no number of values"),
-        pytest.param(b"\x15\0" + SIZE + COMPRESSED + b"\x2c\x15\x06\0\0", (0, 0), id="a data page"),
-        pytest.param(b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15", (0, 0), id="longer than what is read"),
-        pytest.param(b"\x15\x04\x18\x01a" + COMPRESSED, (0, 0), id="no page header"),
+        (b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\x08\x15\x04\0\0", 25),
+        (b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\x02\x15\x04\0\0 and the page", 100),
+        pytest.param(b"\x15\x04\x25\x02\x4c\x15\x06\0\0", 0, id="no size"),
+        pytest.param(b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\0\0\0", 0, id="no values"),
+        pytest.param(b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15\x01\0\0", 0, id="fewer than no values"),
+        pytest.param(b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x25\x06\0\0", 0, id="no number of values"),
+        pytest.param(b"\x15\0" + SIZE + COMPRESSED + b"\x2c\x15\x06\0\0", 0, id="a data page"),
+        pytest.param(b"\x15\x04" + SIZE + COMPRESSED + b"\x4c\x15", 0, id="longer than what is read"),
+        pytest.param(b"\x15\x04\x18\x01a" + COMPRESSED, 0, id="no page header"),
     ],
 )
-def test_size_of_a_dictionary_is_in_its_page_header(header: bytes, found: tuple[int, int]) -> None:
-    assert dictionary_size(header) == found
+def test_size_of_a_value_is_in_the_header_of_a_dictionary(header: bytes, found: int) -> None:
+    assert dictionary_value(header) == found
 
 
 @pytest.mark.parametrize(
-    ("chunks", "found"),
-    [
-        pytest.param([(1_000, 10)], 100, id="plain"),
-        pytest.param([(1_000, 10), (500, 5)], 300, id="nested"),
-        pytest.param([(40, 1)], 40, id="one value"),
-        pytest.param([(40, 0)], 40, id="no values"),
-    ],
+    ("sizes", "found"), [pytest.param([1_000], 100, id="plain"), pytest.param([1_000, 500], 150, id="nested")]
 )
-def test_bytes_of_a_row_are_those_of_all_chunks(chunks: list[tuple[int, int]], found: int) -> None:
-    """In a nested column, a row has at most one of the values of the shortest chunk."""
-    made = [Chunk("BYTE_ARRAY", [0], values, size, (0, 0), None, None) for size, values in chunks]
-    assert RowGroup(0, {"arr": made}, 0, 1, None).bytes_per_row("arr", Pieces(0, [], [])) == found
+def test_bytes_of_a_row_are_those_of_all_chunks(sizes: list[int], found: int) -> None:
+    made = [Chunk([0], size, (0, 0), None) for size in sizes]
+    assert RowGroup(0, {"arr": made}, 0, 10, None).bytes_per_row(["arr"], Pieces(0, [])) == found

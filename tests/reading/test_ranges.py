@@ -43,12 +43,12 @@ def test_small_gaps_are_read_and_large_ones_skipped(
 
 
 def test_only_fetched_ranges_can_be_read() -> None:
-    file = Pieces(100, [(10, 14), (50, 52)], [b"abcd", pa.py_buffer(b"xy")])
+    file = Pieces(100, [(10, b"abcd"), (50, pa.py_buffer(b"xy"))])
     assert (file.seek(50), file.seek(11), bytes(file.read(2))) == (50, 11, b"bc")
     assert file.tell() == 13
     assert (file.seek(-50, 2), bytes(file.read(2))) == (50, b"xy")
     for size, part in ((None, b"ab"), (-1, b"ab"), (0, b""), (1, b"a")):
-        assert bytes(Pieces(2, [(0, 2)], [b"ab"]).read(size)) == part
+        assert bytes(Pieces(2, [(0, b"ab")]).read(size)) == part
     for start, count in ((9, 2), (13, 2), (20, 1), (50, 3)):
         file.seek(start)
         with pytest.raises(EOFError, match=f"^bytes {start} to {start + count} lie outside"):
@@ -57,15 +57,6 @@ def test_only_fetched_ranges_can_be_read() -> None:
 
 def test_bytes_are_read_without_a_copy() -> None:
     part = b"abcd"
-    read = Pieces(4, [(0, 4)], [part]).read()
+    read = Pieces(4, [(0, part)]).read()
     assert read == part
     assert read.obj is part
-
-
-def test_kept_ranges_are_copied_and_join_other_ones() -> None:
-    """A view of a few bytes would keep all that was fetched with them."""
-    kept = Pieces(100, [(10, 20)], [b"abcdefghij"]).only([(12, 14), (18, 20)])
-    both = kept.joined([Pieces(100, [(50, 52)], [b"xy"])])
-    for file, start, part in ((kept, 12, b"cd"), (both, 12, b"cd"), (both, 18, b"ij"), (both, 50, b"xy")):
-        assert file.seek(start - 100, 2) == start
-        assert file.read(2).obj == part

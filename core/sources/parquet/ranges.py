@@ -3,10 +3,12 @@
 import io
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from core.sources.source import Bytes, Range
 
+Piece = tuple[int, Bytes]
+"""The position of the first byte, and the bytes."""
 WASTE = 0.05
 """How much more than what is needed may be read, to save requests."""
 
@@ -31,25 +33,16 @@ def coalesce(needed: Iterable[Range]) -> list[Range]:
 
 
 class Pieces(io.RawIOBase):
-    """A read-only file of `size` bytes, of which only some pieces are there.
+    """A read-only file of `size` bytes, of which only some pieces are there, each with its first position.
 
     Reading anything else is an error: each request to a store must be a planned one.
     """
 
-    def __init__(self, size: int, ranges: Sequence[Range], parts: Sequence[Bytes | memoryview]) -> None:
+    def __init__(self, size: int, pieces: Iterable[Piece]) -> None:
         super().__init__()
         self._size = size
-        self._pieces = [(*span, memoryview(part)) for span, part in zip(ranges, parts, strict=True)]
+        self._pieces = [(first, memoryview(part)) for first, part in pieces]
         self._position = 0
-
-    def only(self, needed: Sequence[Range]) -> "Pieces":
-        """Copy the ranges `needed` into a file of their own."""
-        return Pieces(self._size, needed, [bytes(self._part(start, end)) for start, end in needed])
-
-    def joined(self, others: Iterable["Pieces"]) -> "Pieces":
-        """Return a file of the pieces of this one and of `others` of the same file."""
-        pieces = [piece for file in (self, *others) for piece in file._pieces]  # noqa: SLF001 - its own class
-        return Pieces(self._size, [piece[:2] for piece in pieces], [piece[2] for piece in pieces])
 
     def readable(self) -> bool:
         """Return True."""
@@ -62,13 +55,14 @@ class Pieces(io.RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1, /) -> memoryview:
-        """Return `size` bytes without copying them; raise `EOFError` unless one piece holds them all."""
+        """Return `size` bytes; see `at`."""
         start = self._position
         self._position = self._size if size is None or size < 0 else start + size
-        return self._part(start, self._position)
+        return self.at(start, self._position)
 
-    def _part(self, start: int, end: int) -> memoryview:
-        for first, last, part in self._pieces:
-            if first <= start and end <= last:
+    def at(self, start: int, end: int) -> memoryview:
+        """Return these bytes without copying them; raise `EOFError` unless one piece holds them all."""
+        for first, part in self._pieces:
+            if first <= start and end - first <= len(part):
                 return part[start - first : end - first]
         raise EOFError(f"bytes {start} to {end} lie outside of the column chunks that the footer names")

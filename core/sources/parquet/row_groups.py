@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from operator import methodcaller
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from core.domain import RiskAlertsError, SourceInvalid
 from core.sources.parquet import columns
 from core.sources.parquet.footer import MAX_FILE_ROWS, Footer, RowGroup, read_footer
-from core.sources.parquet.ranges import Pieces, coalesce
+from core.sources.parquet.ranges import Piece, Pieces, coalesce
 from core.sources.source import Source, SourceFile
 from core.sources.window import DETAILS, ROWS, concat, month_before, passes_threshold
 from core.sources.workers import Workers
@@ -84,8 +85,10 @@ class AccountFile:
         """Read and check the footer; the longest one of the source so far has `longest` bytes."""
         with self.decoder_errors():
             footer = read_footer(self.source, self.stored, self.zone, longest)
-        for group in footer.groups if footer.must_be_empty else ():
-            GroupReader(self, footer, group).check(footer.must_be_empty)
+        for group in footer.groups if footer.unreadable else ():
+            GroupReader(self, footer, group).check_empty(footer.unreadable)
+        for name in footer.unreadable:
+            del footer.names[name]  # as if the file had no such column
         return footer
 
     @contextmanager
@@ -98,7 +101,7 @@ class AccountFile:
         except Exception as error:  # noqa: BLE001 - a corrupt file can make the decoder raise anything
             # A file that was replaced while it was read looks corrupt too: report that instead.
             self.source.verify_unchanged()
-            if isinstance(error, columns.InvalidValue):
+            if isinstance(error, columns.InvalidData):
                 raise SourceInvalid(f"{self.stored.path}: {error}") from None
             is_described = isinstance(error, OSError | ValueError | pa.ArrowException)
             lines = str(error).strip().splitlines() if is_described else []
@@ -115,18 +118,22 @@ class GroupReader:
         self.group = group
         self.history_accounts = NO_ACCOUNTS
         """The accounts whose rows of earlier months were decoded with the month."""
-        self.months_not_first_day: int | None = None
-        """How many rows have a month that is not a first day; None before they were decoded."""
+        is_one_month = group.months and self.holds_only(group.months[0].replace(day=1))
+        self.months_not_first_day = 0 if is_one_month else None
+        """How many rows have a month that is not a first day; None if only decoding them can tell."""
         self._file = file
         self._footer = footer
         self._first_position = file.first_position + group.first_row
-        self._kept: dict[str, Pieces] = {}
+        self._kept: dict[str, list[Piece]] = {}
 
-    def check(self, names: Sequence[str]) -> None:
-        """Raise `SourceInvalid` if a column of `names`, whose types cannot be read, has a value."""
-        with self._fetched(names) as pieces:
-            for _ in self._batches(pieces, names):
-                pass
+    def check_empty(self, unreadable: dict[str, str]) -> None:
+        """Raise `SourceInvalid` if one of these columns has a value; see `Footer.unreadable`."""
+        with self._fetched(tuple(unreadable)) as pieces:
+            rows = self._rows_of_a_batch(pieces, unreadable, BATCH_ROWS)
+            for batch in self._decode(pieces, rows, unreadable, ()):
+                for name, reason in unreadable.items():
+                    if batch[self._footer.names[name]].null_count < batch.num_rows:
+                        raise columns.InvalidData(reason)
 
     def holds_only(self, month: date) -> bool:
         """Return whether all rows are of `month`, by its partition or statistics."""
@@ -136,7 +143,8 @@ class GroupReader:
         """Return the part of `month`, with the rows of the accounts `known` (large_string) at any status."""
         only_this_month = self.holds_only(month)
         # A row group of this month and the one before nearly always has alerts: fetch their details, too.
-        with_details = self.group.has_none_before(month_before(month))
+        before = month_before(month)
+        with_details = bool(before and self.group.months and self.group.months[0] >= before)
         # If each account has several rows in this row group, they are likely all of its rows.
         repeats = not only_this_month and self.group.is_repetitive("account_id")
         found, kept = [], []
@@ -206,9 +214,9 @@ class GroupReader:
         `lowest` has the least text that each id may be in the file, which may have a NUL where it has U+FFFD.
         """
         possible = pc.invert(pc.is_in(ids, value_set=self.history_accounts))
-        least, greatest = self.group.bounds("account_id")
-        if least is None or greatest is None:
+        if not (bounds := self.group.chunks["account_id"][0].bounds):
             return possible
+        least, greatest = bounds
         inside = pc.and_(pc.greater_equal(ids, least), pc.less_equal(lowest, greatest))
         return pc.and_(possible, inside)
 
@@ -229,16 +237,24 @@ class GroupReader:
         """
         footer, file = self._footer, self._file
         missing = [name for name in names if name in footer.names and name not in self._kept]
+        chunks = [chunk.range for name in missing for chunk in self.group.chunks[name]]
+        first, tail = footer.tail
         with file.decoder_errors():
-            ranges = coalesce(chunk.range for name in missing for chunk in self.group.chunks[name])
+            # The data from `first` on was read with the footer.
+            ranges = coalesce((start, min(end, first)) for start, end in chunks if start < first)
             with file.workers.fetching(sum(end - start for start, end in ranges)):
-                pieces = Pieces(footer.size, ranges, footer.read(file.source, file.stored, ranges))
+                parts = file.source.read(file.stored, ranges) if ranges else []
+                fetched = [
+                    (start, bytes(part) + tail if tail and end == first else part)
+                    for (start, end), part in zip(ranges, parts, strict=True)
+                ]
+                pieces = Pieces(footer.size, chain(fetched, [footer.tail], *self._kept.values()))
                 for name in missing if keep else ():
                     needed = [chunk.range for chunk in self.group.chunks[name]]
                     if name in OF_EARLIER_MONTHS and file.workers.keep_if_room(sum(e - s for s, e in needed)):
-                        self._kept[name] = pieces.only(needed)
+                        self._kept[name] = [(start, bytes(pieces.at(start, end))) for start, end in needed]
                 with file.workers.decoding:
-                    yield pieces.joined(self._kept.values())
+                    yield pieces
 
     def _batches(
         self, pieces: Pieces, names: Sequence[str], most: int = BATCH_ROWS
@@ -249,21 +265,12 @@ class GroupReader:
         """
         group = self.group
         own = {name: self._footer.names[name] for name in names if name in self._footer.names}
-        row_bytes = sum(group.bytes_per_row(name, pieces) for name in own)
-        if row_bytes > MAX_ROW_BYTES:
-            raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
-        repetitive = [
-            name
-            for name in own
-            if name not in self._footer.unreadable
-            and group.rows >= DICTIONARY_ROWS
-            and group.is_repetitive(name)
-        ]
+        strings = [name for name in own if columns.EXPECTED[name] is columns.STRING]
+        repetitive = [name for name in strings if group.rows >= DICTIONARY_ROWS and group.is_repetitive(name)]
         # Other strings are decoded apart from these, because Arrow makes no dictionary of large strings.
-        others = {name for name in own if columns.EXPECTED[name] is columns.STRING}.difference(repetitive)
-        apart = [name for name in own if name in others or not repetitive]
-        rest = [name for name in own if name not in apart]
-        rows = max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1))))
+        rest = [name for name in own if repetitive and (name in repetitive or name not in strings)]
+        apart = [name for name in own if name not in rest]
+        rows = self._rows_of_a_batch(pieces, own, most)
         decoded = [
             self._decode(pieces, rows, some, dictionaries)
             for some, dictionaries in ((rest, repetitive), (apart, []))
@@ -281,8 +288,15 @@ class GroupReader:
         if not is_counted:
             self.months_not_first_day = not_first_days
 
+    def _rows_of_a_batch(self, pieces: Pieces, names: Iterable[str], most: int) -> int:
+        """Return how many rows of these columns to decode at once; raise `ArrowInvalid` for huge rows."""
+        row_bytes = self.group.bytes_per_row(names, pieces)
+        if row_bytes > MAX_ROW_BYTES:
+            raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
+        return max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1))))
+
     def _decode(
-        self, pieces: Pieces, rows: int, names: Sequence[str], dictionaries: Sequence[str]
+        self, pieces: Pieces, rows: int, names: Iterable[str], dictionaries: Iterable[str]
     ) -> Iterator[pa.RecordBatch]:
         """Decode these columns of the specification in batches of `rows`, some of them as dictionaries."""
         own = self._footer.names
@@ -306,9 +320,7 @@ class GroupReader:
     def _column(self, name: str, column: pa.Array | None, rows: int) -> pa.Array:
         if column is None:
             value = self._file.stored.month if name == "month" else None
-            return pa.repeat(pa.scalar(value), rows)
-        if name in self._footer.unreadable:
-            return columns.no_values(self._file.stored.path, name, column, self._footer.unreadable[name])
+            return pa.repeat(pa.scalar(value, columns.EXPECTED[name][2]), rows)
         if name in columns.DATES:
             return columns.dates(column.cast(self._footer.stamps.get(name, column.type)), self._file.zone)
         return columns.without_nul(column) if name == "account_id" else column

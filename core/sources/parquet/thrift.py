@@ -14,9 +14,8 @@ LAST = 0x7F
 SHORT = 0xF
 """The greatest header of a field whose number follows; others hold the difference to the number before."""
 
-Shape: TypeAlias = "dict[int, type[int | bytes] | Shape | list[type[int | bytes] | Shape]]"
-"""The fields of a struct to read, by their numbers: plain values, structs, or a list with its element."""
-_Wanted: TypeAlias = "type[int | bytes] | Shape | list[type[int | bytes] | Shape]"
+Shape: TypeAlias = dict[int, Any]
+"""The fields of a struct to read, by their numbers: `int`, `bytes`, a shape, or a list with one of these."""
 
 
 def read_struct(data: bytes, at: int, shape: Shape) -> tuple[dict[int, Any], int]:
@@ -40,7 +39,7 @@ def read_struct(data: bytes, at: int, shape: Shape) -> tuple[dict[int, Any], int
     return found, at + 1
 
 
-def _value(data: bytes, at: int, kind: int, wanted: _Wanted) -> tuple[Any, int]:
+def _value(data: bytes, at: int, kind: int, wanted: Any) -> tuple[Any, int]:
     """Return the value at `at`, and where it ends."""
     if wanted is int and I16 <= kind <= I64:
         return _number(data, at)
@@ -66,12 +65,7 @@ def _skip(data: bytes, at: int, kind: int) -> int:
             at += 1
         return at + 1
     if kind == STRUCT:
-        while header := data[at]:
-            at += 1
-            if header <= SHORT:
-                _, at = _varint(data, at)
-            at = _skip(data, at, header & 0xF)
-        return at + 1
+        return read_struct(data, at, {})[1]
     if kind == LIST:
         size, kind, at = _list_header(data, at)
         for _ in range(size):
