@@ -68,3 +68,4 @@ def _uvicorn(app: list[str], port: int, **environment: str) -> Iterator["subproc
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             process.wait(STOP_SECONDS)
         process.kill()
+        process.wait()
