@@ -53,10 +53,13 @@ BAD = [
     ("CURL_CA_BUNDLE", "/no/such/file.pem", "No such file"),
     ("AWS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
     ("AWS_CA_BUNDLE", "/tmp", "cannot be used"),  # noqa: S108  # the library takes no folder
+    ("SSLKEYLOGFILE", "/no/such/keys", "cannot be used"),
     ("AWS_SECRET_ACCESS_KEY", '"canary"', "in quotes"),
     ("AWS_ENDPOINT_URL", "http://minio:canary", "http:// or https:// URL"),
     ("AWS_ENDPOINT_URL_S3", "canary:9000", "http:// or https:// URL"),
     ("STORAGE_EMULATOR_HOST", "canary:port", "http:// or https:// URL"),
+    ("S3FS_LOGGING_LEVEL", "", "DEBUG, INFO"),
+    ("GCSFS_DEBUG", "debug", "DEBUG, INFO"),
     ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "canary", "http:// or https:// URL"),
     ("AWS_ENDPOINT_URL_STS", "canary:443", "http:// or https:// URL"),
 ]

@@ -1,5 +1,6 @@
 """Clean and check the environment variables that libraries read, before they read them."""
 
+import logging
 import os
 import re
 import ssl
@@ -14,8 +15,8 @@ from core.domain import SettingsError
 from core.runtime.urls import check_http_url, host_of
 
 _READ_BY_LIBRARIES = re.compile(
-    r"(AWS|GOOGLE|PREFECT|SSL)_\w+|(ALL|HTTP|HTTPS|NO)_PROXY|(REQUESTS|CURL)_CA_BUNDLE"
-    r"|STORAGE_EMULATOR_HOST|PG(HOST|PORT|USER|PASSWORD|PASSFILE|DATABASE|SERVICE|SSL[A-Z]+)"
+    r"(AWS|GOOGLE|PREFECT|SSL)_\w+|SSLKEYLOGFILE|(ALL|HTTP|HTTPS|NO)_PROXY|(REQUESTS|CURL)_CA_BUNDLE"
+    r"|STORAGE_EMULATOR_HOST|S3FS_LOGGING_LEVEL|GCSFS_DEBUG|PG(HOST|PORT|USER|PASSWORD|PASSFILE|DATABASE|SERVICE|SSL[A-Z]+)"
 )
 _ADDRESS = re.compile(r"STORAGE_EMULATOR_HOST|AWS_EC2_METADATA_SERVICE_ENDPOINT|AWS_ENDPOINT_URL(_S3|_STS)?")
 _METADATA = ("http://169.254.169.254", "http://169.254.170.2")
@@ -50,9 +51,13 @@ def prepare_libraries(urls: Iterable[str] = ()) -> None:
 
     `urls` are addresses that this process will call. Raises `SettingsError` that names the variable.
     """
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"):
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "SSLKEYLOGFILE"):
         if path := os.environ.get(name):
             check_certificates(name, path)
+    for name in ("GCSFS_DEBUG", "S3FS_LOGGING_LEVEL"):
+        # The library itself would fail when it is imported.
+        if name in os.environ and os.environ[name] not in logging.getLevelNamesMapping():
+            raise SettingsError(f"{name}: must be DEBUG, INFO, WARNING, ERROR or CRITICAL, or unset")
     for name, value in os.environ.items():
         if value and _ADDRESS.fullmatch(name):
             _check_address(name, _with_scheme(value) if name == "STORAGE_EMULATOR_HOST" else value)
@@ -60,10 +65,13 @@ def prepare_libraries(urls: Iterable[str] = ()) -> None:
 
 
 def check_certificates(name: str, path: str) -> None:
-    """Raise `SettingsError` unless TLS can use the certificates in `path`, the value of `name`."""
+    """Raise `SettingsError` unless TLS can use `path`, the value of `name`: certificates, or a key log."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        if name not in {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} or not Path(path).is_dir():
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        if name == "SSLKEYLOGFILE":
+            context.keylog_filename = path
+        elif name not in {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"} or not Path(path).is_dir():
+            context.load_verify_locations(cafile=path)
     except OSError as error:
         reason = "no PEM certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"{name}: {path} cannot be used ({reason}); correct or unset it") from None
