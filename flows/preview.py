@@ -52,9 +52,8 @@ def _preview_alert(alert: domain.Alert, delivery: domain.Delivery, settings: Set
     if status is domain.AlertStatus.UNCONFIRMED:
         # The API promises three statuses: a run would not send this alert.
         status, reason = domain.AlertStatus.FAILED, domain.AlertStatus.UNCONFIRMED
-    facts = {name: getattr(alert, name) for name in domain.Alert.__slots__}
     return PreviewAlertView(
-        **facts | {"channel": delivery.channel, "status": status, "reason": reason},
+        **alert._asdict() | {"channel": delivery.channel, "status": status, "reason": reason},
         details_url=details_url(settings.app_base_url, alert.account_id),
         message=build_message(alert, settings) if alert.channel else None,
     )

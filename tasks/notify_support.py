@@ -5,7 +5,7 @@ import threading
 
 from prefect import task
 
-from core.run import RunContext, utc_now
+from core.run import RunContext
 from core.support import compose, notify
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,4 @@ def notify_support(run: RunContext) -> None:
             logger.info("Support has the list of the %d open alerts already", len(found.alerts))
             return
         result = notify(message, settings)
-        run.ledger.record_notification(
-            run.run_id, result, address=address, digest=found.digest, now=utc_now()
-        )
+        run.ledger.record_notification(run.run_id, result, address=address, digest=found.digest)

@@ -35,7 +35,7 @@ def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> D
     done = {Verdict.DELIVERED: AlertStatus.SENT, Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED}
     status = done.get(answer.verdict, AlertStatus.FAILED)
     sent_at = now if status is AlertStatus.SENT else None
-    return Delivery(alert.key, status, alert.channel, answer.reason, answer.error, attempts, sent_at)
+    return Delivery(*alert.key, status, alert.channel, answer.reason, answer.error, attempts, sent_at)
 
 
 class Lane:

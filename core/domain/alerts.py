@@ -48,8 +48,7 @@ class AlertStatus(StrEnum):
     WOULD_SEND = "would_send"
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(NamedTuple):
     """An account that a rule found in the month, with an ARR that passes the threshold."""
 
     account_id: str
@@ -70,11 +69,11 @@ class Alert:
         return AlertKey(self.account_id, self.alert_type)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """The result of an alert: planned or recorded in one run, or on record across runs."""
 
-    key: AlertKey
+    account_id: str
+    alert_type: str
     status: AlertStatus
     channel: str | None = None
     reason: str | None = None
@@ -83,6 +82,11 @@ class Delivery:
     sent_at: datetime | None = None
     run_id: str = ""
     """The last run that recorded it, when it is read across runs."""
+
+    @property
+    def key(self) -> AlertKey:
+        """Return the key of the alert within its month."""
+        return AlertKey(self.account_id, self.alert_type)
 
 
 class Decision(StrEnum):

@@ -3,8 +3,6 @@
 An outcome is the delivery on record for an alert across runs, None for a new alert.
 """
 
-from dataclasses import replace
-
 from core.domain.alerts import RESOLVED, Alert, AlertStatus, Decision, Delivery
 from core.domain.reasons import PROCESS_DIED, RETRY_OF_UNCONFIRMED, UNKNOWN_REGION
 
@@ -19,21 +17,21 @@ def plan_delivery(
     if outcome is not None:
         skipped = AlertStatus.SKIPPED_REPLAY
         if outcome.status is AlertStatus.SENT:
-            return Delivery(alert.key, skipped, outcome.channel, "already_sent", sent_at=outcome.sent_at)
+            return Delivery(*alert.key, skipped, outcome.channel, "already_sent", sent_at=outcome.sent_at)
         if outcome.status is AlertStatus.SENDING:
-            return Delivery(alert.key, skipped, outcome.channel, "being_sent_by_another_run")
+            return Delivery(*alert.key, skipped, outcome.channel, "being_sent_by_another_run")
         # Without a channel a retry is impossible, so the alert stays unconfirmed.
         if outcome.status is AlertStatus.UNCONFIRMED and not (retry_unconfirmed and alert.channel):
             return outcome
     if alert.channel is None:
-        return Delivery(alert.key, AlertStatus.FAILED, reason=UNKNOWN_REGION)
-    return Delivery(alert.key, AlertStatus.WOULD_SEND if dry_run else AlertStatus.PENDING, alert.channel)
+        return Delivery(*alert.key, AlertStatus.FAILED, reason=UNKNOWN_REGION)
+    return Delivery(*alert.key, AlertStatus.WOULD_SEND if dry_run else AlertStatus.PENDING, alert.channel)
 
 
 def claimed(alert: Alert, outcome: Delivery | None) -> Delivery:
     """Return the claim of an alert; the reason marks the retry of an unconfirmed one."""
     again = outcome is not None and outcome.status is AlertStatus.UNCONFIRMED
-    return Delivery(alert.key, AlertStatus.SENDING, alert.channel, RETRY_OF_UNCONFIRMED if again else None)
+    return Delivery(*alert.key, AlertStatus.SENDING, alert.channel, RETRY_OF_UNCONFIRMED if again else None)
 
 
 def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
@@ -47,7 +45,7 @@ def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
     if claim.reason in {None, PROCESS_DIED} or answer.status is not AlertStatus.FAILED:
         return answer
     error = f"Not delivered this time ({answer.error}), but an earlier try may have been"
-    return replace(answer, status=AlertStatus.UNCONFIRMED, error=error)
+    return answer._replace(status=AlertStatus.UNCONFIRMED, error=error)
 
 
 def accepts_answer(outcome: Delivery, run_id: str, status: AlertStatus) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, insert, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from core.domain import LedgerError
@@ -66,13 +67,13 @@ class Database:
         return self._identify() != self._identity
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Session]:
         """Read one consistent state of the database."""
-        with translated_errors(self.url), self._engine.connect() as connection:
-            yield connection
+        with translated_errors(self.url), Session(self._engine) as session:
+            yield session
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Iterator[Session]:
         """Take the one write lock for a short transaction, and commit it unless something is raised."""
         if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
             raise LedgerError(
@@ -85,8 +86,13 @@ class Database:
                     f"The ledger's file {self._file} is gone, or another was put in its place: put it back,"
                     " because a new ledger sends its alerts again"
                 )
-            with translated_errors(self.url), self._writer.begin() as connection:
-                yield connection
+            with (
+                translated_errors(self.url),
+                Session(self._writer, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                session.connection()  # takes the lock
+                yield session
         finally:
             self._turn.release()
 

@@ -11,23 +11,18 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 from pydantic_core import to_json
-from sqlalchemy import Connection, Row, Select, Table, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import Row, Select, Table, and_, func, or_, select, tuple_
+from sqlalchemy.orm import Session
 
 from core import domain
 from core.alerts import AlertView
 from core.ledger import views
 from core.ledger.database import Database
-from core.ledger.schema import COUNTS, NOTIFICATIONS, OUTCOMES, RESOLUTIONS, RUN_ALERTS, RUNS
+from core.ledger.schema import COUNTS, NOTIFICATIONS, OUTCOMES, RESOLUTIONS, RUN_ALERTS, RUNS, RunRow
 
 SAMPLE_SIZE = 10
 
-# Built once, because writers use them too.
-_RUN = select(RUNS).where(RUNS.c.run_id == bindparam("of_run_id"))
-_KEY = domain.AlertKey._fields
-_RESULT = [name for name in domain.Delivery.__slots__ if name != "key"]
-"""In the order of the fields of `Delivery`, as `_delivery` expects them."""
-_DELIVERIES = select(*(OUTCOMES.c[name] for name in (*_KEY, *_RESULT)))
-_DELIVERY = _DELIVERIES.where(*(key == bindparam(f"of_{key.name}") for key in OUTCOMES.primary_key))
+DELIVERIES = select(*(OUTCOMES.c[name] for name in domain.Delivery._fields))
 
 _ALERT_KEY = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
 _FACTS = [column for column in RUN_ALERTS.c if column.name not in OUTCOMES.c]
@@ -64,13 +59,13 @@ class History:
 
     def run(self, run_id: str) -> views.RunView:
         """Return one run with samples of its alerts and errors; raise `RunNotFound`."""
-        with self._database.read() as connection:
-            row = _get_run(connection, run_id)
+        with self._database.read() as session:
+            row = _get_run(session, run_id)
             alerts = select(RUN_ALERTS).where(RUN_ALERTS.c.run_id == run_id).order_by(RUN_ALERTS.c.position)
             errors = alerts.where(RUN_ALERTS.c.status.in_(_OPEN))
-            shown = _views(AlertView, connection.execute(alerts.limit(SAMPLE_SIZE)))
-            failed = _views(views.DeliveryErrorView, connection.execute(errors.limit(SAMPLE_SIZE)))
-            return _run_view(views.RunView, connection, row, sample_alerts=shown, sample_errors=failed)
+            shown = _views(AlertView, session.execute(alerts.limit(SAMPLE_SIZE)))
+            failed = _views(views.DeliveryErrorView, session.execute(errors.limit(SAMPLE_SIZE)))
+            return _run_view(views.RunView, session, row, sample_alerts=shown, sample_errors=failed)
 
     def runs(
         self,
@@ -88,10 +83,10 @@ class History:
         if cursor is not None:
             place = decode_cursor(cursor, _RUNS_CURSOR)
             query = query.where(tuple_(RUNS.c.started_at, RUNS.c.run_id) < tuple_(*place))
-        with self._database.read() as connection:
+        with self._database.read() as session:
             in_order = query.order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
-            rows, next_cursor = _page(connection, in_order, limit, "started_at", "run_id")
-            runs = [_run_view(views.RunSummary, connection, row) for row in rows]
+            rows, next_cursor = _page(session, in_order, limit, "started_at", "run_id")
+            runs = [_run_view(views.RunSummary, session, row) for row in rows]
         return views.RunPage(runs=runs, next_cursor=next_cursor)
 
     def alerts(
@@ -107,10 +102,10 @@ class History:
         if cursor is not None:
             (position,) = decode_cursor(cursor, _ALERTS_CURSOR)
             query = query.where(RUN_ALERTS.c.position > position)
-        with self._database.read() as connection:
-            _get_run(connection, run_id)
+        with self._database.read() as session:
+            _get_run(session, run_id)
             in_order = query.order_by(RUN_ALERTS.c.position)
-            rows, next_cursor = _page(connection, in_order, limit, "position")
+            rows, next_cursor = _page(session, in_order, limit, "position")
         return views.AlertPage(alerts=_views(AlertView, rows), next_cursor=next_cursor)
 
     def outcomes(
@@ -128,10 +123,10 @@ class History:
             reached, *alert = decode_cursor(cursor, _OUTCOMES_CURSOR)
             same_month = and_(OUTCOMES.c.month == reached, tuple_(*alert) < _ALERT_KEY)
             query = query.where(or_(OUTCOMES.c.month < reached, same_month))
-        with self._database.read() as connection:
+        with self._database.read() as session:
             in_order = query.order_by(OUTCOMES.c.month.desc(), OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
-            rows, next_cursor = _page(connection, in_order, limit, "month", "account_id", "alert_type")
-            return views.OutcomePage(outcomes=_with_resolutions(connection, rows), next_cursor=next_cursor)
+            rows, next_cursor = _page(session, in_order, limit, "month", "account_id", "alert_type")
+            return views.OutcomePage(outcomes=_with_resolutions(session, rows), next_cursor=next_cursor)
 
     def outcome(self, month: date, key: domain.AlertKey) -> views.OutcomeView:
         """Return the outcome of one alert; raise `OutcomeNotFound`."""
@@ -145,14 +140,14 @@ class History:
     ) -> dict[domain.AlertKey, views.OutcomeView]:
         """Return the outcomes of these alerts of a month; an alert without an outcome is left out."""
         query = _OUTCOMES.where(OUTCOMES.c.month == month, _ALERT_KEY.in_(keys))
-        with self._database.read() as connection:
-            found = _with_resolutions(connection, connection.execute(query).all())
+        with self._database.read() as session:
+            found = _with_resolutions(session, session.execute(query).all())
         return {domain.AlertKey(view.account_id, view.alert_type): view for view in found}
 
     def deliveries(self, month: date) -> dict[domain.AlertKey, domain.Delivery]:
         """Return the delivery on record for each alert of a month that has an outcome."""
-        with self._database.read() as connection:
-            return find_outcomes(connection, month)
+        with self._database.read() as session:
+            return find_outcomes(session, month)
 
     def open_alerts(self, month: date, address: str) -> OpenAlerts:
         """Return the open alerts of a month, each as in the run that recorded its outcome."""
@@ -160,16 +155,16 @@ class History:
         is_open = OUTCOMES.c.status.in_(_OPEN), RUN_ALERTS.c.run_id.is_not(None)
         query = _filtered(_OUTCOMES, OUTCOMES, month=month).where(*is_open)
         last = _filtered(select(NOTIFICATIONS.c.digest), NOTIFICATIONS, month=month, address=address)
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)).all()
-            accepted = connection.scalar(last)
+        with self._database.read() as session:
+            rows = session.execute(query.order_by(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)).all()
+            accepted = session.scalar(last)
         digest = _digest(rows)
         return OpenAlerts(_views(AlertView, rows), digest, accepted == digest)
 
     def channels(self, run_id: str) -> views.ChannelTable:
         """Count the run's alerts by channel and status, sorted by channel; alerts without one come last."""
-        with self._database.read() as connection:
-            found = _count(connection, RUN_ALERTS, "channel", "status", run_id=run_id)
+        with self._database.read() as session:
+            found = _count(session, RUN_ALERTS, "channel", "status", run_id=run_id)
         channels = sorted({channel for channel, _ in found}, key=lambda name: (name is None, name or ""))
         statuses = [status for status in domain.AlertStatus if any(status == shown for _, shown in found)]
         rows = {channel: [found.get((channel, status), 0) for status in statuses] for channel in channels}
@@ -187,11 +182,11 @@ class History:
         text = "The first day (UTC) of the latest month that a run succeeded for, no dry run."
         last_month = Gauge("risk_alerts_last_succeeded_month_timestamp_seconds", text, registry=registry)
         succeeded = RUNS.c.status == domain.RunStatus.SUCCEEDED, ~RUNS.c.dry_run
-        with self._database.read() as connection:
-            by_status = _count(connection, RUNS, "status")
+        with self._database.read() as session:
+            by_status = _count(session, RUNS, "status")
             # The index on (run_id, status, alert_type) covers this query; the table is not read.
-            by_type = _count(connection, OUTCOMES, "alert_type", "status")
-            month = connection.scalar(select(func.max(RUNS.c.month)).where(*succeeded))
+            by_type = _count(session, OUTCOMES, "alert_type", "status")
+            month = session.scalar(select(func.max(RUNS.c.month)).where(*succeeded))
         for status in domain.RunStatus:
             runs.labels(status).set(by_status.get((status,), 0))
         for alert_type in {domain.DEFAULT_ALERT_TYPE, *(alert_type for alert_type, _ in by_type)}:
@@ -224,18 +219,18 @@ def _filtered(query: Select[Any], table: Table, **wanted: Any) -> Select[Any]:
     return query.where(*(table.c[name] == value for name, value in wanted.items() if value is not None))
 
 
-def _count(connection: Connection, table: Table, *by: str, **wanted: Any) -> dict[tuple[Any, ...], int]:
+def _count(session: Session, table: Table, *by: str, **wanted: Any) -> dict[tuple[Any, ...], int]:
     """Count the rows with the wanted values, for each combination of values of the columns `by`."""
     columns = [table.c[name] for name in by]
     query = _filtered(select(*columns, func.count()).group_by(*columns), table, **wanted)
-    return {tuple(values): number for *values, number in connection.execute(query)}
+    return {tuple(values): number for *values, number in session.execute(query)}
 
 
 def _page(
-    connection: Connection, query: Select[Any], limit: int | None, *place: str
+    session: Session, query: Select[Any], limit: int | None, *place: str
 ) -> tuple[Sequence[Row[Any]], str | None]:
     """Return the rows of a page, and the cursor of the next page: the last row's values of these columns."""
-    rows = connection.execute(query.limit(limit and limit + 1)).all()
+    rows = session.execute(query.limit(limit and limit + 1)).all()
     shown = rows[:limit]
     if len(shown) == len(rows):
         return rows, None
@@ -253,37 +248,17 @@ def _views(view: type[V], rows: Iterable[Row[Any]]) -> list[V]:
     return [_view(view, row) for row in rows]
 
 
-def find_run(connection: Connection, run_id: str) -> Row[Any] | None:
-    """Return a run, or None for an unknown one."""
-    return connection.execute(_RUN, {"of_run_id": run_id}).one_or_none()
-
-
-def read_counts(connection: Connection, run: Row[Any]) -> dict[str, domain.Counts]:
+def read_counts(session: Session, run: Row[Any] | RunRow) -> dict[str, domain.Counts]:
     """Return the counts of a run by alert type: the stored ones of its scan, and those of its alerts."""
-    counted = _count(connection, RUN_ALERTS, "alert_type", "status", "reason", run_id=run.run_id)
-    alerts = (
-        (kind, domain.AlertStatus(status), reason, number)
-        for (kind, status, reason), number in counted.items()
-    )
+    counted = _count(session, RUN_ALERTS, "alert_type", "status", "reason", run_id=run.run_id)
+    alerts = ((kind, status, reason, number) for (kind, status, reason), number in counted.items())
     return domain.count_alerts(COUNTS.validate_python(run.counts_by_type), alerts)
 
 
-def find_outcomes(connection: Connection, month: date) -> dict[domain.AlertKey, domain.Delivery]:
+def find_outcomes(session: Session, month: date) -> dict[domain.AlertKey, domain.Delivery]:
     """Return the outcomes of a month."""
-    outcomes = map(_delivery, connection.execute(_DELIVERIES.where(OUTCOMES.c.month == month)))
-    return {outcome.key: outcome for outcome in outcomes}
-
-
-def find_outcome(connection: Connection, key: domain.AlertKey, month: date) -> domain.Delivery | None:
-    """Return the outcome of one alert, or None."""
-    place = {"of_month": month, "of_account_id": key.account_id, "of_alert_type": key.alert_type}
-    found = connection.execute(_DELIVERY, place).one_or_none()
-    return None if found is None else _delivery(found)
-
-
-def _delivery(row: Iterable[Any]) -> domain.Delivery:
-    account_id, alert_type, status, *rest = row
-    return domain.Delivery(domain.AlertKey(account_id, alert_type), domain.AlertStatus(status), *rest)
+    found = (domain.Delivery(*row) for row in session.execute(DELIVERIES.where(OUTCOMES.c.month == month)))
+    return {outcome.key: outcome for outcome in found}
 
 
 def outcome_not_found(key: domain.AlertKey, month: date) -> domain.OutcomeNotFound:
@@ -294,17 +269,17 @@ def outcome_not_found(key: domain.AlertKey, month: date) -> domain.OutcomeNotFou
     )
 
 
-def _get_run(connection: Connection, run_id: str) -> Row[Any]:
-    run = find_run(connection, run_id)
+def _get_run(session: Session, run_id: str) -> Row[Any]:
+    run = session.execute(select(RUNS).where(RUNS.c.run_id == run_id)).one_or_none()
     if run is None:
         raise domain.RunNotFound(f"No run {run_id!r} is in the ledger; GET /runs lists the runs that are")
     return run
 
 
-def _run_view(view: type[V], connection: Connection, row: Row[Any], **samples: Any) -> V:
+def _run_view(view: type[V], session: Session, row: Row[Any], **samples: Any) -> V:
     # Until the run is closed, only the counts of its scan are stored.
     running = row.status == domain.RunStatus.RUNNING
-    counts = read_counts(connection, row) if running else COUNTS.validate_python(row.counts_by_type)
+    counts = read_counts(session, row) if running else COUNTS.validate_python(row.counts_by_type)
     return _view(view, row, counts=domain.total(counts.values()), counts_by_type=counts, **samples)
 
 
@@ -321,11 +296,11 @@ def _digest(rows: Iterable[Row[Any]]) -> str:
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
-def _with_resolutions(connection: Connection, rows: Sequence[Row[Any]]) -> list[views.OutcomeView]:
+def _with_resolutions(session: Session, rows: Sequence[Row[Any]]) -> list[views.OutcomeView]:
     resolutions: dict[tuple[Any, ...], list[views.ResolutionView]] = defaultdict(list)
     # By month, because a statement takes a limited number of values; people make few decisions.
     query = select(RESOLUTIONS).where(RESOLUTIONS.c.month.in_({row.month for row in rows}))
-    for row in connection.execute(query.order_by(RESOLUTIONS.c.at)):
+    for row in session.execute(query.order_by(RESOLUTIONS.c.at)):
         resolutions[_outcome_key(row)].append(_view(views.ResolutionView, row))
     return [_view(views.OutcomeView, row, resolutions=resolutions[_outcome_key(row)]) for row in rows]
 

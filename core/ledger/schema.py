@@ -4,18 +4,17 @@ The first change after a release needs a new `SCHEMA_VERSION` and a migration of
 version table is that of Alembic, and all constraints have names, so that Alembic can do it.
 """
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
-from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
-from core.domain import Counts
+from core.domain import AlertStatus, Counts
 
-SCHEMA_VERSION = "0002"
-"""0001 was that of development versions."""
+SCHEMA_VERSION = "0003"
+"""0001 and 0002 were those of development versions."""
 
 # Alembic's table, not under its default name: another service's migrations may share the database.
 VERSION = sa.Table(
@@ -36,21 +35,6 @@ METADATA = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An instant, stored in UTC and always read with its time zone."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """Convert the instant to UTC."""
-        return value and value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """Return the instant in UTC: SQLite stores no zone, PostgreSQL returns the session's."""
-        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
 
 
 class Base(SQLModel):
@@ -77,13 +61,13 @@ class RunRow(Base, table=True):
     dry_run: bool
     retry_unconfirmed: bool
     status: str
-    started_at: datetime = Field(sa_type=UtcDateTime)
-    finished_at: datetime | None = Field(sa_type=UtcDateTime)
+    started_at: datetime
+    finished_at: datetime | None
 
     host: str
     pid: int
     process_started: str
-    heartbeat_at: datetime = Field(sa_type=UtcDateTime)
+    heartbeat_at: datetime
 
     counts_by_type: dict[str, dict[str, int]] = Field(sa_type=sa.JSON)
     """`Counts` by alert type: those of the scan after the plan, all of them after the run is closed."""
@@ -98,11 +82,12 @@ class Result(Base):
     """The columns of an alert's result, in one run or across runs."""
 
     channel: str | None
-    status: str
+    # SQLModel would store the names of the members.
+    status: AlertStatus = Field(sa_type=sa.Enum(AlertStatus, native_enum=False, values_callable=list))
     reason: str | None
     error: str | None
     attempts: int
-    sent_at: datetime | None = Field(sa_type=UtcDateTime)
+    sent_at: datetime | None
 
 
 class OutcomeRow(Result, table=True):
@@ -116,7 +101,7 @@ class OutcomeRow(Result, table=True):
     alert_type: str = Field(primary_key=True)
     region: str | None
     run_id: str
-    updated_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime
 
 
 class RunAlertRow(Result, table=True):
@@ -148,26 +133,23 @@ class NotificationRow(Base, table=True):
     """Empty for a notification that was only logged."""
     digest: str
     """Of the list of open alerts."""
-    run_id: str
-    accepted_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class ResolutionRow(Base, table=True):
     """A person's decision about an unconfirmed alert; a row never changes."""
 
     __tablename__ = "resolutions"
-    __table_args__ = (sa.Index(None, "month", "account_id", "alert_type"),)
+    __table_args__ = (sa.Index(None, "month"),)
 
-    resolution_id: str = Field(primary_key=True)
-    account_id: str
+    run_id: str = Field(primary_key=True)
+    """The run whose message may have been delivered."""
+    account_id: str = Field(primary_key=True)
+    alert_type: str = Field(primary_key=True)
     month: date
-    alert_type: str
     decision: str
     by: str
-    at: datetime = Field(sa_type=UtcDateTime)
+    at: datetime
     note: str | None
-    run_id: str
-    """The run whose message may have been delivered."""
     reason: str | None
     """Why the alert was unconfirmed."""
 

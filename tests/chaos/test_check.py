@@ -51,7 +51,7 @@ def play(ledger: Ledger) -> None:
     begin(ledger, "run-1", [no_channel, sent, unanswered])
     for alert, status in ((sent, AlertStatus.SENT), (unanswered, AlertStatus.UNCONFIRMED)):
         ledger.claim("run-1", alert, NOW)
-        ledger.record_answer("run-1", Delivery(alert.key, status, alert.channel), NOW)
+        ledger.record_answer("run-1", Delivery(*alert.key, status, alert.channel), NOW)
     ledger.finish("run-1", None, NOW)
 
 

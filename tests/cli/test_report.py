@@ -61,7 +61,7 @@ def test_report_has_every_part_of_a_run(ledger: Ledger) -> None:
             routed("A-1"),
             routed("A-2", "emea"),
             routed("A-3", "emea"),
-            replace(routed("A-4\n[red]", None), account_region=""),
+            routed("A-4\n[red]", None)._replace(account_region=""),
         ),
         routed("A-1", "emea", "recovered"),
     ]
@@ -72,8 +72,8 @@ def test_report_has_every_part_of_a_run(ledger: Ledger) -> None:
     for alert in ledger.plan("run-1", found, alerts, 0, NOW):
         ledger.claim("run-1", alert, NOW)
         answer = failed("A-3") if alert.account_id == "A-3" else sent(alert.account_id, alert.alert_type)
-        ledger.record_answer("run-1", replace(answer, channel=alert.channel), NOW)
-    ledger.record_notification("run-1", mail, address="a@b", digest="d", now=NOW)
+        ledger.record_answer("run-1", answer._replace(channel=alert.channel), NOW)
+    ledger.record_notification("run-1", mail, address="a@b", digest="d")
     ledger.finish("run-1", None, NOW)
     assert report_of(ledger) == REPORT
 

@@ -45,9 +45,7 @@ OTHER_MONTH = date(2025, 12, 1)
 REQUEST = RunRequest("file:///source.parquet", MONTH)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ME = ProcessIdentity("here", 1, "now")
-NOTIFY = insert(NOTIFICATIONS).values(
-    month=MONTH, address="a@b", digest="of a list", run_id="run", accepted_at=NOW
-)
+NOTIFY = insert(NOTIFICATIONS).values(month=MONTH, address="a@b", digest="of a list")
 NOTIFIED = select(NOTIFICATIONS.c.address)
 """A small write, and its read."""
 
@@ -71,12 +69,12 @@ def routed(account_id: str, channel: str | None = "amer", alert_type: str = DEFA
 
 def sent(account_id: str, alert_type: str = DEFAULT_ALERT_TYPE) -> Delivery:
     """Return the result of an alert that Slack accepted."""
-    return Delivery(key(account_id, alert_type), AlertStatus.SENT, "amer", attempts=1, sent_at=NOW)
+    return Delivery(*key(account_id, alert_type), AlertStatus.SENT, "amer", attempts=1, sent_at=NOW)
 
 
 def failed(account_id: str) -> Delivery:
     """Return the result of an alert that Slack answered with 500."""
-    return Delivery(key(account_id), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500")
+    return Delivery(*key(account_id), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500")
 
 
 def assessment(alerts: Sequence[Alert], below_threshold: int = 2) -> Assessment:

@@ -1,7 +1,5 @@
 """The rules of replay as tables: what a run may do with an alert, and how an answer changes the record."""
 
-from dataclasses import replace
-
 import pytest
 
 from core.domain import (
@@ -25,16 +23,16 @@ from tests.delivery.world import NOW, key, routed
 
 def on_record(status: AlertStatus) -> Delivery:
     sent_at = NOW if status is AlertStatus.SENT else None
-    return Delivery(key("A-1"), status, "old-channel", "why", "because", 2, sent_at, "other-run")
+    return Delivery(*key("A-1"), status, "old-channel", "why", "because", 2, sent_at, "other-run")
 
 
 SENT, SENDING, FAILED, UNCONFIRMED = (
     on_record(AlertStatus(word)) for word in ("sent", "sending", "failed", "unconfirmed")
 )
-PENDING = Delivery(key("A-1"), AlertStatus.PENDING, "amer")
-NO_CHANNEL = Delivery(key("A-1"), AlertStatus.FAILED, None, "unknown_region")
-ALREADY = Delivery(key("A-1"), AlertStatus.SKIPPED_REPLAY, "old-channel", "already_sent", sent_at=NOW)
-ELSEWHERE = Delivery(key("A-1"), AlertStatus.SKIPPED_REPLAY, "old-channel", "being_sent_by_another_run")
+PENDING = Delivery(*key("A-1"), AlertStatus.PENDING, "amer")
+NO_CHANNEL = Delivery(*key("A-1"), AlertStatus.FAILED, None, "unknown_region")
+ALREADY = Delivery(*key("A-1"), AlertStatus.SKIPPED_REPLAY, "old-channel", "already_sent", sent_at=NOW)
+ELSEWHERE = Delivery(*key("A-1"), AlertStatus.SKIPPED_REPLAY, "old-channel", "being_sent_by_another_run")
 
 
 @pytest.mark.parametrize(
@@ -62,20 +60,20 @@ def test_record_decides_what_a_run_may_do(
     asked = PENDING if channel and outcome is UNCONFIRMED else expected
     assert plan_delivery(alert, outcome, retry_unconfirmed=True) == asked
     dry = plan_delivery(alert, outcome, retry_unconfirmed=True, dry_run=True)
-    assert dry == (replace(PENDING, status=AlertStatus.WOULD_SEND) if asked is PENDING else asked)
+    assert dry == (PENDING._replace(status=AlertStatus.WOULD_SEND) if asked is PENDING else asked)
 
 
 def test_claim_keeps_the_unconfirmed_attempt() -> None:
     assert claimed(routed("A-1"), UNCONFIRMED).reason == RETRY_OF_UNCONFIRMED == "retry_of_unconfirmed"
     assert claimed(routed("A-1"), FAILED).reason is None
-    assert claimed(routed("A-1"), None) == Delivery(key("A-1"), AlertStatus.SENDING, "amer")
+    assert claimed(routed("A-1"), None) == Delivery(*key("A-1"), AlertStatus.SENDING, "amer")
 
 
 @pytest.mark.parametrize("status", [AlertStatus.SENT, AlertStatus.FAILED, AlertStatus.UNCONFIRMED])
 def test_failure_after_an_unconfirmed_attempt_stays_so(status: AlertStatus) -> None:
-    delivery = Delivery(key("A-1"), status, "amer", "refused", "Slack answered 400")
+    delivery = Delivery(*key("A-1"), status, "amer", "refused", "Slack answered 400")
     assert merge_result(claimed(routed("A-1"), FAILED), delivery) == delivery
-    died = replace(claimed(routed("A-1"), FAILED), status=AlertStatus.UNCONFIRMED, reason=PROCESS_DIED)
+    died = claimed(routed("A-1"), FAILED)._replace(status=AlertStatus.UNCONFIRMED, reason=PROCESS_DIED)
     assert merge_result(died, delivery) == delivery
     stays = merge_result(claimed(routed("A-1"), UNCONFIRMED), delivery)
     if status is AlertStatus.FAILED:
@@ -88,8 +86,8 @@ def test_failure_after_an_unconfirmed_attempt_stays_so(status: AlertStatus) -> N
 
 @pytest.mark.parametrize("answer", [AlertStatus.SENT, AlertStatus.FAILED, AlertStatus.UNCONFIRMED])
 def test_acceptance_counts_also_after_send_again(answer: AlertStatus) -> None:
-    not_there = replace(FAILED, reason=RESOLVED[Decision.SEND_AGAIN])
-    there = replace(SENT, reason=RESOLVED[Decision.DELIVERED])
+    not_there = FAILED._replace(reason=RESOLVED[Decision.SEND_AGAIN])
+    there = SENT._replace(reason=RESOLVED[Decision.DELIVERED])
     for outcome, takes in (
         (SENDING, True),
         (UNCONFIRMED, True),

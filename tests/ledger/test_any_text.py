@@ -1,6 +1,5 @@
 """Any text of a source is stored, found and returned unchanged, on both databases."""
 
-from dataclasses import replace
 from random import Random
 from uuid import uuid4
 
@@ -22,8 +21,7 @@ HOSTILE = st.text(st.sampled_from("\x1001\\%é😀\ufffd"), max_size=6)
 def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[str], other: str) -> None:
     first, second = str(uuid4()), str(uuid4())
     alerts = [
-        replace(
-            item,
+        item._replace(
             channel=other or "amer",
             account_name=other,
             account_region=other,
@@ -36,7 +34,7 @@ def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[st
     assert begin(ledger, first, alerts) == new
     for item in new:
         assert ledger.claim(first, item, NOW).status is AlertStatus.SENDING
-        sent = Delivery(item.key, AlertStatus.SENT, item.channel, error=other)
+        sent = Delivery(*item.key, AlertStatus.SENT, item.channel, error=other)
         ledger.record_answer(first, sent, NOW)
     ledger.finish(first, None, NOW)
 
@@ -66,5 +64,5 @@ def test_nul_prevents_no_read_and_no_write(ledger: Ledger) -> None:
         ledger.history.run("\0")
     [item] = begin(ledger, "run", [routed("A-1")])
     ledger.claim("run", item, NOW)
-    ledger.record_answer("run", Delivery(item.key, AlertStatus.FAILED, "amer", error="a\0b"), NOW)
+    ledger.record_answer("run", Delivery(*item.key, AlertStatus.FAILED, "amer", error="a\0b"), NOW)
     assert ledger.history.outcome(MONTH, item.key).error in {"a\0b", "a\ufffdb"}

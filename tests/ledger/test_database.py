@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text, update
 
 from core.domain import LedgerError
 from core.ledger import Ledger, database, open_ledger, sqlite
@@ -59,8 +59,8 @@ def test_connections_write_ahead_and_durably(path: Path, monkeypatch: pytest.Mon
         ledger._database.write() as writer,
         ledger._database.read() as reader,
     ):
-        for connection in (writer, reader):
-            found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
+        for session in (writer, reader):
+            found = {name: session.scalar(text(f"PRAGMA {name}")) for name in wanted}
             assert found == wanted
 
 

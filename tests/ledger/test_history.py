@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -122,7 +121,7 @@ def test_run_has_samples_of_its_first_alerts_and_errors(ledger: Ledger) -> None:
     alerts = [routed(f"A-{99 - number}", None if number % 2 else "amer") for number in range(24)]
     begin(ledger, "other", [routed(f"B-{number}", None) for number in range(3)])
     ledger.claim("run", begin(ledger, "run", alerts)[0], NOW)
-    ledger.record_answer("run", Delivery(alerts[0].key, AlertStatus.UNCONFIRMED, "amer", "why"), NOW)
+    ledger.record_answer("run", Delivery(*alerts[0].key, AlertStatus.UNCONFIRMED, "amer", "why"), NOW)
     found = ledger.history.run("run")
     assert [one.account_id for one in found.sample_alerts] == [alert.account_id for alert in alerts[:10]]
     errors = [alerts[0], *alerts[1:18:2]]
@@ -197,8 +196,8 @@ def test_outcome_has_its_own_resolutions_in_order(ledger: Ledger) -> None:
 def test_list_of_any_length_fits_a_statement(ledger: Ledger, path: Path) -> None:
     """By default SQLite takes 32,766 values for a statement, and PostgreSQL 65,535."""
     record_outcomes(ledger)
-    with ledger._database.read() as connection:
-        driver: Any = connection.connection.driver_connection
+    with ledger._database.read() as session:
+        driver: Any = session.connection().connection.driver_connection
         driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 5)
     assert len(ledger.history.outcomes().outcomes) > 5
     assert path.exists()
@@ -207,7 +206,7 @@ def test_list_of_any_length_fits_a_statement(ledger: Ledger, path: Path) -> None
 def notify(ledger: Ledger, run_id: str, address: str, digest: str, status: NotificationStatus) -> None:
     """Store a notification."""
     notification = Notification(SupportMessage("subject", "text"), status)
-    ledger.record_notification(run_id, notification, address=address, digest=digest, now=NOW)
+    ledger.record_notification(run_id, notification, address=address, digest=digest)
 
 
 def test_open_alerts_are_those_of_the_month_that_failed(ledger: Ledger) -> None:
@@ -253,16 +252,16 @@ def test_digest_is_of_what_support_would_read(ledger: Ledger) -> None:
     lists = {
         "base": (routed("A"), answer),
         "another run": (routed("A"), answer),
-        "another attempt": (routed("A"), replace(answer, error="Slack answered 502", attempts=1)),
-        "another region": (replace(routed("A"), account_region="EMEA"), answer),
+        "another attempt": (routed("A"), answer._replace(error="Slack answered 502", attempts=1)),
+        "another region": (routed("A")._replace(account_region="EMEA"), answer),
         "another account": (routed("B"), failed("B")),
-        "another type": (routed("A", alert_type="recovered"), replace(answer, key=key("A", "recovered"))),
-        "another channel": (routed("A", "emea"), replace(answer, channel="emea")),
-        "another reason": (routed("A"), replace(answer, reason="no_answer")),
-        "unconfirmed": (routed("A"), replace(answer, status=AlertStatus.UNCONFIRMED)),
-        "unconfirmed again": (routed("A"), replace(answer, status=AlertStatus.UNCONFIRMED)),
+        "another type": (routed("A", alert_type="recovered"), answer._replace(alert_type="recovered")),
+        "another channel": (routed("A", "emea"), answer._replace(channel="emea")),
+        "another reason": (routed("A"), answer._replace(reason="no_answer")),
+        "unconfirmed": (routed("A"), answer._replace(status=AlertStatus.UNCONFIRMED)),
+        "unconfirmed again": (routed("A"), answer._replace(status=AlertStatus.UNCONFIRMED)),
         "no channel": (routed("A", None), None),
-        "no channel in another region": (replace(routed("A", None), account_region="EMEA"), None),
+        "no channel in another region": (routed("A", None)._replace(account_region="EMEA"), None),
     }
     names: dict[str, list[str]] = {}
     for number, (name, (alert, given)) in enumerate(lists.items(), 1):

@@ -236,7 +236,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
             stays = "unconfirmed" if answer == "failed" and outcome.was_unconfirmed else answer
             outcome.status = stays
         run.alerts[account] = stays
-        delivery = Delivery(account, AlertStatus(answer), run.channels[account], "why", "because", 1)
+        delivery = Delivery(*account, AlertStatus(answer), run.channels[account], "why", "because", 1)
         for _ in range(TIMES):
             assert self.ledger.record_answer(run.run_id, delivery, NOW).status == stays
 

@@ -138,7 +138,7 @@ RESTARTED: dict[str, tuple[Write, dict[str, str]]] = {
     "give up": (lambda ledger, alert: ledger.give_up("run-1", [alert], "no_service", None, NOW), {}),
     "result": (lambda ledger, _: ledger.record_result("run-1"), {}),
     "mail": (
-        lambda ledger, _: ledger.record_notification("run-1", MAIL, address="a@b", digest="d", now=NOW),
+        lambda ledger, _: ledger.record_notification("run-1", MAIL, address="a@b", digest="d"),
         {},
     ),
     "end": (lambda ledger, _: ledger.finish("run-1", None, NOW), {}),

@@ -1,7 +1,6 @@
 """A person's decision about an unconfirmed alert, and the runs after it, on both databases."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -64,7 +63,7 @@ def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
         "resolutions": [],
     }
     said = {"status": "unconfirmed", "reason": "why", "error": "because", "attempts": 2, "sent_at": LATER}
-    ledger.record_answer("run", Delivery(key("A-3"), channel="emea", **said), LATER)
+    ledger.record_answer("run", Delivery(*key("A-3"), channel="emea", **said), LATER)
     assert outcome(ledger, "A-3").model_dump() == claimed | said | {"updated_at": LATER}
     # A later run that gives up the alert must keep it unconfirmed.
     begin(ledger, "again", [A3], retry_unconfirmed=True)
@@ -199,6 +198,6 @@ def test_answer_after_a_decision_is_not_sent_twice(ledger: Ledger) -> None:
     for number, (decision, status, stays) in enumerate(LATE_ANSWERS):
         name = f"A-{number}"
         decide(ledger, name, decision)
-        ledger.record_answer("frozen", replace(sent(name), status=status), LATER)
+        ledger.record_answer("frozen", sent(name)._replace(status=status), LATER)
         found = outcome(ledger, name)
         assert (found.status, found.reason) == stays, (decision, status)

@@ -45,7 +45,7 @@ def ledger(folder: Path) -> Iterator[Ledger]:
     for item, status in ((alerts[0], "sent"), (alerts[1], "unconfirmed"), (alerts[2], "unconfirmed")):
         opened.claim("run", item, NOW)
         opened.record_answer(
-            "run", Delivery(item.key, AlertStatus(status), item.channel, "no_answer", HOSTILE), NOW
+            "run", Delivery(*item.key, AlertStatus(status), item.channel, "no_answer", HOSTILE), NOW
         )
     opened.finish("run", None, NOW)
     yield opened

@@ -244,7 +244,7 @@ def test_open_alerts_are_listed_by_status(ledger: Ledger, open_service: Service)
     begin(ledger, "mixed", alerts)
     for alert in (sent, unconfirmed):
         ledger.claim("mixed", alert, NOW)
-    ledger.record_answer("mixed", Delivery(sent.key, AlertStatus.SENT, "amer", sent_at=NOW), NOW)
+    ledger.record_answer("mixed", Delivery(*sent.key, AlertStatus.SENT, "amer", sent_at=NOW), NOW)
     ledger.finish("mixed", None, NOW)
     page = open_service.client.get("/runs/mixed", headers={"Accept": BROWSER}).text
     for section, account_id in (("unconfirmed", "B-2"), ("failed", "B-3")):

@@ -48,7 +48,7 @@ EACH_RULE = [
 """Rows for which each rule matters."""
 
 
-FACTS = [name for name in Alert.__slots__ if name not in {"channel", "reason"}]
+FACTS = [name for name in Alert._fields if name not in {"channel", "reason"}]
 
 
 def answer(found: Assessment, not_first_days: range) -> Answer:

@@ -3,7 +3,6 @@
 import html
 import re
 import unicodedata
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -31,7 +30,7 @@ SINGLE_WEBHOOK = {"slack_webhook_url": "https://hooks.example.com/services/x"}
 
 
 def build(alert: Alert, *, channel: str = "amer-risk-alerts", kind: str = "at_risk", **settings: Any) -> Any:
-    return build_message(replace(alert, alert_type=kind, channel=channel), Settings(**settings))
+    return build_message(alert._replace(alert_type=kind, channel=channel), Settings(**settings))
 
 
 def plain(text: str) -> dict[str, Any]:
@@ -90,7 +89,7 @@ def test_blocks_have_what_the_specification_lists() -> None:
 
 
 def test_unknown_data_is_unknown_and_no_owner_has_no_line() -> None:
-    alert = replace(ALERT, arr=None, renewal_date=None, account_owner=None, duration_months=1)
+    alert = ALERT._replace(arr=None, renewal_date=None, account_owner=None, duration_months=1)
     message = build(alert)
     assert message["text"] == (
         "🚩 At Risk: Acme Corp (A-1)\n"
@@ -116,7 +115,7 @@ def test_unknown_data_is_unknown_and_no_owner_has_no_line() -> None:
     ],
 )
 def test_arr_has_a_cue_of_its_size(arr: int, shown: str) -> None:
-    message = build(replace(ALERT, arr=arr))
+    message = build(ALERT._replace(arr=arr))
     assert f"ARR: {shown}" in fields(message)
     assert f"\nARR: {shown.lstrip('💰 ')}\n" in message["text"]
 
@@ -131,7 +130,7 @@ def test_arr_has_a_cue_of_its_size(arr: int, shown: str) -> None:
     ],
 )
 def test_streak_has_a_cue_of_its_length(count: int, shown: str) -> None:
-    assert build(replace(ALERT, duration_months=count))["blocks"][1]["text"] == mrkdwn(shown)
+    assert build(ALERT._replace(duration_months=count))["blocks"][1]["text"] == mrkdwn(shown)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +145,7 @@ def test_streak_has_a_cue_of_its_length(count: int, shown: str) -> None:
     ],
 )
 def test_renewal_has_its_distance_from_the_alerts_month(renewal: date, shown: str) -> None:
-    message = build(replace(ALERT, renewal_date=renewal))
+    message = build(ALERT._replace(renewal_date=renewal))
     assert f"Renewal date: {shown}" in fields(message)
     assert "As of January 2026" in texts(message["blocks"])
 
@@ -154,7 +153,7 @@ def test_renewal_has_its_distance_from_the_alerts_month(renewal: date, shown: st
 @pytest.mark.parametrize("owner", ["", "  ", "\n", "\x00 \u202e"])
 def test_blank_owner_is_no_owner(owner: str) -> None:
     owners = {owner: "U012AB3CD"} if owner.strip() else {}
-    shown = str(build(replace(ALERT, account_owner=owner), owners=owners))
+    shown = str(build(ALERT._replace(account_owner=owner), owners=owners))
     assert "Owner" not in shown
     assert "U012AB3CD" not in shown
 
@@ -171,7 +170,7 @@ def test_recovered_alert_has_its_streak() -> None:
     assert facts["text"] == mrkdwn("*Was At Risk for: 3 months (2025-11-01 to 2026-01-01)*")
     assert facts["fields"][2] == plain("Renewal date: ⏰ 2026-03-31 (next month)")
     assert context["elements"] == [plain("As of February 2026")]
-    text = build(replace(ALERT, duration_months=1), kind="recovered")["text"]
+    text = build(ALERT._replace(duration_months=1), kind="recovered")["text"]
     assert "\nWas At Risk for: 1 month (2025-11-01 to 2025-11-01)\n" in text
 
 
@@ -183,14 +182,14 @@ def test_owner_in_owners_is_mentioned() -> None:
 
 @pytest.mark.parametrize("owner", ["jane doe", "Jane Doe ", "<@U012AB3CD>", "<!channel>"])
 def test_owner_that_is_not_listed_mentions_nobody(owner: str) -> None:
-    message = build(replace(ALERT, account_owner=owner), owners={"Jane Doe": "U012AB3CD"})
+    message = build(ALERT._replace(account_owner=owner), owners={"Jane Doe": "U012AB3CD"})
     assert not any("<@" in text or "<!" in text for text in texts(message))
     assert message["blocks"][1]["fields"][3]["type"] == "plain_text"
 
 
 def test_mention_survives_a_hostile_or_long_owner() -> None:
     for owner, shown in (("<!channel>\n&", "&lt;!channel&gt; &amp;"), ("x" * 3000, "x" * 1899 + "…")):
-        message = build(replace(ALERT, account_owner=owner), owners={owner: "W0123456789"})
+        message = build(ALERT._replace(account_owner=owner), owners={owner: "W0123456789"})
         assert fields(message)[3] == f"Owner: {shown} (<@W0123456789>)"
         assert len(fields(message)[3]) <= 2000
         assert not any("<!" in text for text in texts(message))
@@ -233,7 +232,7 @@ def test_id_is_one_segment_of_the_details_url(account_id: str, segment: str) -> 
 
 def test_name_like_a_mention_mentions_nobody_and_forges_no_line() -> None:
     name, owner = "<!channel>\n& 'Owner': \u202ex", "<@U123>\u2028ARR: $1"
-    message = build(replace(ALERT, account_id="<A-1>\n", account_name=name, account_owner=owner))
+    message = build(ALERT._replace(account_id="<A-1>\n", account_name=name, account_owner=owner))
     first = "🚩 At Risk: &lt;!channel&gt; &amp; 'Owner':  x (&lt;A-1&gt; )"
     assert message["text"].splitlines()[0] == message["blocks"][0]["text"]["text"] == first
     assert "\nOwner: &lt;@U123&gt; ARR: $1\n" in message["text"]
@@ -242,7 +241,7 @@ def test_name_like_a_mention_mentions_nobody_and_forges_no_line() -> None:
 
 @pytest.mark.parametrize("name", ["{id}", "{0}", "}{", "%s"])
 def test_braces_in_a_name_are_text(name: str) -> None:
-    assert build(replace(ALERT, account_name=name))["text"].startswith(f"🚩 At Risk: {name} (A-1)\n")
+    assert build(ALERT._replace(account_name=name))["text"].startswith(f"🚩 At Risk: {name} (A-1)\n")
 
 
 def test_only_unsafe_characters_become_spaces() -> None:
@@ -255,7 +254,7 @@ def test_only_unsafe_characters_become_spaces() -> None:
 
 @given(name=st.text("a&<>", min_size=20, max_size=160))
 def test_header_has_as_much_of_a_name_as_fits(name: str) -> None:
-    header = build(replace(ALERT, account_name=name))["blocks"][0]["text"]["text"]
+    header = build(ALERT._replace(account_name=name))["blocks"][0]["text"]["text"]
     whole = f"🚩 At Risk: {html.escape(name)} (A-1)"
     if len(whole) <= 150:
         assert header == whole
@@ -274,25 +273,25 @@ def test_header_has_as_much_of_a_name_as_fits(name: str) -> None:
     ],
 )
 def test_header_has_room_for_name_and_id(name: str, account_id: str, header: str) -> None:
-    message = build(replace(ALERT, account_name=name, account_id=account_id))
+    message = build(ALERT._replace(account_name=name, account_id=account_id))
     assert message["blocks"][0]["text"]["text"] == f"🚩 At Risk: {header}"
 
 
 def test_value_beyond_a_limit_is_cut_where_it_is_too_long() -> None:
     cut = ("x" * 1901, "x" * 1899 + "…"), ("x" * 6000, "x" * 1899 + "…"), ("&" * 381, "&amp;" * 379 + "…")
     for data, in_block in (("x" * 1900, "x" * 1900), *cut):
-        message = build(replace(ALERT, account_name=data, account_owner=data))
+        message = build(ALERT._replace(account_name=data, account_owner=data))
         in_text = data.replace("&", "&amp;")
         assert message["text"].startswith(f"🚩 At Risk: {in_text} (A-1)\n")
         assert f"\nOwner: {in_text}\n" in message["text"]
         assert fields(message)[3] == f"Owner: {in_block}"
-    text = build(replace(ALERT, account_name="x" * 6001, account_region="y" * 6001))["text"]
+    text = build(ALERT._replace(account_name="x" * 6001, account_region="y" * 6001))["text"]
     assert text.startswith(f"🚩 At Risk: {'x' * 5999}… (A-1)\nRegion: {'y' * 5999}…\n")
 
 
 @pytest.mark.parametrize(("size", "shown"), [(2869, "x" * 2869), (2870, "x" * 2868 + "…")])
 def test_link_is_whole_unless_its_block_is_full(size: int, shown: str) -> None:
-    message = build(replace(ALERT, account_id="x" * size), app_base_url="https://a.example.com")
+    message = build(ALERT._replace(account_id="x" * size), app_base_url="https://a.example.com")
     assert message["blocks"][2]["text"]["text"] == f"Details: <https://a.example.com/accounts/{shown}>"
     assert f"\nDetails: https://a.example.com/accounts/{'x' * size}" in message["text"]
 

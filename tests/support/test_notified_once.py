@@ -38,8 +38,8 @@ from tests.support.servers import ADDRESS, Mailbox, mail_server, smtp_settings
 from tests.warm import Forked
 
 NO_CHANNEL = routed("A-1", None)
-SENT = Delivery(key(""), AlertStatus.SENT, "amer", sent_at=NOW)
-BUSY = Delivery(key(""), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500", 3)
+SENT = Delivery(*key(""), AlertStatus.SENT, "amer", sent_at=NOW)
+BUSY = Delivery(*key(""), AlertStatus.FAILED, "amer", "server_error", "Slack answered 500", 3)
 LOGGED = Settings(smtp_host=None)
 DEAD = smtp_settings(closed_port())
 
@@ -65,7 +65,7 @@ class Support:
             for item in self.ledger.plan(run_id, assessment(alerts), alerts, 0, NOW):
                 self.ledger.claim(run_id, item, NOW)
                 answer = (answers or {})[item.account_id]
-                recorded = replace(answer, key=item.key, channel=item.channel)
+                recorded = answer._replace(**item.key._asdict(), channel=item.channel)
                 self.ledger.record_answer(run_id, recorded, NOW)
             stage.notify_support.fn(under_way)
         view = self.ledger.history.run(run_id)
@@ -159,8 +159,8 @@ def test_list_that_grows_by_thousands_is_sent_whole(support: Support) -> None:
 )
 def test_corrected_data_of_unknown_region_is_news(support: Support, changed: dict[str, Any]) -> None:
     """Only the mail shows such an alert, so a correction must reach support."""
-    alert = replace(NO_CHANNEL, account_region=None)
-    corrected = replace(alert, **changed)
+    alert = NO_CHANNEL._replace(account_region=None)
+    corrected = alert._replace(**changed)
     found = [support.notified(each) for each in (alert, alert, corrected, corrected)]
     assert found == ["sent", None, "sent", None]
 
@@ -208,7 +208,7 @@ def test_alert_sent_by_another_run_is_not_listed(support: Support) -> None:
     begin(support.ledger, "slow", [alert], owner=this_process())
     support.ledger.heartbeat("slow", utc_now())
     support.ledger.claim("slow", alert, NOW)
-    support.ledger.record_answer("slow", replace(BUSY, key=alert.key), NOW)
+    support.ledger.record_answer("slow", BUSY._replace(**alert.key._asdict()), NOW)
     support.run(alert, answers={"A-2": SENT})
     with open_run(RunContext("late", REQUEST, support.smtp, support.ledger)) as late:
         stage.notify_support.fn(late)
