@@ -21,22 +21,10 @@ from sqlalchemy.orm import Session
 
 from core import domain
 from core.alerts import Assessment
-from core.ledger import liveness
+from core.ledger import liveness, schema
 from core.ledger.database import Database, through_a_restart
 from core.ledger.history import DELIVERIES, History, find_outcomes, outcome_not_found, read_counts
 from core.ledger.liveness import ProcessIdentity
-from core.ledger.schema import (
-    COUNTS,
-    OUTCOMES,
-    RUN_ALERTS,
-    RUNS,
-    TOUCH,
-    NotificationRow,
-    OutcomeRow,
-    ResolutionRow,
-    RunAlertRow,
-    RunRow,
-)
 from core.ledger.sqlite import container_warning
 
 logger = logging.getLogger(__name__)
@@ -48,8 +36,8 @@ PLANNED_AT_ONCE = 1_000
 
 # Built once, because other writers wait while an alert is claimed or recorded; for the same reason alerts are
 # changed by the session's bulk methods.
-_RUN = sa.select(RunRow).where(RUNS.c.run_id == sa.bindparam("run_id"))
-_OUTCOME = DELIVERIES.where(*(key == sa.bindparam(key.name) for key in OUTCOMES.primary_key))
+_RUN = sa.select(schema.RunRow).where(schema.RUNS.c.run_id == sa.bindparam("run_id"))
+_OUTCOME = DELIVERIES.where(*(key == sa.bindparam(key.name) for key in schema.OUTCOMES.primary_key))
 
 _opened: dict[str, "Ledger"] = {}
 _opening = Lock()
@@ -87,7 +75,7 @@ class Ledger:
     def check_writable(self) -> None:
         """Commit a write; raise `LedgerError` when the ledger cannot be written."""
         with self._database.write() as session:
-            session.execute(TOUCH)
+            session.execute(schema.TOUCH)
 
     # The life of a run
 
@@ -101,19 +89,12 @@ class Ledger:
     ) -> None:
         """Record a new run and its process; add the flow run to a run that was accepted before."""
         with self._database.write() as session:
-            if session.get(RunRow, run_id):
+            if session.get(schema.RunRow, run_id):
                 _running(session, run_id).flow_run_id = flow_run_id
                 return
-            new = RunRow(
-                **asdict(request) | asdict(owner),
-                run_id=run_id,
-                flow_run_id=flow_run_id,
-                status=domain.RunStatus.RUNNING,
-                started_at=now,
-                heartbeat_at=now,
-                counts_by_type={},
-                warnings=[],
-            )
+            new = schema.RunRow(run_id=run_id, flow_run_id=flow_run_id, **asdict(request), **asdict(owner))
+            new.status, new.counts_by_type, new.warnings = domain.RunStatus.RUNNING, {}, []
+            new.started_at = new.heartbeat_at = now
             session.add(new)
 
     def heartbeat(self, run_id: str, now: datetime) -> None:
@@ -128,17 +109,18 @@ class Ledger:
         """
         for run_id, error in list(self._unclosed.items()):
             with self._database.write() as session:
-                over = session.get(RunRow, run_id)
+                over = session.get(schema.RunRow, run_id)
                 if over and over.status == domain.RunStatus.RUNNING:
                     _close(session, over, error, now)
             self._unclosed.pop(run_id, None)
         with self._database.read() as session:
-            running = session.scalars(sa.select(RunRow).filter_by(status=domain.RunStatus.RUNNING)).all()
+            is_running = sa.select(schema.RunRow).filter_by(status=domain.RunStatus.RUNNING)
+            running = session.scalars(is_running).all()
         dead = [run for run in running if liveness.is_dead(_owner(run), run.heartbeat_at, now)]
         liveness.wait_for_heartbeats(map(_owner, dead))
         for run in dead:
             with self._database.write() as session:
-                found = session.get(RunRow, run.run_id)
+                found = session.get(schema.RunRow, run.run_id)
                 if found and found == run:
                     _close(session, found, domain.Interrupted(SILENT), now)
                     logger.warning("Closed run %s: %s", run.run_id, SILENT)
@@ -160,7 +142,7 @@ class Ledger:
             run.support_notification = notification.status
             run.support_error = notification.error
             if notification.status is not domain.NotificationStatus.FAILED:
-                session.merge(NotificationRow(month=run.month, address=address, digest=digest))
+                session.merge(schema.NotificationRow(month=run.month, address=address, digest=digest))
 
     @through_a_restart
     def finish(self, run_id: str, error: domain.RiskAlertsError | None, now: datetime) -> None:
@@ -194,7 +176,7 @@ class Ledger:
             flags = {"retry_unconfirmed": run.retry_unconfirmed, "dry_run": run.dry_run}
             run.source_version = assessment.source_version
             run.warnings = [asdict(warning) for warning in assessment.warnings]
-            run.counts_by_type = COUNTS.dump_python(dict(assessment.counts_by_type))
+            run.counts_by_type = schema.COUNTS.dump_python(dict(assessment.counts_by_type))
             while chunk := list(islice(remaining, PLANNED_AT_ONCE)):
                 rows = []
                 for position, alert in chunk:
@@ -204,7 +186,7 @@ class Ledger:
                         to_send.append(alert)
                     elif delivery.status is domain.AlertStatus.FAILED:
                         unroutable.append(_outcome(run, delivery, now) | {"region": alert.account_region})
-                session.execute(sa.insert(RunAlertRow), rows)
+                session.execute(sa.insert(schema.RunAlertRow), rows)
             too_many = 0 < limit < len(to_send)
             if not (run.dry_run or too_many):
                 _put(session, known, unroutable)
@@ -232,7 +214,7 @@ class Ledger:
                 delivery = domain.claimed(alert, outcome)
                 record = _outcome(run, delivery, now) | {"region": alert.account_region}
                 _put(session, {alert.key} if outcome else (), [record])
-            session.bulk_update_mappings(RunAlertRow, [_result(run_id, delivery)])
+            session.bulk_update_mappings(schema.RunAlertRow, [_result(run_id, delivery)])
         return delivery
 
     @through_a_restart
@@ -243,8 +225,8 @@ class Ledger:
             outcome = _find_outcome(session, delivery.key, run.month)
             if outcome and domain.accepts_answer(outcome, run_id, delivery.status):
                 delivery = domain.merge_result(outcome, delivery)
-                session.bulk_update_mappings(OutcomeRow, [_outcome(run, delivery, now)])
-            session.bulk_update_mappings(RunAlertRow, [_result(run_id, delivery)])
+                session.bulk_update_mappings(schema.OutcomeRow, [_outcome(run, delivery, now)])
+            session.bulk_update_mappings(schema.RunAlertRow, [_result(run_id, delivery)])
             if run.status != domain.RunStatus.RUNNING:
                 _store_counts(session, run)
         return delivery
@@ -267,20 +249,20 @@ class Ledger:
                     refused.append(_outcome(run, delivery, now) | {"region": alert.account_region})
                 results.append(_result(run_id, delivery))
             _put(session, known, refused)
-            session.bulk_update_mappings(RunAlertRow, results)
+            session.bulk_update_mappings(schema.RunAlertRow, results)
 
     def resolve(self, resolution: domain.Resolution) -> None:
         """Record a person's decision; raise `OutcomeNotFound`, `AlreadyResolved` or `NotUnconfirmed`."""
         key, month = resolution.key, resolution.month
         with self._database.write() as session:
-            found = session.get(OutcomeRow, (key.account_id, month, key.alert_type))
+            found = session.get(schema.OutcomeRow, (key.account_id, month, key.alert_type))
             if found is None:
                 raise outcome_not_found(key, month)
             if found.status is not domain.AlertStatus.UNCONFIRMED:
                 raise _not_resolvable(found)
             decided = asdict(resolution)
             decided |= decided.pop("key")._asdict() | {"run_id": found.run_id, "reason": found.reason}
-            session.add(ResolutionRow(**decided))
+            session.add(schema.ResolutionRow(**decided))
             found.status = domain.AlertStatus.FAILED
             if resolution.decision is domain.Decision.DELIVERED:
                 # The best estimate of when Slack posted the message.
@@ -292,9 +274,9 @@ class Ledger:
 # Runs
 
 
-def _known(session: Session, run_id: str) -> RunRow:
+def _known(session: Session, run_id: str) -> schema.RunRow:
     """Return a run; raise `LedgerError` for an unknown one."""
-    run: RunRow | None = session.scalars(_RUN, {"run_id": run_id}).one_or_none()
+    run: schema.RunRow | None = session.scalars(_RUN, {"run_id": run_id}).one_or_none()
     if run is None:
         raise domain.LedgerError(
             f"The run {run_id} is no longer in the ledger: check whether the database was replaced"
@@ -302,7 +284,7 @@ def _known(session: Session, run_id: str) -> RunRow:
     return run
 
 
-def _running(session: Session, run_id: str) -> RunRow:
+def _running(session: Session, run_id: str) -> schema.RunRow:
     """Return a running run; raise `Interrupted` when it is closed."""
     run = _known(session, run_id)
     if run.status != domain.RunStatus.RUNNING:
@@ -310,21 +292,21 @@ def _running(session: Session, run_id: str) -> RunRow:
     return run
 
 
-def _owner(run: RunRow) -> ProcessIdentity:
+def _owner(run: schema.RunRow) -> ProcessIdentity:
     return ProcessIdentity(run.host, run.pid, run.process_started)
 
 
-def _store_counts(session: Session, run: RunRow) -> dict[str, domain.Counts]:
+def _store_counts(session: Session, run: schema.RunRow) -> dict[str, domain.Counts]:
     """Count the run's alerts, store the counts with the run, and return them by alert type."""
     counts = read_counts(session, run)
-    run.counts_by_type = COUNTS.dump_python(counts)
+    run.counts_by_type = schema.COUNTS.dump_python(counts)
     return counts
 
 
-def _close(session: Session, run: RunRow, error: domain.RiskAlertsError | None, now: datetime) -> None:
+def _close(session: Session, run: schema.RunRow, error: domain.RiskAlertsError | None, now: datetime) -> None:
     """Close the run, as failed when it has an error; its claims become unconfirmed."""
     lost = "The run ended between the request and its answer: look into the channel"
-    for table, stamp in ((OutcomeRow, {"updated_at": now}), (RunAlertRow, {})):
+    for table, stamp in ((schema.OutcomeRow, {"updated_at": now}), (schema.RunAlertRow, {})):
         claims = sa.update(table).filter_by(run_id=run.run_id, status=domain.AlertStatus.SENDING)
         # A claim has a reason only when an earlier try may have been delivered.
         reason = sa.func.coalesce(table.reason, domain.PROCESS_DIED)
@@ -339,8 +321,8 @@ def _close(session: Session, run: RunRow, error: domain.RiskAlertsError | None, 
         "reason": error.code if error else domain.Interrupted.code,
         "error": "Not tried: the run ended before; a later run of the month sends it",
     }
-    alerts = sa.update(RunAlertRow).filter_by(run_id=run.run_id)
-    session.execute(alerts.where(RUN_ALERTS.c.status.in_(untried)).values(failed))
+    alerts = sa.update(schema.RunAlertRow).filter_by(run_id=run.run_id)
+    session.execute(alerts.where(schema.RUN_ALERTS.c.status.in_(untried)).values(failed))
     _store_counts(session, run)
     run.status = domain.RunStatus.FAILED if error else domain.RunStatus.SUCCEEDED
     run.error = {"code": error.code, "message": error.message} if error else None
@@ -360,8 +342,8 @@ def _put(session: Session, known: Container[domain.AlertKey], outcomes: Iterable
     rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for outcome in outcomes:
         rows[domain.AlertKey(outcome["account_id"], outcome["alert_type"]) in known].append(outcome)
-    session.bulk_update_mappings(OutcomeRow, rows[True])
-    session.bulk_insert_mappings(OutcomeRow, rows[False])
+    session.bulk_update_mappings(schema.OutcomeRow, rows[True])
+    session.bulk_insert_mappings(schema.OutcomeRow, rows[False])
 
 
 def _result(run_id: str, delivery: domain.Delivery) -> dict[str, Any]:
@@ -369,11 +351,11 @@ def _result(run_id: str, delivery: domain.Delivery) -> dict[str, Any]:
     return delivery._replace(run_id=run_id)._asdict()
 
 
-def _outcome(run: RunRow, delivery: domain.Delivery, now: datetime) -> dict[str, Any]:
+def _outcome(run: schema.RunRow, delivery: domain.Delivery, now: datetime) -> dict[str, Any]:
     return _result(run.run_id, delivery) | {"month": run.month, "updated_at": now}
 
 
-def _not_resolvable(found: OutcomeRow) -> domain.RiskAlertsError:
+def _not_resolvable(found: schema.OutcomeRow) -> domain.RiskAlertsError:
     alert = f"The {found.alert_type} alert of account {found.account_id!r} in {found.month}"
     if found.reason in domain.RESOLVED.values():
         return domain.AlreadyResolved(f"{alert} was resolved before ({found.reason}); nothing was changed")
