@@ -57,7 +57,7 @@ PATHS: dict[str, list[Any]] = {
     "parquet.row_groups.BATCH_ROWS": [1, 2, 3, 5, 65_536],
     "parquet.row_groups.LOOK_UP_BATCH_ROWS": [1, 2, 3, 5, 262_144],
     "parquet.row_groups.DICTIONARY_ROWS": [1, 20_000],
-    "parquet.row_groups.BATCH_BYTES": [1, 200, 2**26],
+    "parquet.footer.BATCH_BYTES": [1, 200, 2**26],
     "parquet.footer.DICTIONARY_READ_BYTES": [0, 2**24],
     "parquet.footer.REPETITIVE_BYTES": [0, 4, 2**20],
     "parquet.footer.FIRST_READ": [(8, 8), (2**13, 2**16)],

@@ -10,7 +10,7 @@ import pytest
 
 from core.runtime import Settings
 from core.sources import Need, open_uri, read_window
-from core.sources.parquet.footer import Chunk, RowGroup, dictionary_value, read_footer
+from core.sources.parquet.footer import BATCH_BYTES, Chunk, RowGroup, dictionary_value, read_footer
 from core.sources.parquet.ranges import Pieces
 from tests.reading.stages import alerts_of, assess, counts_of, put
 from tests.reading.test_cost import CountedSource
@@ -144,8 +144,10 @@ def test_size_of_a_value_is_in_the_header_of_a_dictionary(header: bytes, found: 
 
 
 @pytest.mark.parametrize(
-    ("sizes", "found"), [pytest.param([1_000], 100, id="plain"), pytest.param([1_000, 500], 150, id="nested")]
+    ("sizes", "row_bytes"),
+    [pytest.param([1_000], 100, id="plain"), pytest.param([1_000, 500], 150, id="nested")],
 )
-def test_bytes_of_a_row_are_those_of_all_chunks(sizes: list[int], found: int) -> None:
-    made = [Chunk([0], size, (0, 0), None) for size in sizes]
-    assert RowGroup(0, {"arr": made}, 0, 10, None).bytes_per_row(["arr"], Pieces(0, [])) == found
+def test_bytes_of_a_row_are_those_of_all_chunks(sizes: list[int], row_bytes: int) -> None:
+    group = RowGroup(0, {"arr": [Chunk([0], size, (0, 0), None) for size in sizes]}, 0, 10, None)
+    assert group.rows_at_once(["arr"], Pieces(0, []), BATCH_BYTES) == BATCH_BYTES // row_bytes
+    assert group.rows_at_once(["arr"], Pieces(0, []), 7) == 7

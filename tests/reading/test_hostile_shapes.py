@@ -98,7 +98,7 @@ def test_too_long_id_is_refused(tmp_path: Path, age: int) -> None:
 def test_row_of_megabytes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, dictionary: bool
 ) -> None:
-    monkeypatch.setattr("core.sources.parquet.row_groups.MAX_ROW_BYTES", MEGABYTE)
+    monkeypatch.setattr("core.sources.parquet.footer.MAX_ROW_BYTES", MEGABYTE)
     made = at_risk(20, account_name=repeated("N" * 2 * MEGABYTE, 20))
     # The last column of the file: fewer bytes follow than a page header may have.
     made = made.select([*(name for name in made.column_names if name != "account_name"), "account_name"])
@@ -126,7 +126,7 @@ def test_row_of_megabytes_is_refused(
 def test_many_small_values_are_no_large_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("core.sources.parquet.row_groups.MAX_ROW_BYTES", MEGABYTE)
+    monkeypatch.setattr("core.sources.parquet.footer.MAX_ROW_BYTES", MEGABYTE)
     monkeypatch.setattr("core.sources.parquet.footer.DICTIONARY_READ_BYTES", MEGABYTE)
     names = pa.array([f"{number:06d}" + "N" * 1000 for number in range(3_000)])
     pq.write_table(at_risk(3_000, account_name=names), tmp_path / "x.parquet", **written)

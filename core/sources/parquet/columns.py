@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Callable
 from datetime import date
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import types
 
 from core.domain import AT_RISK
 from core.sources.folder import partition_of
@@ -24,19 +26,12 @@ class InvalidData(Exception):
     """A column or a value that the data rules do not allow: which, and what to do."""
 
 
-def _is_date(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-
-
-STRING = ("a string", pa.types.is_string, pa.large_string())
-DATE = ("a date or timestamp", _is_date, pa.date32())
-NUMBER = ("a whole number", _is_number, pa.int64())
-TIMESTAMP = ("a timestamp", pa.types.is_timestamp, pa.timestamp("us"))
-EXPECTED: dict[str, tuple[str, Callable[[pa.DataType], bool], pa.DataType]] = {
+Expected: TypeAlias = tuple[str, tuple[Callable[[pa.DataType], bool], ...], pa.DataType]
+STRING: Expected = ("a string", (types.is_string,), pa.large_string())
+DATE: Expected = ("a date or timestamp", (types.is_date, types.is_timestamp), pa.date32())
+NUMBER: Expected = ("a whole number", (types.is_integer, types.is_floating, types.is_decimal), pa.int64())
+TIMESTAMP: Expected = ("a timestamp", (types.is_timestamp,), pa.timestamp("us"))
+EXPECTED = {
     "account_id": STRING,
     "account_name": STRING,
     "account_region": STRING,
@@ -47,7 +42,7 @@ EXPECTED: dict[str, tuple[str, Callable[[pa.DataType], bool], pa.DataType]] = {
     "arr": NUMBER,
     "updated_at": TIMESTAMP,
 }
-"""Each column's type in words, the check of its type, and the Arrow type of a column without values."""
+"""Each column's type in words, the checks one of which it passes, and the Arrow type without values."""
 
 
 def find_columns(key: str, schema: pa.Schema, *, partitioned: bool) -> dict[str, str]:
@@ -103,7 +98,7 @@ def without_nul(column: pa.Array) -> pa.Array:
 
 def as_strings(column: pa.Array) -> pa.Array:
     """Return a string column of any kind as large_string; raise `ArrowInvalid` for what is not UTF-8."""
-    if pa.types.is_dictionary(column.type):
+    if types.is_dictionary(column.type):
         column = column.dictionary_decode()  # A cast would copy all of a dictionary for a few rows.
     strings = column.cast(pa.large_string())
     strings.validate(full=True)  # Without this, Arrow accepts any bytes as UTF-8.
@@ -142,7 +137,7 @@ def is_at_risk(status: pa.Array) -> pa.Array:
 
 def whole_numbers(values: pa.Array) -> pa.Array:
     """Cast ARRs to int64; raise `InvalidData` for a fraction or a number too large."""
-    if pa.types.is_floating(values.type):
+    if types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), None, values)
     try:
         return values.cast(pa.int64())
@@ -164,7 +159,7 @@ def dates(values: pa.Array, zone: str) -> pa.Array:
     Timestamps in UTC are dates in the time zone `zone`, those in another zone are dates in their own.
     """
     kind = values.type
-    if pa.types.is_timestamp(kind) and kind.tz in UTC:
+    if types.is_timestamp(kind) and kind.tz in UTC:
         values = values.cast(pa.timestamp(kind.unit, None if zone in UTC else zone))
     days = values.cast(pa.date32())
     own = getattr(values.type, "tz", None)

@@ -25,6 +25,10 @@ FIRST_READ = (8 * 2**10, 64 * 2**10)
 """The least and the most bytes to read from the end of a file while the footer's length is unknown."""
 FOOTER_MARGIN = 256
 """How many bytes longer than those before the next footer may be without a second request."""
+BATCH_BYTES = 64 * 2**20
+"""The approximate limit on a decoded batch: with values of a megabyte, it has few rows."""
+MAX_ROW_BYTES = 64 * 2**20
+"""The largest average size of a row: a few kilobytes of a hostile file may decompress to gigabytes."""
 DICTIONARY_READ_BYTES = 16 * 2**20
 """If the values of a chunk may take more bytes than this, its dictionary page is read for their size."""
 PAGE_HEADER_BYTES = 256
@@ -87,18 +91,23 @@ class RowGroup:
         chunk = self.chunks[name][0]
         return chunk.size < REPETITIVE_BYTES * self.rows and DELTA_STRINGS.isdisjoint(chunk.encodings)
 
-    def bytes_per_row(self, names: Iterable[str], file: Pieces) -> float:
-        """Estimate the most bytes that a decoded row of these columns takes; `file` holds their chunks."""
-        found = 0.0
+    def rows_at_once(self, names: Iterable[str], file: Pieces, most: int) -> int:
+        """Return how many rows of these columns to decode at once, at most `most`; `file` holds their chunks.
+
+        Raises `ArrowInvalid` for rows that are too large.
+        """
+        row_bytes = 0.0
         for chunk in chain.from_iterable(self.chunks[name] for name in names):
-            most = chunk.size / self.rows
+            value_bytes = chunk.size / self.rows
             # A dictionary holds a large value once although every row may have it; the footer shows no size.
             if chunk.size * self.rows > DICTIONARY_READ_BYTES:
                 start, end = chunk.range
                 header = file.at(start, min(end, start + PAGE_HEADER_BYTES))
-                most = max(most, dictionary_value(bytes(header)))
-            found += most
-        return found
+                value_bytes = max(value_bytes, dictionary_value(bytes(header)))
+            row_bytes += value_bytes
+        if row_bytes > MAX_ROW_BYTES:
+            raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
+        return max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1))))
 
 
 class Footer:
@@ -123,8 +132,8 @@ class Footer:
         self.ignored = sorted(set(schema.names) - {*found.values()})
         self.unreadable = {
             name: f"column {name} must be {expected}, but it is {kinds[name]}: convert it in the export"
-            for name, (expected, can_be_read, _) in EXPECTED.items()
-            if name in self.names and not can_be_read(kinds[name])
+            for name, (expected, checks, _) in EXPECTED.items()
+            if name in self.names and not any(check(kinds[name]) for check in checks)
         }
         columns = [self.metadata.schema.column(index) for index in range(self.metadata.num_columns)]
         # A nested column has several; another column whose name begins so, with a dot, comes after its own.

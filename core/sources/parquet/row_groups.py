@@ -29,10 +29,6 @@ LOOK_UP_BATCH_ROWS = 262_144
 """Rows of a batch in which accounts are looked up; each look-up builds a table of the accounts."""
 DICTIONARY_ROWS = 20_000
 """The fewest rows in a row group for which dictionaries save more than a second decoder costs."""
-BATCH_BYTES = 64 * 2**20
-"""The approximate limit on a decoded batch: with values of a megabyte, it has few rows."""
-MAX_ROW_BYTES = 64 * 2**20
-"""The largest average size of a row: a few kilobytes of a hostile file may decompress to gigabytes."""
 
 KEYS = ("account_id", "month", "status")
 OF_THE_MONTH = (*KEYS, "arr", "updated_at")
@@ -129,7 +125,7 @@ class GroupReader:
     def check_empty(self, unreadable: dict[str, str]) -> None:
         """Raise `SourceInvalid` if one of these columns has a value; see `Footer.unreadable`."""
         with self._fetched(tuple(unreadable)) as pieces:
-            rows = self._rows_of_a_batch(pieces, unreadable, BATCH_ROWS)
+            rows = self.group.rows_at_once(unreadable, pieces, BATCH_ROWS)
             for batch in self._decode(pieces, rows, unreadable, ()):
                 for name, reason in unreadable.items():
                     if batch[self._footer.names[name]].null_count < batch.num_rows:
@@ -270,7 +266,7 @@ class GroupReader:
         # Other strings are decoded apart from these, because Arrow makes no dictionary of large strings.
         rest = [name for name in own if repetitive and (name in repetitive or name not in strings)]
         apart = [name for name in own if name not in rest]
-        rows = self._rows_of_a_batch(pieces, own, most)
+        rows = group.rows_at_once(own, pieces, most)
         decoded = [
             self._decode(pieces, rows, some, dictionaries)
             for some, dictionaries in ((rest, repetitive), (apart, []))
@@ -287,13 +283,6 @@ class GroupReader:
             position += len(parts[0])
         if not is_counted:
             self.months_not_first_day = not_first_days
-
-    def _rows_of_a_batch(self, pieces: Pieces, names: Iterable[str], most: int) -> int:
-        """Return how many rows of these columns to decode at once; raise `ArrowInvalid` for huge rows."""
-        row_bytes = self.group.bytes_per_row(names, pieces)
-        if row_bytes > MAX_ROW_BYTES:
-            raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
-        return max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1))))
 
     def _decode(
         self, pieces: Pieces, rows: int, names: Iterable[str], dictionaries: Iterable[str]
