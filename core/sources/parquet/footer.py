@@ -1,5 +1,6 @@
 """The footer of a Parquet file: its row groups, the positions of their columns, and their statistics."""
 
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -144,12 +145,12 @@ class Footer:
         }
         stamps = {name: kinds[name] for name in DATES if pa.types.is_timestamp(kinds.get(name, pa.null()))}
         self._int96 = {name for name in stamps if columns[self._leaves[name][0]].physical_type == "INT96"}
-        if any(kind.tz for kind in stamps.values()):
+        arrow = (self.metadata.metadata or {}).get(HIDDEN_SCHEMA)
+        written = {field.name: field.type for field in (_decoded(arrow) if arrow else ())}
+        for name, kind in stamps.items():
             # Parquet knows UTC or no zone; the schema that Arrow writes may name another one.
-            written = pq.read_schema(pa.BufferReader(MAGIC + content))
-            for name, kind in stamps.items():
-                own_zone = getattr(written.field(found[name]).type, "tz", None)
-                stamps[name] = pa.timestamp(kind.unit, kind.tz and (own_zone or kind.tz))
+            own_zone = getattr(written.get(found[name]), "tz", None)
+            stamps[name] = pa.timestamp(kind.unit, kind.tz and (own_zone or kind.tz))
         self.stamps = stamps | dict.fromkeys(self._int96, pa.timestamp("us", "UTC"))
         self.size, self.length = file.size, len(content)
         self.tail = (self.size - self.length - len(tail), tail)
@@ -221,6 +222,13 @@ def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Fo
     if len(end) < footer <= size and end.endswith(MAGIC):
         end = bytes(source.read(file, [(size - footer, first)])[0]) + end
     return Footer(file, end[-footer:], end[:-footer], zone)
+
+
+def _decoded(schema: bytes) -> pa.Schema:
+    try:
+        return pa.ipc.read_schema(pa.BufferReader(b64decode(schema)))
+    except (OSError, ValueError):
+        raise ValueError(f"its metadata {ARROW_SCHEMA.decode()} cannot be decoded") from None
 
 
 def dictionary_value(page_header: bytes) -> float:
