@@ -65,7 +65,12 @@ def _skip(data: bytes, at: int, kind: int) -> int:
             at += 1
         return at + 1
     if kind == STRUCT:
-        return read_struct(data, at, {})[1]
+        while header := data[at]:
+            at += 1
+            if header <= SHORT:
+                _, at = _varint(data, at)
+            at = _skip(data, at, header & 0xF)
+        return at + 1
     if kind == LIST:
         size, kind, at = _list_header(data, at)
         for _ in range(size):
