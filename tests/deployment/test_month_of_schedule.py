@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
+from prefect.exceptions import ParameterTypeError
 
-from core.domain import InvalidRequest
 from flows import flow_run as module
-from tests.service import loggers_restored
+from flows.monthly_risk_alerts import monthly_risk_alerts
 
 
 def scheduled(monkeypatch: pytest.MonkeyPatch, at: str, zone: str) -> None:
@@ -67,8 +67,8 @@ def test_run_without_a_deployment_is_in_utc() -> None:
 
 
 def test_month_in_the_ui_is_a_first_day() -> None:
-    with loggers_restored(), pytest.raises(InvalidRequest, match="first day"):
-        module.run_of_this_flow("file:///x", date(2026, 1, 15), dry_run=False, retry_unconfirmed=False)
+    with pytest.raises(ParameterTypeError, match="first day"):
+        monthly_risk_alerts.validate_parameters({"source_uri": "file:///x", "month": "2026-01-15"})
 
 
 def test_name_of_a_flow_run_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
