@@ -77,15 +77,15 @@ def with_footer(path: Path, changed: bytes) -> None:
     path.write_bytes(rest + changed + len(changed).to_bytes(4, "little") + b"PAR1")
 
 
-@pytest.mark.parametrize("length", [0, 3])
+@pytest.mark.parametrize("length", [0, 3, 8])
 @pytest.mark.parametrize("month", [MONTH, back(MONTH, 1)], ids=["the greatest", "the least"])
-def test_short_statistics_do_not_end_the_process(tmp_path: Path, month: date, length: int) -> None:
+def test_statistics_of_another_length_are_refused(tmp_path: Path, month: date, length: int) -> None:
     path = put(tmp_path / "x.parquet", row("a1"), row("a1", back(MONTH, 1)))
     value = (month - date(1970, 1, 1)).days.to_bytes(4, "little")
     # The header of a binary field, its length, and the value.
-    cut = footer_of(path).replace(b"\x04" + value, bytes([length]) + value[:length])
+    cut = footer_of(path).replace(b"\x04" + value, bytes([length]) + (value + bytes(4))[:length])
     with_footer(path, cut)
-    with pytest.raises(SourceInvalid, match="too small"):
+    with pytest.raises(SourceInvalid, match="statistics of month"):
         read(path)
 
 

@@ -198,6 +198,8 @@ class Footer:
         if not bounds or "month" not in self.names or self._int96 | self.unreadable.keys() >= {"month"}:
             return None
         kind = self.stamps.get("month", pa.date32())
+        if {8 * len(bound) for bound in bounds} != {kind.bit_width}:
+            raise ValueError("the footer contradicts itself about the statistics of month")
         days = pa.Array.from_buffers(kind, 2, [None, pa.py_buffer(b"".join(bounds))])
         try:
             least, greatest = dates(days, self._zone).to_pylist()
