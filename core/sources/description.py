@@ -42,6 +42,6 @@ def describe(source: Source, month: date | None, zone: str) -> Description:
         rows=sum(footer.metadata.num_rows for footer in footers),
         months=(min(known)[0], max(last for _, last in known)) if known and None not in spans else None,
         has_month=month is None or any(may_hold(span, month) for span in spans),
-        ignored=sorted({name for footer in footers for name in footer.ignored}),
+        ignored=sorted({name for footer in footers for name in footer.columns.ignored}),
         regions=sorted(bound.decode(errors="replace") for bound in bounds),
     )

@@ -4,12 +4,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import date
+from operator import attrgetter
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.domain import SourceInvalid
 from core.sources.parquet.columns import REPLACEMENT, instant
+from core.sources.parquet.footer import Footer
 from core.sources.parquet.row_groups import (
     HISTORY_ROWS,
     MONTH_ROWS,
@@ -59,7 +61,7 @@ class _Reader:
         self._month = month
         self._need = need
         self._workers = workers
-        self._longest_footer = 0
+        self._longest_footer: Footer | None = None
         self._readers: list[GroupReader] = []
         """The row groups of the files whose footers were read."""
         self._decoded: dict[GroupReader, bool] = {}
@@ -220,7 +222,7 @@ class _Reader:
 
     def _open(self, file: AccountFile) -> list[GroupReader]:
         footer = file.open(self._longest_footer)
-        self._longest_footer = max(self._longest_footer, footer.length)
+        self._longest_footer = max(self._longest_footer or footer, footer, key=attrgetter("length"))
         return [GroupReader(file, footer, group) for group in footer.groups]
 
 

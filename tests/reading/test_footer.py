@@ -96,11 +96,11 @@ def test_rows_of_all_row_groups_have_their_own_positions(
             writer.write_table(made.slice(start, rows))
     source = open_uri(tmp_path.as_uri(), Settings())
     monkeypatch.setattr("core.sources.parquet.footer.MAX_FILE_ROWS", 4)
-    groups = read_footer(source, source.files[0], "UTC", 0).groups
+    groups = read_footer(source, source.files[0], "UTC", None).groups
     assert [(group.index, group.first_row, group.rows) for group in groups] == [(0, 0, 2), (2, 2, 2)]
     monkeypatch.setattr("core.sources.parquet.footer.MAX_FILE_ROWS", 3)
     with pytest.raises(ValueError, match="contradicts itself about its row groups"):
-        read_footer(source, source.files[0], "UTC", 0)
+        read_footer(source, source.files[0], "UTC", None)
 
 
 @pytest.mark.parametrize("first_read", [0, 4_000, 64_000])

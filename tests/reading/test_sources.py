@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -117,6 +119,56 @@ def test_streak_ending_at_a_month_end_causes_a_warning(tmp_path: Path) -> None:
 def test_source_timezone_is_an_iana_name(zone: str) -> None:
     with pytest.raises(ValueError, match=r"no time zone of this system: .* install tzdata"):
         Settings(source_timezone=zone)
+
+
+# Files of other schemas
+
+
+def midnight(day: date, unit: str, zone: str | None = None) -> pa.Array:
+    """Return the midnight of `day` in `zone`, or a local one."""
+    start = datetime(day.year, day.month, day.day, tzinfo=zone and ZoneInfo(zone))
+    return pa.array([start], pa.timestamp(unit, zone))
+
+
+BERLIN = "Europe/Berlin"
+SCHEMAS: dict[str, tuple[Callable[[date], pa.Array], dict[str, Any]]] = {
+    "day": (lambda day: pa.array([day]), {}),
+    "nanoseconds": (lambda day: midnight(day, "ns"), {"store_schema": False}),
+    "INT96": (
+        lambda day: midnight(day, "us", BERLIN).cast(pa.timestamp("us")),
+        {"store_schema": False, "use_deprecated_int96_timestamps": True},
+    ),
+    "UTC": (lambda day: midnight(day, "us", BERLIN).cast(pa.timestamp("us", "UTC")), {}),
+    "own zone": (lambda day: midnight(day, "us", "Asia/Tokyo"), {}),
+    "month=2025-12-01": (lambda _: pa.array([date(2020, 1, 1)]), {}),
+}
+
+
+@pytest.mark.parametrize("second", [name for name in SCHEMAS if "=" not in name])
+@pytest.mark.parametrize("first", SCHEMAS)
+def test_each_file_may_have_its_own_schema(tmp_path: Path, first: str, second: str) -> None:
+    for day, name in ((BEFORE, first), (MONTH, second)):
+        of_day, options = SCHEMAS[name]
+        path = tmp_path / (name if "=" in name else "") / f"{day}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        made = table([row()]).set_column(3, "month", of_day(day))
+        # Arrow's schema of INT96 is that of nanoseconds.
+        times = made["updated_at"].cast(pa.timestamp("ns"))
+        pq.write_table(made.set_column(8, "updated_at", times), path, **options)
+    assert alerts_of(find(tmp_path, source_timezone=BERLIN))[0].duration_months == 2
+
+
+def test_nested_column_is_not_taken_for_that_of_another_file(tmp_path: Path) -> None:
+    """Arrow says that the two Parquet schemas are equal."""
+    made = table([row()])
+    region = made["account_region"].combine_chunks()
+    inside = pa.StructArray.from_arrays([region], fields=[pa.field("account_region", region.type)])
+    index = made.column_names.index("account_region")
+    nested = made.set_column(index, pa.field("more", inside.type, nullable=False), inside)
+    pq.write_table(made, tmp_path / "a.parquet", store_schema=False)
+    pq.write_table(nested, tmp_path / "b.parquet", store_schema=False)
+    with pytest.raises(SourceInvalid, match="column account_region is missing"):
+        find(tmp_path)
 
 
 # Columns of categories

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -111,47 +111,80 @@ class RowGroup:
         return max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1))))
 
 
-class Footer:
-    """The footer of one file.
+Schema: TypeAlias = tuple[pa.Schema, pq.ParquetSchema, bytes | None, bool]
+"""Arrow's schema of a file, Parquet's, the one that Arrow wrote, and whether its partition names the month.
 
-    `metadata` is Arrow's. `names` maps each expected column that may have values to its name in the file.
-    `ignored` are the columns that nothing reads. `unreadable` are those of the `names` whose type cannot be
-    read, so that they must be empty, and what to say if they are not. `stamps` has the type, with its zone,
-    of each date that is a timestamp. `groups` are the row groups that have rows. `tail` is the position and
-    the bytes of the data just before the footer that was read with it. Months in UTC are dates in `zone`.
+All are compared: Parquet's can be equal although columns are nested in another way; Arrow's hides INT96.
+"""
+
+
+class FileColumns:
+    """The columns of the specification in files of one schema.
+
+    `names` maps each one that may have values to its name in the file. `ignored` are the other columns.
+    `unreadable` are those of the `names` whose type cannot be read, so that they must be empty, and what to
+    say if they are not. `stamps` has the type, with its zone, of each date that is a timestamp. `bounds_type`
+    is that of the statistics of `month`, or None if they cannot be used. `leaves` has the indices of the
+    column chunks.
     """
 
-    def __init__(self, file: SourceFile, content: bytes, tail: bytes, zone: str) -> None:
-        # Arrow reads the footer alone, so that it reports what is wrong there. The schema that Arrow writes
-        # into its files is hidden, because it would choose the types of strings, and choose slower ones.
-        hidden = content.replace(ARROW_SCHEMA, HIDDEN_SCHEMA)
-        self.metadata: pq.FileMetaData = pq.read_metadata(pa.BufferReader(MAGIC + hidden))
-        schema: pa.Schema = self.metadata.schema.to_arrow_schema()
-        found = find_columns(file.key, schema, partitioned=file.month is not None)
-        kinds = {name: schema.field(own).type for name, own in found.items()}
+    def __init__(self, key: str, schema: Schema) -> None:
+        self.schema = schema
+        arrow, parquet, written, partitioned = schema
+        found = find_columns(key, arrow, partitioned=partitioned)
+        kinds = {name: arrow.field(own).type for name, own in found.items()}
         self.names = {name: own for name, own in found.items() if not pa.types.is_null(kinds[name])}
-        self.ignored = sorted(set(schema.names) - {*found.values()})
+        self.ignored = set(arrow.names) - {*found.values()}
         self.unreadable = {
             name: f"column {name} must be {expected}, but it is {kinds[name]}: convert it in the export"
             for name, (expected, checks, _) in EXPECTED.items()
             if name in self.names and not any(check(kinds[name]) for check in checks)
         }
-        columns = [self.metadata.schema.column(index) for index in range(self.metadata.num_columns)]
+        columns = [parquet.column(index) for index in range(len(parquet))]
         # A nested column has several; another column whose name begins so, with a dot, comes after its own.
         paths = sorted((f"{column.path}.", index) for index, column in enumerate(columns))
-        self._leaves = {
+        self.leaves = {
             name: [index for path, index in paths if path.startswith(f"{own}.")]
             for name, own in found.items()
         }
         stamps = {name: kinds[name] for name in DATES if pa.types.is_timestamp(kinds.get(name, pa.null()))}
-        self._int96 = {name for name in stamps if columns[self._leaves[name][0]].physical_type == "INT96"}
-        arrow = (self.metadata.metadata or {}).get(HIDDEN_SCHEMA)
-        written = {field.name: field.type for field in (_decoded(arrow) if arrow else ())}
+        int96 = {name for name in stamps if columns[self.leaves[name][0]].physical_type == "INT96"}
+        zones = {field.name: getattr(field.type, "tz", None) for field in _decoded(written)}
         for name, kind in stamps.items():
             # Parquet knows UTC or no zone; the schema that Arrow writes may name another one.
-            own_zone = getattr(written.get(found[name]), "tz", None)
-            stamps[name] = pa.timestamp(kind.unit, kind.tz and (own_zone or kind.tz))
-        self.stamps = stamps | dict.fromkeys(self._int96, pa.timestamp("us", "UTC"))
+            stamps[name] = pa.timestamp(kind.unit, kind.tz and (zones.get(found[name]) or kind.tz))
+        self.stamps = stamps | dict.fromkeys(int96, pa.timestamp("us", "UTC"))
+        self.bounds_type: pa.DataType | None = self.stamps.get("month", pa.date32())
+        # Of INT96, writers order the bytes in different ways.
+        if "month" not in self.names or "month" in int96 | self.unreadable.keys():
+            self.bounds_type = None
+
+
+class Footer:
+    """The footer of one file.
+
+    `metadata` is Arrow's. `columns` are those of `like`, another footer of the source, if it has the same
+    schema. `names` maps each column that is not empty to its name in the file. `groups` are the row groups
+    that have rows. `tail` is the position and the bytes of the data just before the footer that was read with
+    it. Months in UTC are dates in `zone`.
+    """
+
+    columns: FileColumns
+
+    def __init__(
+        self, file: SourceFile, content: bytes, tail: bytes, zone: str, like: "Footer | None"
+    ) -> None:
+        # Arrow reads the footer alone, so that it reports what is wrong there. The schema that Arrow writes
+        # into its files is hidden, because it would choose the types of strings, and choose slower ones.
+        hidden = content.replace(ARROW_SCHEMA, HIDDEN_SCHEMA)
+        self.metadata: pq.FileMetaData = pq.read_metadata(pa.BufferReader(MAGIC + hidden))
+        parquet, written = self.metadata.schema, (self.metadata.metadata or {}).get(HIDDEN_SCHEMA)
+        schema = (parquet.to_arrow_schema(), parquet, written, file.month is not None)
+        if like and like.columns.schema == schema:
+            self.columns = like.columns
+        else:
+            self.columns = FileColumns(file.key, schema)
+        self.names = dict(self.columns.names)
         self.size, self.length = file.size, len(content)
         self.tail = (self.size - self.length - len(tail), tail)
         self._zone = zone
@@ -169,7 +202,7 @@ class Footer:
             if rows:
                 chunks = {
                     name: [self._chunk(name, columns[index][META_DATA]) for index in leaves]
-                    for name, leaves in self._leaves.items()
+                    for name, leaves in self.columns.leaves.items()
                 }
                 yield RowGroup(place, chunks, first_row, rows, self._months(chunks))
             first_row += rows
@@ -193,11 +226,9 @@ class Footer:
         """Return the first and the last day in `month` by the partition or the statistics, or None."""
         if self._partition:
             return self._partition, self._partition
-        bounds = chunks["month"][0].bounds
-        # Of INT96, writers order the bytes in different ways.
-        if not bounds or "month" not in self.names or self._int96 | self.unreadable.keys() >= {"month"}:
+        bounds, kind = chunks["month"][0].bounds, self.columns.bounds_type
+        if not bounds or not kind:
             return None
-        kind = self.stamps.get("month", pa.date32())
         if {8 * len(bound) for bound in bounds} != {kind.bit_width}:
             raise ValueError("the footer contradicts itself about the statistics of month")
         days = pa.Array.from_buffers(kind, 2, [None, pa.py_buffer(b"".join(bounds))])
@@ -208,27 +239,27 @@ class Footer:
         return least, greatest
 
 
-def read_footer(source: Source, file: SourceFile, zone: str, longest: int) -> Footer:
+def read_footer(source: Source, file: SourceFile, zone: str, like: Footer | None) -> Footer:
     """Read the footer of `file` with one request, or two when it is long; raises whatever Arrow does.
 
-    `longest`: the bytes of the longest footer of the source so far, or 0.
+    `like`: the longest footer of the source so far, if there is one.
     """
     size = file.size
     if size < TAIL:
         raise ValueError(f"it has only {size} bytes")
     # A footer grows with the file. Data that is read before a short footer is kept, and not read again.
     least, most = FIRST_READ
-    first = max(0, size - (longest + FOOTER_MARGIN if longest else min(max(size // 2**12, least), most)))
+    first = max(0, size - (like.length + FOOTER_MARGIN if like else min(max(size // 2**12, least), most)))
     end = bytes(source.read(file, [(first, size)])[0])
     footer = int.from_bytes(end[-TAIL : -len(MAGIC)], "little") + TAIL
     if len(end) < footer <= size and end.endswith(MAGIC):
         end = bytes(source.read(file, [(size - footer, first)])[0]) + end
-    return Footer(file, end[-footer:], end[:-footer], zone)
+    return Footer(file, end[-footer:], end[:-footer], zone, like)
 
 
-def _decoded(schema: bytes) -> pa.Schema:
+def _decoded(schema: bytes | None) -> Iterable[pa.Field]:
     try:
-        return pa.ipc.read_schema(pa.BufferReader(b64decode(schema)))
+        return pa.ipc.read_schema(pa.BufferReader(b64decode(schema))) if schema else ()
     except (OSError, ValueError):
         raise ValueError(f"its metadata {ARROW_SCHEMA.decode()} cannot be decoded") from None
 

@@ -77,13 +77,14 @@ class AccountFile:
         self.zone = zone
         self.workers = workers
 
-    def open(self, longest: int = 0) -> Footer:
-        """Read and check the footer; the longest one of the source so far has `longest` bytes."""
+    def open(self, like: Footer | None = None) -> Footer:
+        """Read and check the footer; see `read_footer`."""
         with self.decoder_errors():
-            footer = read_footer(self.source, self.stored, self.zone, longest)
-        for group in footer.groups if footer.unreadable else ():
-            GroupReader(self, footer, group).check_empty(footer.unreadable)
-        for name in footer.unreadable:
+            footer = read_footer(self.source, self.stored, self.zone, like)
+        unreadable = footer.columns.unreadable
+        for group in footer.groups if unreadable else ():
+            GroupReader(self, footer, group).check_empty(unreadable)
+        for name in unreadable:
             del footer.names[name]  # as if the file had no such column
         return footer
 
@@ -311,7 +312,9 @@ class GroupReader:
             value = self._file.stored.month if name == "month" else None
             return pa.repeat(pa.scalar(value, columns.EXPECTED[name][2]), rows)
         if name in columns.DATES:
-            return columns.dates(column.cast(self._footer.stamps.get(name, column.type)), self._file.zone)
+            return columns.dates(
+                column.cast(self._footer.columns.stamps.get(name, column.type)), self._file.zone
+            )
         return columns.without_nul(column) if name == "account_id" else column
 
     def _rows_at(
