@@ -45,7 +45,9 @@ class Lane:
         self._run = run
         self._slack = slack
         self._alerts = alerts
-        self._pacer = Pacer(run.settings.slack_channel_rate, sleep=self._sleep)
+        rate = run.settings.slack_channel_rate
+        self._interval = 1 / rate if rate else 0.0
+        self._pacer = Pacer(self._sleep)
         self.recorded = 0
         """How many of the alerts have a result in the ledger."""
 
@@ -101,7 +103,7 @@ class Lane:
                 await asyncio.to_thread(self._run.ledger.claim, self._run.run_id, alert, utc_now())
             attempts += 1
             # From the request, which a slow claim may have delayed since its turn.
-            self._pacer.hold(self._pacer.interval)
+            self._pacer.hold(self._interval)
             answer = await self._slack.post(channel, message)
             DELIVERIES.labels(metric_label(answer.verdict, answer.reason)).inc()
             if answer.retry_after:

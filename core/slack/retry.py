@@ -19,25 +19,21 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Pacer:
-    """The pace of one destination: at most `rate` starts a second, evenly spaced; 0 means no pacing."""
+    """The pace of one destination, whose requests leave one after the other."""
 
-    def __init__(self, rate: float, *, sleep: Sleep, clock: Callable[[], float] = time.monotonic) -> None:
-        self.interval = 1 / rate if rate else 0.0
-        self.sleep = sleep
+    def __init__(self, sleep: Sleep, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sleep = sleep
         # A jump of the wall clock would stop a channel for that time.
         self._clock = clock
         self._free_at = clock()
 
     async def turn(self) -> None:
-        """Wait for the next free start; concurrent callers get one each."""
-        now = self._clock()
-        start = max(now, self._free_at)
-        self._free_at = start + self.interval
-        if start > now:
-            await self.sleep(start - now)
+        """Wait until the next request may leave."""
+        if (wait := self._free_at - self._clock()) > 0:
+            await self._sleep(wait)
 
     def hold(self, seconds: float) -> None:
-        """Delay every start by `seconds`, since a `Retry-After` is for the whole channel."""
+        """Let the next request leave in `seconds` at the earliest."""
         self._free_at = max(self._free_at, self._clock() + seconds)
 
 
@@ -46,9 +42,9 @@ async def post_with_retries(
 ) -> Answer:
     """Call `post` until its answer is final or the attempts are used up; return the last answer.
 
-    The caller has waited for the first start. A retry waits for Slack's `Retry-After`, else for exponential
-    backoff with jitter, and then for its turn. A `Retry-After` that is too long for the settings makes the
-    answer `REFUSED`. Errors of `post` and of the pacer's `sleep` pass through.
+    The caller has waited for the first turn. A retry waits for Slack's `Retry-After`, else for exponential
+    backoff with jitter, and in any case for its turn. A `Retry-After` that is too long for the settings makes
+    the answer `REFUSED`. Errors of `post` and of the pacer's `sleep` pass through.
     """
     first, longest = settings.slack_backoff_seconds, settings.slack_retry_after_max_seconds
     backoff = wait_exponential_jitter(multiplier=first, max=BACKOFF_MAX_SECONDS, jitter=first)
@@ -63,13 +59,13 @@ async def post_with_retries(
         return answer
 
     async def pause(seconds: float) -> None:
-        await pacer.sleep(seconds)
+        pacer.hold(seconds)
         await pacer.turn()
 
     retrying = AsyncRetrying(
         sleep=pause,
         stop=stop_after_attempt(settings.slack_max_attempts),
-        # A `Retry-After` holds every start of the pacer, so the turn after this wait waits for it.
+        # The pacer holds the turn until a `Retry-After` is over.
         wait=lambda state: 0 if _answer(state).retry_after else backoff(state),
         retry=retry_if_result(lambda answer: answer.verdict is Verdict.RETRY),
         retry_error_callback=_answer,

@@ -231,14 +231,13 @@ def test_refused_message_fails_only_its_alert(
 def test_each_channel_is_paced_retries_included(
     slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`tests/slack/test_retries.py` tests the length of a turn."""
     turns: list[list[tuple[float, int]]] = []
     """Of each lane: the start of each turn, without real waits, and Slack's requests until then."""
 
     class TimedPacer(Pacer):
-        def __init__(self, rate: float, *, sleep: Sleep) -> None:  # noqa: ARG002  # its clock's instead
+        def __init__(self, sleep: Sleep) -> None:  # noqa: ARG002  # its clock's instead
             self._time = Clock()
-            super().__init__(rate, sleep=self._time.sleep, clock=self._time)
+            super().__init__(self._time.sleep, self._time)
             turns.append([])
             self._turns = turns[-1]
 
@@ -274,7 +273,7 @@ def test_pace_counts_from_the_request(
 
     monkeypatch.setattr(ledger, "claim", claim_slowly)
     monkeypatch.setattr(SlackWebhooks, "post", post_timed)
-    monkeypatch.setattr(send_module, "Pacer", lambda rate, **_: Pacer(rate, sleep=clock.sleep, clock=clock))
+    monkeypatch.setattr(send_module, "Pacer", lambda _: Pacer(clock.sleep, clock))
     slack.script("/amer", *replies)
     chosen = settings(slack.url, path, slack_channel_rate=1, slack_backoff_seconds=0)
     deliver(ledger, [routed("A-1"), routed("A-2")], chosen)

@@ -30,7 +30,7 @@ def deliver(*answers: Answer, **values: Any) -> tuple[Answer, int, list[float]]:
         times.append(clock())
         return script.pop(0)
 
-    pacer = Pacer(0, sleep=clock.sleep, clock=clock)
+    pacer = Pacer(clock.sleep, clock)
     answer = asyncio.run(post_with_retries(post, pacer, Settings(**values)))
     return answer, len(times), [later - earlier for earlier, later in pairwise(times)]
 
@@ -79,56 +79,22 @@ def test_long_retry_after_ends_the_message() -> None:
     assert answer.error == "Slack answered 429; asked to wait 1234567.5 s, more than 120 s"
 
 
-def starts(rate: float, count: int, clock: Clock, pacer: Pacer) -> list[float]:
-    """Take `count` turns; return the start of each in seconds of the clock."""
-
-    async def run() -> list[float]:
-        found = []
-        for _ in range(count):
-            await pacer.turn()
-            found.append(clock() - 1000)
-        return found
-
-    return asyncio.run(run())
-
-
-@pytest.mark.parametrize(("rate", "expected"), [(1, [0, 1, 2]), (4, [0, 0.25, 0.5]), (0, [0, 0, 0])])
-def test_idle_lane_starts_at_once(rate: float, expected: list[float]) -> None:
+def test_held_lane_starts_nothing_and_earns_no_burst() -> None:
     clock = Clock()
-    assert starts(rate, 3, clock, Pacer(rate, sleep=clock.sleep, clock=clock)) == expected
-
-
-def test_a_pause_is_no_credit_for_a_burst() -> None:
-    clock = Clock()
-    pacer = Pacer(1, sleep=clock.sleep, clock=clock)
-    starts(1, 1, clock, pacer)
-    clock.now += 60
-    assert starts(1, 2, clock, pacer) == [60, 61]
-
-
-def test_held_lane_starts_nothing() -> None:
-    clock = Clock()
-    pacer = Pacer(0, sleep=clock.sleep, clock=clock)
-    pacer.hold(30)
-    pacer.hold(5)
-    assert starts(0, 2, clock, pacer) == [30, 30]
-
-
-@pytest.mark.parametrize(
-    ("rate", "held", "expected"), [(2, 0, [0.5, 1.0, 1.5]), (2, 3, [3, 3.5, 4, 4.5]), (0, 3, [3, 3, 3, 3])]
-)
-def test_concurrent_callers_start_one_after_the_other(
-    rate: float, held: float, expected: list[float]
-) -> None:
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
+    pacer = Pacer(clock.sleep, clock)
+    times: list[float] = []
 
     async def run() -> None:
-        pacer = Pacer(rate, sleep=sleep, clock=lambda: 0.0)
-        pacer.hold(held)
-        await asyncio.gather(*(pacer.turn() for _ in range(4)))
+        for held in ([], [30, 5], [1], [0]):
+            for seconds in held:
+                pacer.hold(seconds)
+            await pacer.turn()
+            times.append(clock() - 1000)
+        clock.now += 60
+        await pacer.turn()
+        pacer.hold(1)
+        await pacer.turn()
+        times.append(clock() - 1000)
 
     asyncio.run(run())
-    assert waits == expected
+    assert times == [0, 30, 31, 31, 92]
