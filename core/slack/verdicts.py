@@ -75,7 +75,7 @@ def judge(  # noqa: PLR0911  # one table, a row for each answer
 
 def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: FBT001
     """Return the verdict on a missing answer; `request_started`: Slack may have received the request."""
-    late = isinstance(error, TimeoutError | httpx.TimeoutException)
+    late = isinstance(error, TimeoutError)
     if request_started:
         # Without the text of the error, which may quote the answer.
         why = "timed out" if late else "the connection broke, or the answer is not HTTP"
