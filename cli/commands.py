@@ -53,6 +53,9 @@ def _command(*examples: str) -> Callable[[Command], click.Command]:
 _SOURCES, _FIRST_DAY = "A Parquet file or folder: file://, gs:// or s3://.", "The first day of the month."
 _source_uri = partial(click.option, "--source-uri", metavar="URI", help=_SOURCES)
 _month = partial(click.option, "--month", metavar="YYYY-MM-01", type=domain.parse_month, help=_FIRST_DAY)
+_port = partial(
+    click.option, metavar="PORT", type=click.IntRange(1, 65_535), show_default=True, show_envvar=True
+)
 
 
 def _json(what: str) -> Callable[[Command], Command]:
@@ -160,8 +163,8 @@ def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -
 
 
 @_command("serve", "serve --api-port 8080 --prefect-port 4300")
-@click.option("--api-port", default=8000, envvar="API_PORT", show_default=True, show_envvar=True)
-@click.option("--prefect-port", default=4200, envvar="PREFECT_PORT", show_default=True, show_envvar=True)
+@_port("--api-port", default=8000, envvar="API_PORT")
+@_port("--prefect-port", default=4200, envvar="PREFECT_PORT")
 def serve(**ports: int) -> None:
     """Serve the API, and a Prefect server that shows its runs."""
     from cli.serve import serve_both

@@ -51,8 +51,9 @@ def _uvicorn(app: list[str], port: int, **environment: str) -> Iterator["subproc
     """Run a server for as long as the context lasts."""
     try:
         socket.create_server((HOST, port)).close()
-    except (OSError, OverflowError) as error:
-        why = f"port {port} cannot be used ({error}); set API_PORT or PREFECT_PORT"
+    except OSError as error:
+        # Python's own text repeats the address.
+        why = f"port {port} cannot be used: {os.strerror(error.errno or 0)}; set API_PORT or PREFECT_PORT"
         raise click.ClickException(why) from None
     # A session of its own, so that Ctrl-C reaches only this process, which stops the API before Prefect.
     process = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments from this file
