@@ -96,8 +96,7 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
         error = known
         raise
     except Exception as defect:
-        logger.exception("Run %s has an internal error", run.run_id)
-        error = domain.InternalError(redact(f"{type(defect).__name__}: {defect}"))
+        error = known_error(run, defect)
         raise error from defect
     except BaseException:
         # A cancellation, Ctrl-C, an exit, or a signal that Prefect turned into an exception.
@@ -105,6 +104,14 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
         raise
     finally:
         close_run(run, error)
+
+
+def known_error(run: RunContext, error: Exception) -> domain.RiskAlertsError:
+    """Return the error with which to close the run; log the traceback of one that has no code."""
+    if isinstance(error, domain.RiskAlertsError):
+        return error
+    logger.error("Run %s has an internal error", run.run_id, exc_info=error)
+    return domain.InternalError(redact(f"{type(error).__name__}: {error}"))
 
 
 def close_run(run: RunContext, error: domain.RiskAlertsError | None) -> None:

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from core.domain import RiskAlertsError
-from core.run import RunContext, close_run
+from core.run import RunContext, close_run, known_error
 from flows.monthly_risk_alerts import run_stages
 from flows.prefect_engine import configured_api, run_with_prefect
 
@@ -32,9 +31,9 @@ def accept(run: RunContext) -> Callable[[], None]:
         with alive:
             try:
                 run_month(run)
-            except RiskAlertsError as error:
+            except Exception as error:  # noqa: BLE001  # nobody waits for this run: only the ledger shows it
                 if not run.closed.done():
-                    # Prefect or the ledger failed before the first stage, so the flow has not closed the run.
-                    close_run(run, error)
+                    # It ended before the first stage, so the flow has not closed the run.
+                    close_run(run, known_error(run, error))
 
     return work

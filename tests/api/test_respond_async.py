@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from api.service import WAITING_FOR_EACH
+from flows import start
 from tests.conftest import Serve
 from tests.service import COUNTS, MONTH, Service
 from tests.waiting import until
@@ -53,6 +54,19 @@ def test_accepted_run_that_cannot_begin_is_failed(serve: Serve, source: str) -> 
     client = serve(PREFECT_API_URL="http://127.0.0.1:1/api").client
     run = ended(client, ask(client, source, "respond-async"))
     assert (run["status"], run["error"]["code"]) == ("failed", "orchestrator_unreachable")
+
+
+def test_accepted_run_with_an_internal_error_is_failed(
+    serve: Serve, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_month(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(start, "run_month", run_month)
+    service = serve()
+    run = ended(service.client, ask(service.client, source, "respond-async"))
+    assert (run["status"], run["error"]["code"]) == ("failed", "internal_error")
+    assert "RuntimeError: can't start new thread" in service.log.getvalue()
 
 
 def test_invalid_async_run_is_refused_and_takes_no_place(serve: Serve, source: str) -> None:
