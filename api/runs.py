@@ -11,7 +11,7 @@ from api.parameters import Cursor, Limit, ledger_of
 from core.alerts import PreviewView
 from core.domain import AlertStatus, Month, RunRequest, RunStatus
 from core.ledger import AlertPage, RunPage, RunView
-from core.run import RunContext, new_run_id, prepare_run
+from core.run import prepare_run
 from flows.preview import preview
 from flows.start import accept, run_month
 
@@ -37,21 +37,18 @@ async def start_run(
 
     The run goes on when the client disconnects, and `GET /runs` lists it.
     """
-    run_id = new_run_id()
     state = request.app.state
-
-    def new_run() -> RunContext:
-        return prepare_run(body, state.settings, run_id)
-
+    # In another thread than the event loop, because a new ledger is opened here.
+    run = await asyncio.to_thread(prepare_run, body, state.settings)
     preferences = (part.partition(";")[0] for part in ",".join(prefer).lower().split(","))
     if "respond-async" in map(str.strip, preferences):
         # Record the run in a thread that no run occupies, so that the answer waits for no other run.
-        await asyncio.to_thread(state.runs.submit, lambda: accept(new_run()))
+        await asyncio.to_thread(state.runs.submit, lambda: accept(run))
         response.status_code = 202
-        response.headers["Location"] = f"{request.scope['root_path']}/runs/{run_id}"
+        response.headers["Location"] = f"{request.scope['root_path']}/runs/{run.run_id}"
     else:
-        await state.runs.call(lambda: run_month(new_run()))
-    return RunStarted(run_id=run_id)
+        await state.runs.call(lambda: run_month(run))
+    return RunStarted(run_id=run.run_id)
 
 
 @router.post("/preview", response_model=PreviewView)

@@ -52,7 +52,7 @@ class RunContext:
             raise domain.Interrupted(STOPPED)
 
 
-def prepare_run(request: domain.RunRequest, settings: Settings, run_id: str | None = None) -> RunContext:
+def prepare_run(request: domain.RunRequest, settings: Settings) -> RunContext:
     """Return the context of a run that can begin; raise `LedgerError` when the ledger cannot be opened.
 
     Raises for a URI that is malformed or may hold a secret, before the ledger and Prefect store it. Another
@@ -63,7 +63,7 @@ def prepare_run(request: domain.RunRequest, settings: Settings, run_id: str | No
     except domain.SourceSchemeUnsupported:
         if "@" in request.source_uri or "?" in request.source_uri or not request.source_uri.isprintable():
             raise
-    return RunContext(run_id or new_run_id(), request, settings, open_ledger(settings.database_url))
+    return RunContext(new_run_id(), request, settings, open_ledger(settings.database_url))
 
 
 def new_run_id() -> str:

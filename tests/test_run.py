@@ -25,15 +25,8 @@ def run(ledger: Ledger) -> RunContext:
     return RunContext("run-1", RunRequest("file:///x", MONTH), Settings(), ledger)
 
 
-def prepare(source_uri: str, path: Path, run_id: str | None = None) -> RunContext:
-    return prepare_run(RunRequest(source_uri, MONTH), Settings(database_url=f"sqlite:///{path}"), run_id)
-
-
-def test_run_has_the_given_id_or_a_new_one(path: Path) -> None:
-    assert prepare("file:///x", path, "run-1").run_id == "run-1"
-    first, second = (prepare("file:///x", path).run_id for _ in range(2))
-    assert first
-    assert first != second
+def prepare(source_uri: str, path: Path) -> RunContext:
+    return prepare_run(RunRequest(source_uri, MONTH), Settings(database_url=f"sqlite:///{path}"))
 
 
 @pytest.mark.parametrize(

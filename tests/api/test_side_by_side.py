@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -20,12 +21,12 @@ MONTHS = ("2026-01-01", "2026-02-01")
 
 
 def run_month_in_threads(environment: dict[str, str], source: str, ids: list[str]) -> None:
-    """Run the first month under each id, as the API does in its threads."""
+    """Run the first month under each id, in threads as the API does."""
     os.environ |= environment
     settings = load_settings()
     request = RunRequest(source, date.fromisoformat(MONTHS[0]))
     with ThreadPoolExecutor(len(ids)) as pool:
-        list(pool.map(lambda run_id: run_month(prepare_run(request, settings, run_id)), ids))
+        list(pool.map(lambda run_id: run_month(replace(prepare_run(request, settings), run_id=run_id)), ids))
 
 
 def test_runs_in_two_processes_send_each_alert_once(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:

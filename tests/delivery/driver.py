@@ -1,5 +1,6 @@
 """Runs that tests kill, each in its own process."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ def work(job: dict[str, Any]) -> None:
     register(pytest.MonkeyPatch())
     chosen = settings(job["url"], job["ledger"], **job.get("settings", {}))
     if "source" in job:
-        run_month(prepare_run(RunRequest(job["source"], MONTH), chosen, job["run_id"]))
+        run_month(replace(prepare_run(RunRequest(job["source"], MONTH), chosen), run_id=job["run_id"]))
         return
     alerts = [routed(account, channel) for account, channel in job["alerts"]]
     deliver(Ledger(Database(job["ledger"])), alerts, chosen, job["run_id"])
