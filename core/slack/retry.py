@@ -65,8 +65,7 @@ async def post_with_retries(
     retrying = AsyncRetrying(
         sleep=pause,
         stop=stop_after_attempt(settings.slack_max_attempts),
-        # The pacer holds the turn until a `Retry-After` is over.
-        wait=lambda state: 0 if _answer(state).retry_after else backoff(state),
+        wait=lambda state: _answer(state).retry_after or backoff(state),
         retry=retry_if_result(lambda answer: answer.verdict is Verdict.RETRY),
         retry_error_callback=_answer,
     )
