@@ -92,6 +92,6 @@ async def resolve_by_form(request: Request, run_id: str) -> Response:
 
 
 def _resolve(request: Request, month: date, account_id: str, body: ResolutionBody) -> OutcomeView:
-    ledger, key = ledger_of(request), domain.AlertKey(account_id, body.alert_type)
-    ledger.resolve(domain.Resolution(key, month, body.decision, by=body.by, note=body.note, at=utc_now()))
-    return ledger.history.outcome(month, key)
+    key = domain.AlertKey(account_id, body.alert_type)
+    decision = domain.Resolution(key, month, body.decision, by=body.by, note=body.note, at=utc_now())
+    return ledger_of(request).resolve(decision)

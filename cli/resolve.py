@@ -43,9 +43,7 @@ def record(*, as_json: bool, **given: Any) -> None:
     settings = load_settings()
     configure_logs(settings)
     resolution = Resolution(**given, at=datetime.now(UTC))
-    ledger = open_ledger(settings.database_url)
-    ledger.resolve(resolution)
-    outcome = ledger.history.outcome(resolution.month, resolution.key)
+    outcome = open_ledger(settings.database_url).resolve(resolution)
     if as_json:
         click.echo(outcome.model_dump_json(indent=2))
         return

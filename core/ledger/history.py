@@ -128,13 +128,6 @@ class History:
             rows, next_cursor = _page(session, in_order, limit, "month", "account_id", "alert_type")
             return views.OutcomePage(outcomes=_with_resolutions(session, rows), next_cursor=next_cursor)
 
-    def outcome(self, month: date, key: domain.AlertKey) -> views.OutcomeView:
-        """Return the outcome of one alert; raise `OutcomeNotFound`."""
-        found = self.outcomes_of(month, [key]).get(key)
-        if found is None:
-            raise outcome_not_found(key, month)
-        return found
-
     def outcomes_of(
         self, month: date, keys: Collection[domain.AlertKey]
     ) -> dict[domain.AlertKey, views.OutcomeView]:
@@ -259,14 +252,6 @@ def find_outcomes(session: Session, month: date) -> dict[domain.AlertKey, domain
     """Return the outcomes of a month."""
     found = (domain.Delivery(*row) for row in session.execute(DELIVERIES.where(OUTCOMES.c.month == month)))
     return {outcome.key: outcome for outcome in found}
-
-
-def outcome_not_found(key: domain.AlertKey, month: date) -> domain.OutcomeNotFound:
-    """Return the error for an unknown alert."""
-    return domain.OutcomeNotFound(
-        f"No {key.alert_type} alert of account {key.account_id!r} in {month} is in the ledger;"
-        " check the account, the month and the alert type"
-    )
 
 
 def _get_run(session: Session, run_id: str) -> Row[Any]:

@@ -23,9 +23,10 @@ from core import domain
 from core.alerts import Assessment
 from core.ledger import liveness, schema
 from core.ledger.database import Database, through_a_restart
-from core.ledger.history import DELIVERIES, History, find_outcomes, outcome_not_found, read_counts
+from core.ledger.history import DELIVERIES, History, find_outcomes, read_counts
 from core.ledger.liveness import ProcessIdentity
 from core.ledger.sqlite import container_warning
+from core.ledger.views import OutcomeView
 
 logger = logging.getLogger(__name__)
 
@@ -251,13 +252,19 @@ class Ledger:
             _put(session, known, refused)
             session.bulk_update_mappings(schema.RunAlertRow, results)
 
-    def resolve(self, resolution: domain.Resolution) -> None:
-        """Record a person's decision; raise `OutcomeNotFound`, `AlreadyResolved` or `NotUnconfirmed`."""
+    def resolve(self, resolution: domain.Resolution) -> OutcomeView:
+        """Record a person's decision about an outcome, and return the outcome.
+
+        Raises `OutcomeNotFound`, `AlreadyResolved` or `NotUnconfirmed`.
+        """
         key, month = resolution.key, resolution.month
         with self._database.write() as session:
             found = session.get(schema.OutcomeRow, (key.account_id, month, key.alert_type))
             if found is None:
-                raise outcome_not_found(key, month)
+                raise domain.OutcomeNotFound(
+                    f"No {key.alert_type} alert of account {key.account_id!r} in {month} is in the ledger;"
+                    " check the account, the month and the alert type"
+                )
             if found.status is not domain.AlertStatus.UNCONFIRMED:
                 raise _not_resolvable(found)
             decided = asdict(resolution)
@@ -269,6 +276,7 @@ class Ledger:
                 found.status, found.sent_at = domain.AlertStatus.SENT, found.updated_at
             found.reason, found.error = domain.RESOLVED[resolution.decision], None
             found.updated_at = resolution.at
+        return self.history.outcomes_of(month, [key])[key]
 
 
 # Runs

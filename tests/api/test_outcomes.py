@@ -12,7 +12,7 @@ import pytest
 
 from api.service import READERS_AT_ONCE
 from core.domain import Resolution
-from core.ledger import Ledger
+from core.ledger import Ledger, OutcomeView
 from core.sources.window import LONGEST_ID
 from tests.conftest import Serve
 from tests.delivery.world import MONTH, routed
@@ -47,9 +47,9 @@ def test_waiting_decisions_delay_no_reads(
     begun = []
     record = Ledger.resolve
 
-    def counted(self: Ledger, resolution: Resolution) -> None:
+    def counted(self: Ledger, resolution: Resolution) -> OutcomeView:
         begun.append(resolution)
-        record(self, resolution)
+        return record(self, resolution)
 
     monkeypatch.setattr(Ledger, "resolve", counted)
     holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)

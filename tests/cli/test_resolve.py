@@ -7,7 +7,7 @@ import pytest
 
 from core.ledger import Ledger
 from tests.cli.calling import call
-from tests.delivery.world import MONTH, OTHER_MONTH, begin, key, routed
+from tests.delivery.world import MONTH, OTHER_MONTH, begin, key, outcome_of, routed
 from tests.ledger.test_resolving import leave_unconfirmed
 
 ONE = ["--month", MONTH.isoformat(), "--account", "A-1"]
@@ -71,8 +71,8 @@ def test_unconfirmed_alerts_of_one_month_are_listed(
 def test_type_selects_the_alert_of_an_account(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "second", [routed("A-1", alert_type="recovered")])
     assert call("resolve", *ONE, "--type", "recovered", "--delivered", "--by", "ana") == 0
-    assert ledger.history.outcome(MONTH, key("A-1", "recovered")).status == "sent"
-    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
+    assert outcome_of(ledger, key("A-1", "recovered")).status == "sent"
+    assert outcome_of(ledger, key("A-1")).status == "unconfirmed"
 
 
 def test_refusal_is_one_line_and_an_exit_code(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,4 +132,4 @@ def test_error_is_json_where_the_log_is(
 )
 def test_usage_error_changes_nothing(ledger: Ledger, arguments: list[str]) -> None:
     assert call("resolve", *arguments) == 2
-    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
+    assert outcome_of(ledger, key("A-1")).status == "unconfirmed"

@@ -30,7 +30,7 @@ from core.domain import (
     RunStatus,
     count_found,
 )
-from core.ledger import Ledger, RunView, liveness
+from core.ledger import Ledger, OutcomeView, RunView, liveness
 from core.ledger.database import Database
 from core.ledger.liveness import ProcessIdentity
 from core.ledger.schema import NOTIFICATIONS
@@ -222,6 +222,10 @@ def look(ledger: Ledger, run_id: str) -> Delivered:
     alerts = ledger.history.alerts(run_id).alerts
     statuses = {one.account_id: one.status for one in alerts}
     return Delivered(view, statuses, {one.account_id: one.reason for one in alerts})
+
+
+def outcome_of(ledger: Ledger, alert: AlertKey) -> OutcomeView:
+    return ledger.history.outcomes_of(MONTH, [alert])[alert]
 
 
 def assert_adds_up(view: RunView) -> None:

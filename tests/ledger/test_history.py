@@ -16,7 +16,6 @@ from core.domain import (
     InvalidRequest,
     Notification,
     NotificationStatus,
-    OutcomeNotFound,
     OutcomeStatus,
     Resolution,
     RunNotFound,
@@ -188,9 +187,6 @@ def test_outcome_has_its_own_resolutions_in_order(ledger: Ledger) -> None:
         recovered: [at(1), at(3)],
         at_risk: [],
     }
-    assert found[recovered] == ledger.history.outcome(MONTH, recovered)
-    with pytest.raises(OutcomeNotFound, match=r"^No recovered alert of account 'A' in 2025-12-01 is in"):
-        ledger.history.outcome(OTHER_MONTH, recovered)
 
 
 def test_list_of_any_length_fits_a_statement(ledger: Ledger, path: Path) -> None:

@@ -17,7 +17,18 @@ from core.domain import (
     Resolution,
 )
 from core.ledger import Ledger, OutcomeView
-from tests.delivery.world import MONTH, NOW, OTHER_MONTH, at_once, begin, key, look, routed, sent
+from tests.delivery.world import (
+    MONTH,
+    NOW,
+    OTHER_MONTH,
+    at_once,
+    begin,
+    key,
+    look,
+    outcome_of,
+    routed,
+    sent,
+)
 
 LATER = NOW + timedelta(hours=1)
 A1, A2, A3 = routed("A-1"), routed("A-2"), routed("A-3", "emea")
@@ -31,7 +42,7 @@ def decide(ledger: Ledger, account_id: str, decision: Decision, by: str = "ana",
 
 def outcome(ledger: Ledger, account_id: str) -> OutcomeView:
     """Return the recorded outcome of an alert of the month."""
-    return ledger.history.outcome(MONTH, key(account_id))
+    return outcome_of(ledger, key(account_id))
 
 
 def leave_unconfirmed(ledger: Ledger, run_id: str, alerts: Sequence[Alert]) -> None:

@@ -47,6 +47,7 @@ from tests.delivery.world import (
     failing,
     key,
     look,
+    outcome_of,
     outcomes,
     query,
     routed,
@@ -236,14 +237,14 @@ def test_end_of_a_run_is_stored_with_its_alerts(ledger: Ledger) -> None:
         # The end is written again when the answer to its commit was lost.
         ledger.finish("run", SourceNotFound("gone"), end)
     assert [one.status for one in ledger.history.run("other").sample_alerts] == ["sending", "pending"]
-    assert ledger.history.outcome(MONTH, claim.key).status == "sending"
+    assert outcome_of(ledger, claim.key).status == "sending"
     view = look(ledger, "run").view
     assert (view.started_at, view.finished_at) == (NOW, end)
     assert [(one.account_id, one.reason, one.error) for one in view.sample_errors] == [
         ("A-1", "process_died", "The run ended between the request and its answer: look into the channel"),
         ("A-2", "source_not_found", "Not tried: the run ended before; a later run of the month sends it"),
     ]
-    outcome = ledger.history.outcome(MONTH, key("A-1"))
+    outcome = outcome_of(ledger, key("A-1"))
     assert (outcome.error, outcome.updated_at) == (view.sample_errors[0].error, end)
 
 

@@ -17,7 +17,7 @@ from core.ledger import Ledger, open_ledger
 from examples.devtools import Tab, browser
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve, services
-from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, key, routed
+from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, key, outcome_of, routed
 from tests.service import Service
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -118,14 +118,14 @@ def test_page_has_headings_names_and_labels(signed_in: Tab, service: Service) ->
 def test_form_resolves_an_alert_once(signed_in: Tab, service: Service, ledger: Ledger) -> None:
     signed_in.open(f"{service.url}/runs/run")
     for account_id, value in ((HOSTILE, "delivered"), ("A-2", "send_again")):
-        assert ledger.history.outcome(MONTH, key(account_id)).status == "unconfirmed"
+        assert outcome_of(ledger, key(account_id)).status == "unconfirmed"
         chosen = f"form:has(input[value={quote(account_id)!r}]) button[value={value}]"
         signed_in.press(
             chosen, by="Zoë", note=HOSTILE.replace("\n", " ").replace("\x1b", "").replace("\u202e", "")
         )
         assert signed_in.status == 200
         assert f"Resolved as {value.replace('_', ' ')} by Zoë" in signed_in.text()
-        assert ledger.history.outcome(MONTH, key(account_id)).resolutions[0].by == "Zoë"
+        assert outcome_of(ledger, key(account_id)).resolutions[0].by == "Zoë"
     assert signed_in.evaluate("document.querySelectorAll('main form').length") == 0
     assert begin(ledger, "next", [routed("A-2", "emea"), routed(HOSTILE, "emea")]) == [routed("A-2", "emea")]
     assert signed_in.complaints == []

@@ -11,7 +11,7 @@ import pytest
 from core.domain import AlertStatus, Delivery
 from core.ledger import Ledger, open_ledger
 from tests.conftest import Serve
-from tests.delivery.world import MONTH, NOW, begin, key, routed
+from tests.delivery.world import MONTH, NOW, begin, key, outcome_of, routed
 from tests.ledger.test_resolving import leave_unconfirmed
 from tests.service import Service, problem_of
 
@@ -98,7 +98,7 @@ def test_form_of_another_site_is_refused(
     given = {name: open_service.url if value == "own" else value for name, value in headers.items()}
     answer = open_service.client.post(RESOLVE, data=form(), headers=given)
     assert (answer.status_code, problem_of(answer)["code"]) == (422, "invalid_request")
-    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
+    assert outcome_of(ledger, key("A-1")).status == "unconfirmed"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_refused_form_changes_nothing_and_is_a_page(
     answer = open_service.client.post(RESOLVE, data=fields, headers=OWN | {"Accept": BROWSER})
     assert answer.status_code == status
     assert f'role="alert"><strong>{code}</strong>' in answer.text
-    assert ledger.history.outcome(MONTH, key("A-1")).status == "unconfirmed"
+    assert outcome_of(ledger, key("A-1")).status == "unconfirmed"
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"&" * 50, b"%zz", b"run_id=run&by=Ana"])
