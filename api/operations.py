@@ -34,7 +34,7 @@ class Health(BaseModel):
 
 
 @router.get("/", tags=["health"], response_model=dict[str, str])
-def index(request: Request) -> dict[str, str] | Response:
+async def index(request: Request) -> dict[str, str] | Response:
     """Return the addresses on this host of docs, health and runs; lead a browser to the runs."""
     root = request.scope["root_path"]
     if wants_page(request):

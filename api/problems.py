@@ -83,16 +83,17 @@ def problem(request: Request, code: str, detail: str | None = None, run_id: str 
 
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every error with a problem: errors of the domain, of FastAPI and the router, internal errors."""
+    # Asynchronous, because a thread for a handler would wait for those that read the ledger.
 
     @app.exception_handler(RiskAlertsError)
-    def _known(request: Request, error: RiskAlertsError) -> Response:
+    async def _known(request: Request, error: RiskAlertsError) -> Response:
         answer = problem(request, error.code, error.message, error.run_id)
         if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return answer
 
     @app.exception_handler(RequestValidationError)
-    def _invalid(request: Request, error: RequestValidationError) -> Response:
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
         # Without the values: one may be a credential.
         detail = "; ".join(map(_invalid_field, error.errors()))
         # FastAPI leaves a body as bytes unless its content type is JSON.
@@ -101,7 +102,7 @@ def add_error_handlers(app: FastAPI) -> None:
         return problem(request, "invalid_request", detail)
 
     @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> Response:
+    async def _http(request: Request, error: HTTPException) -> Response:
         if error.status_code == HTTPStatus.BAD_REQUEST:
             # FastAPI could not read the body: it is not UTF-8, or its JSON is nested too deeply.
             return problem(request, "invalid_request", "the body: cannot be read as JSON in UTF-8")
@@ -115,7 +116,7 @@ def add_error_handlers(app: FastAPI) -> None:
         return problem(request, "request_too_large" if large else "not_found")
 
     @app.exception_handler(Exception)
-    def _internal(request: Request, error: Exception) -> Response:
+    async def _internal(request: Request, error: Exception) -> Response:
         # Starlette raises the error again after this answer, so the server logs its traceback.
         logger.error("Internal error: %s", type(error).__name__)
         return problem(request, "internal_error")

@@ -3,15 +3,21 @@
 import json
 import re
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api.service import READERS_AT_ONCE
+from core.domain import LedgerError
+from core.ledger import History
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
 from tests.service import MONTH, Service, problem_of, row, write_source
+from tests.waiting import HANG_SECONDS, until
 
 INVALID: dict[str, list[Any]] = {
     "source_uri": [
@@ -84,6 +90,28 @@ def test_unknown_path_or_method_is_a_problem(
     assert (found["status"], found["code"]) == (405 if allowed else 404, code)
     assert answer.headers.get("allow") == allowed
     assert (allowed or "/docs") in found["detail"]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/no/such/path", 404), ("/", 200)])
+def test_answer_without_the_ledger_waits_for_no_read_of_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    begun, release = [], threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        begun.append(1)
+        release.wait(HANG_SECONDS)
+        raise LedgerError("hung")
+
+    monkeypatch.setattr(History, "runs", hang)
+    with ThreadPoolExecutor(READERS_AT_ONCE) as readers:
+        reading = [readers.submit(service.client.get, "/runs") for _ in range(READERS_AT_ONCE)]
+        until(lambda: len(begun) == READERS_AT_ONCE)
+        try:
+            assert service.client.get(path, timeout=10).status_code == status
+        finally:
+            release.set()
+        assert {answer.result().status_code for answer in reading} == {503}
 
 
 def bad_sources(folder: Path) -> dict[str, tuple[int, str]]:
