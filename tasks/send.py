@@ -26,16 +26,44 @@ PROGRESS_SECONDS = 10
 logger = logging.getLogger(__name__)
 
 
-class Stopping(Exception):
-    """The run was stopped while a message waited; the message is not delivered."""
+@task(retries=0)
+async def send(run: RunContext, to_send: Sequence[Alert]) -> None:
+    """Send the alerts of the plan.
+
+    Prefect must not retry the task, whatever its settings say: a run claims each alert once.
+    """
+    logger.info("Sending %d alerts", len(to_send))
+    if not to_send:
+        return
+    # In an event loop of its own, since a signal may end this one during a request.
+    sending = asyncio.ensure_future(asyncio.to_thread(asyncio.run, deliver(run, to_send)))
+    try:
+        await asyncio.wait({sending})
+    except asyncio.CancelledError as canceled:
+        run.stop = True
+        # At most for the timeouts of one request and its commits.
+        await asyncio.wait({sending})
+        raise canceled from sending.exception()
+    sending.result()
 
 
-def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> Delivery:
-    """Return the result of an alert from Slack's last answer, which came at `now`."""
-    done = {Verdict.DELIVERED: AlertStatus.SENT, Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED}
-    status = done.get(answer.verdict, AlertStatus.FAILED)
-    sent_at = now if status is AlertStatus.SENT else None
-    return Delivery(*alert.key, status, alert.channel, answer.reason, answer.error, attempts, sent_at)
+async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
+    """Send the alerts, all lanes at once; raise `Interrupted` when the run is stopped before the end.
+
+    After a stop or an error no lane claims another alert, and requests in flight get their answer.
+    """
+    async with SlackWebhooks(run.settings) as slack:
+        by_lane = defaultdict[str, list[Alert]](list)
+        for alert in alerts:
+            by_lane[slack.lane(alert.channel or "")].append(alert)
+        lanes = [Lane(run, slack, those) for those in by_lane.values()]
+        sending = [asyncio.create_task(lane.deliver()) for lane in lanes]
+        while (await asyncio.wait(sending, timeout=PROGRESS_SECONDS))[1]:
+            logger.info("%d of %d alerts recorded", sum(lane.recorded for lane in lanes), len(alerts))
+    for error in [lane.exception() for lane in sending]:
+        if error:
+            raise error
+    run.check_stop()
 
 
 class Lane:
@@ -136,41 +164,13 @@ class Lane:
             raise Stopping
 
 
-async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
-    """Send the alerts, all lanes at once; raise `Interrupted` when the run is stopped before the end.
-
-    After a stop or an error no lane claims another alert, and requests in flight get their answer.
-    """
-    async with SlackWebhooks(run.settings) as slack:
-        by_lane = defaultdict[str, list[Alert]](list)
-        for alert in alerts:
-            by_lane[slack.lane(alert.channel or "")].append(alert)
-        lanes = [Lane(run, slack, those) for those in by_lane.values()]
-        sending = [asyncio.create_task(lane.deliver()) for lane in lanes]
-        while (await asyncio.wait(sending, timeout=PROGRESS_SECONDS))[1]:
-            logger.info("%d of %d alerts recorded", sum(lane.recorded for lane in lanes), len(alerts))
-    for error in [lane.exception() for lane in sending]:
-        if error:
-            raise error
-    run.check_stop()
+def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> Delivery:
+    """Return the result of an alert from Slack's last answer, which came at `now`."""
+    done = {Verdict.DELIVERED: AlertStatus.SENT, Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED}
+    status = done.get(answer.verdict, AlertStatus.FAILED)
+    sent_at = now if status is AlertStatus.SENT else None
+    return Delivery(*alert.key, status, alert.channel, answer.reason, answer.error, attempts, sent_at)
 
 
-@task(retries=0)
-async def send(run: RunContext, to_send: Sequence[Alert]) -> None:
-    """Send the alerts of the plan.
-
-    Prefect must not retry the task, whatever its settings say: a run claims each alert once.
-    """
-    logger.info("Sending %d alerts", len(to_send))
-    if not to_send:
-        return
-    # In an event loop of its own, since a signal may end this one during a request.
-    sending = asyncio.ensure_future(asyncio.to_thread(asyncio.run, deliver(run, to_send)))
-    try:
-        await asyncio.wait({sending})
-    except asyncio.CancelledError as canceled:
-        run.stop = True
-        # At most for the timeouts of one request and its commits.
-        await asyncio.wait({sending})
-        raise canceled from sending.exception()
-    sending.result()
+class Stopping(Exception):
+    """The run was stopped while a message waited; the message is not delivered."""
