@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 async def publish_report(run: RunContext) -> None:
     """Publish a closed run, as the ledger has it, in its flow run; a failure is only logged."""
-    if run.flow_run_id is None:
+    if run.flow_run_id is None or not run.closed.done():
         return
     try:
         async with asyncio.timeout(PUBLISH_SECONDS):

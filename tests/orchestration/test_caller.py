@@ -1,5 +1,6 @@
 """What waits for a run under the engine, with a stub in the place of Prefect's flow."""
 
+import asyncio
 import logging
 from collections.abc import Coroutine, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from core.ledger import Ledger
 from core.run import RunContext, open_run
 from core.runtime import Settings
 from flows import prefect_engine
+from flows.artifacts import publish_report
 from flows.prefect_engine import run_with_prefect
 from tests.delivery.world import REQUEST
 from tests.service import loggers_restored
@@ -84,3 +86,11 @@ def test_log_of_prefect_stays_out_of_ours(ledger: Ledger, caplog: pytest.LogCapt
 
     call(ledger, stages)
     assert "canary" not in caplog.text
+
+
+def test_run_that_was_not_begun_has_no_report_to_miss(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = RunContext("run-1", REQUEST, Settings(), ledger, flow_run_id="flow-1")
+    asyncio.run(publish_report(run))
+    assert caplog.record_tuples == []
