@@ -148,7 +148,8 @@ class Lane:
         error = f"Not tried: the channel refuses every message ({answer.error})"
         await asyncio.to_thread(self._run.ledger.give_up, self._run.run_id, rest, reason, error, utc_now())
         self.recorded += len(rest)
-        logger.warning("%d more alerts of that channel are not tried: %s", len(rest), reason)
+        lane = self._slack.lane(rest[0].channel or "")
+        logger.warning("%d more alerts to %s are not tried: %s", len(rest), lane, reason)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait; raise `Stopping` when the run is stopped."""
