@@ -5,7 +5,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import Connection, Engine, insert, inspect, select
@@ -44,8 +44,9 @@ class Database:
         """Connect, and create the tables where there are none; raise `LedgerError`."""
         self.url = parse_url(url)
         self._file = file_of(self.url)
-        with translated_errors(self.url):
+        with translated_errors(self.url), ExitStack() as refused:
             self._engine = _engine(self.url)
+            refused.callback(self._engine.dispose)
             self._writer = self._engine.execution_options(immediate=True)
             with self._engine.connect() as connection:
                 current = _version(connection) == SCHEMA_VERSION
@@ -56,6 +57,7 @@ class Database:
             if self._file:
                 # After the schema, so that a database with tables of something else stays as it is.
                 switch_to_wal(self._engine)
+            refused.pop_all()
         # Writers of one process wait here. SQLite would let each sleep and poll, and on PostgreSQL each would
         # hold a connection while it waits.
         self._turn = threading.Lock()

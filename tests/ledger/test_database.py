@@ -1,5 +1,6 @@
 """Opening the ledger's database: created, durable, and never that of another service."""
 
+import os
 import sqlite3
 import threading
 import time
@@ -191,6 +192,15 @@ def test_newer_ledger_is_refused(ledger: Ledger) -> None:
         connection.execute(update(VERSION).values(version_num="9999"))
     with pytest.raises(LedgerError, match="has schema 9999, which this version does not know: update"):
         Database(database.url.render_as_string(hide_password=False))
+
+
+def test_refused_ledger_is_closed(path: Path) -> None:
+    open_at(path).close()
+    execute(path, "UPDATE risk_alerts_version SET version_num = '9999'")
+    with pytest.raises(LedgerError):
+        open_at(path)
+    files = [os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()]
+    assert str(path) not in files
 
 
 def test_folder_as_ledger_file_is_refused(tmp_path: Path) -> None:
