@@ -170,6 +170,7 @@ class Ledger:
         """
         to_send: list[domain.Alert] = []
         unroutable: list[dict[str, Any]] = []
+        over_limit = 0
         remaining = enumerate(alerts)
         with self._database.write() as session:
             run = _running(session, run_id)
@@ -182,19 +183,23 @@ class Ledger:
                 rows = []
                 for position, alert in chunk:
                     delivery = domain.plan_delivery(alert, known.get(alert.key), **flags)
-                    rows.append(alert._asdict() | _result(run_id, delivery) | {"position": position})
-                    if delivery.status in {domain.AlertStatus.PENDING, domain.AlertStatus.WOULD_SEND}:
-                        to_send.append(alert)
-                    elif delivery.status is domain.AlertStatus.FAILED:
+                    if delivery.status is domain.AlertStatus.FAILED:
                         unroutable.append(_outcome(run, delivery, now) | {"region": alert.account_region})
+                    elif delivery.status in {domain.AlertStatus.PENDING, domain.AlertStatus.WOULD_SEND}:
+                        if 0 < limit == len(to_send):
+                            # Failed at once: the time of a statement is limited, also of the one in `_close`.
+                            over_limit += 1
+                            delivery = delivery._replace(**_untried(domain.TooManyAlerts.code))
+                        else:
+                            to_send.append(alert)
+                    rows.append(alert._asdict() | _result(run_id, delivery) | {"position": position})
                 session.execute(sa.insert(schema.RunAlertRow), rows)
-            too_many = 0 < limit < len(to_send)
-            if not (run.dry_run or too_many):
+            if not (run.dry_run or over_limit):
                 _put(session, known, unroutable)
-        if too_many:
+        if over_limit:
             raise domain.TooManyAlerts(
-                f"{len(to_send)} alerts would be sent, more than MAX_ALERTS_PER_RUN ({limit}), so none was;"
-                " check the source, or raise the limit"
+                f"{limit + over_limit} alerts would be sent, more than MAX_ALERTS_PER_RUN ({limit}), so none"
+                " was; check the source, or raise the limit"
             )
         return [] if run.dry_run else to_send
 
@@ -324,11 +329,7 @@ def _close(session: Session, run: schema.RunRow, error: domain.RiskAlertsError |
     if isinstance(error, domain.TooManyAlerts):
         # A real run would have sent none of the alerts that this dry run planned.
         untried.add(domain.AlertStatus.WOULD_SEND)
-    failed = {
-        "status": domain.AlertStatus.FAILED,
-        "reason": error.code if error else domain.Interrupted.code,
-        "error": "Not tried: the run ended before; a later run of the month sends it",
-    }
+    failed = _untried(error.code if error else domain.Interrupted.code)
     alerts = sa.update(schema.RunAlertRow).filter_by(run_id=run.run_id)
     session.execute(alerts.where(schema.RUN_ALERTS.c.status.in_(untried)).values(failed))
     _store_counts(session, run)
@@ -357,6 +358,12 @@ def _put(session: Session, known: Container[domain.AlertKey], outcomes: Iterable
 def _result(run_id: str, delivery: domain.Delivery) -> dict[str, Any]:
     """Return the columns of a result, in `run_alerts` and in `alert_outcomes`."""
     return delivery._replace(run_id=run_id)._asdict()
+
+
+def _untried(code: str) -> dict[str, Any]:
+    """Return the result of an alert that was not tried, because the run ended with this code."""
+    error = "Not tried: the run ended before; a later run of the month sends it"
+    return {"status": domain.AlertStatus.FAILED, "reason": code, "error": error}
 
 
 def _outcome(run: schema.RunRow, delivery: domain.Delivery, now: datetime) -> dict[str, Any]:

@@ -190,6 +190,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
             run.alerts.update(dict.fromkeys(to_send, "would_send"))
         if 0 < limit < len(to_send):
             run.over_limit = True
+            run.alerts.update(dict.fromkeys(to_send[limit:], "failed"))
             with pytest.raises(TooManyAlerts):
                 really()
             return

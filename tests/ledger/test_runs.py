@@ -27,6 +27,7 @@ from core.domain import (
     LedgerError,
     RiskAlertsError,
     SourceNotFound,
+    TooManyAlerts,
 )
 from core.ledger import Ledger, liveness, this_process
 from core.ledger.liveness import ProcessIdentity, is_dead
@@ -97,6 +98,18 @@ def test_each_error_is_stored_with_its_run(
     assert (found.view.status, found.error) == ("failed", code)
     if isinstance(caught.value, RiskAlertsError):
         assert caught.value.run_id == "run-1"
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_alerts_over_the_limit_fail_at_once(ledger: Ledger, *, dry_run: bool) -> None:
+    """PostgreSQL would cancel the change of a million alerts at the end, and no other run could begin."""
+    ledger.begin_run("over", replace(REQUEST, dry_run=dry_run), ME, None, NOW)
+    alerts = [routed(f"A-{number}") for number in range(4)]
+    with pytest.raises(TooManyAlerts, match=r"^4 alerts would be sent, more than MAX_ALERTS_PER_RUN \(2\)"):
+        ledger.plan("over", assessment(alerts), alerts, 2, NOW)
+    planned = "would_send" if dry_run else "pending"
+    statuses = [alert.status for alert in ledger.history.alerts("over").alerts]
+    assert statuses == [planned, planned, "failed", "failed"]
 
 
 def test_successful_run_stops_its_heartbeat(ledger: Ledger) -> None:
