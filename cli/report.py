@@ -11,6 +11,9 @@ from core.alerts import AlertView, PreviewView, months, open_by_reason
 from core.domain import RunWarning, money, one_line, shown_region
 from core.ledger import History, RunView
 
+SHOWN = 1000
+"""How many alerts a report shows, of a run that many of each status: a bad file may have millions."""
+
 
 def print_report(run: RunView, history: History, console: Console) -> None:
     """Print the result of the run, the counts of each channel, and the alerts that need a person."""
@@ -23,9 +26,10 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     channels = history.channels(run.run_id)
     numbers = [(label, *(str(number or "") for number in row)) for label, row in channels.rows]
     print_table(("channel", *channels.columns), numbers, console, right=channels.columns)
-    by_reason = open_by_reason(history.alerts(run.run_id).alerts)
+    by_reason = open_by_reason(history.open_of(run.run_id, SHOWN))
     rows = [(*_account_cells(alert), reason) for reason, _, those in by_reason for alert in those]
     print_table(("not delivered", "region", "ARR", "streak", "why"), rows, console, right={"ARR"})
+    _print_more(run.counts.failed_deliveries - len(rows), f"GET /runs/{run.run_id}/alerts", console)
     if by_reason:
         console.print()
     for reason, advice, _ in by_reason:
@@ -52,9 +56,10 @@ def print_preview(found: PreviewView, console: Console) -> None:
             alert.channel or f"none for {shown_region(alert.account_region)}",
             alert.reason or "would send",
         )
-        for alert in found.alerts
+        for alert in found.alerts[:SHOWN]
     ]
     print_table(("account", "ARR", "streak", "channel", "status"), rows, console, right={"ARR"})
+    _print_more(len(found.alerts) - len(rows), "--json", console)
     console.print(f"\n{escape(found.counts.summary(found.counts_by_type))}.")
 
 
@@ -71,6 +76,11 @@ def print_table(
     if table.rows:
         console.print()
         console.print(table)
+
+
+def _print_more(number: int, where: str, console: Console) -> None:
+    if number:
+        console.print(f"… and {number:,} more: {where} has them all")
 
 
 def _account_cells(alert: AlertView) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from flows.flow_run import describe_fault
 PUBLISH_SECONDS = 5
 """The longest that a run waits for Prefect to store its report."""
 TABLE_ROWS = 5000
-"""How many alerts the table shows; the ledger has them all."""
+"""How many alerts the table shows, and how many of each status the report counts; the ledger has them all."""
 NOT_IN_TABLE = {"renewal_date", "account_owner", "attempts", "sent_at"}
 
 logger = logging.getLogger(__name__)
@@ -28,18 +28,19 @@ async def publish_report(run: RunContext) -> None:
     try:
         async with asyncio.timeout(PUBLISH_SECONDS):
             history = run.ledger.history
-            stored, alerts = history.run(run.run_id), history.alerts(run.run_id).alerts
-            markdown = report(stored, history.channels(run.run_id), alerts)
+            stored, alerts = history.run(run.run_id), history.alerts(run.run_id, limit=TABLE_ROWS).alerts
+            not_delivered = history.open_of(run.run_id, TABLE_ROWS)
+            markdown = report(stored, history.channels(run.run_id), not_delivered)
             await acreate_markdown_artifact(markdown, key="risk-alerts-report", description=stored.title)
             if alerts:
-                rows = [one.model_dump(mode="json", exclude=NOT_IN_TABLE) for one in alerts[:TABLE_ROWS]]
+                rows = [one.model_dump(mode="json", exclude=NOT_IN_TABLE) for one in alerts]
                 await acreate_table_artifact(rows, key="risk-alerts", description=stored.title)
     except Exception as error:  # noqa: BLE001  # whatever Prefect raises, the run is over and recorded
         why = describe_fault(error, PUBLISH_SECONDS)
         logger.warning("Prefect missed the report of run %s, which the ledger has (%s)", run.run_id, why)
 
 
-def report(run: RunView, channels: ChannelTable, alerts: Sequence[AlertView]) -> str:
+def report(run: RunView, channels: ChannelTable, not_delivered: Sequence[AlertView]) -> str:
     """Return the run as Markdown: its result, its channels, and what to do about open alerts."""
     version = f" (`{_cell(run.source_version)}`)" if run.source_version else ""
     lines = [f"# {run.title}: {run.status.value}", ""]
@@ -50,8 +51,10 @@ def report(run: RunView, channels: ChannelTable, alerts: Sequence[AlertView]) ->
     if channels.rows:
         rows = [(label, *(str(number or "") for number in numbers)) for label, numbers in channels.rows]
         lines += ["", "## By channel", *_table(("channel", *channels.columns), rows)]
-    if by_reason := open_by_reason(alerts):
-        lines += ["", "## Not delivered", ""]
+    if by_reason := open_by_reason(not_delivered):
+        all_shown = len(not_delivered) == run.counts.failed_deliveries
+        first = "" if all_shown else f": the first {len(not_delivered):,} of {run.counts.failed_deliveries:,}"
+        lines += ["", f"## Not delivered{first}", ""]
         lines += [f"- **{_cell(reason)}** ({len(those):,}): {advice}." for reason, advice, those in by_reason]
     counts = [(label, f"{number:,}") for _, label, number in run.labeled_counts]
     lines += ["", "## Counts", *_table(("count", "number"), counts)]

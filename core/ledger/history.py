@@ -108,6 +108,11 @@ class History:
             rows, next_cursor = _page(session, in_order, limit, "position")
         return views.AlertPage(alerts=_views(AlertView, rows), next_cursor=next_cursor)
 
+    def open_of(self, run_id: str, limit: int) -> list[AlertView]:
+        """Return the run's failed and unconfirmed alerts, at most `limit` of each."""
+        pages = [self.alerts(run_id, status=status, limit=limit) for status in _OPEN]
+        return [alert for page in pages for alert in page.alerts]
+
     def outcomes(
         self,
         *,

@@ -4,6 +4,7 @@ import io
 import re
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from cli.report import print_report
@@ -93,6 +94,20 @@ def test_data_breaks_no_markdown(ledger: Ledger) -> None:
     ledger.plan("run-1", assessment([]), [routed("A-1", "x|y")], 0, NOW)
     ledger.finish("run-1", SourceNotFound("no `|` file"), NOW)
     history = ledger.history
-    text = report(history.run("run-1"), history.channels("run-1"), history.alerts("run-1").alerts)
+    text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 9))
     for line in ("read `file:///a'b\\|c`", "**source_not_found**: no '\\|' file", "| x\\|y | 1 |"):
         assert line in text
+
+
+def test_report_of_too_many_alerts_is_short(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad file may have millions of alerts: to print them all would take an hour and gigabytes."""
+    monkeypatch.setattr("cli.report.SHOWN", 2)
+    alerts = [routed(f"A-{number}", None) for number in range(5)]
+    begin(ledger, "run-1", alerts)
+    ledger.finish("run-1", None, NOW)
+    text = report_of(ledger)
+    assert text.count("Name of A-") == 2
+    assert "\n… and 3 more: GET /runs/run-1/alerts has them all\n" in text
+    history = ledger.history
+    text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 2))
+    assert "## Not delivered: the first 2 of 5\n" in text
