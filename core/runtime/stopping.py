@@ -48,10 +48,10 @@ def in_thread(work: Callable[[], R], name: str) -> "Future[R]":
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Set `process_stop` on SIGTERM and SIGINT, and then call the handler that was there before.
+    """Set `process_stop` on SIGTERM and SIGINT, and call the handler that was there before, once.
 
-    Python's own handler of SIGINT is not called, because it would break off a request. Only the main thread
-    can handle signals; in another thread, nothing changes.
+    Python's own handler of SIGINT would break off a request, and so would uvicorn's at a second signal. Only
+    the main thread can handle signals; in another thread, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -59,6 +59,8 @@ def stopped_by_signals() -> Iterator[None]:
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if process_stop.requested:
+            return
         process_stop.requested = True
         handler = before[number]
         if callable(handler) and handler is not signal.default_int_handler:

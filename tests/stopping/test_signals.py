@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -11,7 +13,7 @@ import pytest
 from core.ledger import open_ledger
 from tests.api.test_uvicorn import uvicorn
 from tests.service import MONTH
-from tests.slack.hostile import HostileSlack, answer
+from tests.slack.hostile import HostileSlack, answer, slowly
 from tests.stopping.world import ALERTS, check, environment, source
 from tests.waiting import until
 from tests.warm import Program
@@ -83,3 +85,23 @@ def test_signal_ends_the_api_in_order(tmp_path: Path) -> None:
 
         run = open_ledger(settings["DATABASE_URL"]).history.run(accepted.json()["run_id"])
         check(run.model_dump(mode="json"), slack)
+
+
+def test_second_ctrl_c_breaks_off_nothing(tmp_path: Path) -> None:
+    """Uvicorn would end without waiting for the run, whose answers then cannot be recorded."""
+    with HostileSlack() as slack, ThreadPoolExecutor() as clients:
+        settings = environment(slack, tmp_path)
+        slack.script("/amer", slowly(3, answer(200, "ok")))
+        body = {"source_uri": source(tmp_path), "month": MONTH}
+        with uvicorn(tmp_path, **settings) as (api, url, _):
+            # Uvicorn waits for the answer to this request.
+            clients.submit(httpx.post, f"{url}/runs", json=body, timeout=300)
+            until(lambda: slack.requests)
+            api.send_signal(signal.SIGINT)
+            time.sleep(1)
+            api.send_signal(signal.SIGINT)
+            _, log = api.communicate(timeout=300)
+        assert "Traceback" not in log
+        history = open_ledger(settings["DATABASE_URL"]).history
+        [run] = history.runs().runs
+        check(history.run(run.run_id).model_dump(mode="json"), slack)
