@@ -122,8 +122,8 @@ async def _check_health(url: str) -> None:
     with temporary_settings({"client.max_retries": 0, "api.url": url}):
         async with asyncio.timeout(PROBE_SECONDS), get_client() as client:
             answer = await client.request("GET", "/health")
-            if answer.json() is not True:
-                raise ValueError("the answer does not come from Prefect")
+            if answer.text != "true":
+                raise ValueError("the answer does not come from a Prefect API, whose URL ends in /api")
 
 
 def drain() -> None:

@@ -18,6 +18,7 @@ def web() -> Iterator[str]:
     """Yield a server that answers `/<status>` with that status, and `/trickle` with a byte now and then."""
     with HostileSlack() as server:
         server.script("/prefect/health", answer(200, "true"))
+        server.script("/ui/health", answer(200, "<!doctype html>"))
         server.script("/trickle/health", trickle(b"HTTP/1.1 200 OK\r\n\r\n", b" ", every=0.1))
         for status in (200, 302, 404, 500):
             server.script(f"/{status}/health", answer(status, '"something else"'))
@@ -34,7 +35,8 @@ def test_prefect_api_is_accepted(web: str) -> None:
         ("{web}/500", "HTTP 500"),
         ("{web}/404", "HTTP 404"),
         ("{web}/302", "HTTP 302"),
-        ("{web}/200", "does not come from Prefect"),
+        ("{web}/200", "does not come from a Prefect API"),
+        ("{web}/ui", "does not come from a Prefect API, whose URL ends in /api"),
         ("{web}/trickle", r"no answer in 0\.5 s|timed out"),
         ("{silent}/api", r"no answer in 0\.5 s|timed out"),
         ("{closed}/api", "correct PREFECT_API_URL"),
