@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from core.domain import Alert, Decision, Delivery, Interrupted, LedgerError, Resolution
 from core.ledger import Ledger
+from core.ledger.database import Database
 from core.run import RunContext, open_run
 from core.runtime import Settings
 from tasks.send import Lane, send
@@ -34,6 +35,7 @@ from tests.delivery.world import (
     stop_when,
     until,
 )
+from tests.postgresql import Server
 from tests.slack.clock import Clock
 from tests.slack.hostile import HostileSlack, answer, slowly
 
@@ -239,3 +241,24 @@ def test_closed_event_loop_loses_no_answer(slack: HostileSlack, ledger: Ledger, 
     asyncio.run(run())
     assert look(ledger, "run-1").statuses == {"A-1": "sent", "A-2": "failed"}
     assert outcomes(path) == {"A-1": ("sent", None)}
+
+
+def test_run_survives_a_restart_of_its_database(slack: HostileSlack, postgresql: Server) -> None:
+    """Between two transactions, another connection can replace the lost one."""
+    url = postgresql.new_database()
+
+    async def cut(writer: asyncio.StreamWriter) -> None:
+        postgresql.end_connections(url)
+        await OK(writer)
+
+    async def restart(writer: asyncio.StreamWriter) -> None:
+        postgresql.stop()
+        threading.Timer(0.3, postgresql.start).start()
+        await OK(writer)
+
+    slack.script("/amer", OK, cut, OK, restart, OK)
+    alerts = [routed(f"A-{number}") for number in range(6)]
+    with closing(Ledger(Database(url))) as ledger:
+        run = deliver(ledger, alerts, settings(slack.url, url))
+    assert set(run.statuses.values()) == {"sent"}
+    assert len(slack.requests) == len(alerts)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
@@ -13,6 +13,7 @@ import pytest
 
 from core.domain import Alert, Delivery, InternalError, TooManyAlerts
 from core.ledger import Ledger
+from core.ledger.database import Database
 from core.slack import Answer, Pacer, SlackWebhooks
 from core.slack.retry import Sleep
 from examples.mock_slack import MockSlack
@@ -22,13 +23,13 @@ from tests.delivery.world import (
     at_once,
     deliver,
     look,
-    open_at,
     outcomes,
     query,
     routed,
     settings,
     stop_when,
 )
+from tests.postgresql import Server
 from tests.slack.clock import Clock
 from tests.slack.hostile import HostileSlack, Reply, answer, raw, reset, silence, slowly
 
@@ -332,18 +333,27 @@ def test_without_alerts_no_slack_is_needed(ledger: Ledger, path: Path) -> None:
     assert run.statuses == {"A-1": "failed"}
 
 
-def test_parallel_runs_send_each_alert_once(slack: HostileSlack, path: Path, ledger: Ledger) -> None:
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql", "behind PgBouncer"])
+def test_parallel_runs_send_each_alert_once(
+    slack: HostileSlack, path: Path, backend: str, request: pytest.FixtureRequest
+) -> None:
+    """Each run has connections of its own; PgBouncer assigns a server connection to each transaction."""
     channels = ("amer", "emea", "apac")
     for channel in channels:
         slack.script(f"/{channel}", slowly(0.01, OK))
     alerts = [routed(f"A-{number:02}", channels[number % 3]) for number in range(36)]
-    chosen = settings(slack.url, path)
-    with closing(open_at(path)) as second, closing(open_at(path)) as third:
-        runs = at_once(*(partial(deliver, each, alerts, chosen) for each in (ledger, second, third)))
+    with ExitStack() as stack:
+        url = f"sqlite:///{path}"
+        if backend != "sqlite":
+            server: Server = request.getfixturevalue("postgresql")
+            url = server.new_database()
+            url = stack.enter_context(server.pgbouncer())(url) if "PgBouncer" in backend else url
+        ledgers = [stack.enter_context(closing(Ledger(Database(url)))) for _ in range(4)]
+        runs = at_once(*(partial(deliver, each, alerts, settings(slack.url, url)) for each in ledgers))
     assert sorted(seen(slack)) == [alert.account_id for alert in alerts]
-    assert sum(run.view.counts.alerts_sent for run in runs) == 36
-    assert sum(run.view.counts.skipped_replay for run in runs) == 72
-    assert {status for status, _ in outcomes(path).values()} == {"sent"}
+    counts = [run.view.counts for run in runs]
+    assert sum(found.alerts_sent for found in counts) == len(alerts)
+    assert all(found.alerts_sent + found.skipped_replay == len(alerts) for found in counts)
 
 
 def test_alert_of_another_live_run_is_skipped(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
