@@ -16,7 +16,7 @@ from core.domain import LedgerError
 from core.ledger import History
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import MONTH, Service, problem_of, row, write_source
+from tests.service import MONTH, Service, problem_of, write_source
 from tests.waiting import HANG_SECONDS, until
 
 INVALID: dict[str, list[Any]] = {
@@ -167,18 +167,6 @@ def test_health_names_the_settings_that_are_missing(serve: Serve, empty: list[st
     health = answer.json()
     assert (answer.status_code, health["status"], health["ledger"]) == (503, "unavailable", "ok")
     assert re.findall(r"[A-Z_]{4,}", health["settings"]) == named
-
-
-def test_too_many_alerts_send_none(serve: Serve, slack: MockSlack, tmp_path: Path) -> None:
-    source = write_source(tmp_path / "many.parquet", [row("A"), row("B"), row("C", account_region=None)])
-    service = serve(MAX_ALERTS_PER_RUN="1")
-    found = problem_of(service.post("/runs", source))
-    assert (found["status"], found["code"]) == (409, "too_many_alerts")
-    run = service.get(f"/runs/{found['run_id']}")
-    assert (run["status"], run["error"]["code"]) == ("failed", "too_many_alerts")
-    assert run["counts"]["at_risk"] == run["counts"]["failed_deliveries"] == 3
-    assert slack.messages == []
-    assert serve(MAX_ALERTS_PER_RUN="2").run(source)["counts"]["alerts_sent"] == 2
 
 
 def test_unusable_ledger_sends_nothing(serve: Serve, source: str, slack: MockSlack, tmp_path: Path) -> None:

@@ -121,19 +121,6 @@ def test_replay_sends_nothing_twice(service: Service, source: str, slack: MockSl
     assert service.get(f"/runs/{first['run_id']}/alerts") == old
 
 
-def test_failed_alert_is_retried_on_replay(service: Service, source: str, slack: MockSlack) -> None:
-    slack.fail("amer-risk-alerts", 404)
-    run = service.run(source)
-    assert run["status"] == "succeeded"
-    assert run["counts"] == COUNTS | {"alerts_sent": 1, "failed_deliveries": 2}
-    assert run["sample_errors"][0]["channel"] == "amer-risk-alerts"
-    assert run["sample_errors"][0]["reason"]
-    slack.fail("amer-risk-alerts", 200)
-    replay = service.run(source)
-    assert replay["counts"] == COUNTS | {"alerts_sent": 1, "skipped_replay": 1}
-    assert [item["channel"] for item in slack.messages] == ["emea-risk-alerts", "amer-risk-alerts"]
-
-
 def test_dry_run_sends_and_records_nothing(
     service: Service, source: str, slack: MockSlack, tmp_path: Path
 ) -> None:

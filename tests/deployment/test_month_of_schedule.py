@@ -6,10 +6,8 @@ from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
-from prefect.exceptions import ParameterTypeError
 
 from flows import flow_run as module
-from flows.monthly_risk_alerts import monthly_risk_alerts
 
 
 def scheduled(monkeypatch: pytest.MonkeyPatch, at: str, zone: str) -> None:
@@ -64,11 +62,6 @@ def test_timezone_is_the_one_of_all_schedules(
 
 def test_run_without_a_deployment_is_in_utc() -> None:
     assert module.schedule_zone(None) is UTC
-
-
-def test_month_in_the_ui_is_a_first_day() -> None:
-    with pytest.raises(ParameterTypeError, match="first day"):
-        monthly_risk_alerts.validate_parameters({"source_uri": "file:///x", "month": "2026-01-15"})
 
 
 def test_name_of_a_flow_run_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
