@@ -16,7 +16,7 @@ from core.domain import (
     months_before,
     parse_month,
 )
-from core.sources.window import may_hold, month_before
+from core.sources.window import month_before
 
 
 @given(st.dates(date(2, 1, 1)).map(lambda day: day.replace(day=1)), st.integers(0, 11))
@@ -34,28 +34,6 @@ def test_months_step_back_by_any_number(month: date, count: int) -> None:
 def test_calendar_has_no_month_before_its_first() -> None:
     assert month_before(date(1, 2, 1)) == date(1, 1, 1)
     assert month_before(date(1, 1, 1)) is None
-
-
-@pytest.mark.parametrize(
-    ("least", "greatest", "holds"),
-    [
-        (date(2026, 1, 1), date(2026, 1, 1), True),
-        (date(2025, 1, 1), date(2027, 1, 1), True),
-        # The midnight of 1 January in a time zone ahead of UTC.
-        (date(2025, 12, 31), date(2025, 12, 31), True),
-        (date(2025, 12, 30), date(2025, 12, 30), False),
-        (date(2026, 1, 31), date(2026, 3, 1), True),
-        (date(2026, 2, 1), date(2026, 3, 1), False),
-        (date.min, date.min, False),
-        (date.max, date.max, False),
-    ],
-)
-def test_days_of_the_month_and_the_day_before_may_be_its_rows(
-    least: date,
-    greatest: date,
-    holds: bool,  # noqa: FBT001
-) -> None:
-    assert may_hold((least, greatest), date(2026, 1, 1)) is holds
 
 
 SPELLING = "month must be written YYYY-MM-01"
