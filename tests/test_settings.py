@@ -201,6 +201,10 @@ REFUSED = [
     ("REGIONS", "[" * 100_000, TWICE),
     ("REGIONS", '{"AMER": ' + "1" * 5000 + "}", TWICE),
     ("REGIONS", '{" ": "amer"}', "each entry must have a nonblank key"),
+    *(
+        ("SOURCE_TIMEZONE", zone, "install tzdata")
+        for zone in ("Berlin", "UTC+1", "../etc/passwd", "europe/berlin")
+    ),
     ("DATABASE_URL", "sqlite://data/x.db", "sqlite:///data/risk_alerts.db"),
     ("DATABASE_URL", "sqlite:///~/x.db", "sqlite:////home/"),
     ("DATABASE_URL", "mysql://host/db", "postgresql://user:password@host/database"),
