@@ -72,7 +72,7 @@ def by_account(one: Row) -> object:
 
 
 @pytest.mark.parametrize("order", [by_month, by_account])
-@pytest.mark.parametrize("row_group_size", [100, 600, 3000])
+@pytest.mark.parametrize("row_group_size", [100, 3000])
 @pytest.mark.parametrize(
     "need", [Need(THRESHOLD), Need(THRESHOLD, at_risk_before=True, look_back=1)], ids=["at risk", "recovered"]
 )
