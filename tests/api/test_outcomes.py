@@ -15,8 +15,7 @@ from core.domain import Resolution
 from core.ledger import Ledger, OutcomeView
 from core.sources.window import LONGEST_ID
 from tests.conftest import Serve
-from tests.delivery.world import MONTH, routed
-from tests.ledger.test_resolving import leave_unconfirmed
+from tests.delivery.world import MONTH, leave_unconfirmed, routed
 from tests.service import Service, problem_of
 from tests.waiting import until
 
@@ -26,7 +25,7 @@ HOSTILE = "A/1 ?#%2F\t<b>&amp; ü🚩"
 @pytest.fixture
 def ledger(ledger: Ledger) -> Ledger:
     """Return the ledger of the service, with three unconfirmed alerts."""
-    leave_unconfirmed(ledger, "first", [routed("A-1"), routed("A-2"), routed(HOSTILE)])
+    leave_unconfirmed(ledger, "first", routed("A-1"), routed("A-2"), routed(HOSTILE))
     return ledger
 
 
@@ -88,7 +87,7 @@ def test_resolved_alert_is_no_longer_listed(ledger: Ledger, service: Service, ac
 
 
 def test_alerts_of_two_types_are_two_outcomes(ledger: Ledger, service: Service) -> None:
-    leave_unconfirmed(ledger, "second", [routed("A-1", alert_type="recovered")])
+    leave_unconfirmed(ledger, "second", routed("A-1", alert_type="recovered"))
     found = service.get("/outcomes", alert_type="recovered")["outcomes"]
     assert [(one["account_id"], one["alert_type"]) for one in found] == [("A-1", "recovered")]
     body = {"decision": "delivered", "by": "ana"}
@@ -100,7 +99,7 @@ def test_alerts_of_two_types_are_two_outcomes(ledger: Ledger, service: Service) 
 
 def test_longest_id_is_listed_and_resolved(ledger: Ledger, service: Service) -> None:
     account_id = "\x01" * LONGEST_ID
-    leave_unconfirmed(ledger, "second", [routed(account_id)])
+    leave_unconfirmed(ledger, "second", routed(account_id))
     first = service.get("/outcomes", limit=1)
     assert [one["account_id"] for one in first["outcomes"]] == [account_id]
     assert len(service.get("/outcomes", cursor=first["next_cursor"])["outcomes"]) == 3

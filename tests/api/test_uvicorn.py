@@ -15,8 +15,7 @@ import pytest
 
 from core.ledger import open_ledger
 from tests.cli.calling import ROOT
-from tests.delivery.world import MONTH, routed
-from tests.ledger.test_resolving import leave_unconfirmed
+from tests.delivery.world import MONTH, leave_unconfirmed, routed
 
 COMMAND = ("-m", "uvicorn", "api.app:app", "--port", "0")
 TOKEN = "canary-proxy-token"
@@ -65,7 +64,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the address of the API with a token, a run and a prefix."""
     folder = tmp_path_factory.mktemp("proxy")
     ledger = open_ledger(f"sqlite:///{folder}/ledger.db")
-    leave_unconfirmed(ledger, "run", [routed("A-1")])
+    leave_unconfirmed(ledger, "run", routed("A-1"))
     ledger.close()
     settings = {"API_TOKEN": TOKEN, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
     with uvicorn(folder, "--root-path", "/alerts", **settings) as (_, address, _):

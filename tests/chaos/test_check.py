@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from core.domain import AlertKey, AlertStatus, Delivery
+from core.domain import AlertKey
 from core.ledger import Ledger
 from tests.chaos.check import World, check, check_secrets
 from tests.chaos.slack import DELIVERED, NO_ANSWER, REFUSED
 from tests.chaos.tally import Tally
-from tests.delivery.world import MONTH, NOW, begin, execute, routed
+from tests.delivery.world import MONTH, execute, record, routed, sent
 
 SENT, OPEN, NO_CHANNEL = (
     AlertKey("A0001-001", "at_risk"),
@@ -44,15 +44,11 @@ class Played:
 
 def play(ledger: Ledger) -> None:
     """Run a month with one alert sent, one without an answer, and one without a channel."""
-    sent, unanswered, no_channel = (
+    delivered, unanswered, no_channel = (
         routed(key.account_id, channel, key.alert_type)
         for key, channel in ((SENT, "emea"), (OPEN, "apac"), (NO_CHANNEL, None))
     )
-    begin(ledger, "run-1", [no_channel, sent, unanswered])
-    for alert, status in ((sent, AlertStatus.SENT), (unanswered, AlertStatus.UNCONFIRMED)):
-        ledger.claim("run-1", alert, NOW)
-        ledger.record_answer("run-1", Delivery(*alert.key, status, alert.channel), NOW)
-    ledger.finish("run-1", None, NOW)
+    record(ledger, "run-1", {delivered: sent(*SENT), unanswered: None, no_channel: None})
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import pytest
 
 from core.ledger import Ledger
 from tests.cli.calling import call
-from tests.delivery.world import MONTH, OTHER_MONTH, begin, key, outcome_of, routed
-from tests.ledger.test_resolving import leave_unconfirmed
+from tests.delivery.world import MONTH, OTHER_MONTH, begin, key, leave_unconfirmed, outcome_of, routed
 
 ONE = ["--month", MONTH.isoformat(), "--account", "A-1"]
 
@@ -18,7 +17,7 @@ def ledger(ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledge
     """Return the command's ledger, with two unconfirmed alerts in it."""
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{path}")
     monkeypatch.setenv("COLUMNS", "80")
-    leave_unconfirmed(ledger, "first", [routed("A-1"), routed("A-2 [red]", "emea")])
+    leave_unconfirmed(ledger, "first", routed("A-1"), routed("A-2 [red]", "emea"))
     return ledger
 
 
@@ -40,7 +39,7 @@ def test_resolved_alert_leaves_the_list(ledger: Ledger, capsys: pytest.CaptureFi
 
 
 def test_narrow_list_cuts_nothing_off(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    leave_unconfirmed(ledger, "second", [routed("an-account-with-a-long-id", "a-channel-with-a-long-name")])
+    leave_unconfirmed(ledger, "second", routed("an-account-with-a-long-id", "a-channel-with-a-long-name"))
     assert call("unconfirmed") == 0
     listed = capsys.readouterr().out
     assert "…" not in listed
@@ -69,7 +68,7 @@ def test_unconfirmed_alerts_of_one_month_are_listed(
 
 
 def test_type_selects_the_alert_of_an_account(ledger: Ledger) -> None:
-    leave_unconfirmed(ledger, "second", [routed("A-1", alert_type="recovered")])
+    leave_unconfirmed(ledger, "second", routed("A-1", alert_type="recovered"))
     assert call("resolve", *ONE, "--type", "recovered", "--delivered", "--by", "ana") == 0
     assert outcome_of(ledger, key("A-1", "recovered")).status == "sent"
     assert outcome_of(ledger, key("A-1")).status == "unconfirmed"

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,12 +123,24 @@ def begin(
     return ledger.plan(run_id, assessment(alerts), alerts, 0, NOW)
 
 
+def record(ledger: Ledger, run_id: str, answers: Mapping[Alert, Delivery | None], **options: Any) -> None:
+    """Run a month whose alerts get these answers; an alert without one becomes unconfirmed."""
+    for alert in begin(ledger, run_id, list(answers), **options):
+        assert ledger.claim(run_id, alert, NOW).status is AlertStatus.SENDING
+        if answer := answers[alert]:
+            ledger.record_answer(run_id, answer, NOW)
+    ledger.finish(run_id, None, NOW)
+
+
+def leave_unconfirmed(ledger: Ledger, run_id: str, *alerts: Alert, **options: Any) -> None:
+    """Close a run after it claimed these alerts."""
+    record(ledger, run_id, dict.fromkeys(alerts), **options)
+
+
 def begin_retry(ledger: Ledger, run_id: str) -> Alert:
     """Begin a run that sends an unconfirmed alert of an earlier run again; return the alert."""
     alert = routed("A-1")
-    begin(ledger, "first", [alert])
-    ledger.claim("first", alert, NOW)
-    ledger.finish("first", None, NOW)
+    leave_unconfirmed(ledger, "first", alert)
     begin(ledger, run_id, [alert], retry_unconfirmed=True)
     return alert
 

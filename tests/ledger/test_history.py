@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from core.domain import (
+    Alert,
     AlertStatus,
     Decision,
     Delivery,
@@ -26,7 +27,20 @@ from core.domain import (
 )
 from core.ledger import Ledger
 from core.ledger.history import encode_cursor
-from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, at, begin, failed, key, routed, sent
+from tests.delivery.world import (
+    ME,
+    MONTH,
+    NOW,
+    OTHER_MONTH,
+    at,
+    begin,
+    failed,
+    key,
+    leave_unconfirmed,
+    record,
+    routed,
+    sent,
+)
 
 Page = Callable[[int | None, str | None], tuple[list[Any], str | None]]
 
@@ -135,15 +149,10 @@ def test_unknown_run_is_not_found(ledger: Ledger) -> None:
 
 def record_outcomes(ledger: Ledger) -> None:
     """Record outcomes of two months and two types."""
-    for month, alerts in (
-        (OTHER_MONTH, [routed("A"), routed("C", None)]),
-        (MONTH, [routed("B"), routed("A"), routed("A", alert_type="recovered"), routed("C", None)]),
-    ):
-        run_id = str(month)
-        for alert in begin(ledger, run_id, alerts, month=month):
-            ledger.claim(run_id, alert, NOW)
-        ledger.record_answer(run_id, sent("A"), NOW)
-        ledger.finish(run_id, None, NOW)
+    both: dict[Alert, Delivery | None] = {routed("A"): sent("A"), routed("C", None): None}
+    of_the_month = {routed("B"): None, **both, routed("A", alert_type="recovered"): None}
+    record(ledger, str(OTHER_MONTH), both, month=OTHER_MONTH)
+    record(ledger, str(MONTH), of_the_month)
     begin(ledger, "later", [routed("A"), routed("B")])
 
 
@@ -177,9 +186,7 @@ def test_outcome_has_its_own_resolutions_in_order(ledger: Ledger) -> None:
     record_outcomes(ledger)
     recovered, at_risk = key("A", "recovered"), key("A")
     ledger.resolve(Resolution(recovered, MONTH, Decision.SEND_AGAIN, "ana", None, at(3)))
-    [alert] = begin(ledger, "again", [routed("A", alert_type="recovered")])
-    ledger.claim("again", alert, NOW)
-    ledger.finish("again", None, NOW)
+    leave_unconfirmed(ledger, "again", routed("A", alert_type="recovered"))
     ledger.resolve(Resolution(recovered, MONTH, Decision.DELIVERED, "ana", None, at(1)))
     ledger.resolve(Resolution(key("B"), MONTH, Decision.DELIVERED, "zoë", None, at(2)))
     found = ledger.history.outcomes_of(MONTH, [recovered, at_risk, key("lost")])
@@ -236,9 +243,7 @@ def test_list_of_open_alerts_is_known_to_who_accepted_it(ledger: Ledger) -> None
     notify(ledger, str(OTHER_MONTH), "another", digest, NotificationStatus.SENT)
     assert not history.open_alerts(MONTH, "another").notified
     # A new attempt of an unconfirmed alert may be in the channel again.
-    [alert] = begin(ledger, "again", [routed("B")], retry_unconfirmed=True)
-    ledger.claim("again", alert, NOW)
-    ledger.finish("again", None, NOW)
+    leave_unconfirmed(ledger, "again", routed("B"), retry_unconfirmed=True)
     assert not history.open_alerts(MONTH, "support").notified
 
 
@@ -262,10 +267,7 @@ def test_digest_is_of_what_support_would_read(ledger: Ledger) -> None:
     names: dict[str, list[str]] = {}
     for number, (name, (alert, given)) in enumerate(lists.items(), 1):
         month = date(2025, number, 1)
-        begin(ledger, name, [alert], month=month)
-        if given:
-            ledger.claim(name, alert, NOW)
-            ledger.record_answer(name, given, NOW)
+        record(ledger, name, {alert: given}, month=month)
         names.setdefault(ledger.history.open_alerts(month, "support").digest, []).append(name)
     alike, *others = names.values()
     assert alike == ["base", "another run", "another attempt", "another region"]

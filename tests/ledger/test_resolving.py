@@ -1,6 +1,5 @@
 """A person's decision about an unconfirmed alert, and the runs after it, on both databases."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -24,6 +23,7 @@ from tests.delivery.world import (
     at_once,
     begin,
     key,
+    leave_unconfirmed,
     look,
     outcome_of,
     routed,
@@ -43,14 +43,6 @@ def decide(ledger: Ledger, account_id: str, decision: Decision, by: str = "ana",
 def outcome(ledger: Ledger, account_id: str) -> OutcomeView:
     """Return the recorded outcome of an alert of the month."""
     return outcome_of(ledger, key(account_id))
-
-
-def leave_unconfirmed(ledger: Ledger, run_id: str, alerts: Sequence[Alert]) -> None:
-    """Close a run after it claimed these alerts."""
-    begin(ledger, run_id, alerts)
-    for item in alerts:
-        assert ledger.claim(run_id, item, NOW).status is AlertStatus.SENDING
-    ledger.finish(run_id, None, NOW)
 
 
 def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
@@ -92,7 +84,7 @@ def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
 
 
 def test_send_again_sends_only_that_alert(ledger: Ledger) -> None:
-    leave_unconfirmed(ledger, "first", [A1, A2, A3])
+    leave_unconfirmed(ledger, "first", A1, A2, A3)
     decide(ledger, "A-1", DELIVERED)
     decide(ledger, "A-2", SEND_AGAIN)
     assert outcome(ledger, "A-2").sent_at is None
@@ -106,9 +98,9 @@ def test_send_again_sends_only_that_alert(ledger: Ledger) -> None:
 
 
 def test_resolution_is_kept_after_a_later_run(ledger: Ledger) -> None:
-    leave_unconfirmed(ledger, "first", [A1])
+    leave_unconfirmed(ledger, "first", A1)
     decide(ledger, "A-1", SEND_AGAIN, "ana", "not in #amer")
-    leave_unconfirmed(ledger, "second", [A1])
+    leave_unconfirmed(ledger, "second", A1)
     decide(ledger, "A-1", DELIVERED, "zoë")
     found = outcome(ledger, "A-1")
     assert (found.status, found.reason, found.sent_at) == ("sent", "resolved_delivered", NOW)
@@ -122,7 +114,7 @@ def test_resolution_is_kept_after_a_later_run(ledger: Ledger) -> None:
 
 def test_types_of_one_account_are_resolved_apart(ledger: Ledger) -> None:
     both = [A1, routed("A-1", alert_type="recovered")]
-    leave_unconfirmed(ledger, "first", both)
+    leave_unconfirmed(ledger, "first", *both)
     decide(ledger, "A-1", DELIVERED)
     assert begin(ledger, "second", both, retry_unconfirmed=True) == both[1:]
     assert ledger.claim("second", both[1], LATER).status is AlertStatus.SENDING
@@ -135,7 +127,7 @@ def test_types_of_one_account_are_resolved_apart(ledger: Ledger) -> None:
 
 
 def test_an_alert_is_resolved_once(ledger: Ledger) -> None:
-    leave_unconfirmed(ledger, "first", [A1, A2])
+    leave_unconfirmed(ledger, "first", A1, A2)
     for account_id, first in (("A-1", DELIVERED), ("A-2", SEND_AGAIN)):
         decide(ledger, account_id, first)
         before = outcome(ledger, account_id)
@@ -163,7 +155,7 @@ def test_only_unconfirmed_alerts_can_be_resolved(ledger: Ledger) -> None:
 
 def test_decision_before_the_claim_wins(ledger: Ledger) -> None:
     """The run had already planned to send the alert again."""
-    leave_unconfirmed(ledger, "first", [A1, A2])
+    leave_unconfirmed(ledger, "first", A1, A2)
     assert begin(ledger, "second", [A1, A2], retry_unconfirmed=True) == [A1, A2]
     decide(ledger, "A-1", DELIVERED)
     decide(ledger, "A-2", SEND_AGAIN)
@@ -174,7 +166,7 @@ def test_decision_before_the_claim_wins(ledger: Ledger) -> None:
 @pytest.mark.parametrize("decision", Decision)
 def test_person_and_run_never_both_win(ledger: Ledger, decision: Decision) -> None:
     alerts = [routed(f"A-{number}") for number in range(8)]
-    leave_unconfirmed(ledger, "first", alerts)
+    leave_unconfirmed(ledger, "first", *alerts)
     begin(ledger, "second", alerts, retry_unconfirmed=True)
 
     def person(account_id: str) -> bool:
@@ -205,7 +197,7 @@ LATE_ANSWERS = [
 
 
 def test_answer_after_a_decision_is_not_sent_twice(ledger: Ledger) -> None:
-    leave_unconfirmed(ledger, "frozen", [routed(f"A-{number}") for number in range(len(LATE_ANSWERS))])
+    leave_unconfirmed(ledger, "frozen", *(routed(f"A-{number}") for number in range(len(LATE_ANSWERS))))
     for number, (decision, status, stays) in enumerate(LATE_ANSWERS):
         name = f"A-{number}"
         decide(ledger, name, decision)

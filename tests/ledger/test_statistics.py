@@ -7,7 +7,7 @@ import pytest
 
 from core.domain import OutcomeStatus, RunRequest, RunStatus, SourceNotFound
 from core.ledger import Ledger
-from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, at, begin, routed, sent
+from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, at, begin, record, routed, sent
 
 
 def samples(ledger: Ledger) -> dict[tuple[str, ...], float]:
@@ -59,13 +59,9 @@ def test_latest_month_begins_in_utc(ledger: Ledger, monkeypatch: pytest.MonkeyPa
 
 
 def test_outcomes_are_counted_by_status(ledger: Ledger) -> None:
-    delivered, lost = [routed("A-1"), routed("A-2")], routed("A-3")
     unroutable = [routed("B-1", None), routed("B-2", None), routed("B-3", None, "recovered")]
-    for alert in begin(ledger, "run", [*delivered, lost, *unroutable]):
-        ledger.claim("run", alert, NOW)
-    for alert in delivered:
-        ledger.record_answer("run", sent(alert.account_id), NOW)
-    ledger.finish("run", None, NOW)
+    delivered = {routed(name): sent(name) for name in ("A-1", "A-2")}
+    record(ledger, "run", {**delivered, **dict.fromkeys([routed("A-3"), *unroutable])})
     [sending] = begin(ledger, "running", [routed("A-4")])
     ledger.claim("running", sending, NOW)
     assert {name[1:]: number for name, number in samples(ledger).items() if name[0] == "outcomes"} == {

@@ -17,7 +17,7 @@ from core.ledger import Ledger, open_ledger
 from examples.devtools import Tab, browser
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve, services
-from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, key, outcome_of, routed
+from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, key, outcome_of, record, routed, sent
 from tests.service import Service
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -40,14 +40,9 @@ def ledger(folder: Path) -> Iterator[Ledger]:
     opened = open_ledger(f"sqlite:///{folder}/ledger.db")
     begin(opened, "before", [routed("A-1")], month=OTHER_MONTH)
     opened.finish("before", None, NOW)
-    alerts = [routed("A-1"), routed("A-2", "emea"), routed(HOSTILE, "emea"), routed(f"{HOSTILE}2", None)]
-    begin(opened, "run", alerts)
-    for item, status in ((alerts[0], "sent"), (alerts[1], "unconfirmed"), (alerts[2], "unconfirmed")):
-        opened.claim("run", item, NOW)
-        opened.record_answer(
-            "run", Delivery(*item.key, AlertStatus(status), item.channel, "no_answer", HOSTILE), NOW
-        )
-    opened.finish("run", None, NOW)
+    no_answer = Delivery(*key(HOSTILE), AlertStatus.UNCONFIRMED, "emea", "no_answer", HOSTILE)
+    answers = {routed("A-1"): sent("A-1"), routed("A-2", "emea"): None, routed(HOSTILE, "emea"): no_answer}
+    record(opened, "run", {**answers, routed(f"{HOSTILE}2", None): None})
     yield opened
     opened.close()
 

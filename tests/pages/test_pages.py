@@ -8,11 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.domain import AlertStatus, Delivery
 from core.ledger import Ledger, open_ledger
 from tests.conftest import Serve
-from tests.delivery.world import MONTH, NOW, begin, key, outcome_of, routed
-from tests.ledger.test_resolving import leave_unconfirmed
+from tests.delivery.world import MONTH, NOW, begin, key, leave_unconfirmed, outcome_of, record, routed, sent
 from tests.service import Service, problem_of
 
 TOKEN = "canary-page-token"
@@ -25,7 +23,7 @@ OWN = {"Sec-Fetch-Site": "same-origin"}
 def ledger(folder: Path) -> Iterator[Ledger]:
     """Yield a ledger with a run that left an alert unconfirmed."""
     opened = open_ledger(f"sqlite:///{folder}/ledger.db")
-    leave_unconfirmed(opened, "run", [routed("A-1")])
+    leave_unconfirmed(opened, "run", routed("A-1"))
     yield opened
     opened.close()
 
@@ -240,12 +238,7 @@ def test_problem_is_a_page_in_a_browser(open_service: Service, path: str, code: 
 
 
 def test_open_alerts_are_listed_by_status(ledger: Ledger, open_service: Service) -> None:
-    sent, unconfirmed, _ = alerts = [routed("B-1"), routed("B-2"), routed("B-3", None)]
-    begin(ledger, "mixed", alerts)
-    for alert in (sent, unconfirmed):
-        ledger.claim("mixed", alert, NOW)
-    ledger.record_answer("mixed", Delivery(*sent.key, AlertStatus.SENT, "amer", sent_at=NOW), NOW)
-    ledger.finish("mixed", None, NOW)
+    record(ledger, "mixed", {routed("B-1"): sent("B-1"), routed("B-2"): None, routed("B-3", None): None})
     page = open_service.client.get("/runs/mixed", headers={"Accept": BROWSER}).text
     for section, account_id in (("unconfirmed", "B-2"), ("failed", "B-3")):
         listed = page.partition(f'<h2 id="{section}">')[2].partition("</section>")[0]
