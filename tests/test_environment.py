@@ -12,9 +12,8 @@ import pytest
 from core.domain import SettingsError
 from core.runtime import environment, load_settings, redaction
 from core.sources.remote import proxy_for
-from examples.mock_slack import MockSlack
 from tests.cli.calling import started
-from tests.service import MONTH, closed_port, variables, write_source
+from tests.service import MONTH
 from tests.slack.hostile import HostileSlack
 
 
@@ -157,7 +156,6 @@ def assert_refused(end: "subprocess.CompletedProcess[str]", name: str) -> None:
     ("program", "name", "value"),
     [
         ("API", "SLACK_MAX_ATTEMPTS", "canary"),
-        ("batch job", "ALL_PROXY", "socks5://canary"),
         ("unconfirmed", "ALL_PROXY", "socks5://canary"),
         ("API", "PREFECT_FLOW_DEFAULT_RETRIES", "canary"),
         ("batch job", "PREFECT_CLIENT_CUSTOM_HEADERS", "{canary"),
@@ -207,14 +205,3 @@ def test_unknown_prefect_profile_is_refused(tmp_path: Path, *, by_file: bool) ->
     where = f"{tmp_path}/profiles.toml of Prefect" if by_file else "PREFECT_PROFILE"
     assert_refused(end, f"{where}: there is no profile 'misspelled'; name one of ")
     assert "mine" in end.stderr
-
-
-def test_run_behind_a_proxy_reaches_loopback(prefect_api: str, tmp_path: Path) -> None:
-    dead = f"http://127.0.0.1:{closed_port()}"
-    with MockSlack() as slack:
-        environment = {"HTTP_PROXY": dead, "ALL_PROXY": dead, "PREFECT_API_URL": prefect_api}
-        environment |= variables(slack.url, tmp_path, REGIONS='{"AMER": " #amer ", "EMEA": "emea\\n"}')
-        source = write_source(tmp_path / "status.parquet")
-        end = ended("batch job", tmp_path, "--source-uri", source, **environment)
-        assert end.returncode == 0, end.stderr
-        assert {message["channel"] for message in slack.messages} == {"amer", "emea"}
