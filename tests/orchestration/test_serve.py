@@ -1,4 +1,7 @@
-"""`make serve` reports a problem in one line, and leaves no server behind."""
+"""`make serve` reports a problem in one line, and leaves no server behind.
+
+A sleeping program stands for both servers; `tests/deployment/test_served_and_deployed.py` has the real ones.
+"""
 
 import os
 import signal
@@ -34,11 +37,13 @@ def test_taken_port_is_one_clear_line(server: str) -> None:
 
 
 @contextmanager
-def serving() -> Iterator[tuple["subprocess.Popen[str]", list[int]]]:
+def serving(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", list[int]]]:
     """Yield the command once both servers have started, and their process ids: Prefect's, then the API's."""
+    (folder / "uvicorn.py").write_text("import time; time.sleep(300)", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
     pipe = subprocess.PIPE
     command = [sys.executable, *serve()]
-    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as running:
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as running:
         assert running.stdout is not None
         while "stops both" not in running.stdout.readline():
             assert running.poll() is None
@@ -50,8 +55,8 @@ def serving() -> Iterator[tuple["subprocess.Popen[str]", list[int]]]:
     assert not any(Path(f"/proc/{server}").exists() for server in servers)
 
 
-def test_second_stop_kills_a_server_that_does_not_end() -> None:
-    with serving() as (running, (_, api)):
+def test_second_stop_kills_a_server_that_does_not_end(tmp_path: Path) -> None:
+    with serving(tmp_path) as (running, (_, api)):
         os.kill(api, signal.SIGSTOP)
         until(lambda: ") T " in Path(f"/proc/{api}/stat").read_text(encoding="ascii"))
         running.terminate()
@@ -63,8 +68,8 @@ def test_second_stop_kills_a_server_that_does_not_end() -> None:
 
 
 @pytest.mark.parametrize(("place", "name"), [(0, "Prefect"), (-1, "the API")])
-def test_end_of_one_server_ends_the_other(place: int, name: str) -> None:
-    with serving() as (running, servers):
+def test_end_of_one_server_ends_the_other(place: int, name: str, tmp_path: Path) -> None:
+    with serving(tmp_path) as (running, servers):
         os.kill(servers[place], signal.SIGKILL)
         _, errors = running.communicate(timeout=50)
     assert running.returncode == 1
