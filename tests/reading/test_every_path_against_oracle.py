@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.sources.workers import Workers
-from tests.reading.test_rules_against_oracle import alert_types, ask
+from tests.reading.test_rules_against_oracle import EACH_RULE, alert_types, ask
 from tests.reading.worlds import Layout, Row, layouts, rows_of_a_world
 
 encodings = st.sampled_from(
@@ -58,7 +58,18 @@ def follow(patch: pytest.MonkeyPatch, path: dict[str, Any], requests: int) -> No
 
 
 @pytest.mark.parametrize("requests", [0, 8], ids=["local", "remote"])
-@settings(max_examples=2 * settings().max_examples)  # There are many paths.
+@pytest.mark.parametrize("value", [0, -1], ids=["first", "last"])
+@pytest.mark.parametrize("name", PATHS)
+def test_each_limit_alone_matches_the_oracle(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: int, requests: int
+) -> None:
+    follow(monkeypatch, {name: PATHS[name][value]}, requests)
+    for layout in (Layout(row_group_size=7), Layout(files=2, row_group_size=5, statistics=False)):
+        found, expected = ask(EACH_RULE, layout, types=["at_risk", "recovered"])
+        assert found == expected
+
+
+@pytest.mark.parametrize("requests", [0, 8], ids=["local", "remote"])
 @given(
     rows=rows_of_a_world,
     layout=layouts,
