@@ -118,8 +118,9 @@ def test_running_run_has_the_counts_of_its_alerts(ledger: Ledger) -> None:
     ],
 )
 def test_alerts_are_listed_in_their_order(
-    ledger: Ledger, status: AlertStatus | None, expected: list[str]
+    ledger: Ledger, status: AlertStatus | None, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("core.ledger.ledger.PLANNED_AT_ONCE", 3)
     begin(ledger, "run", [routed("C"), routed("A", None), routed("D"), routed("B", None)])
     begin(ledger, "other", [routed("E"), routed("F", None)])
 

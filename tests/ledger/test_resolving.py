@@ -81,6 +81,8 @@ def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
     assert found.items() <= (given_up | resolved | {"updated_at": LATER}).items()
     begin(ledger, "unroutable", [routed("A-4", None)])
     assert (outcome(ledger, "A-4").region, outcome(ledger, "A-4").channel) == ("AMER", None)
+    leave_unconfirmed(ledger, "corrected", routed("A-4")._replace(account_region="EMEA"))
+    assert (outcome(ledger, "A-4").region, outcome(ledger, "A-4").channel) == ("EMEA", "amer")
 
 
 def test_send_again_sends_only_that_alert(ledger: Ledger) -> None:
