@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from core.domain import SourceForbidden, SourceInvalid, SourceNotAllowed, SourceNotFound, SourceUnreachable
-from core.runtime import Settings
 from core.sources.folder import METADATA, NOT_DATA, data_names, delta_logs
 from core.sources.location import Location, is_allowed
 from core.sources.source import Bytes, Range, Source, SourceFile
@@ -16,10 +15,6 @@ from core.sources.source import Bytes, Range, Source, SourceFile
 
 class LocalSource(Source):
     """Local files, by their real paths, so that no link leads out of `ALLOWED_SOURCES`."""
-
-    def __init__(self, location: Location, settings: Settings) -> None:
-        self._allowed = settings.allowed_sources
-        super().__init__(location)
 
     def _find(self, location: Location) -> list[SourceFile]:
         path = location.path
@@ -69,7 +64,7 @@ class LocalSource(Source):
 
     def _real_path(self, path: str) -> str:
         real = os.path.realpath(path)
-        if not is_allowed(real, self._allowed):
+        if not is_allowed(real, self._settings.allowed_sources):
             raise SourceNotAllowed(f"{path}: a link out of ALLOWED_SOURCES: add a prefix, or copy the file")
         return real
 

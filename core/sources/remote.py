@@ -43,7 +43,7 @@ class RemoteSource(Source):
         weakref.finalize(self, _close_soon, file_system).atexit = False
         # First the credentials, so that their errors are not taken for the store's.
         self._call(f"{location.scheme}://", self._connect())
-        super().__init__(location)
+        super().__init__(location, settings)
 
     @abstractmethod
     async def _connect(self) -> None:

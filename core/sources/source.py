@@ -49,9 +49,10 @@ class Source(ABC):
 
     requests = 0
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, settings: Settings) -> None:
         self.uri = location.uri
         self._location = location
+        self._settings = settings
         self._found = self._find(location)
         self.files = [file for file in self._found if not is_without_month(file.path)]
         self.version = self._found[0].version
