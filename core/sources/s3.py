@@ -1,5 +1,6 @@
 """`s3://`: Amazon S3, or a store with its API."""
 
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ from aiobotocore.session import AioSession
 # s3fs retries a broken body only inside its own `_cat_file`, which cannot pin the ETag; we use its wrapper.
 from s3fs.core import S3FileSystem, _error_wrapper
 
-from core.domain import SourceForbidden, SourceInvalid
+from core.domain import SourceForbidden, SourceInvalid, SourceNotFound
 from core.runtime import Settings, check_certificates
 from core.sources.location import Location
 from core.sources.refusals import ENCODED
@@ -65,9 +66,10 @@ class S3Source(RemoteSource):
         except SourceForbidden:
             bucket, _, key = location.path.partition("/")
             if key and not location.uri.endswith("/"):
-                # A refused HEAD has no reason; a GET has.
+                # A refused HEAD has no reason; a GET has. Without the object, the listing was refused.
                 get = self._fs._call_s3("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
-                self._call(location.uri, get)
+                with suppress(SourceNotFound):
+                    self._call(location.uri, get)
             raise
 
     async def _read_range(self, file: SourceFile, start: int, end: int) -> bytes:

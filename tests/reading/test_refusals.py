@@ -21,7 +21,7 @@ from core.runtime import Settings
 from core.sources import open_uri
 from core.sources.refusals import REFUSALS, TEXTS, Refused, error_for
 from tests.reading.conftest import checked, refusal
-from tests.reading.servers import Refusing
+from tests.reading.servers import Refusing, Request, Server
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,22 @@ def test_s3_refusal_after_a_good_head_has_advice(
     found = read_refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url))
     assert isinstance(found, SourceForbidden)
     assert words in found.message
+
+
+@pytest.mark.parametrize("path", ["folder", "folder/", "folder/*.parquet"])
+def test_s3_folder_that_may_not_be_listed_is_forbidden(aws_keys: None, path: str) -> None:
+    """A policy may deny ListBucket for a prefix alone; a key that is missing is then a 404."""
+
+    class Unlisted(Server):
+        def answer(self, request: Request) -> None:
+            denied = "list-type" in request.path
+            body = s3_error("AccessDenied" if denied else "NoSuchKey", "")
+            request.send(403 if denied else 404, body)
+
+    with Unlisted() as server:
+        found = refusal(f"s3://bucket/{path}", Settings(s3_endpoint_url=server.url))
+    assert isinstance(found, SourceForbidden)
+    assert "s3:ListBucket on the bucket" in found.message
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "aws-chunked,gzip"])
