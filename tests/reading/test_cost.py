@@ -162,6 +162,16 @@ def test_length_of_a_footer_is_guessed_from_the_longest(
     assert source.calls == 2 + 1 + 1 + 1
 
 
+def test_small_file_costs_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when a footer has shown that few bytes hold it."""
+    monkeypatch.setattr("core.sources.workers.DECODERS", 1)
+    monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(0))
+    for month in (MONTH, back(MONTH, 1), back(MONTH, 2)):
+        pq.write_table(table([row(month=month)]), tmp_path / f"{month}.parquet")
+    window, source = read(tmp_path)
+    assert (window.rows_scanned, source.calls) == (3, 3)
+
+
 def test_statistics_alone_refuse_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.sources.reader.MAX_MONTH_ROWS", ACCOUNTS // 2)
     write(tmp_path / "x.parquet", by_month, 100)

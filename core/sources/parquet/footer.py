@@ -23,7 +23,7 @@ HIDDEN_SCHEMA = b"\0" + ARROW_SCHEMA[1:]
 TAIL = 8
 """The length of the footer, and the magic."""
 FIRST_READ = (8 * 2**10, 64 * 2**10)
-"""The least and the most bytes to read from the end of a file while the footer's length is unknown."""
+"""The least bytes to read from the end of a file, and the most while the length of a footer is unknown."""
 FOOTER_MARGIN = 256
 """How many bytes longer than those before the next footer may be without a second request."""
 BATCH_BYTES = 64 * 2**20
@@ -249,7 +249,8 @@ def read_footer(source: Source, file: SourceFile, zone: str, like: Footer | None
         raise ValueError(f"it has only {size} bytes")
     # A footer grows with the file. Data that is read before a short footer is kept, and not read again.
     least, most = FIRST_READ
-    first = max(0, size - (like.length + FOOTER_MARGIN if like else min(max(size // 2**12, least), most)))
+    guess = like.length + FOOTER_MARGIN if like else min(max(size // 2**12, least), most)
+    first = size - guess if size > max(guess, least) else 0
     end = bytes(source.read(file, [(first, size)])[0])
     footer = int.from_bytes(end[-TAIL : -len(MAGIC)], "little") + TAIL
     if len(end) < footer <= size and end.endswith(MAGIC):
