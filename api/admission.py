@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class Admission:
-    """Run `at_once` pieces of work side by side, queue `waiting` more, and refuse the rest.
+    """Run at most `at_once` calls at the same time, queue at most `waiting` more, and refuse the rest.
 
-    Queued work costs little, but a queue without a bound could grow faster than it is worked off.
+    The queue has a limit because requests may arrive faster than the threads work.
     """
 
     def __init__(self, name: str, at_once: int, waiting: int) -> None:
@@ -23,7 +23,7 @@ class Admission:
 
     async def call(self, work: Callable[[], T]) -> T:
         """Call `work` in the next free thread and return its result; raise `TooManyRuns` for a full queue."""
-        # The work goes on when the client disconnects.
+        # `shield` lets the work continue when the client disconnects.
         return await asyncio.shield(asyncio.wrap_future(self.submit(lambda: work)))
 
     def submit(self, prepare: Callable[[], Callable[[], T]]) -> "Future[T]":
@@ -32,7 +32,7 @@ class Admission:
         Raises `TooManyRuns` when the queue is full, before any call; or what `prepare` raises.
         """
         if not self._places.acquire(blocking=False):
-            raise TooManyRuns("This service has as many runs in progress and waiting as it takes; retry soon")
+            raise TooManyRuns("The queue of this service is full; send the request again later")
         try:
             future = self._threads.submit(prepare())
         except BaseException:

@@ -18,14 +18,14 @@ _HEADERS = {
     "Cache-Control": "no-store",
     # A browser gets a page where a program gets JSON.
     "Vary": "Accept",
-    # Another site must not lead clicks to a page of this one.
+    # Against clickjacking: no site may show a page of this one in a frame.
     "Content-Security-Policy": "frame-ancestors 'none'",
 }
 
-_SIGN_IN = "Reload the page and sign in with the API_TOKEN as the password; any user name will do"
+_SIGN_IN = "Reload the page and sign in with the API_TOKEN as the password and any user name"
 _BASIC = 'Basic realm="Account Risk Alerts", charset="UTF-8"'
 _OF_PAGES = ("/docs", "/favicon.ico", "/openapi.json", "/pages/", "/static-offline-docs/")
-"""Paths that accept HTTP Basic whatever the header `Accept` says: pages load them or send forms to them."""
+"""Paths that pages load, or send forms to. They accept HTTP Basic, whatever the header `Accept` says."""
 
 
 class Gateway:
@@ -40,7 +40,7 @@ class Gateway:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # The server's own scope still has HEAD, so the server leaves out the body of the answer.
+        # The server keeps its own scope, with HEAD, and so sends no body.
         request = Request({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope)
 
         async def send_with_headers(message: Message) -> None:

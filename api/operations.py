@@ -35,7 +35,7 @@ class Health(BaseModel):
 
 @router.get("/", tags=["health"], response_model=dict[str, str])
 async def index(request: Request) -> dict[str, str] | Response:
-    """Return the addresses on this host of docs, health and runs; lead a browser to the runs."""
+    """Return the paths of docs, health and runs; redirect a browser to the runs."""
     root = request.scope["root_path"]
     if wants_page(request):
         return RedirectResponse(f"{root}/runs", 303)
@@ -52,12 +52,12 @@ async def health(request: Request, response: Response) -> Health:
     }
     missing = [name for name, given in needed.items() if not given]
     ledger = "ok"
-    # A check that has begun goes on in its one thread; one that waits behind it is dropped.
+    # All checks share one thread. After a timeout, a running check continues; a queued one is canceled.
     check = state.checks.submit(lambda: ledger_of(request).check_writable())
     try:
         await asyncio.wait_for(asyncio.wrap_future(check), CHECK_SECONDS)
     except TimeoutError:
-        ledger = f"The ledger takes no commit within {CHECK_SECONDS} s"
+        ledger = f"The ledger did not commit a write within {CHECK_SECONDS} s"
     except LedgerError as error:
         ledger = error.message
     well = ledger == "ok" and not missing
@@ -72,5 +72,5 @@ async def health(request: Request, response: Response) -> Health:
 
 @router.get("/metrics", tags=["metrics"], response_class=_Metrics, response_description="Prometheus text")
 def metrics(request: Request) -> Response:
-    """Return metrics as Prometheus text: of the ledger, and of what this process has read and delivered."""
+    """Return metrics as Prometheus text: those of the ledger, and those of the runs of this process."""
     return _Metrics(generate_latest() + generate_latest(ledger_of(request).history.gauges()))

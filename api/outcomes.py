@@ -55,7 +55,7 @@ async def resolve_outcome(
     Nothing is sent now. After `send_again`, the next run of the month sends the alert, and no other
     unconfirmed one.
     """
-    # In another thread than reads, because a write may wait for another process.
+    # Not in a thread that serves reads, because a write may wait for another process.
     return await asyncio.to_thread(_resolve, request, month, account_id, body)
 
 
@@ -72,16 +72,16 @@ def _is_from_this_site(request: Request) -> bool:
     fetched_by = request.headers.get("sec-fetch-site")
     if fetched_by is not None:
         return fetched_by == "same-origin"
-    # Without TLS, browsers send Sec-Fetch-Site to localhost alone.
+    # Without TLS, browsers send Sec-Fetch-Site only to localhost.
     return request.headers.get("origin", "").partition("://")[2] == request.headers.get("host")
 
 
 @router.post("/pages/runs/{run_id}/resolve", include_in_schema=False)
 async def resolve_by_form(request: Request, run_id: str) -> Response:
-    """Resolve an alert by the form of a page, and lead the browser back to the run."""
-    # No other endpoint needs this check: a form cannot send the content type of JSON.
+    """Resolve an alert by the form of a page, and redirect the browser to the run."""
+    # Against CSRF. Only this endpoint needs it: the form of another site cannot send JSON to the others.
     if not _is_from_this_site(request):
-        raise domain.InvalidRequest("the form: sent by no page of this host; open the page and send its form")
+        raise domain.InvalidRequest("the form: not sent by a page of this host; open the run's page again")
     fields = parse_qsl((await request.body()).decode("ascii", "replace"))
     try:
         form = ResolutionForm.model_validate(dict(fields))

@@ -8,7 +8,7 @@ from core.ledger import Ledger, open_ledger
 
 
 def ledger_of(request: Request) -> Ledger:
-    """Return the ledger, opened again if its file was replaced; raise `LedgerError` while it cannot be."""
+    """Return the ledger; open it again if its file was replaced; raise `LedgerError` if that fails."""
     return open_ledger(request.app.state.settings.database_url)
 
 

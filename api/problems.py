@@ -94,7 +94,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        # Without the values: one may be a credential.
+        # The detail shows no value, because a value may be a credential.
         detail = "; ".join(map(_invalid_field, error.errors()))
         # FastAPI leaves a body as bytes unless its content type is JSON.
         if any(isinstance(item["input"], bytes) for item in error.errors()):
@@ -117,14 +117,14 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _internal(request: Request, error: Exception) -> Response:
-        # Starlette raises the error again after this answer, so the server logs its traceback.
+        # The server logs the traceback, because Starlette raises the error again after this answer.
         logger.error("Internal error: %s", type(error).__name__)
         return problem(request, "internal_error")
 
 
 def _accepts(app: FastAPI, request: Request, method: str) -> bool:
-    """Return whether a route with this path takes the method; Starlette looks at one route alone."""
-    # The gateway makes a GET of each HEAD.
+    """Return whether a route accepts this path and method; Starlette itself would look at only one route."""
+    # `Gateway` turns each HEAD into a GET.
     scope = {**request.scope, "method": method.replace("HEAD", "GET")}
     return any(route.matches(scope)[0] is Match.FULL for route in app.routes)
 

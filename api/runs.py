@@ -19,7 +19,7 @@ router = APIRouter(tags=["runs"])
 
 
 class RunStarted(BaseModel):
-    """The id of the run, which is over, or is accepted if the request had `Prefer: respond-async`."""
+    """The ID of the run. The run is over or, if the request had `Prefer: respond-async`, accepted."""
 
     run_id: str = Field(examples=["0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c"])
 
@@ -33,7 +33,7 @@ async def start_run(
         list[str], Header(default_factory=list, description="`respond-async` answers at once (RFC 7240).")
     ],
 ) -> RunStarted:
-    """Run the month and answer when the run is over, also if Slack refused messages.
+    """Run the month and answer when the run is over, even if Slack refused messages.
 
     The run goes on when the client disconnects, and `GET /runs` lists it.
     """

@@ -25,26 +25,26 @@ from core.runtime import Settings, configure_logs, stopped_by_signals
 from flows.prefect_engine import drain
 
 WAITING_FOR_EACH = 3
-"""How many runs may wait for each that is in progress: one may take an hour."""
+"""How many runs may wait for each one in progress. Few, because a run may take an hour."""
 PREVIEWS_AT_ONCE, PREVIEWS_WAITING = 2, 254
-"""Previews mostly decode: more of them at once would hardly be faster, and would delay other answers."""
+"""A preview mostly computes: more at once would end no earlier, and would delay other answers."""
 READERS_AT_ONCE = 3
-"""Threads that read the ledger for an answer; more would wait for the interpreter, and delay others."""
+"""Threads that read the ledger for answers. More threads would only compete for Python's GIL."""
 SWITCH_SECONDS = 0.0005
-"""How long a thread may compute while others wait for the interpreter: a tenth of Python's default, because
-`/health` waits for it several times."""
+"""How long a thread may hold Python's GIL while others wait for it: a tenth of the default, because `/health`
+needs the GIL several times."""
 
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = """
-Finds the accounts that are At Risk in a month and since when, and alerts each region's Slack channel once.
-It is safe to run a month again: sent alerts are skipped, and those that were not delivered are retried.
+Finds the accounts that are At Risk in a month, and posts one alert per account to its region's Slack channel.
+It is safe to run a month again: sent alerts are skipped, and failed ones are retried.
 """
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the API for these settings."""
-    # Uvicorn's own lines too: in the same format, and tracebacks without secrets.
+    # Uvicorn's lines get the same format, and secrets are masked in its tracebacks.
     configure_logs(settings, taken_over=("fastapi", "uvicorn", "uvicorn.error", "uvicorn.access"))
     token = settings.api_token.get_secret_value() if settings.api_token else None
     # FastAPI's own page loads its scripts from the internet, which a customer's network may not reach.
@@ -77,7 +77,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         open_ledger(state.settings.database_url).close_dead_runs(utc_now())
     except LedgerError as error:
-        # For `/health` to report: the API runs on, and the ledger may come back.
+        # The API starts anyway: `/health` reports the error, and the ledger may come back.
         logger.error("%s", error)
     runs_at_once = state.settings.api_runs_at_once
     state.runs = Admission("run", runs_at_once, WAITING_FOR_EACH * runs_at_once)
@@ -89,7 +89,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gc.freeze()
     with stopped_by_signals():
         yield
-    # In threads: runs still need the loop's callbacks, and Prefect's own end must have no loop around it.
+    # In threads, because runs still need this event loop, and `drain` would not wait inside of one.
     for threads in (state.runs, state.previews, state.checks):
         await asyncio.to_thread(threads.shutdown)
     await asyncio.to_thread(drain)

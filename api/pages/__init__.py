@@ -17,7 +17,7 @@ from core.ledger import History, RunPage
 SHOWN = 200
 """How many alerts of each kind are on the page; the API has them all."""
 LEFT_OUT = frozenset({"rows_scanned", "duplicates_found", "unknown_region"})
-"""Counts that the page shows elsewhere or not at all."""
+"""Counts that a page shows in another place, or not at all."""
 
 _FOLDER = Path(__file__).parent
 STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8")
@@ -74,7 +74,7 @@ def runs_page(
 ) -> HTMLResponse:
     """Return the page that lists runs, with links to other months and statuses and to older runs."""
     types = dict.fromkeys(alert_type for run in found.runs for alert_type in run.alert_types)
-    # A sum is 0 only where the count of every run is.
+    # A total is 0 only if the count is 0 in every run, so no column with a number is left out.
     shown = total(run.counts for run in found.runs).labeled(types)
     columns = [(name, label) for name, label, _ in shown if name not in LEFT_OUT]
     return page(

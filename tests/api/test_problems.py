@@ -198,7 +198,7 @@ def test_health_does_not_wait_for_a_locked_ledger(
         for _ in range(2):
             health = service.client.get("/health")
             assert (health.status_code, health.json()["status"]) == (503, "unavailable")
-            assert "takes no commit" in health.json()["ledger"]
+            assert "did not commit a write" in health.json()["ledger"]
 
 
 def test_ledger_is_opened_again_without_a_restart(serve: Serve, source: str, tmp_path: Path) -> None:
