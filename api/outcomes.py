@@ -26,7 +26,7 @@ class ResolutionBody(BaseModel):
         description="`delivered`: the alert is in the channel and is never sent again; `send_again`: it is"
         " not, and the next run of the month sends it."
     )
-    by: StrictStr = Field(description="Who decides.", examples=["Ana Sousa"])
+    by: StrictStr = Field(description="The person who decides.", examples=["Ana Sousa"])
     note: StrictStr | None = Field(default=None, description="The reason, for later readers.")
     alert_type: StrictStr = Field(default=domain.DEFAULT_ALERT_TYPE, description="The type of the alert.")
 

@@ -41,7 +41,7 @@ class Finding:
 def check_installation(
     source_uri: str | None, month: date | None, *, post_test_message: bool, as_json: bool
 ) -> bool:
-    """Check everything, and print each finding as soon as it is known; return whether nothing failed.
+    """Run every check, print each finding as soon as it is known, and return whether none failed.
 
     Raises `InvalidRequest` or `SourceSchemeUnsupported` for a URI that cannot be a source.
     """
@@ -49,7 +49,7 @@ def check_installation(
     checks = []
     for name, tried, finding in _findings(source_uri, month, post_test_message=post_test_message):
         checks.append({"name": name, "tried": tried, **asdict(finding)})
-        # The finding of an error may name what was tried.
+        # An error message may already name what was tried.
         lines = [finding.found if tried in finding.found else f"{tried}: {finding.found}"]
         lines += [f"note: {note}" for note in finding.notes]
         lines += [f"→ {finding.advice}"] if finding.advice else []
@@ -70,7 +70,7 @@ def _findings(
     try:
         settings = load_settings()
     except SettingsError as error:
-        advice = "Correct it; nothing else was checked."
+        advice = "Correct the setting; nothing else was checked."
         yield "settings", TRIED_SETTINGS, Finding(str(error), "failed", advice)
         return
     configure_logs(settings, level=logging.WARNING)
@@ -92,7 +92,7 @@ def _findings(
 
 
 def _finding(check: Callable[..., Finding], *arguments: Any) -> Finding:
-    """Return the finding of a check, or the error that it raises as its finding."""
+    """Call a check and return its finding; an error that the check raises becomes the finding."""
     try:
         return check(*arguments)
     except (RiskAlertsError, MailError) as error:
@@ -118,7 +118,7 @@ def _source(settings: Settings, source_uri: str | None, month: date | None) -> F
     if source_uri is None:
         return Finding("not given", "skipped")
     found = describe(open_uri(source_uri, settings), month, settings.source_timezone)
-    span = "months unknown, as it has no statistics"
+    span = "months unknown (the footers have no statistics)"
     if found.months:
         span = "months {:%Y-%m} to {:%Y-%m}".format(*found.months)
     files = f"{found.files:,} {'file' if found.files == 1 else 'files'}"
@@ -135,7 +135,7 @@ def _source(settings: Settings, source_uri: str | None, month: date | None) -> F
 
 async def _slack(settings: Settings) -> Finding:
     if not settings.slack_webhook:
-        return Finding("not set", "failed", "Set one of them; without it, only dry runs work.")
+        return Finding("not set", "failed", "Set one of the two; without a webhook, only dry runs work.")
     try:
         async with SlackWebhooks(settings) as webhooks:
             await webhooks.reach()

@@ -32,7 +32,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except domain.SettingsError as error:
-            # The settings have the format of the log.
+            # Not in the log, whose format is one of the settings.
             click.echo(f"error: {error.code}: {error}", err=True)
             ctx.exit(2)
         except domain.RiskAlertsError as error:
@@ -41,7 +41,7 @@ class _Commands(click.Group):
 
 
 def _ending(*examples: str) -> str:
-    r"""Return the end of a help text, whose lines `\b` keeps as they are; `examples` are arguments."""
+    r"""Return the end of a help text: examples and exit codes. After `\b`, click wraps no lines."""
     codes = "Exit codes: 0 success, 1 failure, 2 usage error or bad settings."
     return "\n".join(["\b", "Examples:", *(f"  risk-alerts {line}" for line in examples), "", codes])
 
@@ -64,7 +64,7 @@ def _json(what: str) -> Callable[[Command], Command]:
 
 def _request(command: Command) -> Command:
     """Add the options that a run and a preview share."""
-    what = "Also send alerts again that an earlier run may have delivered."
+    what = "Also send unconfirmed alerts, which an earlier run may have delivered."
     command = click.option("--retry-unconfirmed", is_flag=True, help=what)(command)
     return _source_uri(required=True)(_month(required=True)(command))
 
@@ -115,8 +115,8 @@ def preview(*, as_json: bool, **request: Any) -> None:
 def check(*, source_uri: str | None, month: date | None, post_test_message: bool, as_json: bool) -> None:
     """Check an installation before its first run.
 
-    It checks settings, ledger, source, Slack, mail server and Prefect API, and fails (exit code 1) unless all
-    is well. It sends and stores nothing, unless --post-test-message asks for a test message.
+    It checks settings, ledger, source, Slack, mail server and Prefect API. If a check fails, the exit code is
+    1. It sends and stores nothing, unless --post-test-message asks for a test message.
     """
     if month and source_uri is None:
         raise click.UsageError("--month needs --source-uri.")
@@ -145,13 +145,13 @@ def unconfirmed(*, month: date | None, as_json: bool) -> None:
 @click.option("--type", "alert_type", default=domain.DEFAULT_ALERT_TYPE, show_default=True, help="Its type.")
 @click.option("--delivered", is_flag=True, help="The alert is in the channel: never send it again.")
 @click.option("--send-again", is_flag=True, help="The alert is not in the channel: the next run sends it.")
-@click.option("--by", required=True, metavar="NAME", help="Who decides.")
-@click.option("--note", metavar="TEXT", help="Why.")
+@click.option("--by", required=True, metavar="NAME", help="The person who decides.")
+@click.option("--note", metavar="TEXT", help="The reason for the decision.")
 @_json("what POST /outcomes/{month}/{account_id}/resolve gives")
 def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -> None:
     """Record a person's decision about an unconfirmed alert.
 
-    It sends nothing: the next run of the month sends an alert that is resolved with --send-again.
+    It sends nothing. After --send-again, the next run of the month sends the alert.
     """
     if delivered == send_again:
         raise click.UsageError("Give one of --delivered and --send-again.")

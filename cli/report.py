@@ -66,10 +66,10 @@ def print_preview(found: PreviewView, console: Console) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], console: Console, right: Container[str] = ()
 ) -> None:
-    """Print a blank line and a table of any text, or nothing without rows; numbers stand on the right."""
+    """Print a blank line and a table, or nothing without rows; the columns in `right` are right-aligned."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        # A channel or an id that is cut off cannot be looked up.
+        # Wrap long cells, because nobody can look up a channel or an ID that is cut off.
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))

@@ -35,11 +35,11 @@ def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
             for outcome in found.outcomes
         ]
         print_table(("month", "account", "type", "channel", "updated", "why"), rows, console)
-        console.print("\nLook into each channel, then record what you saw: risk-alerts resolve --help")
+        console.print("\nLook in each channel, then record what you saw: risk-alerts resolve --help")
 
 
 def record(*, as_json: bool, **given: Any) -> None:
-    """Record the given `Resolution` in the ledger and print what happens next; raise the ledger's refusal."""
+    """Record the given `Resolution` and print what happens next; raise the errors of `Ledger.resolve`."""
     settings = load_settings()
     configure_logs(settings)
     resolution = Resolution(**given, at=datetime.now(UTC))

@@ -17,7 +17,7 @@ STOP_SECONDS = 30
 
 
 def serve_both(api_port: int, prefect_port: int) -> None:
-    """Serve until stopped, then stop both; raise `ClickException` when one of them ends by itself."""
+    """Serve until stopped, then stop both servers; raise `ClickException` if one of them ends by itself."""
     # Handle SIGTERM like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     prefect_url = f"http://{HOST}:{prefect_port}"
@@ -31,15 +31,15 @@ def serve_both(api_port: int, prefect_port: int) -> None:
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             # The UI in the browser calls this address.
             PREFECT_SERVER_UI_API_URL=f"{prefect_url}/api",
-            # In files, so that a restarted server can free the slots of dead runs.
+            # Keep the concurrency slots in files, so that a restarted server can free those of dead runs.
             PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
         ) as prefect,
-        # By name, because the command line must not import the API.
+        # The API is given by its name, because the command line must not import it.
         _uvicorn(["api.app:app"], api_port, PREFECT_API_URL=f"{prefect_url}/api") as api,
     ):
         click.echo(f"API         http://{HOST}:{api_port}/docs")
         click.echo(f"Prefect UI  {prefect_url}")
-        click.echo("Until Prefect answers, after some seconds, a run is refused with 503. Ctrl-C stops both.")
+        click.echo("For some seconds, until Prefect answers, runs are refused with 503. Ctrl-C stops both.")
         while prefect.poll() is None and api.poll() is None:
             time.sleep(0.5)
         name, code = ("Prefect", prefect.poll()) if api.poll() is None else ("the API", api.poll())
@@ -65,7 +65,7 @@ def _uvicorn(app: list[str], port: int, **environment: str) -> Iterator["subproc
         yield process
     finally:
         process.terminate()
-        # It is too slow, or Ctrl-C comes again: no server may outlive this program.
+        # A server that is too slow is killed, also after a second Ctrl-C: none may outlive this program.
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             process.wait(STOP_SECONDS)
         process.kill()

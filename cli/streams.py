@@ -11,7 +11,7 @@ from typing import Any
 def protect_streams() -> None:
     """Drop output that cannot be written instead of failing, and write UTF-8 in any locale.
 
-    Call this first: the descriptor of a closed stream would go to the next file that is opened.
+    Call this first: otherwise the next file that is opened gets the descriptor of a closed stream.
     """
     for descriptor in range(3):
         try:

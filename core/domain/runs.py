@@ -10,7 +10,7 @@ from core.domain.months import Month
 
 _SOURCE = "gs://bucket/monthly_account_status.parquet"
 _SOURCES = "A Parquet file, a folder of them, or some by a * in the last segment: file://, gs://, s3://"
-_RETRY = "Also send alerts again that an earlier run may have delivered."
+_RETRY = "Also send unconfirmed alerts, which an earlier run may have delivered."
 
 
 class RunStatus(StrEnum):
