@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 async def publish_report(run: RunContext) -> None:
-    """Publish a closed run, as the ledger has it, in its flow run; a failure is only logged."""
+    """Publish the report of a closed run, read from the ledger, in its flow run; only log a failure."""
     if run.flow_run_id is None or not run.closed.done():
         return
     try:

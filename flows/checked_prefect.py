@@ -1,7 +1,7 @@
-"""Import Prefect, which reads its settings then; a bad setting ends the process with one line.
+"""Import Prefect, which reads its settings at its import; end the process with one line if one is bad.
 
-The package `flows` imports this module first. A worker and the `prefect` command have already imported
-Prefect; there, nothing is checked.
+The package `flows` imports this module first. In a worker and in the `prefect` command, Prefect is imported
+before; there, this module checks nothing.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ DEFAULTS = {
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
 }
 """Defaults of variables that Prefect reads when it is imported."""
-# Without a user, `expanduser` changes nothing.
+# `Path.expanduser` would raise an error if the system does not know the user.
 HOME = Path(os.path.expanduser(os.environ.get("PREFECT_HOME", "").strip() or "~/.prefect"))  # noqa: PTH111
 PROFILES = Path(os.environ.get("PREFECT_PROFILES_PATH", "").strip() or HOME / "profiles.toml")
 
@@ -36,17 +36,17 @@ def _import_prefect() -> None:
     for name, value in DEFAULTS.items():
         os.environ[name] = os.environ.get(name) or value
     if "PREFECT_API_URL" not in os.environ and not os.path.exists(HOME):  # noqa: PTH110  # also without access
-        # A run needs no home. A folder below a file cannot be made, and cannot hold a profile.
+        # A run needs no home. Below a file, Prefect can neither make a folder nor find a profile.
         os.environ["PREFECT_HOME"] = f"{os.devnull}/prefect"
     # Garbage collection during the import would only cost time.
     gc.disable()
     try:
         # Prefect prints a bad setting with its value before it raises, and warns of a home it cannot make.
         with contextlib.redirect_stderr(io.StringIO()):
-            import prefect.main  # noqa: F401, PLC0415  # the import itself is what is tried
+            import prefect.main  # noqa: F401, PLC0415  # only its effects are needed
     except ImportError:
         raise
-    except Exception as error:  # noqa: BLE001  # a file of another shape can make the import raise anything
+    except Exception as error:  # noqa: BLE001  # a malformed file can make the import raise anything
         raise SettingsError(_describe(error)) from None
     finally:
         gc.enable()
@@ -76,23 +76,23 @@ def _check_settings() -> None:
 
 
 def _describe(error: Exception) -> str:
-    """Describe in one line what Prefect cannot use, without the value, which may be a secret."""
+    """Return one line about what Prefect cannot use, without the value, which may be a secret."""
     given = {name: value.lower() for name, value in os.environ.items() if name.startswith("PREFECT_")}
     files = filter(os.path.exists, ("prefect.toml", str(PROFILES), str(HOME / "logging.yml")))
     where = " or ".join(files) or "a file or variable that Prefect reads"
     if isinstance(error, ValidationError):
-        # An error of a default that depends on the bad value says nothing.
+        # Skip the errors of defaults that depend on the bad value: they do not name it.
         first = next(item for item in error.errors() if item["type"] != "default_factory_not_called")
         names = [name for name, value in given.items() if value == str(first["input"]).lower()]
         field = ".".join(map(str, first["loc"]))
-        # A message of Prefect's own may quote the value.
+        # The message of one of Prefect's own checks may quote the value.
         own = first["type"] in {"value_error", "assertion_error"}
         reason = "Prefect does not accept the value" if own else runtime.invalid_value(first)
     elif found := re.search(r'error parsing value for field "(\w+)"', str(error)):
         field, reason = found[1], "must be valid JSON"
         names = [name for name in given if name.endswith(field.upper())]
     else:
-        return f"{where}: Prefect cannot use what it says; correct it (`prefect version` shows the error)"
+        return f"{where}: Prefect cannot read it; correct it (`prefect version` shows the error)"
     return f"{' or '.join(names) or f'{field} in {where}'}: {reason}; correct or unset it"
 
 

@@ -29,7 +29,7 @@ def name_flow_run() -> str:
 
 
 def month_or_scheduled(month: date | None) -> date:
-    """Return the given month, or the month of the scheduled start, also for a late run."""
+    """Return the given month, else the month of the scheduled start, even if the run starts later."""
     if month is not None:
         return month
     scheduled: datetime = flow_run.scheduled_start_time
@@ -37,9 +37,9 @@ def month_or_scheduled(month: date | None) -> date:
 
 
 def schedule_zone(deployment_id: str | None) -> tzinfo:
-    """Return the time zone of the deployment's schedules, active or not; UTC without one, or with several.
+    """Return the time zone of the deployment's schedules, active or not; UTC if there are none or several.
 
-    At 00:30 on the 1st in Tokyo, UTC is still in the month before. Raises what Prefect raises.
+    At 00:30 on the 1st in Tokyo, UTC is still in the month before. Errors of Prefect pass through.
     """
     if deployment_id is None:
         return UTC
@@ -55,8 +55,8 @@ async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
         if run.flow_run_id is None:
             result = stage.fn(*args)
         else:
-            # Prefect would hash and store whole tables, and search thousands of alerts for futures; it passes
-            # quoted arguments by reference.
+            # By default, Prefect hashes and stores tables, and searches alerts for futures. `quote` passes
+            # an argument by reference.
             task = stage.with_options(cache_policy=NO_CACHE, persist_result=False)
             result = task(*map(quote, args))
         return await result if stage.isasync else result
@@ -65,7 +65,7 @@ async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
 def show_logs_in_ui() -> None:
     """Show the log lines of a flow run in the Prefect UI, with secrets masked; safe to call again."""
     handler = APILogHandler(level=logging.INFO)
-    # Prefect can assign no line outside of a flow run, and would warn of each.
+    # Prefect would print a warning for each line outside of a flow run.
     handler.addFilter(lambda _: (FlowRunContext.get() or TaskRunContext.get()) is not None)
     for logger in map(logging.getLogger, ("core", "flows", "tasks")):
         if not any(isinstance(known, APILogHandler) for known in logger.handlers):
@@ -78,7 +78,7 @@ def show_logs_in_ui() -> None:
 
 
 def describe_fault(error: BaseException | None, seconds: float) -> str:
-    """Describe an error of Prefect in one line; for None or a timeout, that no answer came in `seconds`."""
+    """Return one line about an error of Prefect; None and a timeout mean no answer in `seconds`."""
     if error is None or isinstance(error, TimeoutError):
         return f"no answer in {seconds:g} s"
     if isinstance(error, httpx.HTTPStatusError):

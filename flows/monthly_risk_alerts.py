@@ -30,7 +30,7 @@ async def monthly_risk_alerts(
         source_uri: A Parquet file or a folder of them, at file://, gs:// or s3://.
         month: The first day of the month; by default the month of the run's scheduled start.
         dry_run: Do everything except sending; write no outcome and notify no one.
-        retry_unconfirmed: Send unconfirmed alerts again, too.
+        retry_unconfirmed: Also send unconfirmed alerts, which an earlier run may have delivered.
 
     Returns the run_id under which the ledger keeps the run.
     """
@@ -66,7 +66,7 @@ async def run_stages(run: RunContext) -> None:
 
 
 if __name__ == "__main__":
-    # The same as `risk-alerts run`. The module has no import of `cli`, which is a layer above `flows`.
+    # The same as `risk-alerts run`. `flows` must not import `cli`, which is a layer above it.
     import runpy
     import sys
 

@@ -2,8 +2,8 @@
 
 A caller waits for Prefect twice: until Prefect has begun the flow, and, after the ledger has closed the run,
 until Prefect has stored report and state. Each wait takes several requests with retries. The settings of
-Prefect's client limit the time of one request; the thread of this module limits the whole. A flow that takes
-too long stays in its thread, because canceling it would call the API for just as long.
+Prefect's client limit the time of one request. The flow has a thread of its own, so that the caller can stop
+waiting. Such a flow stays in its thread: canceling it would call the API for just as long.
 """
 
 import asyncio
@@ -53,26 +53,26 @@ def run_with_prefect(run: RunContext, url: str) -> None:
 
     Raises the error of a failed run, or `OrchestratorUnreachable` when nothing was begun.
     """
-    # Canceled below when Prefect takes too long, so that a late flow begins nothing.
+    # `begun` is canceled below if Prefect takes too long; a flow that starts later then does nothing.
     begun: Future[None] = Future()
 
-    # The parameters are only for Prefect to show: `run` has them.
+    # Prefect only shows the parameters; the flow takes them from `run`.
     @wraps(monthly_risk_alerts.fn)
     async def work(*_: Any, **__: Any) -> str:
         show_logs_in_ui()
         run.flow_run_id = flow_run.id
         if not begun.set_running_or_notify_cancel():
-            raise OrchestratorUnreachable("Prefect began this run after it was given up")
+            raise OrchestratorUnreachable("Prefect began this run too late: no caller waits for it")
         begun.set_result(None)
         await run_stages(run)
         return run.run_id
 
-    # The caller gets this run as its answer; a retry would be another run after that.
+    # A retry would be another run, after the caller has the answer of this one.
     flow = monthly_risk_alerts.with_options(retries=0)
     flow.fn = work
     keep_prefect_quiet()
     probe(url)
-    # By default each event is tried eleven times, and all go to the first API of the process.
+    # By default, Prefect tries each event eleven times, and sends all events to the first API of the process.
     EventsWorker.set_client_override(PrefectEventsClient, api_url=url, reconnection_attempts=1)
     with temporary_settings(set_defaults=REQUEST_BOUNDS):
         ended = in_thread(lambda: asyncio.run(flow(**asdict(run.request))), "flow")
@@ -113,12 +113,12 @@ def probe(url: str) -> None:
         raise OrchestratorUnreachable(
             f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}):"
             f" {describe_fault(error, PROBE_SECONDS)};"
-            " start it, correct PREFECT_API_URL or the Prefect profile, or name none to run without Prefect"
+            " start it, correct PREFECT_API_URL or the Prefect profile, or remove the URL to run without it"
         ) from None
 
 
 async def _check_health(url: str) -> None:
-    """Ask with Prefect's client, which uses the key, certificates and headers of its settings."""
+    """Check the API with Prefect's own client, so that key, certificates and headers are checked as well."""
     with temporary_settings({"client.max_retries": 0, "api.url": url}):
         async with asyncio.timeout(PROBE_SECONDS), get_client() as client:
             answer = await client.request("GET", "/health")
@@ -127,11 +127,11 @@ async def _check_health(url: str) -> None:
 
 
 def drain() -> None:
-    """Send what Prefect's background workers hold, within `DRAIN_SECONDS`.
+    """Send the events and logs that Prefect's background workers still hold, within `DRAIN_SECONDS`.
 
-    By default they retry each event at the end of the process, for a minute when the API has died.
+    By default, the end of the process waits for the retries of each event: a minute if the API has died.
     """
-    # All of Prefect's queues share one registry, and only it allows to bound them.
+    # Only this private registry, which all workers of Prefect share, gives access to the tasks to cancel.
     workers = list(EventsWorker._instances.values())  # type: ignore[misc]  # noqa: SLF001
     sending = [(worker._loop, worker._task) for worker in workers]  # noqa: SLF001
     EventsWorker.drain_all(timeout=DRAIN_SECONDS)

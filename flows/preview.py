@@ -14,8 +14,8 @@ from tasks.route import each_alert, route
 def preview(request: domain.RunRequest, settings: Settings) -> PreviewView:
     """Return each alert of the month, what a run would do with it, and its message to Slack.
 
-    The ledger is opened after the source has been read. Raises the errors of `load_window`, or `LedgerError`.
-    More alerts than `MAX_ALERTS_PER_RUN` are a warning here, so that a preview shows them.
+    Raises the errors of `load_window`, or `LedgerError`. More alerts than `MAX_ALERTS_PER_RUN` are only a
+    warning here, so that a preview shows them.
     """
     window = load_window.fn(request.source_uri, request.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window.rows), settings)
@@ -34,7 +34,7 @@ def preview(request: domain.RunRequest, settings: Settings) -> PreviewView:
     warnings = list(assessment.warnings)
     if 0 < settings.max_alerts_per_run < counts.would_send:
         message = (
-            f"A run would send none of them: MAX_ALERTS_PER_RUN is {settings.max_alerts_per_run};"
+            f"A run would send none of these alerts: MAX_ALERTS_PER_RUN is {settings.max_alerts_per_run};"
             " check the source, or raise the limit"
         )
         warnings.append(domain.RunWarning("too_many_alerts", message, counts.would_send))
@@ -50,7 +50,7 @@ def preview(request: domain.RunRequest, settings: Settings) -> PreviewView:
 def _preview_alert(alert: domain.Alert, delivery: domain.Delivery, settings: Settings) -> PreviewAlertView:
     status, reason = delivery.status, delivery.reason
     if status is domain.AlertStatus.UNCONFIRMED:
-        # The API promises three statuses: a run would not send this alert.
+        # A run would not send this alert. The contract has no status `unconfirmed` in a preview.
         status, reason = domain.AlertStatus.FAILED, domain.AlertStatus.UNCONFIRMED
     return PreviewAlertView(
         **alert._asdict() | {"channel": delivery.channel, "status": status, "reason": reason},

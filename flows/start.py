@@ -21,7 +21,7 @@ def run_month(run: RunContext) -> None:
 
 
 def accept(run: RunContext) -> Callable[[], None]:
-    """Record a run that starts later; return the function that runs it, which must be called."""
+    """Record a run that starts later; return the function that runs it. The caller must call it."""
     run.begin()
     # Without a heartbeat, another host would close a run that waits long as dead.
     alive = ExitStack()
