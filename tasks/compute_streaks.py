@@ -110,8 +110,8 @@ def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
         yield RunWarning("rows_without_account_id", message, count)
     if number := window.months_not_first_day:
         message = (
-            f"Rows whose month is not a first day, which count for no month: {number};"
-            " write month as YYYY-MM-01, or set SOURCE_TIMEZONE to the time zone in which it is midnight"
+            f"Rows whose month is not a first day are left out: {number};"
+            " write month as YYYY-MM-01, or set SOURCE_TIMEZONE to the time zone in which month is midnight"
         )
         yield RunWarning("months_not_first_day", message, number)
 

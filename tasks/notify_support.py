@@ -11,7 +11,7 @@ from core.support import compose, notify
 logger = logging.getLogger(__name__)
 
 _notifying = threading.Lock()
-"""Concurrent runs notify one after the other, so that the second sees what the first has sent."""
+"""Concurrent runs notify one after the other, so that the second run sees what the first one has sent."""
 
 
 @task(retries=0)
@@ -35,7 +35,7 @@ def notify_support(run: RunContext) -> None:
         if message is None:
             return
         if found.notified:
-            logger.info("Support has the list of the %d open alerts already", len(found.alerts))
+            logger.info("Support was notified of the same %d open alerts before", len(found.alerts))
             return
         result = notify(message, settings)
         run.ledger.record_notification(run.run_id, result, address=address, digest=found.digest)

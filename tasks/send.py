@@ -30,18 +30,18 @@ logger = logging.getLogger(__name__)
 async def send(run: RunContext, to_send: Sequence[Alert]) -> None:
     """Send the alerts of the plan.
 
-    Prefect must not retry the task, whatever its settings say: a run claims each alert once.
+    `retries=0` wins over Prefect's settings, because a run claims each alert only once.
     """
     logger.info("Sending %d alerts", len(to_send))
     if not to_send:
         return
-    # In an event loop of its own, since a signal may end this one during a request.
+    # The requests have an event loop of their own, because a signal may end this one.
     sending = asyncio.ensure_future(asyncio.to_thread(asyncio.run, deliver(run, to_send)))
     try:
         await asyncio.wait({sending})
     except asyncio.CancelledError as canceled:
         run.stop = True
-        # At most for the timeouts of one request and its commits.
+        # This takes at most the timeouts of one request and its commits.
         await asyncio.wait({sending})
         raise canceled from sending.exception()
     sending.result()
@@ -111,7 +111,7 @@ class Lane:
         try:
             delivery = await asyncio.to_thread(ledger.record_answer, run_id, delivery, utc_now())
         except LedgerError:
-            # The ledger still says `sending`, later `unconfirmed`: only this line has the result.
+            # The row stays `sending`, and later becomes `unconfirmed`: only this line shows the result.
             logger.error("%s to %s: %s, not recorded", name, alert.channel, delivery.status)
             raise
         if delivery.status is not AlertStatus.SENT:
@@ -126,10 +126,10 @@ class Lane:
             nonlocal attempts
             self._check_stop()
             if attempts:
-                # Meanwhile the run may have been closed as dead, and a person may have resolved the alert.
+                # During the wait, the run may have been closed as dead and the alert resolved by a person.
                 await asyncio.to_thread(self._run.ledger.claim, self._run.run_id, alert, utc_now())
             attempts += 1
-            # From the request, which a slow claim may have delayed since its turn.
+            # The next message waits from this request on, not from its turn: a slow claim may lie between.
             self._pacer.hold(self._interval)
             answer = await self._slack.post(channel, message)
             DELIVERIES.labels(metric_label(answer.verdict, answer.reason)).inc()
@@ -140,7 +140,7 @@ class Lane:
         try:
             answer = await post_with_retries(post, self._pacer, self._run.settings)
         except (Stopping, Interrupted):
-            answer = Answer(Verdict.RETRY, Interrupted.code, "The run was stopped before it was delivered")
+            answer = Answer(Verdict.RETRY, Interrupted.code, "The run was stopped before the delivery")
         return answer, attempts
 
     async def _give_up(self, rest: Sequence[Alert], answer: Answer) -> None:
@@ -159,7 +159,7 @@ class Lane:
             await asyncio.sleep(min(left, POLL_SECONDS))
 
     def _check_stop(self) -> None:
-        # Not `Interrupted`, which the ledger raises too, and which must stop the other lanes.
+        # Not `Interrupted`: the ledger raises it too, and then the other lanes must stop as well.
         if self._run.stopped:
             raise Stopping
 

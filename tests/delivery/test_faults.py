@@ -180,7 +180,7 @@ def test_stopped_retry_keeps_its_attempts(slack: HostileSlack, ledger: Ledger, p
     slack.script("/amer", short, long)
     stop_when(lambda: len(slack.requests) == 2, ledger, [routed("A-1")], settings(slack.url, path))
     assert query(path, "SELECT status, reason, error, attempts FROM alert_outcomes") == [
-        ("failed", "interrupted", "The run was stopped before it was delivered", 2)
+        ("failed", "interrupted", "The run was stopped before the delivery", 2)
     ]
 
 

@@ -118,7 +118,7 @@ def test_a_replay_without_news_notifies_no_one(support: Support, caplog: pytest.
         replay = support.run(*alerts, answers=answers)
     assert support.mails == [["A-1", "A-2"]]
     assert (replay.support_notification, replay.support_error, replay.support_message) == (None, None, None)
-    assert "Support has the list of the 2 open alerts already" in caplog.text
+    assert "Support was notified of the same 2 open alerts before" in caplog.text
 
 
 def test_without_a_mail_server_it_is_logged_once(support: Support, caplog: pytest.LogCaptureFixture) -> None:
