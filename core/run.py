@@ -29,9 +29,9 @@ class RunContext:
     flow_run_id: str | None = None
     """The flow run of Prefect's engine; None for a run without Prefect."""
     stop: bool = False
-    """Stops this run alone; `stopped` also knows the stop of the process."""
+    """Stops only this run; `stopped` is also true when the whole process stops."""
     closed: "Future[None]" = field(default_factory=Future)
-    """Done once the ledger has closed the run, or has failed to; a failed run's error is its exception."""
+    """Done when the ledger has closed the run or could not close it; its exception is the run's error."""
 
     def begin(self) -> None:
         """Record the run with its process; add the flow run to a run that was accepted before."""
@@ -43,7 +43,7 @@ class RunContext:
 
     @property
     def stopped(self) -> bool:
-        """Whether the run must begin nothing new."""
+        """Return whether a stop was requested, so that the run begins nothing new."""
         return self.stop or process_stop.requested
 
     def check_stop(self) -> None:
@@ -55,8 +55,8 @@ class RunContext:
 def prepare_run(request: domain.RunRequest, settings: Settings) -> RunContext:
     """Return the context of a run that can begin; raise `LedgerError` when the ledger cannot be opened.
 
-    Raises for a URI that is malformed or may hold a secret, before the ledger and Prefect store it. Another
-    URI with an unsupported scheme is accepted here, and its run fails like that of any other bad source.
+    Raises an error for a URI that is malformed or may hold a secret, before the ledger and Prefect store it.
+    Any other URI with an unsupported scheme is accepted here, and its run fails.
     """
     try:
         parse_source(request.source_uri)
@@ -86,7 +86,7 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
     run.ledger.close_dead_runs(utc_now())
     run.begin()
     error: domain.RiskAlertsError | None = None
-    # For the log: each run has an asyncio task, and so a context, of its own.
+    # Log lines show this ID. Each run has its own asyncio task, and so its own context.
     current_run_id.set(run.run_id)
     try:
         with run.kept_alive():

@@ -1,4 +1,4 @@
-"""The alert type `recovered`: an account was At Risk in the month before and is not any more."""
+"""The alert type `recovered`: an account was At Risk in the month before and is not in this month."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,5 +16,5 @@ class Recovered(AlertRule):
     streak = "Was At Risk for: {months} ({start} to {end})"
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
-        """Return which rows are not At Risk, of accounts that were in the month before."""
+        """Return which rows are not At Risk but belong to accounts that were in the month before."""
         return pc.and_(pc.invert(winners["at_risk"]), pc.greater(winners["months_at_risk_before"], 0))

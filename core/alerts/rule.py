@@ -47,7 +47,7 @@ ALERTS = pa.schema(
         ("risk_start_month", pa.date32()),
     ]
 )
-"""The alerts of a month, as the fields of `core.domain.Alert` but `channel`, which `route` adds."""
+"""The alerts of a month: all fields of `core.domain.Alert` except `channel`, which `route` adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +59,4 @@ class Assessment:
     """By alert type, for every rule that is enabled."""
     warnings: tuple[RunWarning, ...]
     alerts: pa.Table
-    """Of `ALERTS`."""
+    """A table with the schema `ALERTS`."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from core.domain.errors import InvalidRequest
 
 AT_RISK = "At Risk"
-"""The one `status` that is at risk; no other spelling is."""
+"""The only `status` that is at risk, in exactly this spelling."""
 
 DEFAULT_ALERT_TYPE = "at_risk"
 """The alert type of the specification, and the default."""
@@ -114,7 +114,7 @@ class Resolution:
     at: datetime
 
     def __post_init__(self) -> None:
-        """Raise `InvalidRequest` without `by`, and for a text too long or that no database can hold."""
+        """Raise `InvalidRequest` if `by` is blank, or if a text is too long or cannot be stored."""
         if not self.by.strip():
             raise InvalidRequest("by: must not be empty")
         for name, text, most in (

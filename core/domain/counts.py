@@ -23,17 +23,17 @@ class Counts(BaseModel, frozen=True, extra="allow"):
     rows_scanned: int = _count("rows read", "Rows decoded from the source.")
     duplicates_found: int = _count(
         "duplicate rows",
-        "Rows that a later row of the same account and month superseded, among those needed.",
+        "Rows that a later row of the same account and month superseded, among the rows needed.",
     )
     at_risk: int = _count("at risk", "Accounts whose latest row of the month is At Risk.")
-    recovered: int = _count("recovered", "Accounts at risk in the month before, and not any more.")
+    recovered: int = _count("recovered", "Accounts at risk in the month before and not in this month.")
     below_threshold: int = _count("below the ARR threshold", "Accounts that ARR_THRESHOLD left out.")
     alerts_sent: int = _count("sent", "Sent by this run.")
     skipped_replay: int = _count("sent before", "Sent by an earlier run, or being sent by another.")
     failed_deliveries: int = _count("not delivered", "Not delivered, or unconfirmed.")
-    would_send: int = _count("would be sent", "In a dry run: what would have been sent.")
-    unknown_region: int = _count("of an unknown region", "Part of those not delivered: no channel.")
-    unconfirmed: int = _count("unconfirmed", "Part of those not delivered: may be in the channel.")
+    would_send: int = _count("would be sent", "Alerts that a run without dry_run would send.")
+    unknown_region: int = _count("of an unknown region", "Part of those not delivered: without a channel.")
+    unconfirmed: int = _count("unconfirmed", "Part of those not delivered: the alert may be in the channel.")
 
     def summary(self, alert_types: Collection[str]) -> str:
         """Return the counts as a phrase of a report; parts of a count follow it in parentheses."""
@@ -44,7 +44,7 @@ class Counts(BaseModel, frozen=True, extra="allow"):
         return ", ".join(shown.values())
 
     def labeled(self, alert_types: Collection[str]) -> list[tuple[str, str, int]]:
-        """Return (name, label, number) of the counts that a report shows: some only when they are not 0."""
+        """Return (name, label, number) of the counts that a report shows; some are left out at 0."""
         numbers = self.model_dump()
         labels = {name: field.title for name, field in Counts.model_fields.items()}
         rest = [name for name in labels if name not in (*_OF_THE_SCAN, "at_risk", "recovered")]
@@ -83,7 +83,7 @@ def count_found(rows: int, duplicates: int, found: Mapping[str, tuple[int, int]]
             rows_scanned=rows,
             duplicates_found=duplicates,
             below_threshold=below_threshold,
-            # Every type has a count in each of them, so that all have the same keys.
+            # The counts of one type also have a 0 for each other type, so that all have the same keys.
             **{name: accounts if name == alert_type else 0 for name in found},
         )
         for alert_type, (accounts, below_threshold) in found.items()

@@ -92,7 +92,7 @@ class SourceNotFound(SourceError, code="source_not_found"):
 
 
 class SourceForbidden(SourceError, code="source_forbidden"):
-    """The store refused the object or the credentials, there are none, or a local file may not be read."""
+    """The store refused the object or credentials, credentials are missing, or a file may not be read."""
 
 
 class SourceUnreachable(SourceError, code="source_unreachable"):

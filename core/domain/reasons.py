@@ -30,7 +30,7 @@ class Reason:
 
     meaning: str
     fix: str = "see the error and remove its cause"
-    """What to do first, also after a test message; empty if that is nothing."""
+    """What to do first, also after a failed test message; empty if there is nothing to do."""
     then: str = "run the month again"
     channel_wide: bool = False
     """Whether Slack refuses every message of the channel, so that the run does not try the others."""
@@ -54,15 +54,15 @@ REASONS = {
         "no connection to Slack was made", "check the network, the proxy and the webhook's URL"
     ),
     "redirected": Reason("Slack answered with a redirect", "the webhook's URL is no longer Slack's: fix it"),
-    "slack_refused": Reason("Slack refused the message without a word that names the cause"),
-    "no_answer": _unconfirmed("the request went out and no usable answer came"),
+    "slack_refused": Reason("Slack refused the message and named no cause"),
+    "no_answer": _unconfirmed("the request was sent, and no usable answer came"),
     PROCESS_DIED: _unconfirmed("the run ended between the request and its answer"),
     RETRY_OF_UNCONFIRMED: _unconfirmed("sent again on request, though it may have been delivered before"),
     "already_sent": Reason("an earlier run sent it", "", "nothing to do"),
     "being_sent_by_another_run": Reason("another run sends it now", "", "nothing to do: that run reports it"),
     "resolved_delivered": Reason("a person found it in the channel", "", "nothing to do"),
     "resolved_send_again": Reason("a person did not find it in the channel", ""),
-    "interrupted": Reason("the run was stopped before it was tried", ""),
+    "interrupted": Reason("the run was stopped before it tried the alert", ""),
     "account_inactive": _of_the_channel("the Slack account is inactive"),
     "action_prohibited": _of_the_channel("an administrator has restricted the webhook"),
     "channel_is_archived": _of_the_channel("the channel is archived"),
@@ -80,7 +80,7 @@ REASONS = {
     "token_revoked": _of_the_channel("the webhook's token is revoked"),
     "user_not_found": _of_the_channel("the user of the webhook does not exist"),
 }
-"""By code. Other codes exist too: Slack may send new words, and a failed run leaves its error's code."""
+"""The reasons by code. Others exist: Slack may send new words, and alerts get the code of a failed run."""
 
 RETRIED = ("rate_limited", "server_error", "connection_failed")
 """The reasons of answers with the verdict `RETRY`."""

@@ -37,10 +37,10 @@ def claimed(alert: Alert, outcome: Delivery | None) -> Delivery:
 def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
     """Return the delivery to record for the answer to a claim.
 
-    If the retry of an unconfirmed alert fails, the alert stays unconfirmed: the earlier attempt may have been
-    delivered. If it became `failed`, a later run would send it again although no person asked for that.
-    The same holds when the answer is recorded again: the claim then has the reason of the answer. A claim
-    that is no retry has no reason, or `process_died` once its run was closed as dead.
+    If the retry of an unconfirmed alert fails, the alert stays unconfirmed, because the earlier attempt may
+    have been delivered: a later run would send a failed alert again although no person asked for that.
+    The reason of the claim shows a retry. It is the reason of the answer if that is recorded again. The claim
+    of a first attempt has no reason, or `process_died` if its run was closed as dead.
     """
     if claim.reason in {None, PROCESS_DIED} or answer.status is not AlertStatus.FAILED:
         return answer

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, StrictBool, StrictStr
 from core.domain.months import Month
 
 _SOURCE = "gs://bucket/monthly_account_status.parquet"
-_SOURCES = "A Parquet file, a folder of them, or some by a * in the last segment: file://, gs://, s3://"
+_SOURCES = "A Parquet file, a folder of them, or a pattern (* in the last segment): file://, gs://, s3://"
 _RETRY = "Also send unconfirmed alerts, which an earlier run may have delivered."
 
 
@@ -31,7 +31,7 @@ class NotificationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The request of a run or a preview, which has the flow's parameters."""
+    """The request of a run or a preview; its fields are the parameters of the flow."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
