@@ -88,7 +88,7 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
                 else:
                     complete = True
         except Exception as error:  # noqa: BLE001  only the progress of the request matters
-            # Once the status has come, whatever was received is judged.
+            # After the status has arrived, an incomplete answer is judged like a complete one.
             if response is None:
                 return judge_failure(error, started)
         return judge(response.status_code, response.headers, bytes(received), complete, datetime.now(UTC))

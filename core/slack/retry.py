@@ -23,7 +23,7 @@ class Pacer:
 
     def __init__(self, sleep: Sleep, clock: Callable[[], float] = time.monotonic) -> None:
         self._sleep = sleep
-        # A jump of the wall clock would stop a channel for that time.
+        # Not the wall clock, because its jump would delay the channel for the same time.
         self._clock = clock
         self._free_at = clock()
 

@@ -49,7 +49,7 @@ def judge(  # noqa: PLR0911  # one table, a row for each answer
     headers = httpx.Headers(headers)
     parsed = _parse(body)
     text = str(parsed.get("error")) if parsed is not None else body.decode(errors="replace").strip()
-    # Only Slack's short word: a proxy's error page may quote the webhook's path, which is a secret.
+    # Show only a short word of Slack: a proxy's error page may quote the webhook's path, which is a secret.
     word = text if _WORD.fullmatch(text) and redact(text) == text else None
     channel_wide = status in CHANNEL_WIDE_STATUSES or reason_of(word).channel_wide
     refused = Verdict.CHANNEL_REFUSED if channel_wide else Verdict.REFUSED
@@ -77,7 +77,7 @@ def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: F
     """Return the verdict on a missing answer; `request_started`: Slack may have received the request."""
     late = isinstance(error, TimeoutError)
     if request_started:
-        # Without the text of the error, which may quote the answer.
+        # The text of the error is left out, because it may quote the answer.
         why = "timed out" if late else "the connection broke, or the answer is not HTTP"
         text = f"No answer from Slack after the request was sent ({why})"
         return Answer(Verdict.UNCONFIRMED, "no_answer", text)

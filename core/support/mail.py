@@ -30,7 +30,7 @@ def send_mail(settings: Settings, message: SupportMessage | None) -> None:
     # In a thread, because the caller's thread may have an event loop.
     sending = in_thread(lambda: asyncio.run(_send(settings, message)), "support-mail")
     try:
-        # Only a name look-up that hangs takes longer than the limits of `_send`: nothing can end it.
+        # Longer than the limits of `_send`, which cannot end a name lookup that hangs.
         sending.result(TOTAL_SECONDS + IDLE_SECONDS + 1)
     except (SMTPException, OSError, ValueError) as error:
         raise MailError(_error_text(error)) from None
@@ -42,7 +42,7 @@ async def _send(settings: Settings, message: SupportMessage | None) -> None:
             await smtp.mail(settings.smtp_from)
             await smtp.rcpt(settings.support_email)
             await smtp.data(_mail(settings, message).as_bytes())
-        # An accepted mail is sent, whatever the server answers to QUIT, which has the limit of one answer.
+        # The server has accepted the mail, so QUIT needs no more than the limit of one answer.
         limit.reschedule(None)
 
 
@@ -50,7 +50,7 @@ def _client(settings: Settings) -> SMTP:
     """Return a client that connects, encrypts and logs in when it is entered."""
     password, name = settings.smtp_password, socket.getfqdn()
     encrypted = settings.smtp_port == IMPLICIT_TLS_PORT
-    # With None, TLS is used if the server offers it.
+    # None means: use STARTTLS if the server offers it.
     start_tls = True if password and settings.smtp_starttls is None else settings.smtp_starttls
     return SMTP(
         hostname=settings.smtp_host,
@@ -85,7 +85,7 @@ def _error_text(error: Exception) -> str:
         # The server's words may repeat the password in an encoding that redaction does not know.
         return f"it refused the login ({error.code}); check SMTP_USERNAME, SMTP_PASSWORD and SMTP_STARTTLS"
     if isinstance(error, SMTPResponseException):
-        # A negative code: the words may be a repeated login, too.
+        # aiosmtplib sets a negative code for an answer that is not SMTP; its text may repeat the login.
         why = f"{error.code} {error.message}" if error.code > 0 else "its answer is not SMTP"
     else:
         why = str(error).rstrip(".") or f"it took longer than {TOTAL_SECONDS:g} s"
