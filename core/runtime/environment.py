@@ -55,7 +55,7 @@ def prepare_libraries(urls: Iterable[str] = ()) -> None:
         if path := os.environ.get(name):
             check_certificates(name, path)
     for name in ("GCSFS_DEBUG", "S3FS_LOGGING_LEVEL"):
-        # The library itself would fail when it is imported.
+        # With another value, the import of the library would fail.
         if name in os.environ and os.environ[name] not in logging.getLevelNamesMapping():
             raise SettingsError(f"{name}: must be DEBUG, INFO, WARNING, ERROR or CRITICAL, or unset")
     for name, value in os.environ.items():

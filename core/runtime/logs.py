@@ -47,7 +47,7 @@ def configure_logs(settings: Settings, *, level: int = logging.INFO, taken_over:
     others = [known for known in root.handlers if not type(known).__module__.startswith("prefect.")]
     root.handlers = [handler, *others]
     for name in (*_OURS, *taken_over):
-        # Prefect, when it is imported, raises the level of uvicorn's.
+        # The import of Prefect raises the level of uvicorn's loggers.
         logging.getLogger(name).setLevel(level)
     for name in taken_over:
         logging.getLogger(name).handlers = []

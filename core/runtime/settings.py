@@ -69,7 +69,7 @@ def _alert_type(value: str) -> str:
 
 def _timezone(value: str) -> str:
     try:
-        # Arrow reads the system's time zones, but not for UTC.
+        # Every system has UTC; the other zones come from its time zone database, which may be missing.
         if value != "UTC":
             pc.local_timestamp(pa.scalar(0, pa.timestamp("s", value or "?")))
     except pa.ArrowInvalid:
@@ -91,7 +91,7 @@ _JSON = BeforeValidator(_decoded)
 AlertType = Annotated[str, AfterValidator(_alert_type)]
 Channel = Annotated[str, AfterValidator(_channel)]
 DatabaseUrl = Annotated[str, AfterValidator(check_database_url)]
-# A key matches the data exactly.
+# Blanks around a key are kept, because a key must match the data exactly.
 Key = Annotated[
     str, StringConstraints(strip_whitespace=False), _matching(r"(?s).*\S.*", "must have a nonblank key")
 ]
@@ -270,13 +270,13 @@ _WORDS = {
     "model_attributes_type": "must be a JSON object",
     "unexpected_keyword_argument": "is unknown; remove it",
 }
-"""For the errors whose own words are those of a Python program."""
+"""Plain words for the errors that pydantic describes in terms of Python."""
 
 
 def invalid_value(error: Any) -> str:
-    """Return what is wrong with a value, from one of pydantic's errors, and not the value itself.
+    """Return what is wrong with a value, according to an error of pydantic.
 
-    The value may be a secret in the wrong place.
+    The text does not show the value, which may be a secret in the wrong place.
     """
     said = re.sub("^Value error, |, unable to .*", "", error["msg"])
     return _WORDS.get(error["type"], re.sub(r"^\w+ should", "must", said))

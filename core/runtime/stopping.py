@@ -19,7 +19,7 @@ POLL_SECONDS = 0.2
 
 
 class StopSignal:
-    """A flag that any thread or signal handler can set; a handler could wait for a lock permanently."""
+    """A flag for threads and signal handlers. It has no lock: a handler could wait for one permanently."""
 
     requested = False
 
@@ -31,7 +31,7 @@ process_stop = StopSignal()
 def in_thread(work: Callable[[], R], name: str) -> "Future[R]":
     """Start `work` in a daemon thread, with the caller's context for the log; return its future.
 
-    At its end, a process waits for the threads of an executor, but not for this one.
+    A process that ends does not wait for this thread, unlike for the threads of an executor.
     """
     future: Future[R] = Future()
     future.set_running_or_notify_cancel()
@@ -50,8 +50,8 @@ def in_thread(work: Callable[[], R], name: str) -> "Future[R]":
 def stopped_by_signals() -> Iterator[None]:
     """Set `process_stop` on SIGTERM and SIGINT, and call the handler that was there before, once.
 
-    Python's own handler of SIGINT would break off a request, and so would uvicorn's at a second signal. Only
-    the main thread can handle signals; in another thread, nothing changes.
+    Python's own handler of SIGINT would abort a request, and so would uvicorn's at a second signal. Only the
+    main thread can handle signals; in another thread, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -13,7 +13,7 @@ _POSTGRESQL = re.compile(r"(postgres|postgresql|postgresql\+psycopg)://")
 
 
 def check_http_url(value: str) -> str:
-    """Return the URL without a slash at its end; raise `ValueError` that shows nothing of it."""
+    """Return the URL without a slash at its end; raise a `ValueError` that shows no part of the URL."""
     try:
         parts = urlsplit(value)
         whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -35,7 +35,7 @@ def host_of(url: str) -> str:
 
 
 def check_database_url(value: str) -> str:
-    """Return the URL of the ledger; raise `ValueError` that gives the right form and shows nothing of it."""
+    """Return the URL of the ledger; raise a `ValueError` with the right forms, and no part of the URL."""
     with suppress(ArgumentError, ValueError):
         if value.isprintable() and (_SQLITE.fullmatch(value) or _is_postgresql(value)):
             return value
