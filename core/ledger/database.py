@@ -27,7 +27,7 @@ RESTART_SECONDS = 20.0
 _LEFT_OUT = re.compile(
     r', port \d+|(?<=\buser|\brole) "[^"]*"|\[Errno -?\d+\] | Is the server running [^?]*\?'
 )
-"""Not shown of libpq's words: port and user, where an invalid URL may have its password, and advice."""
+"""Parts of libpq's messages to leave out: advice, and port and user, which may hold a password."""
 
 
 class LedgerCut(LedgerError):
@@ -55,7 +55,7 @@ class Database:
                 with self._writer.begin() as connection:
                     _create_tables(connection)
             if self._file:
-                # After the schema, so that a database with tables of something else stays as it is.
+                # Only after the tables, so that the database of another program is not changed.
                 switch_to_wal(self._engine)
             refused.pop_all()
         # Writers of one process wait here. SQLite would let each sleep and poll, and on PostgreSQL each would
@@ -76,17 +76,17 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Take the one write lock for a short transaction, and commit it unless something is raised."""
+        """Hold the one write lock for a short transaction, and commit it unless an error is raised."""
         if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
             raise LedgerError(
                 f"The ledger {shown_database(self.url)} is locked by another transaction: try again later"
             )
         try:
             if self.is_gone():
-                # A write through the old handle would be lost to everyone who opens the ledger by its name.
+                # A write through the old handle would go to a file that nobody can open any more.
                 raise LedgerError(
-                    f"The ledger's file {self._file} is gone, or another was put in its place: put it back,"
-                    " because a new ledger sends its alerts again"
+                    f"The ledger's file {self._file} was removed or replaced: put it back, because with a new"
+                    " ledger sent alerts are sent again"
                 )
             with (
                 translated_errors(self.url),
@@ -114,10 +114,10 @@ def parse_url(url: str) -> URL:
 
 
 def try_write(database_url: str) -> str:
-    """Create or write the ledger and undo it; return a description of it, or raise `LedgerError`.
+    """Create or write the ledger and undo that; return what can be done, or raise `LedgerError`.
 
-    The tables are created and written in one transaction that is rolled back. For a SQLite file that does not
-    exist, another one is made, and removed, in the nearest folder above it that exists.
+    The tables are created and written in one transaction that is rolled back. If the SQLite file does not
+    exist, a temporary one is made instead, in the nearest existing folder above it.
     """
     url = parse_url(database_url)
     file = file_of(url)
@@ -154,7 +154,7 @@ def translated_errors(url: URL) -> Iterator[None]:
         served = url.get_backend_name() == "postgresql"
         where = "DATABASE_URL, its disk and its permissions"
         if served:
-            # libpq takes from these what the URL leaves out.
+            # libpq reads these variables for what the URL leaves out.
             names = sorted({name for name in os.environ if re.match("PG[A-Z]", name)} - {"PGDATA"})
             where = ", ".join(["DATABASE_URL", *names, "its server and the role's privileges"])
             cause = _LEFT_OUT.sub("", cause)
@@ -170,14 +170,14 @@ through_a_restart = retry(
     wait=wait_fixed(0.2),
     reraise=True,
 )
-"""Decorates a write that may be repeated after its own commit, while the server is away."""
+"""Repeats a write while the server restarts. The write must be safe to repeat after its own commit."""
 
 
 def _create_tables(connection: Connection) -> None:
-    """Create the tables where no ledger is; raise `LedgerError` for a ledger of another version."""
+    """Create the tables if there is no ledger; raise `LedgerError` for a ledger of another version."""
     current = _version(connection)
     if current is None:
-        # Fails if there is a table of something else with the name of one of the ledger's.
+        # Raises an error if a table of another program has the name of one of these.
         METADATA.create_all(connection, checkfirst=False)
         VERSION.create(connection, checkfirst=True)
         connection.execute(insert(VERSION).values(version_num=SCHEMA_VERSION))
@@ -185,12 +185,12 @@ def _create_tables(connection: Connection) -> None:
         raise LedgerError(
             f"The ledger {shown_database(connection.engine.url)} has schema {current}, which this version"
             " does not know: update the service; or move the ledger away if a development version made it"
-            " (a new one sends its alerts again)"
+            " (with a new ledger, sent alerts are sent again)"
         )
 
 
 def _version(connection: Connection) -> str | None:
-    """Return the schema's version, or None where no ledger is."""
+    """Return the schema's version, or None if there is no ledger."""
     if not inspect(connection).has_table(VERSION.name):
         return None
     found: str | None = connection.scalar(select(VERSION.c.version_num))

@@ -46,7 +46,7 @@ class OpenAlerts(NamedTuple):
 
     alerts: list[AlertView]
     digest: str
-    """Of this list."""
+    """The digest of this list."""
     notified: bool
     """Whether the address has accepted the same list."""
 
@@ -149,7 +149,7 @@ class History:
 
     def open_alerts(self, month: date, address: str) -> OpenAlerts:
         """Return the open alerts of a month, each as in the run that recorded its outcome."""
-        # Where somebody has deleted the alert's row of the run, there is nothing to show.
+        # If somebody has deleted the row of the alert in that run, there is nothing to show.
         is_open = OUTCOMES.c.status.in_(_OPEN), RUN_ALERTS.c.run_id.is_not(None)
         query = _filtered(_OUTCOMES, OUTCOMES, month=month).where(*is_open)
         last = _filtered(select(NOTIFICATIONS.c.digest), NOTIFICATIONS, month=month, address=address)
@@ -160,7 +160,7 @@ class History:
         return OpenAlerts(_views(AlertView, rows), digest, accepted == digest)
 
     def channels(self, run_id: str) -> views.ChannelTable:
-        """Count the run's alerts by channel and status, sorted by channel; alerts without one come last."""
+        """Count the run's alerts by channel and status, sorted by channel; those without a channel last."""
         with self._database.read() as session:
             found = _count(session, RUN_ALERTS, "channel", "status", run_id=run_id)
         channels = sorted({channel for channel, _ in found}, key=lambda name: (name is None, name or ""))
@@ -177,7 +177,7 @@ class History:
         runs = Gauge("risk_alerts_runs", "Runs in the ledger, by status.", ["status"], registry=registry)
         text = "Alerts of all months in the ledger, by alert type and status."
         outcomes = Gauge("risk_alerts_outcomes", text, ["alert_type", "status"], registry=registry)
-        text = "The first day (UTC) of the latest month that a run succeeded for, no dry run."
+        text = "The first day (UTC) of the latest month with a succeeded run that was no dry run."
         last_month = Gauge("risk_alerts_last_succeeded_month_timestamp_seconds", text, registry=registry)
         succeeded = RUNS.c.status == domain.RunStatus.SUCCEEDED, ~RUNS.c.dry_run
         with self._database.read() as session:
@@ -277,7 +277,7 @@ def _digest(rows: Iterable[Row[Any]]) -> str:
     """Return the digest of a list of open alerts; a list with another digest is news for support."""
     listed = []
     for row in rows:
-        # Of an alert without a channel, only the list shows the data, so a correction is news.
+        # Only this list shows the data of an alert without a channel, so a correction of them is news.
         facts = (row.account_name, row.account_region, row.arr, row.duration_months)
         data = facts if row.reason == domain.UNKNOWN_REGION else None
         # A new attempt that may have been delivered is news.

@@ -4,8 +4,8 @@ Three writes keep an alert from being sent twice. `plan` records every alert of 
 right to send one alert before its request leaves. `record_answer` records Slack's answer. A claim without an
 answer becomes `unconfirmed` when its run is closed, since the alert may have been delivered.
 
-Only one transaction writes at a time, so what it has read does not change until it ends. SQLAlchemy checks
-that each change of rows by their primary keys has found them all.
+Only one transaction writes at a time, so what it has read does not change until it ends. When rows are
+changed by their primary keys, SQLAlchemy checks that it found every row.
 """
 
 import logging
@@ -33,10 +33,10 @@ logger = logging.getLogger(__name__)
 SILENT = "The process of this run died, or could not write to the ledger; run the month again"
 
 PLANNED_AT_ONCE = 1_000
-"""Alerts per insert: few calls, and little memory."""
+"""Alerts per INSERT: fewer would take more calls, more would take more memory."""
 
-# Built once, because other writers wait while an alert is claimed or recorded; for the same reason alerts are
-# changed by the session's bulk methods.
+# Other writers wait while an alert is claimed or recorded. To be fast, these statements are built once, and
+# alerts are changed by the session's bulk methods.
 _RUN = sa.select(schema.RunRow).where(schema.RUNS.c.run_id == sa.bindparam("run_id"))
 _OUTCOME = DELIVERIES.where(*(key == sa.bindparam(key.name) for key in schema.OUTCOMES.primary_key))
 
@@ -61,8 +61,8 @@ def open_ledger(database_url: str) -> "Ledger":
 class Ledger:
     """The writes of the ledger, each a short transaction, from any thread; `history` has the reads.
 
-    After another process has closed a run, writes that begin something for it raise `Interrupted`. What has
-    happened is recorded all the same: heartbeat, answer, notification and end.
+    After another process has closed a run, writes that begin something for it raise `Interrupted`. Writes
+    about what has happened still succeed: heartbeat, answer, notification and end.
     """
 
     def __init__(self, database: Database) -> None:
@@ -318,7 +318,7 @@ def _store_counts(session: Session, run: schema.RunRow) -> dict[str, domain.Coun
 
 def _close(session: Session, run: schema.RunRow, error: domain.RiskAlertsError | None, now: datetime) -> None:
     """Close the run, as failed when it has an error; its claims become unconfirmed."""
-    lost = "The run ended between the request and its answer: look into the channel"
+    lost = "The run ended between the request and its answer: look in the channel"
     for table, stamp in ((schema.OutcomeRow, {"updated_at": now}), (schema.RunAlertRow, {})):
         claims = sa.update(table).filter_by(run_id=run.run_id, status=domain.AlertStatus.SENDING)
         # A claim has a reason only when an earlier try may have been delivered.
@@ -362,7 +362,7 @@ def _result(run_id: str, delivery: domain.Delivery) -> dict[str, Any]:
 
 def _untried(code: str) -> dict[str, Any]:
     """Return the result of an alert that was not tried, because the run ended with this code."""
-    error = "Not tried: the run ended before; a later run of the month sends it"
+    error = "Not tried before the run ended; a later run of the month sends it"
     return {"status": domain.AlertStatus.FAILED, "reason": code, "error": error}
 
 

@@ -19,15 +19,15 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 STALE_AFTER = timedelta(seconds=90)
-"""A heartbeat that differs by more from now is stale; one in the future means that a clock was set back."""
+"""A heartbeat that is further from now is stale, also in the future: then a clock was set back."""
 WATCH_SECONDS = HEARTBEAT_SECONDS + 5
-"""Long enough to see the next heartbeat of a live run. The last one is stale after a jump of the wall clock,
-after the machine was suspended, or when the clocks of two hosts differ."""
+"""How long to watch for a heartbeat of a run that seems dead. The last heartbeat of a live run is stale too
+after a jump of the wall clock, after a pause of the machine, or when the clocks of two hosts differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process, different from a later one with the same process id."""
+    """The identity of a process, which a later process with the same process ID does not have."""
 
     host: str
     """Host name, boot and process-id namespace: `pid` is unique within them."""

@@ -31,7 +31,7 @@ _LOCAL = {
     # A claim must survive a crash of the server, or the alert is sent twice.
     "synchronous_commit": "on",
 }
-"""Settings of each transaction, not of the session: behind PgBouncer the next one is in another session."""
+"""Settings of each transaction. Behind PgBouncer, the next transaction may be in another session."""
 
 _SERVER_AWAY = ("08", "57P")
 """The prefixes of SQLSTATE for a failed connection, and for a server that stops, crashed or starts."""
@@ -54,12 +54,12 @@ def postgresql_engine(url: URL) -> Engine:
     local = "".join(f"SET LOCAL {name} = '{value}'; " for name, value in _LOCAL.items() if name not in given)
     engine = create_engine(
         url,
-        # No statement is prepared on the server: behind PgBouncer the next one may run in another session.
+        # No statement is prepared on the server: behind PgBouncer, it may run in another session.
         connect_args=defaults | {"prepare_threshold": None},
         isolation_level="READ COMMITTED",
         pool_size=10,
         max_overflow=40,
-        # A connection that a restart of the server, or a proxy, has closed is replaced before it is used.
+        # Test each connection before its use: a restart of the server, or a proxy, may have closed it.
         pool_pre_ping=True,
     )
 
@@ -69,7 +69,7 @@ def postgresql_engine(url: URL) -> Engine:
         from psycopg.types.string import StrDumperUnknown  # noqa: PLC0415
 
         class WithoutNul(StrDumperUnknown):
-            """Replaces NUL, which PostgreSQL text cannot hold, like the reader of the source."""
+            """Replace NUL as the reader of the source does, because PostgreSQL accepts no NUL in text."""
 
             def dump(self, obj: str) -> Any:
                 return super().dump(obj.replace("\0", "\ufffd"))

@@ -14,7 +14,7 @@ from sqlmodel import Field, SQLModel
 from core.domain import AlertStatus, Counts
 
 SCHEMA_VERSION = "0003"
-"""0001 and 0002 were those of development versions."""
+"""Development versions had 0001 and 0002."""
 
 # Alembic's table, not under its default name: another service's migrations may share the database.
 VERSION = sa.Table(
@@ -70,7 +70,7 @@ class RunRow(Base, table=True):
     heartbeat_at: datetime
 
     counts_by_type: dict[str, dict[str, int]] = Field(sa_type=sa.JSON)
-    """`Counts` by alert type: those of the scan after the plan, all of them after the run is closed."""
+    """`Counts` by alert type: after the plan only those of the scan, after the run is closed all of them."""
     warnings: list[dict[str, Any]] = Field(sa_type=sa.JSON)
     error: dict[str, str] | None = Field(sa_column=sa.Column(sa.JSON(none_as_null=True)))
     support_notification: str | None
@@ -82,7 +82,7 @@ class Result(Base):
     """The columns of an alert's result, in one run or across runs."""
 
     channel: str | None
-    # SQLModel would store the names of the members.
+    # By default, SQLModel stores the names of the members instead of their values.
     status: AlertStatus = Field(sa_type=sa.Enum(AlertStatus, native_enum=False, values_callable=list))
     reason: str | None
     error: str | None
@@ -132,7 +132,7 @@ class NotificationRow(Base, table=True):
     address: str = Field(primary_key=True)
     """Empty for a notification that was only logged."""
     digest: str
-    """Of the list of open alerts."""
+    """The digest of the list of open alerts."""
 
 
 class ResolutionRow(Base, table=True):

@@ -14,7 +14,7 @@ BUSY_TIMEOUT_SECONDS = 30.0
 
 _ENGINE_FILES = ("/.dockerenv", "/run/.containerenv")
 _ENGINE_VARIABLES = ("KUBERNETES_SERVICE_HOST", "ECS_CONTAINER_METADATA_URI_V4", "CLOUD_RUN_JOB", "K_SERVICE")
-"""What the engines of containers put into them."""
+"""The files and variables that container engines set in a container."""
 
 
 def file_of(url: URL) -> Path | None:
@@ -29,7 +29,7 @@ def sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        # By default the driver opens a transaction only before a write.
+        # Leave BEGIN to `_begin`: by default, the driver opens a transaction only before a write.
         connection.isolation_level = None
         # A claim must survive a power cut, or the alert is sent twice; a build's default may be weaker.
         connection.execute("PRAGMA synchronous=FULL")
@@ -64,7 +64,7 @@ def container_warning(database_url: str) -> str | None:
     """Return a warning when the ledger is a file on the disk of this container, and is lost with it."""
     file = file_of(make_url(database_url))
     in_container = any(map(os.path.exists, _ENGINE_FILES)) or any(map(os.getenv, _ENGINE_VARIABLES))
-    # Unlike that of pathlib, this `ismount` raises nothing for a folder that may not be read.
+    # Not `Path.is_mount`, which raises an error for a folder that may not be read.
     if not (file and in_container) or any(map(os.path.ismount, file.resolve().parents[:-1])):
         return None
     return (

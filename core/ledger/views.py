@@ -1,4 +1,4 @@
-"""Stored runs and outcomes, and pages of them and of alerts, as the API and the command line show them."""
+"""Runs, alerts and outcomes, and pages of them, as the API and the command line show them."""
 
 from datetime import date, datetime
 from typing import Annotated, NamedTuple
@@ -52,7 +52,7 @@ class RunSummary(BaseModel):
 
     @property
     def alert_types(self) -> list[str]:
-        """Return the enabled alert types; before any rule ran, the default."""
+        """Return the alert types of the run, or the default type as long as no rule has run."""
         return list(self.counts_by_type) or [domain.DEFAULT_ALERT_TYPE]
 
     @property

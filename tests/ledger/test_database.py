@@ -238,7 +238,7 @@ def test_removed_ledger_is_created_again(
     assert caplog.text == ""
     path.unlink()
     assert first.is_gone()
-    with pytest.raises(LedgerError, match="is gone, or another was put in its place"):
+    with pytest.raises(LedgerError, match="was removed or replaced"):
         first.check_writable()
     closed: list[bool] = []
     monkeypatch.setattr(first, "close", lambda: closed.append(True))
@@ -259,7 +259,7 @@ def test_replaced_ledger_takes_no_claim(path: Path, ledger: Ledger, tmp_path: Pa
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     other.rename(path)
-    with pytest.raises(LedgerError, match="another was put in its place"):
+    with pytest.raises(LedgerError, match="was removed or replaced"):
         ledger.claim("run-1", alert, NOW)
 
 

@@ -254,8 +254,8 @@ def test_end_of_a_run_is_stored_with_its_alerts(ledger: Ledger) -> None:
     view = look(ledger, "run").view
     assert (view.started_at, view.finished_at) == (NOW, end)
     assert [(one.account_id, one.reason, one.error) for one in view.sample_errors] == [
-        ("A-1", "process_died", "The run ended between the request and its answer: look into the channel"),
-        ("A-2", "source_not_found", "Not tried: the run ended before; a later run of the month sends it"),
+        ("A-1", "process_died", "The run ended between the request and its answer: look in the channel"),
+        ("A-2", "source_not_found", "Not tried before the run ended; a later run of the month sends it"),
     ]
     outcome = outcome_of(ledger, key("A-1"))
     assert (outcome.error, outcome.updated_at) == (view.sample_errors[0].error, end)
