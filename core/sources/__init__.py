@@ -1,10 +1,9 @@
 """Sources at file://, gs:// and s3://, and the reader of their Parquet files.
 
 `location` parses a URI and checks whether it is allowed. `source` pins its files to one version; `local`,
-`gcs` and `s3` find and read them, and the clouds share `remote`. `folder` knows what names in a folder mean,
-and `refusals` what a cloud's errors mean. `reader` reads the rows that the alert rules need, and
-`description` what a check of the installation shows. Only `gcs`, `s3` and what they share use the libraries
-of the clouds.
+`gcs` and `s3` find and read them, and share `remote`. `folder` interprets the names in a folder, and
+`refusals` the errors of a cloud. `reader` reads the rows that the alert rules need, and `description` what
+`risk-alerts check` shows. Only `gcs`, `s3`, `remote` and `refusals` use the libraries of the clouds.
 """
 
 from core.sources.description import describe

@@ -13,8 +13,8 @@ from core.sources.workers import Workers
 class Description:
     """The description of a source.
 
-    `months` are the first and the last one, or None when statistics and partitions do not name them.
-    `ignored` are columns that nothing reads; `regions` are those that the statistics name.
+    `months` are the first and the last month, or None if statistics and partitions do not show them.
+    `ignored` are the columns that are not read. `regions` are the regions that the statistics show.
     """
 
     files: int
@@ -26,9 +26,10 @@ class Description:
 
 
 def describe(source: Source, month: date | None, zone: str) -> Description:
-    """Read the footers, and no row unless a column has a type that cannot be read; raise a `SourceError`.
+    """Describe a source from its footers; raise a `SourceError`.
 
-    `has_month`: whether there can be rows of `month`; True without one.
+    No row is read, unless a column has an unreadable type and must be empty. `has_month`: rows of `month` are
+    possible, or no month is given.
     """
     with Workers(source.requests) as workers:
         files = [AccountFile(source, file, index, zone, workers) for index, file in enumerate(source.files)]

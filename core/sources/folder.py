@@ -1,4 +1,4 @@
-"""The meaning of names in a folder: data files, notes of their writer, partitions, logs of a table format."""
+"""The meaning of names in a folder: data files, files of their writer, partitions, logs of a table format."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,15 +11,15 @@ from core.domain import SourceInvalid, SourceNotFound
 from core.sources.location import Location
 
 NOT_DATA = ("_", ".")
-"""First characters of the names under which Spark and others keep their own notes."""
+"""First characters of the names of files that Spark and other writers keep for themselves."""
 METADATA = "metadata"
-"""The folder whose files show that a table is Iceberg's, and whose name alone does not."""
+"""A folder of this name is Iceberg's only if it has certain files, so it is listed."""
 
 TABLE_FORMATS = (
     ("Delta Lake", re.compile(r"(?:^|/)_delta_log/")),
     ("Apache Hudi", re.compile(r"(?:^|/)\.hoodie(?:/|_partition_metadata)")),
     ("Apache Iceberg", re.compile(r"(?:^|/)metadata/[^/]+\.(?:metadata\.json(?:\.gz)?|avro)$")),
-    # Iceberg alone names data files so: a folder of them may be the data/ of a table, without its metadata/.
+    # Only Iceberg gives data files such names. The folder may be the data/ of a table, without its metadata/.
     ("Apache Iceberg", re.compile(r"(?:^|/)\d{5}-\d+-[0-9a-f]{8}(?:-[0-9a-f]{4,12}){4}[\d-]*\.parquet$")),
     ("Apache Paimon", re.compile(r"(?:^|/)snapshot/snapshot-\d+$")),
 )
@@ -40,7 +40,7 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
         if found := next(filter(marker.search, names), None):
             raise SourceInvalid(
                 f"{location.uri}: {table_format} table ({found}), whose folder may hold files that the table"
-                " has removed: export the table's current state as Parquet, and name that"
+                " has removed: export the table's current state as Parquet, and use that export"
             )
     files = sorted(name for name in names if _is_data(name, location.pattern))
     parquet = [name for name in files if name.lower().endswith((".parquet", ".pq", ".parq"))]
@@ -54,7 +54,7 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
 
 
 def delta_logs(path: str) -> Iterator[str]:
-    """Yield the folders above `path` that hold the log if `path` is a partition of a Delta table."""
+    """Yield the folders that would hold the log if `path` is a partition of a Delta table."""
     path = path.rstrip("/")
     while "=" in path.rpartition("/")[2]:
         path = path.rpartition("/")[0]
@@ -63,7 +63,7 @@ def delta_logs(path: str) -> Iterator[str]:
 
 def _is_data(name: str, pattern: str | None) -> bool:
     hidden = any(part.startswith(NOT_DATA) for part in name.split("/"))
-    # Consoles and Hadoop write empty objects for folders. Of the folder itself, the name is empty here.
+    # Consoles and Hadoop write empty objects for folders; the folder of the source has an empty name here.
     if not name or hidden or name.endswith(("/", "_$folder$")):
         return False
     if pattern is None:

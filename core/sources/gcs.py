@@ -35,7 +35,7 @@ class GcsSource(RemoteSource):
     """Objects of Cloud Storage, pinned by their generation."""
 
     def __init__(self, location: Location, settings: Settings) -> None:
-        # Without credentials it makes no request, and it knows where STORAGE_EMULATOR_HOST leads.
+        # Without credentials, this makes no request. It reads STORAGE_EMULATOR_HOST.
         file_system = GCSFileSystem(
             token="anon",  # noqa: S106 - the word for no token
             endpoint_url=settings.gcs_endpoint_url,
@@ -47,23 +47,23 @@ class GcsSource(RemoteSource):
         super().__init__(location, settings, file_system)
 
     async def _connect(self) -> None:
-        # Google's credentials go to no other host unless GCS_TOKEN says so.
+        # Never send Google's credentials to another host, unless GCS_TOKEN is set.
         if self._settings.gcs_token or self._fs.on_google:
-            # Asking for credentials may use the network, and blocks.
+            # In a thread, because the request for credentials blocks.
             await asyncio.wrap_future(in_thread(self._log_in, "google"))
 
     def _log_in(self) -> None:
-        """Load the credentials and ask for a token, so that a refusal is not taken for the store's."""
+        """Load the credentials and request a token, so that a refusal is not mistaken for the store's."""
         credentials = self._fs.credentials
         try:
             credentials.connect(_token(self._settings))
         except (AttributeError, LookupError, TypeError, ValueError):
-            # Google's library fails in these ways on a key file of another shape.
+            # Google's library raises these for a malformed key file.
             raise DefaultCredentialsError from None
         try:
             credentials.maybe_refresh()
         except HttpError as error:
-            # The first request retries what may pass; gcsfs would also retry what cannot.
+            # Other errors may be temporary: the first request retries them. gcsfs would also retry this one.
             if isinstance(error.__cause__, RefreshError) and not error.__cause__.retryable:
                 raise error.__cause__ from None
 
@@ -76,14 +76,14 @@ class GcsSource(RemoteSource):
 
 
 async def _refuse(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Raise the error for a refusal at once: gcsfs drops its code and may retry it for half a minute."""
+    """Raise the error for a refusal at once: gcsfs drops the code, and may retry for half a minute."""
     try:
         response = await handler(request)
     except ClientSSLError as error:
         raise error_for(error, "gs", "gs://") from None
     headers = response.headers
     if "Location" in headers:
-        # aiohttp would follow it anywhere, with the credentials.
+        # aiohttp would follow a redirect to any host, with the credentials.
         raise SourceUnreachable(
             f"{request.url.host} redirects to another address, which is not followed: check GCS_ENDPOINT_URL"
         )
@@ -98,9 +98,9 @@ async def _refuse(request: ClientRequest, handler: ClientHandlerType) -> ClientR
 
 
 def _token(settings: Settings) -> Any:
-    """Return what gcsfs takes as a token: a method, credentials, a key, or None for Google's own chain."""
+    """Return the `token` for gcsfs: a method, credentials, a key, or None for Google's own search."""
     if settings.gcs_token is None:
-        # Google's chain would go on without credentials if the file could not be used.
+        # By default, gcsfs continues without credentials if it cannot use the file.
         return "google_default" if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") else None
     token = settings.gcs_token.get_secret_value()
     if token in {"anon", "google_default"}:
@@ -108,7 +108,7 @@ def _token(settings: Settings) -> Any:
     if token == "cloud":  # noqa: S105
         return compute_engine.Credentials()  # type: ignore[no-untyped-call]
     if _ACCESS_TOKEN.fullmatch(token) and not os.path.exists(token):  # noqa: PTH110 - a token may be too long
-        # gcsfs would first send it to a service of Google's that says when it expires.
+        # From the bare text, gcsfs would first ask a service of Google when the token expires.
         return Credentials(token)  # type: ignore[no-untyped-call]
     try:
         return dict(json.loads(token if token.startswith("{") else Path(token).read_text(encoding="utf-8")))

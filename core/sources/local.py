@@ -19,7 +19,7 @@ class LocalSource(Source):
     def _find(self, location: Location) -> list[SourceFile]:
         path = location.path
         with _mapped(location.uri):
-            # One stat tells every kind of file apart.
+            # `stat` also raises an error if the path does not exist or may not be read.
             if location.pattern is None and not stat.S_ISDIR(os.stat(path).st_mode):
                 return [self._file(path, os.path.basename(path))]
             names = data_names(location, [*self._names(location), *filter(os.path.isdir, delta_logs(path))])
@@ -29,21 +29,21 @@ class LocalSource(Source):
         with _mapped(file.path):
             # If the file has become a FIFO since it was listed, opening it would wait for a writer.
             _check(file, os.stat(file.key))
-            # As bytes, because a name may be no UTF-8.
+            # The name is given as bytes, because it may not be valid UTF-8.
             with pa.OSFile(os.fsencode(file.key)) as opened:
                 # Arrow allocates and frees large buffers faster than Python does.
                 parts = [opened.get_stream(at, end - at).read_buffer(end - at) for at, end in ranges]
-                # Again, because the file may be overwritten while it is read.
+                # Check again, because the file may have been overwritten while it was read.
                 _check(file, os.fstat(opened.fileno()))
             return parts
 
     def _names(self, location: Location) -> Iterator[str]:
-        """Yield the names in a folder, relative to it; names of folders that are not entered end in `/`."""
+        """Yield the names of the files below a folder; names of folders that are not searched end in `/`."""
         entered, seen = [""], set()
         for inside in entered:
             folder = os.path.join(location.path, inside)
             if (real := self._real_path(folder)) in seen:
-                continue  # By this link, it would be read twice, or never end.
+                continue  # A link leads here again: the files would be read twice, or without an end.
             seen.add(real)
             for name in os.listdir(folder):
                 if not os.path.isdir(os.path.join(folder, name)):
@@ -81,7 +81,7 @@ def _check(file: SourceFile, status: os.stat_result) -> None:
 
 @contextmanager
 def _mapped(what: str) -> Iterator[None]:
-    """Raise an operating system's error as the source's."""
+    """Raise an error of the operating system as a `SourceError` about `what`."""
     try:
         yield
     except PermissionError as error:

@@ -13,9 +13,9 @@ from core.runtime import Settings
 class Location:
     """A parsed source URI, free of credentials, so that messages may show it.
 
-    `path` is absolute and percent-decoded for `file`; for the clouds it is `bucket/key`, literal, and a slash
-    at its end, which asks for a folder, is kept in `uri` alone. A last segment with a `*` is the `pattern`
-    that selects files of the folder `path`.
+    For `file`, `path` is absolute and percent-decoded. For the clouds, it is `bucket/key` as written, without
+    the slash at its end, which means a folder: only `uri` keeps that slash. If the last segment has a `*`, it
+    is the `pattern` that selects files of the folder `path`.
     """
 
     uri: str
@@ -25,7 +25,7 @@ class Location:
 
 
 def check_source(source_uri: str, settings: Settings) -> Location:
-    """Parse the URI as `parse_source` does, and raise `SourceNotAllowed` unless a prefix of it is allowed."""
+    """Parse the URI as `parse_source` does; raise `SourceNotAllowed` unless `ALLOWED_SOURCES` includes it."""
     location = parse_source(source_uri)
     local = location.scheme == "file"
     place = os.path.realpath(location.path) if local else f"{location.scheme}://{location.path}"
@@ -53,7 +53,7 @@ def _allowed_place(prefix: str) -> str:
     scheme, _, rest = prefix.partition("://")
     if scheme.lower() != "file":
         return f"{scheme.lower()}://{rest}"
-    # No path holds a null byte, which the system would not look up.
+    # The system raises an error for a null byte, and no allowed path has one.
     return os.path.realpath(unquote(rest, errors="surrogateescape").replace("\0", "\ufffd"))
 
 

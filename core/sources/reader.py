@@ -25,13 +25,13 @@ from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, m
 from core.sources.workers import Workers, wait_for
 
 MAX_MONTH_ROWS = 50_000_000
-"""The limit on the rows of one month: a hostile file of a few megabytes can decompress to billions."""
+"""The most rows of one month: a hostile file of a few megabytes can decompress to billions of rows."""
 HASH_TABLE_ROWS = 65_536
 """The most ids that one hash table counts, unless they cannot be divided."""
 MOST_DIVISIONS = 2
 """How often ids are divided before they are counted; each division copies them."""
 MOST_ALIKE = 16
-"""The longest end that all ids may have in common, in bytes, for them to be divided by the byte before."""
+"""How many bytes at their end all ids may have in common and still be divided by the byte before."""
 SECOND_MONTH_LIKELY, NEXT_MONTH_LIKELY = 30, 100
 """From the first product of accounts and months back on, two months are read at once.
 
@@ -171,7 +171,7 @@ class _Reader:
             return []
         self._asked.update(readers)
         ids = accounts.take(followed)
-        # In the file, an id may have a NUL where it has U+FFFD here.
+        # An id with U+FFFD may have a NUL in its place in the file.
         lowest = pc.replace_substring(ids, REPLACEMENT, "\0")
         begun = []
         for reader in readers:
@@ -237,14 +237,14 @@ def _histories(parts: Sequence[MonthPart], account: pa.Array) -> Iterator[pa.Tab
 def _check_row_count(rows: int, month: date) -> None:
     if rows > MAX_MONTH_ROWS:
         raise SourceInvalid(
-            f"more than {MAX_MONTH_ROWS:,} rows of {month}: export one row an account and month"
+            f"more than {MAX_MONTH_ROWS:,} rows of {month}: export one row per account and month"
         )
 
 
 def _rows_of_candidates(
     batches: list[tuple[int, pa.RecordBatch]], ids: pa.ChunkedArray, accounts: pa.Array, month: date
 ) -> pa.Table:
-    """Return the rows (of `ROWS`) of `accounts` among the month's non-at-risk rows, whose `ids` these are.
+    """Return the rows (of `ROWS`) of `accounts` in `batches`, the month's non-at-risk rows with these `ids`.
 
     Empties `batches`, so that only the ids take memory while they are counted.
     """

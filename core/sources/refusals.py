@@ -1,4 +1,4 @@
-"""What each refusal of an object store means: `refusals.toml` has the words, and what to do."""
+"""Turn errors of the clouds' libraries into errors of this project, with the table in `refusals.toml`."""
 
 import re
 import tomllib
@@ -33,7 +33,7 @@ REFUSALS = {
 
 @dataclass(eq=False)
 class Refused(Exception):
-    """A refusal: HTTP status, and codes and text of the error document."""
+    """A refusal by an object store: the HTTP status, and the codes and the text of the error document."""
 
     status: Any
     codes: Sequence[str] = ()
@@ -41,10 +41,10 @@ class Refused(Exception):
 
 
 def error_for(error: Exception, provider: str, what: str) -> RiskAlertsError:
-    """Return the project's error for one of a provider's library, about `what`.
+    """Return the project's error about `what` for an error of a provider's library.
 
-    The first word that is in the table decides, in this order: a phrase of the refusal's text (never shown,
-    since it may hold secrets), a code, the HTTP status, the name of the exception.
+    The first word that is in the table decides. The order is: a phrase of the refusal's text (never shown,
+    because the text may hold secrets), a code, the HTTP status, the name of the exception.
     """
     # s3fs raises an OSError from the error of the AWS library.
     cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
@@ -79,7 +79,7 @@ def _refused(error: Any) -> Refused:
 def _message_values(error: Any, refused: Refused) -> dict[str, Any]:
     """Return what a message may show of a library's error: hosts, and names in the configuration."""
     facts = defaultdict(str, TEXTS | getattr(error, "kwargs", {}))
-    if getattr(error, "filename", None):  # The stores' own FileNotFoundError names no file.
+    if getattr(error, "filename", None):  # The libraries' FileNotFoundError for an object has none.
         facts["file"] = f"{error.filename}, which cannot be used ({error.strerror})"
     elif not refused.status and (missing := re.search(r"[Ff]ile '?([^'\n]+?)'? was not found", str(error))):
         facts["file"] = f"{missing[1]}, which is missing"

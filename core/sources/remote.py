@@ -20,7 +20,7 @@ from core.sources.refusals import error_for
 from core.sources.source import Bytes, Range, Source, SourceFile
 from core.sources.workers import wait_for
 
-# These log what they also raise, with tracebacks and secrets; the raised error becomes one line.
+# These libraries also raise what they log, and their logs show secrets.
 for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):
     if logging.getLogger(_name).level == logging.NOTSET:
         logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -29,7 +29,7 @@ for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):
 class RemoteSource(Source):
     """The common part of `GcsSource` and `S3Source`, over their fsspec file systems.
 
-    It awaits the coroutines of those, because their public methods have no deadline.
+    It awaits private coroutines of the file systems, because the public methods have no deadline.
     """
 
     requests = 48
@@ -41,7 +41,7 @@ class RemoteSource(Source):
         # Reference cycles keep a file system alive until the garbage collector runs, in any thread. The
         # library would then close its connections in the event loop of that thread.
         weakref.finalize(self, _close_soon, file_system).atexit = False
-        # First the credentials, so that their errors are not taken for the store's.
+        # Load the credentials first, so that their errors are not mistaken for those of the store.
         self._call(f"{location.scheme}://", self._connect())
         super().__init__(location, settings)
 
@@ -81,7 +81,7 @@ class RemoteSource(Source):
         return {child["name"]: child for child in self._call(what, self._fs._ls(path, detail=True))}
 
     def _children_if_allowed(self, path: str) -> dict[str, dict[str, Any]]:
-        # Credentials may be for the data of the source alone.
+        # The credentials may allow only the data of the source.
         with suppress(SourceForbidden, SourceNotFound):
             return self._children(path, path.rstrip("/"))
         return {}
@@ -94,9 +94,9 @@ class RemoteSource(Source):
         return parts
 
     def _call(self, what: str, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Return the result of `coroutine` within `SOURCE_TIMEOUT_SECONDS`, or raise its error as ours."""
+        """Return the result of `coroutine` within `SOURCE_TIMEOUT_SECONDS`; translate its errors."""
         loop = get_loop()
-        # asyncio would write to stderr about requests that have already failed.
+        # Otherwise asyncio writes to stderr about failed requests whose errors nobody reads.
         loop.set_exception_handler(lambda _loop, _context: None)
         answer = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
@@ -104,7 +104,7 @@ class RemoteSource(Source):
         except RiskAlertsError:
             raise
         except Exception as error:  # noqa: BLE001 - libraries raise their own, their HTTP client's and OSError
-            # Not chained: its text may hold a token, and every exception is kept in Prefect's database.
+            # `from None`: the text may hold a token, and Prefect's database keeps every chained exception.
             raise error_for(error, self._provider, what) from None
 
 

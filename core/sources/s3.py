@@ -7,7 +7,7 @@ from typing import Any
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 
-# s3fs retries a broken body only inside its own `_cat_file`, which cannot pin the ETag; we use its wrapper.
+# s3fs retries a broken body only in its own `_cat_file`, which cannot pin the ETag, so use its wrapper here.
 from s3fs.core import S3FileSystem, _error_wrapper
 
 from core.domain import SourceForbidden, SourceInvalid, SourceNotFound
@@ -18,7 +18,7 @@ from core.sources.remote import RemoteSource, proxy_for
 from core.sources.source import SourceFile
 
 _NOT_ENCODED = {"", "identity", "aws-chunked"}
-"""What clients of S3 write as `Content-Encoding` although the stored bytes are as they were sent."""
+"""Values of `Content-Encoding` that S3 clients write although the stored bytes are not encoded."""
 
 
 class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
@@ -57,7 +57,7 @@ class S3Source(RemoteSource):
             await found.get_frozen_credentials()
         await self._fs.set_session()
         if bundle := session.get_config_variable("ca_bundle"):
-            # aiobotocore would retry for long with one that cannot be loaded.
+            # aiobotocore would retry for a long time if it cannot load the bundle.
             check_certificates("AWS_CA_BUNDLE, or ca_bundle in the AWS profile", bundle)
 
     def _find(self, location: Location) -> list[SourceFile]:
@@ -66,7 +66,8 @@ class S3Source(RemoteSource):
         except SourceForbidden:
             bucket, _, key = location.path.partition("/")
             if key and not location.uri.endswith("/"):
-                # A refused HEAD has no reason; a GET has. Without the object, the listing was refused.
+                # The answer to HEAD has no reason for a refusal; the answer to GET has one. If there is no
+                # object, the store has refused the listing.
                 get = self._fs._call_s3("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
                 with suppress(SourceNotFound):
                     self._call(location.uri, get)
@@ -82,13 +83,13 @@ class S3Source(RemoteSource):
                 return await body.read(), response.get("ContentEncoding", "")
 
         data, encoding = await _error_wrapper(get, retries=self._fs.retries)
-        # Some tools write the header on objects that are plain Parquet all the same.
+        # Some tools set the header although the object is plain Parquet, so look at its last bytes.
         if encoding not in _NOT_ENCODED and end == file.size and not data.endswith(b"PAR1"):
             raise SourceInvalid(f"{file.path}: {ENCODED}")
         return bytes(data)
 
     def _file(self, info: dict[str, Any], path: str) -> SourceFile:
         version, etag = info.get("VersionId"), info["ETag"]
-        # A bucket without versioning says "null", and a listing says nothing at all.
+        # A bucket without versioning gives the version "null", and a listing gives no version.
         shown = f"version:{version}" if version and version != "null" else f"etag:{etag.strip(chr(34))}"
         return SourceFile(path, info["name"], int(info["size"]), shown, etag)

@@ -16,7 +16,7 @@ from core.sources.folder import is_without_month, partition_month
 from core.sources.location import Location, check_source
 
 Range = tuple[int, int]
-"""The first byte, and the one after the last."""
+"""The position of the first byte, and the position after the last byte."""
 Bytes: TypeAlias = bytes | pa.Buffer
 
 
@@ -24,8 +24,8 @@ Bytes: TypeAlias = bytes | pa.Buffer
 class SourceFile:
     """One version of a Parquet file of a source.
 
-    `path` is unique in the source, `key` is its name in the store, `size` is in bytes, and with `pin` the
-    store reads this version and no other.
+    `path` is unique in the source. `key` is the file's name in the store, `size` is in bytes, and with `pin`
+    the store reads only this version.
     """
 
     path: str
@@ -41,10 +41,10 @@ class SourceFile:
 
 
 class Source(ABC):
-    """What a location names, pinned to the version that it had when it was opened.
+    """The files at a location, pinned to the versions that they had when the source was opened.
 
-    `version` is that of its one file, or a digest of all. `requests` is how many reads may wait at once, in
-    addition to one per processor. Every failure is raised as one of the `SourceError`s.
+    `version` is the version of the only file, or a digest of all versions. `requests` is how many reads may
+    wait at once, in addition to one per processor. Every failure is raised as a `SourceError`.
     """
 
     requests = 0
@@ -67,7 +67,7 @@ class Source(ABC):
 
     @abstractmethod
     def _read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
-        """Read these ranges, each with one request; raise `SourceNotFound` if that version is gone."""
+        """Read these ranges, each with one request; raise `SourceNotFound` if this version is gone."""
 
     def read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
         """Read these ranges of `file` side by side; safe to call from several threads.
@@ -87,7 +87,7 @@ class Source(ABC):
         return parts
 
     def verify_unchanged(self) -> None:
-        """List the source again, and raise `SourceChanged` unless it is what it was."""
+        """List the source again; raise `SourceChanged` if it has other files or versions than before."""
         with suppress(SourceNotFound):
             if self._find(self._location) == self._found:
                 return
@@ -102,8 +102,8 @@ def open_uri(source_uri: str, settings: Settings) -> Source:
     """Resolve `source_uri` to its files, in name order, and the version they have now.
 
     Each call makes its own connections and caches nothing: threads may open sources at the same time, and a
-    later run sees what has changed. Raises `InvalidRequest`, `SettingsError`, any `SourceError` but
-    `SourceInvalid` of a file's content, or `Interrupted`.
+    later run sees what has changed. No file is read yet. Raises `InvalidRequest`, `SettingsError`, a
+    `SourceError`, or `Interrupted`.
     """
     location = check_source(source_uri, settings)
     # Each cloud's library costs a good part of a second to import; a run needs at most one.

@@ -1,4 +1,4 @@
-"""The Arrow tables that pass between the stages, and the rules that more than one of them follows."""
+"""The Arrow tables that the stages pass on, and the rules that several stages share."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ ROWS = pa.schema(
 """Rows of the source.
 
 `account` is the index of the id in `Window.accounts`. `arr` is filled in only for rows of the target month
-that can be alerts. In earlier months, `updated_at` is also null if all rows of that account and month agree
-on `at_risk`, because it then decides nothing. `position` orders rows as the source does: files in name
-order, rows in file order.
+that can be alerts. In earlier months, `updated_at` is null if all rows of that account and month agree on
+`at_risk`, because then it does not matter which row wins. `position` is the order of the source: files in
+name order, rows in file order.
 """
 
 DETAILS = pa.schema(
@@ -42,19 +42,19 @@ DETAILS = pa.schema(
 """Columns that only alerts need; `position` identifies the row."""
 
 LONGEST_TEXT = 40_000
-"""Characters of a name, a region or an owner that are kept: Slack accepts no longer message."""
+"""How many characters of a name, a region or an owner are kept: Slack accepts no longer message."""
 LONGEST_ID = 2_500
 """The longest id in bytes: an entry of PostgreSQL's index takes at most 2,704 bytes for all its columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What the alert rules need of a month: whose rows, and of which earlier months.
+    """The rows that the alert rules need: of which accounts, and of which earlier months.
 
     The candidates are the accounts with an At Risk row in the month and, with `at_risk_before`, those with
     one in the month before. All their rows of the month are needed, and the details of those that pass
-    `arr_threshold`. Candidates are followed back month by month as long as they are at risk: `look_back`
-    months in any case, further only those that pass.
+    `arr_threshold`. Candidates are followed back month by month as long as they are at risk: all of them for
+    `look_back` months, and further back only those that pass.
     """
 
     arr_threshold: int
@@ -104,10 +104,10 @@ def month_before(month: date) -> date | None:
 
 
 def may_hold(days: tuple[date, date] | None, month: date) -> bool:
-    """Return whether days from the first to the last of `days` may belong to rows of `month`.
+    """Return whether rows whose days lie between the two `days` may be needed for `month`.
 
-    Besides its first day, these are its other days, which are only counted, and the day before it, which is
-    its midnight in another time zone. With None, any days may be there.
+    That is so if one of these days may be in the month, or may be the day before, which is the first day of
+    the month in another time zone. Rows of other days of the month are only counted. None means any days.
     """
     if days is None:
         return True

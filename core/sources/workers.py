@@ -24,16 +24,16 @@ R = TypeVar("R")
 
 
 class Workers(ThreadPoolExecutor):
-    """A pool of threads: `DECODERS` that decode, and one for each of the `requests`, which only wait.
+    """A pool of threads: `DECODERS` threads to decode, and one to wait for each of the `requests`.
 
-    Leaving the context waits for what they are doing and drops what they have not begun.
+    The end of the context waits for the work that has begun, and drops the rest.
     """
 
     def __init__(self, requests: int) -> None:
         super().__init__(requests + DECODERS, thread_name_prefix="read")
         self._waits = requests > 0
         self.most_ahead = requests + DECODERS + 1
-        """How many reads to begin at once: one waits for a thread."""
+        """How many reads to submit at once: one for each thread, and one more that waits for a thread."""
         self.decoding = threading.BoundedSemaphore(DECODERS)
         """Reserves a processor to decode; must not be nested."""
         self._changed = threading.Condition()
@@ -45,7 +45,7 @@ class Workers(ThreadPoolExecutor):
         self.shutdown(cancel_futures=True)
 
     def each(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Yield `function` of each of `items`, in order, some ahead of what is consumed."""
+        """Yield the result of `function` for each item, in order; compute some results ahead."""
         ahead: list[Future[R]] = []
         for item in items:
             ahead.append(self.submit(function, item))
@@ -55,7 +55,7 @@ class Workers(ThreadPoolExecutor):
             yield wait_for(ahead.pop(0))
 
     def each_request(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Yield `function` of each of `items`, in order; it computes little, but may wait for a remote store.
+        """Do the same for a `function` that computes little, but may wait for a remote store.
 
         For local files, one thread is faster: threads that compute in Python take turns anyway.
         """
@@ -91,7 +91,7 @@ class Workers(ThreadPoolExecutor):
 def wait_for(future: "Future[R]", what: str = "", seconds: float = math.inf) -> R:
     """Return the result of `future`; wait at most `seconds`, and only until `process_stop`.
 
-    Raises `Interrupted` or, after the time, `SourceUnreachable` about `what`; cancels what has not begun.
+    Raises `Interrupted`, or `SourceUnreachable` about `what` when the time is over; then cancels the future.
     """
     deadline = time.monotonic() + seconds
     try:

@@ -33,7 +33,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
         monkeypatch.setenv(name, value)
 
 
-GAVE_NONE = "gives the AWS credentials gave none: run credential_process of the AWS profile by hand"
+GAVE_NONE = "the provider of the AWS credentials gave none: run credential_process of the AWS profile by hand"
 PROFILES = {
     "process is missing": ("credential_process = /no/process --token canary", "/no/process"),
     "process is missing, with a blank": (
