@@ -17,13 +17,13 @@ DATES = ("month", "renewal_date")
 REPLACEMENT = "\ufffd"
 """The replacement of each NUL in text, because PostgreSQL and Slack do not accept a NUL."""
 UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
-"""The names of the zone of timestamps that are only known to be instants."""
+"""The zones of timestamps whose dates depend on `SOURCE_TIMEZONE`."""
 NO_SUMMER_TIME = range(2_114_294_400, 253_402_128_000)
-"""The seconds from 2036-12-31 to 9999-12-30; in them Arrow 26.0 knows no summer time (its issue 36110)."""
+"""The seconds from 2036-12-31 to 9999-12-30, in which Arrow 26.0 ignores summer time (its issue 36110)."""
 
 
 class InvalidData(Exception):
-    """A column or a value that the data rules do not allow: which, and what to do."""
+    """A column or a value breaks the data rules; the text names it and says what to do."""
 
 
 Expected: TypeAlias = tuple[str, tuple[Callable[[pa.DataType], bool], ...], pa.DataType]
@@ -42,7 +42,7 @@ EXPECTED = {
     "arr": NUMBER,
     "updated_at": TIMESTAMP,
 }
-"""Each column's type in words, the checks one of which it passes, and the Arrow type without values."""
+"""For each column: its type in words, the checks of which one must pass, and its Arrow type if missing."""
 
 
 def find_columns(key: str, schema: pa.Schema, *, partitioned: bool) -> dict[str, str]:
@@ -77,7 +77,7 @@ def find_columns(key: str, schema: pa.Schema, *, partitioned: bool) -> dict[str,
 
 
 def by_value(column: pa.Array, function: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """Apply an element-wise `function` to a column; if it has a dictionary, only to each value of that."""
+    """Apply an element-wise `function` to a column; if it has a dictionary, once to each of its values."""
     if isinstance(column, pa.DictionaryArray):
         return function(column.dictionary).take(column.indices)
     return function(column)
@@ -167,7 +167,7 @@ def dates(values: pa.Array, zone: str) -> pa.Array:
         seconds = values.cast(pa.timestamp("s", own), safe=False)
         number = seconds.cast(pa.int64())
         late = pc.and_(pc.greater_equal(number, NO_SUMMER_TIME.start), pc.less(number, NO_SUMMER_TIME.stop))
-        # Python knows the summer time of these moments.
+        # Python knows the summer time of these years.
         moments = seconds.filter(late).dictionary_encode()
         right = pa.array(moments.dictionary.to_pylist(), pa.date32()).take(moments.indices)
         days = pc.replace_with_mask(days, late, right)

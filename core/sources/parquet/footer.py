@@ -19,13 +19,16 @@ MAGIC = b"PAR1"
 ARROW_SCHEMA = b"ARROW:schema"
 """The name of the schema that Arrow writes into its files."""
 HIDDEN_SCHEMA = b"\0" + ARROW_SCHEMA[1:]
-"""A name of the same length, which no writer uses."""
+"""The name that replaces `ARROW_SCHEMA`: it has the same length, and no writer uses it."""
 TAIL = 8
-"""The length of the footer, and the magic."""
+"""The size of the end of a file: the length of the footer, and the magic."""
 FIRST_READ = (8 * 2**10, 64 * 2**10)
-"""The least bytes to read from the end of a file, and the most while the length of a footer is unknown."""
+"""The least and the most bytes to read from the end of a file while the length of a footer is unknown.
+
+A file of at most the least is read whole.
+"""
 FOOTER_MARGIN = 256
-"""How many bytes longer than those before the next footer may be without a second request."""
+"""How many bytes a footer may be longer than the longest one so far without a second request."""
 BATCH_BYTES = 64 * 2**20
 """The approximate limit on a decoded batch: with values of a megabyte, it has few rows."""
 MAX_ROW_BYTES = 64 * 2**20
@@ -35,11 +38,11 @@ DICTIONARY_READ_BYTES = 16 * 2**20
 PAGE_HEADER_BYTES = 256
 """Bytes that hold the whole header of a dictionary page."""
 REPETITIVE_BYTES = 4
-"""A chunk with fewer bytes a value, before compression, is mostly the indices of a dictionary."""
+"""A chunk with fewer bytes per value, before compression, mostly holds the indices of a dictionary."""
 MAX_FILE_ROWS = 2**40
-"""The number of positions per file; 2^23 files with this number of rows fit into an int64."""
+"""The most rows of a file. Each file has this number of positions; those of 2^23 files fit into an int64."""
 DELTA_STRINGS = frozenset({6, 7})
-"""The encodings DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, of which Arrow (26.0) makes no dictionary."""
+"""DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, encodings that Arrow (26.0) cannot decode as a dictionary."""
 
 # Fields by their names and numbers in `parquet.thrift`: of the file and its row groups, of a column chunk, of
 # its statistics (the first two are deprecated), and of the header of a page.
@@ -77,8 +80,8 @@ class Chunk:
 class RowGroup:
     """One row group of a file.
 
-    `chunks` are by column; a nested column, which may have no value, has several. `months` are the first and
-    the last day in its column `month`, by its partition or statistics; None if they are unknown.
+    `chunks` are by column; a nested column, which must be empty, has several. `months` are the first and the
+    last day in the column `month`, by the partition or the statistics; None if they are unknown.
     """
 
     index: int
@@ -88,7 +91,7 @@ class RowGroup:
     months: tuple[date, date] | None
 
     def is_repetitive(self, name: str) -> bool:
-        """Return whether the strings in `name` repeat so much that decoding them as a dictionary pays."""
+        """Return whether the strings in `name` repeat so much that a dictionary is faster to decode."""
         chunk = self.chunks[name][0]
         return chunk.size < REPETITIVE_BYTES * self.rows and DELTA_STRINGS.isdisjoint(chunk.encodings)
 
@@ -100,14 +103,14 @@ class RowGroup:
         row_bytes = 0.0
         for chunk in chain.from_iterable(self.chunks[name] for name in names):
             value_bytes = chunk.size / self.rows
-            # A dictionary holds a large value once although every row may have it; the footer shows no size.
+            # A dictionary holds a large value only once, but every row may have it. Its page shows the size.
             if chunk.size * self.rows > DICTIONARY_READ_BYTES:
                 start, end = chunk.range
                 header = file.at(start, min(end, start + PAGE_HEADER_BYTES))
                 value_bytes = max(value_bytes, dictionary_value(bytes(header)))
             row_bytes += value_bytes
         if row_bytes > MAX_ROW_BYTES:
-            raise pa.ArrowInvalid(f"its rows of {row_bytes:,.0f} bytes each would take all memory")
+            raise pa.ArrowInvalid(f"its rows have {row_bytes:,.0f} bytes each, more than {MAX_ROW_BYTES:,}")
         return max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1))))
 
 
@@ -121,11 +124,11 @@ All are compared: Parquet's can be equal although columns are nested in another 
 class FileColumns:
     """The columns of the specification in files of one schema.
 
-    `names` maps each one that may have values to its name in the file. `ignored` are the other columns.
-    `unreadable` are those of the `names` whose type cannot be read, so that they must be empty, and what to
-    say if they are not. `stamps` has the type, with its zone, of each date that is a timestamp. `bounds_type`
-    is that of the statistics of `month`, or None if they cannot be used. `leaves` has the indices of the
-    column chunks.
+    `names` maps each one that may have values to its name in the file. `ignored` are the columns that are not
+    read. `unreadable` has those of the `names` whose type cannot be read: they must be empty, and otherwise
+    the error has this text. `stamps` has the type, with its zone, of each column of dates that is a timestamp.
+    `bounds_type` is that of the statistics of `month`, or None if they cannot be used. `leaves` has the
+    indices of the column chunks.
     """
 
     def __init__(self, key: str, schema: Schema) -> None:
@@ -141,7 +144,7 @@ class FileColumns:
             if name in self.names and not any(check(kinds[name]) for check in checks)
         }
         columns = [parquet.column(index) for index in range(len(parquet))]
-        # A nested column has several; another column whose name begins so, with a dot, comes after its own.
+        # A nested column has several leaves. A column `month.x` would match too, but sorts after `month`.
         paths = sorted((f"{column.path}.", index) for index, column in enumerate(columns))
         self.leaves = {
             name: [index for path, index in paths if path.startswith(f"{own}.")]
@@ -155,7 +158,7 @@ class FileColumns:
             stamps[name] = pa.timestamp(kind.unit, kind.tz and (zones.get(found[name]) or kind.tz))
         self.stamps = stamps | dict.fromkeys(int96, pa.timestamp("us", "UTC"))
         self.bounds_type: pa.DataType | None = self.stamps.get("month", pa.date32())
-        # Of INT96, writers order the bytes in different ways.
+        # Writers order the bytes of INT96 in different ways.
         if "month" not in self.names or "month" in int96 | self.unreadable.keys():
             self.bounds_type = None
 
@@ -165,8 +168,8 @@ class Footer:
 
     `metadata` is Arrow's. `columns` are those of `like`, another footer of the source, if it has the same
     schema. `names` maps each column that is not empty to its name in the file. `groups` are the row groups
-    that have rows. `tail` is the position and the bytes of the data just before the footer that was read with
-    it. Months in UTC are dates in `zone`.
+    with rows. `tail` is the data before the footer that was read with it: its position and bytes. Months in
+    UTC are dates in `zone`.
     """
 
     columns: FileColumns
@@ -174,8 +177,8 @@ class Footer:
     def __init__(
         self, file: SourceFile, content: bytes, tail: bytes, zone: str, like: "Footer | None"
     ) -> None:
-        # Arrow reads the footer alone, so that it reports what is wrong there. The schema that Arrow writes
-        # into its files is hidden, because it would choose the types of strings, and choose slower ones.
+        # Arrow reads the footer first, so that its errors are reported. The schema that Arrow writes into its
+        # files is hidden, because Arrow would decode strings as the types in it, which may be slower.
         hidden = content.replace(ARROW_SCHEMA, HIDDEN_SCHEMA)
         self.metadata: pq.FileMetaData = pq.read_metadata(pa.BufferReader(MAGIC + hidden))
         parquet, written = self.metadata.schema, (self.metadata.metadata or {}).get(HIDDEN_SCHEMA)
@@ -216,7 +219,7 @@ class Footer:
             raise ValueError(f"the footer contradicts itself about the place of {name}")
         statistics = data.get(STATISTICS, {})
         if name == "month":
-            # The deprecated fields are ordered well for numbers, but not for strings.
+            # The deprecated statistics are correct for numbers, but not for strings.
             statistics = {MIN_VALUE: statistics.get(MIN), MAX_VALUE: statistics.get(MAX)} | statistics
         least, greatest = statistics.get(MIN_VALUE), statistics.get(MAX_VALUE)
         bounds = None if least is None or greatest is None else (least, greatest)
@@ -247,7 +250,7 @@ def read_footer(source: Source, file: SourceFile, zone: str, like: Footer | None
     size = file.size
     if size < TAIL:
         raise ValueError(f"it has only {size} bytes")
-    # A footer grows with the file. Data that is read before a short footer is kept, and not read again.
+    # A footer grows with the file. If it is short, the data read before it is kept, and not read again.
     least, most = FIRST_READ
     guess = like.length + FOOTER_MARGIN if like else min(max(size // 2**12, least), most)
     first = size - guess if size > max(guess, least) else 0

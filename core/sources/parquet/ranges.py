@@ -10,14 +10,14 @@ from core.sources.source import Bytes, Range
 Piece = tuple[int, Bytes]
 """The position of the first byte, and the bytes."""
 WASTE = 0.05
-"""How much more than what is needed may be read, to save requests."""
+"""The share of bytes that may be read in addition to the needed ones, to save requests."""
 
 
 def coalesce(needed: Iterable[Range]) -> list[Range]:
-    """Merge the ranges that touch, and from the first on those with a gap, up to `WASTE` in all.
+    """Merge ranges that touch, and ranges with gaps as long as the gaps are at most `WASTE` in all.
 
-    A request to an object store costs tens of milliseconds, in which it could have sent megabytes. The
-    answer is in order, without overlaps, and covers each of `needed`.
+    A request to an object store costs tens of milliseconds, in which the store could have sent megabytes. The
+    result is in order, has no overlaps, and covers each of `needed`.
     """
     ranges = sorted(one for one in needed if one[0] < one[1])
     budget = WASTE * sum(end - start for start, end in ranges)
@@ -33,9 +33,9 @@ def coalesce(needed: Iterable[Range]) -> list[Range]:
 
 
 class Pieces(io.RawIOBase):
-    """A read-only file of `size` bytes, of which only some pieces are there, each with its first position.
+    """A read-only file of `size` bytes, of which only some pieces are in memory.
 
-    Reading anything else is an error: each request to a store must be a planned one.
+    Reading other bytes is an error, because each request to a store must be planned.
     """
 
     def __init__(self, size: int, pieces: Iterable[Piece]) -> None:

@@ -137,7 +137,7 @@ class GroupReader:
         return self.group.months == (month, month)
 
     def month_part(self, month: date, arr_threshold: int, known: pa.Array) -> MonthPart:
-        """Return the part of `month`, with the rows of the accounts `known` (large_string) at any status."""
+        """Return the rows of `month`; accounts in `known` (large_string) are candidates at any status."""
         only_this_month = self.holds_only(month)
         # A row group of this month and the one before nearly always has alerts: fetch their details, too.
         before = month_before(month)
@@ -206,9 +206,9 @@ class GroupReader:
             return concat(TIMES, parts)
 
     def may_hold_accounts(self, ids: pa.Array, lowest: pa.Array) -> pa.Array:
-        """Return a mask of the `ids` (large_string) of which it may have rows that were not decoded yet.
+        """Return a mask of the `ids` (large_string) that may have rows here that were not decoded yet.
 
-        `lowest` has the least text that each id may be in the file, which may have a NUL where it has U+FFFD.
+        `lowest` has for each id the least text that may stand for it in the file: NUL in place of U+FFFD.
         """
         possible = pc.invert(pc.is_in(ids, value_set=self.history_accounts))
         if not (bounds := self.group.chunks["account_id"][0].bounds):
@@ -230,7 +230,7 @@ class GroupReader:
     def _fetched(self, names: Sequence[str], *, keep: bool = False) -> Iterator[Pieces]:
         """Yield the bytes of these columns, once a processor is free to decode them.
 
-        With `keep`, the columns that the history needs stay in memory if there is room: they are read again.
+        With `keep`, the columns that the history reads again stay in memory if there is room.
         """
         footer, file = self._footer, self._file
         missing = [name for name in names if name in footer.names and name not in self._kept]
@@ -288,7 +288,7 @@ class GroupReader:
     def _decode(
         self, pieces: Pieces, rows: int, names: Iterable[str], dictionaries: Iterable[str]
     ) -> Iterator[pa.RecordBatch]:
-        """Decode these columns of the specification in batches of `rows`, some of them as dictionaries."""
+        """Decode these columns of the specification in batches of `rows`; keep `dictionaries` encoded."""
         own = self._footer.names
         parquet = pq.ParquetFile(
             pieces,
@@ -334,7 +334,7 @@ class GroupReader:
 def _split_month(
     first: int, batch: pa.RecordBatch, month: date, known: pa.Array
 ) -> tuple[pa.Table, pa.RecordBatch, int]:
-    """Return the rows (of `MONTH_ROWS`) of candidates, the other rows, and the number without account_id."""
+    """Return the candidates' rows (of `MONTH_ROWS`), the other rows, and the number without account_id."""
     batch = batch.append_column("position", pa.arange(first, first + batch.num_rows))
     batch = _filtered(batch, pc.equal(batch["month"], month))
     ids = batch["account_id"]

@@ -1,8 +1,8 @@
 """Read Thrift's compact protocol, in which Parquet writes its footer and the headers of its pages.
 
-pyarrow 26.0 ends the whole process when it is asked for a column chunk or statistics of a footer that
-contradicts itself, as no one catches what its C++ throws. So the reader takes these facts from here. Field
-numbers are those of `parquet.thrift` in the format's own repository, which has neither sets nor maps.
+If a footer contradicts itself, pyarrow 26.0 ends the whole process when it is asked for a column chunk or
+statistics: nothing catches the exception of its C++ code. So this module reads these facts. Field numbers are
+those of `parquet.thrift` in the repository of the format. The format uses neither sets nor maps.
 """
 
 from typing import Any, TypeAlias
@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 TRUE, FALSE, BYTE, I16, I64, DOUBLE, BINARY, LIST, STRUCT = 1, 2, 3, 4, 6, 7, 8, 9, 12
 WIDTHS = {TRUE: 0, FALSE: 0, BYTE: 1, DOUBLE: 8}
 LAST = 0x7F
-"""The greatest last byte of a number, which takes as many bytes as it needs; the others are greater."""
+"""The last byte of a number is at most this; its other bytes are greater."""
 SHORT = 0xF
-"""The greatest header of a field whose number follows; others hold the difference to the number before."""
+"""The field's number follows a header that is at most this; others hold the difference to the last number."""
 
 Shape: TypeAlias = dict[int, Any]
 """The fields of a struct to read, by their numbers: `int`, `bytes`, a shape, or a list with one of these."""
@@ -21,7 +21,7 @@ Shape: TypeAlias = dict[int, Any]
 def read_struct(data: bytes, at: int, shape: Shape) -> tuple[dict[int, Any], int]:
     """Return the fields of the struct at `at`, as far as `shape` names them, and where the struct ends.
 
-    Raises `IndexError` for bytes that end too early and `ValueError` for a value of another kind.
+    Raises `IndexError` if the bytes end too early, and `ValueError` for a value of another kind.
     """
     found: dict[int, Any] = {}
     number = 0
@@ -88,7 +88,7 @@ def _list_header(data: bytes, at: int) -> tuple[int, int, int]:
     """Return the size of a list, the kind of its elements, and where they begin."""
     size, kind = data[at] >> 4, data[at] & 0xF
     at += 1
-    if size == 15:  # noqa: PLR2004  # so many or more
+    if size == 15:  # noqa: PLR2004  # the size follows
         size, at = _varint(data, at)
     if size > len(data):
         raise IndexError("a list ends after the data")
@@ -97,7 +97,7 @@ def _list_header(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number of seven bits a byte, and where it ends."""
+    """Return a number with seven bits in each byte, and where it ends."""
     value = shift = 0
     while (byte := data[at]) > LAST:
         value |= (byte & 0x7F) << shift
