@@ -31,12 +31,12 @@ for _name in [*os.environ]:
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
 atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 _OF_TERMINALS = ("COLUMNS", "FORCE_COLOR", "NO_COLOR")
-# Every client loads these, about 30 ms each time, and no test leaves this machine.
+# Every client needs about 30 ms to load certificates, and no test leaves this machine.
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
 _PROXIES = [name for name in os.environ if name.lower().endswith("_proxy")]
 for _name in (*_OF_TERMINALS, *_CERTIFICATES, *_PROXIES):
     os.environ.pop(_name, None)
-# Each of the many processes would compile our modules again.
+# With this variable, each of the many processes would compile our modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # On a busy machine an example may take long; `timeout` ends a test that hangs. The examples of a commit are
@@ -45,7 +45,7 @@ hypothesis_settings.register_profile("commit", deadline=None, max_examples=25, d
 hypothesis_settings.register_profile("nightly", deadline=None, max_examples=1000)
 hypothesis_settings.load_profile("commit")
 
-# Collect without the garbage collector: whatever was imported stays.
+# Collection runs without garbage collection, because imported modules stay in memory anyway.
 gc.disable()
 
 

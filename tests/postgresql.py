@@ -25,7 +25,7 @@ def programs() -> Path | None:
 
 
 def as_user() -> list[str]:
-    """Return the command prefix that starts a server as another user than root, which servers refuse."""
+    """Return the command prefix that starts a server as another user; servers refuse to run as root."""
     return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.getuid() == 0 else []
 
 

@@ -133,7 +133,7 @@ def closed_port() -> int:
 
 
 def answers(url: str) -> bool:
-    """Return whether a server answers; an HTTP client that is made for each try would load certificates."""
+    """Return whether a server answers, without an HTTP client, which would load certificates each time."""
     try:
         with build_opener(ProxyHandler({})).open(url, timeout=5):
             return True

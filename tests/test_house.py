@@ -21,7 +21,7 @@ LOCKS = (
     "requirements/fuzz.txt",
 )
 
-# Assembled, so that this file does not contain what it looks for.
+# These words are assembled, so that this file does not contain them.
 REGISTRY_HOSTS = (
     "pypi." + "org",
     "pythonhosted." + "org",
@@ -32,7 +32,7 @@ REGISTRY_HOSTS = (
 
 
 def _tree() -> list[Path]:
-    """Return the files of the repository, those not yet committed included."""
+    """Return the files of the repository, including those that are not committed yet."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)

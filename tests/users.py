@@ -1,4 +1,4 @@
-"""Another user, whom permissions bind also where the tests run as root."""
+"""Another user for tests of permissions, which do not hold for root."""
 
 import os
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Processes forked from one that has imported the product already: a test pays for its work alone.
+"""Processes forked from one that has already imported the product, so that a test costs only its own work.
 
-For every rule that is not about the start of a process.
+Use them for every rule that is not about the start of a process.
 """
 
 import multiprocessing

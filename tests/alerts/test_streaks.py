@@ -1,4 +1,4 @@
-"""The duplicates of a window that holds more rows than they need, and rows of one time."""
+"""Streaks and duplicates of a window that has more rows than needed, and rows with equal times."""
 
 from datetime import date
 

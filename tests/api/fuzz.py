@@ -6,7 +6,7 @@ PROGRAM is schemathesis, which has an environment of its own (`make fuzz`). The 
 with a source that it may read, a mock Slack, a ledger with a run in it and a local Prefect server. The exit
 code is schemathesis' own: 1 when an answer is a 5xx, or breaks the schema or a rule of HTTP.
 
-One check is left out, that every request of the schema is accepted: no schema can express that a month
+The check that the API accepts every request of the schema is left out: no schema can express that a month
 begins on its first day, that a page returned a cursor, or which sources an operator allows.
 """
 

@@ -1,4 +1,4 @@
-"""Admission: runs beyond the limit wait, those beyond the queue are refused, and other requests go on."""
+"""Admission: runs beyond the limit wait, runs beyond the queue are refused, other requests never wait."""
 
 import asyncio
 import sqlite3

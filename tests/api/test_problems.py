@@ -202,7 +202,7 @@ def test_health_does_not_wait_for_a_locked_ledger(
 
 
 def test_ledger_is_opened_again_without_a_restart(serve: Serve, source: str, tmp_path: Path) -> None:
-    """It was not usable at the start, and its file is removed later."""
+    """The ledger cannot be opened at the start, and its file is removed later."""
     ledger = tmp_path / "folder"
     ledger.mkdir()
     service = serve(DATABASE_URL=f"sqlite:///{ledger}")

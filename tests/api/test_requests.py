@@ -36,7 +36,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 )
 @pytest.mark.parametrize("path", ["/runs", "/preview", f"/outcomes/{MONTH}/A/resolve"])
 def test_only_json_is_accepted(service: Service, path: str, kind: str | None) -> None:
-    """A page of another site may send the first six, with the user's password, without asking this site."""
+    """Without a CORS preflight, another site's page may send the first six, with the user's password."""
     headers = {} if kind is None else {"content-type": kind}
     body = json.dumps({"source_uri": "file:///x", "month": MONTH})
     answer = service.client.post(path, content=body, headers=headers)

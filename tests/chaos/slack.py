@@ -49,7 +49,7 @@ class ChaosSlack(HostileSlack):
         return found
 
     def reply_to(self, request: Received) -> Reply:
-        """Choose a reply; record the request before it, since it is posted even if the client dies."""
+        """Record the request, which is posted even if the client dies, and choose a reply."""
         text = request.message["text"]
         found = ACCOUNT.search(text)
         if found is None:

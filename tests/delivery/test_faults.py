@@ -90,7 +90,7 @@ def test_run_that_was_closed_as_dead_stops_every_lane(
 
 
 def test_run_that_was_closed_as_dead_retries_nothing(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
-    """Its process lives, but could not reach the ledger while Slack let it wait."""
+    """The process lives, but could not write its heartbeat while it waited for Slack."""
     chosen = settings(slack.url, path)
 
     def resolve_and_send() -> None:

@@ -91,7 +91,7 @@ def test_missing_slack_fails_every_alert(ledger: Ledger, path: Path) -> None:
 
 
 def test_claim_and_answer_are_recorded_in_time(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
-    """The claim before its request, and the answer before the next claim, also when there was none."""
+    """A claim is recorded before its request, and its result before the next claim, answered or not."""
     states: list[Any] = []
 
     async def look_first(writer: Any) -> None:
@@ -260,7 +260,7 @@ def test_each_channel_is_paced_retries_included(
 def test_pace_counts_from_the_request(
     replies: list[Reply], slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a slow claim, between a turn and its request, the next request must not follow at once."""
+    """A slow claim delays the request after its turn; the next request must still keep the pace."""
     clock, times = Clock(), list[float]()
     claim, post = ledger.claim, SlackWebhooks.post
 

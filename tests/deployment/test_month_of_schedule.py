@@ -1,4 +1,4 @@
-"""A flow run: without a month, it takes that of its scheduled start, in the time zone of its schedule."""
+"""A flow run without a month takes the month of its scheduled start, in the time zone of its schedule."""
 
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
@@ -11,7 +11,7 @@ from flows import flow_run as module
 
 
 def scheduled(monkeypatch: pytest.MonkeyPatch, at: str, zone: str) -> None:
-    """Make the run one that Prefect scheduled for that time in that zone; Prefect stores UTC."""
+    """Pretend that Prefect scheduled the run for that time in that zone; Prefect stores UTC."""
     start = datetime.fromisoformat(at).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     monkeypatch.setattr(module, "flow_run", SimpleNamespace(scheduled_start_time=start))
     monkeypatch.setattr(module, "deployment", SimpleNamespace(id="any"))

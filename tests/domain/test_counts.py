@@ -4,7 +4,7 @@ from core.domain import Counts
 
 
 def test_summary_counts_each_alert_once() -> None:
-    """A part of the alerts that were not delivered is no further alert."""
+    """Unknown regions and unconfirmed alerts are already counted as not delivered."""
     counts = Counts(failed_deliveries=1_004, would_send=2, unknown_region=3, unconfirmed=1_001)
     scanned = "0 rows read, 0 duplicate rows, 0 at risk, 0 below the ARR threshold, 0 sent"
     parts = "1,004 not delivered (3 of an unknown region, 1,001 unconfirmed)"

@@ -31,7 +31,7 @@ _jumps = cycle([HOUR, -HOUR, timedelta(0)])
 
 @pytest.fixture
 def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the wall clock jump at every reading, heartbeats frequent, and the watch short."""
+    """Make the wall clock jump at every reading; make heartbeats frequent and the watch for them short."""
     for module in (run_module, send):
         monkeypatch.setattr(module, "utc_now", jumping)
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.1)

@@ -230,7 +230,7 @@ def test_open_alerts_are_those_of_the_month_that_failed(ledger: Ledger) -> None:
     assert found(OTHER_MONTH) == [("C", "at_risk", "failed", "Name of C")]
 
 
-def test_list_of_open_alerts_is_known_to_who_accepted_it(ledger: Ledger) -> None:
+def test_only_the_address_that_accepted_a_list_is_notified(ledger: Ledger) -> None:
     record_outcomes(ledger)
     history = ledger.history
     digest = history.open_alerts(MONTH, "support").digest
@@ -249,7 +249,7 @@ def test_list_of_open_alerts_is_known_to_who_accepted_it(ledger: Ledger) -> None
 
 
 def test_digest_is_of_what_support_would_read(ledger: Ledger) -> None:
-    """Each list is that of a month of its own, recorded by a run of its own."""
+    """Each case has its own month and its own run."""
     answer = failed("A")
     lists = {
         "base": (routed("A"), answer),

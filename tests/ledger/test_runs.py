@@ -151,7 +151,7 @@ def test_heartbeat_goes_on_after_a_failure(
 def test_unclosed_run_is_closed_by_the_next_run(
     ledger: Ledger, path: Path, error: RiskAlertsError | None
 ) -> None:
-    """Its process lives, and its heartbeat is not stale yet."""
+    """The process lives, and its heartbeat is not stale yet."""
     [alert] = begin(ledger, "run-1", [routed("A-1")])
     ledger.claim("run-1", alert, NOW)
     leave_unclosed(ledger, path, "run-1", error)
@@ -262,7 +262,7 @@ def test_end_of_a_run_is_stored_with_its_alerts(ledger: Ledger) -> None:
 
 
 def test_search_leaves_live_and_closed_runs(ledger: Ledger) -> None:
-    """Without a dead run, it also waits for no writer."""
+    """If no run is dead, the search does not wait for a writer either."""
     begin(ledger, "alive", owner=this_process())
     begin(ledger, "over", owner=GONE)
     ledger.finish("over", None, NOW)

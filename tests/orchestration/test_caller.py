@@ -1,4 +1,4 @@
-"""What waits for a run under the engine, with a stub in the place of Prefect's flow."""
+"""The caller that waits for a run under the engine; a stub stands for Prefect's flow."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ class Stub:
     """A flow that only calls its function."""
 
     async def fn(self, *_: Any, **__: Any) -> None:
-        """Is replaced."""
+        """Do nothing; `run_with_prefect` replaces this function."""
 
     def with_options(self, **options: Any) -> "Stub":
         assert options == {"retries": 0}

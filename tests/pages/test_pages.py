@@ -199,7 +199,7 @@ def test_form_of_this_site_is_accepted(closed_service: Service, headers: dict[st
 
 @pytest.mark.parametrize("path", ["/runs", "/preview", f"/outcomes/{MONTH}/A-1/resolve"])
 def test_another_site_may_not_send_json(open_service: Service, closed_service: Service, path: str) -> None:
-    """A browser asks by OPTIONS, without the password, whether it may send that content type."""
+    """The browser's CORS preflight, an OPTIONS request without the password, is not granted."""
     asks = {
         "Origin": "http://evil.example",
         "Access-Control-Request-Method": "POST",

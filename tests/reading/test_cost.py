@@ -85,8 +85,8 @@ def test_almost_no_byte_is_read_twice(
     for asked in source.asked.values():
         asked.sort()
         again = sum(max(0, end - after) for (_, end), (after, _) in pairwise(asked))
-        # A row group is read again where an account continues in the next one, and bytes of a gap that was
-        # read along may be read again later.
+        # Two kinds of bytes may be read again: a row group whose last account continues in the next one, and
+        # a gap that was read together with its neighbors.
         assert again < (0.2 if order is by_account else 0.01) * sum(end - start for start, end in asked)
 
 

@@ -254,7 +254,7 @@ STOPS = {
     "in TLS": (["220 hello", "250-me\r\n250 STARTTLS", "220 go ahead"], "while upgrading transport"),
     "reading": (
         ["220 hello", "250 me", "250 sender", "250 recipient", "354 go on"],
-        # The second, if the QUIT after the limit of the mail has no answer either.
+        # The second error comes if QUIT, after the time limit of the mail, has no answer either.
         "it took longer than 2 s|Timed out waiting for server response",
     ),
 }

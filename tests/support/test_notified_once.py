@@ -98,7 +98,7 @@ def support(path: Path) -> Iterator[Support]:
 
 
 def test_run_stopped_before_its_mail_leaves_it_to_the_next(support: Support) -> None:
-    """It may wait for the mails of many other runs, and a stop must not take as long."""
+    """A run may wait for the mails of many other runs; a stop must not wait for them."""
     context = RunContext("stopped", REQUEST, support.smtp, support.ledger)
     with open_run(context):
         support.ledger.plan(context.run_id, assessment([NO_CHANNEL]), [NO_CHANNEL], 0, NOW)
@@ -195,7 +195,7 @@ class Slow(Mailbox):
 
 
 @pytest.mark.parametrize("answers", [(), ("451 later",)])
-def test_of_runs_side_by_side_one_notifies(path: Path, answers: tuple[str, ...]) -> None:
+def test_only_one_of_concurrent_runs_notifies(path: Path, answers: tuple[str, ...]) -> None:
     """If the mail of the first run fails, another run sends it."""
     with serving(path, Slow(*answers)) as support, ThreadPoolExecutor(4) as pool:
         notified = list(pool.map(support.notified, [NO_CHANNEL] * 4))
