@@ -126,9 +126,9 @@ class FileColumns:
 
     `names` maps each one that may have values to its name in the file. `ignored` are the columns that are not
     read. `unreadable` has those of the `names` whose type cannot be read: they must be empty, and otherwise
-    the error has this text. `stamps` has the type, with its zone, of each column of dates that is a timestamp.
-    `bounds_type` is that of the statistics of `month`, or None if they cannot be used. `leaves` has the
-    indices of the column chunks.
+    the error has this text. `stamps` has the type, with its zone, of each column of dates that is a
+    timestamp. `bounds_type` is that of the statistics of `month`, or None if they cannot be used. `leaves`
+    has the indices of the column chunks.
     """
 
     def __init__(self, key: str, schema: Schema) -> None:
