@@ -1,4 +1,4 @@
-"""The reasons of an alert's result: what each means, and what a person should do."""
+"""The reasons of an alert's result: meaning, whether it is retried, and what a person should do."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -32,6 +32,8 @@ class Reason:
     fix: str = "see the error and remove its cause"
     """What to do first, also after a failed test message; empty if there is nothing to do."""
     then: str = "run the month again"
+    retried: bool = False
+    """Whether a run retries the message; the code is then a label of the metric of deliveries."""
     channel_wide: bool = False
     """Whether Slack refuses every message of the channel, so that the run does not try the others."""
 
@@ -48,10 +50,10 @@ REASONS = {
     UNKNOWN_REGION: Reason(
         "the region has no channel", "give the region a channel in REGIONS, or fix the source"
     ),
-    "rate_limited": Reason("Slack answered 429 to every try", "wait until Slack is less busy"),
-    "server_error": Reason("Slack answered 5xx to every try", "wait until Slack has no errors"),
+    "rate_limited": Reason("Slack answered 429 to every try", "wait until Slack is less busy", retried=True),
+    "server_error": Reason("Slack answered 5xx to every try", "wait until Slack has no errors", retried=True),
     "connection_failed": Reason(
-        "no connection to Slack was made", "check the network, the proxy and the webhook's URL"
+        "no connection to Slack was made", "check the network, the proxy and the webhook's URL", retried=True
     ),
     "redirected": Reason("Slack answered with a redirect", "the webhook's URL is no longer Slack's: fix it"),
     "slack_refused": Reason("Slack refused the message and named no cause"),
@@ -82,8 +84,7 @@ REASONS = {
 }
 """The reasons by code. Others exist: Slack may send new words, and alerts get the code of a failed run."""
 
-RETRIED = ("rate_limited", "server_error", "connection_failed")
-"""The reasons of answers with the verdict `RETRY`."""
+RETRIED = tuple(code for code, reason in REASONS.items() if reason.retried)
 METRIC_LABELS = (*RETRIED, *(verdict.value for verdict in Verdict if verdict is not Verdict.RETRY))
 """The labels of the metric of deliveries: the reason of a retried answer, the verdict of any other."""
 
