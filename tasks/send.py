@@ -60,8 +60,9 @@ async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
         sending = [asyncio.create_task(lane.deliver()) for lane in lanes]
         while (await asyncio.wait(sending, timeout=PROGRESS_SECONDS))[1]:
             logger.info("%d of %d alerts recorded", sum(lane.recorded for lane in lanes), len(alerts))
-    for ended in sending:
-        ended.result()
+    for error in [lane.exception() for lane in sending]:
+        if error:
+            raise error
     run.check_stop()
 
 
