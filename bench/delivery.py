@@ -32,6 +32,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from rich.console import Console
@@ -40,7 +41,7 @@ from rich.table import Table
 from core.alerts import ALERTS, Assessment
 from core.domain import DEFAULT_ALERT_TYPE, Alert, RunRequest, count_found
 from core.ledger import Ledger, open_ledger
-from core.run import RunContext, new_run_id, open_run, utc_now
+from core.run import RunContext, open_run, utc_now
 from core.runtime import Settings
 from core.slack import build_message
 from tasks.send import send
@@ -126,7 +127,7 @@ def deliver_and_replay(slack: str, routed: Sequence[Alert]) -> dict[str, float]:
         ledger = open_ledger(settings.database_url)
         seconds = {}
         for name, sent in ((DELIVERY, len(routed)), (REPLAY, 0)):
-            run_id = new_run_id()
+            run_id = str(uuid4())
             started = time.perf_counter()
             asyncio.run(_run(settings, ledger, run_id, routed))
             seconds[name] = time.perf_counter() - started

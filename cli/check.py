@@ -22,7 +22,6 @@ from core.sources import describe, open_uri, parse_source
 from core.support import MailError, send_mail
 
 TRIED_SETTINGS = "the environment and CONFIG_FILE"
-WEBHOOKS = "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL"
 TEST_MESSAGE = "Test message of Account Risk Alerts: this channel is reached. Nothing needs to be done."
 
 _MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "dim")}
@@ -79,7 +78,7 @@ def _findings(
     yield "ledger", shown_database(settings.database_url), _finding(_ledger, settings)
     yield "source", source, _finding(_source, settings, source_uri, month)
     webhook = settings.slack_webhook
-    slack = f"Slack's host {host_of(webhook)}" if webhook else WEBHOOKS
+    slack = f"Slack's host {host_of(webhook)}" if webhook else "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL"
     yield "slack", slack, _finding(asyncio.run, _slack(settings))
     if webhook and post_test_message:
         channels = list(dict.fromkeys(settings.regions.values()))

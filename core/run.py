@@ -63,12 +63,7 @@ def prepare_run(request: domain.RunRequest, settings: Settings) -> RunContext:
     except domain.SourceSchemeUnsupported:
         if "@" in request.source_uri or "?" in request.source_uri or not request.source_uri.isprintable():
             raise
-    return RunContext(new_run_id(), request, settings, open_ledger(settings.database_url))
-
-
-def new_run_id() -> str:
-    """Return the ID of a new run."""
-    return str(uuid.uuid4())
+    return RunContext(str(uuid.uuid4()), request, settings, open_ledger(settings.database_url))
 
 
 def utc_now() -> datetime:

@@ -34,7 +34,7 @@ from core.ledger import Ledger, OutcomeView, RunView, liveness
 from core.ledger.database import Database
 from core.ledger.liveness import ProcessIdentity
 from core.ledger.schema import NOTIFICATIONS
-from core.run import RunContext, new_run_id, open_run, utc_now
+from core.run import RunContext, open_run, utc_now
 from core.runtime import Settings
 from tasks.send import send
 
@@ -200,7 +200,7 @@ def deliver(
     ledger: Ledger, alerts: Sequence[Alert], chosen: Settings, run_id: str = "", **request: Any
 ) -> Delivered:
     """Send alerts in a new run; return it when it has ended."""
-    run_id = run_id or new_run_id()
+    run_id = run_id or str(uuid4())
     asyncio.run(send_in_a_run(ledger, alerts, chosen, run_id, **request))
     return look(ledger, run_id)
 

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from core.domain import Alert, AlertStatus, Delivery, Interrupted, RunRequest
 from core.ledger import Ledger, RunView, this_process
-from core.run import RunContext, new_run_id, open_run, utc_now
+from core.run import RunContext, open_run, utc_now
 from core.runtime import Settings
 from tasks import notify_support as stage
 from tests.delivery.world import (
@@ -60,7 +61,7 @@ class Support:
         request: RunRequest = REQUEST,
     ) -> RunView:
         """Run the month on these alerts; Slack's answers are given by account."""
-        run_id = new_run_id()
+        run_id = str(uuid4())
         with open_run(RunContext(run_id, request, settings or self.smtp, self.ledger)) as under_way:
             for item in self.ledger.plan(run_id, assessment(alerts), alerts, 0, NOW):
                 self.ledger.claim(run_id, item, NOW)
