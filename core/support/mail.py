@@ -6,7 +6,7 @@ from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import formatdate, make_msgid
 
-from aiosmtplib import SMTP, SMTPAuthenticationError, SMTPException, SMTPResponseException
+import aiosmtplib
 
 from core.domain import SupportMessage, one_line
 from core.runtime import Settings, in_thread, redact
@@ -32,7 +32,7 @@ def send_mail(settings: Settings, message: SupportMessage | None) -> None:
     try:
         # Longer than the limits of `_send`, which cannot end a name lookup that hangs.
         sending.result(TOTAL_SECONDS + IDLE_SECONDS + 1)
-    except (SMTPException, OSError, ValueError) as error:
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         raise MailError(_error_text(error)) from None
 
 
@@ -46,13 +46,13 @@ async def _send(settings: Settings, message: SupportMessage | None) -> None:
         limit.reschedule(None)
 
 
-def _client(settings: Settings) -> SMTP:
+def _client(settings: Settings) -> aiosmtplib.SMTP:
     """Return a client that connects, encrypts and logs in when it is entered."""
     password, name = settings.smtp_password, socket.getfqdn()
     encrypted = settings.smtp_port == IMPLICIT_TLS_PORT
     # None means: use STARTTLS if the server offers it.
     start_tls = True if password and settings.smtp_starttls is None else settings.smtp_starttls
-    return SMTP(
+    return aiosmtplib.SMTP(
         hostname=settings.smtp_host,
         port=settings.smtp_port,
         username=settings.smtp_username,
@@ -81,14 +81,16 @@ def _mail(settings: Settings, message: SupportMessage) -> EmailMessage:
 
 def _error_text(error: Exception) -> str:
     """Return what happened and what to check."""
-    if isinstance(error, SMTPAuthenticationError):
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
         # The server's words may repeat the password in an encoding that redaction does not know.
         return f"it refused the login ({error.code}); check SMTP_USERNAME, SMTP_PASSWORD and SMTP_STARTTLS"
-    if isinstance(error, SMTPResponseException):
+    why = str(error).rstrip(".") or f"it took longer than {TOTAL_SECONDS:g} s"
+    if isinstance(error, aiosmtplib.SMTPResponseException):
         # aiosmtplib sets a negative code for an answer that is not SMTP; its text may repeat the login.
         why = f"{error.code} {error.message}" if error.code > 0 else "its answer is not SMTP"
-    else:
-        why = str(error).rstrip(".") or f"it took longer than {TOTAL_SECONDS:g} s"
     if "certificate verify failed" in why:
         why += ", see SSL_CERT_FILE"
-    return f"{one_line(redact(why))[:500]}; check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server"
+    checked = "SMTP_HOST, SMTP_PORT, SMTP_STARTTLS"
+    if isinstance(error, aiosmtplib.SMTPSenderRefused | aiosmtplib.SMTPRecipientRefused):
+        checked = "SMTP_FROM, SUPPORT_EMAIL, SMTP_USERNAME"
+    return f"{one_line(redact(why))[:500]}; check {checked} and that server"

@@ -24,6 +24,7 @@ NO_TLS = "STARTTLS extension not supported"
 LOGIN = {"smtp_username": "me", "smtp_password": "right-pass"}
 REFUSED = "it refused the login ({}); check SMTP_USERNAME, SMTP_PASSWORD and SMTP_STARTTLS"
 CHECK = "; check SMTP_HOST, SMTP_PORT, SMTP_STARTTLS and that server"
+CHECK_ADDRESSES = "; check SMTP_FROM, SUPPORT_EMAIL, SMTP_USERNAME and that server"
 ODD = "its answer is not SMTP" + CHECK
 
 
@@ -173,11 +174,11 @@ def test_the_client_greets_with_a_domain_or_an_address(
 @pytest.mark.parametrize(
     ("answers", "shown"),
     [
-        ({"MAIL": "550 not from you"}, "550 not from you"),
-        ({"RCPT": "550 no such user"}, "550 no such user"),
-        ({"RCPT": "421 closing"}, "421 closing"),
-        ({"answer": "421 closing"}, "421 closing"),
-        ({"answer": "552 mailbox full"}, "552 mailbox full"),
+        ({"MAIL": "550 not from you"}, "550 not from you" + CHECK_ADDRESSES),
+        ({"RCPT": "550 no such user"}, "550 no such user" + CHECK_ADDRESSES),
+        ({"RCPT": "421 closing"}, "421 closing" + CHECK_ADDRESSES),
+        ({"answer": "421 closing"}, "421 closing" + CHECK),
+        ({"answer": "552 mailbox full"}, "552 mailbox full" + CHECK),
         ({"answer": "what?"}, ODD),
     ],
 )
