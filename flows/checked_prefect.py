@@ -10,6 +10,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -42,7 +43,7 @@ def _import_prefect() -> None:
     gc.disable()
     try:
         # Prefect prints a bad setting with its value before it raises, and warns of a home it cannot make.
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
             import prefect.main  # noqa: F401, PLC0415  # only its effects are needed
     except ImportError:
         raise

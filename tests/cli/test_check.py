@@ -140,6 +140,12 @@ def test_bad_setting_is_the_only_finding(installation: Installation) -> None:
     assert "nothing else was checked" in finding["advice"]
 
 
+def test_machine_without_a_home_of_prefect_is_not_warned(tmp_path: Path) -> None:
+    """A run needs no home."""
+    variables = {"DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", "PREFECT_HOME": f"{tmp_path}/prefect"}
+    assert started("-m", "cli", "check", "--json", **variables).stderr == ""
+
+
 def test_bad_setting_of_prefects_is_a_finding(tmp_path: Path) -> None:
     """Prefect reads its settings when it is imported."""
     url = f"sqlite:///{tmp_path}/ledger.db"
