@@ -81,7 +81,7 @@ async def resolve_by_form(request: Request, run_id: str) -> Response:
     """Resolve an alert by the form of a page, and redirect the browser to the run."""
     # Against CSRF. Only this endpoint needs it: the form of another site cannot send JSON to the others.
     if not _is_from_this_site(request):
-        raise domain.InvalidRequest("the form: not sent by a page of this host; open the run's page again")
+        raise domain.InvalidRequest("the form: not sent by a page of this host; send it from the run's page")
     fields = parse_qsl((await request.body()).decode("ascii", "replace"))
     try:
         form = ResolutionForm.model_validate(dict(fields))

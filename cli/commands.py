@@ -115,8 +115,8 @@ def preview(*, as_json: bool, **request: Any) -> None:
 def check(*, source_uri: str | None, month: date | None, post_test_message: bool, as_json: bool) -> None:
     """Check an installation before its first run.
 
-    It checks settings, ledger, source, Slack, mail server and Prefect API. If a check fails, the exit code is
-    1. It sends and stores nothing, unless --post-test-message asks for a test message.
+    It checks settings, ledger, source, Slack, mail server and Prefect API, and exits with 1 if a check fails.
+    Without --post-test-message, it sends and stores nothing.
     """
     if month and source_uri is None:
         raise click.UsageError("--month needs --source-uri.")
