@@ -65,7 +65,7 @@ class S3Source(RemoteSource):
             return super()._find(location)
         except SourceForbidden:
             bucket, _, key = location.path.partition("/")
-            if key and not location.uri.endswith("/"):
+            if key:
                 # The answer to HEAD has no reason for a refusal; the answer to GET has one. If there is no
                 # object, the store has refused the listing.
                 get = self._fs._call_s3("get_object", Bucket=bucket, Key=key, Range="bytes=0-0")
