@@ -436,18 +436,6 @@ def test_answer_without_an_outcome_stays_with_its_run(ledger: Ledger) -> None:
     assert look(ledger, "run").statuses == {"A-1": "sent"}
 
 
-def test_give_up_records_every_outcome(ledger: Ledger) -> None:
-    alerts = [routed(name) for name in ("A-1", "A-2", "A-3")]
-    begin(ledger, "other", alerts[:1])
-    ledger.claim("other", alerts[0], NOW)
-    begin(ledger, "run", alerts)
-    ledger.give_up("run", alerts, "no_service", "gone", NOW)
-    ledger.give_up("run", [], "no_service", "gone", NOW)
-    refused = ("failed", "no_service")
-    found = {name: (one.status, one.reason) for name, one in ledger.history.deliveries(MONTH).items()}
-    assert found == {key("A-1"): ("sending", None), key("A-2"): refused, key("A-3"): refused}
-
-
 def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
     alerts = begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("A-3")])
     with ledger._database.write() as connection:
