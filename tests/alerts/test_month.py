@@ -41,11 +41,12 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[tuple[str, int]], dict[str, in
 """Rows of an account, the type and months of each of its alerts, and the counts of alerts and duplicates."""
 
 
-def see(folder: Path, rows: list[dict[str, Any]], *types: str) -> PreviewView:
+def see(folder: Path, rows: list[dict[str, Any]], *types: str, limit: int = 9) -> PreviewView:
     settings = Settings(
         alert_types=types or ["at_risk"],
         regions={"AMER": "amer"},
         database_url=f"sqlite:///{folder}/ledger.db",
+        max_alerts_per_run=limit,
     )
     return preview(RunRequest(write_source(folder / "x.parquet", rows), parse_month(MONTH)), settings)
 
@@ -71,6 +72,12 @@ def test_types_find_their_own_alerts_on_one_account(
 def test_account_without_a_name_is_named_by_its_id(name: str | None, shown: str, tmp_path: Path) -> None:
     [alert] = see(tmp_path, [row("A", account_name=name)]).alerts
     assert alert.account_name == shown
+
+
+@pytest.mark.parametrize(("limit", "warnings"), [(0, []), (1, ["too_many_alerts"]), (2, [])])
+def test_preview_warns_of_more_alerts_than_the_limit(limit: int, warnings: list[str], tmp_path: Path) -> None:
+    found = see(tmp_path, [row("A"), row("B"), row("C", account_region="LATAM")], limit=limit)
+    assert [warning.code for warning in found.warnings] == warnings
 
 
 def test_each_warning_says_what_it_is_about(tmp_path: Path) -> None:

@@ -149,9 +149,11 @@ def test_bad_source_is_a_stored_failed_run(serve: Serve, slack: MockSlack, tmp_p
 
 def test_run_without_slack_fails_unless_dry(serve: Serve, source: str) -> None:
     service = serve(SLACK_WEBHOOK_BASE_URL="")
-    found = problem_of(service.post("/runs", source))
-    assert (found["status"], found["code"]) == (422, "slack_not_configured")
-    assert service.get(f"/runs/{found['run_id']}")["error"]["code"] == "slack_not_configured"
+    # In the second month there is nothing to send.
+    for month in (MONTH, "2030-01-01"):
+        found = problem_of(service.post("/runs", source, month))
+        assert (found["status"], found["code"]) == (422, "slack_not_configured")
+        assert service.get(f"/runs/{found['run_id']}")["error"]["code"] == "slack_not_configured"
     assert service.run(source, dry_run=True)["counts"]["would_send"] == 2
 
 

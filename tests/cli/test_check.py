@@ -196,6 +196,16 @@ def test_existing_ledger_is_written_and_rolled_back(installation: Installation) 
     assert (installation.folder / "ledger.db").read_bytes() == before
 
 
+def test_ledger_inside_a_container_is_noted(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.path.ismount", lambda _: False)
+    installation.set(KUBERNETES_SERVICE_HOST="10.0.0.1")
+    finding = installation.check()["ledger"]
+    assert (finding["status"], len(finding["notes"])) == ("ok", 1)
+    assert "will be lost" in finding["notes"][0]
+
+
 def test_empty_postgresql_database_stays_empty(installation: Installation, postgresql: Server) -> None:
     url = postgresql.new_database()
     installation.set(DATABASE_URL=url)

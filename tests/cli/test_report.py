@@ -91,11 +91,17 @@ def test_report_of_a_failed_run_says_why(ledger: Ledger) -> None:
 
 def test_data_breaks_no_markdown(ledger: Ledger) -> None:
     ledger.begin_run("run-1", RunRequest("file:///a`b|c", MONTH), ME, None, NOW)
-    ledger.plan("run-1", assessment([]), [routed("A-1", "x|y")], 0, NOW)
+    found = replace(assessment([]), warnings=(RunWarning("a_code", "a | in it", 1),))
+    ledger.plan("run-1", found, [routed("A-1", "x|y")], 0, NOW)
     ledger.finish("run-1", SourceNotFound("no `|` file"), NOW)
     history = ledger.history
     text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 9))
-    for line in ("read `file:///a'b\\|c`", "**source_not_found**: no '\\|' file", "| x\\|y | 1 |"):
+    for line in (
+        "read `file:///a'b\\\\|c`",
+        "**source_not_found**: no '\\\\|' file",
+        "- **a_code**: a \\\\| in it",
+        "| x\\\\|y | 1 |",
+    ):
         assert line in text
 
 

@@ -20,7 +20,7 @@ from core.domain import (
 )
 from core.ledger import Ledger
 from core.ledger import postgresql as dialect
-from core.ledger.database import RESTART_SECONDS, Database, LedgerCut, parse_url, through_a_restart
+from core.ledger.database import RESTART_SECONDS, Database, LedgerCut, parse_url, through_a_restart, try_write
 from core.ledger.postgresql import postgresql_engine
 from core.runtime import Settings
 from tests.delivery.world import MONTH, NOW, begin, begin_retry, failed, look, routed, sent
@@ -104,6 +104,16 @@ def test_refusal_is_named_without_password(postgresql: Server, url: str) -> None
     assert "password authentication failed" in refusal(login.format(password="wrong-canary"))
     assert "does not exist" in refusal(url.replace("/test_", "/no_test_"))
     Database(login.format(password="p%40ss%2Fcanary")).close()
+
+
+def test_check_of_a_ledger_that_is_read_only_fails(postgresql: Server, url: str) -> None:
+    Database(url).close()
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC")
+    engine.dispose()
+    with pytest.raises(LedgerError, match="permission denied"):
+        try_write(postgresql.new_login(url, "any").format(password="any"))
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])

@@ -27,6 +27,12 @@ def test_error_explains_an_alert_before_its_reason(ledger: Ledger) -> None:
         assert alert.model_copy(update={"reason": reason, "error": error}).why == why
 
 
+def test_alert_of_a_removed_type_has_the_default_words(ledger: Ledger) -> None:
+    begin(ledger, "run", [routed("A", alert_type="removed")])
+    [alert] = ledger.history.alerts("run").alerts
+    assert (alert.kind, alert.streak) == ("removed", "At Risk for: 2 months (since 2025-12-01)")
+
+
 def test_channels_count_alerts_by_status(ledger: Ledger) -> None:
     alerts = [routed("A-1"), routed("A-2"), routed("A-3", "emea"), routed("A-4", None)]
     begin(ledger, "run", alerts)
