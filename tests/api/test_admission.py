@@ -53,13 +53,15 @@ def ask(service: Service, source: str, month: str = MONTH, **headers: str) -> ht
 
 @contextmanager
 def busy(
-    serve: Serve, source: str, month: str = MONTH
+    serve: Serve, source: str, month: str = MONTH, at_once: int = 1
 ) -> Iterator[tuple[Service, "Future[httpx.Response]", threading.Event]]:
-    """Yield an API, the request whose run occupies its only thread, and what releases that run."""
+    """Yield an API, the request whose run occupies one of its threads, and what releases that run."""
     release = threading.Event()
     with HostileSlack() as slack, ThreadPoolExecutor(1) as pool:
         slack.script("/amer-risk-alerts", held(release, answer(200, "ok")))
-        service = serve(API_RUNS_AT_ONCE="1", SLACK_WEBHOOK_BASE_URL=slack.url, SLACK_TIMEOUT_SECONDS="60")
+        service = serve(
+            API_RUNS_AT_ONCE=str(at_once), SLACK_WEBHOOK_BASE_URL=slack.url, SLACK_TIMEOUT_SECONDS="60"
+        )
         first = pool.submit(ask, service, source, month)
         try:
             until(lambda: slack.received("/amer-risk-alerts"))
@@ -69,10 +71,10 @@ def busy(
 
 
 def test_run_beyond_the_queue_gets_429(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_service, "WAITING_FOR_EACH", 2)
-    months = ["2025-01-01", "2025-02-01", "2025-03-01"]
+    monkeypatch.setattr(api_service, "WAITING_FOR_EACH", 1)
+    months = ["2025-01-01", "2025-02-01", "2025-03-01", "2025-04-01"]
     source = write_source(tmp_path / "status.parquet", [row(f"of {month}", month) for month in months])
-    with busy(serve, source, months[0]) as (service, first, release):
+    with busy(serve, source, months[0], at_once=2) as (service, first, release):
         # Async runs are recorded and answered although no thread is free.
         for month in months[1:]:
             assert ask(service, source, month, Prefer="respond-async").status_code == 202
@@ -80,7 +82,7 @@ def test_run_beyond_the_queue_gets_429(serve: Serve, tmp_path: Path, monkeypatch
         refused = ask(service, source)
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_runs")
         assert refused.headers["Retry-After"] == "10"
-        assert len(service.runs()) == 3
+        assert len(service.runs()) == 4
 
         assert service.post("/preview", source).status_code == 200
         assert service.get("/health")["status"] == "ok"
@@ -90,7 +92,7 @@ def test_run_beyond_the_queue_gets_429(serve: Serve, tmp_path: Path, monkeypatch
         until(lambda: all(run["finished_at"] for run in service.runs()))
         assert [(run["status"], run["counts"]["alerts_sent"]) for run in service.runs()] == [
             ("succeeded", 1)
-        ] * 3
+        ] * 4
         # The queue has room again.
         assert ask(service, source).status_code == 200
 
