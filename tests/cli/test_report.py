@@ -97,10 +97,10 @@ def test_data_breaks_no_markdown(ledger: Ledger) -> None:
     history = ledger.history
     text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 9))
     for line in (
-        "read `file:///a'b\\\\|c`",
-        "**source_not_found**: no '\\\\|' file",
-        "- **a_code**: a \\\\| in it",
-        "| x\\\\|y | 1 |",
+        "read `file:///a'b\\|c`",
+        "**source_not_found**: no '\\|' file",
+        "- **a_code**: a \\| in it",
+        "| x\\|y | 1 |",
     ):
         assert line in text
 
