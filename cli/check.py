@@ -34,6 +34,7 @@ class Finding:
     found: str
     status: str = "ok"
     advice: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def check_installation(
@@ -49,6 +50,7 @@ def check_installation(
         checks.append({"name": name, "tried": tried, **asdict(finding)})
         # An error message may already name what was tried.
         lines = [finding.found if tried in finding.found else f"{tried}: {finding.found}"]
+        lines += [f"note: {note}" for note in finding.notes]
         lines += [f"→ {finding.advice}"] if finding.advice else []
         text = f"\n{'':12}".join(map(one_line, lines))
         console.print(Text.assemble(_MARKS[finding.status], f" {name:8}  {text}"), soft_wrap=True)
@@ -106,7 +108,9 @@ def _settings(settings: Settings) -> Finding:
 
 
 def _ledger(settings: Settings) -> Finding:
-    return Finding(try_write(settings.database_url), advice=container_warning(settings.database_url))
+    warning = container_warning(settings.database_url)
+    found = try_write(settings.database_url)
+    return Finding(found, notes=(warning,) if warning else ())
 
 
 def _source(settings: Settings, source_uri: str | None, month: date | None) -> Finding:

@@ -302,7 +302,7 @@ def test_advice_about_a_test_message_is_not_about_a_month(
 ) -> None:
     installation.set(SLACK_WEBHOOK_BASE_URL=slack.url)
     slack.fail("emea-risk-alerts", status, 1)
-    [*_, advice] = re.findall(r"→ (.*)", installation.shown("--post-test-message"))
+    [advice] = re.findall(r"→ (.*)", installation.shown("--post-test-message"))
     assert re.fullmatch(r"([A-Z].*\. )?[A-Z].*, then run the check again\.", advice)
     assert "month" not in advice
 
