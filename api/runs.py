@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 
 from api.pages import run_page, runs_page, wants_page
 from api.parameters import Cursor, Limit, ledger_of
@@ -56,8 +57,9 @@ async def preview_run(body: RunRequest, request: Request) -> Response:
     state = request.app.state
 
     def work() -> bytes:
-        # FastAPI would serialize many alerts (megabytes) in the event loop, and delay other requests.
-        return preview(body, state.settings).model_dump_json().encode()
+        # FastAPI would serialize many alerts (megabytes) in the event loop, and delay other requests. As a
+        # string, they would take four bytes a character.
+        return to_json(preview(body, state.settings))
 
     return Response(await state.previews.call(work), media_type="application/json")
 

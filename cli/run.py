@@ -4,6 +4,7 @@ import gc
 import logging
 
 import click
+from pydantic_core import to_json
 from rich.console import Console
 
 from cli.report import print_preview, print_report
@@ -45,6 +46,7 @@ def show_preview(request: RunRequest, *, as_json: bool) -> None:
     with stopped_by_signals():
         found = preview(request, settings)
     if as_json:
-        click.echo(found.model_dump_json(indent=2))
+        # Bytes: a string with one emoji takes four bytes a character.
+        click.echo(to_json(found, indent=2))
     else:
         print_preview(found, Console(emoji=False, highlight=False))
