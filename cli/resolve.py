@@ -1,6 +1,6 @@
 """Unconfirmed alerts: list them, and record a person's decision about one."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import click
@@ -9,14 +9,17 @@ from rich.console import Console
 from cli.report import print_table
 from core.domain import Decision, OutcomeStatus, Resolution, one_line
 from core.ledger import OutcomeView, open_ledger
+from core.run import utc_now
 from core.runtime import configure_logs, load_settings
 
 
 def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
-    """Print the unconfirmed alerts of a month, or of all months."""
+    """Print the unconfirmed alerts of a month, or of all months, those of dead runs included."""
     settings = load_settings()
     configure_logs(settings)
-    found = open_ledger(settings.database_url).history.outcomes(month=month, status=OutcomeStatus.UNCONFIRMED)
+    ledger = open_ledger(settings.database_url)
+    ledger.close_dead_runs(utc_now())
+    found = ledger.history.outcomes(month=month, status=OutcomeStatus.UNCONFIRMED)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
     elif not found.outcomes:
@@ -42,7 +45,7 @@ def record(*, as_json: bool, **given: Any) -> None:
     """Record the given `Resolution` and print what happens next; raise the errors of `Ledger.resolve`."""
     settings = load_settings()
     configure_logs(settings)
-    resolution = Resolution(**given, at=datetime.now(UTC))
+    resolution = Resolution(**given, at=utc_now())
     outcome = open_ledger(settings.database_url).resolve(resolution)
     if as_json:
         click.echo(outcome.model_dump_json(indent=2))

@@ -1,11 +1,13 @@
 """`risk-alerts unconfirmed` and `risk-alerts resolve`: the open alerts, a decision, and the next run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from core.ledger import Ledger
+from core.ledger import Ledger, this_process
+from core.run import utc_now
 from tests.cli.calling import call
 from tests.delivery.world import MONTH, OTHER_MONTH, begin, key, leave_unconfirmed, outcome_of, routed
 
@@ -36,6 +38,14 @@ def test_resolved_alert_leaves_the_list(ledger: Ledger, capsys: pytest.CaptureFi
     assert call("unconfirmed", "--json") == 0
     assert [one["account_id"] for one in json.loads(capsys.readouterr().out)["outcomes"]] == ["A-2 [red]"]
     assert begin(ledger, "second", [routed("A-1"), routed("A-2 [red]", "emea")]) == [routed("A-1")]
+
+
+def test_alert_of_a_killed_run_is_listed_at_once(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    killed = replace(this_process(), process_started="long ago")
+    ledger.claim("killed", begin(ledger, "killed", [routed("A-9")], owner=killed)[0], utc_now())
+    assert call("unconfirmed", "--json") == 0
+    listed = [one["account_id"] for one in json.loads(capsys.readouterr().out)["outcomes"]]
+    assert sorted(listed) == ["A-1", "A-2 [red]", "A-9"]
 
 
 def test_narrow_list_cuts_nothing_off(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
