@@ -34,8 +34,7 @@ LATE = 60
 
 @pytest.fixture
 def world(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """Yield a source, ledger, Slack and Prefect, with short time limits."""
-    monkeypatch.setattr(prefect_engine, "PROBE_SECONDS", 1)
+    """Yield a source, ledger, Slack and Prefect, with short time limits after the end of a run."""
     monkeypatch.setattr(prefect_engine, "FINISH_SECONDS", 2)
     monkeypatch.setattr(artifacts, "PUBLISH_SECONDS", 1)
     with new_world(tmp_path, prefect_api) as made:
@@ -121,8 +120,9 @@ def jobs(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     ids=["is down", "answers 503"],
 )
 def test_prefect_failing_before_a_run_begins_no_run(
-    world: World, fault: Callable[[Proxy], None], words: str
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Proxy], None], words: str
 ) -> None:
+    monkeypatch.setattr(prefect_engine, "PROBE_SECONDS", 1)
     fault(world.proxy)
     began = time.monotonic()
     with pytest.raises(OrchestratorUnreachable, match=words):
