@@ -12,7 +12,7 @@ from core.domain import RunWarning, money, one_line, shown_region
 from core.ledger import History, RunView
 
 SHOWN = 1000
-"""How many alerts a report shows, of a run that many of each status: a bad file may have millions."""
+"""The most alerts in a table, or of each status of a run: a bad file may have millions."""
 
 
 def print_report(run: RunView, history: History, console: Console) -> None:
@@ -69,7 +69,7 @@ def print_table(
     """Print a blank line and a table, or nothing without rows; the columns in `right` are right-aligned."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        # Wrap long cells, because nobody can look up a channel or an ID that is cut off.
+        # Wrap long cells: a channel or an ID that is cut off cannot be looked up.
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))

@@ -32,7 +32,7 @@ def accept(run: RunContext) -> Callable[[], None]:
         with alive:
             try:
                 run_month(run)
-            except Exception as error:  # noqa: BLE001  # nobody waits for this run: only the ledger shows it
+            except Exception as error:  # noqa: BLE001  # no caller waits for it: only the ledger shows it
                 if not run.closed.done():
                     # It ended before the first stage, so the flow has not closed the run.
                     close_run(run, known_error(run, error))

@@ -76,14 +76,14 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Hold the one write lock for a short transaction, and commit it unless an error is raised."""
+        """Yield a session with the only write lock; commit at the end, unless an error is raised."""
         if not self._turn.acquire(timeout=BUSY_TIMEOUT_SECONDS):
             raise LedgerError(
                 f"The ledger {shown_database(self.url)} is locked by another transaction: try again later"
             )
         try:
             if self.is_gone():
-                # A write through the old handle would go to a file that nobody can open any more.
+                # A write through the old handle would go to a file that no other program can open.
                 raise LedgerError(
                     f"The ledger's file {self._file} was removed or replaced: put it back, because with a new"
                     " ledger sent alerts are sent again"

@@ -33,7 +33,7 @@ class Pacer:
             await self._sleep(wait)
 
     def hold(self, seconds: float) -> None:
-        """Let the next request leave in `seconds` at the earliest."""
+        """Delay the next request until `seconds` from now, or longer if it already is."""
         self._free_at = max(self._free_at, self._clock() + seconds)
 
 

@@ -91,7 +91,7 @@ class LedgerBesideModel:
         self.once_sent: set[tuple[AlertKey, date]] = set()
 
     def step(self) -> None:
-        """Let one of the possible events happen."""
+        """Run one random event that is possible now."""
         living = [run for run in self.runs.values() if run.alive]
         possible = {
             self.plan: [run for run in living if not run.planned],

@@ -230,7 +230,7 @@ class Footer:
         if self._partition:
             return self._partition, self._partition
         bounds, kind = chunks["month"][0].bounds, self.columns.bounds_type
-        if not bounds or not kind:
+        if bounds is None or kind is None:
             return None
         if {8 * len(bound) for bound in bounds} != {kind.bit_width}:
             raise ValueError("the footer contradicts itself about the statistics of month")

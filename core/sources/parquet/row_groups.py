@@ -312,9 +312,8 @@ class GroupReader:
             value = self._file.stored.month if name == "month" else None
             return pa.repeat(pa.scalar(value, columns.EXPECTED[name][2]), rows)
         if name in columns.DATES:
-            return columns.dates(
-                column.cast(self._footer.columns.stamps.get(name, column.type)), self._file.zone
-            )
+            stamp = self._footer.columns.stamps.get(name, column.type)
+            return columns.dates(column.cast(stamp), self._file.zone)
         return columns.without_nul(column) if name == "account_id" else column
 
     def _rows_at(
