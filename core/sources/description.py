@@ -40,7 +40,7 @@ def describe(source: Source, month: date | None, zone: str) -> Description:
     bounds = {bound for group in groups for bound in group.chunks["account_region"][0].bounds or ()}
     return Description(
         files=len(files),
-        rows=sum(footer.metadata.num_rows for footer in footers),
+        rows=sum(group.rows for group in groups),
         months=(min(known)[0], max(last for _, last in known)) if known and None not in spans else None,
         has_month=month is None or any(may_hold(span, month) for span in spans),
         ignored=sorted({name for footer in footers for name in footer.columns.ignored}),

@@ -52,9 +52,9 @@ def write_with_metadata(path: Path, metadata: dict[str, str], *, store_schema: b
 
 
 @pytest.mark.parametrize("schema", ["x", "no base64", "AAAA", "AAAAAAAA", "/////wAB"])
-def test_undecodable_arrow_schema_is_named(tmp_path: Path, schema: str) -> None:
+def test_undecodable_arrow_schema_is_invalid(tmp_path: Path, schema: str) -> None:
     write_with_metadata(tmp_path / "x.parquet", {"ARROW:schema": schema}, store_schema=False)
-    with pytest.raises(SourceInvalid, match="Parquet: its metadata ARROW:schema cannot be decoded: export"):
+    with pytest.raises(SourceInvalid, match=r"x\.parquet cannot be read as Parquet: .*: export"):
         read(tmp_path / "x.parquet")
 
 
@@ -142,8 +142,8 @@ def test_row_group_with_other_columns_than_the_schema_is_invalid(tmp_path: Path,
     before, _, chunks = footer_of(path).partition(bytes([0x19, number << 4 | 12]))
     start = 0
     for _ in range(number - 1):
-        _, start = read_struct(chunks, start, {})
-    _, end = read_struct(chunks, start, {})
+        _, start = read_struct(chunks, start)
+    _, end = read_struct(chunks, start)
     header = bytes([0x19, number - 1 + times << 4 | 12])
     with_footer(path, before + header + chunks[:start] + chunks[start:end] * times + chunks[end:])
     with pytest.raises(SourceInvalid, match="contradicts itself about its row groups"):

@@ -1,18 +1,18 @@
 """The footer of a Parquet file: its row groups, the positions of their columns, and their statistics."""
 
-from base64 import b64decode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.sources.parquet.columns import DATES, EXPECTED, dates, find_columns
 from core.sources.parquet.ranges import Pieces
-from core.sources.parquet.thrift import Shape, read_struct
+from core.sources.parquet.thrift import read_struct
 from core.sources.source import Range, Source, SourceFile
 
 MAGIC = b"PAR1"
@@ -44,22 +44,14 @@ MAX_FILE_ROWS = 2**40
 DELTA_STRINGS = frozenset({6, 7})
 """DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, encodings that Arrow (26.0) cannot decode as a dictionary."""
 
-# Fields by their names and numbers in `parquet.thrift`: of the file and its row groups, of a column chunk, of
-# its statistics (the first two are deprecated), and of the header of a page.
-ROW_GROUPS, COLUMNS, META_DATA, NUM_ROWS = 4, 1, 3, 3
+# Fields by their names and numbers in `parquet.thrift`: of the file and its metadata, of a row group, of a
+# column chunk, of its statistics (the first two are deprecated), and of the header of a page.
+SCHEMA, ROW_GROUPS, KEY_VALUE_METADATA, KEY, VALUE = 2, 4, 5, 1, 2
+COLUMNS, META_DATA, NUM_ROWS = 1, 3, 3
 ENCODINGS, UNCOMPRESSED_SIZE, COMPRESSED_SIZE = 2, 6, 7
 DATA_PAGE_OFFSET, DICTIONARY_PAGE_OFFSET, STATISTICS = 9, 11, 12
 MAX, MIN, MAX_VALUE, MIN_VALUE = 1, 2, 5, 6
 PAGE_SIZE, DICTIONARY_HEADER, DICTIONARY_VALUES = 2, 7, 1
-
-INTEGERS = (UNCOMPRESSED_SIZE, COMPRESSED_SIZE, DATA_PAGE_OFFSET, DICTIONARY_PAGE_OFFSET)
-CHUNK: Shape = {
-    ENCODINGS: [int],
-    STATISTICS: dict.fromkeys((MAX, MIN, MAX_VALUE, MIN_VALUE), bytes),
-    **dict.fromkeys(INTEGERS, int),
-}
-FILE: Shape = {ROW_GROUPS: [{COLUMNS: [{META_DATA: CHUNK}], NUM_ROWS: int}]}
-PAGE_HEADER: Shape = {PAGE_SIZE: int, DICTIONARY_HEADER: {DICTIONARY_VALUES: int}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,7 @@ class Chunk:
     statistics, or None.
     """
 
-    encodings: Sequence[int]
+    encodings: frozenset[int]
     size: int
     range: Range
     bounds: tuple[bytes, bytes] | None
@@ -114,13 +106,6 @@ class RowGroup:
         return max(1, min(most, int(BATCH_BYTES // max(row_bytes, 1))))
 
 
-Schema: TypeAlias = tuple[pa.Schema, pq.ParquetSchema, bytes | None, bool]
-"""Arrow's schema of a file, Parquet's, the one that Arrow wrote, and whether its partition names the month.
-
-All are compared: Parquet's can be equal although columns are nested in another way; Arrow's hides INT96.
-"""
-
-
 class FileColumns:
     """The columns of the specification in files of one schema.
 
@@ -128,13 +113,12 @@ class FileColumns:
     read. `unreadable` has those of the `names` whose type cannot be read: they must be empty, and otherwise
     the error has this text. `stamps` has the type, with its zone, of each column of dates that is a
     timestamp. `bounds_type` is that of the statistics of `month`, or None if they cannot be used. `leaves`
-    has the indices of the column chunks.
+    has the indices of the column chunks, of which a row group has `chunk_count`.
     """
 
-    def __init__(self, key: str, schema: Schema) -> None:
-        self.schema = schema
-        arrow, parquet, written, partitioned = schema
-        found = find_columns(key, arrow, partitioned=partitioned)
+    def __init__(self, file: SourceFile, parquet: pq.ParquetSchema, as_written: pa.Schema) -> None:
+        arrow = parquet.to_arrow_schema()
+        found = find_columns(file.key, arrow, partitioned=file.month is not None)
         kinds = {name: arrow.field(own).type for name, own in found.items()}
         self.names = {name: own for name, own in found.items() if not pa.types.is_null(kinds[name])}
         self.ignored = set(arrow.names) - {*found.values()}
@@ -144,18 +128,20 @@ class FileColumns:
             if name in self.names and not any(check(kinds[name]) for check in checks)
         }
         columns = [parquet.column(index) for index in range(len(parquet))]
+        self.chunk_count = len(columns)
         # A nested column has several leaves. A column `month.x` would match too, but sorts after `month`.
         paths = sorted((f"{column.path}.", index) for index, column in enumerate(columns))
         self.leaves = {
             name: [index for path, index in paths if path.startswith(f"{own}.")]
             for name, own in found.items()
         }
-        stamps = {name: kinds[name] for name in DATES if pa.types.is_timestamp(kinds.get(name, pa.null()))}
+        # Parquet knows UTC or no zone; the schema that Arrow writes may name another one.
+        stamps = {
+            name: as_written.field(found[name]).type
+            for name in DATES
+            if pa.types.is_timestamp(kinds.get(name, pa.null()))
+        }
         int96 = {name for name in stamps if columns[self.leaves[name][0]].physical_type == "INT96"}
-        zones = {field.name: getattr(field.type, "tz", None) for field in _decoded(written)}
-        for name, kind in stamps.items():
-            # Parquet knows UTC or no zone; the schema that Arrow writes may name another one.
-            stamps[name] = pa.timestamp(kind.unit, kind.tz and (zones.get(found[name]) or kind.tz))
         self.stamps = stamps | dict.fromkeys(int96, pa.timestamp("us", "UTC"))
         self.bounds_type: pa.DataType | None = self.stamps.get("month", pa.date32())
         # Writers order the bytes of INT96 in different ways.
@@ -166,10 +152,9 @@ class FileColumns:
 class Footer:
     """The footer of one file.
 
-    `metadata` is Arrow's. `columns` are those of `like`, another footer of the source, if it has the same
-    schema. `names` maps each column that is not empty to its name in the file. `groups` are the row groups
-    with rows. `tail` is the data before the footer that was read with it: its position and bytes. Months in
-    UTC are dates in `zone`.
+    `columns` are those of `like`, another footer of the source, if it has the same schema. `names` maps each
+    column that is not empty to its name in the file. `groups` are the row groups with rows. `tail` is the
+    data before the footer that was read with it: its position and bytes. Months in UTC are dates in `zone`.
     """
 
     columns: FileColumns
@@ -177,30 +162,38 @@ class Footer:
     def __init__(
         self, file: SourceFile, content: bytes, tail: bytes, zone: str, like: "Footer | None"
     ) -> None:
-        # Arrow reads the footer first, so that its errors are reported. The schema that Arrow writes into its
-        # files is hidden, because Arrow would decode strings as the types in it, which may be slower.
-        hidden = content.replace(ARROW_SCHEMA, HIDDEN_SCHEMA)
-        self.metadata: pq.FileMetaData = pq.read_metadata(pa.BufferReader(MAGIC + hidden))
-        parquet, written = self.metadata.schema, (self.metadata.metadata or {}).get(HIDDEN_SCHEMA)
-        schema = (parquet.to_arrow_schema(), parquet, written, file.month is not None)
-        if like and like.columns.schema == schema:
-            self.columns = like.columns
-        else:
-            self.columns = FileColumns(file.key, schema)
-        self.names = dict(self.columns.names)
         self.size, self.length = file.size, len(content)
         self.tail = (self.size - self.length - len(tail), tail)
+        self._content = content
         self._zone = zone
         self._partition = file.month
-        self.groups = tuple(self._row_groups(content[:-TAIL]))
+        found, _ = read_struct(content[:-TAIL], 0)
+        pairs = {pair[KEY]: pair.get(VALUE) for pair in found.get(KEY_VALUE_METADATA, ())}
+        self.schema = found[SCHEMA], pairs.get(ARROW_SCHEMA), file.month is not None
+        if like and like.schema == self.schema:
+            self.columns = like.columns
+        else:
+            as_written = pq.read_schema(pa.BufferReader(MAGIC + content))
+            self.columns = FileColumns(file, self.metadata.schema, as_written)
+        self.names = dict(self.columns.names)
+        self.groups = tuple(self._row_groups(found[ROW_GROUPS]))
 
-    def _row_groups(self, thrift: bytes) -> Iterator[RowGroup]:
+    @cached_property
+    def metadata(self) -> pq.FileMetaData:
+        """Arrow's metadata of the file; raises its errors.
+
+        The schema that Arrow writes into its files is hidden, because Arrow would decode strings as the types
+        in it, which may be slower.
+        """
+        hidden = self._content.replace(ARROW_SCHEMA, HIDDEN_SCHEMA)
+        return pq.read_metadata(pa.BufferReader(MAGIC + hidden))
+
+    def _row_groups(self, groups: list[dict[int, Any]]) -> Iterator[RowGroup]:
         """Yield the row groups that have rows, in order."""
-        found, _ = read_struct(thrift, 0, FILE)
         first_row = 0
-        for place, group in enumerate(found[ROW_GROUPS]):
+        for place, group in enumerate(groups):
             rows, columns = group[NUM_ROWS], group[COLUMNS]
-            if not 0 <= rows <= MAX_FILE_ROWS - first_row or len(columns) != self.metadata.num_columns:
+            if not 0 <= rows <= MAX_FILE_ROWS - first_row or len(columns) != self.columns.chunk_count:
                 raise ValueError("the footer contradicts itself about its row groups")
             if rows:
                 chunks = {
@@ -222,8 +215,8 @@ class Footer:
             # The deprecated statistics are correct for numbers, but not for strings.
             statistics = {MIN_VALUE: statistics.get(MIN), MAX_VALUE: statistics.get(MAX)} | statistics
         least, greatest = statistics.get(MIN_VALUE), statistics.get(MAX_VALUE)
-        bounds = None if least is None or greatest is None else (least, greatest)
-        return Chunk(data[ENCODINGS], data[UNCOMPRESSED_SIZE], (start, end), bounds)
+        bounds = (least, greatest) if isinstance(least, bytes) and isinstance(greatest, bytes) else None
+        return Chunk(frozenset(data[ENCODINGS]), max(data[UNCOMPRESSED_SIZE], 0), (start, end), bounds)
 
     def _months(self, chunks: dict[str, list[Chunk]]) -> tuple[date, date] | None:
         """Return the first and the last day in `month` by the partition or the statistics, or None."""
@@ -256,16 +249,11 @@ def read_footer(source: Source, file: SourceFile, zone: str, like: Footer | None
     first = size - guess if size > max(guess, least) else 0
     end = bytes(source.read(file, [(first, size)])[0])
     footer = int.from_bytes(end[-TAIL : -len(MAGIC)], "little") + TAIL
-    if len(end) < footer <= size and end.endswith(MAGIC):
+    if footer > size or not end.endswith(MAGIC):
+        raise ValueError("it does not end with a footer, or the footer is encrypted")
+    if footer > len(end):
         end = bytes(source.read(file, [(size - footer, first)])[0]) + end
     return Footer(file, end[-footer:], end[:-footer], zone, like)
-
-
-def _decoded(schema: bytes | None) -> Iterable[pa.Field]:
-    try:
-        return pa.ipc.read_schema(pa.BufferReader(b64decode(schema))) if schema else ()
-    except (OSError, ValueError):
-        raise ValueError(f"its metadata {ARROW_SCHEMA.decode()} cannot be decoded") from None
 
 
 def dictionary_value(page_header: bytes) -> float:
@@ -274,8 +262,8 @@ def dictionary_value(page_header: bytes) -> float:
     It is 0 for another kind of page, or if the header is longer than `page_header`.
     """
     try:
-        found, _ = read_struct(page_header, 0, PAGE_HEADER)
-    except (IndexError, ValueError):
+        found, _ = read_struct(page_header, 0)
+    except (LookupError, ValueError):
         return 0
     values = found.get(DICTIONARY_HEADER, {}).get(DICTIONARY_VALUES, 0)
     return float(found.get(PAGE_SIZE, 0) / values) if values > 0 else 0
