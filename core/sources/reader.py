@@ -75,11 +75,11 @@ class _Reader:
         found = concat(MONTH_ROWS, (part.rows for part in parts))
         accounts = pc.unique(found["account_id"])
         account = pc.index_in(found["account_id"], accounts).combine_chunks()
-        rows = _month_rows(self._month, account=account, rows=found)
+        rows = found.set_column(0, ROWS.field("account"), account)
         non_at_risk = [batch for part in parts for batch in part.non_at_risk]
         ids = pa.chunked_array([batch["account_id"] for _, batch in non_at_risk], pa.large_string())
         counted = self._workers.submit(_count_distinct, ids)
-        looked_up = self._workers.submit(_rows_of_candidates, non_at_risk, ids, accounts, self._month)
+        looked_up = self._workers.submit(_rows_of_candidates, non_at_risk, ids, accounts, rows.schema)
         details = concat(DETAILS, (part.details for part in parts))
         without_account_id = sum(part.without_account_id for part in parts)
         month_history = list(_histories(parts, account))
@@ -89,11 +89,13 @@ class _Reader:
         history = self._with_times(self._history(accounts, rows, month_history), times)
         of_candidates = wait_for(looked_up)
         other_rows = non_at_risk_rows - of_candidates.num_rows
+        rows = pa.concat_tables([rows, of_candidates])
+        rows = rows.add_column(1, ROWS.field("month"), pa.repeat(pa.scalar(self._month), rows.num_rows))
         other_accounts = wait_for(counted) - len(pc.unique(of_candidates["account"]))
         return Window(
             month=self._month,
             accounts=accounts,
-            rows=pa.concat_tables([rows, of_candidates, history]),
+            rows=pa.concat_tables([rows, history]),
             details=details,
             source_version=version,
             rows_scanned=sum(reader.group.rows for reader in self._decoded),
@@ -242,9 +244,9 @@ def _check_row_count(rows: int, month: date) -> None:
 
 
 def _rows_of_candidates(
-    batches: list[tuple[int, pa.RecordBatch]], ids: pa.ChunkedArray, accounts: pa.Array, month: date
+    batches: list[tuple[int, pa.RecordBatch]], ids: pa.ChunkedArray, accounts: pa.Array, schema: pa.Schema
 ) -> pa.Table:
-    """Return the rows (of `ROWS`) of `accounts` in `batches`, the month's non-at-risk rows with these `ids`.
+    """Return the rows of `accounts` in `batches`, the month's non-at-risk rows with these `ids`.
 
     Empties `batches`, so that only the ids take memory while they are counted.
     """
@@ -254,17 +256,16 @@ def _rows_of_candidates(
         first, batch = batches.pop(0)
         places = account.slice(0, batch.num_rows)
         account = account.slice(batch.num_rows)
-        if places.null_count == batch.num_rows:
-            continue
         rows = batch.filter(places.is_valid())
         columns = {
+            "account": places.drop_null(),
             "at_risk": pa.repeat(pa.scalar(value=False), rows.num_rows),
             "arr": pa.nulls(rows.num_rows),
             "updated_at": instant(rows["updated_at"]),
             "position": pc.add(rows["place"], first),
         }
-        found.append(_month_rows(month, account=places.drop_null(), rows=columns))
-    return concat(ROWS, found)
+        found.append(pa.table(columns, schema=schema))
+    return concat(schema, found)
 
 
 def _count_distinct(ids: pa.ChunkedArray, alike: int = 0, divisions: int = 0) -> int:
@@ -283,11 +284,3 @@ def _count_distinct(ids: pa.ChunkedArray, alike: int = 0, divisions: int = 0) ->
     part = pa.chunked_array([chunk.indices for chunk in parts])
     each = (ids.filter(pc.equal(part, index)) for index in range(number))
     return sum(_count_distinct(some, alike + 1, divisions + 1) for some in each)
-
-
-def _month_rows(
-    month: date, account: pa.Array | pa.ChunkedArray, rows: pa.Table | dict[str, pa.Array]
-) -> pa.Table:
-    months = pa.repeat(pa.scalar(month), len(account))
-    columns = {"account": account, "month": months} | {name: rows[name] for name in ROWS.names[2:]}
-    return pa.table(columns, schema=ROWS)
