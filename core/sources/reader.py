@@ -197,7 +197,7 @@ class _Reader:
         missing = positions.filter(pc.invert(pc.is_in(positions, value_set=known["position"]))).sort()
         wanted = {reader: reader.among(missing) for reader in self._asked}
         readers = [reader for reader in wanted if len(wanted[reader])]
-        read = self._workers.each(lambda reader: reader.times(wanted[reader]), readers)
+        read = self._workers.each(lambda reader: reader.rows_at(wanted[reader], TIMES), readers)
         times = concat(TIMES, [known, *read]).combine_chunks()
         place = pc.index_in(history["position"], value_set=times["position"])
         history = history.append_column("updated_at", times["updated_at"].take(place))

@@ -34,7 +34,9 @@ KEYS = ("account_id", "month", "status")
 OF_THE_MONTH = (*KEYS, "arr", "updated_at")
 OF_EARLIER_MONTHS = (*KEYS, "updated_at")
 OF_ALERTS = tuple(DETAILS.names[1:])
-TEXTS = tuple(name for name in OF_ALERTS if name != "renewal_date")
+CONVERT = {"updated_at": columns.instant, "renewal_date": columns.in_calendar} | dict.fromkeys(
+    ("account_name", "account_region", "account_owner"), columns.texts
+)
 
 MONTH_ROWS = pa.schema([("account_id", pa.large_string()), *list(ROWS)[2:]])
 """Rows of the month with their ids, before `account` is known."""
@@ -162,10 +164,10 @@ class GroupReader:
             history, times = _history_rows(batches, month, self.history_accounts, places)
             del kept, batches
             positions = possible["position"].combine_chunks()
-            details = self._details(pieces, positions) if with_details or not len(positions) else None
-        if details is None:
-            with self._fetched(OF_ALERTS) as pieces:
-                details = self._details(pieces, positions)
+            if with_details:
+                details = self._rows_at(pieces, positions, DETAILS)
+        if not with_details:
+            details = self.rows_at(positions, DETAILS)
         return MonthPart(
             rows=rows,
             details=details,
@@ -198,12 +200,12 @@ class GroupReader:
         """Return those of `positions` (int64, in order) that are in this row group."""
         return _positions_between(self._first_position, self.group.rows, positions)
 
-    def times(self, positions: pa.Array) -> pa.Table:
-        """Return `updated_at` (of `TIMES`) of the rows at `positions`, which are in this row group."""
-        with self._fetched(["updated_at"]) as pieces:
-            found = self._rows_at(pieces, ["updated_at"], positions, LOOK_UP_BATCH_ROWS)
-            parts = [pa.table([at, columns.instant(rows["updated_at"])], schema=TIMES) for at, rows in found]
-            return concat(TIMES, parts)
+    def rows_at(self, positions: pa.Array, schema: pa.Schema) -> pa.Table:
+        """Return these rows of this row group (`positions` in order); `schema` is `DETAILS` or `TIMES`."""
+        if not len(positions):
+            return schema.empty_table()
+        with self._fetched(schema.names[1:]) as pieces:
+            return self._rows_at(pieces, positions, schema)
 
     def may_hold_accounts(self, ids: pa.Array, lowest: pa.Array) -> pa.Array:
         """Return a mask of the `ids` (large_string) that may have rows here that were not decoded yet.
@@ -216,15 +218,6 @@ class GroupReader:
         least, greatest = bounds
         inside = pc.and_(pc.greater_equal(ids, least), pc.less_equal(lowest, greatest))
         return pc.and_(possible, inside)
-
-    def _details(self, pieces: Pieces, positions: pa.Array) -> pa.Table:
-        """Return the details (of `DETAILS`) of the rows at `positions`."""
-        parts = []
-        for at, found in self._rows_at(pieces, OF_ALERTS, positions, LOOK_UP_BATCH_ROWS):
-            details = {name: columns.texts(found[name]) for name in TEXTS}
-            details |= {"position": at, "renewal_date": columns.in_calendar(found["renewal_date"])}
-            parts.append(pa.table([details[name] for name in DETAILS.names], schema=DETAILS))
-        return concat(DETAILS, parts)
 
     @contextmanager
     def _fetched(self, names: Sequence[str], *, keep: bool = False) -> Iterator[Pieces]:
@@ -316,18 +309,16 @@ class GroupReader:
             return columns.dates(column.cast(stamp), self._file.zone)
         return columns.without_nul(column) if name == "account_id" else column
 
-    def _rows_at(
-        self, pieces: Pieces, names: Sequence[str], positions: pa.Array, most: int
-    ) -> Iterator[tuple[pa.Array, pa.RecordBatch]]:
-        """Yield the rows at `positions` (in order) in batches, each with its positions."""
-        if not len(positions):
-            return
-        last = positions[-1].as_py()
-        for first, batch in self._batches(pieces, names, most):
+    def _rows_at(self, pieces: Pieces, positions: pa.Array, schema: pa.Schema) -> pa.Table:
+        parts = []
+        for first, batch in self._batches(pieces, schema.names[1:], LOOK_UP_BATCH_ROWS):
             inside = _positions_between(first, batch.num_rows, positions)
-            yield inside, batch.take(pc.subtract(inside, first))
-            if last < first + batch.num_rows:
+            rows = batch.take(pc.subtract(inside, first))
+            made = [CONVERT[name](rows[name]) for name in rows.schema.names]
+            parts.append(pa.table([inside, *made], schema=schema))
+            if not len(positions) or positions[-1].as_py() < first + batch.num_rows:
                 break
+        return concat(schema, parts)
 
 
 def _split_month(
