@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
 
@@ -223,16 +223,7 @@ class Footer:
         if self._partition:
             return self._partition, self._partition
         bounds, kind = chunks["month"][0].bounds, self.columns.bounds_type
-        if bounds is None or kind is None:
-            return None
-        if {8 * len(bound) for bound in bounds} != {kind.bit_width}:
-            raise ValueError("the footer contradicts itself about the statistics of month")
-        days = pa.Array.from_buffers(kind, 2, [None, pa.py_buffer(b"".join(bounds))])
-        try:
-            least, greatest = dates(days, self._zone).to_pylist()
-        except (ArithmeticError, ValueError):  # outside Python's calendar
-            return None
-        return least, greatest
+        return None if bounds is None or kind is None else _days(kind, bounds, self._zone)
 
 
 def read_footer(source: Source, file: SourceFile, zone: str, like: Footer | None) -> Footer:
@@ -254,6 +245,18 @@ def read_footer(source: Source, file: SourceFile, zone: str, like: Footer | None
     if footer > len(end):
         end = bytes(source.read(file, [(size - footer, first)])[0]) + end
     return Footer(file, end[-footer:], end[:-footer], zone, like)
+
+
+@lru_cache  # row groups of the same month have the same bounds
+def _days(kind: pa.DataType, bounds: tuple[bytes, bytes], zone: str) -> tuple[date, date] | None:
+    if {8 * len(bound) for bound in bounds} != {kind.bit_width}:
+        raise ValueError("the footer contradicts itself about the statistics of month")
+    days = pa.Array.from_buffers(kind, 2, [None, pa.py_buffer(b"".join(bounds))])
+    try:
+        least, greatest = dates(days, zone).to_pylist()
+    except (ArithmeticError, ValueError):  # outside Python's calendar
+        return None
+    return least, greatest
 
 
 def dictionary_value(page_header: bytes) -> float:
