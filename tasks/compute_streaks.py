@@ -39,8 +39,8 @@ def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> As
         logger.info("%s: %d accounts, %d below the threshold", rule.type, *found[rule.type])
         chosen.append(rows)
         alerts.append(_alerts(rule, window, rows))
-    of_alerts = pa.concat_tables(chosen)["account"]
-    duplicates = _superseded(in_month) + _superseded_in_streaks(history, streaks, of_alerts)
+    in_streaks = _rows_of_streaks(history, streaks, pa.concat_tables(chosen)["account"])
+    duplicates = sum(pc.sum(rows["superseded"]).as_py() or 0 for rows in (in_month, in_streaks))
     counts = count_found(window.rows_scanned, duplicates + window.other_duplicates, found)
     in_order = pa.concat_tables(alerts).sort_by([("account_id", "ascending"), ("alert_type", "ascending")])
     return Assessment(window.source_version, counts, tuple(_warnings(window, in_month)), in_order)
@@ -71,12 +71,10 @@ def _months_at_risk(accounts: pa.ChunkedArray, streaks: pa.Table) -> pa.ChunkedA
     return pc.fill_null(streaks["months"].take(place), 0)
 
 
-def _superseded_in_streaks(history: pa.Table, streaks: pa.Table, accounts: pa.ChunkedArray) -> int:
-    """Count the superseded rows of `accounts`, back to the month that ended each streak."""
-    rows = history.filter(pc.greater(history["superseded"], 0))
-    rows = rows.filter(pc.is_in(rows["account"], value_set=accounts))
-    months = _months_at_risk(rows["account"], streaks)
-    return _superseded(rows.filter(pc.less_equal(rows["back"], pc.add(months, 1))))
+def _rows_of_streaks(history: pa.Table, streaks: pa.Table, accounts: pa.ChunkedArray) -> pa.Table:
+    """Return the rows of `accounts`, back to the month that ended each streak."""
+    rows = history.filter(pc.is_in(history["account"], value_set=accounts))
+    return rows.filter(pc.less_equal(rows["back"], pc.add(_months_at_risk(rows["account"], streaks), 1)))
 
 
 def _alerts(rule: AlertRule, window: Window, chosen: pa.Table) -> pa.Table:
@@ -114,7 +112,3 @@ def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
             " write month as YYYY-MM-01, or set SOURCE_TIMEZONE to the time zone in which month is midnight"
         )
         yield RunWarning("months_not_first_day", message, number)
-
-
-def _superseded(rows: pa.Table) -> int:
-    return int(pc.sum(rows["superseded"]).as_py() or 0)

@@ -160,9 +160,8 @@ class GroupReader:
             if repeats:
                 self.history_accounts = pc.unique(possible["account_id"])
             places = pc.index_in(self.history_accounts, value_set=rows["account_id"])
-            batches = kept if len(places) else []
-            history, times = _history_rows(batches, month, self.history_accounts, places)
-            del kept, batches
+            history, times = _history_rows(kept, month, self.history_accounts, places)
+            del kept
             positions = possible["position"].combine_chunks()
             if with_details:
                 details = self._rows_at(pieces, positions, DETAILS)
