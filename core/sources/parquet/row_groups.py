@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from itertools import chain
 from operator import methodcaller
 
 import pyarrow as pa
@@ -123,7 +122,7 @@ class GroupReader:
         self._file = file
         self._footer = footer
         self._first_position = file.first_position + group.first_row
-        self._kept: dict[str, list[Piece]] = {}
+        self._kept: dict[str, Piece] = {}
 
     def check_empty(self, unreadable: dict[str, str]) -> None:
         """Raise `SourceInvalid` if one of these columns has a value; see `Footer.unreadable`."""
@@ -237,11 +236,11 @@ class GroupReader:
                     (start, bytes(part) + tail if tail and end == first else part)
                     for (start, end), part in zip(ranges, parts, strict=True)
                 ]
-                pieces = Pieces(footer.size, chain(fetched, [footer.tail], *self._kept.values()))
+                pieces = Pieces(footer.size, [*fetched, footer.tail, *self._kept.values()])
                 for name in missing if keep else ():
-                    needed = [chunk.range for chunk in self.group.chunks[name]]
-                    if name in OF_EARLIER_MONTHS and file.workers.keep_if_room(sum(e - s for s, e in needed)):
-                        self._kept[name] = [(start, bytes(pieces.at(start, end))) for start, end in needed]
+                    start, end = self.group.chunks[name][0].range
+                    if name in OF_EARLIER_MONTHS and file.workers.keep_if_room(end - start):
+                        self._kept[name] = (start, bytes(pieces.at(start, end)))
                 with file.workers.decoding:
                     yield pieces
 
