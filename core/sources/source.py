@@ -14,6 +14,7 @@ from core.domain import SourceChanged, SourceNotFound, SourceUnreachable
 from core.runtime import Settings
 from core.sources.folder import is_without_month, partition_month
 from core.sources.location import Location, check_source
+from core.sources.workers import check_stop
 
 Range = tuple[int, int]
 """The position of the first byte, and the position after the last byte."""
@@ -75,6 +76,7 @@ class Source(ABC):
         Raises `SourceChanged` if the file is no longer the same, another `SourceError`, or `Interrupted` when
         the process is stopped.
         """
+        check_stop()
         try:
             parts = self._read(file, ranges)
         except SourceNotFound:

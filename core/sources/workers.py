@@ -59,12 +59,7 @@ class Workers(ThreadPoolExecutor):
 
         For local files, one thread is faster: threads that compute in Python take turns anyway.
         """
-        if self._waits:
-            yield from self.each(function, items)
-            return
-        for item in items:
-            _check_stop()
-            yield function(item)
+        return self.each(function, items) if self._waits else map(function, items)
 
     @contextmanager
     def fetching(self, size: int) -> Iterator[None]:
@@ -96,7 +91,7 @@ def wait_for(future: "Future[R]", what: str = "", seconds: float = math.inf) -> 
     deadline = time.monotonic() + seconds
     try:
         while True:
-            _check_stop()
+            check_stop()
             left = deadline - time.monotonic()
             if wait({future}, max(0, min(left, POLL_SECONDS))).done:
                 return future.result()
@@ -109,6 +104,7 @@ def wait_for(future: "Future[R]", what: str = "", seconds: float = math.inf) -> 
         future.cancel()
 
 
-def _check_stop() -> None:
+def check_stop() -> None:
+    """Raise `Interrupted` if the process is to stop."""
     if process_stop.requested:
         raise Interrupted("The run was stopped while it read the source; run the month again")
