@@ -78,7 +78,7 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
     Runs whose process died are closed first. An unexpected error is stored as `internal_error`, and a stop
     from outside as `interrupted`.
     """
-    run.ledger.close_dead_runs(utc_now())
+    run.ledger.close_dead_runs(utc_now(), None if run.request.dry_run else run.request.month)
     run.begin()
     error: domain.RiskAlertsError | None = None
     # Log lines show this ID. Each run has its own asyncio task, and so its own context.

@@ -103,10 +103,11 @@ class Ledger:
         with self._database.write() as session:
             _known(session, run_id).heartbeat_at = now
 
-    def close_dead_runs(self, now: datetime) -> None:
+    def close_dead_runs(self, now: datetime, month: date | None = None) -> None:
         """Close the running runs of dead processes as `interrupted`, and those that `finish` could not close.
 
-        A process that seems dead gets time for a heartbeat; a run with a new heartbeat stays open.
+        A process that seems dead gets time for a heartbeat; a run with a new heartbeat stays open. Each run
+        of `month` on another host needs a new one, because the caller leaves what that run claims to it.
         """
         for run_id, error in list(self._unclosed.items()):
             with self._database.write() as session:
@@ -117,7 +118,13 @@ class Ledger:
         with self._database.read() as session:
             is_running = sa.select(schema.RunRow).filter_by(status=domain.RunStatus.RUNNING)
             running = session.scalars(is_running).all()
-        dead = [run for run in running if liveness.is_dead(_owner(run), run.heartbeat_at, now)]
+        here = liveness.this_process().host
+        dead = [
+            run
+            for run in running
+            if (run.month == month and run.host != here)
+            or liveness.is_dead(_owner(run), run.heartbeat_at, now)
+        ]
         liveness.wait_for_heartbeats(map(_owner, dead))
         for run in dead:
             with self._database.write() as session:

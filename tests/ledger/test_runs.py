@@ -32,12 +32,13 @@ from core.domain import (
 from core.ledger import Ledger, liveness, this_process
 from core.ledger.liveness import ProcessIdentity, is_dead
 from core.ledger.schema import RUN_ALERTS
-from core.run import RunContext, open_run
+from core.run import RunContext, open_run, utc_now
 from core.runtime import Settings, current_run_id
 from tests.delivery.world import (
     ME,
     MONTH,
     NOW,
+    OTHER_MONTH,
     REQUEST,
     assessment,
     begin,
@@ -292,6 +293,33 @@ def test_run_with_a_new_heartbeat_stays_open(
     statuses = {run.run_id: run.status for run in ledger.history.runs().runs}
     assert statuses == {"silent": "failed", "late": "running", "alive": "running"}
     assert [message.partition(":")[0] for message in caplog.messages] == ["Closed run silent"]
+
+
+def test_run_takes_over_from_a_killed_container(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its replacement starts within seconds; without it, nothing would report the claimed alert."""
+    months = {"killed": MONTH, "alive": MONTH, "of another month": OTHER_MONTH}
+    for run_id, month in months.items():
+        for alert in begin(ledger, run_id, [routed(run_id)], month=month):
+            ledger.claim(run_id, alert, NOW)
+        ledger.heartbeat(run_id, utc_now())
+    waits: list[list[ProcessIdentity]] = []
+
+    def wait(owners: Iterable[ProcessIdentity]) -> None:
+        waits.append(list(owners))
+        ledger.heartbeat("alive", utc_now())
+
+    monkeypatch.setattr(liveness, "wait_for_heartbeats", wait)
+    for request in (replace(REQUEST, dry_run=True), REQUEST):
+        with open_run(RunContext(str(request), request, Settings(), ledger)):
+            pass
+    assert waits == [[], [ME, ME]]
+    assert {run_id: ledger.history.run(run_id).status for run_id in months} == {
+        "killed": "failed",
+        "alive": "running",
+        "of another month": "running",
+    }
+    assert outcome_of(ledger, key("killed")).status == "unconfirmed"
+    assert outcome_of(ledger, key("alive")).status == "sending"
 
 
 def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
