@@ -80,6 +80,7 @@ class Ledger:
 
     # The life of a run
 
+    @through_a_restart
     def begin_run(
         self,
         run_id: str,

@@ -23,7 +23,7 @@ from core.ledger import postgresql as dialect
 from core.ledger.database import RESTART_SECONDS, Database, LedgerCut, parse_url, through_a_restart, try_write
 from core.ledger.postgresql import postgresql_engine
 from core.runtime import Settings
-from tests.delivery.world import MONTH, NOW, begin, begin_retry, failed, look, routed, sent
+from tests.delivery.world import ME, MONTH, NOW, REQUEST, begin, begin_retry, failed, look, routed, sent
 from tests.postgresql import Server
 
 
@@ -204,6 +204,14 @@ def lose_an_answer(ledger: Ledger, server: Server, url: str, *, committed: bool)
 
     engine.dialect.do_commit = cut
     return cuts
+
+
+def test_begin_without_a_commit_answer_is_begun_once(ledger: Ledger, postgresql: Server, url: str) -> None:
+    """Otherwise a run that never was would stay running."""
+    cuts = lose_an_answer(ledger, postgresql, url, committed=True)
+    ledger.begin_run("run-1", REQUEST, ME, None, NOW)
+    assert cuts == [True]
+    assert [run.status for run in ledger.history.runs().runs] == ["running"]
 
 
 @pytest.mark.parametrize("committed", [True, False], ids=["committed", "rolled back"])
