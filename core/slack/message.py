@@ -16,8 +16,6 @@ from core.domain import Alert, money, month_number, months_before, one_line
 from core.runtime import Settings
 
 HEADER_MAX = 150
-HEADER_ID_MIN = 60
-"""In a header that is too long, the ID may take at least this length; the name gets the rest."""
 VALUE_MAX, LINK_MAX, TEXT_VALUE_MAX = 1_900, 2_900, 6_000
 """With values of these lengths, each block, the link and `text` are within Slack's limits."""
 
@@ -56,9 +54,7 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
         channel,
     ]
 
-    free = HEADER_MAX - len(rule.headline.format(name="", id=""))
-    header_id = _fit(alert.account_id, max(HEADER_ID_MIN, free - len(_fit(alert.account_name))))
-    header_name = _fit(alert.account_name, free - len(header_id))
+    header = rule.headline.format(name=alert.account_name, id=alert.account_id)
     month = months_before(alert.risk_start_month, 1 + rule.anchor - alert.duration_months)
     # A streak that ended before the month of the alert has no cue.
     cue = "" if rule.anchor else next(f"{cue} " for n, cue in _MONTHS_CUES if alert.duration_months >= n)
@@ -71,7 +67,7 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     ]
     notes = [f"As of {month:%B %Y}", channel]
     blocks = [
-        {"type": "header", "text": _plain(rule.headline.format(name=header_name, id=header_id))},
+        {"type": "header", "text": _plain(_fit(header, HEADER_MAX))},
         {
             "type": "section",
             "text": _mrkdwn(f"{cue}*{risk}*"),

@@ -253,28 +253,15 @@ def test_only_unsafe_characters_become_spaces() -> None:
 
 
 @given(name=st.text("a&<>", min_size=20, max_size=160))
-def test_header_has_as_much_of_a_name_as_fits(name: str) -> None:
+def test_header_has_as_much_as_fits(name: str) -> None:
     header = build(ALERT._replace(account_name=name))["blocks"][0]["text"]["text"]
-    whole = f"🚩 At Risk: {html.escape(name)} (A-1)"
-    if len(whole) <= 150:
-        assert header == whole
+    whole = f"🚩 At Risk: {name} (A-1)"
+    if len(html.escape(whole)) <= 150:
+        assert header == html.escape(whole)
         return
-    shown = html.unescape(header.removeprefix("🚩 At Risk: ").removesuffix("… (A-1)"))
-    assert name.startswith(shown)
-    assert len(header) <= 150 < len(header) + len(html.escape(name[len(shown)]))
-
-
-@pytest.mark.parametrize(
-    ("name", "account_id", "header"),
-    [
-        ("Acme Corp", "x" * 100, f"Acme Corp ({'x' * 100})"),
-        ("y" * 200, "x" * 200, f"{'y' * 75}… ({'x' * 59}…)"),
-        ("&" * 30, "x" * 200, f"{'&amp;' * 15}… ({'x' * 59}…)"),
-    ],
-)
-def test_header_has_room_for_name_and_id(name: str, account_id: str, header: str) -> None:
-    message = build(ALERT._replace(account_name=name, account_id=account_id))
-    assert message["blocks"][0]["text"]["text"] == f"🚩 At Risk: {header}"
+    shown = html.unescape(header.removesuffix("…"))
+    assert whole.startswith(shown)
+    assert len(header) <= 150 < len(header) + len(html.escape(whole[len(shown)]))
 
 
 def test_value_beyond_a_limit_is_cut_where_it_is_too_long() -> None:
