@@ -83,6 +83,7 @@ def open_run(run: RunContext) -> Iterator[RunContext]:
     error: domain.RiskAlertsError | None = None
     # Log lines show this ID. Each run has its own asyncio task, and so its own context.
     current_run_id.set(run.run_id)
+    logger.info("Run %s of %s begins", run.run_id, run.request.month)
     try:
         with run.kept_alive():
             run.check_stop()
@@ -124,4 +125,5 @@ def close_run(run: RunContext, error: domain.RiskAlertsError | None) -> None:
             error.run_id = run.run_id
             run.closed.set_exception(error)
         else:
+            logger.info("Run %s succeeded", run.run_id)
             run.closed.set_result(None)

@@ -29,7 +29,7 @@ REGIONS = '{"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts", "APAC": "apa
 WIDTH = 80
 LOG_TAIL = 20
 
-_LOG_LINE = re.compile(r"^\d{2}:\d{2}:\d{2} [A-Z]+ +", re.MULTILINE)
+_LOG_LINE = re.compile(r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2} [A-Z]+ +", re.MULTILINE)
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 
 

@@ -38,7 +38,7 @@ def configure_logs(settings: Settings, *, level: int = logging.INFO, taken_over:
     and the warnings of libraries and of Python.
     """
     handler = logging.StreamHandler()
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
     handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else text)
     handler.addFilter(mask_record)
     root = logging.getLogger()
