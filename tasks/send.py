@@ -10,6 +10,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -76,6 +77,8 @@ class Lane:
         rate = run.settings.slack_channel_rate
         self._interval = 1 / rate if rate else 0.0
         self._pacer = Pacer(self._sleep)
+        self._refusal: Answer | None = None
+        """The result of the other alerts, after Slack has refused every message."""
         self.recorded = 0
         """How many of the alerts have a result in the ledger."""
 
@@ -83,20 +86,16 @@ class Lane:
         """Send what can be claimed until the run is stopped; an error stops the other lanes too."""
         try:
             for alert in self._alerts:
-                answer = await self._deliver_one(alert)
+                await self._deliver_one(alert)
                 self.recorded += 1
-                if answer and answer.verdict is Verdict.CHANNEL_REFUSED:
-                    if rest := self._alerts[self.recorded :]:
-                        await self._give_up(rest, answer)
-                    return
         except Stopping:
             return
         except BaseException:
             self._run.stop = True
             raise
 
-    async def _deliver_one(self, alert: Alert) -> Answer | None:
-        """Claim, post and record one alert; return Slack's last answer, or None when no claim was won."""
+    async def _deliver_one(self, alert: Alert) -> None:
+        """Claim, post and record one alert, unless another run has sent or claimed it."""
         ledger, run_id = self._run.ledger, self._run.run_id
         # Before the claim: a run that dies or fails here leaves nothing unconfirmed.
         message = build_message(alert, self._run.settings)
@@ -105,7 +104,7 @@ class Lane:
         # In a thread: the commit waits for the disk, and must not delay the answers of other lanes.
         claim = await asyncio.to_thread(ledger.claim, run_id, alert, utc_now())
         if claim.status is not AlertStatus.SENDING:
-            return None
+            return
         answer, attempts = await self._post(alert, message)
         delivery = delivery_of(alert, answer, attempts, utc_now())
         name = f"{delivery.key.alert_type} alert of {delivery.key.account_id!r}"
@@ -117,11 +116,15 @@ class Lane:
             raise
         if delivery.status is not AlertStatus.SENT:
             logger.warning("%s to %s: %s (%s)", name, alert.channel, delivery.status, delivery.error)
-        return answer
 
     async def _post(self, alert: Alert, message: dict[str, Any]) -> tuple[Answer, int]:
-        """Post with retries; return the last answer and the number of attempts."""
+        """Post with retries; return the last answer and the number of attempts.
+
+        Nothing is posted after a refusal that holds for every message.
+        """
         channel, attempts = alert.channel or "", 0
+        if self._refusal:
+            return self._refusal, attempts
 
         async def post() -> Answer:
             nonlocal attempts
@@ -142,15 +145,10 @@ class Lane:
             answer = await post_with_retries(post, self._pacer, self._run.settings)
         except (Stopping, Interrupted):
             answer = Answer(Verdict.RETRY, Interrupted.code, "The run was stopped before the delivery")
+        if answer.verdict is Verdict.CHANNEL_REFUSED:
+            error = f"Not tried: the channel refuses every message ({answer.error})"
+            self._refusal = replace(answer, error=error)
         return answer, attempts
-
-    async def _give_up(self, rest: Sequence[Alert], answer: Answer) -> None:
-        reason = answer.reason or Verdict.CHANNEL_REFUSED
-        error = f"Not tried: the channel refuses every message ({answer.error})"
-        await asyncio.to_thread(self._run.ledger.give_up, self._run.run_id, rest, reason, error, utc_now())
-        self.recorded += len(rest)
-        lane = self._slack.lane(rest[0].channel or "")
-        logger.warning("%d more alerts to %s are not tried: %s", len(rest), lane, reason)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait; raise `Stopping` when the run is stopped."""

@@ -9,7 +9,7 @@ changed by their primary keys, SQLAlchemy checks that it found every row.
 """
 
 import logging
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import date, datetime
 from itertools import islice
@@ -177,7 +177,8 @@ class Ledger:
         Raises `TooManyAlerts`, and writes no outcome, for more than `limit` alerts to send (0 = no limit).
         """
         to_send: list[domain.Alert] = []
-        unroutable: list[dict[str, Any]] = []
+        added: list[dict[str, Any]] = []
+        changed: list[dict[str, Any]] = []
         over_limit = 0
         remaining = enumerate(alerts)
         with self._database.write() as session:
@@ -192,7 +193,8 @@ class Ledger:
                 for position, alert in chunk:
                     delivery = domain.plan_delivery(alert, known.get(alert.key), **flags)
                     if delivery.status is domain.AlertStatus.FAILED:
-                        unroutable.append(_outcome(run, delivery, now) | {"region": alert.account_region})
+                        outcome = _outcome(run, delivery, now) | {"region": alert.account_region}
+                        (changed if alert.key in known else added).append(outcome)
                     elif delivery.status in {domain.AlertStatus.PENDING, domain.AlertStatus.WOULD_SEND}:
                         if 0 < limit == len(to_send):
                             # Failed at once: the time of a statement is limited, also of the one in `_close`.
@@ -203,7 +205,8 @@ class Ledger:
                     rows.append(alert._asdict() | _result(run_id, delivery) | {"position": position})
                 session.execute(sa.insert(schema.RunAlertRow), rows)
             if not (run.dry_run or over_limit):
-                _put(session, known, unroutable)
+                session.bulk_insert_mappings(schema.OutcomeRow, added)
+                session.bulk_update_mappings(schema.OutcomeRow, changed)
         if over_limit:
             raise domain.TooManyAlerts(
                 f"{limit + over_limit} alerts would be sent, more than MAX_ALERTS_PER_RUN ({limit}), so none"
@@ -227,7 +230,8 @@ class Ledger:
             if delivery.status is domain.AlertStatus.PENDING:
                 delivery = domain.claimed(alert, outcome)
                 record = _outcome(run, delivery, now) | {"region": alert.account_region}
-                _put(session, {alert.key} if outcome else (), [record])
+                write = session.bulk_update_mappings if outcome else session.bulk_insert_mappings
+                write(schema.OutcomeRow, [record])
             session.bulk_update_mappings(schema.RunAlertRow, [_result(run_id, delivery)])
         return delivery
 
@@ -244,26 +248,6 @@ class Ledger:
             if run.status != domain.RunStatus.RUNNING:
                 _store_counts(session, run)
         return delivery
-
-    @through_a_restart
-    def give_up(
-        self, run_id: str, alerts: Sequence[domain.Alert], reason: str, error: str | None, now: datetime
-    ) -> None:
-        """Record as failed, without a request, alerts whose channel refuses every message."""
-        results, refused = [], []
-        with self._database.write() as session:
-            run = _running(session, run_id)
-            known = find_outcomes(session, run.month)
-            for alert in alerts:
-                outcome = known.get(alert.key)
-                delivery = domain.plan_delivery(alert, outcome, retry_unconfirmed=run.retry_unconfirmed)
-                if delivery.status is domain.AlertStatus.PENDING:
-                    answer = delivery._replace(status=domain.AlertStatus.FAILED, reason=reason, error=error)
-                    delivery = domain.merge_result(domain.claimed(alert, outcome), answer)
-                    refused.append(_outcome(run, delivery, now) | {"region": alert.account_region})
-                results.append(_result(run_id, delivery))
-            _put(session, known, refused)
-            session.bulk_update_mappings(schema.RunAlertRow, results)
 
     def resolve(self, resolution: domain.Resolution) -> OutcomeView:
         """Record a person's decision about an outcome, and return the outcome.
@@ -352,15 +336,6 @@ def _close(session: Session, run: schema.RunRow, error: domain.RiskAlertsError |
 def _find_outcome(session: Session, key: domain.AlertKey, month: date) -> domain.Delivery | None:
     found = session.execute(_OUTCOME, {"month": month} | key._asdict()).one_or_none()
     return domain.Delivery(*found) if found else None
-
-
-def _put(session: Session, known: Container[domain.AlertKey], outcomes: Iterable[dict[str, Any]]) -> None:
-    """Insert the outcomes of new alerts, and change those of known ones."""
-    rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-    for outcome in outcomes:
-        rows[domain.AlertKey(outcome["account_id"], outcome["alert_type"]) in known].append(outcome)
-    session.bulk_update_mappings(schema.OutcomeRow, rows[True])
-    session.bulk_insert_mappings(schema.OutcomeRow, rows[False])
 
 
 def _result(run_id: str, delivery: domain.Delivery) -> dict[str, Any]:

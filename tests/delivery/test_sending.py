@@ -200,7 +200,7 @@ def test_refused_channel_is_not_tried_again(
     untried = query(path, "SELECT account_id, error FROM run_alerts WHERE attempts = 0")
     error = "Not tried: the channel refuses every message (Slack answered 404 Not Found: no_service)"
     assert sorted(untried) == [("A-2", error), ("A-3", error)]
-    assert "2 more alerts to gone are not tried: no_service" in caplog.messages
+    assert f"at_risk alert of 'A-3' to gone: failed ({error})" in caplog.messages
     assert "A-0" not in caplog.text
     slack.script("/gone", OK)
     assert deliver(ledger, alerts, settings(slack.url, path)).view.counts.alerts_sent == 3

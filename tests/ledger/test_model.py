@@ -97,7 +97,6 @@ class LedgerBesideModel:
             self.plan: [run for run in living if not run.planned],
             self.claim: [run for run in living if run.pending],
             self.record: [run for run in living if run.claims],
-            self.give_up: [run for run in living if run.pending],
             self.end: living,
         }
         events = [event for event, runs in possible.items() if runs]
@@ -213,23 +212,6 @@ class LedgerBesideModel:
         delivery = Delivery(*account, AlertStatus(answer), run.channels[account], "why", "because", 1)
         for _ in range(TIMES):
             assert self.ledger.record_answer(run.run_id, delivery, NOW).status == stays
-
-    def give_up(self, run: ModelRun) -> None:
-        rest, run.pending = run.pending, []
-        alerts = [routed_to(account, run.channels[account]) for account in rest]
-        if run.status != "running":
-            with pytest.raises(Interrupted):
-                self.ledger.give_up(run.run_id, alerts, "channel_not_found", "why", NOW)
-            return
-        for account in rest:
-            allowed = self._may(run, account)
-            if allowed == "pending":
-                before = self.outcomes.get((account, run.month))
-                allowed = "unconfirmed" if before and before.status == "unconfirmed" else "failed"
-                self.outcomes[account, run.month] = ModelOutcome(allowed, run.run_id)
-            run.alerts[account] = allowed
-        for _ in range(TIMES):
-            self.ledger.give_up(run.run_id, alerts, "channel_not_found", "why", NOW)
 
     def end(self, run: ModelRun) -> None:
         how = self.random.choice(["finishes", "fails", "crashes", "seems dead", "seems dead"])

@@ -145,7 +145,6 @@ Write = Callable[[Ledger, Alert], object]
 RESTARTED: dict[str, tuple[Write, dict[str, str]]] = {
     "claim": (lambda ledger, alert: ledger.claim("run-1", alert, NOW), {"A-2": "unconfirmed"}),
     "answer": (lambda ledger, _: ledger.record_answer("run-1", sent("A-1"), NOW), {"A-1": "sent"}),
-    "give up": (lambda ledger, alert: ledger.give_up("run-1", [alert], "no_service", None, NOW), {}),
     "result": (lambda ledger, _: ledger.record_result("run-1"), {}),
     "mail": (
         lambda ledger, _: ledger.record_notification("run-1", MAIL, address="a@b", digest="d"),

@@ -68,17 +68,20 @@ def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
     said = {"status": "unconfirmed", "reason": "why", "error": "because", "attempts": 2, "sent_at": LATER}
     ledger.record_answer("run", Delivery(*key("A-3"), channel="emea", **said), LATER)
     assert outcome(ledger, "A-3").model_dump() == claimed | said | {"updated_at": LATER}
-    # A later run that gives up the alert must keep it unconfirmed.
+    # A later run whose channel refuses the alert must keep it unconfirmed.
     begin(ledger, "again", [A3], retry_unconfirmed=True)
-    ledger.give_up("again", [A3], "no_service", "gone", NOW)
-    given_up = outcome(ledger, "A-3").model_dump()
-    assert given_up["error"] is not None
+    ledger.claim("again", A3, NOW)
+    ledger.record_answer(
+        "again", Delivery(*key("A-3"), AlertStatus.FAILED, "emea", "no_service", "gone"), NOW
+    )
+    refused = outcome(ledger, "A-3").model_dump()
+    assert refused["error"] is not None
     changed = {"run_id": "again", "status": "unconfirmed", "reason": "no_service"}
-    assert given_up == claimed | changed | {"error": given_up["error"]}
+    assert refused == claimed | changed | {"error": refused["error"]}
     decide(ledger, "A-3", DELIVERED)
     resolved = {"status": "sent", "reason": "resolved_delivered", "error": None, "sent_at": NOW}
     found = outcome(ledger, "A-3").model_dump(exclude={"resolutions"})
-    assert found.items() <= (given_up | resolved | {"updated_at": LATER}).items()
+    assert found.items() <= (refused | resolved | {"updated_at": LATER}).items()
     begin(ledger, "unroutable", [routed("A-4", None)])
     assert (outcome(ledger, "A-4").region, outcome(ledger, "A-4").channel) == ("AMER", None)
     leave_unconfirmed(ledger, "corrected", routed("A-4")._replace(account_region="EMEA"))

@@ -329,7 +329,6 @@ def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
     assert close_as_dead(ledger) == ["slow"]
     for refused in (
         lambda: ledger.claim("slow", second, NOW),
-        lambda: ledger.give_up("slow", [second], "no_service", None, NOW),
         lambda: ledger.plan("slow", assessment([]), [], 0, NOW),
     ):
         with pytest.raises(Interrupted, match="because it seemed dead"):
@@ -360,18 +359,16 @@ def test_counts_are_stored_when_the_run_is_closed(ledger: Ledger, path: Path) ->
 
 def test_alert_that_became_unconfirmed_after_the_plan_stays_so(ledger: Ledger) -> None:
     """Only a run that was asked to may send it again."""
-    claimed, refused = alerts = [routed("A-1"), routed("A-2")]
+    alert = routed("A-1")
     for run_id in ("first", "second"):
-        assert begin(ledger, run_id, alerts) == alerts
-    for alert in alerts:
-        ledger.claim("first", alert, NOW)
+        assert begin(ledger, run_id, [alert]) == [alert]
+    ledger.claim("first", alert, NOW)
     ledger.finish("first", None, NOW)
     before = ledger.history.deliveries(MONTH)
-    assert ledger.claim("second", claimed, NOW).status is AlertStatus.UNCONFIRMED
-    ledger.give_up("second", [refused], "no_service", "gone", NOW)
+    assert ledger.claim("second", alert, NOW).status is AlertStatus.UNCONFIRMED
     assert ledger.history.deliveries(MONTH) == before
     ledger.finish("second", None, NOW)
-    assert look(ledger, "second").reasons == {"A-1": "process_died", "A-2": "process_died"}
+    assert look(ledger, "second").reasons == {"A-1": "process_died"}
 
 
 def test_retry_of_a_dead_run_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
@@ -465,13 +462,11 @@ def test_answer_without_an_outcome_stays_with_its_run(ledger: Ledger) -> None:
 
 
 def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
-    alerts = begin(ledger, "run", [routed("A-1"), routed("A-2"), routed("A-3")])
+    [alert] = begin(ledger, "run", [routed("A-1")])
     with ledger._database.write() as connection:
         connection.execute(delete(RUN_ALERTS).where(RUN_ALERTS.c.account_id == "A-1"))
     with pytest.raises(StaleDataError, match="expected to update 1 row"):
-        ledger.claim("run", alerts[0], NOW)
-    with pytest.raises(StaleDataError, match="expected to update 3 row"):
-        ledger.give_up("run", alerts, "no_service", None, NOW)
+        ledger.claim("run", alert, NOW)
     assert ledger.history.deliveries(MONTH) == {}
 
 
