@@ -16,7 +16,7 @@ from typing import Any
 
 from prefect import task
 
-from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, Verdict, metric_label
+from core.domain import Alert, AlertStatus, Delivery, Interrupted, LedgerError, Verdict
 from core.run import RunContext, utc_now
 from core.runtime import DELIVERIES, POLL_SECONDS
 from core.slack import Answer, Pacer, SlackWebhooks, build_message, post_with_retries
@@ -136,7 +136,7 @@ class Lane:
             # The next message waits from this request on, not from its turn: a slow claim may lie between.
             self._pacer.hold(self._interval)
             answer = await self._slack.post(channel, message)
-            DELIVERIES.labels(metric_label(answer.verdict, answer.reason)).inc()
+            DELIVERIES.labels(answer.reason if answer.verdict is Verdict.RETRY else answer.verdict).inc()
             if answer.retry_after:
                 logger.warning("Slack asks %s to wait %.15g s", channel, answer.retry_after)
             return answer

@@ -94,8 +94,7 @@ def open_by_reason(alerts: Iterable[AlertView]) -> list[tuple[str, str, list[Ale
     """Group the open alerts as (reason, what to do, alerts), in order of the reason."""
     found: dict[tuple[str, domain.AlertStatus], list[AlertView]] = defaultdict(list)
     for alert in alerts:
-        if alert.status in {domain.AlertStatus.FAILED, domain.AlertStatus.UNCONFIRMED}:
-            found[alert.reason or alert.status.value, alert.status].append(alert)
+        found[alert.reason or alert.status.value, alert.status].append(alert)
     return [
         (reason, domain.advice(reason, status), those) for (reason, status), those in sorted(found.items())
     ]

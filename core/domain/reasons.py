@@ -86,15 +86,10 @@ REASONS = {
 
 RETRIED = tuple(code for code, reason in REASONS.items() if reason.retried)
 METRIC_LABELS = (*RETRIED, *(verdict.value for verdict in Verdict if verdict is not Verdict.RETRY))
-"""The labels of the metric of deliveries: the reason of a retried answer, the verdict of any other."""
+"""The labels of the metric of deliveries: the reason of a retried answer, the verdict of any other.
 
-
-def metric_label(verdict: Verdict, reason: str | None) -> str:
-    """Return the label of an answer in the metric of deliveries.
-
-    Slack's own words are no labels, since their number is unlimited.
-    """
-    return reason if verdict is Verdict.RETRY and reason in RETRIED else verdict.value
+Slack's own words are no labels, since their number is unlimited.
+"""
 
 
 def reason_of(code: str | None) -> Reason:

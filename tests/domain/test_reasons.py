@@ -3,7 +3,7 @@
 import pytest
 
 from core.alerts import AlertView, open_by_reason
-from core.domain import METRIC_LABELS, AlertStatus, Verdict, advice, metric_label
+from core.domain import METRIC_LABELS, AlertStatus, advice
 
 
 def alert(status: AlertStatus, reason: str | None, account_id: str = "a") -> AlertView:
@@ -20,12 +20,9 @@ def test_open_alerts_are_grouped_by_reason() -> None:
     alerts = [
         alert(AlertStatus.UNCONFIRMED, "server_error", "A-0"),
         alert(AlertStatus.FAILED, "server_error", "A-1"),
-        alert(AlertStatus.SENT, "retry_of_unconfirmed", "A-2"),
         alert(AlertStatus.UNCONFIRMED, "no_answer", "A-3"),
-        alert(AlertStatus.SKIPPED_REPLAY, "already_sent", "A-4"),
         alert(AlertStatus.FAILED, None, "A-5"),
         alert(AlertStatus.FAILED, "server_error", "A-6"),
-        alert(AlertStatus.WOULD_SEND, None, "A-7"),
     ]
     found = [
         (reason, "look in the channel" in said, [one.account_id for one in those])
@@ -37,24 +34,6 @@ def test_open_alerts_are_grouped_by_reason() -> None:
         ("server_error", False, ["A-1", "A-6"]),
         ("server_error", True, ["A-0"]),
     ]
-
-
-@pytest.mark.parametrize(
-    ("verdict", "reason", "label"),
-    [
-        (Verdict.DELIVERED, None, "delivered"),
-        (Verdict.RETRY, "server_error", "server_error"),
-        (Verdict.RETRY, "rate_limited", "rate_limited"),
-        (Verdict.RETRY, "connection_failed", "connection_failed"),
-        (Verdict.RETRY, "interrupted", "retry"),
-        (Verdict.REFUSED, "invalid_payload", "refused"),
-        (Verdict.REFUSED, "server_error", "refused"),
-        (Verdict.CHANNEL_REFUSED, "no_service", "channel_refused"),
-        (Verdict.UNCONFIRMED, "no_answer", "unconfirmed"),
-    ],
-)
-def test_word_of_slack_is_no_metric_label(verdict: Verdict, reason: str | None, label: str) -> None:
-    assert metric_label(verdict, reason) == label
 
 
 def test_metric_has_a_label_of_each_answer() -> None:
