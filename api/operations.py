@@ -30,7 +30,6 @@ class Health(BaseModel):
     status: Literal["ok", "unavailable"]
     ledger: str = Field(description="`ok`, or why it cannot be written.")
     settings: str = Field(description="`ok`, or what is missing.")
-    warnings: list[str] = Field(description="Problems that may lose data later.")
 
 
 @router.get("/", tags=["health"], response_model=dict[str, str])
@@ -66,7 +65,6 @@ async def health(request: Request, response: Response) -> Health:
         status="ok" if well else "unavailable",
         ledger=ledger,
         settings=f"missing: {', '.join(missing)}" if missing else "ok",
-        warnings=state.warnings,
     )
 
 

@@ -19,7 +19,7 @@ from api.middleware import Gateway
 from api.problems import PROBLEM, add_error_handlers
 from core import __version__
 from core.domain import LedgerError
-from core.ledger import container_warning, open_ledger
+from core.ledger import open_ledger
 from core.run import utc_now
 from core.runtime import Settings, configure_logs, stopped_by_signals
 from flows.prefect_engine import drain
@@ -59,8 +59,6 @@ def create_app(settings: Settings) -> FastAPI:
         responses={"default": PROBLEM},
     )
     app.state.settings = settings
-    warning = container_warning(settings.database_url)
-    app.state.warnings = [warning] if warning else []
     # For the documentation: the gateway checks the token.
     needs_token = [Depends(HTTPBearer(auto_error=False))] if token else []
     for module in (runs, outcomes, operations):
