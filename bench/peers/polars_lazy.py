@@ -18,11 +18,10 @@ Variants, in seconds of CPU on a busy machine with two threads, 16,000 alerts:
 `duplicates_found` is left out, as for DuckDB: it would need a group for each account of the month.
 """
 
-from datetime import date
-
 import polars as pl
 
 from bench.support.answer import Answer, Question
+from core.domain import months_before
 
 DETAILS = ("status", "arr", "account_name", "account_region", "renewal_date", "account_owner")
 
@@ -74,7 +73,7 @@ def _durations(scan: pl.LazyFrame, question: Question, accounts: pl.DataFrame) -
     month, reached, look, done = question.month, 0, question.first_look, []
     alive = accounts
     while len(alive):
-        newest, oldest = _back(month, reached + 1), _back(month, reached + look)
+        newest, oldest = months_before(month, reached + 1), months_before(month, reached + look)
         back = (month.year * 12 + month.month) - (
             pl.col("month").dt.year().cast(pl.Int32) * 12 + pl.col("month").dt.month()
         )
@@ -103,8 +102,3 @@ def _durations(scan: pl.LazyFrame, question: Question, accounts: pl.DataFrame) -
         alive = lengths.filter(pl.col("longer") == look).select("account_id")
         reached, look = reached + look, look * 2
     return pl.concat(done) if done else accounts.with_columns(duration=pl.lit(1, pl.Int64))
-
-
-def _back(month: date, months: int) -> date:
-    number = month.year * 12 + month.month - 1 - months
-    return date(number // 12, number % 12 + 1, 1)

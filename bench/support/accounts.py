@@ -1,14 +1,13 @@
 """Generate account health of any size and layout from a seed, in the memory of a few row groups.
 
-Every value is a hash of (seed, account, months back, column), so that a row is the same in every layout and
-can be generated on its own.
+Every value is a hash of account, months back and column, so that a row is the same in every layout and can be
+generated on its own.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,47 +16,31 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.support.answer import MONTH
+from core.domain import months_before
 
 Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
 Hashes: TypeAlias = npt.NDArray[np.uint64]
+Keys: TypeAlias = tuple[Ints, Ints, Bools]
+"""Accounts, months back, and which of these rows are the later one of their account and month."""
 
 ROW_GROUP = 262_144
 SEED = 20_260_101
+ANY_MONTH = -1
+"""Months back in the hash of a value that an account has in every month."""
 
 AT_RISK, HEALTHY, CHURNED = 0, 1, 2
 STATUSES = pa.array(["At Risk", "Healthy", "Churned"])
 REGIONS = pa.array(["AMER", "EMEA", "APAC", "LATAM", None])
 REGION_SHARES = (0.45, 0.30, 0.17, 0.07, 0.01)
 SUFFIXES = pa.array(["Inc.", "Ltd", "GmbH", "LLC", "S.A.", "Group", "Holdings", "AG"])
-SYLLABLES = (
-    "ar",
-    "bel",
-    "cor",
-    "dyn",
-    "el",
-    "fin",
-    "gal",
-    "hex",
-    "in",
-    "jo",
-    "kin",
-    "lum",
-    "mer",
-    "nor",
-    "ol",
-)
+SPOKEN = "ar bel cor dyn el fin gal hex in jo kin lum mer nor ol"
+SYLLABLES = SPOKEN.split()
 WORDS = pa.array([f"{a}{b}{c}".title() for a in SYLLABLES for b in SYLLABLES for c in ("ia", "tech", "ix")])
 OWNERS = pa.array(
     [f"{a.title()}a {b.title()}{c}son" for a in SYLLABLES for b in SYLLABLES for c in SYLLABLES[:2]]
 )
-
-OWNERLESS = 0.03
-AT_RISK_NOW = 0.061
-AT_RISK_BEFORE = 0.05
-STREAK_GOES_ON = 0.70
 DAY_US = 86_400_000_000
-DUPLICATES = 0.01
-OTHER_STATUS = 0.3
 
 SCHEMA = pa.schema(
     [
@@ -88,193 +71,145 @@ class World:
     long_streaks: int = 0
 
 
-def month_back(back: int) -> date:
-    """Return the first day of the month that is this number of months before the newest."""
-    number = MONTH.year * 12 + MONTH.month - 1 - back
-    return date(number // 12, number % 12 + 1, 1)
-
-
-class Maker:
-    """Generates the rows of a world."""
-
-    def __init__(self, world: World, seed: int = SEED) -> None:
-        self.world = world
-        self._seed = np.uint64(seed)
-        epoch = date(1970, 1, 1)
-        self._days = np.array(
-            [(month_back(back) - epoch).days for back in range(world.months)], dtype=np.int32
-        )
-
-    def rows(self, account: Ints, back: Ints, again: npt.NDArray[np.bool_]) -> pa.Table:
-        """Return the rows of these accounts and months back; `again` marks the later row of a month."""
-        every = np.zeros_like(back) - 1
-        days = self._days[back]
-        number = pc.utf8_lpad(pa.array(account).cast(pa.string()), 7, "0")
-        words = [_pick(WORDS, self._hash(account, every, salt)) for salt in (1, 2)]
-        name = pc.binary_join_element_wise(*words, _pick(SUFFIXES, self._hash(account, every, 3)), " ")
-        shares = np.searchsorted(np.cumsum(REGION_SHARES), self._share(account, every, 4))
-        region = REGIONS.take(pa.array(np.minimum(shares, len(REGIONS) - 1)))
-        renewal = (days + 20 + self._hash(account, back // 12, 5) % np.uint64(400)).astype(np.int32)
-        no_renewal = self._share(account, every, 6) < 0.1
-        owner_share = self._share(account, back // 9, 7)
-        owners = (owner_share * len(OWNERS)).astype(np.int64)
-        owner = OWNERS.take(pa.array(owners, mask=owner_share < OWNERLESS))
-        arr, no_arr = self._arr(account, back)
-        time, no_time = self._updated(account, back, again, days)
-        columns: list[Any] = [
-            pc.binary_join_element_wise("ACC", number, "-"),
-            name,
-            region,
-            pa.array(days).cast(pa.date32()),
-            STATUSES.take(pa.array(self._status(account, back, again))),
-            pa.array(renewal, mask=no_renewal).cast(pa.date32()),
-            owner,
-            pa.array(arr, mask=no_arr),
-            pa.array(time, mask=no_time).cast(pa.timestamp("us")),
-        ]
-        return pa.table(columns, schema=SCHEMA)
-
-    def has_duplicate(self, account: Ints, back: Ints) -> npt.NDArray[np.bool_]:
-        """Return which pairs of account and month have two rows."""
-        return self._share(account, back, 8) < DUPLICATES
-
-    def in_month(self, back: int) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
-        """Return the rows of a month: first one for each account, then the corrections."""
-        first: Ints = np.arange(self.world.accounts, dtype=np.int64)
-        if not self.world.long_streaks:  # The order within a month is random, and differs between months.
-            first = first[np.argsort(self._hash(first, np.full_like(first, back), 9), kind="stable")]
-        later = first[self.has_duplicate(first, np.full_like(first, back))]
-        account = np.concatenate([first, later])
-        again = np.arange(len(account)) >= len(first)
-        return account, np.full_like(account, back), again
-
-    def _status(self, account: Ints, back: Ints, again: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
-        """Return the winning status; rows that lose sometimes have another one."""
-        world, every = self.world, np.zeros_like(back) - 1
-        if world.long_streaks:
-            now = (
-                account % (world.accounts // world.long_streaks) == world.accounts // world.long_streaks // 2
-            )
-            length = np.where(now, world.months, 0)
-        else:
-            now = self._share(account, every, 10) < AT_RISK_NOW
-            chance = 1 - self._share(account, every, 11)
-            length = 1 + np.floor(np.log(chance) / np.log(STREAK_GOES_ON)).astype(np.int64)
-            # Some accounts were at risk in every month.
-            length = np.where(self._share(account, every, 12) < 0.0005, world.longest, length)
-            length = np.where(now, np.minimum(length, world.longest), 0)
-        before = self._share(account, back, 13) < AT_RISK_BEFORE
-        at_risk = (back < length) | (before & (back > length) & (back > 0))
-        fine = np.where(self._share(account, back, 14) < 0.04, CHURNED, HEALTHY)
-        status = np.where(at_risk, AT_RISK, fine)
-        loses = self.has_duplicate(account, back) & ~again
-        if world.long_streaks:
-            return status.astype(np.int8)
-        return np.where(
-            loses & (self._share(account, back, 15) < OTHER_STATUS), (status + 1) % 3, status
-        ).astype(np.int8)
-
-    def _arr(self, account: Ints, back: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
-        """Return ARR: log-normal around 50,000, lower in earlier years, sometimes unknown."""
-        every = np.zeros_like(back) - 1
-        radius = np.sqrt(-2 * np.log(1 - self._share(account, every, 16)))
-        normal = radius * np.cos(2 * np.pi * self._share(account, every, 17))
-        arr = 50_000 * np.exp(1.3 * normal) * 0.97 ** (back // 12)
-        return np.round(arr / 10).astype(np.int64) * 10, self._share(account, every, 18) < 0.02
-
-    def _updated(
-        self, account: Ints, back: Ints, again: npt.NDArray[np.bool_], days: npt.NDArray[np.int32]
-    ) -> tuple[Ints, npt.NDArray[np.bool_]]:
-        within = (self._hash(account, back, 19) % np.uint64(20 * DAY_US)).astype(np.int64)
-        later = (self._hash(account, back, 20) % np.uint64(5 * DAY_US)).astype(np.int64) + 1_000_000
-        time = days.astype(np.int64) * DAY_US + within + np.where(again, later, 0)
-        return time, (self._share(account, back, 21) < 0.0001) & ~again
-
-    def _hash(self, account: Ints, back: Ints, salt: int) -> Hashes:
-        """Mix with splitmix64, twice."""
-        value = account.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        value += self._seed + np.uint64(salt * 0x1D8E4E27C47D124F % 2**64)
-        value = _mix(value) + (back + 2).astype(np.uint64) * np.uint64(0xD1B54A32D192ED03)
-        return _mix(value)
-
-    def _share(self, account: Ints, back: Ints, salt: int) -> npt.NDArray[np.float64]:
-        return (self._hash(account, back, salt) >> np.uint64(11)).astype(np.float64) / 2**53
-
-
-def write_by_month(world: World, path: Path) -> None:
-    """Write one file, oldest month first."""
-    maker = Maker(world)
-    parts = (maker.in_month(back) for back in reversed(range(world.months)))
-    _write(maker, parts, path)
-
-
-def write_monthly_files(world: World, folder: Path, files: int | None = None) -> None:
-    """Write a folder with a file a month; or with `files`, which split the months evenly."""
-    folder.mkdir(parents=True)
-    maker = Maker(world)
-    each = -(-(files or world.months) // world.months)
+def by_month(world: World) -> Iterator[Keys]:
+    """Yield the rows with the oldest month first."""
     for back in reversed(range(world.months)):
-        account, backs, again = maker.in_month(back)
-        for part in range(each):
-            of_part = slice(part * len(account) // each, (part + 1) * len(account) // each)
-            name = f"{month_back(back)}.parquet" if each == 1 else f"{month_back(back)}-{part:02}.parquet"
-            _write(maker, iter([(account[of_part], backs[of_part], again[of_part])]), folder / name)
+        yield _in_month(world, back)
 
 
-def write_by_account(world: World, path: Path, at_once: int = 10_000) -> None:
-    """Write one file sorted by account, each account's months in order."""
-    maker = Maker(world)
-
-    def parts() -> Iterator[tuple[Ints, Ints, npt.NDArray[np.bool_]]]:
-        for start in range(0, world.accounts, at_once):
-            some: Ints = np.arange(start, min(start + at_once, world.accounts), dtype=np.int64)
-            account: Ints = np.repeat(some, world.months)
-            back = np.tile(np.arange(world.months, dtype=np.int64)[::-1], len(some))
-            times = 1 + maker.has_duplicate(account, back)
-            account, back = np.repeat(account, times), np.repeat(back, times)
-            again = np.concatenate([[False], (account[1:] == account[:-1]) & (back[1:] == back[:-1])])
-            yield account, back, again
-
-    _write(maker, parts(), path)
+def by_account(world: World) -> Iterator[Keys]:
+    """Yield the rows sorted by account, each account's months in order."""
+    at_once = 10_000
+    for start in range(0, world.accounts, at_once):
+        some: Ints = np.arange(start, min(start + at_once, world.accounts), dtype=np.int64)
+        account: Ints = np.repeat(some, world.months)
+        back = np.tile(np.arange(world.months, dtype=np.int64)[::-1], len(some))
+        times = 1 + _has_duplicate(account, back)
+        account, back = np.repeat(account, times), np.repeat(back, times)
+        again = np.concatenate([[False], (account[1:] == account[:-1]) & (back[1:] == back[:-1])])
+        yield account, back, again
 
 
-def write_shuffled(world: World, path: Path) -> None:
-    """Write one file in no order."""
-    maker = Maker(world)
-    parts = [maker.in_month(back) for back in range(world.months)]
-    account = np.concatenate([part[0].astype(np.int32) for part in parts])
-    back = np.concatenate([part[1].astype(np.int16) for part in parts])
-    again = np.concatenate([part[2] for part in parts])
-    order = np.random.default_rng(SEED).permutation(len(account)).astype(np.int32)
-
-    def some() -> Iterator[tuple[Ints, Ints, npt.NDArray[np.bool_]]]:
-        for start in range(0, len(order), ROW_GROUP):
-            these = order[start : start + ROW_GROUP]
-            yield account[these].astype(np.int64), back[these].astype(np.int64), again[these]
-
-    _write(maker, some(), path)
+def shuffled(world: World) -> Iterator[Keys]:
+    """Yield the rows in no order."""
+    months = [_in_month(world, back) for back in range(world.months)]
+    account, back, again = (np.concatenate(column) for column in zip(*months, strict=True))
+    order = np.random.default_rng(SEED).permutation(len(account))
+    for start in range(0, len(order), ROW_GROUP):
+        these = order[start : start + ROW_GROUP]
+        yield account[these], back[these], again[these]
 
 
-def _write(maker: Maker, parts: Iterator[tuple[Ints, Ints, npt.NDArray[np.bool_]]], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_file(world: World, parts: Iterator[Keys], path: Path) -> None:
+    """Write the rows of `parts` to one file, in row groups of the same size."""
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        waiting: list[pa.Table] = []
-        count = 0
+        waiting = SCHEMA.empty_table()
         for part in parts:
-            rows = maker.rows(*part)
-            while count + rows.num_rows >= ROW_GROUP:
-                fits = ROW_GROUP - count
-                waiting.append(rows.slice(0, fits))
-                writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=ROW_GROUP)
-                rows, waiting, count = rows.slice(fits), [], 0
-            waiting.append(rows)
-            count += rows.num_rows
-        if count:
-            writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=ROW_GROUP)
+            waiting = pa.concat_tables([waiting, _rows(world, *part)])
+            while waiting.num_rows >= ROW_GROUP:
+                writer.write_table(waiting.slice(0, ROW_GROUP).combine_chunks())
+                waiting = waiting.slice(ROW_GROUP)
+        if waiting.num_rows:
+            writer.write_table(waiting.combine_chunks())
+
+
+def write_monthly_files(world: World, folder: Path, files_a_month: int = 1) -> None:
+    """Write a folder with files of one month each."""
+    folder.mkdir()
+    for back in range(world.months):
+        columns = [np.array_split(column, files_a_month) for column in _in_month(world, back)]
+        for number, (account, months, again) in enumerate(zip(*columns, strict=True)):
+            path = folder / f"{months_before(MONTH, back)}-{number:02}.parquet"
+            write_file(world, iter([(account, months, again)]), path)
+
+
+def _in_month(world: World, back: int) -> Keys:
+    """Return the rows of a month: first one for each account, then the corrections."""
+    first: Ints = np.arange(world.accounts, dtype=np.int64)
+    if not world.long_streaks:  # The order within a month is random, and differs between months.
+        first = first[np.argsort(_hash(first, back, 9), kind="stable")]
+    account = np.concatenate([first, first[_has_duplicate(first, back)]])
+    return account, np.full_like(account, back), np.arange(len(account)) >= len(first)
+
+
+def _has_duplicate(account: Ints, back: Ints | int) -> Bools:
+    """Return which pairs of account and month have two rows."""
+    return _share(account, back, 8) < 0.01
+
+
+def _rows(world: World, account: Ints, back: Ints, again: Bools) -> pa.Table:
+    days = (np.datetime64(MONTH, "M") - back).astype("datetime64[D]").astype(np.int32)
+    number = pc.utf8_lpad(pa.array(account).cast(pa.string()), 7, "0")
+    words = [_pick(WORDS, _hash(account, ANY_MONTH, salt)) for salt in (1, 2)]
+    name = pc.binary_join_element_wise(*words, _pick(SUFFIXES, _hash(account, ANY_MONTH, 3)), " ")
+    region = np.searchsorted(np.cumsum(REGION_SHARES), _share(account, ANY_MONTH, 4))
+    renewal = (days + 20 + _hash(account, back // 12, 5) % np.uint64(400)).astype(np.int32)
+    owner = _share(account, back // 9, 7)
+    arr, no_arr = _arr(account, back)
+    time, no_time = _updated(account, back, again, days)
+    columns = [
+        pc.binary_join_element_wise("ACC", number, "-"),
+        name,
+        REGIONS.take(pa.array(np.minimum(region, len(REGIONS) - 1))),
+        pa.array(days).cast(pa.date32()),
+        STATUSES.take(pa.array(_status(world, account, back, again))),
+        pa.array(renewal, mask=_share(account, ANY_MONTH, 6) < 0.1).cast(pa.date32()),
+        OWNERS.take(pa.array((owner * len(OWNERS)).astype(np.int64), mask=owner < 0.03)),
+        pa.array(arr, mask=no_arr),
+        pa.array(time, mask=no_time).cast(pa.timestamp("us")),
+    ]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _status(world: World, account: Ints, back: Ints, again: Bools) -> Ints:
+    """Return the winning status; rows that lose sometimes have another one."""
+    if world.long_streaks:
+        every = world.accounts // world.long_streaks
+        length = np.where(account % every == every // 2, world.months, 0)
+    else:
+        # 70 % of the streaks go on for another month, and some accounts were at risk in every month.
+        chance = 1 - _share(account, ANY_MONTH, 11)
+        length = 1 + np.floor(np.log(chance) / np.log(0.70)).astype(np.int64)
+        length = np.where(_share(account, ANY_MONTH, 12) < 0.0005, world.longest, length)
+        now = _share(account, ANY_MONTH, 10) < 0.061
+        length = np.where(now, np.minimum(length, world.longest), 0)
+    before = (_share(account, back, 13) < 0.05) & (back > length) & (back > 0)
+    fine = np.where(_share(account, back, 14) < 0.04, CHURNED, HEALTHY)
+    status = np.where((back < length) | before, AT_RISK, fine)
+    if world.long_streaks:
+        return status
+    loses = _has_duplicate(account, back) & ~again
+    return np.where(loses & (_share(account, back, 15) < 0.3), (status + 1) % 3, status)
+
+
+def _arr(account: Ints, back: Ints) -> tuple[Ints, Bools]:
+    """Return ARR: log-normal around 50,000, lower in earlier years, sometimes unknown."""
+    radius = np.sqrt(-2 * np.log(1 - _share(account, ANY_MONTH, 16)))
+    normal = radius * np.cos(2 * np.pi * _share(account, ANY_MONTH, 17))
+    arr = 50_000 * np.exp(1.3 * normal) * 0.97 ** (back // 12)
+    return np.round(arr / 10).astype(np.int64) * 10, _share(account, ANY_MONTH, 18) < 0.02
+
+
+def _updated(account: Ints, back: Ints, again: Bools, days: npt.NDArray[np.int32]) -> tuple[Ints, Bools]:
+    within = (_hash(account, back, 19) % np.uint64(20 * DAY_US)).astype(np.int64)
+    later = (_hash(account, back, 20) % np.uint64(5 * DAY_US)).astype(np.int64) + 1_000_000
+    time = days.astype(np.int64) * DAY_US + within + np.where(again, later, 0)
+    return time, (_share(account, back, 21) < 0.0001) & ~again
 
 
 def _pick(values: pa.Array, hashes: Hashes) -> pa.Array:
     return values.take(pa.array((hashes % np.uint64(len(values))).astype(np.int64)))
+
+
+def _share(account: Ints, back: Ints | int, salt: int) -> npt.NDArray[np.float64]:
+    return (_hash(account, back, salt) >> np.uint64(11)).astype(np.float64) / 2**53
+
+
+def _hash(account: Ints, back: Ints | int, salt: int) -> Hashes:
+    """Mix with splitmix64, twice."""
+    value = account.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    value = _mix(value + np.uint64((SEED + salt * 0x1D8E4E27C47D124F) % 2**64))
+    return _mix(value + np.asarray(back + 2, np.uint64) * np.uint64(0xD1B54A32D192ED03))
 
 
 def _mix(value: Hashes) -> Hashes:

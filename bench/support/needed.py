@@ -7,8 +7,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from bench.peers import duckdb_sql
-from bench.support.accounts import month_back
 from bench.support.answer import MONTH, Question, Row
+from core.domain import months_before
 
 KEYS = {"account_id", "month", "status"}
 
@@ -43,7 +43,7 @@ def needed(path: Path, threshold: int) -> Needed:
             group = meta.row_group(number)
             chunks = {chunk.path_in_schema: chunk for chunk in map(group.column, range(meta.num_columns))}
             months = chunks["month"].statistics
-            columns = set(KEYS) if months.max >= month_back(longest) else set()
+            columns = set(KEYS) if months.max >= months_before(MONTH, longest) else set()
             if any(first <= row < first + group.num_rows for row in torn.get(file, ())):
                 columns |= {"updated_at"}
             if months.max == MONTH:
@@ -63,7 +63,7 @@ def _rows_that_disagree(question: Question, alerts: list[Row], longest: int) -> 
             SELECT filename, file_row_number, count(DISTINCT status = 'At Risk') OVER of_month AS kinds
             FROM read_parquet({question.files}, filename = true, file_row_number = true)
             JOIN alerts USING (account_id)
-            WHERE month < DATE '{MONTH}' AND month >= DATE '{month_back(longest)}'
+            WHERE month < DATE '{MONTH}' AND month >= DATE '{months_before(MONTH, longest)}'
               AND datediff('month', month, DATE '{MONTH}') <= duration
             WINDOW of_month AS (PARTITION BY account_id, month))
         WHERE kinds > 1""").fetchall()

@@ -44,7 +44,6 @@ def main() -> None:
                 "seconds": round(seconds, 4),
                 "cpu_seconds": round(time.process_time() - cpu, 4),
                 "added_mb": round((_kib("VmHWM") - idle) / 1024, 1),
-                "idle_mb": round(idle / 1024, 1),
                 "answer": answer.summary(),
             }
         )
