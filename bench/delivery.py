@@ -2,42 +2,36 @@
 
     python -m bench.delivery [--alerts 5000] [--rounds 3]
 
-Alerts go to three channels, without pacing, to a Slack that answers after 50 ms. Each round measures all
-programs, in rotating order, so that other load on the machine affects all of them:
+Alerts go to three channels, without pacing, to a mock Slack that answers after 50 ms. Each round measures all
+programs, every second one in another order, so that other load on the machine affects all of them:
 
 - `delivery`: begin, plan, each claim and answer committed (`synchronous=FULL`), close; without Prefect;
 - `replay`: the same alerts again on the same ledger;
-- `bare`: one httpx client with the same options and lanes, messages built before; nothing is recorded;
-- `bare, keep-alive`: the same with connections kept, which delivery does not do on purpose.
+- `bare`: one httpx client with the same options and lanes, messages built before; nothing is recorded.
 
-The ledger is in `bench/results/`, on the disk of the checkout. A slow result is no failure. The table also
-shows the load of the machine.
+The ledger is in `bench/results/`, on the disk of the checkout. A slow result is no failure.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import platform
-import sqlite3
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from importlib.metadata import version
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from uuid import uuid4
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
+from bench.support.report import spread
 from core.alerts import ALERTS, Assessment
 from core.domain import DEFAULT_ALERT_TYPE, Alert, RunRequest, count_found
 from core.ledger import Ledger, open_ledger
@@ -48,76 +42,48 @@ from tasks.send import send
 
 CHANNELS = ("amer-risk-alerts", "emea-risk-alerts", "apac-risk-alerts")
 MONTH = date(2026, 1, 1)
-PAUSE_SECONDS = 0.05
-RESULTS = Path(__file__).parent / "results"
-DELIVERY, REPLAY, BARE, KEPT = "delivery", "replay", "bare", "bare, keep-alive"
-
-
-@dataclass(frozen=True)
-class Target:
-    """A ratio and its upper limit."""
-
-    measured: str
-    against: str
-    at_most: float | None
-
-
-TARGETS = (Target(DELIVERY, BARE, 1.25), Target(DELIVERY, KEPT, None), Target(REPLAY, DELIVERY, 0.1))
+ROOT = Path(__file__).parents[1]
+DELIVERY, REPLAY, BARE = "delivery", "replay", "bare"
+TARGETS = ((DELIVERY, BARE, 1.25), (REPLAY, DELIVERY, 0.1))
+"""The most that the first may take of the second."""
 
 
 def main() -> None:
-    """Measure, print the table, and store the numbers in `bench/results/delivery.json`."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.delivery", description=__doc__.splitlines()[0])
     parser.add_argument("--alerts", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    RESULTS.mkdir(exist_ok=True)
     console = Console(emoji=False)
-    load = [os.getloadavg()[0]]
-    with _slow_slack() as slack:
-        seconds = measure(slack, options.alerts, options.rounds, console)
-    load.append(os.getloadavg()[0])
-    result = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "alerts": options.alerts,
-        "channels": len(CHANNELS),
-        "pause_seconds": PAUSE_SECONDS,
-        "seconds": seconds,
-        "ratios": {f"{item.measured} / {item.against}": ratios(seconds, item) for item in TARGETS},
-        "durable_commit_ms": round(commit_seconds() * 1000, 3),
-        "cpus": os.cpu_count(),
-        "load_before_and_after": load,
-        "versions": {
-            "python": platform.python_version(),
-            "sqlite": sqlite3.sqlite_version,
-            **{name: version(name) for name in ("httpx", "sqlalchemy", "sqlmodel")},
-        },
-    }
-    (RESULTS / "delivery.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    show(console, result)
+    load = os.getloadavg()[0]
+    with slow_slack() as slack:
+        seconds = measure(slack, options.alerts, options.rounds)
+    table = Table("", "seconds", "ms an alert", title=f"{options.alerts:,} alerts, {options.rounds} rounds")
+    for name, found in seconds.items():
+        table.add_row(name, spread(found), f"{statistics.median(found) / options.alerts * 1000:.2f}")
+    console.print(table)
+    for name, peer, most in TARGETS:
+        ratios = [ours / theirs for ours, theirs in zip(seconds[name], seconds[peer], strict=True)]
+        console.print(f"{name} ÷ {peer}: {spread(ratios, 3)}, at most {most}")
+    console.print(f"Load of the machine: {load:.1f} before, {os.getloadavg()[0]:.1f} after", style="dim")
 
 
-def measure(slack: str, alerts: int, rounds: int, console: Console) -> dict[str, list[float]]:
+def measure(slack: str, alerts: int, rounds: int) -> dict[str, list[float]]:
     """Run every program once a round; return the seconds of each by name."""
     routed = [_routed(number) for number in range(alerts)]
-    programs: list[Callable[[], dict[str, float]]] = [
-        lambda: deliver_and_replay(slack, routed),
-        lambda: {BARE: bare(slack, routed, kept=0)},
-        lambda: {KEPT: bare(slack, routed, kept=20)},
-    ]
+    programs: list[Callable[[str, Sequence[Alert]], dict[str, float]]] = [deliver_and_replay, bare]
     seconds: dict[str, list[float]] = {}
-    for number in range(rounds):
-        turn = number % len(programs)
-        for program in programs[turn:] + programs[:turn]:
-            for name, taken in program().items():
-                seconds.setdefault(name, []).append(round(taken, 3))
-                console.print(f"round {number + 1} of {rounds}: {name} {taken:.2f} s", style="dim")
+    for _ in range(rounds):
+        for program in programs:
+            for name, taken in program(slack, routed).items():
+                seconds.setdefault(name, []).append(taken)
+        programs.reverse()
     return seconds
 
 
 def deliver_and_replay(slack: str, routed: Sequence[Alert]) -> dict[str, float]:
     """Send the alerts on a new ledger, then replay them; check that each was posted once."""
-    with TemporaryDirectory(dir=RESULTS) as folder:
+    with TemporaryDirectory(dir=ROOT / "bench" / "results") as folder:
         settings = Settings(
             slack_webhook_base_url=slack,
             slack_channel_rate=0,
@@ -126,18 +92,17 @@ def deliver_and_replay(slack: str, routed: Sequence[Alert]) -> dict[str, float]:
         )
         ledger = open_ledger(settings.database_url)
         seconds = {}
-        for name, sent in ((DELIVERY, len(routed)), (REPLAY, 0)):
-            run_id = str(uuid4())
+        for name, posted in ((DELIVERY, len(routed)), (REPLAY, 0)):
             started = time.perf_counter()
-            asyncio.run(_run(settings, ledger, run_id, routed))
+            asyncio.run(_run(settings, ledger, routed))
             seconds[name] = time.perf_counter() - started
-            _expect(ledger.history.run(run_id).counts.alerts_sent, sent)
-            _expect(_posted(slack), sent)
+            _expect(slack, posted)
         ledger.close()
     return seconds
 
 
-async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence[Alert]) -> None:
+async def _run(settings: Settings, ledger: Ledger, routed: Sequence[Alert]) -> None:
+    run_id = str(uuid4())
     request = RunRequest("file:///bench.parquet", MONTH)
     counts = count_found(len(routed), 0, {DEFAULT_ALERT_TYPE: (len(routed), 0)})
     assessment = Assessment("bench", counts, (), ALERTS.empty_table())
@@ -145,24 +110,23 @@ async def _run(settings: Settings, ledger: Ledger, run_id: str, routed: Sequence
         await send.fn(run, ledger.plan(run_id, assessment, routed, 0, utc_now()))
 
 
-def bare(slack: str, routed: Sequence[Alert], *, kept: int) -> float:
-    """Post the alerts and check only the status; keep at most `kept` connections."""
+def bare(slack: str, routed: Sequence[Alert]) -> dict[str, float]:
+    """Post the alerts and check only the status, with a connection for each, as our client has."""
     bodies: dict[str, list[bytes]] = {channel: [] for channel in CHANNELS}
     plain = Settings()
     for item in routed:
-        channel = item.channel or ""
-        message = build_message(item, plain)
-        bodies[channel].append(json.dumps(message, ensure_ascii=False).encode())
+        message = json.dumps(build_message(item, plain), ensure_ascii=False)
+        bodies[item.channel or ""].append(message.encode())
     started = time.perf_counter()
-    asyncio.run(_post_all(slack, bodies, kept))
-    taken = time.perf_counter() - started
-    _expect(_posted(slack), len(routed))
-    return taken
+    asyncio.run(_post_all(slack, bodies))
+    seconds = time.perf_counter() - started
+    _expect(slack, len(routed))
+    return {BARE: seconds}
 
 
-async def _post_all(slack: str, bodies: dict[str, list[bytes]], kept: int) -> None:
+async def _post_all(slack: str, bodies: dict[str, list[bytes]]) -> None:
     headers = {"Content-Type": "application/json; charset=utf-8", "Accept-Encoding": "identity"}
-    limits = httpx.Limits(max_keepalive_connections=kept)
+    limits = httpx.Limits(max_keepalive_connections=0)
     async with httpx.AsyncClient(limits=limits, follow_redirects=False, timeout=10) as client:
 
         async def lane(channel: str) -> None:
@@ -173,91 +137,31 @@ async def _post_all(slack: str, bodies: dict[str, list[bytes]], kept: int) -> No
         await asyncio.gather(*(lane(channel) for channel in bodies))
 
 
-def commit_seconds(times: int = 200) -> float:
-    """Return the seconds of one durable SQLite commit on this disk: the least that a ledger costs."""
-    with TemporaryDirectory(dir=RESULTS) as folder:
-        connection = sqlite3.connect(f"{folder}/commits.db", isolation_level=None)
-        connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (n)")
-        started = time.perf_counter()
-        for number in range(times):
-            connection.execute("INSERT INTO t VALUES (?)", (number,))
-        taken = time.perf_counter() - started
-        connection.close()
-    return taken / times
-
-
-def ratios(seconds: dict[str, list[float]], target: Target) -> dict[str, float | None]:
-    """Return each ratio with its target: median, lowest and highest of the rounds."""
-    pairs = zip(seconds[target.measured], seconds[target.against], strict=True)
-    found = [measured / against for measured, against in pairs]
-    return {
-        "median": round(statistics.median(found), 4),
-        "lowest": round(min(found), 4),
-        "highest": round(max(found), 4),
-        "target": target.at_most,
-    }
-
-
-def show(console: Console, result: dict[str, Any]) -> None:
-    """Print the results."""
-    alerts, rounds = result["alerts"], len(result["seconds"][BARE])
-    table = Table(title=f"{alerts:,} alerts, {len(CHANNELS)} channels, 50 ms an answer, {rounds} rounds")
-    for heading in ("", "median", "lowest", "highest", "an alert"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for name, found in result["seconds"].items():
-        median = statistics.median(found)
-        each = f"{median / alerts * 1000:.2f} ms"
-        table.add_row(name, f"{median:.2f} s", f"{min(found):.2f} s", f"{max(found):.2f} s", each)
-    console.print(table)
-    table = Table()
-    for heading in ("ratio", "median", "lowest", "highest", "target"):
-        table.add_column(heading, justify="left" if heading == "ratio" else "right")
-    for name, ratio in result["ratios"].items():
-        wanted = "" if ratio["target"] is None else f"≤ {ratio['target']}"
-        table.add_row(name, *(f"{ratio[key]:.3f}" for key in ("median", "lowest", "highest")), wanted)
-    console.print(table)
-    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
-    before, after = result["load_before_and_after"]
-    console.print(
-        f"{versions}; {result['cpus']} CPUs, load {before:.1f} before and {after:.1f} after;"
-        f" a durable commit takes {result['durable_commit_ms']} ms",
-        style="dim",
-        soft_wrap=True,
-    )
-
-
 @contextmanager
-def _slow_slack() -> Iterator[str]:
-    program = Path(__file__).parent / "support" / "slow_slack.py"
-    process = subprocess.Popen(  # noqa: S603  # our own interpreter on our own file
-        [sys.executable, str(program), "--pause", str(PAUSE_SECONDS)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the mock has no pipes")
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        process.stdin.close()
+def slow_slack() -> Iterator[str]:
+    """Run the mock Slack as a process, with its own GIL; yield its URL."""
+    command = [sys.executable, "examples/mock_slack.py", "--port", "0", "--quiet", "--pause", "0.05"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield (process.stdout.readline() if process.stdout else "").split()[-1]
+        finally:
+            process.terminate()
 
 
-def _posted(slack: str) -> int:
-    return int(httpx.get(slack, trust_env=False).text)
-
-
-def _expect(found: int, expected: int) -> None:
-    if found != expected:
-        raise RuntimeError(f"{found} alerts were posted, not {expected}: this measured something else")
+def _expect(slack: str, expected: int) -> None:
+    """Check the number of messages that were posted since the last check."""
+    posted = len(httpx.get(f"{slack}/messages").json())
+    httpx.delete(f"{slack}/messages")
+    if posted != expected:
+        raise RuntimeError(f"{posted} alerts were posted, not {expected}: this measured something else")
 
 
 def _routed(number: int) -> Alert:
     channel = CHANNELS[number % len(CHANNELS)]
-    region = channel.split("-")[0].upper()
     return Alert(
         account_id=f"ACC-{number:05}",
         account_name=f"Account {number} Ltd.",
-        account_region=region,
+        account_region=channel[:4].upper(),
         arr=50_000 + number,
         renewal_date=date(2026, 10, 28),
         account_owner="Priya Raman",

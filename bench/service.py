@@ -5,19 +5,15 @@
 - `load`: previews and read calls from more and more clients at the same time, while a run sends. It measures
   calls per second, statuses, memory of the process, and the 99th percentile of `/health` as a ratio to the
   one without clients;
-- `soak`: runs one after the other, each of another month, with two alert types. It measures memory, threads,
-  open files and child processes, which must not grow.
+- `soak`: runs one after the other, each of another month, with two alert types. It measures memory, threads
+  and open files, which must not grow.
 
 A slow result is no failure; answers that are not 200 are counted.
 """
 
 import argparse
 import asyncio
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -28,6 +24,7 @@ from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import httpx
 import pyarrow as pa
@@ -35,9 +32,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from bench.support import server
 from examples.mock_slack import MockSlack
 
-RESULTS = Path(__file__).parent / "results"
 CLIENTS = (1, 4, 16, 64)
 MONTH = date(2026, 1, 1)
 ACCOUNTS, ALERTS = 50_000, 500
@@ -45,84 +42,51 @@ SOAK_ACCOUNTS, SOAK_ALERTS = 200, 20
 PROBE_SECONDS = 0.05
 
 
-@dataclass(frozen=True)
-class Served:
-    """The running API."""
+class Served(NamedTuple):
+    """The running API, and the folder of its ledger and log."""
 
     url: str
     pid: int
     folder: Path
 
-    @property
-    def megabytes(self) -> float:
-        """Return the resident memory of a process."""
-        lines = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines()
-        [resident] = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
-        return int(resident) / 1024
+    def megabytes(self) -> str:
+        """Return the resident memory of the process."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        return str(int(status.partition("VmRSS:")[2].split()[0]) // 1024)
 
-    def holds(self) -> dict[str, int]:
-        """Return the counts of a process that must not grow."""
-        process = Path(f"/proc/{self.pid}")
-        children = (process / f"task/{self.pid}/children").read_text(encoding="utf-8").split()
-        return {
-            "MB": round(self.megabytes),
-            "threads": len([*(process / "task").iterdir()]),
-            "files": len([*(process / "fd").iterdir()]),
-            "children": len(children),
-        }
+    def number_of(self, kind: str) -> str:
+        """Return the number of threads (`task`) or of open files (`fd`) of the process."""
+        return str(len([*Path(f"/proc/{self.pid}/{kind}").iterdir()]))
 
 
 def main() -> None:
-    """Measure, print the tables, and store the numbers in `bench/results/service.json`."""
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m bench.service", description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=["load", "soak"])
     parser.add_argument("--seconds", type=float, default=8, help="of each number of clients")
     parser.add_argument("--runs", type=int, default=300)
     options = parser.parse_args()
-    RESULTS.mkdir(exist_ok=True)
     console = Console(emoji=False)
-    result: dict[str, object] = {"at": datetime.now(UTC).isoformat(timespec="seconds")}
     if options.part != "soak":
         with served(SLACK_CHANNEL_RATE="2") as service:
-            result["load"] = asyncio.run(load(service, options.seconds, console))
+            console.print(asyncio.run(load(service, options.seconds)))
     if options.part != "load":
         with served(SLACK_CHANNEL_RATE="0", ALERT_TYPES='["at_risk", "recovered"]') as service:
-            result["soak"] = soak(service, options.runs, console)
-    (RESULTS / "service.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            console.print(soak(service, options.runs))
 
 
 @contextmanager
 def served(**settings: str) -> Iterator[Served]:
     """Serve the API with a new ledger and a mock Slack."""
     with TemporaryDirectory() as folder, MockSlack() as slack:
-        environment = os.environ | {
+        environment = {
             "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
             "REGIONS": '{"AMER": "amer-risk-alerts"}',
             "SLACK_WEBHOOK_BASE_URL": slack.url,
             **settings,
         }
-        with (Path(folder) / "log").open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            yield Served(_address(Path(folder) / "log", process), process.pid, Path(folder))
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _address(log: Path, process: "subprocess.Popen[bytes]") -> str:
-    """Return the address that uvicorn logs; wait for it."""
-    while process.poll() is None:
-        _, found, rest = log.read_text(encoding="utf-8").partition("Uvicorn running on ")
-        if found and " " in rest:
-            return rest.split()[0]
-        time.sleep(0.1)
-    raise SystemExit(log.read_text(encoding="utf-8"))
+        with server.served(Path(folder) / "log", "api.app:app", **environment) as (url, pid):
+            yield Served(url, pid, Path(folder))
 
 
 def source(folder: Path, months: list[date], accounts: int, alerts: int) -> str:
@@ -151,7 +115,7 @@ def _month(month: date, accounts: int, alerts: int, first: int) -> pa.Table:
     )
 
 
-async def load(service: Served, seconds: float, console: Console) -> dict[str, object]:
+async def load(service: Served, seconds: float) -> Table:
     """Call the API from more and more clients while a run sends."""
     uri = source(service.folder, [MONTH], ACCOUNTS, ALERTS)
     limits = httpx.Limits(max_connections=None)
@@ -162,36 +126,24 @@ async def load(service: Served, seconds: float, console: Console) -> dict[str, o
         callers = Callers(client, asked, run_id, seconds)
         await callers.first_alert()
         idle = await callers.health()
-        table = Table("clients", "calls/s", "statuses", "/health p99", "of idle", "MB", title="Under load")
-        rows = []
+        title = f"Under load; /health with nothing but the run: {idle * 1000:.1f} ms"
+        table = Table("clients", "calls/s", "statuses", "/health p99", "of idle", "MB", title=title)
         for clients in CLIENTS:
             statuses: Counter[int] = Counter()
             probing = asyncio.create_task(callers.health())
             await asyncio.gather(*(callers.call(statuses, first) for first in range(clients)))
             slow = await probing
-            row = {
-                "clients": clients,
-                "calls_a_second": statuses.total() / seconds,
-                "statuses": {str(status): number for status, number in sorted(statuses.items())},
-                "health_p99_ms": slow * 1000,
-                "ratio_to_idle": slow / idle,
-                "megabytes": service.megabytes,
-            }
-            rows.append(row)
             table.add_row(
                 str(clients),
                 f"{statuses.total() / seconds:.0f}",
                 ", ".join(f"{status}: {number}" for status, number in sorted(statuses.items())),
                 f"{slow * 1000:.0f} ms",
                 f"{slow / idle:.1f}",
-                f"{service.megabytes:.0f}",
+                service.megabytes(),
             )
-        status = (await client.get(f"/runs/{run_id}")).json()["status"]
-    console.print(table)
-    console.print(
-        f"/health with nothing but the run: {idle * 1000:.1f} ms at the 99th percentile; run: {status}"
-    )
-    return {"idle_p99_ms": idle * 1000, "clients": rows}
+        if (await client.get(f"/runs/{run_id}")).json()["status"] != "running":
+            table.caption = "The run ended before the measurement."
+    return table
 
 
 @dataclass(frozen=True)
@@ -244,13 +196,12 @@ def probe(url: str, seconds: float) -> float:
     return statistics.quantiles(took, n=100)[98]
 
 
-def soak(service: Served, runs: int, console: Console) -> list[dict[str, int]]:
+def soak(service: Served, runs: int) -> Table:
     """Run one month after the other, and sample the counts of the process."""
     # The alerts of the month before the first run recover in its month.
     months = [date(2000 + number // 12, number % 12 + 1, 1) for number in range(runs + 1)]
     uri = source(service.folder, months, SOAK_ACCOUNTS, SOAK_ALERTS)
-    table = Table("runs", "MB", "threads", "files", "children", title="One run after the other")
-    rows = []
+    table = Table("runs", "MB", "threads", "files", title="One run after the other")
     with httpx.Client(base_url=service.url, timeout=120) as client:
         for number, month in enumerate(months[1:], 1):
             answer = client.post("/runs", json={"source_uri": uri, "month": str(month)})
@@ -259,10 +210,10 @@ def soak(service: Served, runs: int, console: Console) -> list[dict[str, int]]:
             if counts["alerts_sent"] != 2 * SOAK_ALERTS:
                 raise SystemExit(f"{month}: {counts}")
             if number in {1, 10} or number % 50 == 0:
-                rows.append({"runs": number} | service.holds())
-                table.add_row(*map(str, rows[-1].values()))
-    console.print(table)
-    return rows
+                table.add_row(
+                    str(number), service.megabytes(), service.number_of("task"), service.number_of("fd")
+                )
+    return table
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def run_batch_job(slack_url: str) -> tuple[int, str]:
     command += ["--source-uri", SOURCE.as_uri(), "--month", MONTH]
     with (
         LOG.open("w", encoding="utf-8") as log,
-        subprocess.Popen(  # noqa: S603  # our own interpreter on our own module
+        subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
         ) as job,
     ):

@@ -141,7 +141,7 @@ def photograph(html: str, out: Path, width: int, height: int) -> None:
 def browser(program: str) -> Iterator[Tab]:
     """Yield a tab of a headless Chromium with a temporary profile."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        process = subprocess.Popen(  # noqa: S603  # the browser that was asked for
+        process = subprocess.Popen(
             [
                 program,
                 "--headless",

@@ -57,7 +57,7 @@ def run_on_a_terminal() -> str:
         slack.fail("apac-risk-alerts", 410)
         source = Path(folder) / "status.parquet"
         write_sample(source)
-        process = subprocess.Popen(  # noqa: S603  # our own interpreter on our own module
+        process = subprocess.Popen(
             [sys.executable, *COMMAND, source.as_uri()],
             cwd=ROOT,
             env={

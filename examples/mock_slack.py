@@ -14,6 +14,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -38,10 +39,17 @@ class MockSlack:
     """A mock Slack that serves while its `with` block lasts (port 0: any free port)."""
 
     def __init__(
-        self, port: int = 0, *, host: str = "127.0.0.1", quiet: bool = True, retry_after: float = 1
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        quiet: bool = True,
+        retry_after: float = 1,
+        pause: float = 0,
     ) -> None:
         self.quiet = quiet
         self.retry_after = retry_after
+        self.pause = pause
         self._messages: list[dict[str, Any]] = []
         self._failures: dict[str, tuple[int, int | None]] = {}
         self._lock = threading.Lock()
@@ -137,6 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.BAD_REQUEST if channel else HTTPStatus.NOT_FOUND, refusal)
             return
         status = self.server.slack.take(channel, message)
+        time.sleep(self.server.slack.pause)
         self._answer(status, "ok" if status == HTTPStatus.OK else WORDS.get(status, "mock_failure"))
 
     def do_GET(self) -> None:
@@ -233,6 +242,13 @@ def main() -> int:
     parser.add_argument(
         "--retry-after", type=float, default=1, metavar="SECONDS", help="sent with 429 (default: %(default)s)"
     )
+    parser.add_argument(
+        "--pause",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="wait before each answer (default: %(default)s)",
+    )
     arguments = parser.parse_args()
 
     stop = threading.Event()
@@ -240,7 +256,11 @@ def main() -> int:
         signal.signal(signum, lambda *_: stop.set())
     try:
         slack = MockSlack(
-            arguments.port, host=arguments.host, quiet=arguments.quiet, retry_after=arguments.retry_after
+            arguments.port,
+            host=arguments.host,
+            quiet=arguments.quiet,
+            retry_after=arguments.retry_after,
+            pause=arguments.pause,
         )
     except OSError as error:
         print(f"Cannot listen on {arguments.host}:{arguments.port}: {error.strerror}", file=sys.stderr)

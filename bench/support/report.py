@@ -83,7 +83,7 @@ def _readers_table(items: list[Json]) -> Iterator[str]:
             f"{ours['seconds']:.2f} s, {ours['cpu_seconds']:.2f} s, {ours['added_mb']:.0f} MB",
         ]
         for peer in TARGETS:
-            cells.append(_spread(ratios(item, "seconds", peer)))
+            cells.append(spread(ratios(item, "seconds", peer)))
             cells += [
                 f"{statistics.median(ratios(item, key, peer)):.2f}" for key in ("cpu_seconds", "added_mb")
             ]
@@ -103,7 +103,7 @@ def _wire_table(items: list[Json]) -> Iterator[str]:
             f"{item['store']}, {item['pause_seconds'] * 1000:.0f} ms",
             f"{item['requests']} ÷ {allowed} = {item['requests'] / allowed:.2f}",
             f"{item['bytes'] / (item['needed_bytes'] + item['footer_bytes']):.2f}",
-            _spread(item["ratios"]),
+            spread(item["ratios"]),
         ]
         yield f"| {' | '.join(cells)} |"
     if items:
@@ -131,8 +131,9 @@ def _name(item: Json) -> str:
     return str(item["data"]).removesuffix(".parquet")
 
 
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} - {max(values):.2f})"
+def spread(values: list[float], digits: int = 2) -> str:
+    """Return the median, and the lowest and highest value."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} - {max(values):.{digits}f})"
 
 
 def chart(result: Json) -> str:
