@@ -97,10 +97,7 @@ examples: install ## Generate the example outputs in examples/
 
 .PHONY: pictures
 pictures: install ## Generate the pictures in docs/ from real runs; needs Chromium
-	@$(BIN)/python examples/make_slack_picture.py
-	@$(BIN)/python examples/make_terminal_picture.py
-	@$(BIN)/python examples/make_prefect_pictures.py
-	@$(BIN)/python examples/make_page_pictures.py
+	@$(BIN)/python examples/make_pictures.py
 
 # Needs root, buildah and debootstrap, and four minutes; no Docker engine.
 .PHONY: image-test

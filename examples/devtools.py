@@ -3,9 +3,7 @@
 import base64
 import itertools
 import json
-import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -115,26 +113,6 @@ class Tab:
             self.complaints.append(str(said["args"]))
         elif method == "Network.responseReceived" and said["type"] == "Document":
             self.status = said["response"]["status"]
-
-
-def find_chromium() -> str:
-    """Return the path of the browser; exit with an error if there is none."""
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        sys.exit("Chromium is needed (apt-get install chromium)")
-    return found
-
-
-def photograph(html: str, out: Path, width: int, height: int) -> None:
-    """Write a screenshot of `html` to `out`; width and height are pixels."""
-    with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8") as page:
-        page.write(html)
-        page.flush()
-        with browser(find_chromium()) as tab:
-            tab.size(width, height)
-            tab.open(Path(page.name).as_uri())
-            out.write_bytes(tab.picture())
-    print(out)
 
 
 @contextmanager
