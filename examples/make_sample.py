@@ -10,7 +10,7 @@ import argparse
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 MONTHS = 24
 ACCOUNTS = 400
-LAST_MONTH = date(2026, 1, 1)
 SEED = 2026
 ROW_GROUP_ROWS = 2000
 
@@ -50,29 +49,16 @@ NO_ROW = "."
 Record = dict[str, Any]
 """A row of the file."""
 
-WHOLE_HISTORY = -1
-"""Stands for all months of the file."""
 ANY_ARR = -1
 """Stands for a random ARR well above the default threshold."""
 ANYONE = "anyone"
 """Stands for a random owner."""
 
-OWNERS = (
-    "Ana Sousa",
-    "Ben Whitfield",
-    "Chidi Okafor",
-    "Dana Levy",
-    "Elif Kaya",
-    "Freya Lindqvist",
-    "Hiro Tanaka",
-    "Imani Njoroge",
-    "Jonas Weber",
-    "Lucía Ferrer",
-    "Mei-Ling Chua",
-    "Niamh O'Connor",
-    "Priya Raman",
-    "Tom Brandt",
-)
+NAMES = """
+    Ana Sousa, Ben Whitfield, Chidi Okafor, Dana Levy, Elif Kaya, Freya Lindqvist, Hiro Tanaka, Imani Njoroge,
+    Jonas Weber, Lucía Ferrer, Mei-Ling Chua, Niamh O'Connor, Priya Raman, Tom Brandt
+"""
+OWNERS = tuple(name.strip() for name in NAMES.split(","))
 REGIONS = ("AMER", "EMEA", "APAC")
 REGION_WEIGHTS = (50, 30, 20)
 FIRST_WORDS = """
@@ -130,11 +116,22 @@ class Trap:
     renews: bool = True
     before: str = "H"
     """The status of each month before `history`."""
-    rows: dict[int, tuple[Row, ...]] = field(default_factory=dict)
-    """Number of months back to the rows of that month, in file order, where it is not the usual row."""
 
 
-# The first line of each trap says what it is for.
+# Of an account, months back to the rows of that month in file order, where they are not the usual row.
+ROWS: dict[str | None, dict[int, tuple[Row, ...]]] = {
+    "ACC-90011": {0: (Row("H", 52), Row("R"))},
+    "ACC-90012": {0: (Row("R", 30), Row("H"))},
+    "ACC-90013": {1: (Row("R"), Row("H", 75))},
+    "ACC-90014": {1: (Row("R", 41), Row("H"), Row("W", 12))},
+    "ACC-90015": {0: (Row("H"), Row("R"))},
+    "ACC-90016": {0: (Row("R"), Row("H"))},
+    "ACC-90017": {0: (Row("R"), Row("R"))},
+    "ACC-90018": {0: (Row("R"), Row("H", None))},
+    "ACC-90019": {0: (Row("R", None),)},
+    "ACC-90020": {0: (Row("R", 0, 8_000), Row("R", 20, 52_000))},
+}
+
 TRAPS = (
     # Streaks.
     Trap("the specification's example", "ACC-90001", "Northwind Robotics Inc.", "RRHR", 1),
@@ -142,13 +139,12 @@ TRAPS = (
     Trap("a streak over the turn of a year", "ACC-90003", "Kestrel Foods plc", "HRRRRR", 5, region="EMEA"),
     Trap("a streak of over a year", "ACC-90004", "Baobab Telecom K.K.", "H" + "R" * 13, 13, region="APAC"),
     Trap(
-        "at risk in the whole history",
+        "at risk in every month",
         "ACC-90005",
         "Everglade Insurance Corp.",
-        "R",
-        WHOLE_HISTORY,
+        "R" * MONTHS,
+        MONTHS,
         arr=1_250_000,
-        before="R",
     ),
     Trap("a customer since this month only", "ACC-90006", "Fledgling Labs LLC", "R", 1, before=NO_ROW),
     Trap("at risk last month, healthy now", "ACC-90007", "Phoenix Textiles Co.", "RRRH", None),
@@ -156,93 +152,17 @@ TRAPS = (
     Trap("a status in the wrong case is not At Risk", "ACC-90009", "Lowercase Studios Inc.", "RRr", None),
     Trap("a wrong case in the past ends the streak", "ACC-90010", "Mixedcase Optics Inc.", "RRrR", 1),
     # Duplicates: the latest updated_at wins, wherever it is in the file.
+    Trap("a later row takes the risk back", "ACC-90011", "Corrected Energy Ltd", "RRR", None, region="EMEA"),
+    Trap("a later row puts it at risk", "ACC-90012", "Escalated Pharma Ltd", "HHH", 1, region="EMEA"),
+    Trap("a later past row ends it", "ACC-90013", "Hindsight Software Pte Ltd", "RRR", 1, region="APAC"),
+    Trap("a later past row lengthens it", "ACC-90014", "Restated Steel K.K.", "HRHR", 3, region="APAC"),
+    Trap("equal updated_at: the later row is at risk", "ACC-90015", "Photofinish Gaming Inc.", "HHH", 1),
+    Trap("equal updated_at: the later row is healthy", "ACC-90016", "Deadheat Travel Inc.", "RRR", None),
+    Trap("the very same row twice is one alert", "ACC-90017", "Echo & Echo Printing LLC", "HRR", 2),
+    Trap("a null updated_at loses", "ACC-90018", "Undated Shipping AB", "WWRR", 2, region="EMEA"),
+    Trap("a null updated_at in the only row", "ACC-90019", "Timeless Glass S.A.", "HR", 1, region="EMEA"),
     Trap(
-        "a later row takes the risk back",
-        "ACC-90011",
-        "Corrected Energy Ltd",
-        "RRR",
-        None,
-        region="EMEA",
-        rows={0: (Row("H", 52), Row("R"))},
-    ),
-    Trap(
-        "a later row puts it at risk",
-        "ACC-90012",
-        "Escalated Pharma Ltd",
-        "HHH",
-        1,
-        region="EMEA",
-        rows={0: (Row("R", 30), Row("H"))},
-    ),
-    Trap(
-        "a later row of a past month ends the streak",
-        "ACC-90013",
-        "Hindsight Software Pte Ltd",
-        "RRR",
-        1,
-        region="APAC",
-        rows={1: (Row("R"), Row("H", 75))},
-    ),
-    Trap(
-        "a later row of a past month lengthens the streak",
-        "ACC-90014",
-        "Restated Steel K.K.",
-        "HRHR",
-        3,
-        region="APAC",
-        rows={1: (Row("R", 41), Row("H"), Row("W", 12))},
-    ),
-    Trap(
-        "equal updated_at: the row later in the file is at risk",
-        "ACC-90015",
-        "Photofinish Gaming Inc.",
-        "HHH",
-        1,
-        rows={0: (Row("H"), Row("R"))},
-    ),
-    Trap(
-        "equal updated_at: the row later in the file is not at risk",
-        "ACC-90016",
-        "Deadheat Travel Inc.",
-        "RRR",
-        None,
-        rows={0: (Row("R"), Row("H"))},
-    ),
-    Trap(
-        "the very same row twice is one alert",
-        "ACC-90017",
-        "Echo & Echo Printing LLC",
-        "HRR",
-        2,
-        rows={0: (Row("R"), Row("R"))},
-    ),
-    Trap(
-        "a null updated_at loses, also as the row later in the file",
-        "ACC-90018",
-        "Undated Shipping AB",
-        "WWRR",
-        2,
-        region="EMEA",
-        rows={0: (Row("R"), Row("H", None))},
-    ),
-    Trap(
-        "a null updated_at in the only row",
-        "ACC-90019",
-        "Timeless Glass S.A.",
-        "HR",
-        1,
-        region="EMEA",
-        rows={0: (Row("R", None),)},
-    ),
-    Trap(
-        "the threshold looks at the winning row's ARR",
-        "ACC-90020",
-        "Upsold Networks Pty Ltd",
-        "HWR",
-        1,
-        region="APAC",
-        arr=52_000,
-        rows={0: (Row("R", 0, 8_000), Row("R", 20, 52_000))},
+        "the winning row's ARR", "ACC-90020", "Upsold Networks Pty Ltd", "HWR", 1, region="APAC", arr=52_000
     ),
     # Regions without a channel.
     Trap("a null region", "ACC-90021", "Nowhere Analytics Inc.", "HRR", 2, region=None, arr=210_000),
@@ -277,7 +197,7 @@ def write_sample(path: Path) -> None:
 def sample_table() -> pa.Table:
     """Return the rows of the sample: those of `TRAPS`, and ordinary customers up to `ACCOUNTS` accounts."""
     rng = random.Random(SEED)  # noqa: S311  # the sample is the same each time on purpose
-    calendar = [_month_before(LAST_MONTH, back) for back in reversed(range(MONTHS))]
+    calendar = [date(2024 + number // 12, number % 12 + 1, 1) for number in range(1, MONTHS + 1)]
     by_month: dict[date, list[list[Record]]] = {month: [] for month in calendar}
     for trap in TRAPS:
         _add(by_month, _trap_rows(trap, calendar, rng))
@@ -320,7 +240,7 @@ def _trap_rows(trap: Trap, calendar: list[date], rng: random.Random) -> Iterator
     for back, (month, letter) in enumerate(zip(reversed(calendar), reversed(letters), strict=True)):
         usual = () if letter == NO_ROW else (Row(letter),)
         updated_at = _usual_update(month, rng)
-        if rows := trap.rows.get(back, usual):
+        if rows := ROWS.get(trap.account_id, {}).get(back, usual):
             yield [_record(account, month, row, updated_at) for row in rows]
 
 
@@ -393,11 +313,6 @@ def _next_renewal(renewal: date | None, month: date) -> date | None:
     # No renewal is on February 29, which most years do not have.
     this_year = renewal.replace(year=month.year, day=min(renewal.day, 28))
     return this_year if this_year >= month else this_year.replace(year=month.year + 1)
-
-
-def _month_before(month: date, back: int) -> date:
-    index = month.year * 12 + month.month - 1 - back
-    return date(index // 12, index % 12 + 1, 1)
 
 
 def main() -> None:
