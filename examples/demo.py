@@ -4,6 +4,7 @@ The sample, the ledger and the log of the last run stay in `.demo/`. So a second
 same month, which posts nothing.
 """
 
+import html
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -30,7 +31,6 @@ WIDTH = 80
 LOG_TAIL = 20
 
 _LOG_LINE = re.compile(r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2} [A-Z]+ +", re.MULTILINE)
-_ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 
 
 def main() -> int:
@@ -51,9 +51,14 @@ def main() -> int:
         code, report = run_batch_job(slack.url)
         messages = slack.messages
     log = LOG.read_text(encoding="utf-8", errors="replace")
+    headline("MESSAGES IN SLACK")
     show_slack(messages)
-    show_report(report)
-    show_support_mail(log)
+    headline("REPORT OF THE RUN")
+    print("\n".join(line.rstrip() for line in report.strip().splitlines()) or "(nothing)")
+    if mail := support_mail(log):
+        headline("MAIL TO SUPPORT (logged, because SMTP_HOST is not set)")
+        print(mail)
+    headline("SUMMARY")
     show_end(code, messages, report, log)
     return code
 
@@ -97,13 +102,13 @@ def run_batch_job(slack_url: str) -> tuple[int, str]:
 
 def show_slack(messages: list[dict[str, Any]]) -> None:
     """Print the messages of each channel, the first one in full."""
-    headline("MESSAGES IN SLACK")
     if not messages:
         print("None.")
         return
     by_channel: dict[str, list[str]] = defaultdict(list)
     for item in messages:
-        by_channel[item["channel"]].append(as_slack_shows(item["message"]["text"]))
+        # Slack shows its three entities as HTML does.
+        by_channel[item["channel"]].append(html.unescape(item["message"]["text"]))
     for number, (channel, texts) in enumerate(sorted(by_channel.items())):
         print(f"\n#{channel}: {len(texts)} messages" if len(texts) > 1 else f"\n#{channel}: 1 message")
         for position, text in enumerate(texts):
@@ -118,20 +123,6 @@ def show_slack(messages: list[dict[str, Any]]) -> None:
             print(clip(f"       {', '.join(facts)}"))
 
 
-def show_report(report: str) -> None:
-    """Print the report of the command."""
-    headline("REPORT OF THE RUN")
-    print("\n".join(line.rstrip() for line in report.strip().splitlines()) or "(nothing)")
-
-
-def show_support_mail(log: str) -> None:
-    """Print the mail to support as the run logged it: the demo has no mail server."""
-    mail = support_mail(log)
-    if mail:
-        headline("MAIL TO SUPPORT (logged, because SMTP_HOST is not set)")
-        print(mail)
-
-
 def support_mail(log: str) -> str:
     """Return the notification from a log: the record that begins with its recipient."""
     records = _LOG_LINE.split(log)
@@ -140,7 +131,6 @@ def support_mail(log: str) -> str:
 
 def show_end(code: int, messages: list[dict[str, Any]], report: str, log: str) -> None:
     """Print what happened, and what to do next."""
-    headline("SUMMARY")
     if code:
         print("The run failed. Its report says why. The end of its log:")
         print("\n".join(log.splitlines()[-LOG_TAIL:]) or "(nothing)")
@@ -166,19 +156,9 @@ def headline(text: str) -> None:
     print(f"\n{'-' * WIDTH}\n{text}")
 
 
-def as_slack_shows(text: str) -> str:
-    """Undo the three escapes, as Slack does."""
-    for entity, character in _ENTITIES:
-        text = text.replace(entity, character)
-    return text
-
-
 def clip(line: str) -> str:
     """Cut a line to the width in terminal columns."""
-    cut = line
-    while cell_len(cut) > WIDTH - (3 if cut != line else 0):
-        cut = cut[:-1]
-    return cut if cut == line else f"{cut}..."
+    return line if cell_len(line) <= WIDTH else f"{set_cell_size(line, WIDTH - 3).rstrip()}..."
 
 
 if __name__ == "__main__":

@@ -31,11 +31,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from core.runtime import CONFIG_FILE, Settings, load_settings  # noqa: E402  # found on the path from here
+from examples.demo import MONTH, REGIONS  # noqa: E402
 from examples.make_sample import sample_table  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
 
-MONTH = "2026-01-01"
-REGIONS = {"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts", "APAC": "apac-risk-alerts"}
 ACCOUNTS = (
     "ACC-90001",  # the specification's example
     "ACC-90002",  # a missing month ends the streak
@@ -73,7 +72,7 @@ def make(folder: Path) -> list[Path]:
         _write_source(source)
         with MockSlack() as slack:
             slack.fail(ARCHIVED, 410)
-            set_environment(scratch, slack.url)
+            _set_environment(scratch, slack.url)
             preview, run = _ask(source.as_uri())
             message = next(item for item in slack.messages if "ACC-90005" in item["message"]["text"])
         actual = {run["run_id"]: FIXED["run_id"], run["source_uri"]: SOURCE_URI}
@@ -94,7 +93,7 @@ def _write_source(path: Path) -> None:
     pq.write_table(table.filter(pc.is_in(table["account_id"], value_set=pa.array(ACCOUNTS))), path)
 
 
-def set_environment(scratch: Path, slack_url: str) -> None:
+def _set_environment(scratch: Path, slack_url: str) -> None:
     """Set every setting that changes the examples, and unset the user's own."""
     for setting in (*Settings.model_fields, CONFIG_FILE):
         os.environ.pop(setting.upper(), None)
@@ -102,13 +101,13 @@ def set_environment(scratch: Path, slack_url: str) -> None:
         "DATABASE_URL": f"sqlite:///{scratch}/ledger.db",
         "SLACK_WEBHOOK_BASE_URL": slack_url,
         "SLACK_CHANNEL_RATE": "0",  # no pacing: the mock has no limit
-        "REGIONS": json.dumps(REGIONS),
+        "REGIONS": REGIONS,
     }
 
 
 def _ask(source_uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a preview and a run from the API."""
-    with served() as client:
+    with _served() as client:
         body = {"source_uri": source_uri, "month": MONTH}
         preview = client.post("/preview", json=body).raise_for_status().json()
         run_id = client.post("/runs", json=body).raise_for_status().json()["run_id"]
@@ -116,7 +115,7 @@ def _ask(source_uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @contextmanager
-def served() -> Iterator[httpx.Client]:
+def _served() -> Iterator[httpx.Client]:
     """Serve the API on a free port; yield a client of it."""
     # Imported here, because Prefect reads its settings from the environment when it is imported.
     from api.service import create_app  # noqa: PLC0415

@@ -4,9 +4,9 @@
     SLACK_WEBHOOK_BASE_URL=http://127.0.0.1:9000 …
 
 `POST /{channel}` accepts a message and answers `ok`, as Slack does; any other path does the same, also that
-of a single webhook. `GET /messages` (or `?channel=…`) returns the accepted messages as JSON, `DELETE
-/messages` deletes them. `--fail CHANNEL=STATUS` answers a channel with that status, `--fail
-CHANNEL=STATUS:TIMES` only that many times, which shows the retries.
+of a single webhook. `GET /messages` returns the accepted messages as JSON, `DELETE /messages` deletes them.
+`--fail CHANNEL=STATUS` answers a channel with that status, `--fail CHANNEL=STATUS:TIMES` only that many
+times, which shows the retries.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 BODY_MAX = 1024 * 1024
 BLOCKS_MAX, HEADER_MAX, SECTION_MAX, FIELDS_MAX, FIELD_MAX = 50, 150, 3_000, 10, 2_000
@@ -39,16 +39,9 @@ class MockSlack:
     """A mock Slack that serves while its `with` block lasts (port 0: any free port)."""
 
     def __init__(
-        self,
-        port: int = 0,
-        *,
-        host: str = "127.0.0.1",
-        quiet: bool = True,
-        retry_after: float = 1,
-        pause: float = 0,
+        self, port: int = 0, *, host: str = "127.0.0.1", quiet: bool = True, pause: float = 0
     ) -> None:
         self.quiet = quiet
-        self.retry_after = retry_after
         self.pause = pause
         self._messages: list[dict[str, Any]] = []
         self._failures: dict[str, tuple[int, int | None]] = {}
@@ -150,13 +143,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Return the accepted messages."""
-        address = urlsplit(self.path)
-        if address.path != "/messages":
+        if self.path != "/messages":
             self._answer(HTTPStatus.NOT_FOUND, "not_found")
             return
-        wanted = parse_qs(address.query).get("channel")
-        messages = [m for m in self.server.slack.messages if wanted is None or m["channel"] in wanted]
-        self._answer(HTTPStatus.OK, json.dumps(messages, ensure_ascii=False, indent=2), "application/json")
+        messages = json.dumps(self.server.slack.messages, ensure_ascii=False, indent=2)
+        self._answer(HTTPStatus.OK, messages, "application/json")
 
     def do_DELETE(self) -> None:
         """Delete the accepted messages."""
@@ -175,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            self.send_header("Retry-After", f"{self.server.slack.retry_after:g}")
+            self.send_header("Retry-After", "1")
         self.end_headers()
         # The client may have closed the connection.
         with suppress(ConnectionError):
@@ -240,9 +231,6 @@ def main() -> int:
         help="answer a channel with a status, always or so many times; can be given again",
     )
     parser.add_argument(
-        "--retry-after", type=float, default=1, metavar="SECONDS", help="sent with 429 (default: %(default)s)"
-    )
-    parser.add_argument(
         "--pause",
         type=float,
         default=0,
@@ -255,13 +243,7 @@ def main() -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
     try:
-        slack = MockSlack(
-            arguments.port,
-            host=arguments.host,
-            quiet=arguments.quiet,
-            retry_after=arguments.retry_after,
-            pause=arguments.pause,
-        )
+        slack = MockSlack(arguments.port, host=arguments.host, quiet=arguments.quiet, pause=arguments.pause)
     except OSError as error:
         print(f"Cannot listen on {arguments.host}:{arguments.port}: {error.strerror}", file=sys.stderr)
         return 1

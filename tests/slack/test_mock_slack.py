@@ -27,7 +27,6 @@ def test_mock_keeps_messages_by_channel() -> None:
             ("amer", {"text": "🚩 one"}),
             ("#emea", {"blocks": [{"type": "divider"}]}),
         ]
-        assert len(http.get("/messages", params={"channel": "amer"}).json()) == 1
         assert len(slack.messages) == 2
         http.delete("/messages")
         assert slack.messages == []
@@ -56,12 +55,12 @@ def test_it_refuses_what_slack_would_refuse(body: str, word: str) -> None:
 
 
 def test_mock_channel_fails_as_often_as_asked() -> None:
-    with MockSlack(retry_after=7) as slack, client(slack.url) as http:
+    with MockSlack() as slack, client(slack.url) as http:
         slack.fail("amer", 429, times=2)
         slack.fail("emea", 404)
         answers = [http.post("/amer", json={"text": "x"}) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [429, 429, 200]
-        assert [answer.headers.get("Retry-After") for answer in answers] == ["7", "7", None]
+        assert [answer.headers.get("Retry-After") for answer in answers] == ["1", "1", None]
         assert {http.post("/emea", json={"text": "x"}).text for _ in range(3)} == {"channel_not_found"}
         assert [message["channel"] for message in slack.messages] == ["amer"]
 
