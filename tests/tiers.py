@@ -89,6 +89,11 @@ class Guard:
         # The last test of a process may end the servers of the session.
         self._guards = False
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        # Ctrl-C in a test leaves out its teardown.
+        self._guards = False
+
     def _audit(self, event: str, _: object) -> None:
         if self._guards and event in STARTS:
             raise RuntimeError(f"a unit test starts a server or process ({event}): see tests/tiers.py")
