@@ -13,9 +13,14 @@ from core.domain import (
     Alert,
     AlertKey,
     AlertStatus,
+    AlreadyResolved,
+    Decision,
     Delivery,
     InternalError,
     Interrupted,
+    NotUnconfirmed,
+    OutcomeNotFound,
+    Resolution,
     RunRequest,
     TooManyAlerts,
 )
@@ -52,6 +57,8 @@ class ModelOutcome:
     run: str
     was_unconfirmed: bool = False
     """Whether an attempt before that of `run` may have delivered it."""
+    decision: Decision | None = None
+    """What a person decided about the attempt of `run`."""
 
 
 @dataclass
@@ -88,6 +95,7 @@ class LedgerBesideModel:
         self.path, self.ledger, self.random = path, ledger, random
         self.runs: dict[str, ModelRun] = {}
         self.outcomes: dict[tuple[AlertKey, date], ModelOutcome] = {}
+        self.decisions = 0
         self.once_sent: set[tuple[AlertKey, date]] = set()
 
     def step(self) -> None:
@@ -100,8 +108,10 @@ class LedgerBesideModel:
             self.end: living,
         }
         events = [event for event, runs in possible.items() if runs]
+        if self.random.random() < 0.1:
+            self.resolve()
         # Most of the time at least two runs compete.
-        if len(living) < 2 or (len(living) < 4 and self.random.random() < 0.1):
+        elif len(living) < 2 or (len(living) < 4 and self.random.random() < 0.1):
             self.begin()
         else:
             # A run has one plan and one end, and many claims.
@@ -205,13 +215,35 @@ class LedgerBesideModel:
         run.claims.remove(account)
         outcome = self.outcomes[account, run.month]
         stays = answer
-        if outcome.run == run.run_id:
+        # A person who decided to send it again may have looked too early.
+        was_posted = outcome.decision is Decision.SEND_AGAIN and answer == "sent"
+        if outcome.run == run.run_id and (outcome.decision is None or was_posted):
             stays = "unconfirmed" if answer == "failed" and outcome.was_unconfirmed else answer
-            outcome.status = stays
+            outcome.status, outcome.decision = stays, None
         run.alerts[account] = stays
         delivery = Delivery(*account, AlertStatus(answer), run.channels[account], "why", "because", 1)
         for _ in range(TIMES):
             assert self.ledger.record_answer(run.run_id, delivery, NOW).status == stays
+
+    def resolve(self) -> None:
+        account, decision = self.random.choice(KEYS), self.random.choice(list(Decision))
+        month = self.random.choice([MONTH] * 5 + [OTHER_MONTH])
+        outcome = self.outcomes.get((account, month))
+        refusal: type[Exception] | None = None
+        if outcome is None:
+            refusal = OutcomeNotFound
+        elif outcome.status != "unconfirmed":
+            refusal = AlreadyResolved if outcome.decision else NotUnconfirmed
+        else:
+            outcome.status = "sent" if decision is Decision.DELIVERED else "failed"
+            outcome.decision = decision
+            self.decisions += 1
+        resolution = Resolution(account, month, decision, "ana", None, NOW)
+        if refusal:
+            with pytest.raises(refusal):
+                self.ledger.resolve(resolution)
+        else:
+            self.ledger.resolve(resolution)
 
     def end(self, run: ModelRun) -> None:
         how = self.random.choice(["finishes", "fails", "crashes", "seems dead", "seems dead"])
@@ -245,6 +277,7 @@ class LedgerBesideModel:
         assert alerts == {run_id: run.alerts for run_id, run in self.runs.items()}
         statuses = dict(query(self.path, "SELECT run_id, status FROM runs"))
         assert statuses == {run_id: run.status for run_id, run in self.runs.items()}
+        assert query(self.path, "SELECT count(*) FROM resolutions") == [(self.decisions,)]
 
         sent = {key for key, (status, _) in found.items() if status == "sent"}
         assert self.once_sent <= sent, "an outcome has left `sent`"

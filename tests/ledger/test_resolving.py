@@ -19,7 +19,6 @@ from core.ledger import Ledger, OutcomeView
 from tests.delivery.world import (
     MONTH,
     NOW,
-    OTHER_MONTH,
     at_once,
     begin,
     key,
@@ -88,20 +87,6 @@ def test_outcome_is_the_claim_with_its_answer(ledger: Ledger) -> None:
     assert (outcome(ledger, "A-4").region, outcome(ledger, "A-4").channel) == ("EMEA", "amer")
 
 
-def test_send_again_sends_only_that_alert(ledger: Ledger) -> None:
-    leave_unconfirmed(ledger, "first", A1, A2, A3)
-    decide(ledger, "A-1", DELIVERED)
-    decide(ledger, "A-2", SEND_AGAIN)
-    assert outcome(ledger, "A-2").sent_at is None
-    assert begin(ledger, "second", [A1, A2, A3]) == [A2]
-    assert ledger.claim("second", A2, LATER).status is AlertStatus.SENDING
-    ledger.record_answer("second", sent("A-2"), LATER)
-    ledger.finish("second", None, LATER)
-    found = look(ledger, "second")
-    assert found.statuses == {"A-1": "skipped_replay", "A-2": "sent", "A-3": "unconfirmed"}
-    assert begin(ledger, "third", [A1, A2, A3]) == []
-
-
 def test_resolution_is_kept_after_a_later_run(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "first", A1)
     decide(ledger, "A-1", SEND_AGAIN, "ana", "not in #amer")
@@ -117,55 +102,27 @@ def test_resolution_is_kept_after_a_later_run(ledger: Ledger) -> None:
     assert look(ledger, "first").statuses == {"A-1": "unconfirmed"}
 
 
-def test_types_of_one_account_are_resolved_apart(ledger: Ledger) -> None:
-    both = [A1, routed("A-1", alert_type="recovered")]
-    leave_unconfirmed(ledger, "first", *both)
-    decide(ledger, "A-1", DELIVERED)
-    assert begin(ledger, "second", both, retry_unconfirmed=True) == both[1:]
-    assert ledger.claim("second", both[1], LATER).status is AlertStatus.SENDING
-    ledger.record_answer("second", sent("A-1", "recovered"), LATER)
-    ledger.finish("second", None, LATER)
-    counts = look(ledger, "second").view.counts_by_type
-    assert (counts["at_risk"].skipped_replay, counts["recovered"].alerts_sent) == (1, 1)
-    found = ledger.history.outcomes(month=MONTH, alert_type="recovered").outcomes
-    assert [(one.account_id, one.status, one.resolutions) for one in found] == [("A-1", "sent", [])]
-
-
-def test_an_alert_is_resolved_once(ledger: Ledger) -> None:
-    leave_unconfirmed(ledger, "first", A1, A2)
-    for account_id, first in (("A-1", DELIVERED), ("A-2", SEND_AGAIN)):
-        decide(ledger, account_id, first)
-        before = outcome(ledger, account_id)
-        said = rf"^The at_risk alert of account '{account_id}' in 2026-01-01 was .* \(resolved_{first}\)"
-        for second in Decision:
-            with pytest.raises(AlreadyResolved, match=said):
-                decide(ledger, account_id, second, "someone else")
-        assert outcome(ledger, account_id) == before
-
-
 def test_only_unconfirmed_alerts_can_be_resolved(ledger: Ledger) -> None:
+    leave_unconfirmed(ledger, "first", A3)
+    decide(ledger, "A-3", DELIVERED)
     begin(ledger, "run", [A1, A2, routed("A-4", None)])
     for item in (A1, A2):
         ledger.claim("run", item, NOW)
     ledger.record_answer("run", sent("A-1"), NOW)
-    for account_id, why in (("A-1", "sent"), ("A-2", "being sent by a run now"), ("A-4", "failed")):
-        said = f"^The at_risk alert of account '{account_id}' in 2026-01-01 is {why}[,;] "
-        with pytest.raises(NotUnconfirmed, match=said):
+    for account_id, refusal, why in (
+        ("A-1", NotUnconfirmed, "is sent, not unconfirmed"),
+        ("A-2", NotUnconfirmed, "is being sent by a run now"),
+        ("A-3", AlreadyResolved, r"was resolved before \(resolved_delivered\)"),
+        ("A-4", NotUnconfirmed, "is failed, not unconfirmed"),
+    ):
+        before = outcome(ledger, account_id)
+        with pytest.raises(
+            refusal, match=f"^The at_risk alert of account '{account_id}' in 2026-01-01 {why}"
+        ):
             decide(ledger, account_id, SEND_AGAIN)
+        assert outcome(ledger, account_id) == before
     with pytest.raises(OutcomeNotFound, match=r"^No at_risk alert of account 'A-5' in 2026-01-01 is in"):
         decide(ledger, "A-5", SEND_AGAIN)
-    with pytest.raises(OutcomeNotFound):
-        ledger.resolve(Resolution(key("A-1"), OTHER_MONTH, DELIVERED, "ana", None, LATER))
-
-
-def test_decision_before_the_claim_wins(ledger: Ledger) -> None:
-    """The run had already planned to send the alert again."""
-    leave_unconfirmed(ledger, "first", A1, A2)
-    assert begin(ledger, "second", [A1, A2], retry_unconfirmed=True) == [A1, A2]
-    decide(ledger, "A-1", DELIVERED)
-    decide(ledger, "A-2", SEND_AGAIN)
-    assert ledger.claim("second", A1, LATER).status is AlertStatus.SKIPPED_REPLAY
-    assert ledger.claim("second", A2, LATER).status is AlertStatus.SENDING
 
 
 @pytest.mark.parametrize("decision", Decision)
@@ -188,24 +145,3 @@ def test_person_and_run_never_both_win(ledger: Ledger, decision: Decision) -> No
         resolved, claimed = at_once(partial(person, alert.account_id), partial(claim, alert))
         assert len(outcome(ledger, alert.account_id).resolutions) == resolved
         assert claimed == (decision is SEND_AGAIN or not resolved)
-
-
-LATE_ANSWERS = [
-    (DELIVERED, AlertStatus.SENT, ("sent", "resolved_delivered")),
-    (DELIVERED, AlertStatus.FAILED, ("sent", "resolved_delivered")),
-    (DELIVERED, AlertStatus.UNCONFIRMED, ("sent", "resolved_delivered")),
-    # The person looked too early; the next run must not send the alert.
-    (SEND_AGAIN, AlertStatus.SENT, ("sent", None)),
-    (SEND_AGAIN, AlertStatus.FAILED, ("failed", "resolved_send_again")),
-    (SEND_AGAIN, AlertStatus.UNCONFIRMED, ("failed", "resolved_send_again")),
-]
-
-
-def test_answer_after_a_decision_is_not_sent_twice(ledger: Ledger) -> None:
-    leave_unconfirmed(ledger, "frozen", *(routed(f"A-{number}") for number in range(len(LATE_ANSWERS))))
-    for number, (decision, status, stays) in enumerate(LATE_ANSWERS):
-        name = f"A-{number}"
-        decide(ledger, name, decision)
-        ledger.record_answer("frozen", sent(name)._replace(status=status), LATER)
-        found = outcome(ledger, name)
-        assert (found.status, found.reason) == stays, (decision, status)

@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from core.domain import (
-    AlertStatus,
     InternalError,
     Interrupted,
     LedgerError,
@@ -42,10 +41,7 @@ from tests.delivery.world import (
     REQUEST,
     assessment,
     begin,
-    begin_retry,
-    close_as_dead,
     execute,
-    failed,
     failing,
     key,
     look,
@@ -322,24 +318,6 @@ def test_run_takes_over_from_a_killed_container(ledger: Ledger, monkeypatch: pyt
     assert outcome_of(ledger, key("alive")).status == "sending"
 
 
-def test_closed_run_records_only_its_answer(ledger: Ledger, path: Path) -> None:
-    """For example, a suspended machine wakes up: no one would resolve a new claim of this run."""
-    first, second = begin(ledger, "slow", [routed("A-1"), routed("A-2")])
-    ledger.claim("slow", first, NOW)
-    assert close_as_dead(ledger) == ["slow"]
-    for refused in (
-        lambda: ledger.claim("slow", second, NOW),
-        lambda: ledger.plan("slow", assessment([]), [], 0, NOW),
-    ):
-        with pytest.raises(Interrupted, match="because it seemed dead"):
-            refused()
-    ledger.record_answer("slow", sent("A-1"), NOW)
-    assert outcomes(path) == {"A-1": ("sent", None)}
-    found = look(ledger, "slow")
-    assert found.statuses == {"A-1": "sent", "A-2": "failed"}
-    assert (found.view.counts.alerts_sent, found.view.counts.failed_deliveries) == (1, 1)
-
-
 def test_counts_are_stored_when_the_run_is_closed(ledger: Ledger, path: Path) -> None:
     """While it runs, no answer waits for a count of all its alerts."""
 
@@ -355,29 +333,6 @@ def test_counts_are_stored_when_the_run_is_closed(ledger: Ledger, path: Path) ->
     assert stored() == 1
     ledger.record_answer("run", sent("A-2"), NOW)
     assert stored() == 2
-
-
-def test_alert_that_became_unconfirmed_after_the_plan_stays_so(ledger: Ledger) -> None:
-    """Only a run that was asked to may send it again."""
-    alert = routed("A-1")
-    for run_id in ("first", "second"):
-        assert begin(ledger, run_id, [alert]) == [alert]
-    ledger.claim("first", alert, NOW)
-    ledger.finish("first", None, NOW)
-    before = ledger.history.deliveries(MONTH)
-    assert ledger.claim("second", alert, NOW).status is AlertStatus.UNCONFIRMED
-    assert ledger.history.deliveries(MONTH) == before
-    ledger.finish("second", None, NOW)
-    assert look(ledger, "second").reasons == {"A-1": "process_died"}
-
-
-def test_retry_of_a_dead_run_stays_unconfirmed(ledger: Ledger, path: Path) -> None:
-    ledger.claim("slow", begin_retry(ledger, "slow"), NOW)
-    close_as_dead(ledger)
-    assert outcomes(path) == {"A-1": ("unconfirmed", "retry_of_unconfirmed")}
-    ledger.record_answer("slow", failed("A-1"), NOW)
-    assert outcomes(path) == {"A-1": ("unconfirmed", "server_error")}
-    assert look(ledger, "slow").statuses == {"A-1": "unconfirmed"}
 
 
 def test_ended_process_is_dead(tmp_path: Path) -> None:
