@@ -9,22 +9,27 @@ neither the footer nor the headers of pages, and some files are written without 
 """
 
 import argparse
-import json
+import multiprocessing
 import re
-import select
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import Any
 
 import pyarrow.parquet as pq
 
+from core.domain import RiskAlertsError
+from tests.reading.stages import assess
+from tests.reading.worlds import MONTH, back, row, table
+
+ALLOWED = ("same", "source_invalid", "another answer")
 SECONDS = 30
 """The longest time of a round, in seconds."""
 BYTES = 1 << 30
@@ -54,8 +59,6 @@ SEEDS: list[dict[str, Any]] = [
 
 def undamaged(folder: Path) -> list[Path]:
     """Write one file per seed, alternately by account and by month."""
-    from tests.reading.worlds import MONTH, back, row, table  # noqa: PLC0415  # only the parent needs hypothesis
-
     rows = [
         row(f"a{n}", back(MONTH, age), "At Risk" if (n + age) % 4 else "Healthy", arr=9_998 + n)
         for n in range(20)
@@ -130,23 +133,13 @@ def _payloads(path: Path) -> Iterator[int]:
             yield from range(end - (end - chunk.data_page_offset) // 8, end)
 
 
-def serve() -> None:
-    """Read the files that stdin names, and print the outcome of each."""
-    from datetime import date  # noqa: PLC0415
-
-    from core.domain import RiskAlertsError  # noqa: PLC0415
-    from core.runtime import Settings  # noqa: PLC0415
-    from tasks.compute_streaks import compute_streaks  # noqa: PLC0415
-    from tasks.dedupe import dedupe  # noqa: PLC0415
-    from tasks.load_window import load_window  # noqa: PLC0415
-
-    settings = Settings(alert_types=["at_risk", "recovered"])
-
-    for line in sys.stdin:
-        source_uri = Path(line.strip()).as_uri()
+def read_files(asked: Connection) -> None:
+    """Answer each path with the outcome and the peak memory of this process in bytes."""
+    asked.send("ready")
+    while True:
+        path = asked.recv()
         try:
-            window = load_window.fn(source_uri, date(2026, 1, 1), settings)
-            found = compute_streaks.fn(window, dedupe.fn(window.rows), settings)
+            found = assess(path, alert_types=["at_risk", "recovered"])
             outcome = repr((found.alerts.to_pylist(), found.warnings, found.counts_by_type))
         except RiskAlertsError as error:
             outcome = error.code
@@ -154,59 +147,55 @@ def serve() -> None:
                 outcome = "message too long"
         except Exception as error:  # noqa: BLE001  # any other exception is a finding
             outcome = f"{type(error).__name__}: {error}"
-        print(json.dumps({"outcome": outcome, "memory": _most_memory()}), flush=True)  # noqa: T201
-
-
-def _most_memory() -> int:
-    """Return the peak memory of this process in bytes; `ru_maxrss` would include that of its parent."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    assert found
-    return int(found[1]) * 1024
+        # `ru_maxrss` would include the memory of the parent.
+        memory = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+        assert memory
+        asked.send((outcome, int(memory[1]) * 1024))
 
 
 class Reader:
     """A process that reads files; it is started again after a file that ended it."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._start()
 
-    def __enter__(self) -> Self:
-        return self
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._asked, theirs = context.Pipe()
+        self._process = context.Process(target=read_files, args=(theirs,), daemon=True)
+        self._process.start()
+        # Now the end of the process closes the pipe.
+        theirs.close()
+        # A busy machine needs long for the imports.
+        assert self._asked.recv() == "ready"
 
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+    def close(self) -> None:
+        self._process.kill()
+        self._process.join()
 
     def read(self, path: Path) -> str:
         """Return the outcome: an answer, the code of an error, or how the process ended."""
-        if self._process is None:
-            command = [sys.executable, "-m", "tests.reading.fuzz", "--serve"]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{path}\n".encode())
-        self._process.stdin.flush()
-        ready, _, _ = select.select([self._process.stdout], [], [], SECONDS)
-        line = self._process.stdout.readline() if ready else b""
-        if not line:
-            if not ready:
-                self._process.kill()
-            ended = self._process.wait()
-            self._process = None
-            return f"crash: {ended}" if ready else f"no answer in {SECONDS} s"
-        answer = json.loads(line)
-        if answer["memory"] > BYTES:
-            self.__exit__()
-            self._process = None
-            return "too much memory"
-        return str(answer["outcome"])
+        self._asked.send(path)
+        found = f"no answer in {SECONDS} s"
+        if self._asked.poll(SECONDS):
+            try:
+                outcome, memory = self._asked.recv()
+            except (EOFError, ConnectionError):
+                self._process.join()
+                found = f"crash: {self._process.exitcode}"
+            else:
+                if memory <= BYTES:
+                    return str(outcome)
+                found = "too much memory"
+        self.close()
+        self._start()
+        return found
 
 
 def rounds(seed: int, numbers: range, keep: Path | None = None) -> Counter[str]:
     """Return the number of each outcome; allowed are `same`, `source_invalid` and `another answer`."""
     outcomes: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder, Reader() as reader:
+    with tempfile.TemporaryDirectory() as folder, closing(Reader()) as reader:
         paths = undamaged(Path(folder))
         right = [reader.read(path) for path in paths]
         assert len(set(right)) == 1, right
@@ -229,9 +218,6 @@ def rounds(seed: int, numbers: range, keep: Path | None = None) -> Counter[str]:
     return outcomes
 
 
-ALLOWED = ("same", "source_invalid", "another answer")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -240,11 +226,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.serve:
-        serve()
-        return
     begun = time.monotonic()
     if chosen.keep:
         chosen.keep.mkdir(parents=True, exist_ok=True)
