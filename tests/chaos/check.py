@@ -1,8 +1,7 @@
 """Check the promises against what Slack and the mail server really got.
 
 - No alert (account, month, type) was posted twice, where a request without a certain failure counts as
-posted;
-  and nothing else was posted.
+  posted; and nothing else was posted.
 - Every alert was posted or is recorded as unconfirmed; an unknown region is recorded as such.
 - Every alert that is failed or unconfirmed was listed as that in an accepted mail.
 - For each killed or frozen run, at most one alert per channel is unconfirmed although Slack answered.
@@ -95,31 +94,35 @@ def check(
         ).all()
     unexplained = 0
     for key in sorted((fates.keys() | outcomes.keys()) - world.regions.keys()):
-        tally.duplicates.append(f"{key.account_id} ({key.alert_type}) is no alert of the source")
+        name = f"{key.account_id} ({key.alert_type})"
+        tally.broken.append(("duplicates", f"{name} is no alert of the source"))
     for key, region in world.regions.items():
         name = f"{key.account_id} ({key.alert_type})"
         fate = fates.get(key, Counter())
         status, reason = outcomes.get(key, ("missing", None))
         delivered = fate[DELIVERED]
         if delivered + fate[NO_ANSWER] > 1 or (delivered and region not in REGIONS):
-            tally.duplicates.append(f"{name}: {dict(fate)}")
+            tally.broken.append(("duplicates", f"{name}: {dict(fate)}"))
         if status == "sent" and not delivered:
-            tally.losses.append(f"{name} is on record as sent, but Slack saw {dict(fate)}")
+            tally.broken.append(("losses", f"{name} is on record as sent, but Slack saw {dict(fate)}"))
         wanted = status in {"sent", "unconfirmed"} if region in REGIONS else reason == "unknown_region"
         if not wanted:
-            tally.losses.append(f"{name} is {status} ({reason}) after the last replay")
+            tally.broken.append(("losses", f"{name} is {status} ({reason}) after the last replay"))
         heading = HEADINGS.get(reason or "", HEADINGS.get(status))
         if status != "sent" and (key, heading) not in listed:
-            tally.unlisted.append(f"{name} is {status} ({reason}), and no accepted mail lists it so")
-        tally.posted += delivered
-        tally.unconfirmed += status == "unconfirmed"
+            line = f"{name} is {status} ({reason}), and no accepted mail lists it so"
+            tally.broken.append(("unlisted", line))
+        tally.counts["alerts posted"] += delivered
+        tally.counts["unconfirmed"] += status == "unconfirmed"
         unexplained += status == "unconfirmed" and not fate[NO_ANSWER]
     if unexplained > world.runs_harmed * len(REGIONS):
-        tally.broken.append(f"{world.month}: {unexplained} unconfirmed for {world.runs_harmed} runs harmed")
+        line = f"{world.month}: {unexplained} unconfirmed for {world.runs_harmed} runs harmed"
+        tally.broken.append(("others", line))
     for run_id, status, counts_by_type in runs:
         if status == "running":
-            tally.broken.append(f"run {run_id} is still running")
-        tally.broken += [f"run {run_id} does not add up for {name}" for name in _wrong(counts_by_type)]
+            tally.broken.append(("others", f"run {run_id} is still running"))
+        wrong = _wrong(counts_by_type)
+        tally.broken += [("others", f"run {run_id} does not add up for {name}") for name in wrong]
 
 
 def _wrong(counts_by_type: str) -> list[str]:
@@ -134,4 +137,5 @@ def check_secrets(folders: Iterable[Path], secrets: Iterable[str], tally: Tally)
     for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
         with suppress(FileNotFoundError):  # A running database removes files.
             content = path.read_bytes()
-            tally.broken += [f"{secret} is in {path}" for secret in secrets if secret.encode() in content]
+            found = [secret for secret in secrets if secret.encode() in content]
+            tally.broken += [("others", f"{secret} is in {path}") for secret in found]

@@ -23,10 +23,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos.ledger import ledger_on_a_disk
@@ -41,7 +38,7 @@ INTERRUPTED = 130
 
 
 def main() -> int:
-    """Play the lanes and print the tally; return 1 when a promise was broken."""
+    """Play each lane in a process of its own; return 1 when a promise was broken or a lane ended early."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos.driver", description="Fault tests by a seed."
     )
@@ -59,17 +56,23 @@ def main() -> int:
     for number in TOLD_TO_STOP:
         signal.signal(number, _interrupt)
     sys.stdout.write(f"seed {options.seed}\n")
-    total = Tally()
+    sys.stdout.flush()
+    context = multiprocessing.get_context("fork")
+    lanes = [context.Process(target=_play_lane, args=(lane, options)) for lane in range(options.lanes)]
+    for lane in lanes:
+        lane.start()
     try:
-        with closing(play_side_by_side(options)) as tallies:
-            for tally in tallies:
-                total.add(tally)
-                sys.stdout.write(f"{total}\n")
-                sys.stdout.flush()
+        for lane in lanes:
+            lane.join()
     except KeyboardInterrupt:
         sys.stdout.write("interrupted\n")
         return INTERRUPTED
-    return 1 if total.failed else 0
+    finally:
+        for lane in lanes:
+            lane.terminate()
+        for lane in lanes:
+            lane.join()
+    return int(any(lane.exitcode for lane in lanes))
 
 
 def _interrupt(*_: object) -> None:
@@ -79,44 +82,21 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def play_side_by_side(options: argparse.Namespace) -> Generator[Tally, None, None]:
-    """Play each lane in a process of its own; yield the tally of each finished world.
+def _play_lane(lane: int, options: argparse.Namespace) -> None:
+    """Play the worlds of a lane, and print its tally after each; exit with 1 when a promise was broken."""
+    total = Tally()
 
-    A lane that ends before its last world counts as a broken promise.
-    """
-    context = multiprocessing.get_context("fork")
-    processes = {}
-    for lane in range(options.lanes):
-        ours, theirs = context.Pipe(duplex=False)
-        processes[ours] = context.Process(target=_send_lane, args=(theirs, lane, options))
-        processes[ours].start()
-        theirs.close()
+    def report(tally: Tally) -> None:
+        total.add(tally)
+        sys.stdout.write(f"lane {lane}: {total}\n")
+        sys.stdout.flush()
+
+    home = Path("prefect") if options.prefect == "server" else None
     try:
-        open_ends = set(processes)
-        while open_ends:
-            for end in wait(open_ends):
-                assert isinstance(end, Connection)
-                try:
-                    yield end.recv()
-                except EOFError:
-                    open_ends.remove(end)
-        for process in processes.values():
-            process.join()
-            if process.exitcode:
-                yield Tally(broken=[f"{process.name} ended with {process.exitcode}"])
-    finally:
-        for process in processes.values():
-            process.terminate()
-        for process in processes.values():
-            process.join()
-
-
-def _send_lane(results: Connection, lane: int, options: argparse.Namespace) -> None:
-    try:
-        home = Path("prefect") if options.prefect == "server" else None
-        play(options.rounds, options.seed, results.send, lane, options.lanes, options.database, home)
+        play(options.rounds, options.seed, report, lane, options.lanes, options.database, home)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    sys.exit(bool(total.broken))
 
 
 def play(
@@ -134,41 +114,27 @@ def play(
     Without one, no Prefect API is configured. When a promise is broken, the folder with ledger and logs is
     kept, and the tally names it.
     """
-    with (
-        _evidence() as keep,
-        ledger_on_a_disk(keep.folder, database) as ledger,
-        Stage(keep.folder, ledger, seed, lane, prefect_home) as stage,
-    ):
-        for number in range(lane, -(-rounds // ROUNDS_A_WORLD), lanes):
-            first = number * ROUNDS_A_WORLD
-            tally = stage.world(number, range(first, min(first + ROUNDS_A_WORLD, rounds)))
-            if tally.failed:
-                keep.wanted = True
-                tally.broken.append(f"ledger and logs are in {keep.folder}")
-            report(tally)
-
-
-@dataclass
-class Evidence:
-    """A folder, and whether to keep it."""
-
-    folder: Path
-    wanted: bool = False
-
-
-@contextmanager
-def _evidence() -> Iterator[Evidence]:
-    """Yield a folder; delete it at the end, unless it is to be kept or an error ended the block."""
-    evidence = Evidence(Path(tempfile.mkdtemp(prefix="chaos-")))
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    keep = False
     try:
-        yield evidence
+        with (
+            ledger_on_a_disk(folder, database) as ledger,
+            Stage(folder, ledger, seed, lane, prefect_home) as stage,
+        ):
+            for number in range(lane, -(-rounds // ROUNDS_A_WORLD), lanes):
+                first = number * ROUNDS_A_WORLD
+                tally = stage.world(number, range(first, min(first + ROUNDS_A_WORLD, rounds)))
+                if tally.broken:
+                    keep = True
+                    tally.broken.append(("others", f"ledger and logs are in {folder}"))
+                report(tally)
     except Exception as fault:
-        evidence.wanted = True
-        fault.add_note(f"ledger and logs are in {evidence.folder}")
+        keep = True
+        fault.add_note(f"ledger and logs are in {folder}")
         raise
     finally:
-        if not evidence.wanted:
-            shutil.rmtree(evidence.folder, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

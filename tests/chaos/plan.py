@@ -6,13 +6,13 @@ from enum import StrEnum
 
 
 class FaultKind(StrEnum):
-    """The kind of a fault."""
+    """The kind of a fault, by what it does to a process or disk."""
 
-    NONE = "none"
-    KILL = "kill"
-    STOP = "stop"
-    FREEZE = "freeze"
-    FILL = "fill"
+    NONE = "unharmed"
+    KILL = "killed"
+    STOP = "stopped"
+    FREEZE = "frozen"
+    FILL = "disks filled"
 
 
 class Clock(StrEnum):

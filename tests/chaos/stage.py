@@ -88,7 +88,7 @@ class Stage:
         world = World(month)
         self._slack.kind = self._mail.kind = False
         for position, index in enumerate(rounds, start=1):
-            self._tally.rounds += 1
+            self._tally.counts["rounds"] += 1
             # Add accounts, so that each round has something to send.
             source = self._folder / f"{month}-{position}.parquet"
             world.regions = write_world(source, number, month, position * ACCOUNTS_A_ROUND)
@@ -99,9 +99,9 @@ class Stage:
         self._api.terminate()
         last = self._job(source.as_uri(), month)
         last.start()
-        self._tally.runs += 1
+        self._tally.counts["runs"] += 1
         if (code := last.end()) != 0:
-            self._tally.broken.append(f"{month}: the last replay ended with {code}")
+            self._tally.broken.append(("others", f"{month}: the last replay ended with {code}"))
         check(world, self._ledger.url, self._slack.fates(f"A{number:04d}"), self._mail.listed(), self._tally)
         check_secrets([self._folder, self._home or self._folder], CANARIES.values(), self._tally)
         return self._tally
@@ -133,19 +133,19 @@ class Stage:
             if self._prefect:
                 prefect = pool.submit(self._prefect.apply_fault, now.prefect, clocks, everything)
                 if prefect.result() is not FaultKind.NONE:
-                    self._tally.outages += 1
+                    self._tally.counts["outages of Prefect"] += 1
                     self._prefect.ensure_up()
             for job in jobs:
                 job.end()
-        self._tally.runs += len(jobs) + now.posts
+        self._tally.counts["runs"] += len(jobs) + now.posts
         for future, runs in harmed:
-            self._tally.add_fault(future.result())
+            self._tally.counts[future.result()] += 1
             if future.result() in {FaultKind.KILL, FaultKind.FREEZE, FaultKind.FILL}:
                 world.runs_harmed += runs
         if posts and harmed[-1][0].result() in {FaultKind.NONE, FaultKind.FREEZE}:
             answers = [post.result() for post in posts]
             wrong = [answer for answer in answers if answer is not None and answer not in ANSWERS]
-            self._tally.broken += [f"{world.month}: the API answered {answer}" for answer in wrong]
+            self._tally.broken += [("others", f"{world.month}: the API answered {it}") for it in wrong]
 
     def _ensure_prefect(self) -> None:
         if self._prefect:

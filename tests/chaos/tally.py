@@ -1,52 +1,28 @@
 """Counts of all worlds."""
 
-from dataclasses import dataclass, field, fields
+from collections import Counter
+from dataclasses import dataclass, field
 
 from tests.chaos.plan import FaultKind
+
+FAULTS = [*(kind for kind in FaultKind if kind is not FaultKind.NONE), "outages of Prefect"]
+COUNTED = ["rounds", "runs", *FAULTS, "alerts posted", "unconfirmed"]
+PROMISES = ["duplicates", "losses", "unlisted", "others"]
 
 
 @dataclass
 class Tally:
-    """Counts of runs, faults and alerts, and a line for each broken promise."""
+    """Counts of runs, faults and alerts, and the broken promises: for each, its kind and a line."""
 
-    rounds: int = 0
-    runs: int = 0
-    kills: int = 0
-    stops: int = 0
-    freezes: int = 0
-    outages: int = 0
-    """Outages of Prefect's server."""
-    full: int = 0
-    """Full disks."""
-    posted: int = 0
-    unconfirmed: int = 0
-    duplicates: list[str] = field(default_factory=list)
-    losses: list[str] = field(default_factory=list)
-    unlisted: list[str] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-
-    @property
-    def failed(self) -> bool:
-        """Return whether a promise was broken."""
-        return bool(self.duplicates or self.losses or self.unlisted or self.broken)
+    counts: Counter[str] = field(default_factory=Counter)
+    broken: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
-        """Add the counts of another tally."""
-        for item in fields(self):
-            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
-
-    def add_fault(self, kind: FaultKind) -> None:
-        """Count a fault of a batch job, of the API or of the disk."""
-        self.kills += kind is FaultKind.KILL
-        self.stops += kind is FaultKind.STOP
-        self.freezes += kind is FaultKind.FREEZE
-        self.full += kind is FaultKind.FILL
+        """Add the counts and the broken promises of another tally."""
+        self.counts.update(other.counts)
+        self.broken += other.broken
 
     def __str__(self) -> str:
-        head = (
-            f"{self.rounds} rounds, {self.runs} runs, {self.kills} killed, {self.stops} stopped,"
-            f" {self.freezes} frozen, {self.outages} outages of Prefect, {self.full} full disks:"
-            f" {self.posted} alerts posted, {self.unconfirmed} unconfirmed,"
-            f" {len(self.duplicates)} duplicates, {len(self.losses)} losses, {len(self.unlisted)} unlisted"
-        )
-        return "\n".join([head, *self.duplicates, *self.losses, *self.unlisted, *self.broken])
+        numbers = self.counts + Counter(promise for promise, _ in self.broken)
+        head = ", ".join(f"{numbers[name]} {name}" for name in (*COUNTED, *PROMISES))
+        return "\n".join([head, *(line for _, line in self.broken)])
