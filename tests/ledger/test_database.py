@@ -172,18 +172,16 @@ def test_foreign_tables_stay_as_they_are(path: Path) -> None:
     assert query(path, "SELECT * FROM alembic_version") == [("x",)]
 
 
-def test_text_file_is_refused_and_kept(path: Path) -> None:
-    path.write_text("Buy milk.\n" * 500)
-    with pytest.raises(LedgerError, match="is not a database"):
-        open_at(path)
-    assert path.read_text() == "Buy milk.\n" * 500
-
-
-def test_damaged_ledger_is_refused(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kept", "why"), [(0, "is not a database"), (100, "malformed")], ids=["another file", "damaged"]
+)
+def test_file_that_is_no_ledger_is_refused_and_kept(path: Path, kept: int, why: str) -> None:
     open_at(path).close()
-    path.write_bytes(path.read_bytes()[:100] + b"\xff" * 8000)
-    with pytest.raises(LedgerError, match="malformed"):
+    content = path.read_bytes()[:kept] + b"\xff" * 8000
+    path.write_bytes(content)
+    with pytest.raises(LedgerError, match=why):
         open_at(path)
+    assert path.read_bytes() == content
 
 
 def test_newer_ledger_is_refused(ledger: Ledger) -> None:
