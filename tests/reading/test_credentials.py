@@ -8,10 +8,11 @@ import pytest
 
 from core.domain import SettingsError, SourceForbidden, SourceNotFound, SourceUnreachable
 from core.runtime import Settings
-from tests.reading.conftest import refusal
+from tests.reading.conftest import assert_refused
 from tests.reading.servers import Refusing
 from tests.support.servers import self_signed
 
+GS, S3 = "gs://bucket/x.parquet", "s3://bucket/x.parquet"
 NOWHERE = "http://127.0.0.1:1"
 ROLE = "arn:aws:iam::123456789012:role/reader"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "canary"}
@@ -75,11 +76,10 @@ PROFILES = {
 @pytest.mark.parametrize("case", PROFILES)
 def test_unusable_aws_profile_is_named(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines, words = PROFILES[case]
+    error = SettingsError if case.startswith(("wrong", "missing")) else SourceForbidden
     (tmp_path / "config").write_text(f"[default]\n{lines}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    found = refusal("s3://bucket/x.parquet", Settings())
-    assert isinstance(found, SettingsError if case.startswith(("wrong", "missing")) else SourceForbidden)
-    assert words in found.message
+    assert_refused(S3, Settings(), error, words)
 
 
 TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"
@@ -98,16 +98,12 @@ ENVIRONMENTS = {
 def test_unusable_aws_credentials_are_named(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     environment, words = ENVIRONMENTS[case]
     set_all(monkeypatch, environment)
-    found = refusal("s3://bucket/x.parquet", Settings())
-    assert isinstance(found, SourceForbidden)
-    assert words in found.message
+    assert_refused(S3, Settings(), SourceForbidden, words)
 
 
 def test_foreign_host_gives_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.test/canary")
-    found = refusal("s3://bucket/x.parquet", Settings())
-    assert isinstance(found, SettingsError)
-    assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" in found.message
+    assert_refused(S3, Settings(), SettingsError, "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 
 
 OPTIONS = [
@@ -134,10 +130,7 @@ def test_unusable_aws_option_is_named(
     name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_all(monkeypatch, {**KEYS, "AWS_DEFAULT_REGION": "us-east-1", name: value})
-    found = refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=NOWHERE))
-    assert isinstance(found, SettingsError)
-    assert name in found.message
-    assert allowed in found.message
+    assert_refused(S3, Settings(s3_endpoint_url=NOWHERE), SettingsError, name, allowed)
 
 
 FEDERATED = {
@@ -169,10 +162,7 @@ def test_unusable_google_key_file_is_named(
     if text is not None:
         path.write_text(text)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
-    found = refusal("gs://bucket/x.parquet", Settings())
-    assert isinstance(found, SourceForbidden)
-    assert words in found.message
-    assert "GOOGLE_APPLICATION_CREDENTIALS" in found.message
+    assert_refused(GS, Settings(), SourceForbidden, words, "GOOGLE_APPLICATION_CREDENTIALS")
 
 
 @pytest.mark.parametrize(
@@ -189,33 +179,27 @@ def test_unusable_google_key_file_is_named(
     ],
 )
 def test_unusable_gcs_token_is_named_and_never_shown(token: str, words: str) -> None:
-    found = refusal("gs://bucket/x.parquet", Settings(gcs_token=token))
-    assert isinstance(found, SourceForbidden)
-    assert words in found.message
-    assert "GCS_TOKEN" in found.message
+    assert_refused(GS, Settings(gcs_token=token), SourceForbidden, words, "GCS_TOKEN")
 
 
 def test_gcs_token_file_that_is_no_object_is_refused(tmp_path: Path) -> None:
     """Null would select Google's own chain, and its other credentials."""
     (tmp_path / "key.json").write_text("null")
-    found = refusal("gs://bucket/x.parquet", Settings(gcs_token=str(tmp_path / "key.json")))
-    assert isinstance(found, SourceForbidden)
-    assert "it is no JSON object" in found.message
+    settings = Settings(gcs_token=str(tmp_path / "key.json"))
+    assert_refused(GS, settings, SourceForbidden, "it is no JSON object")
 
 
 def test_access_token_is_sent_to_the_store_alone(store: Refusing) -> None:
     """The library would first ask a service of Google's when the token expires."""
     store.status = 403
-    found = refusal("gs://bucket/x.parquet", Settings(gcs_token="ya29.canary", gcs_endpoint_url=store.url))
-    assert isinstance(found, SourceForbidden)
+    assert_refused(GS, Settings(gcs_token="ya29.canary", gcs_endpoint_url=store.url), SourceForbidden)
     assert store.authorizations == {"Bearer ya29.canary"}
 
 
 def test_google_credentials_go_to_no_other_store(store: Refusing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/no/key.json")
     store.status = 404
-    found = refusal("gs://bucket/x.parquet", Settings(gcs_endpoint_url=store.url))
-    assert isinstance(found, SourceNotFound)
+    assert_refused(GS, Settings(gcs_endpoint_url=store.url), SourceNotFound)
     assert store.authorizations == {None}
 
 
@@ -226,15 +210,13 @@ def test_anonymous_s3_request_has_no_credentials(
     (tmp_path / "config").write_text("[profile broken]\ncredential_process = /bin/false\n")
     set_all(monkeypatch, {"AWS_CONFIG_FILE": str(tmp_path / "config"), **environment})
     store.status = 403
-    refusal("s3://bucket/x.parquet", Settings(s3_anon=True, s3_endpoint_url=store.url))
+    assert_refused(S3, Settings(s3_anon=True, s3_endpoint_url=store.url), SourceForbidden)
     assert store.authorizations == {None}
 
 
 def test_unreachable_s3_is_named_without_the_proxy_password(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, {"https_proxy": "http://user:canary@127.0.0.1:1", **KEYS})
-    found = refusal("s3://bucket/x.parquet", Settings())
-    assert isinstance(found, SourceUnreachable)
-    assert "the proxy 127.0.0.1:1 cannot be reached" in found.message
+    assert_refused(S3, Settings(), SourceUnreachable, "the proxy 127.0.0.1:1 cannot be reached")
 
 
 @pytest.mark.parametrize(
@@ -259,9 +241,7 @@ def test_refused_role_is_named_instead_of_the_bucket(
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     set_all(monkeypatch, variables)
-    found = refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=NOWHERE))
-    assert isinstance(found, SourceForbidden)
-    assert words in found.message
+    assert_refused(S3, Settings(s3_endpoint_url=NOWHERE), SourceForbidden, words)
 
 
 @pytest.mark.parametrize(("scheme", "variable"), [("gs", "SSL_CERT_FILE"), ("s3", "AWS_CA_BUNDLE")])
@@ -271,7 +251,6 @@ def test_untrusted_certificate_is_named(
     set_all(monkeypatch, KEYS)
     with Refusing(tls=self_signed(tmp_path)) as store:
         settings = Settings(gcs_endpoint_url=store.url, s3_endpoint_url=store.url)
-        found = refusal(f"{scheme}://bucket/x.parquet", settings)
-    assert isinstance(found, SourceUnreachable)
-    assert "is not trusted" in found.message
-    assert variable in found.message
+        assert_refused(
+            f"{scheme}://bucket/x.parquet", settings, SourceUnreachable, "is not trusted", variable
+        )

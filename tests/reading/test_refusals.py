@@ -20,8 +20,10 @@ from core.domain import (
 from core.runtime import Settings
 from core.sources import open_uri
 from core.sources.refusals import REFUSALS, TEXTS, Refused, error_for
-from tests.reading.conftest import checked, refusal
+from tests.reading.conftest import assert_clear, assert_refused
 from tests.reading.servers import Refusing, Request, Server
+
+GS, S3 = "gs://bucket/x.parquet", "s3://bucket/x.parquet"
 
 
 @pytest.mark.parametrize(
@@ -112,10 +114,8 @@ def test_refusal_has_advice(
     store.status = status
     store.body = s3_error(code, said) if scheme == "s3" else gcs_error(status, code, said)
     uri = f"{scheme}://bucket/{path}"
-    found = refusal(uri, Settings(s3_endpoint_url=store.url, gcs_endpoint_url=store.url))
-    assert isinstance(found, error)
-    assert found.message.startswith(f"{uri}: ")
-    assert words in found.message
+    settings = Settings(s3_endpoint_url=store.url, gcs_endpoint_url=store.url)
+    assert_refused(uri, settings, error, words, f"{uri}: ")
     assert len(store.asked) <= 3
 
 
@@ -139,7 +139,7 @@ def test_status_alone_decides_the_error(
     # The time limit ends retries of server errors. A refusal is not retried, so it gets a long limit.
     timeout = 1.5 if error is SourceUnreachable else 60
     settings = Settings(gcs_endpoint_url=store.url, s3_endpoint_url=store.url, source_timeout_seconds=timeout)
-    assert isinstance(refusal(f"{scheme}://bucket/x.parquet", settings), error)
+    assert_refused(f"{scheme}://bucket/x.parquet", settings, error)
 
 
 @pytest.mark.parametrize(
@@ -159,16 +159,18 @@ def test_status_alone_decides_the_error(
 def test_error_that_no_server_here_causes_has_advice(
     provider: str, error: Exception, kind: type[RiskAlertsError], words: str
 ) -> None:
-    found = checked(error_for(error, provider, "gs://bucket/x"))
+    found = error_for(error, provider, "gs://bucket/x")
     assert isinstance(found, kind)
-    assert words in found.message
+    assert_clear(found, words)
 
 
-def read_refusal(uri: str, settings: Settings, size: int = 4) -> RiskAlertsError:
-    source = open_uri(uri, settings)
-    with pytest.raises(RiskAlertsError) as caught:
-        source.read(source.files[0], [(0, size)])
-    return checked(caught.value)
+def assert_not_read(settings: Settings, error: type[RiskAlertsError], words: str) -> None:
+    """Assert that the source can be opened but not read, and why."""
+    source = open_uri(S3, settings)
+    [file] = source.files
+    with pytest.raises(error) as caught:
+        source.read(file, [(0, file.size)])
+    assert_clear(caught.value, words)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +186,7 @@ def test_s3_refusal_after_a_good_head_has_advice(
 ) -> None:
     """HEAD succeeds also for an archived object or a key that may not be used."""
     store.found, store.status, store.body = True, status, s3_error(code, said)
-    found = read_refusal("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url))
-    assert isinstance(found, SourceForbidden)
-    assert words in found.message
+    assert_not_read(Settings(s3_endpoint_url=store.url), SourceForbidden, words)
 
 
 @pytest.mark.parametrize("path", ["folder", "folder/", "folder/*.parquet"])
@@ -200,30 +200,27 @@ def test_s3_folder_that_may_not_be_listed_is_forbidden(aws_keys: None, path: str
             request.send(403 if denied else 404, body)
 
     with Unlisted() as server:
-        found = refusal(f"s3://bucket/{path}", Settings(s3_endpoint_url=server.url))
-    assert isinstance(found, SourceForbidden)
-    assert "s3:ListBucket on the bucket" in found.message
+        settings = Settings(s3_endpoint_url=server.url)
+        assert_refused(f"s3://bucket/{path}", settings, SourceForbidden, "s3:ListBucket on the bucket")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "aws-chunked,gzip"])
 def test_s3_object_with_content_encoding_is_refused(store: Refusing, aws_keys: None, encoding: str) -> None:
     store.found, store.body = True, gzip.compress(b"PAR1")
     store.headers = {"Content-Encoding": encoding}
-    settings = Settings(s3_endpoint_url=store.url)
-    found = read_refusal("s3://bucket/x.parquet", settings, len(store.body))
-    assert isinstance(found, SourceInvalid)
-    assert "Content-Encoding" in found.message
+    assert_not_read(Settings(s3_endpoint_url=store.url), SourceInvalid, "Content-Encoding")
 
 
 def test_plain_parquet_with_a_wrong_content_encoding_is_read(store: Refusing, aws_keys: None) -> None:
     store.found, store.body, store.headers = True, b"PAR1", {"Content-Encoding": "gzip"}
-    source = open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url))
+    source = open_uri(S3, Settings(s3_endpoint_url=store.url))
     assert source.read(source.files[0], [(0, 4)]) == [b"PAR1"]
 
 
 def test_requester_pays_is_paid_when_it_is_set(store: Refusing, aws_keys: None) -> None:
     store.status, store.body = 403, b""
-    refusal("gs://bucket/x.parquet", Settings(gcs_endpoint_url=store.url, gcs_user_project="payer"))
+    settings = Settings(gcs_endpoint_url=store.url, gcs_user_project="payer")
+    assert_refused(GS, settings, SourceForbidden)
     assert all("userProject=payer" in line for line in store.asked)
 
 
@@ -231,7 +228,7 @@ def test_requester_pays_is_paid_when_it_is_set(store: Refusing, aws_keys: None) 
 def test_gcs_object_with_content_encoding_is_refused(store: Refusing, header: str) -> None:
     """Cloud Storage decompresses such an object, so that it ignores ranges."""
     store.body = json.dumps({"name": "x.parquet", "generation": "1", "size": "4"}).encode()
-    source = open_uri("gs://bucket/x.parquet", Settings(gcs_endpoint_url=store.url))
+    source = open_uri(GS, Settings(gcs_endpoint_url=store.url))
     store.body, store.headers = gzip.compress(b"PAR1"), {header: "gzip"}
     with pytest.raises(SourceInvalid, match="Content-Encoding"):
         source.read(source.files[0], [(0, 4)])
@@ -259,7 +256,5 @@ def test_refusing_google_token_endpoint_is_no_outage(
     token = json.dumps(key | {"token_uri": f"{store.url}/token"})
     timeout = 1 if error is SourceUnreachable else 30
     settings = Settings(gcs_endpoint_url=store.url, gcs_token=token, source_timeout_seconds=timeout)
-    found = refusal("gs://bucket/x.parquet", settings)
-    assert isinstance(found, error)
-    assert words in found.message
+    assert_refused(GS, settings, error, words)
     assert {line.split("?")[0] for line in store.asked} == {"POST /token"}
