@@ -226,8 +226,11 @@ class LedgerBesideModel:
             assert self.ledger.record_answer(run.run_id, delivery, NOW).status == stays
 
     def resolve(self) -> None:
-        account, decision = self.random.choice(KEYS), self.random.choice(list(Decision))
-        month = self.random.choice([MONTH] * 5 + [OTHER_MONTH])
+        decision = self.random.choice(list(Decision))
+        account, month = self.random.choice(KEYS), self.random.choice([MONTH, OTHER_MONTH])
+        unconfirmed = [key for key, found in self.outcomes.items() if found.status == "unconfirmed"]
+        if unconfirmed and self.random.random() < 0.7:
+            account, month = self.random.choice(unconfirmed)
         outcome = self.outcomes.get((account, month))
         refusal: type[Exception] | None = None
         if outcome is None:
