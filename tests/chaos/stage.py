@@ -48,7 +48,7 @@ class Stage:
             "SLACK_MAX_ATTEMPTS": "3",
             "SLACK_TIMEOUT_SECONDS": "3",
             "SMTP_HOST": "127.0.0.1",
-            "SMTP_PORT": str(self._mail.port),
+            "SMTP_PORT": str(self._mail.server.port),
             "SMTP_STARTTLS": "false",
             "SMTP_USERNAME": "chaos",
             "SMTP_PASSWORD": CANARIES["password"],
@@ -71,7 +71,8 @@ class Stage:
     def __enter__(self) -> Self:
         """Start the mock servers; the first round that needs the others starts them."""
         self._stack.enter_context(self._slack)
-        self._stack.enter_context(self._mail)
+        self._mail.server.start()
+        self._stack.callback(self._mail.server.stop)
         if self._prefect:
             self._stack.callback(self._prefect.kill)
         self._stack.callback(self._api.kill)
