@@ -1,7 +1,5 @@
 """Valid Parquet files whose shape no real data has."""
 
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ from core.domain import SourceInvalid
 from core.runtime import Settings
 from core.slack import build_message
 from core.sources.window import LONGEST_ID, LONGEST_TEXT
-from tests.reading.stages import alerts_of, assess
+from tests.reading.stages import alerts_of, assess, counts_of
 from tests.reading.worlds import MONTH, back, row, table
+from tests.warm import Forked
 
 MEGABYTE = 2**20
 MEMORY = 256 * MEGABYTE
@@ -43,6 +42,12 @@ LARGE = {
 }
 
 
+def read_and_measure(path: Path, report: Path) -> None:
+    """Read the source in a process of its own; report its rows and the most memory that Arrow held."""
+    rows = counts_of(assess(path)).rows_scanned
+    report.write_text(f"{rows} {pa.default_memory_pool().max_memory()}")
+
+
 @pytest.mark.parametrize("name", LARGE)
 def test_huge_names_are_read_in_bounded_memory(tmp_path: Path, name: str) -> None:
     made, dictionary = LARGE[name]
@@ -57,19 +62,9 @@ def test_huge_names_are_read_in_bounded_memory(tmp_path: Path, name: str) -> Non
         write_statistics=False,
     )
     assert path.stat().st_size < MEGABYTE
-    program = (
-        "import sys; from pathlib import Path; import pyarrow as pa;"
-        "from tests.reading.stages import assess, counts_of;"
-        "print(counts_of(assess(Path(sys.argv[1]))).rows_scanned, pa.default_memory_pool().max_memory())"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rows, memory = map(int, done.stdout.split())
+    report = tmp_path / "report"
+    assert Forked(read_and_measure, path, report).wait() == 0
+    rows, memory = map(int, report.read_text().split())
     assert rows == made.num_rows
     assert memory < MEMORY + 4 * rows * LONGEST_TEXT
 

@@ -95,7 +95,7 @@ def test_no_proxy_is_honored(
     with Proxy(url) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
         monkeypatch.setenv("NO_PROXY", no_proxy)
-        settings = prepared(Settings(gcs_endpoint_url=url, s3_endpoint_url=url, source_timeout_seconds=0.5))
+        settings = prepared(Settings(gcs_endpoint_url=url, s3_endpoint_url=url, source_timeout_seconds=0.2))
         with pytest.raises(SourceUnreachable):
             open_uri(f"{scheme}://bucket/p", settings)
     assert proxy.asked == []

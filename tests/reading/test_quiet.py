@@ -53,7 +53,7 @@ def refusals(*uris: str, home: Path, timeout: float | None = None, **environment
 
 def test_unreachable_store_is_one_line(tmp_path: Path) -> None:
     nowhere = {"GCS_ENDPOINT_URL": "http://127.0.0.1:1", "S3_ENDPOINT_URL": "http://127.0.0.1:1"}
-    for said in refusals(*BOTH, home=tmp_path, **nowhere, **KEYS, SOURCE_TIMEOUT_SECONDS="2"):
+    for said in refusals(*BOTH, home=tmp_path, **nowhere, **KEYS, SOURCE_TIMEOUT_SECONDS="1"):
         assert said.startswith("source_unreachable ")
 
 
@@ -88,5 +88,5 @@ def test_user_google_credentials_cause_no_warning(tmp_path: Path) -> None:
     key = {"type": "authorized_user", "client_id": client, "client_secret": "s", "refresh_token": "r"}
     (folder / "application_default_credentials.json").write_text(json.dumps(key))
     proxy = {"HTTPS_PROXY": "http://127.0.0.1:1", "GCS_TOKEN": "google_default"}
-    [said] = refusals("gs://bucket/p", home=tmp_path, **proxy, SOURCE_TIMEOUT_SECONDS="2")
+    [said] = refusals("gs://bucket/p", home=tmp_path, **proxy, SOURCE_TIMEOUT_SECONDS="1")
     assert said.startswith("source_unreachable ")

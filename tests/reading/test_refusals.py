@@ -137,7 +137,7 @@ def test_status_alone_decides_the_error(
 ) -> None:
     store.status = status
     # The time limit ends retries of server errors. A refusal is not retried, so it gets a long limit.
-    timeout = 1.5 if error is SourceUnreachable else 60
+    timeout = 0.5 if error is SourceUnreachable else 60
     settings = Settings(gcs_endpoint_url=store.url, s3_endpoint_url=store.url, source_timeout_seconds=timeout)
     assert_refused(f"{scheme}://bucket/x.parquet", settings, error)
 
@@ -254,7 +254,7 @@ def test_refusing_google_token_endpoint_is_no_outage(
     store.status, store.body = status, json.dumps(body).encode()
     key = {"type": "service_account", "client_email": "us@example.test", "private_key": private_key}
     token = json.dumps(key | {"token_uri": f"{store.url}/token"})
-    timeout = 1 if error is SourceUnreachable else 30
+    timeout = 0.5 if error is SourceUnreachable else 30
     settings = Settings(gcs_endpoint_url=store.url, gcs_token=token, source_timeout_seconds=timeout)
     assert_refused(GS, settings, error, words)
     assert {line.split("?")[0] for line in store.asked} == {"POST /token"}
