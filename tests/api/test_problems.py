@@ -16,7 +16,7 @@ from core.domain import LedgerError
 from core.ledger import History
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import MONTH, Service, problem_of, write_source
+from tests.service import COUNTS, MONTH, Service, problem_of, write_source
 from tests.waiting import HANG_SECONDS, until
 
 INVALID: dict[str, list[Any]] = {
@@ -155,6 +155,15 @@ def test_run_without_slack_fails_unless_dry(serve: Serve, source: str) -> None:
         assert (found["status"], found["code"]) == (422, "slack_not_configured")
         assert service.get(f"/runs/{found['run_id']}")["error"]["code"] == "slack_not_configured"
     assert service.run(source, dry_run=True)["counts"]["would_send"] == 2
+
+
+def test_run_over_its_limit_sends_nothing(serve: Serve, source: str, slack: MockSlack) -> None:
+    over = serve(MAX_ALERTS_PER_RUN="1")
+    found = problem_of(over.post("/runs", source))
+    assert (found["status"], found["code"], slack.messages) == (409, "too_many_alerts", [])
+    counts = over.get(f"/runs/{found['run_id']}")["counts"]
+    assert counts == COUNTS | {"alerts_sent": 0, "failed_deliveries": 3}
+    assert serve(MAX_ALERTS_PER_RUN="2").run(source)["counts"] == COUNTS
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core.domain import Alert, Delivery, InternalError, TooManyAlerts
+from core.domain import Alert, Delivery, InternalError
 from core.ledger import Ledger
 from core.ledger.database import Database
 from core.slack import Answer, Pacer, SlackWebhooks
@@ -31,7 +31,7 @@ from tests.delivery.world import (
 )
 from tests.postgresql import Server
 from tests.slack.clock import Clock
-from tests.slack.hostile import HostileSlack, Reply, answer, raw, reset, silence, slowly
+from tests.slack.hostile import HostileSlack, Reply, answer, reset, slowly
 
 OK = answer(200, "ok")
 
@@ -45,20 +45,10 @@ def seen(slack: HostileSlack, path: str | None = None) -> list[str]:
 @pytest.mark.parametrize(
     ("replies", "status", "reason", "attempts"),
     [
-        pytest.param([OK], "sent", None, 1, id="200"),
-        pytest.param([answer(503), answer(429), OK], "sent", None, 3, id="at the third try"),
+        pytest.param([answer(503), answer(429), OK], "sent", None, 3, id="sent at the third try"),
         pytest.param([answer(500)], "failed", "server_error", 3, id="500 to the last try"),
-        pytest.param([answer(429)], "failed", "rate_limited", 3, id="429 to the last try"),
-        pytest.param(
-            [answer(429, headers={"Retry-After": "86400"})], "failed", "rate_limited", 1, id="a day"
-        ),
         pytest.param([answer(400, "invalid_payload")], "failed", "invalid_payload", 1, id="400"),
         pytest.param([answer(404, "channel_not_found")], "failed", "channel_not_found", 1, id="404"),
-        pytest.param([answer(302, headers={"Location": "/"})], "failed", "redirected", 1, id="redirect"),
-        pytest.param([answer(200, '{"ok": false, "error": "x_y_z"}')], "failed", "x_y_z", 1, id="ok: false"),
-        pytest.param([reset], "unconfirmed", "no_answer", 1, id="reset"),
-        pytest.param([silence], "unconfirmed", "no_answer", 1, id="silence"),
-        pytest.param([raw(b"\x00\x01garbage\r\n\r\n")], "unconfirmed", "no_answer", 1, id="garbage"),
         pytest.param([answer(500), reset], "unconfirmed", "no_answer", 2, id="500, then reset"),
     ],
 )
@@ -72,22 +62,13 @@ def test_each_answer_has_its_outcome(
     attempts: int,
 ) -> None:
     slack.script("/amer", *replies)
-    chosen = settings(slack.url, path, slack_timeout_seconds=0.3 if silence in replies else 10)
-    run = deliver(ledger, [routed("A-1")], chosen)
+    run = deliver(ledger, [routed("A-1")], settings(slack.url, path))
     columns = "status, reason, attempts, channel, error IS NULL, sent_at IS NULL"
     expected = (status, reason, attempts, "amer", status == "sent", status != "sent")
     for table in ("alert_outcomes", "run_alerts"):
         assert query(path, f"SELECT {columns} FROM {table}") == [expected]  # noqa: S608
     assert len(slack.requests) == attempts
     assert run.view.status == "succeeded"
-
-
-def test_missing_slack_fails_every_alert(ledger: Ledger, path: Path) -> None:
-    alerts = [routed("A-1"), routed("A-2", "emea"), routed("A-3", None)]
-    run = deliver(ledger, alerts, settings("http://127.0.0.1:9", path))
-    assert run.view.status == "succeeded"
-    assert run.reasons == {"A-1": "connection_failed", "A-2": "connection_failed", "A-3": "unknown_region"}
-    assert (run.view.counts.failed_deliveries, run.view.counts.unknown_region) == (3, 1)
 
 
 def test_claim_and_answer_are_recorded_in_time(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
@@ -311,20 +292,6 @@ def test_unconfirmed_is_retried_only_when_asked(slack: HostileSlack, ledger: Led
         assert run.statuses == {"A-1": status}
         assert run.view.counts.unconfirmed == (status == "unconfirmed")
         assert len(slack.requests) == requests
-
-
-@pytest.mark.parametrize("dry_run", [False, True])
-def test_run_over_its_limit_sends_none(
-    slack: HostileSlack, ledger: Ledger, path: Path, *, dry_run: bool
-) -> None:
-    alerts = [routed("A-1"), routed("A-2"), routed("A-3", None)]
-    with pytest.raises(TooManyAlerts):
-        deliver(ledger, alerts, settings(slack.url, path, max_alerts_per_run=1), "over", dry_run=dry_run)
-    run = look(ledger, "over")
-    assert run.reasons == {"A-1": "too_many_alerts", "A-2": "too_many_alerts", "A-3": "unknown_region"}
-    assert (run.view.counts.failed_deliveries, slack.requests, outcomes(path)) == (3, [], {})
-    within = deliver(ledger, alerts, settings(slack.url, path, max_alerts_per_run=2))
-    assert within.view.counts.alerts_sent == 2
 
 
 def test_without_alerts_no_slack_is_needed(ledger: Ledger, path: Path) -> None:
