@@ -21,17 +21,11 @@ ROWS = [
 FOUND = [("A", "at_risk"), ("A", OURS.type), ("B", OURS.type), ("B", "recovered")]
 
 
-@pytest.fixture(autouse=True)
-def _register(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_place_shows_the_alert_type(
+    serve: Serve, slack: MockSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     register(monkeypatch)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> str:
-    return write_source(tmp_path / "status.parquet", ROWS)
-
-
-def test_every_answer_has_the_alert_type(serve: Serve, slack: MockSlack, source: str) -> None:
+    source = write_source(tmp_path / "status.parquet", ROWS)
     service = serve(ALERT_TYPES=json.dumps(TYPES))
     expected = service.post("/preview", source).json()
     done = service.run(source)
@@ -70,11 +64,7 @@ def test_every_answer_has_the_alert_type(serve: Serve, slack: MockSlack, source:
         ("outcomes", "recovered failed"): 1,
     }
 
-
-def test_pages_show_the_alert_types(serve: Serve, source: str) -> None:
-    service = serve(ALERT_TYPES=json.dumps(TYPES))
-    run = service.run(source)
-    page = service.client.get(f"/runs/{run['run_id']}", headers={"Accept": "text/html"}).text
+    page = service.client.get(f"/runs/{done['run_id']}", headers={"Accept": "text/html"}).text
     for shown in (
         "<b>1</b> at risk",
         "<b>2</b> recovered",

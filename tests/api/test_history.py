@@ -30,8 +30,6 @@ def ledger(ledger: Ledger) -> Ledger:
         ("/runs", {}, ["run-3", "run-2", "run-1", "run-0"]),
         ("/runs", {"month": "2026-01-01"}, ["run-3", "run-1"]),
         ("/runs", {"status": "failed"}, ["run-3", "run-2"]),
-        ("/runs", {"status": "running"}, []),
-        ("/runs/run-3/alerts", {}, ALERTS),
         ("/runs/run-3/alerts", {"status": "failed"}, ALERTS[::2]),
     ],
 )
