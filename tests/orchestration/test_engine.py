@@ -1,36 +1,151 @@
-"""Runs under Prefect's engine, on a real server: a burst of them, a short outage, their log, a defect."""
+"""Runs under Prefect's engine, on a real server: what its UI shows of them, their log, a short outage."""
 
+import asyncio
+import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime
 from pathlib import Path
 from threading import Timer
 from uuid import UUID
 
 import pytest
 from prefect import task
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import Artifact
+from prefect.exceptions import ParameterTypeError
 from prefect.settings import temporary_settings
 
+from core.domain import RunRequest
 from core.runtime import protect
 from examples.mock_slack import MockSlack
+from flows import monthly_risk_alerts as module
 from flows.flow_run import show_logs_in_ui
-from tests.conftest import Serve, services
+from flows.monthly_risk_alerts import monthly_risk_alerts
+from tests.conftest import services
 from tests.faults.proxy import Proxy
-from tests.service import Service, loggers_restored, problem_of, row, write_source
+from tests.service import MONTH, ROWS, Service, loggers_restored, problem_of, row, write_source
 from tests.waiting import until
 
+TASKS = ["load_window", "dedupe", "compute_streaks", "route", "send", "persist", "notify_support"]
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[MockSlack]:
+    with MockSlack() as mock:
+        yield mock
+
+
+@pytest.fixture(scope="module")
+def service(
+    prefect_api: str, slack: MockSlack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    with services(slack, tmp_path_factory.mktemp("flow"), PREFECT_API_URL=prefect_api) as serve:
+        yield serve()
+
 
 @pytest.fixture
-def serve(prefect_api: str, slack: MockSlack, tmp_path: Path) -> Iterator[Serve]:
-    with services(slack, tmp_path, PREFECT_API_URL=prefect_api) as start:
-        yield start
+def source(tmp_path: Path) -> str:
+    """Return a source with new accounts, because all tests share one ledger."""
+    rows = [{**one, "account_id": f"{tmp_path.name} {one['account_id']}"} for one in ROWS]
+    return write_source(tmp_path / "status.parquet", rows)
 
 
 @pytest.fixture
-def service(serve: Serve) -> Service:
-    return serve()
+def prefect(prefect_api: str) -> Iterator[SyncPrefectClient]:
+    with SyncPrefectClient(prefect_api) as client:
+        yield client
+
+
+def artifacts(prefect: SyncPrefectClient, flow_run_id: str) -> dict[str | None, Artifact]:
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]))
+    return {found.key: found for found in prefect.read_artifacts(artifact_filter=of_run)}
+
+
+def tasks(prefect: SyncPrefectClient, flow_run_id: str) -> list[str]:
+    """Return the tasks of a run in order; they are recorded from events, some time after the run is over."""
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run_id)]))
+
+    def started() -> list[tuple[datetime, str]] | None:
+        runs = prefect.read_task_runs(flow_run_filter=of_run)
+        found = [(run.start_time, run.name.rpartition("-")[0]) for run in runs if run.start_time]
+        return sorted(found) if len(found) == len(TASKS) else None
+
+    return [name for _, name in until(started)]
+
+
+def test_flow_has_the_documented_parameters() -> None:
+    assert monthly_risk_alerts.name == "monthly-risk-alerts"
+    parameters = ["source_uri", "month", "dry_run", "retry_unconfirmed"]
+    assert list(monthly_risk_alerts.parameters.properties) == parameters
+    assert monthly_risk_alerts.parameters.required == ["source_uri"]
+    with pytest.raises(ParameterTypeError, match="must be the first day"):
+        monthly_risk_alerts.validate_parameters({"source_uri": "file:///x", "month": "2026-01-15"})
+
+
+def test_flow_runs_what_its_parameters_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API and the command line do not pass these parameters on: they have a `RunRequest`."""
+    asked: list[RunRequest] = []
+
+    def prepare(request: RunRequest, _: object) -> None:
+        asked.append(request)
+        raise InterruptedError
+
+    monkeypatch.setattr(module, "prepare_run", prepare)
+    for dry_run, again in ((True, False), (False, True)):
+        with loggers_restored(), pytest.raises(InterruptedError):
+            asyncio.run(monthly_risk_alerts.fn("file:///x", date(2026, 1, 1), dry_run, again))
+        assert asked.pop() == RunRequest("file:///x", date(2026, 1, 1), dry_run, again)
+
+
+def test_prefect_shows_the_tasks_and_the_report_of_a_run(
+    service: Service, prefect: SyncPrefectClient, tmp_path: Path
+) -> None:
+    source = write_source(tmp_path / "status.parquet")
+    run_id = service.run(source, dry_run=True)["flow_run_id"]
+    flow_run = prefect.read_flow_run(UUID(run_id))
+    assert flow_run.name == f"2026-01 {source} (dry run)"
+    assert flow_run.state_name == "Completed"
+    assert tasks(prefect, run_id) == TASKS
+    kinds = {key: artifact.type for key, artifact in artifacts(prefect, run_id).items()}
+    assert kinds == {"risk-alerts-report": "markdown", "risk-alerts": "table"}
+
+
+def test_report_lists_channels_and_advice(
+    service: Service, prefect: SyncPrefectClient, source: str, slack: MockSlack
+) -> None:
+    slack.fail("emea-risk-alerts", 404)
+    found = artifacts(prefect, service.run(source)["flow_run_id"])
+    report = str(found["risk-alerts-report"].data)
+    assert "| channel | sent | failed |\n|---|---:|---:|\n| amer-risk-alerts | 1 |  |" in report
+    assert "| (no channel) |  | 1 |" in report
+    assert "- **channel_not_found** (1): fix the channel or its webhook; then run the month again." in report
+    assert "**unknown_region** (1): give the region a channel in REGIONS" in report
+    table = json.loads(str(found["risk-alerts"].data))
+    assert [(one["account_name"], one["channel"], one["status"], one["reason"]) for one in table] == [
+        ("Acme & <Co>", "amer-risk-alerts", "sent", None),
+        ("Bolt", "emea-risk-alerts", "failed", "channel_not_found"),
+        ("Cargo", None, "failed", "unknown_region"),
+    ]
+
+
+def test_failed_run_fails_in_prefect_without_a_secret(service: Service, prefect: SyncPrefectClient) -> None:
+    found = problem_of(service.post("/runs", "file:///no/such.parquet"))
+    run = service.get(f"/runs/{found['run_id']}")
+    flow_run = prefect.read_flow_run(UUID(run["flow_run_id"]))
+    assert flow_run.state is not None
+    assert flow_run.state.is_failed()
+    assert "no such file or folder" in (flow_run.state.message or "")
+    assert run["month"] == MONTH
 
 
 def test_burst_of_runs_is_kept_apart(service: Service, tmp_path: Path) -> None:
@@ -45,7 +160,7 @@ def test_burst_of_runs_is_kept_apart(service: Service, tmp_path: Path) -> None:
 
 
 def test_log_of_a_run_is_in_prefect_without_secrets(
-    service: Service, prefect_api: str, source: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, prefect: SyncPrefectClient, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load_window(*_: object) -> None:
         protect(["hunter2secret"])
@@ -60,8 +175,7 @@ def test_log_of_a_run_is_in_prefect_without_secrets(
 
     def logged() -> bool:
         wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run["flow_run_id"])]))
-        with temporary_settings({"api.url": prefect_api}), get_client(sync_client=True) as client:
-            texts[:] = [entry.message for entry in client.read_logs(wanted)]
+        texts[:] = [entry.message for entry in prefect.read_logs(wanted)]
         return any("internal error" in text for text in texts)
 
     until(logged)
@@ -83,10 +197,10 @@ def test_runs_leave_no_log_handler_behind(service: Service, source: str) -> None
 
 
 def test_short_outage_of_prefect_is_waited_out(
-    serve: Serve, prefect_api: str, source: str, slack: MockSlack
+    prefect_api: str, source: str, slack: MockSlack, tmp_path: Path
 ) -> None:
-    with Proxy(prefect_api) as proxy:
-        service = serve(PREFECT_API_URL=proxy.url)
+    with Proxy(prefect_api) as proxy, services(slack, tmp_path, PREFECT_API_URL=proxy.url) as serve:
+        service = serve()
         slack.fail("amer-risk-alerts", 429, 1)
         proxy.hang()
         Timer(2, proxy.go_on).start()
