@@ -148,18 +148,28 @@ def test_bad_value_names_the_setting_and_not_the_value(load: Load, name: str, va
     assert name in refused(load, **{name: value})
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("ARR_THRESHOLD", "0"),
-        ("ARR_THRESHOLD", "9223372036854775807"),
-        ("SLACK_WEBHOOK_URL", "https://host/x?y=z#a"),
-        ("OWNERS", '{"Ana": "WAB", "Zo\u00eb": "U12345678901234567890"}'),
-        ("ALLOWED_SOURCES", '["GS://b/", "File:///a\\nb"]'),
+GOOD = {
+    "ARR_THRESHOLD": ["0", "9223372036854775807"],
+    "SLACK_WEBHOOK_URL": ["https://host/x?y=z#a"],
+    "OWNERS": ['{"Ana": "WAB", "Zo\u00eb": "U12345678901234567890"}'],
+    "ALLOWED_SOURCES": ['["GS://b/", "File:///a\\nb"]'],
+    "DATABASE_URL": [
+        "sqlite:///data/x.db",
+        "sqlite:////data/a@b:c/x.db",
+        "postgres://host/db",
+        "postgresql://user:p%40ss@host:5432/db?sslmode=require",
+        "postgresql://user@server:pass@host/db",
+        "postgresql://user@[::1]:5432/db",
+        "postgresql:///db?host=/var/run/postgresql",
+        "postgresql://user@host/a@b",
     ],
-)
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in GOOD for value in GOOD[name]])
 def test_unusual_value_is_good(load: Load, name: str, value: str) -> None:
-    load(**{name: value})
+    settings = load(**{name: value})
+    assert name != "DATABASE_URL" or settings.database_url == value
 
 
 def test_blanks_and_newlines_around_values_are_stripped(config: Path, load: Load) -> None:
@@ -210,35 +220,17 @@ REFUSED = [
     ("DATABASE_URL", "mysql://host/db", "postgresql://user:password@host/database"),
     ("DATABASE_URL", "data/x.db", "sqlite:////data/risk_alerts.db"),
     ("DATABASE_URL", "postgresql://user:p@ss@host/db", "%40"),
+    # Not every mail server accepts other characters, and the first mail would fail.
+    *(
+        (name, "zo\u00eb@example.com", "ASCII")
+        for name in ("SMTP_USERNAME", "SMTP_PASSWORD", "SUPPORT_EMAIL", "SMTP_FROM")
+    ),
 ]
-
-
-@pytest.mark.parametrize("name", ["SMTP_USERNAME", "SMTP_PASSWORD", "SUPPORT_EMAIL", "SMTP_FROM"])
-def test_mail_settings_are_ascii(load: Load, name: str) -> None:
-    """Not every mail server accepts other characters, and the first mail would fail."""
-    assert re.match(f"{name}: must be .*ASCII", refused(load, **{name: "zo\u00eb@example.com"}))
 
 
 @pytest.mark.parametrize(("name", "value", "valid"), REFUSED)
 def test_refused_value_shows_what_is_valid(load: Load, name: str, value: str, valid: str) -> None:
     assert re.match(f"{name}: .*{re.escape(valid)}", refused(load, **{name: value}))
-
-
-GOOD_DATABASES = [
-    "sqlite:///data/x.db",
-    "sqlite:////data/a@b:c/x.db",
-    "postgres://host/db",
-    "postgresql://user:p%40ss@host:5432/db?sslmode=require",
-    "postgresql://user@server:pass@host/db",
-    "postgresql://user@[::1]:5432/db",
-    "postgresql:///db?host=/var/run/postgresql",
-    "postgresql://user@host/a@b",
-]
-
-
-@pytest.mark.parametrize("url", GOOD_DATABASES)
-def test_usual_database_urls_are_accepted(load: Load, url: str) -> None:
-    assert load(DATABASE_URL=url).database_url == url
 
 
 def test_each_refused_value_is_named(load: Load) -> None:
@@ -325,23 +317,19 @@ def test_password_in_a_url_is_masked(load: Load, name: str, value: str, shown: s
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "masked"),
     [
-        "http://user:canary@host/x",
-        "http://user:a@canary@host/x",
-        "http://user:a/canary@host/x",
-        "http://user:a?b/@canary@host/x",
-        "postgresql://canary@host/db",
+        ("http://user:canary@host/x", "http://***@host/x"),
+        ("http://user:a@canary@host/x", "http://***@host/x"),
+        ("http://user:a/canary@host/x", "http://***@host/x"),
+        ("http://user:a?b/@canary@host/x", "http://***@host/x"),
+        ("postgresql://canary@host/db", "postgresql://***@host/db"),
+        ("http://host:80/x, a@b.example", "http://host:80/x, a@b.example"),
+        ('{"a": "http://host:80/x", "b": "c@d"}', '{"a": "http://host:80/x", "b": "c@d"}'),
     ],
 )
-def test_user_info_of_a_url_is_masked(text: str) -> None:
-    assert "canary" not in redact(text)
-    assert "host/" in redact(text)
-
-
-@pytest.mark.parametrize("text", ["http://host:80/x, a@b.example", '{"a": "http://host:80/x", "b": "c@d"}'])
-def test_address_after_a_url_is_not_masked(text: str) -> None:
-    assert redact(text) == text
+def test_user_info_of_a_url_is_masked(text: str, masked: str) -> None:
+    assert redact(text) == masked
 
 
 @pytest.mark.parametrize("text", ["a://" * 500_000, "a://b:" * 500_000, "u@" + "a://" * 500_000])
