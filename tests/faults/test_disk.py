@@ -30,14 +30,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path / "disk"
 
 
-def test_full_disk_sends_nothing(disk: Path, slack: MockSlack) -> None:
-    fill(disk)
-    with pytest.raises(LedgerError, match="disk is full") as caught:
-        open_at(disk / "ledger.db")
-    assert "Check DATABASE_URL, its disk and its permissions" in caught.value.message
-    assert slack.messages == []
-
-
 def test_disk_full_when_a_run_begins_sends_nothing(disk: Path, slack: MockSlack) -> None:
     path = disk / "ledger.db"
     open_at(path).close()
@@ -46,6 +38,9 @@ def test_disk_full_when_a_run_begins_sends_nothing(disk: Path, slack: MockSlack)
     with pytest.raises(LedgerError, match="disk"):
         deliver(open_at(path), ALERTS, settings(slack.url, path))
     assert slack.messages == []
+    with pytest.raises(LedgerError, match="disk is full") as caught:
+        open_at(disk / "new.db")
+    assert "Check DATABASE_URL, its disk and its permissions" in caught.value.message
     filler.unlink()
     ledger = open_at(path)
     assert deliver(ledger, ALERTS, settings(slack.url, path)).view.counts.alerts_sent == len(ALERTS)
