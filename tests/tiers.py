@@ -37,7 +37,6 @@ INTEGRATION = (
     "slack/test_mock_slack.py",
     "slack/test_webhooks.py",
     "support/test_mail.py",
-    "support/test_notification.py::test_the_mail_arrives",
     "support/test_notified_once.py",
     "test_environment.py",
     "test_examples.py::test_example_is",
