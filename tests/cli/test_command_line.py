@@ -3,80 +3,61 @@
 import json
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from core.domain import RunRequest
 from core.ledger import open_ledger
 from core.runtime import redaction
 from examples.mock_slack import MockSlack
 from tests.cli.calling import call, started
-from tests.service import COUNTS, MONTH, closed_port, variables, write_source
+from tests.service import MONTH, closed_port, variables, write_source
 from tests.warm import Ended, Program
 
-
-@dataclass(frozen=True)
-class Story:
-    """A first run with its report, a replay as JSON, and one that fails; the log of the last two is JSON."""
-
-    report: Ended
-    replay: Ended
-    failed: Ended
-    folder: Path
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Run the command three times for all tests that only read."""
-    folder = tmp_path_factory.mktemp("cli")
-    source = write_source(folder / "status.parquet")
-    with MockSlack() as slack:
-        environment = os.environ | variables(slack.url, folder)
-
-        def program(uri: str, *options: str, **settings: str) -> Program:
-            month = ("--month", MONTH, "--source-uri", uri)
-            return Program(folder, *month, *options, environment={**environment, **settings})
-
-        first = program(source)
-        failed = program("file:///no/such.parquet", "--json", LOG_FORMAT="json")
-        report = first.end()
-        replay = program(source, "--json", LOG_FORMAT="json")
-        yield Story(report, replay.end(), failed.end(), folder)
-
-
-def test_exit_code_is_0_for_success_and_1_for_failure(story: Story) -> None:
-    assert (story.report.code, story.replay.code, story.failed.code) == (0, 0, 1)
-    for ended in (story.report, story.replay, story.failed):
-        assert "Traceback" not in ended.out + ended.err
-
-
-def test_piped_report_is_readable(story: Story) -> None:
-    out = story.report.out
-    assert "\x1b" not in out
-    assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith("Source: "))
-    assert f"Source: file://{story.folder}" in out
-    assert out.endswith("Support notification: logged.\n")
-
-
-def test_json_prints_only_the_stored_run(story: Story) -> None:
-    run = json.loads(story.replay.out)
-    stored = open_ledger(f"sqlite:///{story.folder}/ledger.db").history.run(run["run_id"])
-    assert run == stored.model_dump(mode="json")
-    assert run["counts"] == COUNTS | {"alerts_sent": 0, "skipped_replay": 2}
-    assert json.loads(story.failed.out)["error"]["code"] == "source_not_found"
-    assert f"Run {json.loads(story.failed.out)['run_id']} failed: source_not_found: " in story.failed.err
-
-
-def test_json_log_on_stderr_has_the_run_id(story: Story) -> None:
-    assert re.search(r"\d\d:\d\d:\d\d INFO +Reading file:///", story.report.err)
-    lines = [json.loads(line) for line in story.replay.err.splitlines()]
-    run_id = json.loads(story.replay.out)["run_id"]
-    assert {line["run_id"] for line in lines if line["logger"].startswith("tasks.")} == {run_id}
-
-
 GOOD = ["--source-uri", "file:///x", "--month", MONTH]
+
+
+def program(folder: Path, slack: MockSlack, uri: str, *options: str, **settings: str) -> Ended:
+    """Run the batch job."""
+    environment = os.environ | variables(slack.url, folder, **settings)
+    return Program(folder, "--month", MONTH, "--source-uri", uri, *options, environment=environment).end()
+
+
+def test_exit_code_is_0_for_success_and_1_for_failure(slack: MockSlack, source: str, tmp_path: Path) -> None:
+    report = program(tmp_path, slack, source)
+    failed = program(tmp_path, slack, "file:///no/such.parquet")
+    assert (report.code, failed.code) == (0, 1)
+    assert "failed: source_not_found: " in failed.err
+    assert "Traceback" not in report.err + failed.err
+    # A report without a terminal has no colors, and its lines fit.
+    assert "\x1b" not in report.out
+    assert all(len(line) <= 80 for line in report.out.splitlines() if not line.startswith("Source: "))
+    assert f"Source: {source}" in report.out
+    assert report.out.endswith("Support notification: logged.\n")
+    assert re.search(r"\d\d:\d\d:\d\d INFO +Reading file:///", report.err)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_json_prints_only_the_stored_run(code: int, slack: MockSlack, source: str, tmp_path: Path) -> None:
+    uri = "file:///no/such.parquet" if code else source
+    ended = program(tmp_path, slack, uri, "--json", LOG_FORMAT="json")
+    run = json.loads(ended.out)
+    stored = open_ledger(f"sqlite:///{tmp_path}/ledger.db").history.run(run["run_id"])
+    assert run == stored.model_dump(mode="json")
+    assert (ended.code, run["counts"]["alerts_sent"]) == (code, 0 if code else 2)
+    lines = [json.loads(line) for line in ended.err.splitlines()]
+    assert {line["run_id"] for line in lines} - {None} == {run["run_id"]}
+
+
+def test_flags_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RunRequest] = []
+    monkeypatch.setattr("cli.run.run_batch_job", lambda request, **_: asked.append(request) or True)
+    for flags in ([], ["--dry-run"], ["--retry-unconfirmed"]):
+        assert call("run", *GOOD, *flags) == 0
+    assert [(one.source_uri, str(one.month)) for one in asked] == [("file:///x", MONTH)] * 3
+    assert [one.dry_run for one in asked] == [False, True, False]
+    assert [one.retry_unconfirmed for one in asked] == [False, False, True]
 
 
 @pytest.mark.parametrize(
