@@ -1,15 +1,12 @@
-"""The sample source has every trap, and is the same each time."""
+"""The sample source has every trap, and a report that fits a screen."""
 
 from datetime import date
-from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from core.domain import Alert
-from examples.make_sample import ROW_GROUP_ROWS, TRAPS, Trap, write_sample
+from examples.make_sample import TRAPS, Trap, write_sample
 from tests.reading.stages import alerts_of, assess
-from tests.service import SCHEMA
 
 REGIONS = {"AMER", "EMEA", "APAC"}
 MONTH = date(2026, 1, 1)
@@ -42,25 +39,3 @@ def test_report_of_the_last_month_fits_a_screen(alerts: list[Alert]) -> None:
     assert {None, "", "LATAM", "amer"} == set(unknown)
     assert len(unknown) <= 6
     assert {alert.account_region for alert in alerts} >= REGIONS
-
-
-def test_file_is_in_month_order_in_small_row_groups(tmp_path: Path) -> None:
-    """Exports of many months have this layout."""
-    path = tmp_path / "new" / "sample.parquet"
-    write_sample(path)
-    with pq.ParquetFile(path) as file:
-        groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
-        table = file.read()
-    assert len(groups) > 3
-    assert all(group.num_rows <= ROW_GROUP_ROWS for group in groups)
-    assert {group.column(0).compression for group in groups} == {"ZSTD"}
-    months = table["month"].to_pylist()
-    assert months == sorted(months)
-    assert (months[0], months[-1]) == (date(2024, 2, 1), date(2026, 1, 1))
-    assert table.schema.equals(SCHEMA)
-
-
-def test_sample_is_the_same_each_time(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        write_sample(tmp_path / name)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
