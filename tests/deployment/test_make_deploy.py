@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.cli.calling import ROOT
 from tests.prefect_homes import answered
 
-ROOT = Path(__file__).parents[2]
 SOURCE = "gs://bucket/status.parquet"
 
 
@@ -30,23 +30,28 @@ def deploy(home: Path, *variables: str, **environment: str) -> "subprocess.Compl
     )
 
 
-def test_deploy_can_be_repeated(undeployed_prefect_api: str, tmp_path: Path) -> None:
+def test_deploy_makes_the_pool_and_the_deployment(undeployed_prefect_api: str, tmp_path: Path) -> None:
     prefect_api = undeployed_prefect_api
-    pool = f"{prefect_api}/work_pools/risk-alerts"
-    first = deploy(tmp_path, f"SOURCE_URI={SOURCE}", PREFECT_API_URL=prefect_api)
-    assert first.returncode == 0, first
-    assert answered(lambda: httpx.get(pool)).json()["type"] == "process"
+    end = deploy(tmp_path, f"SOURCE_URI={SOURCE}", PREFECT_API_URL=prefect_api)
+    assert end.returncode == 0, end
+    pool = answered(lambda: httpx.get(f"{prefect_api}/work_pools/risk-alerts")).json()
+    assert pool["type"] == "process"
     path = f"{prefect_api}/deployments/name/monthly-risk-alerts/monthly"
     found = answered(lambda: httpx.get(path)).json()
     assert found["parameters"] == {"source_uri": SOURCE, "dry_run": False}
     assert found["pull_steps"] == [
         {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
     ]
-    answered(lambda: httpx.patch(pool, json={"description": "edited", "concurrency_limit": 3}))
-    again = deploy(tmp_path, f"SOURCE_URI={SOURCE}", PREFECT_API_URL=prefect_api)
-    assert again.returncode == 0, again
-    kept = answered(lambda: httpx.get(pool)).json()
-    assert (kept["description"], kept["concurrency_limit"]) == ("edited", 3)
+
+
+def test_deploy_keeps_a_pool_that_exists(tmp_path: Path) -> None:
+    """An operator may have edited it, for example its concurrency limit."""
+    prefect = tmp_path / "prefect"
+    prefect.write_text(f'#!/bin/sh\necho "$1 $2" >> {tmp_path}/called\n', encoding="utf-8")
+    prefect.chmod(0o755)
+    assert deploy(tmp_path, f"PREFECT={prefect}").returncode == 0
+    called = (tmp_path / "called").read_text(encoding="utf-8").splitlines()
+    assert called == ["api POST", "work-pool inspect", "deploy --name"]
 
 
 def test_deploy_needs_a_prefect_api(tmp_path: Path) -> None:
