@@ -1,13 +1,15 @@
 """The examples are real answers of the service, and the demo prints the truth."""
 
 import json
+import re
+import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from core.runtime import CONFIG_FILE, load_settings
-from examples import demo
 from tests.cli.calling import ROOT, started
 
 EXAMPLES = ROOT / "examples"
@@ -44,20 +46,14 @@ def test_example_config_files_are_equal() -> None:
     assert as_json == tomllib.loads((EXAMPLES / "config.toml").read_text(encoding="utf-8"))
 
 
-def test_demo_counts_skipped_alerts() -> None:
-    report = "40 at risk, 1 below the ARR threshold, 0 sent, 1,028\nsent before, 4 not delivered"
-    assert demo.skipped(report) == 1028
-    assert demo.skipped("Risk alerts 2026-01  failed") == 0
-
-
-def test_demo_finds_the_support_mail_in_the_log() -> None:
-    before, mail, after = (f"2026-01-01 08:00:0{second} " for second in range(3))
-    log = f"{before}INFO    Sending\n{mail}WARNING To a@b: subject\nbody\n\nend\n{after}INFO    Done\n"
-    assert demo.support_mail(log) == "To a@b: subject\nbody\n\nend"
-    assert demo.support_mail(f"{before}INFO    Sending\n") == ""
-
-
-def test_demo_cuts_lines_by_terminal_columns() -> None:
-    assert demo.clip("x" * 80) == "x" * 80
-    assert demo.clip("x" * 81) == "x" * 77 + "..."
-    assert demo.clip("🚩" * 41) == "🚩" * 38 + "..."
+def test_demo_shows_a_run_then_its_replay(tmp_path: Path) -> None:
+    """In a copy of the checkout, because the demo keeps its files there."""
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    for package in ("cli", "core", "flows", "tasks"):
+        (tmp_path / package).symlink_to(ROOT / package)
+    first, replay = (started(str(tmp_path / "examples/demo.py")) for _ in range(2))
+    assert (first.returncode, replay.returncode) == (0, 0), first.stderr + replay.stderr
+    [posted] = re.findall(r"^(\d+) alerts were posted to 3 channels\.$", first.stdout, re.MULTILINE)
+    assert f"\nNothing was posted: all {posted} were sent before.\n" in replay.stdout
+    assert "\nTo support@quadsci.ai: " in first.stdout
+    assert max(map(cell_len, first.stdout.partition("REPORT OF THE RUN")[0].splitlines())) <= 80

@@ -39,6 +39,7 @@ INTEGRATION = (
     "support/test_mail.py",
     "support/test_notified_once.py",
     "test_environment.py",
+    "test_examples.py::test_demo_shows",
     "test_examples.py::test_example_is",
     "test_house.py::test_no_file",
     "test_observability.py",
