@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.ledger.database import Database
 from examples.mock_slack import MockSlack
-from tests.cli.calling import ROOT, started
+from tests.cli.calling import ROOT
 from tests.service import COUNTS, MONTH, variables
 
 WATCHED = """
@@ -20,7 +19,9 @@ sys.addaudithook(lambda event, _: events.append(event) if event in STARTS else N
 try:
     runpy.run_module("flows.monthly_risk_alerts", run_name="__main__", alter_sys=True)
 finally:
-    out.write_text(json.dumps({"events": events, "modules": list(sys.modules)}))
+    used = {"events": events, "modules": list(sys.modules)}
+    from prefect.analytics import is_telemetry_enabled
+    out.write_text(json.dumps({**used, "telemetry": is_telemetry_enabled()}))
 """
 """A program that runs the batch job and records the processes, ports and modules that it used."""
 
@@ -32,37 +33,30 @@ NOT_NEEDED = {
 
 
 def test_run_without_prefect_starts_no_process_or_port(slack: MockSlack, source: str, tmp_path: Path) -> None:
-    """It also leaves no file of Prefect, and imports no library that it does not need."""
+    """It also leaves no file of Prefect, sends no telemetry, and imports nothing that it does not need."""
     home, watched = tmp_path / "home", tmp_path / "watched.json"
     home.mkdir()
-    environment = {
-        "HOME": str(home),
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        **variables(slack.url, tmp_path),
-    }
-    Database(environment["DATABASE_URL"]).close()
-    month = ("--source-uri", source, "--month", MONTH, "--json")
-    ended = started("-c", WATCHED, str(watched), *month, **environment)
-    run, used = json.loads(ended.stdout), json.loads(watched.read_text())
-    assert (run["status"], run["counts"], run["flow_run_id"]) == ("succeeded", COUNTS, None)
-    assert used["events"] == []
-    assert [*home.iterdir()] == []
-    assert not (tmp_path / "prefect").exists()
-    assert "prefect" not in ended.stderr.replace(str(tmp_path), "").lower()
-    assert "cli.run" in used["modules"]
-    assert NOT_NEEDED.isdisjoint(used["modules"])
-
-
-def test_prefect_sends_no_telemetry_from_a_run(tmp_path: Path) -> None:
-    program = "import flows.checked_prefect, prefect.analytics as a; print(a.is_telemetry_enabled())"
     ended = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", WATCHED, watched, "--source-uri", source, "--month", MONTH, "--json"],
         cwd=ROOT,
-        # Without the variables of a CI system, where Prefect sends nothing anyway.
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DO_NOT_TRACK": ""},
+        # Without the variables of a CI system, where Prefect sends no telemetry anyway.
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PREFECT_HOME": str(tmp_path / "prefect"),
+            "DO_NOT_TRACK": "",
+            **variables(slack.url, tmp_path),
+        },
         capture_output=True,
         text=True,
         check=True,
         timeout=300,
     )
-    assert ended.stdout == "False\n"
+    run, used = json.loads(ended.stdout), json.loads(watched.read_text())
+    assert (run["status"], run["counts"], run["flow_run_id"]) == ("succeeded", COUNTS, None)
+    assert (used["events"], used["telemetry"]) == ([], False)
+    assert [*home.iterdir()] == []
+    assert not (tmp_path / "prefect").exists()
+    assert "prefect" not in ended.stderr.replace(str(tmp_path), "").lower()
+    assert "cli.run" in used["modules"]
+    assert NOT_NEEDED.isdisjoint(used["modules"])
