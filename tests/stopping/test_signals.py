@@ -72,16 +72,18 @@ def test_signal_ends_the_api_in_order(tmp_path: Path) -> None:
     with HostileSlack() as slack:
         settings = environment(slack, tmp_path)
         body = {"source_uri": source(tmp_path), "month": MONTH}
-        with uvicorn(tmp_path, **settings) as (api, url, _):
+        with uvicorn(tmp_path, **settings) as (api, url, first_lines):
             accepted = httpx.post(f"{url}/runs", json=body, headers={"Prefer": "respond-async"}, timeout=300)
             until(lambda: len(slack.requests) > 2)
             assert children_of(api.pid) == []
             api.send_signal(signal.SIGTERM)
-            _, log = api.communicate(timeout=300)
+            out, err = api.communicate(timeout=300)
         # After its shutdown, Uvicorn sends the signal to itself again.
-        assert api.returncode in {0, -signal.SIGTERM}
-        assert "Traceback" not in log
-        assert "Warning" not in log
+        assert (out, api.returncode in {0, -signal.SIGTERM}) == ("", True)
+        log = [json.loads(line) for line in [*first_lines, *err.splitlines()]]
+        assert all({"level", "message", "run_id"} <= set(line) for line in log)
+        assert any("POST /runs" in line["message"] for line in log)
+        assert not any(word in err for word in ("Traceback", "Warning"))
 
         run = open_ledger(settings["DATABASE_URL"]).history.run(accepted.json()["run_id"])
         check(run.model_dump(mode="json"), slack)
