@@ -89,65 +89,40 @@ def test_blocks_have_what_the_specification_lists() -> None:
 
 
 def test_unknown_data_is_unknown_and_no_owner_has_no_line() -> None:
-    alert = ALERT._replace(arr=None, renewal_date=None, account_owner=None, duration_months=1)
-    message = build(alert)
-    assert message["text"] == (
-        "🚩 At Risk: Acme Corp (A-1)\n"
-        "Region: AMER\n"
-        "At Risk for: 1 month (since 2025-11-01)\n"
-        "ARR: Unknown\n"
-        "Renewal date: Unknown\n"
-        "Details: https://app.yourcompany.com/accounts/A-1"
-    )
+    message = build(ALERT._replace(arr=None, renewal_date=None, account_owner=None, duration_months=1))
+    assert message["text"].splitlines()[2:] == [
+        "At Risk for: 1 month (since 2025-11-01)",
+        "ARR: Unknown",
+        "Renewal date: Unknown",
+        "Details: https://app.yourcompany.com/accounts/A-1",
+    ]
     assert fields(message) == ["Region: AMER", "ARR: Unknown", "Renewal date: Unknown"]
 
 
 @pytest.mark.parametrize(
-    ("arr", "shown"),
+    ("name", "value", "shown"),
     [
-        (-1_000_000, "-$1,000,000"),
-        (0, "$0"),
-        (1, "💰 $1"),
-        (99_999, "💰 $99,999"),
-        (100_000, "💰💰 $100,000"),
-        (999_999, "💰💰 $999,999"),
-        (1_000_000, "💰💰💰 $1,000,000"),
+        ("arr", -1_000_000, "ARR: -$1,000,000"),
+        ("arr", 0, "ARR: $0"),
+        ("arr", 1, "ARR: 💰 $1"),
+        ("arr", 99_999, "ARR: 💰 $99,999"),
+        ("arr", 100_000, "ARR: 💰💰 $100,000"),
+        ("arr", 999_999, "ARR: 💰💰 $999,999"),
+        ("arr", 1_000_000, "ARR: 💰💰💰 $1,000,000"),
+        ("duration_months", 1, "🟡 *At Risk for: 1 month (since 2025-11-01)*"),
+        ("duration_months", 2, "🟠 *At Risk for: 2 months (since 2025-11-01)*"),
+        ("duration_months", 5, "🟠 *At Risk for: 5 months (since 2025-11-01)*"),
+        ("duration_months", 6, "🔴 *At Risk for: 6 months (since 2025-11-01)*"),
+        ("renewal_date", date(2026, 1, 31), "Renewal date: ⏰ 2026-01-31 (this month)"),
+        ("renewal_date", date(2026, 2, 1), "Renewal date: ⏰ 2026-02-01 (next month)"),
+        ("renewal_date", date(2026, 4, 30), "Renewal date: ⏰ 2026-04-30 (in 3 months)"),
+        ("renewal_date", date(2026, 5, 1), "Renewal date: 2026-05-01 (in 4 months)"),
+        ("renewal_date", date(2025, 12, 31), "Renewal date: 2025-12-31 (last month)"),
+        ("renewal_date", date(2025, 1, 1), "Renewal date: 2025-01-01 (12 months ago)"),
     ],
 )
-def test_arr_has_a_cue_of_its_size(arr: int, shown: str) -> None:
-    message = build(ALERT._replace(arr=arr))
-    assert f"ARR: {shown}" in fields(message)
-    assert f"\nARR: {shown.lstrip('💰 ')}\n" in message["text"]
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"),
-    [
-        (1, "🟡 *At Risk for: 1 month (since 2025-11-01)*"),
-        (2, "🟠 *At Risk for: 2 months (since 2025-11-01)*"),
-        (5, "🟠 *At Risk for: 5 months (since 2025-11-01)*"),
-        (6, "🔴 *At Risk for: 6 months (since 2025-11-01)*"),
-    ],
-)
-def test_streak_has_a_cue_of_its_length(count: int, shown: str) -> None:
-    assert build(ALERT._replace(duration_months=count))["blocks"][1]["text"] == mrkdwn(shown)
-
-
-@pytest.mark.parametrize(
-    ("renewal", "shown"),
-    [
-        (date(2026, 1, 31), "⏰ 2026-01-31 (this month)"),
-        (date(2026, 2, 1), "⏰ 2026-02-01 (next month)"),
-        (date(2026, 4, 30), "⏰ 2026-04-30 (in 3 months)"),
-        (date(2026, 5, 1), "2026-05-01 (in 4 months)"),
-        (date(2025, 12, 31), "2025-12-31 (last month)"),
-        (date(2025, 1, 1), "2025-01-01 (12 months ago)"),
-    ],
-)
-def test_renewal_has_its_distance_from_the_alerts_month(renewal: date, shown: str) -> None:
-    message = build(ALERT._replace(renewal_date=renewal))
-    assert f"Renewal date: {shown}" in fields(message)
-    assert "As of January 2026" in texts(message["blocks"])
+def test_value_has_a_cue_in_the_blocks(name: str, value: Any, shown: str) -> None:
+    assert shown in texts(build(ALERT._replace(**{name: value}))["blocks"])
 
 
 @pytest.mark.parametrize("owner", ["", "  ", "\n", "\x00 \u202e"])

@@ -111,8 +111,6 @@ def test_unreached_slack_has_a_reason_without_secrets(
 
 NO_ANSWER = (Verdict.UNCONFIRMED, "no_answer")
 HOSTILE: dict[str, tuple[Reply, tuple[Verdict, str | None]]] = {
-    "429": (answer(429, headers={"Retry-After": "3"}), (Verdict.RETRY, "rate_limited")),
-    "404": (answer(404, "channel_not_found"), (Verdict.CHANNEL_REFUSED, "channel_not_found")),
     "reset after the request": (reset, NO_ANSWER),
     "closed without an answer": (raw(b""), NO_ANSWER),
     "garbage": (raw(b"220 smtp ready\r\n\r\n"), NO_ANSWER),
@@ -177,16 +175,13 @@ def test_httpx_does_not_shorten_the_timeout() -> None:
     assert slack._client.timeout == httpx.Timeout(None)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
-def test_a_connection_that_is_never_made_may_be_tried_again(host: str) -> None:
-    found = post(f"http://{host}:{closed_port()}", slack_timeout_seconds=5)
-    assert (found.verdict, found.reason) == (Verdict.RETRY, "connection_failed")
-
-
-@pytest.mark.parametrize("host", ["256.1.1.1", "\u00e4..b", "a..b", "xn--", "a" * 70 + ".com"])
-def test_an_invalid_address_is_no_connection_and_shows_no_secret(host: str) -> None:
-    url = f"https://{host}/{SECRET}"
-    found = post(url)
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "no-such-host.invalid", "256.1.1.1", "\u00e4..b", "a..b", "xn--", "a" * 70 + ".com"],
+)
+def test_unreached_host_is_no_connection_and_shows_no_secret(host: str) -> None:
+    url = f"https://{host}:{closed_port()}/{SECRET}"
+    found = post(url, slack_timeout_seconds=5)
     assert (found.verdict, found.reason) == (Verdict.RETRY, "connection_failed")
     assert SECRET not in str(found)
     with pytest.raises(ConnectionError) as error:
