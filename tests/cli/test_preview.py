@@ -42,10 +42,3 @@ def test_json_is_the_answer_of_the_api(preview: list[str], capsys: pytest.Captur
     expected = COUNTS | {"alerts_sent": 0, "would_send": 2}
     assert {name: found["counts"][name] for name in expected} == expected
     assert {alert["status"] for alert in found["alerts"]} == {"would_send", "failed"}
-
-
-def test_source_that_is_not_there_is_one_line(preview: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    preview[2] = "file:///no/such.parquet"
-    assert call(*preview) == 1
-    [line] = capsys.readouterr().err.splitlines()
-    assert " ERROR   source_not_found: " in line

@@ -35,8 +35,10 @@ def test_resolved_alert_leaves_the_list(ledger: Ledger, capsys: pytest.CaptureFi
         "Name of A-1 (A-1), at_risk, 2026-01-01: resolved as send_again by ana;"
         " the next run of 2026-01-01 sends it\n"
     )
-    assert call("unconfirmed", "--json") == 0
+    assert call("unconfirmed", "--month", MONTH.isoformat(), "--json") == 0
     assert [one["account_id"] for one in json.loads(capsys.readouterr().out)["outcomes"]] == ["A-2 [red]"]
+    assert call("unconfirmed", "--month", OTHER_MONTH.isoformat()) == 0
+    assert capsys.readouterr().out == "Nothing is unconfirmed.\n"
     assert begin(ledger, "second", [routed("A-1"), routed("A-2 [red]", "emea")]) == [routed("A-1")]
 
 
@@ -68,15 +70,6 @@ def test_log_is_json_where_it_should_be(
     assert json.loads(line)["level"] == "warning"
 
 
-def test_unconfirmed_alerts_of_one_month_are_listed(
-    ledger: Ledger, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call("unconfirmed", "--month", OTHER_MONTH.isoformat()) == 0
-    assert capsys.readouterr().out == "Nothing is unconfirmed.\n"
-    assert call("unconfirmed", "--month", MONTH.isoformat(), "--json") == 0
-    assert len(json.loads(capsys.readouterr().out)["outcomes"]) == 2
-
-
 def test_type_selects_the_alert_of_an_account(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "second", routed("A-1", alert_type="recovered"))
     assert call("resolve", *ONE, "--type", "recovered", "--delivered", "--by", "ana") == 0
@@ -85,9 +78,10 @@ def test_type_selects_the_alert_of_an_account(ledger: Ledger) -> None:
 
 
 def test_refusal_is_one_line_and_an_exit_code(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    resolve = [*ONE, "--delivered", "--by", "ana"]
+    resolve = [*ONE, "--delivered", "--by", "ana", "--note", "seen"]
     assert call("resolve", *resolve, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["resolutions"][0]["by"] == "ana"
+    [kept] = json.loads(capsys.readouterr().out)["resolutions"]
+    assert (kept["decision"], kept["by"], kept["note"]) == ("delivered", "ana", "seen")
     assert call("resolve", *resolve) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert " ERROR   already_resolved: " in line
