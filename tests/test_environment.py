@@ -161,6 +161,8 @@ def assert_refused(end: "subprocess.CompletedProcess[str]", name: str) -> None:
         ("batch job", "PREFECT_CLIENT_CUSTOM_HEADERS", "{canary"),
         ("batch job", "PREFECT_API_URL", "canary"),
         ("batch job", "PREFECT_API_SSL_CERT_FILE", "/no/such.pem"),
+        # Prefect itself warns and uses no profile, so that no run would show in the UI.
+        ("batch job", "PREFECT_PROFILE", "misspelled"),
     ],
 )
 def test_each_program_refuses_a_bad_variable(program: str, name: str, value: str, tmp_path: Path) -> None:
@@ -177,6 +179,11 @@ BAD_LEVEL = b'active = "x"\n[profiles.x]\nPREFECT_LOGGING_LEVEL = "canary"\n'
 HOMES = [
     ("profiles.toml", b'active = "x"\n[profiles]\nx = "canary"\n', "{file}"),
     ("profiles.toml", BAD_LEVEL, "level in {file}: must be 'DEBUG'"),
+    (
+        "profiles.toml",
+        b'active = "x"\n[profiles.y]\n',
+        "{file} of Prefect: there is no profile 'x'; name one of",
+    ),
     ("logging.yml", b"a: [", "{file}"),
 ]
 
@@ -193,15 +200,3 @@ def test_broken_file_in_the_home_of_prefect_is_named(
 def test_what_prefect_cannot_use_is_no_traceback(tmp_path: Path) -> None:
     end = ended("batch job", tmp_path, OTEL_PROPAGATORS="canary")
     assert_refused(end, "a file or variable that Prefect reads: ")
-
-
-@pytest.mark.parametrize("by_file", [False, True])
-def test_unknown_prefect_profile_is_refused(tmp_path: Path, *, by_file: bool) -> None:
-    """Prefect itself warns and uses none, so that no run would show in the UI."""
-    active = "misspelled" if by_file else "mine"
-    (tmp_path / "profiles.toml").write_text(f'active = "{active}"\n[profiles.mine]\n')
-    chosen = {} if by_file else {"PREFECT_PROFILE": "misspelled"}
-    end = ended("batch job", tmp_path, PREFECT_HOME=str(tmp_path), **chosen)
-    where = f"{tmp_path}/profiles.toml of Prefect" if by_file else "PREFECT_PROFILE"
-    assert_refused(end, f"{where}: there is no profile 'misspelled'; name one of ")
-    assert "mine" in end.stderr
