@@ -68,7 +68,7 @@ class Proxy:
         self._delay = seconds
 
     def fail(self, status: int, times: float = math.inf) -> None:
-        """Answer the next `times` requests (None: all) with this status; 0 forwards them again."""
+        """Answer the next `times` requests with this status."""
         self._failure, self._failures = status, times
 
     def _accept(self) -> None:
@@ -85,7 +85,7 @@ class Proxy:
             while data := client.recv(65536):
                 self._back.wait()
                 time.sleep(self._delay)
-                if self._failure and self._failures > 0:
+                if self._failures > 0:
                     self._failures -= 1
                     head = f"HTTP/1.1 {self._failure} Out of order\r\nContent-Length: {len(FULL)}\r\n"
                     kind = "Content-Type: application/json\r\nConnection: close\r\n\r\n"
