@@ -8,7 +8,7 @@ import pytest
 from api.service import WAITING_FOR_EACH
 from flows import start
 from tests.conftest import Serve
-from tests.service import COUNTS, MONTH, Service
+from tests.service import COUNTS, MONTH, Service, problem_of
 from tests.waiting import until
 
 
@@ -50,9 +50,12 @@ def test_other_preference_is_ignored(service: Service, source: str, prefer: str)
     assert ask(service.client, source, prefer).status_code == 200
 
 
-def test_accepted_run_that_cannot_begin_is_failed(serve: Serve, source: str) -> None:
-    client = serve(PREFECT_API_URL="http://127.0.0.1:1/api").client
-    run = ended(client, ask(client, source, "respond-async"))
+def test_run_without_its_prefect_begins_only_when_accepted(serve: Serve, source: str) -> None:
+    service = serve(PREFECT_API_URL="http://127.0.0.1:1/api")
+    refused = problem_of(ask(service.client, source))
+    assert (refused["status"], refused["code"]) == (503, "orchestrator_unreachable")
+    assert service.runs() == []
+    run = ended(service.client, ask(service.client, source, "respond-async"))
     assert (run["status"], run["error"]["code"]) == ("failed", "orchestrator_unreachable")
 
 
