@@ -3,7 +3,6 @@
 import asyncio
 import re
 import socket
-import ssl
 import threading
 from base64 import b64encode
 from dataclasses import replace
@@ -319,46 +318,23 @@ def test_hung_look_up_sends_no_mail_later(monkeypatch: pytest.MonkeyPatch, look_
     assert (set(in_time), mailbox.mails) == ({True}, [])
 
 
-@pytest.fixture
-def tls(tmp_path: Path) -> ssl.SSLContext:
-    return self_signed(tmp_path)
-
-
-@pytest.fixture
-def trusted_tls(tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
-    return tls
-
-
-def test_trusted_certificate_encrypts_the_session(trusted_tls: ssl.SSLContext) -> None:
-    mailbox, logins = Mailbox(), Logins()
-    with mail_server(
-        mailbox, tls_context=trusted_tls, require_starttls=True, authenticator=logins, auth_required=True
-    ) as server:
-        assert notify(MESSAGE, smtp_settings(server.smtp_port, **LOGIN)).status is NotificationStatus.SENT
-    assert (len(mailbox.mails), logins.passwords) == (1, [b"right-pass"])
-
-
-@pytest.mark.parametrize("wanted", [None, True])
-def test_untrusted_certificate_gets_nothing(tls: ssl.SSLContext, *, wanted: bool | None) -> None:
-    """This also holds for opportunistic TLS: the session does not continue unencrypted."""
-    mailbox, logins = Mailbox(), Logins()
-    with mail_server(mailbox, tls_context=tls, authenticator=logins, auth_require_tls=True) as server:
-        fails(smtp_settings(server.smtp_port, smtp_starttls=wanted, **LOGIN), ", see SSL_CERT_FILE; check")
-    assert (mailbox.mails, logins.passwords) == ([], [])
-
-
-@pytest.mark.parametrize("trust", ["trusted_tls", "tls"])
-def test_a_port_that_is_encrypted_from_the_start(
-    trust: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize(("implicit", "starttls"), [(True, None), (False, None), (False, True)])
+def test_only_a_trusted_server_gets_mail_and_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trusted: bool, implicit: bool, starttls: bool | None
 ) -> None:
-    assert mail.IMPLICIT_TLS_PORT == 465
-    mailbox, logins, context = Mailbox(), Logins(), request.getfixturevalue(trust)
-    with mail_server(mailbox, ssl_context=context, authenticator=logins, auth_require_tls=False) as server:
-        monkeypatch.setattr(mail, "IMPLICIT_TLS_PORT", server.smtp_port)
-        settings = smtp_settings(server.smtp_port, **LOGIN)
-        if trust == "trusted_tls":
+    """This also holds for opportunistic TLS: the session does not continue unencrypted."""
+    context, mailbox, logins = self_signed(tmp_path), Mailbox(), Logins()
+    encryption = {"ssl_context": context} if implicit else {"tls_context": context, "require_starttls": True}
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+    with mail_server(mailbox, **encryption, authenticator=logins, auth_require_tls=not implicit) as server:
+        if implicit:
+            assert mail.IMPLICIT_TLS_PORT == 465
+            monkeypatch.setattr(mail, "IMPLICIT_TLS_PORT", server.smtp_port)
+        settings = smtp_settings(server.smtp_port, smtp_starttls=starttls, **LOGIN)
+        if trusted:
             assert notify(MESSAGE, settings).status is NotificationStatus.SENT
         else:
             fails(settings, ", see SSL_CERT_FILE; check SMTP_HOST")
-    assert len(mailbox.mails) == len(logins.passwords) == (trust == "trusted_tls")
+    assert len(mailbox.mails) == len(logins.passwords) == trusted
