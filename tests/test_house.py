@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.tiers import FAULTS, INTEGRATION, TIERS
+from tests.tiers import FAULTS, INTEGRATION
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("api", "cli", "core", "flows", "tasks")
@@ -63,11 +63,6 @@ def test_no_file_names_a_registry() -> None:
     """Without a host, the lock works behind any mirror."""
     named = [(path.name, host) for path in _tree() for host in REGISTRY_HOSTS if host in _text(path).lower()]
     assert named == []
-
-
-def test_each_test_has_one_tier(request: pytest.FixtureRequest) -> None:
-    wrong = [item for item in request.session.items if sum(map(item.keywords.__contains__, TIERS)) != 1]
-    assert wrong == []
 
 
 def test_each_tier_entry_matches_a_test() -> None:

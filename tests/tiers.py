@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-TIERS = ("unit", "integration", "faults")
 FAULTS = ("chaos/", "faults/", "stopping/", "delivery/test_killed.py")
 """Folders, files and tests of the tier `faults`."""
 INTEGRATION = (

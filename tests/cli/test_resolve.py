@@ -58,18 +58,6 @@ def test_narrow_list_cuts_nothing_off(ledger: Ledger, capsys: pytest.CaptureFixt
     assert "long-name" in listed
 
 
-def test_log_is_json_where_it_should_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/lost_with_its_container.db")
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    monkeypatch.setattr("os.path.ismount", lambda _: False)
-    monkeypatch.setenv("LOG_FORMAT", "json")
-    assert call("unconfirmed") == 0
-    [line] = capsys.readouterr().err.splitlines()
-    assert json.loads(line)["level"] == "warning"
-
-
 def test_type_selects_the_alert_of_an_account(ledger: Ledger) -> None:
     leave_unconfirmed(ledger, "second", routed("A-1", alert_type="recovered"))
     assert call("resolve", *ONE, "--type", "recovered", "--delivered", "--by", "ana") == 0
@@ -111,10 +99,13 @@ def test_error_is_json_where_the_log_is(
         folder.touch()
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{folder}/ledger.db")
     monkeypatch.setenv("LOG_FORMAT", "json")
-    assert call(*command) == ended
     # The log also warns of a ledger inside a container.
-    *_, last = map(json.loads, capsys.readouterr().err.splitlines())
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setattr("os.path.ismount", lambda _: False)
+    assert call(*command) == ended
+    *warnings, last = map(json.loads, capsys.readouterr().err.splitlines())
     assert last["message"].startswith(f"{code}: ")
+    assert len(warnings) == (code == "outcome_not_found")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ class Mailbox:
         self.mails: list[EmailMessage] = []
         self.raw: list[bytes] = []
         self.recipients: list[str] = []
+        self.greetings: list[str] = []
 
     @property
     def bodies(self) -> list[str]:
@@ -56,7 +57,8 @@ class Mailbox:
             envelope.rcpt_options.extend(options)
         return answer
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        self.greetings.append(session.host_name)
         found = message_from_bytes(envelope.original_content, policy=default)
         assert isinstance(found, EmailMessage)
         self.mails.append(found)

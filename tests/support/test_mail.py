@@ -162,19 +162,10 @@ def test_the_client_greets_with_a_domain_or_an_address(
 ) -> None:
     """Many mail servers refuse a name without a domain, which a container has."""
     monkeypatch.setattr(socket, "getfqdn", lambda: name)
-    greetings: list[str] = []
-
-    class Greeted(Mailbox):
-        async def handle_EHLO(  # noqa: N802
-            self, _server: Any, session: Any, _envelope: Any, hostname: str, responses: list[str]
-        ) -> list[str]:
-            session.host_name = hostname
-            greetings.append(hostname)
-            return responses
-
-    with mail_server(Greeted()) as settings:
+    mailbox = Mailbox()
+    with mail_server(mailbox) as settings:
         send_mail(settings, MESSAGE)
-    assert greetings == [greets_as]
+    assert mailbox.greetings == [greets_as]
 
 
 @pytest.mark.parametrize(
