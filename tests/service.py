@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import uvicorn
 
-from tests.waiting import until
+from tests.waiting import HANG_SECONDS, until
 
 MONTH = "2026-01-01"
 
@@ -210,7 +210,7 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
         try:
             until(lambda: server.started or not thread.is_alive())
             assert server.started, log.getvalue()
-            with httpx.Client(base_url=url, timeout=60) as client:
+            with httpx.Client(base_url=url, timeout=HANG_SECONDS) as client:
                 yield Service(url, client, log)
         finally:
             server.should_exit = True
