@@ -13,8 +13,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -115,12 +113,12 @@ def show_slack(messages: list[dict[str, Any]]) -> None:
             lines = text.splitlines()
             if number == position == 0:
                 for line in lines:
-                    print(clip(f"  {line}"))
+                    print(f"  {line}")
                 print("  (the others shortened)")
                 continue
             facts = [line for line in lines if line.startswith(("At Risk for: ", "ARR: "))]
-            print(clip(f"  {lines[0]}"))
-            print(clip(f"       {', '.join(facts)}"))
+            print(f"  {lines[0]}")
+            print(f"       {', '.join(facts)}")
 
 
 def support_mail(log: str) -> str:
@@ -154,11 +152,6 @@ def skipped(report: str) -> int:
 def headline(text: str) -> None:
     """Print the heading of a section."""
     print(f"\n{'-' * WIDTH}\n{text}")
-
-
-def clip(line: str) -> str:
-    """Cut a line to the width in terminal columns."""
-    return line if cell_len(line) <= WIDTH else f"{set_cell_size(line, WIDTH - 3).rstrip()}..."
 
 
 if __name__ == "__main__":
