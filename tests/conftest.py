@@ -17,7 +17,7 @@ from core.ledger import Ledger
 from core.runtime import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
 from tests.postgresql import Server, server
-from tests.prefect_homes import NewHome, answered, locked, new_homes, session_folder, shared_server
+from tests.prefect_homes import answered, locked, session_folder, shared_server
 from tests.service import Service, served, variables, write_source
 from tests.tiers import Guard, tier_of
 
@@ -69,19 +69,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _needs_prefect(item: pytest.Item) -> bool:
-    return not {"prefect_api", "new_prefect_home"}.isdisjoint(getattr(item, "fixturenames", ()))
+    return not {"prefect_api", "served"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
-def new_prefect_home(tmp_path_factory: pytest.TempPathFactory) -> NewHome:
-    """Return a function that makes a `PREFECT_HOME` with a migrated database."""
-    return new_homes(tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) -> Iterator[str]:
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the API's URL of the Prefect server that all workers of the session share."""
-    with shared_server(session_folder(tmp_path_factory), new_prefect_home) as url:
+    with shared_server(tmp_path_factory) as url:
         yield url
 
 

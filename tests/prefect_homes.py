@@ -23,8 +23,6 @@ import pytest
 from tests.chaos.processes import prefect_server
 from tests.waiting import until
 
-NewHome = Callable[[], Path]
-
 _MIGRATE = """
 import asyncio
 from prefect.server.database import provide_database_interface
@@ -39,12 +37,10 @@ asyncio.run(migrate())
 """
 
 
-def new_homes(factory: pytest.TempPathFactory) -> NewHome:
-    def new_home() -> Path:
-        migrated = _migrated_home(session_folder(factory))
-        return shutil.copytree(migrated, factory.mktemp("prefect-home"), dirs_exist_ok=True)
-
-    return new_home
+def new_home(factory: pytest.TempPathFactory) -> Path:
+    """Return a new `PREFECT_HOME` with a migrated database."""
+    migrated = _migrated_home(session_folder(factory))
+    return shutil.copytree(migrated, factory.mktemp("prefect-home"), dirs_exist_ok=True)
 
 
 def session_folder(factory: pytest.TempPathFactory) -> Path:
@@ -74,14 +70,15 @@ def _migrated_home(session: Path) -> Path:
 
 
 @contextmanager
-def shared_server(session: Path, new_home: NewHome) -> Iterator[str]:
+def shared_server(factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the API URL of the shared server; the first user starts it, the last one stops it."""
+    session = session_folder(factory)
     running = session / "prefect-server.json"
     lock = session / "prefect-server.lock"
     with (session / "prefect-server.users").open("w") as users:
         with locked(lock):
             if not running.exists():
-                home = new_home()
+                home = new_home(factory)
                 server = prefect_server(home, home / "server.log")
                 server.ensure_up()
                 running.write_text(json.dumps([server.pid, f"{server.url}/api"]))

@@ -5,15 +5,17 @@ import pytest
 from tests.chaos.driver import play
 from tests.chaos.plan import FaultKind, plan
 from tests.chaos.tally import Tally
-from tests.prefect_homes import NewHome
+from tests.prefect_homes import new_home
 
 SEED, ROUNDS = 58196, 1
 
 
 @pytest.mark.timeout(600)
-def test_harmed_runs_post_nothing_twice_and_lose_nothing(new_prefect_home: NewHome) -> None:
+def test_harmed_runs_post_nothing_twice_and_lose_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     tally = Tally()
-    play(ROUNDS, SEED, tally.add, prefect_home=new_prefect_home())
+    play(ROUNDS, SEED, tally.add, prefect_home=new_home(tmp_path_factory))
     assert not tally.broken, f"{tally}"
     assert tally.counts["rounds"] == ROUNDS
     assert tally.counts["alerts posted"]

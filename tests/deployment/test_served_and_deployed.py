@@ -26,7 +26,7 @@ from prefect.workers.base import BaseJobConfiguration
 from examples.mock_slack import MockSlack
 from tests.cli.calling import ROOT, started
 from tests.deployment.processes import process
-from tests.prefect_homes import NewHome
+from tests.prefect_homes import new_home
 from tests.service import answers, closed_port, row, variables, write_source
 from tests.waiting import until
 
@@ -48,7 +48,7 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     with ExitStack() as stack:
         slack = stack.enter_context(MockSlack())
@@ -57,7 +57,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, new_prefect_home: NewHome) 
             **os.environ,
             "API_PORT": api.rsplit(":", 1)[1],
             "PREFECT_PORT": prefect.rsplit(":", 1)[1],
-            "PREFECT_HOME": str(new_prefect_home()),
+            "PREFECT_HOME": str(new_home(tmp_path_factory)),
             **variables(slack.url, folder),
             # Shorten the pauses of Prefect.
             "PREFECT_WORKER_QUERY_SECONDS": "0.5",
