@@ -197,6 +197,14 @@ def test_unusable_ledger_sends_nothing(serve: Serve, source: str, slack: MockSla
     assert (health.status_code, health.json()["status"]) == (503, "unavailable")
     assert "folder" in health.json()["ledger"]
     assert health.json()["settings"] == "ok"
+    # It is opened again without a restart, also when its file is removed later.
+    (tmp_path / "folder").rmdir()
+    assert service.client.get("/health").status_code == 200
+    old = service.run(source)
+    for file in tmp_path.glob("folder*"):
+        file.unlink()
+    assert service.runs() == []
+    assert service.run(source)["run_id"] != old["run_id"]
 
 
 def test_health_does_not_wait_for_a_locked_ledger(
@@ -210,21 +218,6 @@ def test_health_does_not_wait_for_a_locked_ledger(
             health = service.client.get("/health")
             assert (health.status_code, health.json()["status"]) == (503, "unavailable")
             assert "did not commit a write" in health.json()["ledger"]
-
-
-def test_ledger_is_opened_again_without_a_restart(serve: Serve, source: str, tmp_path: Path) -> None:
-    """The ledger cannot be opened at the start, and its file is removed later."""
-    ledger = tmp_path / "folder"
-    ledger.mkdir()
-    service = serve(DATABASE_URL=f"sqlite:///{ledger}")
-    assert service.client.get("/health").status_code == 503
-    ledger.rmdir()
-    assert service.client.get("/health").status_code == 200
-    old = service.run(source)
-    for file in tmp_path.glob("folder*"):
-        file.unlink()
-    assert service.runs() == []
-    assert service.run(source)["run_id"] != old["run_id"]
 
 
 def test_ledger_inside_a_container_is_warned_of(serve: Serve, tmp_path: Path) -> None:
