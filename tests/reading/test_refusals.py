@@ -189,6 +189,14 @@ def test_s3_refusal_after_a_good_head_has_advice(
     assert_not_read(Settings(s3_endpoint_url=store.url), SourceForbidden, words)
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_s3_endpoint_that_redirects_is_named(store: Refusing, aws_keys: None, status: int) -> None:
+    """For example, from http to https; botocore follows it to its own end without an answer."""
+    store.status, store.headers = status, {"Location": "https://localhost/"}
+    settings = Settings(s3_endpoint_url=store.url)
+    assert_refused("s3://bucket/x.parquet", settings, SourceUnreachable, "redirects to another address")
+
+
 @pytest.mark.parametrize("path", ["folder", "folder/", "folder/*.parquet"])
 def test_s3_folder_that_may_not_be_listed_is_forbidden(aws_keys: None, path: str) -> None:
     """A policy may deny ListBucket for a prefix alone; a key that is missing is then a 404."""
