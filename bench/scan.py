@@ -246,6 +246,7 @@ def over_the_wire(
 ) -> list[dict[str, Any]]:
     """Measure the bytes that our reader fetches, and the cost of a pause before each answer."""
     needs, wire = needed.needed(data.path, MANY), Wire(DATA, data.files)
+    end = "/" if data.files_a_month else ""
     found: dict[tuple[str, float], dict[str, Any]] = {}
     warm(data)
     with served(wire) as buckets:
@@ -254,7 +255,7 @@ def over_the_wire(
             for store, pause in itertools.product(stores, pauses):
                 bucket, environment = buckets[store]
                 wire.reset(pause)
-                run = one_run(OURS, f"{bucket}/{data.name}", MANY, data.first_look, **environment)
+                run = one_run(OURS, f"{bucket}/{data.name}{end}", MANY, data.first_look, **environment)
                 if run["answer"] != local["answer"]:
                     raise RuntimeError(f"{store}: another answer than the local one")
                 item = found.setdefault(
