@@ -398,7 +398,7 @@ def test_time_limit_of_the_library_is_not_taken_for_ours(
         over.set()
 
 
-def test_closed_metadata_folder_of_a_store_does_not_close_the_others() -> None:
+def test_closed_metadata_folder_of_a_store_is_ignored() -> None:
     """Credentials may be for some of the prefixes."""
     listing = {
         "prefixes": ["source/metadata/"],
@@ -415,10 +415,17 @@ def test_closed_metadata_folder_of_a_store_does_not_close_the_others() -> None:
     assert [file.path for file in found] == ["x.parquet"]
 
 
-def test_storage_emulator_host_is_used(gcs_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server)
+@pytest.mark.parametrize(
+    ("uri", "variable"), [("gs://bucket/x", "STORAGE_EMULATOR_HOST"), ("s3://bucket/x", "AWS_ENDPOINT_URL")]
+)
+def test_endpoint_of_the_provider_is_used(
+    store: Refusing, aws_keys: None, monkeypatch: pytest.MonkeyPatch, uri: str, variable: str
+) -> None:
+    monkeypatch.setenv(variable, store.url)
+    store.status = 404
     with pytest.raises(SourceNotFound):
-        open_uri("gs://bucket/nothing-here.parquet", Settings())
+        open_uri(uri, Settings())
+    assert store.asked
 
 
 @pytest.mark.parametrize("stray", ["latest.txt", ".git/HEAD", "_temporary/part.parquet", "notes/x.txt"])

@@ -25,7 +25,8 @@ IDS = ["a1", "a2", "a3", "a4", "a5", "a1", "a2", "ä", "\U0001f6a9", "b\0", "b\u
 TEXT_TYPES = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
 DATE_TYPES = [pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("us", "UTC")]
 ARR_TYPES = [
-    *(pa.int64(), pa.int32(), pa.float64(), pa.float32(), pa.decimal128(12, 2), pa.decimal32(7, 0)),
+    *(pa.int64(), pa.int32(), pa.float64(), pa.float32()),
+    *(pa.decimal32(7, 0), pa.decimal128(12, 2), pa.decimal256(40, 2)),
 ]
 TIME_TYPES = [pa.timestamp(unit, zone) for unit in ("s", "ms", "us", "ns") for zone in (None, "UTC")]
 
