@@ -68,12 +68,6 @@ def test_types_find_their_own_alerts_on_one_account(
     assert sorted(found.counts_by_type) == sorted(TYPES)
 
 
-@pytest.mark.parametrize(("name", "shown"), [(None, "A"), ("", "A"), ("N", "N")])
-def test_account_without_a_name_is_named_by_its_id(name: str | None, shown: str, tmp_path: Path) -> None:
-    [alert] = see(tmp_path, [row("A", account_name=name)]).alerts
-    assert alert.account_name == shown
-
-
 @pytest.mark.parametrize(("limit", "warnings"), [(0, []), (1, ["too_many_alerts"]), (2, [])])
 def test_preview_warns_of_more_alerts_than_the_limit(limit: int, warnings: list[str], tmp_path: Path) -> None:
     found = see(tmp_path, [row("A"), row("B"), row("C", account_region="LATAM")], limit=limit)

@@ -90,9 +90,7 @@ def test_almost_no_byte_is_read_twice(
         assert again < (0.2 if order is by_account else 0.01) * sum(end - start for start, end in asked)
 
 
-def test_tied_months_in_one_row_group_are_read_once(
-    tmp_path: Path,
-) -> None:
+def test_tied_months_in_one_row_group_are_read_once(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     earlier = [
         row(f"a{number:05d}", back(MONTH, 1), status, account_name="A" * 40)

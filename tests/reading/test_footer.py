@@ -77,16 +77,6 @@ def test_int96_bounds_of_a_month_are_not_used(tmp_path: Path) -> None:
     assert assess(path).alerts.num_rows == 1
 
 
-def test_empty_row_group_is_left_out(tmp_path: Path) -> None:
-    made = table([row("a1"), row("a2"), row("a3", status="Healthy"), row("a4")])
-    with pq.ParquetWriter(tmp_path / "data.parquet", made.schema) as writer:
-        for start, rows in ((0, 1), (1, 0), (1, 2), (3, 0), (3, 1)):
-            writer.write_table(made.slice(start, rows))
-    found = assess(tmp_path)
-    assert [one.account_id for one in alerts_of(found)] == ["a1", "a2", "a4"]
-    assert counts_of(found).rows_scanned == 4
-
-
 def test_rows_of_all_row_groups_have_their_own_positions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

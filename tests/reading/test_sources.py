@@ -58,18 +58,6 @@ def test_dates_beyond_2262_do_not_wrap_around(tmp_path: Path, unit: str) -> None
     assert (alert.account_id, alert.renewal_date) == ("a2", early.date())
 
 
-def test_int96_month_is_in_the_source_timezone(tmp_path: Path) -> None:
-    """Spark writes instants in INT96 by default."""
-    made = table([row()]).set_column(
-        3,
-        "month",
-        pa.array([datetime(2025, 12, 31, 23)], pa.timestamp("us")),  # noqa: DTZ001
-    )
-    pq.write_table(made, tmp_path / "x.parquet", use_deprecated_int96_timestamps=True, store_schema=False)
-    assert accounts(find(tmp_path, source_timezone="Europe/Berlin")) == ["a1"]
-    assert warnings(find(tmp_path)) == {"month_not_in_source": None, "months_not_first_day": 1}
-
-
 # Months that are not first days
 
 
@@ -105,14 +93,6 @@ def test_rows_not_on_the_first_day_cause_a_warning(tmp_path: Path, day: date, re
     assert accounts(found) == []
     assert counts_of(found).rows_scanned == read
     assert warnings(found).get("months_not_first_day", 0) == read
-
-
-def test_streak_ending_at_a_month_end_causes_a_warning(tmp_path: Path) -> None:
-    for number, day in enumerate((MONTH, BEFORE, date(2025, 11, 30))):
-        put(tmp_path / f"{number}.parquet", row(month=day))
-    found = find(tmp_path)
-    assert alerts_of(found)[0].duration_months == 2
-    assert warnings(found) == {"months_not_first_day": 1}
 
 
 # Files of other schemas
