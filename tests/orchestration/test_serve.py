@@ -9,8 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,41 +34,40 @@ def test_taken_port_is_one_clear_line(server: str) -> None:
     assert ended.stderr == line
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", list[int]]]:
-    """Yield the command once both servers have started, and their process ids: Prefect's, then the API's."""
-    (folder / "uvicorn.py").write_text("import time; time.sleep(300)", encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    pipe = subprocess.PIPE
+SLEEPING = """
+import sys, time
+def run(*_, **__):
+    print("serving", flush=True)
+    time.sleep(300)
+if __name__ == "__main__":
+    time.sleep(300)
+"""
+
+
+def test_second_stop_kills_a_prefect_server_that_does_not_end(tmp_path: Path) -> None:
+    (tmp_path / "uvicorn.py").write_text(SLEEPING, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, *serve()]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as running:
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
-        while "stops both" not in running.stdout.readline():
+        while "serving" not in running.stdout.readline():
             assert running.poll() is None
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text(encoding="ascii")
-        servers = [int(child) for child in children.split()]
+        [prefect] = map(int, children.split())
         # Ctrl-C reaches only the command, which stops the API before Prefect.
-        assert [os.getsid(server) for server in servers] == servers
-        yield running, servers
-    assert not any(Path(f"/proc/{server}").exists() for server in servers)
-
-
-def test_second_stop_kills_a_server_that_does_not_end(tmp_path: Path) -> None:
-    with serving(tmp_path) as (running, (_, api)):
-        os.kill(api, signal.SIGSTOP)
-        until(lambda: ") T " in Path(f"/proc/{api}/stat").read_text(encoding="ascii"))
+        assert os.getsid(prefect) == prefect
+        os.kill(prefect, signal.SIGSTOP)
+        until(lambda: ") T " in Path(f"/proc/{prefect}/stat").read_text(encoding="ascii"))
         running.terminate()
         time.sleep(1)
-        assert Path(f"/proc/{api}").exists()
+        assert Path(f"/proc/{prefect}").exists()
         running.terminate()
-        running.communicate(timeout=30)
-        assert running.returncode == 0
+        assert running.wait(30) == 0
+    assert not Path(f"/proc/{prefect}").exists()
 
 
-@pytest.mark.parametrize(("place", "name"), [(0, "Prefect"), (-1, "the API")])
-def test_end_of_one_server_ends_the_other(place: int, name: str, tmp_path: Path) -> None:
-    with serving(tmp_path) as (running, servers):
-        os.kill(servers[place], signal.SIGKILL)
-        _, errors = running.communicate(timeout=50)
-    assert running.returncode == 1
-    assert errors.splitlines()[-1] == f"Error: {name} has ended by itself (exit code -9)"
+def test_bad_setting_ends_both_servers() -> None:
+    ended = started(*serve(), SLACK_MAX_ATTEMPTS="canary")
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("error: settings_invalid: SLACK_MAX_ATTEMPTS: ")
