@@ -309,12 +309,13 @@ class GroupReader:
 
     def _rows_at(self, pieces: Pieces, positions: pa.Array, schema: pa.Schema) -> pa.Table:
         parts = []
-        for first, batch in self._batches(pieces, schema.names[1:], LOOK_UP_BATCH_ROWS):
+        batches = self._batches(pieces, schema.names[1:], LOOK_UP_BATCH_ROWS)
+        for first, batch in batches if len(positions) else ():
             inside = _positions_between(first, batch.num_rows, positions)
             rows = batch.take(pc.subtract(inside, first))
             made = [CONVERT[name](rows[name]) for name in rows.schema.names]
             parts.append(pa.table([inside, *made], schema=schema))
-            if not len(positions) or positions[-1].as_py() < first + batch.num_rows:
+            if positions[-1].as_py() < first + batch.num_rows:
                 break
         return concat(schema, parts)
 
