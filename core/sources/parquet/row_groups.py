@@ -159,7 +159,7 @@ class GroupReader:
             if repeats:
                 self.history_accounts = pc.unique(possible["account_id"])
             places = pc.index_in(self.history_accounts, value_set=rows["account_id"])
-            history, times = _history_rows(kept, month, self.history_accounts, places)
+            history, times = _history_rows(kept if len(places) else [], month, self.history_accounts, places)
             del kept
             positions = possible["position"].combine_chunks()
             if with_details:
