@@ -222,8 +222,9 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
 
 @contextmanager
 def loggers_restored() -> Iterator[None]:
-    """Restore the loggers that the service configures."""
-    names = ("", "py.warnings", "api", "core", "flows", "tasks", "uvicorn", "uvicorn.error", "uvicorn.access")
+    """Restore the loggers that the service and a run configure."""
+    ours = ("api", "cli", "core", "flows", "tasks")
+    names = ("", "py.warnings", *ours, "uvicorn", "uvicorn.error", "uvicorn.access")
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     try:

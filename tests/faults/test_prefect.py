@@ -25,7 +25,7 @@ from flows.start import run_month
 from tests.cli.calling import started
 from tests.faults.proxy import Proxy
 from tests.faults.world import ACCOUNTS, World, new_world
-from tests.service import MONTH
+from tests.service import MONTH, loggers_restored
 from tests.waiting import until
 
 LATE = 60
@@ -36,11 +36,14 @@ LATE = 60
 def world(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Yield a source, ledger, Slack and Prefect, with short time limits after the end of a run."""
     monkeypatch.setattr(prefect_engine, "FINISH_SECONDS", 2)
+    monkeypatch.setattr(prefect_engine, "DRAIN_SECONDS", 0.1)
     monkeypatch.setattr(artifacts, "PUBLISH_SECONDS", 1)
-    with new_world(tmp_path, prefect_api) as made:
+    with loggers_restored(), new_world(tmp_path, prefect_api) as made:
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
         yield made
+        # What Prefect's workers could not send, they would try again during later tests.
+        prefect_engine.drain()
 
 
 def run(world: World, **request: Any) -> float:
