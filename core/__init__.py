@@ -4,8 +4,8 @@ import os
 
 # Arrow chooses its allocator when it is first imported, so this comes before any import of it. With mimalloc,
 # the process grows to 150 MB although Arrow uses at most 45. With jemalloc, two arenas instead of four a
-# processor, and buffers from 8 MiB on returned to the system at once, as jemalloc does by default, fewer freed
-# pages wait for reuse (docs/performance.md). The operator's settings win.
+# processor, and buffers of at least 8 MiB returned to the system at once, fewer freed pages wait for reuse
+# (docs/performance.md). The operator's settings win.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 os.environ.setdefault("JE_ARROW_MALLOC_CONF", "narenas:2,oversize_threshold:8388608")
 
