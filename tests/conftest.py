@@ -18,7 +18,7 @@ from core.runtime import CONFIG_FILE, Settings
 from examples.mock_slack import MockSlack
 from tests.postgresql import Server, server
 from tests.prefect_homes import answered, locked, session_folder, shared_server
-from tests.service import Service, served, variables, write_source
+from tests.service import Service, process_restored, served, variables, write_source
 from tests.tiers import Guard, tier_of
 
 # Remove the developer's own settings. This happens at import, before any test module, because Prefect reads
@@ -70,6 +70,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _needs_prefect(item: pytest.Item) -> bool:
     return not {"prefect_api", "served"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(autouse=True)
+def _process_restored() -> Iterator[None]:
+    """Leave to the next test the process as it was, whatever part of the product a test calls."""
+    with process_restored():
+        yield
 
 
 @pytest.fixture(scope="session")

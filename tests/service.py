@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import uvicorn
 
+from core.runtime import load_settings, redaction
 from tests.waiting import HANG_SECONDS, until
 
 MONTH = "2026-01-01"
@@ -188,10 +189,9 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415
 
     from api.service import create_app  # noqa: PLC0415
-    from core.runtime import load_settings, redaction  # noqa: PLC0415
 
     log = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, loggers_restored():
+    with pytest.MonkeyPatch.context() as patch, process_restored():
         patch.setattr(sys, "stderr", log)
         patch.setattr(redaction, "_secrets", set())
         for name, value in environment.items():
@@ -221,15 +221,19 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
 
 
 @contextmanager
-def loggers_restored() -> Iterator[None]:
-    """Restore the loggers that the service and a run configure."""
+def process_restored() -> Iterator[None]:
+    """Restore what the product changes for its whole process: its loggers, and the secrets it masks."""
     ours = ("api", "cli", "core", "flows", "tasks")
-    names = ("", "py.warnings", *ours, "uvicorn", "uvicorn.error", "uvicorn.access")
-    loggers = [logging.getLogger(name) for name in names]
+    of_prefect = ("prefect", "EventsWorker", "APILogWorker")
+    of_servers = ("fastapi", "httpx", "httpcore", "uvicorn", "uvicorn.error", "uvicorn.access")
+    loggers = [logging.getLogger(name) for name in ("", "py.warnings", *ours, *of_prefect, *of_servers)]
     before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    try:
-        yield
-    finally:
-        for logger, handlers, level, propagate in before:
-            logger.handlers, logger.propagate = handlers, propagate
-            logger.setLevel(level)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "_secrets", {*redaction._secrets})
+        patch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
+        try:
+            yield
+        finally:
+            for logger, handlers, level, propagate in before:
+                logger.handlers, logger.propagate = handlers, propagate
+                logger.setLevel(level)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from core.domain import SettingsError
-from core.runtime import environment, load_settings, redaction
+from core.runtime import environment, load_settings
 from core.sources.remote import proxy_for
 from tests.cli.calling import started
 from tests.service import MONTH
@@ -19,7 +19,6 @@ from tests.slack.hostile import HostileSlack
 
 @pytest.fixture(autouse=True)
 def _same_environment_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(redaction, "_secrets", set())
     monkeypatch.setattr(environment, "_networks", set())
     before = dict(os.environ)
     yield

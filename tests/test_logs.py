@@ -10,14 +10,13 @@ from contextvars import Context
 import pytest
 
 from core.runtime import Settings, configure_logs, current_run_id, redaction
-from tests.service import loggers_restored
 
 SECRET = "canary-of-the-log"
 
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Yield the JSON log, and restore logging afterwards."""
+    """Yield the JSON log."""
     libraries = [logging.getLogger(name) for name in ("gcsfs.retry", "gcsfs", "botocore")]
     for library in libraries:
         # Another test may have silenced the libraries of the stores.
@@ -25,10 +24,9 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.setattr(redaction, "_secrets", {SECRET})
     written = io.StringIO()
     monkeypatch.setattr("sys.stderr", written)
-    with loggers_restored():
-        configure_logs(Settings(log_format="json"))
-        yield written
-        logging.captureWarnings(capture=False)
+    configure_logs(Settings(log_format="json"))
+    yield written
+    logging.captureWarnings(capture=False)
 
 
 def lines(log: io.StringIO) -> list[dict[str, str]]:

@@ -9,14 +9,9 @@ import pytest
 
 from core.alerts import RULES
 from core.domain import SettingsError
-from core.runtime import Settings, load_settings, redact, redaction
+from core.runtime import Settings, load_settings, redact
 
 Load = Callable[..., Settings]
-
-
-@pytest.fixture(autouse=True)
-def _no_secrets_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redaction, "_secrets", set())
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 from cli.commands import risk_alerts
-from tests.service import loggers_restored
+from tests.service import process_restored
 
 ROOT = Path(__file__).parents[2]
 
 
 def call(*arguments: str) -> int:
     """Run a command and return its exit code."""
-    with loggers_restored():
+    with process_restored():
         try:
             risk_alerts(arguments, prog_name="risk-alerts")
         except SystemExit as ended:

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.ledger import open_ledger
-from core.runtime import redaction
 from examples.mock_slack import MockSlack
 from tests.cli.calling import call, started
 from tests.postgresql import Server
@@ -58,7 +57,6 @@ class Installation:
 def installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], slack: MockSlack
 ) -> Installation:
-    monkeypatch.setattr(redaction, "_secrets", set())
     good = Installation(tmp_path, monkeypatch, capsys)
     good.set(
         DATABASE_URL=f"sqlite:///{tmp_path}/data/ledger.db",

@@ -9,7 +9,6 @@ import pytest
 
 from core.domain import RunRequest
 from core.ledger import open_ledger
-from core.runtime import redaction
 from examples.mock_slack import MockSlack
 from tests.cli.calling import call, started
 from tests.service import MONTH, closed_port, variables, write_source
@@ -86,7 +85,6 @@ def test_run_that_cannot_begin_is_explained(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(redaction, "_secrets", set())
     for name, value in {"DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", **settings}.items():
         monkeypatch.setenv(name, value)
     ended = call("run", *arguments)

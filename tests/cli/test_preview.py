@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from core.runtime import redaction
 from examples.mock_slack import MockSlack
 from tests.cli.calling import call
 from tests.service import COUNTS, MONTH, variables
@@ -14,7 +13,6 @@ from tests.service import COUNTS, MONTH, variables
 @pytest.fixture
 def preview(source: str, slack: MockSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the command, with all that it needs in the environment."""
-    monkeypatch.setattr(redaction, "_secrets", set())
     for name, value in variables(slack.url, tmp_path, COLUMNS="120", MAX_ALERTS_PER_RUN="1").items():
         monkeypatch.setenv(name, value)
     return ["preview", "--source-uri", source, "--month", MONTH]

@@ -25,7 +25,7 @@ from flows.start import run_month
 from tests.cli.calling import started
 from tests.faults.proxy import Proxy
 from tests.faults.world import ACCOUNTS, World, new_world
-from tests.service import MONTH, loggers_restored
+from tests.service import MONTH
 from tests.waiting import until
 
 LATE = 60
@@ -38,7 +38,7 @@ def world(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(prefect_engine, "FINISH_SECONDS", 2)
     monkeypatch.setattr(prefect_engine, "DRAIN_SECONDS", 0.1)
     monkeypatch.setattr(artifacts, "PUBLISH_SECONDS", 1)
-    with loggers_restored(), new_world(tmp_path, prefect_api) as made:
+    with new_world(tmp_path, prefect_api) as made:
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
         yield made

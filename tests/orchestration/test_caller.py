@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -16,7 +16,6 @@ from flows import prefect_engine
 from flows.artifacts import publish_report
 from flows.prefect_engine import run_with_prefect
 from tests.delivery.world import REQUEST
-from tests.service import loggers_restored
 
 
 class Stub:
@@ -34,15 +33,9 @@ class Stub:
 
 
 @pytest.fixture(autouse=True)
-def _prefect_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make the probe of Prefect succeed, with logging as at the start of a process."""
+def _prefect_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the probe of Prefect succeed."""
     monkeypatch.setattr(prefect_engine, "probe", lambda _: None)
-    monkeypatch.setattr(logging, "raiseExceptions", True)
-    monkeypatch.setattr(logging.getLogger("prefect"), "propagate", True)
-    for name in ("EventsWorker", "APILogWorker"):
-        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
-    with loggers_restored():
-        yield
 
 
 def call(ledger: Ledger, stages: Any) -> None:

@@ -33,7 +33,7 @@ from flows.flow_run import show_logs_in_ui
 from flows.monthly_risk_alerts import monthly_risk_alerts
 from tests.conftest import services
 from tests.faults.proxy import Proxy
-from tests.service import MONTH, ROWS, Service, loggers_restored, problem_of, row, write_source
+from tests.service import MONTH, ROWS, Service, problem_of, row, write_source
 from tests.waiting import until
 
 TASKS = ["load_window", "dedupe", "compute_streaks", "route", "send", "persist", "notify_support"]
@@ -102,7 +102,7 @@ def test_flow_runs_what_its_parameters_ask(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(module, "prepare_run", prepare)
     for dry_run, again in ((True, False), (False, True)):
-        with loggers_restored(), pytest.raises(InterruptedError):
+        with pytest.raises(InterruptedError):
             asyncio.run(monthly_risk_alerts.fn("file:///x", date(2026, 1, 1), dry_run, again))
         assert asked.pop() == RunRequest("file:///x", date(2026, 1, 1), dry_run, again)
 
@@ -210,7 +210,7 @@ def test_short_outage_of_prefect_is_waited_out(
 
 def test_line_outside_a_flow_run_causes_no_warning(recwarn: pytest.WarningsRecorder) -> None:
     """A worker imports Prefect with its own defaults before our code."""
-    with loggers_restored(), temporary_settings({"logging.to_api.when_missing_flow": "warn"}):
+    with temporary_settings({"logging.to_api.when_missing_flow": "warn"}):
         show_logs_in_ui()
         logging.getLogger("core.run").warning("the heartbeat failed")
     assert [str(warning.message) for warning in recwarn] == []
