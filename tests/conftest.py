@@ -24,18 +24,33 @@ from tests.tiers import Guard, tier_of
 # Remove the developer's own settings. This happens at import, before any test module, because Prefect reads
 # its settings from the environment when it is first imported.
 _OURS = {name.upper() for name in Settings.model_fields} | {CONFIG_FILE}
+_OF_TERMINALS = {"COLUMNS", "FORCE_COLOR", "NO_COLOR"}
+_OF_LIBRARIES = (
+    "AWS_",
+    "GCE_",
+    "GCSFS_",
+    "GOOGLE_",
+    "FSSPEC_",
+    "PG",
+    "PREFECT_",
+    "S3FS_",
+    "STORAGE_",
+    "UVICORN_",
+)
+# Every client needs about 30 ms to load certificates, and no test leaves this machine.
+_OF_NETWORKS = ("SSL", "REQUESTS_CA", "CURL_CA", "HTTP_", "HTTPS_", "ALL_PROXY", "NO_PROXY")
+# Options of the `make` that runs the tests, such as `-n`, are not those of a `make` that a test runs.
+_OF_MAKE = ("MAKE", "MFLAGS")
 for _name in [*os.environ]:
-    if _name.upper() in _OURS or _name.startswith("PREFECT_"):
+    if _name.upper() in _OURS | _OF_TERMINALS or _name.upper().startswith(
+        _OF_LIBRARIES + _OF_NETWORKS + _OF_MAKE
+    ):
         del os.environ[_name]
 # The developer's profile may name a Prefect API.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
 atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
-_OF_TERMINALS = ("COLUMNS", "FORCE_COLOR", "NO_COLOR")
-# Every client needs about 30 ms to load certificates, and no test leaves this machine.
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
-_PROXIES = [name for name in os.environ if name.lower().endswith("_proxy")]
-for _name in (*_OF_TERMINALS, *_CERTIFICATES, *_PROXIES):
-    os.environ.pop(_name, None)
+# Servers and users that tests start must be able to read what tests write.
+os.umask(0o022)
 # With this variable, each of the many processes would compile our modules again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
