@@ -127,9 +127,17 @@ def variables(slack_url: str, folder: Path, **more: str) -> dict[str, str]:
     }
 
 
+_closed: list[socket.socket] = []
+
+
 def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
+    """Return a port that refuses connections until a server that the test starts listens on it."""
+    # Bound but not listening: no other program gets the port.
+    closed = socket.socket()
+    closed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    closed.bind(("127.0.0.1", 0))
+    _closed.append(closed)
+    port: int = closed.getsockname()[1]
     return port
 
 

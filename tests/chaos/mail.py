@@ -13,6 +13,7 @@ from aiosmtpd.smtp import AuthResult
 from core.domain import AlertKey
 from tests.service import closed_port
 from tests.support.servers import Mailbox
+from tests.waiting import HANG_SECONDS
 
 # The library warns about its own code.
 logging.getLogger("mail.log").setLevel(logging.ERROR)
@@ -32,6 +33,7 @@ class ChaosMail(Mailbox):
             self,
             hostname="127.0.0.1",
             port=closed_port(),
+            ready_timeout=HANG_SECONDS,
             authenticator=lambda *_: AuthResult(success=True),
             auth_require_tls=False,
         )

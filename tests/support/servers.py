@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from core.runtime import Settings
 from tests.service import closed_port
+from tests.waiting import HANG_SECONDS
 
 ADDRESS = "support@quadsci.ai"
 
@@ -73,7 +74,9 @@ class Mailbox:
 @contextmanager
 def mail_server(mailbox: Mailbox, hostname: str = "127.0.0.1", **options: Any) -> Iterator[Settings]:
     """Run a mail server; return settings that point to it."""
-    controller = Controller(mailbox, hostname=hostname, port=closed_port(), **options)
+    controller = Controller(
+        mailbox, hostname=hostname, port=closed_port(), ready_timeout=HANG_SECONDS, **options
+    )
     controller.start()
     try:
         yield smtp_settings(controller.port, smtp_host=hostname)
