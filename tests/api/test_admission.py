@@ -58,7 +58,7 @@ def busy(
     """Yield an API, the request whose run occupies one of its threads, and what releases that run."""
     release = threading.Event()
     with HostileSlack() as slack, ThreadPoolExecutor(1) as pool:
-        slack.script("/amer-risk-alerts", held(release, answer(200, "ok")))
+        slack.script("/amer-risk-alerts", held(release.is_set, answer(200, "ok")))
         service = serve(
             API_RUNS_AT_ONCE=str(at_once), SLACK_WEBHOOK_BASE_URL=slack.url, SLACK_TIMEOUT_SECONDS="60"
         )

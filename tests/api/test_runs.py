@@ -111,7 +111,7 @@ def test_dry_run_sends_and_records_nothing(
 def test_run_goes_on_when_its_client_leaves(serve: Serve, source: str) -> None:
     answered = threading.Event()
     with HostileSlack() as slow:
-        slow.script("/amer-risk-alerts", held(answered, answer(200, "ok")))
+        slow.script("/amer-risk-alerts", held(answered.is_set, answer(200, "ok")))
         service = serve(SLACK_WEBHOOK_BASE_URL=slow.url, SLACK_TIMEOUT_SECONDS="60")
         body, patience = {"source_uri": source, "month": MONTH}, httpx.Timeout(60, read=1)
         with pytest.raises(httpx.ReadTimeout):

@@ -16,6 +16,7 @@ from core.ledger.database import Database
 from core.run import RunContext, open_run
 from core.runtime import Settings
 from tasks.send import Lane, send
+from tests import waiting
 from tests.delivery.world import (
     MONTH,
     NOW,
@@ -37,7 +38,7 @@ from tests.delivery.world import (
 )
 from tests.postgresql import Server
 from tests.slack.clock import Clock
-from tests.slack.hostile import HostileSlack, answer, slowly
+from tests.slack.hostile import HostileSlack, answer, held, slowly
 
 OK = answer(200, "ok")
 
@@ -73,14 +74,17 @@ def test_failed_claim_stops_every_lane(slack: HostileSlack, ledger: Ledger, path
 def test_run_that_was_closed_as_dead_stops_every_lane(
     slack: HostileSlack, ledger: Ledger, path: Path
 ) -> None:
-    slack.script("/amer", answer(429, headers={"Retry-After": "2"}))
-    slack.script("/emea", slowly(0.4, OK))
+    closed = threading.Event()
+    slack.script("/amer", answer(429, headers={"Retry-After": "60"}))
+    slack.script("/emea", held(closed.is_set, OK))
     alerts = [routed("A-1"), routed("B-1", "emea"), routed("B-2", "emea")]
 
     async def run() -> None:
-        task = asyncio.create_task(send_in_a_run(ledger, alerts, settings(slack.url, path), "run-1"))
+        context = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
+        task = asyncio.create_task(send_in_a_run(context, alerts))
         await until(lambda: len(slack.requests) == 2)
         close_as_dead(ledger)
+        closed.set()
         with pytest.raises(Interrupted, match="Another process closed the run"):
             await task
 
@@ -117,13 +121,14 @@ def test_claim_is_unsent_when_another_lane_fails(
         if alert.channel == "emea":
             raise LedgerError("disk on fire")
         claim = really(run_id, alert, now)
-        time.sleep(0.2)
+        waiting.until(lambda: run.stop)
         return claim
 
     really = ledger.claim
     monkeypatch.setattr(ledger, "claim", slow_or_broken)
-    with pytest.raises(LedgerError, match="disk on fire"):
-        deliver(ledger, [routed("A-1"), routed("E-1", "emea")], settings(slack.url, path), "run-1")
+    run = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
+    with pytest.raises(LedgerError, match="disk on fire"), open_run(run):
+        asyncio.run(send.fn(run, plan(run, [routed("A-1"), routed("E-1", "emea")])))
     assert slack.requests == []
     assert outcomes(path) == {"A-1": ("failed", "interrupted")}
     assert look(ledger, "run-1").reasons == {"A-1": "interrupted", "E-1": "ledger_unavailable"}
@@ -156,12 +161,12 @@ def test_unwritable_ledger_ends_the_run(
 
 def test_stop_waits_for_answers_in_flight(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     channels = ("amer", "emea", "apac")
-    slack.script("/amer", slowly(0.4, OK))
+    context = RunContext("run-1", REQUEST, settings(slack.url, path, slack_backoff_seconds=60), ledger)
+    slack.script("/amer", held(lambda: context.stop, OK))
     slack.script("/emea", answer(429, headers={"Retry-After": "60"}))
     slack.script("/apac", answer(503))
     alerts = [routed(f"{channel}-{number}", channel) for channel in channels for number in range(3)]
-    chosen = settings(slack.url, path, slack_backoff_seconds=60)
-    stop_when(lambda: len(slack.requests) == 3, ledger, alerts, chosen)
+    stop_when(lambda: len(slack.requests) == 3, context, alerts)
     assert seen(slack) == {"amer-0", "emea-0", "apac-0"}
     run = look(ledger, "run-1")
     assert run.statuses == dict.fromkeys(run.statuses, "failed") | {"amer-0": "sent"}
@@ -172,13 +177,14 @@ def test_stop_waits_for_answers_in_flight(slack: HostileSlack, ledger: Ledger, p
     assert query(path, "SELECT attempts FROM alert_outcomes") == [(1,)] * 3
     for channel in channels:
         slack.script(f"/{channel}", OK)
-    assert deliver(ledger, alerts, chosen).view.counts.alerts_sent == 8
+    assert deliver(ledger, alerts, context.settings).view.counts.alerts_sent == 8
 
 
 def test_stopped_retry_keeps_its_attempts(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     short, long = (answer(429, headers={"Retry-After": seconds}) for seconds in ("0.01", "100"))
     slack.script("/amer", short, long)
-    stop_when(lambda: len(slack.requests) == 2, ledger, [routed("A-1")], settings(slack.url, path))
+    run = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
+    stop_when(lambda: len(slack.requests) == 2, run, [routed("A-1")])
     assert query(path, "SELECT status, reason, error, attempts FROM alert_outcomes") == [
         ("failed", "interrupted", "The run was stopped before the delivery", 2)
     ]
@@ -229,15 +235,15 @@ def test_closed_event_loop_loses_no_answer(slack: HostileSlack, ledger: Ledger, 
     """Prefect turns SIGTERM into an exception that ends the event loop of the flow."""
 
     async def run() -> None:
-        task = asyncio.create_task(send_in_a_run(ledger, [routed("A-1"), routed("A-2")], chosen, "run-1"))
+        task = asyncio.create_task(send_in_a_run(context, [routed("A-1"), routed("A-2")]))
         await until(lambda: bool(slack.requests))
         for other in asyncio.all_tasks() - {asyncio.current_task()}:
             other.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    slack.script("/amer", slowly(0.4, OK))
-    chosen = settings(slack.url, path)
+    context = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
+    slack.script("/amer", held(lambda: context.stop, OK))
     asyncio.run(run())
     assert look(ledger, "run-1").statuses == {"A-1": "sent", "A-2": "failed"}
     assert outcomes(path) == {"A-1": ("sent", None)}

@@ -14,11 +14,13 @@ import pytest
 from core.domain import Alert, Delivery, InternalError
 from core.ledger import Ledger
 from core.ledger.database import Database
+from core.run import RunContext
 from core.slack import Answer, Pacer, SlackWebhooks
 from core.slack.retry import Sleep
 from examples.mock_slack import MockSlack
 from tasks import send as send_module
 from tests.delivery.world import (
+    REQUEST,
     accounts,
     at_once,
     deliver,
@@ -127,7 +129,7 @@ def test_429_delays_only_its_channel(slack: HostileSlack, ledger: Ledger, path: 
     def emea_is_done() -> bool:
         return [outcomes(path).get(f"emea-{number}") for number in range(3)] == [("sent", None)] * 3
 
-    stop_when(emea_is_done, ledger, alerts, settings(slack.url, path))
+    stop_when(emea_is_done, RunContext("run-1", REQUEST, settings(slack.url, path), ledger), alerts)
     assert seen(slack, "/amer") == ["amer-0"]
     assert seen(slack, "/emea") == ["emea-0", "emea-1", "emea-2"]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,7 @@ from core.ledger.schema import NOTIFICATIONS
 from core.run import RunContext, open_run, utc_now
 from core.runtime import Settings
 from tasks.send import send
+from tests.waiting import HANG_SECONDS
 
 T = TypeVar("T")
 
@@ -187,12 +188,9 @@ def plan(run: RunContext, alerts: Sequence[Alert]) -> list[Alert]:
     return run.ledger.plan(run.run_id, assessment(alerts), alerts, run.settings.max_alerts_per_run, utc_now())
 
 
-async def send_in_a_run(
-    ledger: Ledger, alerts: Sequence[Alert], chosen: Settings, run_id: str, **request: Any
-) -> None:
+async def send_in_a_run(run: RunContext, alerts: Sequence[Alert]) -> None:
     """Run the stage `send` without Prefect."""
-    asked = RunRequest("file:///source.parquet", MONTH, **request)
-    with open_run(RunContext(run_id, asked, chosen, ledger)) as run:
+    with open_run(run):
         await send.fn(run, plan(run, alerts))
 
 
@@ -201,29 +199,30 @@ def deliver(
 ) -> Delivered:
     """Send alerts in a new run; return it when it has ended."""
     run_id = run_id or str(uuid4())
-    asyncio.run(send_in_a_run(ledger, alerts, chosen, run_id, **request))
+    asked = replace(REQUEST, **request)
+    asyncio.run(send_in_a_run(RunContext(run_id, asked, chosen, ledger), alerts))
     return look(ledger, run_id)
 
 
 async def until(happens: Callable[[], bool]) -> None:
     """Poll until the condition is true."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_SECONDS):
         while not happens():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
-def stop_when(happens: Callable[[], bool], ledger: Ledger, alerts: Sequence[Alert], chosen: Settings) -> None:
-    """Cancel the run `run-1` when the condition is true, and wait for its end."""
+def stop_when(happens: Callable[[], bool], run: RunContext, alerts: Sequence[Alert]) -> None:
+    """Cancel the run when the condition is true, and wait for its end."""
 
-    async def run() -> None:
-        task = asyncio.create_task(send_in_a_run(ledger, alerts, chosen, "run-1"))
+    async def cancel() -> None:
+        task = asyncio.create_task(send_in_a_run(run, alerts))
         await until(happens)
         task.cancel()
         with pytest.raises(asyncio.CancelledError) as canceled:
             await task
         assert isinstance(canceled.value.__cause__, Interrupted)
 
-    asyncio.run(run())
+    asyncio.run(cancel())
 
 
 def look(ledger: Ledger, run_id: str) -> Delivered:
@@ -253,7 +252,7 @@ def assert_adds_up(view: RunView) -> None:
 
 def query(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     """Query the database file directly."""
-    connection = sqlite3.connect(path, timeout=10)
+    connection = sqlite3.connect(path, timeout=HANG_SECONDS)
     try:
         return connection.execute(sql, parameters).fetchall()
     finally:
@@ -262,7 +261,7 @@ def query(path: Path, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 def execute(path: Path, script: str) -> None:
     """Change the database file directly."""
-    connection = sqlite3.connect(path, timeout=10)
+    connection = sqlite3.connect(path, timeout=HANG_SECONDS)
     try:
         connection.executescript(script)
     finally:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from tests.waiting import HANG_SECONDS
+
 Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -56,11 +58,11 @@ def slowly(seconds: float, then: Reply) -> Reply:
     return reply
 
 
-def held(release: threading.Event, then: Reply) -> Reply:
-    """Answer once the test releases the reply."""
+def held(released: Callable[[], bool], then: Reply) -> Reply:
+    """Answer once the condition is true."""
 
     async def reply(writer: asyncio.StreamWriter) -> None:
-        while not release.is_set():  # noqa: ASYNC110  # the event is another thread's
+        while not released():  # noqa: ASYNC110  # another thread makes it true
             await asyncio.sleep(0.01)
         await then(writer)
 
@@ -122,13 +124,13 @@ class HostileSlack:
     def __enter__(self) -> Self:
         self._thread.start()
         start = asyncio.start_server(self._serve, sock=self._socket)
-        self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(5)
+        self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(HANG_SECONDS)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(HANG_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
