@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine
 
-from tests.waiting import until
+from tests.waiting import HANG_SECONDS, until
 
 
 def programs() -> Path | None:
@@ -66,7 +66,7 @@ class Server:
             yield lambda url: f"{url}&port=6432"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(HANG_SECONDS)
             log.close()
 
     def new_database(self) -> str:
@@ -133,11 +133,9 @@ def server(parent: Path = Path("/tmp")) -> Iterator[Server]:  # noqa: S108  # th
     if as_user():
         shutil.chown(folder, "nobody", "nogroup")
     data = folder / "data"
+    cluster = ("-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--no-locale")
     subprocess.run(
-        [*as_user(), found / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8"],
-        check=True,
-        capture_output=True,
-        cwd="/",
+        [*as_user(), found / "initdb", "-D", data, *cluster], check=True, capture_output=True, cwd="/"
     )
     # Test data need not survive a crash of the machine. A ledger must turn `synchronous_commit` on itself.
     unsafe = "-c fsync=off -c synchronous_commit=off"

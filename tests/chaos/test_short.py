@@ -10,7 +10,6 @@ from tests.prefect_homes import new_home
 SEED, ROUNDS = 58196, 1
 
 
-@pytest.mark.timeout(600)
 def test_harmed_runs_post_nothing_twice_and_lose_nothing(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import prefect.settings
-import pytest
 import yaml
 from dotenv import dotenv_values
 from jsonschema import Draft202012Validator
@@ -125,7 +124,6 @@ def running(name: str, folder: Path, here: dict[str, str]) -> Iterator[Path]:
         yield log
 
 
-@pytest.mark.timeout(300)
 def test_worker_deploys_and_sends_a_month(
     tmp_path: Path, undeployed_prefect_api: str, postgresql: Server
 ) -> None:

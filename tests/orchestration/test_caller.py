@@ -45,7 +45,6 @@ def call(ledger: Ledger, stages: Any) -> None:
         run_with_prefect(RunContext("run-1", REQUEST, Settings(), ledger), "http://127.0.0.1:9/api")
 
 
-@pytest.mark.timeout(60)
 def test_ledger_that_cannot_begin_a_run_ends_the_wait(ledger: Ledger) -> None:
     async def stages(_: RunContext) -> None:
         raise LedgerError("disk on fire")

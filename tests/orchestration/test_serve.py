@@ -15,7 +15,7 @@ import pytest
 
 from tests.cli.calling import ROOT, started
 from tests.service import closed_port
-from tests.waiting import until
+from tests.waiting import HANG_SECONDS, until
 
 
 def serve(**ports: int) -> list[str]:
@@ -62,7 +62,7 @@ def test_second_stop_kills_a_prefect_server_that_does_not_end(tmp_path: Path) ->
         time.sleep(1)
         assert Path(f"/proc/{prefect}").exists()
         running.terminate()
-        assert running.wait(30) == 0
+        assert running.wait(HANG_SECONDS) == 0
     assert not Path(f"/proc/{prefect}").exists()
 
 

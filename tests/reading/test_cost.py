@@ -22,6 +22,7 @@ from core.sources.reader import read_window
 from core.sources.source import Bytes, Range, SourceFile
 from core.sources.workers import Workers
 from tests.reading.worlds import MONTH, Row, back, row, table
+from tests.waiting import HANG_SECONDS
 
 ACCOUNTS, MONTHS = 400, 24
 THRESHOLD = 10_000
@@ -339,7 +340,7 @@ def test_remote_footers_are_read_at_the_same_time(tmp_path: Path, monkeypatch: p
     together = Barrier(3)
 
     def read_together(file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
-        together.wait(10)
+        together.wait(HANG_SECONDS)
         return Source.read(source, file, ranges)
 
     monkeypatch.setattr(source, "read", read_together)

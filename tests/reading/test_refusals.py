@@ -262,7 +262,7 @@ def test_refusing_google_token_endpoint_is_no_outage(
     store.status, store.body = status, json.dumps(body).encode()
     key = {"type": "service_account", "client_email": "us@example.test", "private_key": private_key}
     token = json.dumps(key | {"token_uri": f"{store.url}/token"})
-    timeout = 0.5 if error is SourceUnreachable else 30
+    timeout = 3 if error is SourceUnreachable else 30
     settings = Settings(gcs_endpoint_url=store.url, gcs_token=token, source_timeout_seconds=timeout)
     assert_refused(GS, settings, error, words)
     assert {line.split("?")[0] for line in store.asked} == {"POST /token"}

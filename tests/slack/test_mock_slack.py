@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from examples.mock_slack import MockSlack
+from tests.waiting import HANG_SECONDS
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "mock_slack.py"
 
@@ -76,7 +77,7 @@ def test_program_stops_without_a_traceback(signum: signal.Signals) -> None:
             assert http.post("/amer", json={"text": "one\ntwo"}).status_code == 200
             assert http.post("/emea", json={"text": "three"}).status_code == 500
         program.send_signal(signum)
-        out, err = program.communicate(timeout=5)
+        out, err = program.communicate(timeout=HANG_SECONDS)
     assert (program.returncode, err) == (0, "")
     assert out == "#amer\n    one\n    two\n#emea  (answered 500)\n    three\n"
 
