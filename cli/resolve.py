@@ -29,15 +29,14 @@ def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
         rows = [
             (
                 outcome.month.isoformat(),
-                _account(outcome),
-                outcome.alert_type,
+                _alert(outcome),
                 outcome.channel or "-",
-                f"{outcome.updated_at:%Y-%m-%d %H:%M} UTC",
+                f"{outcome.updated_at:%Y-%m-%d %H:%M}",
                 outcome.reason or "-",
             )
             for outcome in found.outcomes
         ]
-        print_table(("month", "account", "type", "channel", "updated", "why"), rows, console)
+        print_table(("month", "alert", "channel", "updated (UTC)", "why"), rows, console)
         console.print("\nLook in each channel, then record what you saw: risk-alerts resolve --help")
 
 
@@ -52,9 +51,9 @@ def record(*, as_json: bool, **given: Any) -> None:
         return
     sends = resolution.decision is Decision.SEND_AGAIN
     then = f"the next run of {outcome.month} sends it" if sends else "it is never sent again"
-    alert = one_line(f"{_account(outcome)}, {outcome.alert_type}")
+    alert = one_line(_alert(outcome))
     click.echo(f"{alert}, {outcome.month}: resolved as {resolution.decision} by {resolution.by}; {then}")
 
 
-def _account(outcome: OutcomeView) -> str:
-    return f"{outcome.account_name or '?'} ({outcome.account_id})"
+def _alert(outcome: OutcomeView) -> str:
+    return f"{outcome.account_name or '?'} ({outcome.account_id}), {outcome.alert_type}"

@@ -51,11 +51,13 @@ def test_alert_of_a_killed_run_is_listed_at_once(ledger: Ledger, capsys: pytest.
 
 
 def test_narrow_list_cuts_nothing_off(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    leave_unconfirmed(ledger, "second", routed("an-account-with-a-long-id", "a-channel-with-a-long-name"))
+    channels = ("a-channel-with-a-long-name", "emea-risk-alerts")
+    leave_unconfirmed(ledger, "second", *(routed(f"a-long-id-{channel}", channel) for channel in channels))
     assert call("unconfirmed") == 0
     listed = capsys.readouterr().out
     assert "…" not in listed
     assert "long-name" in listed
+    assert " emea-risk-alerts " in listed
 
 
 def test_type_selects_the_alert_of_an_account(ledger: Ledger) -> None:
