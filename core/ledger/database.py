@@ -1,5 +1,6 @@
 """The ledger's database: opened with its tables, with read and write transactions."""
 
+import logging
 import os
 import re
 import sqlite3
@@ -20,6 +21,8 @@ from core.ledger.postgresql import is_cut, postgresql_engine
 from core.ledger.schema import METADATA, SCHEMA_VERSION, TOUCH, VERSION
 from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, file_of, sqlite_engine, switch_to_wal
 from core.runtime import redact, shown_database
+
+logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = 20.0
 """The longest that a run waits for a server that restarts, in each write `through_a_restart`."""
@@ -181,6 +184,7 @@ def _create_tables(connection: Connection) -> None:
         METADATA.create_all(connection, checkfirst=False)
         VERSION.create(connection, checkfirst=True)
         connection.execute(insert(VERSION).values(version_num=SCHEMA_VERSION))
+        logger.info("New ledger %s: it has no alerts of earlier runs", shown_database(connection.engine.url))
     elif current != SCHEMA_VERSION:
         raise LedgerError(
             f"The ledger {shown_database(connection.engine.url)} has schema {current}, which this version"

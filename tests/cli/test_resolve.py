@@ -101,13 +101,13 @@ def test_error_is_json_where_the_log_is(
         folder.touch()
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{folder}/ledger.db")
     monkeypatch.setenv("LOG_FORMAT", "json")
-    # The log also warns of a ledger inside a container.
+    # The log also names a new ledger, and warns of a ledger inside a container.
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setattr("os.path.ismount", lambda _: False)
     assert call(*command) == ended
-    *warnings, last = map(json.loads, capsys.readouterr().err.splitlines())
+    *before, last = map(json.loads, capsys.readouterr().err.splitlines())
     assert last["message"].startswith(f"{code}: ")
-    assert len(warnings) == (code == "outcome_not_found")
+    assert [line["level"] for line in before] == ["info", "warning"] * (code == "outcome_not_found")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Opening the ledger's database: created, durable, and never that of another service."""
 
+import logging
 import os
 import sqlite3
 import threading
@@ -231,7 +232,12 @@ def test_removed_ledger_is_created_again(
 ) -> None:
     url = f"sqlite:///{path}"
     monkeypatch.setattr("core.ledger.ledger.container_warning", lambda _: None)
+    caplog.set_level(logging.INFO)
     first = open_ledger(url)
+    # In a wrong folder, the default ledger is a new one, which would send the month again.
+    assert caplog.messages == [f"New ledger {url}: it has no alerts of earlier runs"]
+    caplog.clear()
+    open_at(path).close()
     assert open_ledger(url) is first
     assert caplog.text == ""
     path.unlink()
