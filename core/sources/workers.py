@@ -55,10 +55,7 @@ class Workers(ThreadPoolExecutor):
             yield wait_for(ahead.pop(0))
 
     def each_request(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Do the same for a `function` that computes little, but may wait for a remote store.
-
-        For local files, one thread is faster: threads that compute in Python take turns anyway.
-        """
+        """Yield as `each` does, but in one thread for local files, where Python's threads only take turns."""
         return self.each(function, items) if self._waits else map(function, items)
 
     @contextmanager
