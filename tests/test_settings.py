@@ -151,7 +151,6 @@ GOOD = {
     "DATABASE_URL": [
         "sqlite:///data/x.db",
         "sqlite:////data/a@b:c/x.db",
-        "postgres://host/db",
         "postgresql://user:p%40ss@host:5432/db?sslmode=require",
         "postgresql://user@server:pass@host/db",
         "postgresql://user@[::1]:5432/db",

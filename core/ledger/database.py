@@ -45,7 +45,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Connect, and create the tables where there are none; raise `LedgerError`."""
-        self.url = parse_url(url)
+        self.url = make_url(url)
         self._file = file_of(self.url)
         with translated_errors(self.url), ExitStack() as refused:
             self._engine = _engine(self.url)
@@ -109,20 +109,13 @@ class Database:
         return status and (status.st_dev, status.st_ino)
 
 
-def parse_url(url: str) -> URL:
-    """Parse the ledger's URL; every PostgreSQL URL gets the one supported driver."""
-    parsed = make_url(url)
-    is_server = parsed.drivername in {"postgres", "postgresql"}
-    return parsed.set(drivername="postgresql+psycopg") if is_server else parsed
-
-
 def try_write(database_url: str) -> str:
     """Create or write the ledger and undo that; return what can be done, or raise `LedgerError`.
 
     The tables are created and written in one transaction that is rolled back. If the SQLite file does not
     exist, a temporary one is made instead, in the nearest existing folder above it.
     """
-    url = parse_url(database_url)
+    url = make_url(database_url)
     file = file_of(url)
     with translated_errors(url):
         if file and not file.exists():

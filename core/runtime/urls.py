@@ -35,10 +35,11 @@ def host_of(url: str) -> str:
 
 
 def check_database_url(value: str) -> str:
-    """Return the URL of the ledger; raise a `ValueError` with the right forms, and no part of the URL."""
+    """Return the URL of the ledger for SQLAlchemy; raise a `ValueError` with the right forms, not the URL."""
     with suppress(ArgumentError, ValueError):
         if value.isprintable() and (_SQLITE.fullmatch(value) or _is_postgresql(value)):
-            return value
+            # SQLAlchemy does not know the short name.
+            return re.sub("^postgres:", "postgresql:", value)
     raise ValueError(
         "must be sqlite:///data/risk_alerts.db for a path from the working directory,"
         " sqlite:////data/risk_alerts.db for an absolute one (~ is not expanded: sqlite:////home/name/x.db),"

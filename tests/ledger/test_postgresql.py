@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 
 from core.domain import (
     Alert,
@@ -20,7 +20,7 @@ from core.domain import (
 )
 from core.ledger import Ledger
 from core.ledger import postgresql as dialect
-from core.ledger.database import RESTART_SECONDS, Database, LedgerCut, parse_url, through_a_restart, try_write
+from core.ledger.database import RESTART_SECONDS, Database, LedgerCut, through_a_restart, try_write
 from core.ledger.postgresql import postgresql_engine
 from core.runtime import Settings
 from tests.delivery.world import ME, MONTH, NOW, REQUEST, begin, begin_retry, failed, look, routed, sent
@@ -132,8 +132,7 @@ def test_options_of_the_url_win(
     postgresql: Server, scheme: str, query: str, setting: str, value: str
 ) -> None:
     url = f"{scheme}://postgres@/postgres?host={postgresql.folder}{query}"
-    assert Settings(database_url=url).database_url == url
-    engine = postgresql_engine(parse_url(url))
+    engine = postgresql_engine(make_url(Settings(database_url=url).database_url))
     with engine.connect() as connection:
         assert connection.exec_driver_sql(f"SHOW {setting}").scalar() == value
     engine.dispose()
