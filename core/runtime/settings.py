@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import quote, unquote, urlsplit
@@ -25,14 +26,15 @@ CONFIG_FILE = "CONFIG_FILE"
 _PLAIN = str | int | float
 
 
-def _parse_json(text: str) -> Any:
-    """Parse JSON; an object that names a key twice becomes a list, which no setting accepts in its place."""
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of JSON with these pairs; raise `ValueError` if it names a key twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object names a key twice")
+    return found
 
-    def unique(pairs: list[tuple[str, Any]]) -> Any:
-        found = dict(pairs)
-        return found if len(found) == len(pairs) else pairs
 
-    return json.loads(text, object_pairs_hook=unique)
+_parse_json = partial(json.loads, object_pairs_hook=_object)
 
 
 def _decoded(value: Any) -> Any:
@@ -132,7 +134,7 @@ def _read_config_file() -> dict[str, Any]:
         wrong = f"is not valid {kind} in UTF-8 ({error}); correct it"
     else:
         if not isinstance(values, dict):
-            wrong = "must hold one object that has each key once; its keys are settings"
+            wrong = "must hold one object, whose keys are settings"
         elif unknown := ", ".join(sorted(values.keys() - Settings.model_fields)):
             wrong = f"has unknown settings: {unknown}; a key is a setting's name in lower case"
         else:
