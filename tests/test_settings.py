@@ -102,7 +102,7 @@ BAD = {
     "SLACK_CHANNEL_RATE": ["-0.5"],
     "ARR_THRESHOLD": ["10k-canary", "-1", "9223372036854775808"],
     "MAX_ALERTS_PER_RUN": ["-1"],
-    "APP_BASE_URL": ["canary", "https://user:canary@host", "https://canary@host"],
+    "APP_BASE_URL": ["canary", "https://user:canary@host", "https://canary@host", "https://host/canary|x"],
     "DATABASE_URL": [
         "sqlite://",
         "sqlite:///:memory:",
