@@ -22,6 +22,7 @@ class Proxy:
         self._path = parts.path
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: set[socket.socket] = {self._listener}
+        self._dead = False
         self._lock = threading.Lock()
         self._delay = 0.0
         self._failure = 0
@@ -48,6 +49,7 @@ class Proxy:
     def die(self) -> None:
         """Close every connection, and refuse new ones permanently."""
         with self._lock:
+            self._dead = True
             sockets, self._sockets = self._sockets, set()
         for each in sockets:
             # Closing alone would not end the thread that reads from the connection.
@@ -80,6 +82,8 @@ class Proxy:
     def _connect(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError), client, socket.create_connection(self._target) as server:
             with self._lock:
+                if self._dead:
+                    return
                 self._sockets |= {client, server}
             threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
             while data := client.recv(65536):
