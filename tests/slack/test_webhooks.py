@@ -19,7 +19,7 @@ FLOOD = trickle(b"HTTP/1.1 200 OK\r\n\r\nok", b"x" * 65536, every=0)
 
 
 def settings(**values: Any) -> Settings:
-    return Settings(**{"slack_timeout_seconds": 0.5, **values})
+    return Settings(**{"slack_timeout_seconds": 1, **values})
 
 
 def post(base_url: str, channel: str = "amer", **values: Any) -> Answer:
@@ -92,8 +92,8 @@ def test_reaching_slack_sends_no_secret(setting: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (silence, r"no answer in 0\.5 s"),
-        (trickle(b"HTTP/1.1 200 OK\r\n", b"X-Drop: 1\r\n"), r"no answer in 0\.5 s"),
+        (silence, "no answer in 1 s"),
+        (trickle(b"HTTP/1.1 200 OK\r\n", b"X-Drop: 1\r\n"), "no answer in 1 s"),
         (reset, "no reason given"),
         (raw(f"smtp {SECRET}\r\n\r\n".encode()), r"illegal status line: .*smtp \*\*\*.*"),
     ],
