@@ -256,7 +256,7 @@ class Ledger:
         """
         key, month = resolution.key, resolution.month
         with self._database.write() as session:
-            found = session.get(schema.OutcomeRow, (key.account_id, month, key.alert_type))
+            found = session.get(schema.OutcomeRow, (month, key.account_id, key.alert_type))
             if found is None:
                 raise domain.OutcomeNotFound(
                     f"No {key.alert_type} alert of account {key.account_id!r} in {month} is in the ledger;"

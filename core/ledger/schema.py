@@ -94,10 +94,11 @@ class OutcomeRow(Result, table=True):
     """The result of an alert across runs; the primary key makes an alert unique."""
 
     __tablename__ = "alert_outcomes"
-    __table_args__ = (sa.Index(None, "run_id", "status", "alert_type"),)
+    # Without a rowid, SQLite keeps the rows in the order of the key: those of a month lie together.
+    __table_args__ = (sa.Index(None, "run_id", "status", "alert_type"), {"sqlite_with_rowid": False})
 
-    account_id: str = Field(primary_key=True)
     month: date = Field(primary_key=True)
+    account_id: str = Field(primary_key=True)
     alert_type: str = Field(primary_key=True)
     region: str | None
     run_id: str
