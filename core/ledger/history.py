@@ -277,12 +277,10 @@ def _digest(rows: Iterable[Row[Any]]) -> str:
     """Return the digest of a list of open alerts; a list with another digest is news for support."""
     listed = []
     for row in rows:
-        # Only this list shows the data of an alert without a channel, so a correction of them is news.
-        facts = (row.account_name, row.account_region, row.arr, row.duration_months)
-        data = facts if row.reason == domain.UNKNOWN_REGION else None
+        facts = (row.account_name, row.account_region, row.arr, row.duration_months, row.channel)
         # A new attempt that may have been delivered is news.
         run_id = row.run_id if row.status == domain.OutcomeStatus.UNCONFIRMED else None
-        listed.append((row.account_id, row.alert_type, row.status, row.reason, row.channel, data, run_id))
+        listed.append((row.account_id, row.alert_type, *facts, row.status, row.reason, run_id))
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
