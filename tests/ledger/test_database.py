@@ -30,6 +30,12 @@ def test_database_refuses_a_second_outcome(path: Path, ledger: Ledger) -> None:
         execute(path, "INSERT INTO alert_outcomes SELECT * FROM alert_outcomes")
 
 
+def test_outcomes_of_a_month_are_found_by_the_key(path: Path, ledger: Ledger) -> None:
+    """The plan of a run reads them while other writers wait."""
+    [step] = query(path, "EXPLAIN QUERY PLAN SELECT * FROM alert_outcomes WHERE month = '2026-01-01'")
+    assert "PRIMARY KEY (month=?)" in step[3]
+
+
 def test_current_ledger_is_opened_without_a_write(path: Path, ledger: Ledger) -> None:
     with ledger._database.write():
         opened = open_at(path)
