@@ -17,7 +17,9 @@ SOURCE = "gs://bucket/status.parquet"
 def deploy(home: Path, *variables: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Deploy from another folder than the checkout, with the environment that is installed."""
     # Without `install` and its Python: a test must not change the environment in which it runs.
-    as_it_is = ["--old-file=install", "PYTHON=false", f"BIN={Path(sys.executable).parent}"]
+    # The relative path, because the path of the checkout may contain a blank.
+    installed = os.path.relpath(Path(sys.executable).parent, ROOT)
+    as_it_is = ["--old-file=install", "PYTHON=false", f"BIN={installed}"]
     return subprocess.run(
         ["make", "--no-print-directory", "-C", ROOT, *as_it_is, "deploy", *variables],
         cwd=home,
