@@ -34,7 +34,7 @@ def serve_both(api_port: int, prefect_port: int) -> None:
         click.echo("For some seconds, until Prefect answers, runs are refused with 503. Ctrl-C stops both.")
         os.environ["PREFECT_API_URL"] = f"{prefect_url}/api"
         # The API is given by its name, because the command line must not import it.
-        uvicorn.run("api.app:app", host=HOST, port=api_port)
+        uvicorn.run("api.app:app", host=HOST, port=api_port, workers=1)
 
 
 @contextmanager
