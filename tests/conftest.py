@@ -36,6 +36,7 @@ _OF_LIBRARIES = (
     "S3FS_",
     "STORAGE_",
     "UVICORN_",
+    "WEB_CONCURRENCY",
 )
 # Every client needs about 30 ms to load certificates, and no test leaves this machine.
 _OF_NETWORKS = ("SSL", "REQUESTS_CA", "CURL_CA", "HTTP_", "HTTPS_", "ALL_PROXY", "NO_PROXY")
