@@ -49,7 +49,7 @@ def _prefect_server(port: int, url: str) -> Iterator[None]:
         # Keep the concurrency slots in files, so that a restarted server can free those of dead runs.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
-    app = ["--factory", "prefect.server.api.server:create_app", "--log-level", "warning"]
+    app = ["--factory", "prefect.server.api.server:create_app", "--log-level", "warning", "--workers", "1"]
     # A session of its own, so that Ctrl-C does not stop Prefect before the API.
     server = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments from this file
         [sys.executable, "-m", "uvicorn", *app, "--host", HOST, "--port", str(port)],
