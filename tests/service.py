@@ -201,7 +201,6 @@ def served(environment: dict[str, str]) -> Iterator[Service]:
     log = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, process_restored():
         patch.setattr(sys, "stderr", log)
-        patch.setattr(redaction, "_secrets", set())
         for name, value in environment.items():
             patch.setenv(name, value)
         # Prefect reads its settings at import; to read them again takes longer than the whole service.
