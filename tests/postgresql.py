@@ -142,8 +142,8 @@ def server(parent: Path = Path("/tmp")) -> Iterator[Server]:  # noqa: S108  # th
     options = f"-k {folder} -c listen_addresses='' {unsafe} -c max_connections=200"
     control = [*as_user(), found / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
     running = Server(folder, control, options)
-    running.start()
     try:
+        running.start()
         yield running
     finally:
         running.close()

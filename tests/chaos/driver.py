@@ -18,12 +18,14 @@ them. The timing of the machine may differ.
 
 import argparse
 import multiprocessing
+import os
 import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.chaos.ledger import ledger_on_a_disk
@@ -72,6 +74,10 @@ def main() -> int:
             lane.terminate()
         for lane in lanes:
             lane.join()
+            assert lane.pid is not None
+            # A lane that was interrupted while it started a process does not know that process.
+            with suppress(ProcessLookupError):
+                os.killpg(lane.pid, signal.SIGKILL)
     return int(any(lane.exitcode for lane in lanes))
 
 
@@ -83,7 +89,11 @@ def _interrupt(*_: object) -> None:
 
 
 def _play_lane(lane: int, options: argparse.Namespace) -> None:
-    """Play the worlds of a lane, and print its tally after each; exit with 1 when a promise was broken."""
+    """Play the worlds of a lane, and print its tally after each; exit with 1 when a promise was broken.
+
+    The lane and the processes that it starts are a process group.
+    """
+    os.setpgrp()
     total = Tally()
 
     def report(tally: Tally) -> None:
