@@ -1,4 +1,3 @@
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,17 +12,15 @@ from moto.server import ThreadedMotoServer
 from core.domain import RiskAlertsError
 from core.runtime import Settings
 from core.sources import Source, open_uri
-from tests.reading.servers import Refusing
+from tests.reading.servers import Refusing, ignore_disconnects
 
 
 @pytest.fixture(scope="session")
 def gcs_server() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="bucket")
+    server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="bucket")
     server.start()
-    yield f"http://127.0.0.1:{port}"
+    ignore_disconnects(server._api._httpd)
+    yield f"http://127.0.0.1:{server._api._httpd.server_port}"
     server.stop()
 
 

@@ -3,11 +3,13 @@
 import json
 import re
 import ssl
+import sys
 import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -30,6 +32,17 @@ class Request(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def ignore_disconnects(server: BaseServer) -> None:
+    """Let the server print no traceback when a client disconnects."""
+    report = server.handle_error
+
+    def report_others(request: Any, address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            report(request, address)
+
+    server.handle_error = report_others  # type: ignore[method-assign]
 
 
 class Server(ABC):
@@ -64,6 +77,7 @@ class Server(ABC):
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        ignore_disconnects(self._server)
         self.address = f"127.0.0.1:{self._server.server_port}"
         self.url = f"{'https' if tls else 'http'}://{self.address}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
