@@ -251,7 +251,10 @@ def test_more_at_risk_reads_more_months_at_once(
 @pytest.mark.parametrize(
     ("streak", "months"), [(9, 1 + 9), (10, 1 + 11), (19, 1 + 20), (20, 1 + 22), (29, 1 + 31)]
 )
-def test_long_streak_reads_a_tenth_more(tmp_path: Path, streak: int, months: int) -> None:
+def test_long_streak_reads_a_tenth_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streak: int, months: int
+) -> None:
+    monkeypatch.setattr("core.sources.workers.DECODERS", 2)
     assert months_read(tmp_path, 1, streak, Need(THRESHOLD), 40) == months
 
 
