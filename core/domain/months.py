@@ -11,9 +11,10 @@ def parse_month(text: str) -> date:
     """Parse a month written `YYYY-MM-01`; raise `ValueError` for anything else."""
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         raise ValueError("month must be written YYYY-MM-01")
-    if not text.endswith("-01"):
-        raise ValueError(f"month must be the first day of a month: {text[:8]}01, not {text}")
-    return date.fromisoformat(text)
+    first = date.fromisoformat(f"{text[:8]}01")
+    if text != str(first):
+        raise ValueError(f"month must be the first day of a month: {first}, not {text}")
+    return first
 
 
 Month = Annotated[

@@ -44,6 +44,7 @@ SPELLING = "month must be written YYYY-MM-01"
     [
         ("2026-02-02", "month must be the first day of a month: 2026-02-01, not 2026-02-02"),
         ("2026-02-30", "month must be the first day of a month: 2026-02-01, not 2026-02-30"),
+        ("2026-13-05", "month must be in 1..12.*"),
         ("", SPELLING),
         ("2026-1-01", SPELLING),
         ("20260101", SPELLING),
