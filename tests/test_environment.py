@@ -75,9 +75,10 @@ def test_bad_library_variable_is_one_line_that_names_it(name: str, value: str, s
 
 def test_blanks_around_library_variables_are_stripped() -> None:
     """An empty AWS_PROFILE would be looked up as a profile without a name."""
-    os.environ.update(AWS_SECRET_ACCESS_KEY="secret\n", HTTPS_PROXY=" http://proxy:3128\r\n", AWS_PROFILE=" ")
+    os.environ.update(AWS_SECRET_ACCESS_KEY="key\n", HTTPS_PROXY=" http://u:p|w@proxy:1\r\n", AWS_PROFILE=" ")
     load_settings()
-    assert (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["HTTPS_PROXY"]) == ("secret", "http://proxy:3128")
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == "key"
+    assert os.environ["HTTPS_PROXY"] == "http://u:p|w@proxy:1"
     assert "AWS_PROFILE" not in os.environ
 
 

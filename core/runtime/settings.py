@@ -84,7 +84,7 @@ def _timezone(value: str) -> str:
 Url = Annotated[str, AfterValidator(check_http_url)]
 BaseUrl = Annotated[Url, _matching("[^?#]*", "must have no query and no fragment: a path is appended to it")]
 PublicUrl = Annotated[
-    BaseUrl, _matching(r"\w+://[^/@]*(/.*)?", "must have no user name or password: every message shows it")
+    BaseUrl, _matching(r"\w+://[^/@|]*(/[^|]*)?", "must have no user name, password or |: messages show it")
 ]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]

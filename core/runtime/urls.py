@@ -19,7 +19,7 @@ def check_http_url(value: str) -> str:
         whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
         whole = False
-    if not whole or re.search(r"[\s\x00-\x1f\x7f|]", value):
+    if not whole or re.search(r"[\s\x00-\x1f\x7f]", value):
         raise ValueError("must be an http:// or https:// URL, such as https://host:8080/path")
     userinfo = parts.netloc.rpartition("@")[0]
     if "@" in userinfo or ":" in userinfo.partition(":")[2]:
