@@ -57,6 +57,7 @@ class Database:
                 # In one transaction, since two processes may start at once.
                 with self._writer.begin() as connection:
                     _create_tables(connection)
+                logger.info("New ledger %s: it has no alerts of earlier runs", shown_database(self.url))
             if self._file:
                 # Only after the tables, so that the database of another program is not changed.
                 switch_to_wal(self._engine)
@@ -177,7 +178,6 @@ def _create_tables(connection: Connection) -> None:
         METADATA.create_all(connection, checkfirst=False)
         VERSION.create(connection, checkfirst=True)
         connection.execute(insert(VERSION).values(version_num=SCHEMA_VERSION))
-        logger.info("New ledger %s: it has no alerts of earlier runs", shown_database(connection.engine.url))
     elif current != SCHEMA_VERSION:
         raise LedgerError(
             f"The ledger {shown_database(connection.engine.url)} has schema {current}, which this version"

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import sqlite3
 import threading
 import time
@@ -231,6 +232,21 @@ def test_long_lock_fails_every_waiting_writer(
         at_once(check, check, check)
     waiting.check_writable()
     waiting.close()
+
+
+def test_ledger_that_cannot_be_created_is_not_logged_as_new(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The first page fits, as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(LedgerError, match="cannot be used"):
+            open_at(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caplog.messages == []
 
 
 def test_removed_ledger_is_created_again(
