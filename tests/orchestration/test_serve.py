@@ -3,7 +3,9 @@
 A sleeping program stands for both servers; `tests/deployment/test_served_and_deployed.py` has the real ones.
 """
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -72,3 +74,10 @@ def test_bad_setting_ends_both_servers() -> None:
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
     assert line.startswith("error: settings_invalid: SLACK_MAX_ATTEMPTS: ")
+
+
+def test_bad_setting_ends_the_command_of_the_image() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    [command] = re.findall("^CMD (.*)$", dockerfile, re.MULTILINE)
+    arguments = ["-m", *json.loads(command), "--port", "0"]
+    assert started(*arguments, SLACK_MAX_ATTEMPTS="canary", WEB_CONCURRENCY="2").returncode == 2
