@@ -95,10 +95,7 @@ class RemoteSource(Source):
 
     def _call(self, what: str, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Return the result of `coroutine` within `SOURCE_TIMEOUT_SECONDS`; translate its errors."""
-        loop = get_loop()
-        # Otherwise asyncio writes to stderr about failed requests whose errors are never read.
-        loop.set_exception_handler(lambda _loop, _context: None)
-        answer = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        answer = asyncio.run_coroutine_threadsafe(coroutine, get_loop())
         try:
             return wait_for(answer, what, self._settings.source_timeout_seconds)
         except RiskAlertsError:
