@@ -63,11 +63,9 @@ def parse_source(source_uri: str) -> Location:
         raise InvalidRequest("source_uri must not be empty: name a file or a folder")
     scheme, separator, rest = source_uri.partition("://")
     if not separator or scheme.lower() not in {"file", "gs", "s3"}:
-        # Only a path, because other text may be a secret.
-        is_path = re.fullmatch(r"/[\w./ -]*|[\w./ -]*\.parquet", source_uri)
-        given = f"{repr(source_uri) if is_path else 'a URI'} without a scheme"
-        if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
-            given = f"scheme {scheme!r}"
+        # The text before :// may be a secret.
+        named = separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme)
+        given = f"scheme {scheme!r}" if named else "source_uri without a scheme"
         raise SourceSchemeUnsupported(f"{given} is not supported: use file://, gs:// or s3://")
     scheme = scheme.lower()
     authority, slash, path = rest.partition("/")
