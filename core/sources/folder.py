@@ -30,7 +30,7 @@ _COMPACT = re.compile(r"(\d{4})()(\d\d)(\d\d)?" + _MIDNIGHT)
 
 
 def data_names(location: Location, names: Iterable[str]) -> list[str]:
-    """Return the data files among `names`, in order.
+    """Return the data files among `names`, in order, without those of the partition of no month.
 
     `names` are relative to the folder of `location`; those of folders end in `/`. Raises `SourceInvalid` for
     a folder of a table format and `SourceNotFound` where no file is data.
@@ -45,7 +45,7 @@ def data_names(location: Location, names: Iterable[str]) -> list[str]:
     files = sorted(name for name in names if _is_data(name, location.pattern))
     parquet = [name for name in files if name.lower().endswith((".parquet", ".pq", ".parq"))]
     if kept := parquet or [name for name in files if "." not in name.rsplit("/", 1)[-1]]:
-        return kept
+        return [name for name in kept if not _is_without_month(name)]
     where = f"directly in the folder matches {location.pattern}" if location.pattern else "is in this folder"
     raise SourceNotFound(
         f"{location.uri}: no Parquet file (*.parquet, *.pq, *.parq, or names without an extension) {where}:"
@@ -91,7 +91,7 @@ def partition_month(path: str) -> date | None:
     )
 
 
-def is_without_month(path: str) -> bool:
+def _is_without_month(path: str) -> bool:
     """Return whether `path` is in the partition of the rows whose month is null."""
     values = _partition_values(path)
     return "month" in values and "__HIVE_DEFAULT_PARTITION__" in {values["month"], values.get("year")}

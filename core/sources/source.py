@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from core.domain import SourceChanged, SourceNotFound, SourceUnreachable
 from core.runtime import Settings
-from core.sources.folder import is_without_month, partition_month
+from core.sources.folder import partition_month
 from core.sources.location import Location, check_source
 from core.sources.workers import check_stop
 
@@ -54,13 +54,11 @@ class Source(ABC):
         self.uri = location.uri
         self._location = location
         self._settings = settings
-        self._found = self._find(location)
-        self.files = [file for file in self._found if not is_without_month(file.path)]
-        self.version = self._found[0].version
-        if len(self._found) > 1:
-            listed = repr([(file.path, file.version, file.size) for file in self._found])
-            digest = hashlib.sha256(listed.encode()).hexdigest()
-            self.version = f"files:{len(self._found)},sha256:{digest}"
+        self.files = self._find(location)
+        listed = repr([(file.path, file.version, file.size) for file in self.files])
+        digest = hashlib.sha256(listed.encode()).hexdigest()
+        of_all = f"files:{len(self.files)},sha256:{digest}"
+        self.version = self.files[0].version if len(self.files) == 1 else of_all
 
     @abstractmethod
     def _find(self, location: Location) -> list[SourceFile]:
@@ -91,7 +89,7 @@ class Source(ABC):
     def verify_unchanged(self) -> None:
         """List the source again; raise `SourceChanged` if it has other files or versions than before."""
         with suppress(SourceNotFound):
-            if self._find(self._location) == self._found:
+            if self._find(self._location) == self.files:
                 return
         raise _replaced(self.uri)
 
