@@ -83,7 +83,7 @@ async def _refuse(request: ClientRequest, handler: ClientHandlerType) -> ClientR
         raise error_for(error, "gs", "gs://") from None
     headers = response.headers
     if "Location" in headers:
-        # aiohttp would follow a redirect to any host, with the credentials.
+        # aiohttp would follow a redirect to any host.
         raise SourceUnreachable(
             f"{request.url.host} redirects to another address, which is not followed: check GCS_ENDPOINT_URL"
         )
