@@ -60,7 +60,7 @@ class RemoteSource(Source):
     def _find(self, location: Location) -> list[SourceFile]:
         path = location.path
         if location.pattern is not None:
-            found = self._children(location.uri, path)
+            found = self._children(path)
             if (metadata := f"{path}/{METADATA}") in found:
                 found |= self._children_if_allowed(metadata)
         else:
@@ -77,13 +77,13 @@ class RemoteSource(Source):
         names = data_names(location, [*inside, *filter(self._children_if_allowed, delta_logs(path))])
         return [self._file(inside[name], name) for name in names]
 
-    def _children(self, what: str, path: str) -> dict[str, dict[str, Any]]:
-        return {child["name"]: child for child in self._call(what, self._fs._ls(path, detail=True))}
+    def _children(self, path: str) -> dict[str, dict[str, Any]]:
+        return {child["name"]: child for child in self._call(self.uri, self._fs._ls(path, detail=True))}
 
     def _children_if_allowed(self, path: str) -> dict[str, dict[str, Any]]:
         # The credentials may allow only the data of the source.
         with suppress(SourceForbidden, SourceNotFound):
-            return self._children(path, path.rstrip("/"))
+            return self._children(path)
         return {}
 
     def _read(self, file: SourceFile, ranges: Sequence[Range]) -> list[Bytes]:
