@@ -85,9 +85,8 @@ def parse_source(source_uri: str) -> Location:
         if wrong:
             raise InvalidRequest(f"source_uri must {must}")
     pattern = last if "*" in last else None
-    if pattern is not None:
-        path = folder.removeprefix("/")
+    path = (folder or "/") if pattern else slash + path
     if local:
-        path = unquote(slash + path, errors="surrogateescape")
+        path = unquote(path, errors="surrogateescape")
         return Location(source_uri, scheme, path, pattern and unquote(pattern))
-    return Location(source_uri, scheme, f"{authority}/{path}".rstrip("/"), pattern)
+    return Location(source_uri, scheme, f"{authority}{path}".rstrip("/"), pattern)
