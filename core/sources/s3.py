@@ -29,7 +29,7 @@ class _Session(AIOHTTPSession):  # type: ignore[misc]  # it ships no types
 
         def request(method: str, *, url: Any, proxy: str | None, **options: Any) -> Any:
             # botocore does not find an IPv6 address in NO_PROXY.
-            proxy = proxy and proxy_for(str(url)) and proxy
+            proxy = proxy if proxy_for(str(url)) else None
             return session.request(method, url=url, proxy=proxy, allow_redirects=False, **options)
 
         return SimpleNamespace(request=request)
