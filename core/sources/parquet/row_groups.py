@@ -315,8 +315,6 @@ class GroupReader:
             rows = batch.take(pc.subtract(inside, first))
             made = [CONVERT[name](rows[name]) for name in rows.schema.names]
             parts.append(pa.table([inside, *made], schema=schema))
-            if positions[-1].as_py() < first + batch.num_rows:
-                break
         return concat(schema, parts)
 
 
