@@ -73,29 +73,27 @@ class _Reader:
         """Read the window; see `read_window`."""
         parts = self._month_parts()
         found = concat(MONTH_ROWS, (part.rows for part in parts))
-        accounts = pc.unique(found["account_id"])
-        account = pc.index_in(found["account_id"], accounts).combine_chunks()
+        encoded = found["account_id"].combine_chunks().dictionary_encode()
+        accounts, account = encoded.dictionary, encoded.indices
         rows = found.set_column(0, ROWS.field("account"), account)
         non_at_risk = [batch for part in parts for batch in part.non_at_risk]
         ids = pa.chunked_array([batch["account_id"] for _, batch in non_at_risk], pa.large_string())
         counted = self._workers.submit(_count_distinct, ids)
-        looked_up = self._workers.submit(_rows_of_candidates, non_at_risk, ids, accounts, rows.schema)
+        looked_up = self._workers.submit(_rows_of_candidates, non_at_risk, ids, accounts, self._month)
         details = concat(DETAILS, (part.details for part in parts))
         without_account_id = sum(part.without_account_id for part in parts)
         month_history = list(_histories(parts, account))
         times = concat(TIMES, (part.times for part in parts))
         non_at_risk_rows = len(ids)
-        del parts, non_at_risk, ids, found
+        del parts, non_at_risk, ids, found, encoded
         history = self._with_times(self._history(accounts, rows, month_history), times)
         of_candidates = wait_for(looked_up)
         other_rows = non_at_risk_rows - of_candidates.num_rows
-        rows = pa.concat_tables([rows, of_candidates])
-        rows = rows.add_column(1, ROWS.field("month"), pa.repeat(pa.scalar(self._month), rows.num_rows))
         other_accounts = wait_for(counted) - len(pc.unique(of_candidates["account"]))
         return Window(
             month=self._month,
             accounts=accounts,
-            rows=pa.concat_tables([rows, history]),
+            rows=pa.concat_tables([rows, of_candidates, history]),
             details=details,
             source_version=version,
             rows_scanned=sum(reader.group.rows for reader in self._decoded),
@@ -244,7 +242,7 @@ def _check_row_count(rows: int, month: date) -> None:
 
 
 def _rows_of_candidates(
-    batches: list[tuple[int, pa.RecordBatch]], ids: pa.ChunkedArray, accounts: pa.Array, schema: pa.Schema
+    batches: list[tuple[int, pa.RecordBatch]], ids: pa.ChunkedArray, accounts: pa.Array, month: date
 ) -> pa.Table:
     """Return the rows of `accounts` in `batches`, the month's non-at-risk rows with these `ids`.
 
@@ -259,13 +257,14 @@ def _rows_of_candidates(
         rows = batch.filter(places.is_valid())
         columns = {
             "account": places.drop_null(),
+            "month": pa.repeat(pa.scalar(month), rows.num_rows),
             "at_risk": pa.repeat(pa.scalar(value=False), rows.num_rows),
             "arr": pa.nulls(rows.num_rows),
             "updated_at": instant(rows["updated_at"]),
             "position": pc.add(rows["place"], first),
         }
-        found.append(pa.table(columns, schema=schema))
-    return concat(schema, found)
+        found.append(pa.table(columns, schema=ROWS))
+    return concat(ROWS, found)
 
 
 def _count_distinct(ids: pa.ChunkedArray, alike: int = 0, divisions: int = 0) -> int:

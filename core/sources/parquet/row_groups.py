@@ -37,7 +37,7 @@ CONVERT = {"updated_at": columns.instant, "renewal_date": columns.in_calendar} |
     ("account_name", "account_region", "account_owner"), columns.texts
 )
 
-MONTH_ROWS = pa.schema([("account_id", pa.large_string()), *list(ROWS)[2:]])
+MONTH_ROWS = pa.schema([("account_id", pa.large_string()), *list(ROWS)[1:]])
 """Rows of the month with their ids, before `account` is known."""
 HISTORY_ROWS = pa.schema([ROWS.field(name) for name in ("account", "month", "at_risk", "position")])
 """Rows of earlier months, before it is known which update times matter."""
@@ -333,6 +333,7 @@ def _split_month(
     kept, others = rows.filter(wanted), rows.filter(pc.invert(wanted))
     values = [
         columns.account_ids(kept["account_id"]),
+        kept["month"],
         at_risk.filter(wanted),
         columns.whole_numbers(kept["arr"]),
         columns.instant(kept["updated_at"]),
