@@ -214,10 +214,9 @@ class _Reader:
         Files are opened by the first call for a month that they may hold, those of a partition for its month.
         """
         opened = [file for file in self._unopened if may_hold(file.months, month)]
-        if opened:
-            self._unopened = [file for file in self._unopened if not may_hold(file.months, month)]
-            for readers in self._workers.each_request(self._open, opened):
-                self._readers += readers
+        self._unopened = [file for file in self._unopened if not may_hold(file.months, month)]
+        for readers in self._workers.each_request(self._open, opened):
+            self._readers += readers
         return [reader for reader in self._readers if may_hold(reader.group.months, month)]
 
     def _open(self, file: AccountFile) -> list[GroupReader]:
