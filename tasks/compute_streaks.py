@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from prefect import task
 
 from core.alerts import ALERTS, AlertRule, Assessment, rules_named
-from core.domain import RunWarning, count_found, months_before
+from core.domain import MONTH_NOT_IN_SOURCE, RunWarning, count_found, months_before
 from core.runtime import Settings
 from core.sources import Window, passes_threshold
 
@@ -43,7 +43,10 @@ def compute_streaks(window: Window, winners: pa.Table, settings: Settings) -> As
     duplicates = sum(pc.sum(rows["superseded"]).as_py() or 0 for rows in (in_month, in_streaks))
     counts = count_found(window.rows_scanned, duplicates + window.other_duplicates, found)
     in_order = pa.concat_tables(alerts).sort_by([("account_id", "ascending"), ("alert_type", "ascending")])
-    return Assessment(window.source_version, counts, tuple(_warnings(window, in_month)), in_order)
+    warnings = tuple(_warnings(window, in_month))
+    for warning in warnings:
+        logger.warning("%s: %s", warning.code, warning.message)
+    return Assessment(window.source_version, counts, warnings, in_order)
 
 
 def _months_back(months: pa.ChunkedArray, month: date) -> pa.ChunkedArray:
@@ -102,7 +105,7 @@ def _alerts(rule: AlertRule, window: Window, chosen: pa.Table) -> pa.Table:
 def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
     count = window.rows_without_account_id
     if not in_month.num_rows and not window.other_rows and not count:
-        yield RunWarning("month_not_in_source", f"No rows for {window.month} in the source: check the export")
+        yield RunWarning(MONTH_NOT_IN_SOURCE, f"No rows for {window.month} in the source: check the export")
     if count:
         message = f"Rows of {window.month} without account_id: {count}; fix the export to alert them"
         yield RunWarning("rows_without_account_id", message, count)

@@ -12,6 +12,9 @@ _SOURCE = "gs://bucket/monthly_account_status.parquet"
 _SOURCES = "A Parquet file, a folder of them, or a pattern (* in the last segment): file://, gs://, s3://"
 _RETRY = "Also send unconfirmed alerts, which an earlier run may have delivered."
 
+MONTH_NOT_IN_SOURCE = "month_not_in_source"
+"""The code of the warning of a run whose month has no rows."""
+
 
 class RunStatus(StrEnum):
     """The state of a run."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 from prometheus_client import CollectorRegistry, Gauge
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 from pydantic_core import to_json
-from sqlalchemy import Row, Select, Table, and_, func, or_, select, tuple_
+from sqlalchemy import Row, Select, String, Table, and_, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from core import domain
@@ -177,14 +177,16 @@ class History:
         runs = Gauge("risk_alerts_runs", "Runs in the ledger, by status.", ["status"], registry=registry)
         text = "Alerts of all months in the ledger, by alert type and status."
         outcomes = Gauge("risk_alerts_outcomes", text, ["alert_type", "status"], registry=registry)
-        text = "The first day (UTC) of the latest month with a succeeded run that was no dry run."
+        text = "The first day (UTC) of the latest month with rows and a succeeded run that was no dry run."
         last_month = Gauge("risk_alerts_last_succeeded_month_timestamp_seconds", text, registry=registry)
         succeeded = RUNS.c.status == domain.RunStatus.SUCCEEDED, ~RUNS.c.dry_run
+        # A run before a late export succeeds, but its month is still to be run.
+        found_rows = RUNS.c.warnings.cast(String).not_like(f"%{domain.MONTH_NOT_IN_SOURCE}%")
         with self._database.read() as session:
             by_status = _count(session, RUNS, "status")
             # The index on (run_id, status, alert_type) covers this query; the table is not read.
             by_type = _count(session, OUTCOMES, "alert_type", "status")
-            month = session.scalar(select(func.max(RUNS.c.month)).where(*succeeded))
+            month = session.scalar(select(func.max(RUNS.c.month)).where(*succeeded, found_rows))
         for status in domain.RunStatus:
             runs.labels(status).set(by_status.get((status,), 0))
         for alert_type in {domain.DEFAULT_ALERT_TYPE, *(alert_type for alert_type, _ in by_type)}:

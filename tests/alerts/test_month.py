@@ -74,14 +74,16 @@ def test_preview_warns_of_more_alerts_than_the_limit(limit: int, warnings: list[
     assert [warning.code for warning in found.warnings] == warnings
 
 
-def test_each_warning_says_what_it_is_about(tmp_path: Path) -> None:
+def test_each_warning_says_what_it_is_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [row(""), row(""), *(row("A", f"2026-01-{day}") for day in (15, 16, 17))]
     without_id, no_first_day = see(tmp_path, rows).warnings
     assert (without_id.code, without_id.count) == ("rows_without_account_id", 2)
     assert "2026-01-01" in without_id.message
     assert (no_first_day.code, no_first_day.count) == ("months_not_first_day", 3)
     assert "SOURCE_TIMEZONE" in no_first_day.message
-    [missing] = see(tmp_path, [row("A", BEFORE)]).warnings
+    with caplog.at_level("WARNING"):
+        [missing] = see(tmp_path, [row("A", BEFORE)]).warnings
+    assert caplog.messages[-1] == f"{missing.code}: {missing.message}"
     assert missing.code == "month_not_in_source"
     assert missing.message == "No rows for 2026-01-01 in the source: check the export"
     assert missing.count is None

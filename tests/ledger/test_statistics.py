@@ -1,13 +1,14 @@
 """Ledger statistics, the same on both databases, and their gauges."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 
-from core.domain import OutcomeStatus, RunRequest, RunStatus, SourceNotFound
+from core.domain import MONTH_NOT_IN_SOURCE, OutcomeStatus, RunRequest, RunStatus, RunWarning, SourceNotFound
 from core.ledger import Ledger
-from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, at, begin, record, routed, sent
+from tests.delivery.world import ME, MONTH, NOW, OTHER_MONTH, assessment, at, begin, record, routed, sent
 
 
 def samples(ledger: Ledger) -> dict[tuple[str, ...], float]:
@@ -44,6 +45,16 @@ def test_latest_month_ignores_dry_and_failed_runs(ledger: Ledger) -> None:
         ("runs", "failed"): 3,
         ("last_succeeded_month_timestamp_seconds",): datetime(2026, 1, 1, tzinfo=UTC).timestamp(),
     }
+
+
+def test_latest_month_had_rows(ledger: Ledger) -> None:
+    late = replace(assessment([]), warnings=(RunWarning(MONTH_NOT_IN_SOURCE, "check the export"),))
+    for run_id, found in (("late", late), ("on time", assessment([]))):
+        begin(ledger, run_id, month=date(2026, 2, 1))
+        ledger.plan(run_id, found, (), 0, NOW)
+        ledger.finish(run_id, None, NOW)
+        timestamp = samples(ledger)["last_succeeded_month_timestamp_seconds",]
+        assert bool(timestamp) == (found is not late)
 
 
 def test_latest_month_begins_in_utc(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
