@@ -39,16 +39,16 @@ async def start_run(
     The run goes on when the client disconnects, and `GET /runs` lists it.
     """
     state = request.app.state
+    # In a thread that no run occupies, so that a bad request, or the answer at once, waits for no run.
+    run = await asyncio.to_thread(prepare_run, body, state.settings)
     preferences = (part.partition(";")[0] for part in ",".join(prefer).lower().split(","))
     if "respond-async" in map(str.strip, preferences):
-        # Record the run in a thread that no run occupies, so that the answer waits for no other run.
-        run = await asyncio.to_thread(prepare_run, body, state.settings)
         await asyncio.to_thread(state.runs.submit, lambda: accept(run))
         response.status_code = 202
         response.headers["Location"] = f"{request.scope['root_path']}/runs/{run.run_id}"
-        return RunStarted(run_id=run.run_id)
-    run_id = await state.runs.call(lambda: run_month(prepare_run(body, state.settings)))
-    return RunStarted(run_id=run_id)
+    else:
+        await state.runs.call(lambda: run_month(run))
+    return RunStarted(run_id=run.run_id)
 
 
 @router.post("/preview", response_model=PreviewView)

@@ -83,6 +83,8 @@ def test_run_beyond_the_queue_gets_429(serve: Serve, tmp_path: Path, monkeypatch
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_runs")
         assert refused.headers["Retry-After"] == "10"
         assert len(service.runs()) == 4
+        # A bad request waits for no run.
+        assert ask(service, "file://host/x").status_code == 422
 
         assert service.post("/preview", source).status_code == 200
         assert service.get("/health")["status"] == "ok"
