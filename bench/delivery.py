@@ -115,7 +115,7 @@ def bare(slack: str, routed: Sequence[Alert]) -> dict[str, float]:
     bodies: dict[str, list[bytes]] = {channel: [] for channel in CHANNELS}
     plain = Settings()
     for item in routed:
-        message = json.dumps(build_message(item, plain), ensure_ascii=False)
+        message = json.dumps(build_message(item, MONTH, plain), ensure_ascii=False)
         bodies[item.channel or ""].append(message.encode())
     started = time.perf_counter()
     asyncio.run(_post_all(slack, bodies))

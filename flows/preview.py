@@ -1,5 +1,7 @@
 """Preview a run of a month: the same stages, but nothing is sent or stored."""
 
+from datetime import date
+
 from core import domain
 from core.alerts import PreviewAlertView, PreviewView
 from core.ledger import open_ledger
@@ -43,11 +45,13 @@ def preview(request: domain.RunRequest, settings: Settings) -> PreviewView:
         counts=counts,
         counts_by_type=counts_by_type,
         warnings=warnings,
-        alerts=[_preview_alert(alert, delivery, settings) for alert, delivery in planned],
+        alerts=[_preview_alert(alert, delivery, request.month, settings) for alert, delivery in planned],
     )
 
 
-def _preview_alert(alert: domain.Alert, delivery: domain.Delivery, settings: Settings) -> PreviewAlertView:
+def _preview_alert(
+    alert: domain.Alert, delivery: domain.Delivery, month: date, settings: Settings
+) -> PreviewAlertView:
     status, reason = delivery.status, delivery.reason
     if status is domain.AlertStatus.UNCONFIRMED:
         # A run would not send this alert. The contract has no status `unconfirmed` in a preview.
@@ -55,5 +59,5 @@ def _preview_alert(alert: domain.Alert, delivery: domain.Delivery, settings: Set
     return PreviewAlertView(
         **alert._asdict() | {"channel": delivery.channel, "status": status, "reason": reason},
         details_url=details_url(settings.app_base_url, alert.account_id),
-        message=build_message(alert, settings) if alert.channel else None,
+        message=build_message(alert, month, settings) if alert.channel else None,
     )

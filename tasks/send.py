@@ -98,7 +98,7 @@ class Lane:
         """Claim, post and record one alert, unless another run has sent or claimed it."""
         ledger, run_id = self._run.ledger, self._run.run_id
         # Before the claim: a run that dies or fails here leaves nothing unconfirmed.
-        message = build_message(alert, self._run.settings)
+        message = build_message(alert, self._run.request.month, self._run.settings)
         await self._pacer.turn()
         self._check_stop()
         # In a thread: the commit waits for the disk, and must not delay the answers of other lanes.
@@ -130,7 +130,8 @@ class Lane:
             nonlocal attempts
             self._check_stop()
             if attempts:
-                # During the wait, the run may have been closed as dead and the alert resolved by a person.
+                # It raises `Interrupted` if the run was closed as dead during the wait, because a person may
+                # have resolved the alert since. Otherwise it returns the same claim.
                 await asyncio.to_thread(self._run.ledger.claim, self._run.run_id, alert, utc_now())
             attempts += 1
             # The next message waits from this request on, not from its turn: a slow claim may lie between.

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from core.alerts import RULES, months, streak
-from core.domain import Alert, money, month_number, months_before, one_line
+from core.domain import Alert, money, month_number, one_line
 from core.runtime import Settings
 
 HEADER_MAX = 150
@@ -32,8 +32,11 @@ def details_url(app_base_url: str, account_id: str) -> str:
     return f"{app_base_url}/accounts/{quote(account_id, safe='')}"
 
 
-def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
-    """Return the JSON of one alert, in the words of its type. In single webhook mode it names its channel."""
+def build_message(alert: Alert, month: date, settings: Settings) -> dict[str, Any]:
+    """Return the JSON of one alert of `month`, in the words of its type.
+
+    In single webhook mode it names its channel.
+    """
     rule = RULES[alert.alert_type]
     risk = streak(alert.alert_type, alert.risk_start_month, alert.duration_months)
     arr = money(alert.arr)
@@ -55,7 +58,6 @@ def build_message(alert: Alert, settings: Settings) -> dict[str, Any]:
     ]
 
     header = rule.headline.format(name=alert.account_name, id=alert.account_id)
-    month = months_before(alert.risk_start_month, 1 + rule.anchor - alert.duration_months)
     # A streak that ended before the month of the alert has no cue.
     cue = "" if rule.anchor else next(f"{cue} " for n, cue in _MONTHS_CUES if alert.duration_months >= n)
     bags = "💰" * sum((alert.arr or 0) >= least for least in _ARR_CUES)

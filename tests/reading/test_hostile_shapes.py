@@ -74,7 +74,7 @@ def test_huge_name_is_cut_to_slacks_limit(tmp_path: Path) -> None:
     pq.write_table(at_risk(2, account_name=names), tmp_path / "x.parquet")
     alerts = alerts_of(assess(tmp_path / "x.parquet"))
     assert [one.account_name for one in alerts] == ["é" * (LONGEST_TEXT - 1) + "…", "é" * LONGEST_TEXT]
-    message = build_message(alerts[0], Settings())
+    message = build_message(alerts[0], MONTH, Settings())
     assert len(message["text"]) <= LONGEST_TEXT
 
 

@@ -29,8 +29,15 @@ ALERT = Alert(
 SINGLE_WEBHOOK = {"slack_webhook_url": "https://hooks.example.com/services/x"}
 
 
-def build(alert: Alert, *, channel: str = "amer-risk-alerts", kind: str = "at_risk", **settings: Any) -> Any:
-    return build_message(alert._replace(alert_type=kind, channel=channel), Settings(**settings))
+def build(
+    alert: Alert,
+    *,
+    channel: str = "amer-risk-alerts",
+    kind: str = "at_risk",
+    month: date = date(2026, 1, 1),
+    **settings: Any,
+) -> Any:
+    return build_message(alert._replace(alert_type=kind, channel=channel), month, Settings(**settings))
 
 
 def plain(text: str) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def test_blank_owner_is_no_owner(owner: str) -> None:
 
 
 def test_recovered_alert_has_its_streak() -> None:
-    message = build(ALERT, kind="recovered")
+    message = build(ALERT, kind="recovered", month=date(2026, 2, 1))
     assert message["text"].splitlines()[:3] == [
         "✅ Recovered: Acme Corp (A-1)",
         "Region: AMER",
