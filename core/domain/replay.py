@@ -39,8 +39,8 @@ def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
 
     If the retry of an unconfirmed alert fails, the alert stays unconfirmed, because the earlier attempt may
     have been delivered: a later run would send a failed alert again although no person asked for that.
-    The reason of the claim shows a retry. It is the reason of the answer if that is recorded again. The claim
-    of a first attempt has no reason, or `process_died` if its run was closed as dead.
+    The claim of such a retry has a reason: that of a retry or, if the write is repeated, that of this answer.
+    The claim of a first attempt has none, or `process_died` if its run was closed as dead.
     """
     if claim.reason in {None, PROCESS_DIED} or answer.status is not AlertStatus.FAILED:
         return answer

@@ -130,7 +130,7 @@ class Ledger:
         for run in dead:
             with self._database.write() as session:
                 found = session.get(schema.RunRow, run.run_id)
-                if found and found == run:
+                if found and found == run:  # no heartbeat since it was read
                     _close(session, found, domain.Interrupted(SILENT), now)
                     logger.warning("Closed run %s: %s", run.run_id, SILENT)
 
@@ -196,7 +196,7 @@ class Ledger:
                         outcome = _outcome(run, delivery, now) | {"region": alert.account_region}
                         (changed if alert.key in known else added).append(outcome)
                     elif delivery.status in {domain.AlertStatus.PENDING, domain.AlertStatus.WOULD_SEND}:
-                        if 0 < limit == len(to_send):
+                        if limit and len(to_send) == limit:
                             # Failed at once: the time of a statement is limited, also of the one in `_close`.
                             over_limit += 1
                             delivery = delivery._replace(**_untried(domain.TooManyAlerts.code))
