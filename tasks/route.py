@@ -28,7 +28,8 @@ def route(alerts: pa.Table, settings: Settings) -> pa.Table:
     channels = pa.array([*settings.regions.values()], pa.string())
     channel = channels.take(pc.index_in(alerts["account_region"], value_set=known))
     used = len(pc.unique(channel).drop_null())
-    logger.info("%d alerts for %d channels, %d without a channel", len(channel), used, channel.null_count)
+    unknown = channel.null_count
+    logger.info("%d alerts for %d channels, %d without a channel", len(channel) - unknown, used, unknown)
     return alerts.append_column("channel", channel)
 
 
