@@ -3,7 +3,7 @@
 #   docker build -t account-risk-alerts .
 #
 #   the API on :8000 (the default)
-#     docker run -p 8000:8000 -v risk-alerts:/data --env-file risk-alerts.env account-risk-alerts
+#     docker run -p 127.0.0.1:8000:8000 -v risk-alerts:/data --env-file risk-alerts.env account-risk-alerts
 #   the batch job, once
 #     docker run --rm --no-healthcheck -v risk-alerts:/data --env-file risk-alerts.env account-risk-alerts \
 #       risk-alerts run --source-uri gs://bucket/file.parquet --month 2026-01-01
