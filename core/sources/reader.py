@@ -21,7 +21,7 @@ from core.sources.parquet.row_groups import (
     MonthPart,
 )
 from core.sources.source import Source
-from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, month_before, passes_threshold
+from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, passes_threshold, prior_month
 from core.sources.workers import Workers, wait_for
 
 MAX_MONTH_ROWS = 50_000_000
@@ -33,13 +33,9 @@ MOST_DIVISIONS = 2
 MOST_ALIKE = 16
 """How many bytes at their end all ids may have in common and still be divided by the byte before."""
 SECOND_MONTH_LIKELY, NEXT_MONTH_LIKELY = 30, 100
-"""From the first product of accounts and months back on, two months are read at once.
-
-From four times the second one on, three are, and one more for each doubling: the more accounts are at risk,
-and the longer, the more of the months before will be needed.
-"""
+"""Numbers of accounts times months back, for `_months_at_once`."""
 LONG_STREAK = 10
-"""For each such number of months back, one month more is read ahead: at most a tenth of them in vain."""
+"""For each such number of months back, one more month is read at once: at most a tenth of them in vain."""
 
 
 def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> Window:
@@ -109,7 +105,7 @@ class _Reader:
         """Read all rows of the month, in source order."""
         month, threshold = self._month, self._need.arr_threshold
         known = pa.nulls(0, pa.large_string())
-        before = month_before(month)
+        before = prior_month(month)
         if self._need.at_risk_before and before:
             readers = self._readers_to_decode(before)
             ids = self._workers.each(lambda reader: reader.at_risk_ids(before), readers)
@@ -137,15 +133,13 @@ class _Reader:
         followed = pc.unique(month_rows["account"]) if need.look_back else passing
         kept = []
         reads: deque[list[tuple[GroupReader, Future[pa.Table]]]] = deque()
-        month = next_to_read = month_before(self._month)
+        month = next_to_read = prior_month(self._month)
         months_back = 1
         while month and len(followed):
-            product = len(followed) * months_back
-            more = max(product >= SECOND_MONTH_LIKELY, months_back // LONG_STREAK)
-            likely = max(1 + more, (product // NEXT_MONTH_LIKELY).bit_length())
-            while next_to_read and len(reads) < min(likely, self._workers.most_ahead):
+            at_once = min(_months_at_once(len(followed), months_back), self._workers.most_ahead)
+            while next_to_read and len(reads) < at_once:
                 reads.append(self._begin_history(next_to_read, accounts, followed))
-                next_to_read = month_before(next_to_read)
+                next_to_read = prior_month(next_to_read)
             for reader, read in reads.popleft():
                 found.append(wait_for(read))
                 self._decoded[reader] = True
@@ -159,7 +153,7 @@ class _Reader:
             followed = followed.filter(pc.is_in(followed, value_set=at_risk))
             if months_back == need.look_back:
                 followed = followed.filter(pc.is_in(followed, value_set=passing))
-            month, months_back = month_before(month), months_back + 1
+            month, months_back = prior_month(month), months_back + 1
         return concat(HISTORY_ROWS, kept)
 
     def _begin_history(
@@ -223,6 +217,17 @@ class _Reader:
         footer = file.open(self._longest_footer)
         self._longest_footer = max(self._longest_footer or footer, footer, key=attrgetter("length"))
         return [GroupReader(file, footer, group) for group in footer.groups]
+
+
+def _months_at_once(accounts: int, months_back: int) -> int:
+    """Return how many months to read at once; `accounts` have been at risk for `months_back`.
+
+    The more they are, and the longer, the more of the months before will be needed: two from
+    `SECOND_MONTH_LIKELY` on, three from four times `NEXT_MONTH_LIKELY` on, one more for each doubling.
+    """
+    product = accounts * months_back
+    more = max(product >= SECOND_MONTH_LIKELY, months_back // LONG_STREAK)
+    return max(1 + more, (product // NEXT_MONTH_LIKELY).bit_length())
 
 
 def _histories(parts: Sequence[MonthPart], account: pa.Array) -> Iterator[pa.Table]:

@@ -98,7 +98,7 @@ def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.
     return pc.fill_null(pc.greater_equal(arr, arr_threshold), fill_value=True)
 
 
-def month_before(month: date) -> date | None:
+def prior_month(month: date) -> date | None:
     """Return the first day of the month before, or None before year 1."""
     return months_before(month, 1) if month > date.min else None
 

@@ -16,7 +16,7 @@ from core.domain import (
     months_before,
     parse_month,
 )
-from core.sources.window import month_before
+from core.sources.window import prior_month
 
 
 @given(st.dates(date(2, 1, 1)).map(lambda day: day.replace(day=1)), st.integers(0, 11))
@@ -27,13 +27,13 @@ def test_months_step_back_by_any_number(month: date, count: int) -> None:
     one_by_one: date | None = month
     for _ in range(count):
         assert one_by_one is not None
-        one_by_one = month_before(one_by_one)
+        one_by_one = prior_month(one_by_one)
     assert one_by_one == at_once
 
 
 def test_calendar_has_no_month_before_its_first() -> None:
-    assert month_before(date(1, 2, 1)) == date(1, 1, 1)
-    assert month_before(date(1, 1, 1)) is None
+    assert prior_month(date(1, 2, 1)) == date(1, 1, 1)
+    assert prior_month(date(1, 1, 1)) is None
 
 
 SPELLING = "month must be written YYYY-MM-01"

@@ -18,7 +18,7 @@ from core.domain import Interrupted, SourceInvalid
 from core.runtime import Settings, process_stop
 from core.sources import Need, Source, Window, open_uri
 from core.sources.local import LocalSource
-from core.sources.reader import read_window
+from core.sources.reader import _months_at_once, read_window
 from core.sources.source import Bytes, Range, SourceFile
 from core.sources.workers import Workers
 from tests.reading.worlds import MONTH, Row, back, row, table
@@ -207,11 +207,11 @@ def test_details_are_fetched_with_the_month_if_alerts_are_likely(
     assert source.calls == 1 + requests, "the footer comes first"
 
 
-def months_read(folder: Path, accounts: int, streak: int, need: Need, months: int = 10) -> int:
-    """Return how many of `months` are read of accounts that are at risk for `streak`, with ARR 50,000."""
+def months_read(folder: Path, accounts: int, streak: int, need: Need) -> int:
+    """Return how many of ten months are read of accounts that are at risk for `streak`, with ARR 50,000."""
     rows = [
         row(f"a{number}", back(MONTH, age), "At Risk" if age < streak else "Healthy")
-        for age in range(months)
+        for age in range(10)
         for number in range(accounts)
     ]
     pq.write_table(table(rows), folder / "x.parquet", row_group_size=accounts)
@@ -221,24 +221,40 @@ def months_read(folder: Path, accounts: int, streak: int, need: Need, months: in
 
 
 @pytest.mark.parametrize(
+    ("accounts", "months_back", "months"),
+    [
+        *(
+            (1, 1, 1),
+            (29, 1, 1),
+            (30, 1, 2),
+            (399, 1, 2),
+            (400, 1, 3),
+            (799, 1, 3),
+            (800, 1, 4),
+            (6400, 1, 7),
+        ),
+        *((14, 2, 1), (15, 2, 2), (80, 5, 3)),
+        *((1, 9, 1), (1, 10, 2), (1, 19, 2), (1, 20, 3), (1, 30, 4)),
+    ],
+)
+def test_more_at_risk_for_longer_read_more_months_at_once(
+    accounts: int, months_back: int, months: int
+) -> None:
+    assert _months_at_once(accounts, months_back) == months
+
+
+@pytest.mark.parametrize(
     ("accounts", "streak", "threads", "months"),
     [
         (2, 1, 8, 1 + 1),
-        (3, 1, 8, 1 + 2),
-        (39, 1, 8, 1 + 2),
-        (40, 1, 8, 1 + 3),
-        (79, 1, 8, 1 + 3),
         (80, 1, 8, 1 + 4),
-        # The second month back counts twice, and so on.
-        (1, 2, 8, 1 + 2),
         (1, 3, 8, 1 + 4),
-        (2, 2, 8, 1 + 3),
         # No more than what the threads begin at once.
         (80, 1, 0, 1 + 2),
         (80, 1, 1, 1 + 3),
     ],
 )
-def test_more_at_risk_reads_more_months_at_once(
+def test_months_are_read_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accounts: int, streak: int, threads: int, months: int
 ) -> None:
     monkeypatch.setattr("core.sources.reader.SECOND_MONTH_LIKELY", 3)
@@ -246,16 +262,6 @@ def test_more_at_risk_reads_more_months_at_once(
     monkeypatch.setattr("core.sources.workers.DECODERS", 1)
     monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(threads))
     assert months_read(tmp_path, accounts, streak, Need(THRESHOLD)) == months
-
-
-@pytest.mark.parametrize(
-    ("streak", "months"), [(9, 1 + 9), (10, 1 + 11), (19, 1 + 20), (20, 1 + 22), (29, 1 + 31)]
-)
-def test_long_streak_reads_a_tenth_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streak: int, months: int
-) -> None:
-    monkeypatch.setattr("core.sources.workers.DECODERS", 2)
-    assert months_read(tmp_path, 1, streak, Need(THRESHOLD), 40) == months
 
 
 @pytest.mark.parametrize(("day", "count"), [(date(2025, 11, 15), 0), (date(2025, 12, 15), 1)])

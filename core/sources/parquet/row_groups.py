@@ -19,7 +19,7 @@ from core.sources.parquet import columns
 from core.sources.parquet.footer import MAX_FILE_ROWS, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Piece, Pieces, coalesce
 from core.sources.source import Source, SourceFile
-from core.sources.window import DETAILS, ROWS, concat, month_before, passes_threshold
+from core.sources.window import DETAILS, ROWS, concat, passes_threshold, prior_month
 from core.sources.workers import Workers
 
 BATCH_ROWS = 65_536
@@ -141,7 +141,7 @@ class GroupReader:
         """Return the rows of `month`; accounts in `known` (large_string) are candidates at any status."""
         only_this_month = self.holds_only(month)
         # A row group of this month and the one before nearly always has alerts: fetch their details, too.
-        before = month_before(month)
+        before = prior_month(month)
         with_details = bool(before and self.group.months and self.group.months[0] >= before)
         # If each account has several rows in this row group, they are likely all of its rows.
         repeats = not only_this_month and self.group.is_repetitive("account_id")
