@@ -9,8 +9,8 @@ from flows.monthly_risk_alerts import run_stages
 from flows.prefect_engine import configured_api, run_with_prefect
 
 
-def run_month(run: RunContext) -> str:
-    """Run the month in this thread until the run is over, and return its `run_id`.
+def run_month(run: RunContext) -> None:
+    """Run the month in this thread until the run is over.
 
     Raises the error of a failed run, which has its `run_id` if the run was begun.
     """
@@ -18,7 +18,6 @@ def run_month(run: RunContext) -> str:
         run_with_prefect(run, url)
     else:
         asyncio.run(run_stages(run))
-    return run.run_id
 
 
 def accept(run: RunContext) -> Callable[[], None]:
