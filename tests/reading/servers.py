@@ -32,7 +32,7 @@ class Request(BaseHTTPRequestHandler):
 
 
 def ignore_disconnects(server: BaseServer) -> None:
-    """Let the server print no traceback when a client disconnects."""
+    """Suppress the traceback that the server prints when a client disconnects."""
     report = server.handle_error
 
     def report_others(request: Any, address: Any) -> None:

@@ -221,26 +221,19 @@ def months_read(folder: Path, accounts: int, streak: int, need: Need) -> int:
 
 
 @pytest.mark.parametrize(
-    ("accounts", "months_back", "months"),
+    ("months", "found"),
     [
-        *(
-            (1, 1, 1),
-            (29, 1, 1),
-            (30, 1, 2),
-            (399, 1, 2),
-            (400, 1, 3),
-            (799, 1, 3),
-            (800, 1, 4),
-            (6400, 1, 7),
-        ),
-        *((14, 2, 1), (15, 2, 2), (80, 5, 3)),
-        *((1, 9, 1), (1, 10, 2), (1, 19, 2), (1, 20, 3), (1, 30, 4)),
+        (1, [(1, 1), (29, 1), (14, 2), (1, 9)]),
+        (2, [(30, 1), (399, 1), (15, 2), (1, 10), (1, 19)]),
+        (3, [(400, 1), (799, 1), (80, 5), (1, 20)]),
+        (4, [(800, 1), (1, 30)]),
+        (7, [(6400, 1)]),
     ],
 )
-def test_more_at_risk_for_longer_read_more_months_at_once(
-    accounts: int, months_back: int, months: int
-) -> None:
-    assert _months_at_once(accounts, months_back) == months
+def test_more_at_risk_for_longer_read_more_months_at_once(months: int, found: list[tuple[int, int]]) -> None:
+    """Each pair is the number of accounts and for how many months they have been at risk."""
+    for accounts, months_back in found:
+        assert _months_at_once(accounts, months_back) == months
 
 
 @pytest.mark.parametrize(
