@@ -56,7 +56,7 @@ BAD = [
     ("AWS_ENDPOINT_URL", "http://minio:canary", "http:// or https:// URL"),
     ("AWS_ENDPOINT_URL_S3", "canary:9000", "http:// or https:// URL"),
     ("STORAGE_EMULATOR_HOST", "canary:port", "http:// or https:// URL"),
-    ("S3FS_LOGGING_LEVEL", "", "DEBUG, INFO"),
+    ("S3FS_LOGGING_LEVEL", "canary", "DEBUG, INFO"),
     ("GCSFS_DEBUG", "debug", "DEBUG, INFO"),
     ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "canary", "http:// or https:// URL"),
     ("AWS_ENDPOINT_URL_STS", "canary:443", "http:// or https:// URL"),
@@ -74,12 +74,26 @@ def test_bad_library_variable_is_one_line_that_names_it(name: str, value: str, s
 
 
 def test_blanks_around_library_variables_are_stripped() -> None:
-    """An empty AWS_PROFILE would be looked up as a profile without a name."""
-    os.environ.update(AWS_SECRET_ACCESS_KEY="key\n", HTTPS_PROXY=" http://u:p|w@proxy:1\r\n", AWS_PROFILE=" ")
+    os.environ.update(AWS_SECRET_ACCESS_KEY="key\n", HTTPS_PROXY=" http://u:p|w@proxy:1\r\n")
     load_settings()
     assert os.environ["AWS_SECRET_ACCESS_KEY"] == "key"
     assert os.environ["HTTPS_PROXY"] == "http://u:p|w@proxy:1"
-    assert "AWS_PROFILE" not in os.environ
+
+
+@pytest.mark.parametrize("name", ["AWS_PROFILE", "REQUESTS_CA_BUNDLE", "S3FS_LOGGING_LEVEL", "GCSFS_DEBUG"])
+def test_empty_library_variable_counts_as_not_set(name: str) -> None:
+    """The libraries would look for a profile, certificates or a level without a name."""
+    os.environ[name] = " "
+    load_settings()
+    assert name not in os.environ
+
+
+@pytest.mark.parametrize("name", ["PREFECT_API_URL", "https_proxy", "NO_PROXY"])
+def test_empty_variable_may_override_another_source(name: str) -> None:
+    """Prefect's profile has an address too, and a proxy may be named in capitals."""
+    os.environ[name] = ""
+    load_settings()
+    assert name in os.environ
 
 
 @pytest.mark.parametrize(

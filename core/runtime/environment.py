@@ -30,8 +30,9 @@ _networks: set[IPv4Network | IPv6Network] = set()
 def clean_variables(settings: Collection[str] = ()) -> None:
     """Strip blanks and newlines around each variable that libraries read, and around these settings.
 
-    Removes empty variables of AWS. Raises `SettingsError` for a value in quotes: none of them needs quotes,
-    and `docker --env-file`, unlike a shell, keeps them.
+    Removes empty variables, except those that override a profile of Prefect or another proxy. Raises
+    `SettingsError` for a value in quotes: none of them needs quotes, and `docker --env-file`, unlike a shell,
+    keeps them.
     """
     for name, value in [*os.environ.items()]:
         if name.upper() not in settings and not _READ_BY_LIBRARIES.fullmatch(name.upper()):
@@ -39,8 +40,8 @@ def clean_variables(settings: Collection[str] = ()) -> None:
         bare = value.strip()
         if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
             raise SettingsError(f"{name}: the value is in quotes; remove them (docker --env-file keeps them)")
-        if not bare and name.startswith("AWS_"):
-            # botocore would look for a profile without a name.
+        if not bare and not re.match(r"PREFECT_|.*_PROXY", name.upper()):
+            # Libraries would look for a profile, certificates or a level without a name.
             del os.environ[name]
         elif bare != value:
             os.environ[name] = bare
