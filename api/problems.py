@@ -133,5 +133,4 @@ def _invalid_field(error: dict[str, Any]) -> str:
     if error["type"] == "json_invalid":
         return f"the body: not JSON at character {error['loc'][-1]}"
     place = ".".join(str(part) for part in error["loc"][1:]) or "the body"
-    reason = invalid_value(error)
-    return reason if reason.startswith(f"{place} ") else f"{place}: {reason}"
+    return f"{place}: {invalid_value(error)}"

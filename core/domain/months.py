@@ -10,10 +10,10 @@ from pydantic import BeforeValidator, Field
 def parse_month(text: str) -> date:
     """Parse a month written `YYYY-MM-01`; raise `ValueError` for anything else."""
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        raise ValueError("month must be written YYYY-MM-01")
+        raise ValueError("must be written YYYY-MM-01")
     first = date.fromisoformat(f"{text[:8]}01")
     if text != str(first):
-        raise ValueError(f"month must be the first day of a month: {first}, not {text}")
+        raise ValueError(f"must be the first day of a month: {first}, not {text}")
     return first
 
 

@@ -61,7 +61,7 @@ def test_invalid_field_is_named_and_begins_no_run(service: Service, path: str, n
         ),
         (
             {"source_uri": "file:///x", "month": "2026-01-15"},
-            "month must be the first day of a month: 2026-01-01, not 2026-01-15",
+            "month: must be the first day of a month: 2026-01-01, not 2026-01-15",
         ),
     ],
 )

@@ -36,14 +36,14 @@ def test_calendar_has_no_month_before_its_first() -> None:
     assert prior_month(date(1, 1, 1)) is None
 
 
-SPELLING = "month must be written YYYY-MM-01"
+SPELLING = "must be written YYYY-MM-01"
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("2026-02-02", "month must be the first day of a month: 2026-02-01, not 2026-02-02"),
-        ("2026-02-30", "month must be the first day of a month: 2026-02-01, not 2026-02-30"),
+        ("2026-02-02", "must be the first day of a month: 2026-02-01, not 2026-02-02"),
+        ("2026-02-30", "must be the first day of a month: 2026-02-01, not 2026-02-30"),
         ("2026-13-05", "month must be in 1..12.*"),
         ("", SPELLING),
         ("2026-1-01", SPELLING),
