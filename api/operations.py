@@ -59,13 +59,10 @@ async def health(request: Request, response: Response) -> Health:
         ledger = f"The ledger did not commit a write within {CHECK_SECONDS} s"
     except LedgerError as error:
         ledger = error.message
-    well = ledger == "ok" and not missing
+    settings = f"missing: {', '.join(missing)}" if missing else "ok"
+    well = ledger == settings == "ok"
     response.status_code = 200 if well else 503
-    return Health(
-        status="ok" if well else "unavailable",
-        ledger=ledger,
-        settings=f"missing: {', '.join(missing)}" if missing else "ok",
-    )
+    return Health(status="ok" if well else "unavailable", ledger=ledger, settings=settings)
 
 
 @router.get("/metrics", tags=["metrics"], response_class=_Metrics, response_description="Prometheus text")
