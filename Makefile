@@ -1,20 +1,12 @@
 # Account Risk Alerts. Python 3.11 or newer, pip and make are enough; everything else goes into .venv.
 
 PYTHON ?= python3
-REQUIREMENTS ?= requirements/dev.txt
 VENV := .venv
 BIN := $(VENV)/bin
-# Named after the lock, so that another REQUIREMENTS (such as requirements/runtime.txt) is installed again.
-STAMP := $(VENV)/.installed-$(notdir $(basename $(REQUIREMENTS)))
-# Environments of their own: the dependencies of these tools must not be importable in a test.
-AUDIT := .venv-audit
-AUDIT_STAMP := $(AUDIT)/.installed-audit
-FUZZ := .venv-fuzz
-FUZZ_STAMP := $(FUZZ)/.installed-fuzz
+STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-MAKEFLAGS += --no-builtin-rules
 
 .PHONY: help
 help: ## List these targets
@@ -80,9 +72,9 @@ chaos: install ## Run the long fault tests; ROUNDS=200 SEED=… LANES=2 DATABASE
 EXAMPLES ?= 300
 
 .PHONY: fuzz
-fuzz: install $(FUZZ_STAMP) ## Test hostile input: damaged Parquet, schemathesis for the API; ROUNDS=200 EXAMPLES=300
+fuzz: install .venv-fuzz/.installed ## Test hostile input: damaged Parquet, schemathesis for the API; ROUNDS=200 EXAMPLES=300
 	@$(BIN)/python -m tests.reading.fuzz --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
-	@$(BIN)/python -m tests.api.fuzz $(FUZZ)/bin/schemathesis --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.api.fuzz .venv-fuzz/bin/schemathesis --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: check
 check: install ## Lint, format, types and layers
@@ -122,39 +114,37 @@ lock: install ## Lock the dependencies of pyproject.toml, with hashes
 SBOM ?= dist/sbom.cdx.json
 
 .PHONY: sbom
-sbom: $(AUDIT_STAMP) ## Write the software bill of materials (CycloneDX JSON) of the runtime lock to dist/sbom.cdx.json
+sbom: .venv-audit/.installed ## Write the software bill of materials (CycloneDX JSON) of the runtime lock to dist/sbom.cdx.json
 	@mkdir -p $(dir $(SBOM))
-	@PYTHONWARNINGS=ignore "$(AUDIT)/bin/cyclonedx-py" requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
+	@PYTHONWARNINGS=ignore .venv-audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
 		--output-file $(SBOM) requirements/runtime.txt
 	@echo "$(SBOM)"
 
 # Not part of `make check`, which works offline.
 .PHONY: audit
-audit: $(AUDIT_STAMP) ## Look up known vulnerabilities of the runtime lock; needs the network
-	@$(AUDIT)/bin/python -m pip_audit --strict --progress-spinner off --disable-pip --require-hashes \
+audit: .venv-audit/.installed ## Look up known vulnerabilities of the runtime lock; needs the network
+	@.venv-audit/bin/python -m pip_audit --strict --progress-spinner off --disable-pip --require-hashes \
 		--requirement requirements/runtime.txt || { \
 		echo "make audit: vulnerabilities were found (listed above), or the advisory database cannot be reached:" \
 			"it needs the network." >&2; exit 1; }
 
 .PHONY: clean
 clean: ## Remove the environment, caches and the demo's files
-	@rm -rf $(VENV) $(AUDIT) $(FUZZ) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venv-audit .venv-fuzz .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The project itself runs from the checkout. pip compiles what it installs, so that the first start is fast.
-$(STAMP): $(REQUIREMENTS)
-	$(call environment,$(VENV),$(REQUIREMENTS))
+$(STAMP): requirements/dev.txt
+	$(call environment,$(VENV),$<)
 
 # The command works in any folder: -P keeps that folder off the import path.
 $(BIN)/risk-alerts: $(STAMP) Makefile
 	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/python" -P -m cli "$$@"\n' "$(CURDIR)" "$$(cd $(BIN) && pwd)" > $@
 	@chmod +x $@
 
-$(AUDIT_STAMP): requirements/audit.txt
-	$(call environment,$(AUDIT),requirements/audit.txt)
-
-$(FUZZ_STAMP): requirements/fuzz.txt
-	$(call environment,$(FUZZ),requirements/fuzz.txt)
+# Environments of their own: the dependencies of these tools must not be importable in a test.
+.venv-%/.installed: requirements/%.txt
+	$(call environment,.venv-$*,$<)
 
 # Makes an environment ($(1)) with exactly the packages of a lock ($(2)), and its stamp.
 define environment

@@ -90,7 +90,7 @@ def test_labels_have_few_known_values(exposed: Exposed) -> None:
 
 
 def test_sbom_lists_the_lock_with_hashes(tmp_path: Path) -> None:
-    stamp = ".venv-audit/.installed-audit"
+    stamp = ".venv-audit/.installed"
     if not (ROOT / stamp).exists():
         warnings.warn("make sbom has not been run: its test is SKIPPED", stacklevel=2)
         pytest.skip("the tools are not installed (make sbom)")
