@@ -67,9 +67,8 @@ WORKDIR /app
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000
-STOPSIGNAL SIGTERM
 # For the API. Other commands have no port, and run with --no-healthcheck.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=90s --retries=3 \
+HEALTHCHECK --timeout=5s --start-period=90s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
 ENTRYPOINT ["tini", "--"]
 CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000", "--workers", "1"]
