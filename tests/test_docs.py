@@ -179,7 +179,7 @@ def test_readme_has_both_diagrams() -> None:
 def test_each_documented_answer_has_its_verdict() -> None:
     pattern = r"(\d{3}) \| (?:`(.*)`)? ?\| `(\w+)` \| (?:`(\w+)`)? ?"
     for status, body, verdict, reason in _rows("delivery.md", pattern):
-        answer = judge(int(status), {}, body.encode(), body_complete=True, now=datetime.now(UTC))
+        answer = judge(int(status), httpx.Headers(), body.encode(), body_complete=True, now=datetime.now(UTC))
         assert (status, body, answer.verdict, answer.reason or "") == (status, body, verdict, reason)
 
 

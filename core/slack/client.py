@@ -90,5 +90,6 @@ class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
         except Exception as error:  # noqa: BLE001  only the progress of the request matters
             # After the status has arrived, an incomplete answer is judged like a complete one.
             if response is None:
-                return judge_failure(error, started)
-        return judge(response.status_code, response.headers, bytes(received), complete, datetime.now(UTC))
+                return judge_failure(error, request_started=started)
+        now = datetime.now(UTC)
+        return judge(response.status_code, response.headers, bytes(received), body_complete=complete, now=now)

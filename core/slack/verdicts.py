@@ -6,7 +6,6 @@ idempotency key, so a verdict states whether Slack can have posted the message.
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -36,17 +35,12 @@ _WORD = re.compile(r"[a-z_]{3,64}")
 
 
 def judge(  # noqa: PLR0911  # one table, a row for each answer
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    body_complete: bool,  # noqa: FBT001
-    now: datetime,
+    status: int, headers: httpx.Headers, body: bytes, *, body_complete: bool, now: datetime
 ) -> Answer:
     """Return the verdict on an answer: the status decides first, the word in the body second.
 
     `now` (with a zone) stands for the server's clock if the answer has no `Date`.
     """
-    headers = httpx.Headers(headers)
     parsed = _parse(body)
     text = str(parsed.get("error")) if parsed is not None else body.decode(errors="replace").strip()
     # Show only a short word of Slack: a proxy's error page may quote the webhook's path, which is a secret.
@@ -73,7 +67,7 @@ def judge(  # noqa: PLR0911  # one table, a row for each answer
     return Answer(Verdict.UNCONFIRMED, "no_answer", f"{error}, which is not a valid answer")
 
 
-def judge_failure(error: Exception, request_started: bool) -> Answer:  # noqa: FBT001
+def judge_failure(error: Exception, *, request_started: bool) -> Answer:
     """Return the verdict on a missing answer; `request_started`: Slack may have received the request."""
     late = isinstance(error, TimeoutError)
     if request_started:

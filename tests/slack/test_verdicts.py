@@ -55,7 +55,7 @@ CHANNEL_REFUSED, UNCONFIRMED = Verdict.CHANNEL_REFUSED, Verdict.UNCONFIRMED
 def test_status_decides_before_the_body(
     status: int, body: bytes, verdict: Verdict, reason: str | None
 ) -> None:
-    answer = judge(status, {}, body, body_complete=True, now=NOW)
+    answer = judge(status, httpx.Headers(), body, body_complete=True, now=NOW)
     assert (answer.verdict, answer.reason) == (verdict, reason)
     assert (answer.error is None) == (verdict is DELIVERED)
 
@@ -71,7 +71,7 @@ def test_status_decides_before_the_body(
 )
 def test_word_about_the_channel_refuses_the_channel(word: str) -> None:
     for status, body in ((400, word), (200, json.dumps({"ok": False, "error": word}))):
-        answer = judge(status, {}, body.encode(), body_complete=True, now=NOW)
+        answer = judge(status, httpx.Headers(), body.encode(), body_complete=True, now=NOW)
         assert (answer.verdict, answer.reason) == (CHANNEL_REFUSED, word)
 
 
@@ -94,7 +94,7 @@ def test_answer_is_described_in_one_line(
     complete: bool,  # noqa: FBT001
     error: str,
 ) -> None:
-    found = judge(status, {}, body, body_complete=complete, now=NOW)
+    found = judge(status, httpx.Headers(), body, body_complete=complete, now=NOW)
     assert found.error == f"Slack answered {error}"
 
 
@@ -113,7 +113,7 @@ def test_answer_is_described_in_one_line(
 def test_incomplete_json_success_is_unconfirmed(
     body: bytes, headers: dict[str, str], verdict: Verdict
 ) -> None:
-    assert judge(200, headers, body, body_complete=False, now=NOW).verdict is verdict
+    assert judge(200, httpx.Headers(headers), body, body_complete=False, now=NOW).verdict is verdict
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -195,5 +195,5 @@ def test_an_error_is_one_short_line_without_secrets() -> None:
 
 def test_a_word_that_holds_a_secret_is_not_repeated() -> None:
     protect(["open_sesame"])
-    answer = judge(400, {}, b"open_sesame_please", body_complete=True, now=NOW)
+    answer = judge(400, httpx.Headers(), b"open_sesame_please", body_complete=True, now=NOW)
     assert (answer.reason, answer.error) == ("slack_refused", "Slack answered 400 Bad Request")
