@@ -105,8 +105,7 @@ COMPILE_PROJECT = $(COMPILE) --extra postgres pyproject.toml
 lock: install ## Lock the dependencies of pyproject.toml, with hashes
 	@$(COMPILE_PROJECT) --output-file requirements/runtime.txt
 	@$(COMPILE_PROJECT) --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
-	@$(COMPILE_PROJECT) --group dev --group bench --constraint requirements/dev.txt \
-		--output-file requirements/bench.txt
+	@$(COMPILE) --group bench --constraint requirements/dev.txt --output-file requirements/bench.txt
 	@$(COMPILE) --group audit --output-file requirements/audit.txt
 	@$(COMPILE) --group fuzz --output-file requirements/fuzz.txt
 
