@@ -9,15 +9,12 @@ to run (ids, times, the place of the source) are replaced by fixed ones.
 """
 
 import argparse
+import asyncio
 import json
 import logging
 import os
-import socket
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,6 @@ import httpx
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import uvicorn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -73,7 +69,7 @@ def make(folder: Path) -> list[Path]:
         with MockSlack() as slack:
             slack.fail(ARCHIVED, 410)
             _set_environment(scratch, slack.url)
-            preview, run = _ask(source.as_uri())
+            preview, run = asyncio.run(_ask(source.as_uri()))
             message = next(item for item in slack.messages if "ACC-90005" in item["message"]["text"])
         actual = {run["run_id"]: FIXED["run_id"], run["source_uri"]: SOURCE_URI}
     mail = run["support_message"]
@@ -105,35 +101,21 @@ def _set_environment(scratch: Path, slack_url: str) -> None:
     }
 
 
-def _ask(source_uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
+async def _ask(source_uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a preview and a run from the API."""
-    with _served() as client:
-        body = {"source_uri": source_uri, "month": MONTH}
-        preview = client.post("/preview", json=body).raise_for_status().json()
-        run_id = client.post("/runs", json=body).raise_for_status().json()["run_id"]
-        return preview, client.get(f"/runs/{run_id}").raise_for_status().json()
-
-
-@contextmanager
-def _served() -> Iterator[httpx.Client]:
-    """Serve the API on a free port; yield a client of it."""
     # Imported here, because Prefect reads its settings from the environment when it is imported.
     from api.service import create_app  # noqa: PLC0415
 
-    server = uvicorn.Server(uvicorn.Config(create_app(load_settings()), log_config=None))
+    app = create_app(load_settings())
     # Keep the service's log out of the output of this command.
     logging.disable(logging.CRITICAL)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            # Until the service is up, the request waits in the queue of the listener.
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with httpx.Client(base_url=url, timeout=300) as client:
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join()
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api")
+    async with app.router.lifespan_context(app), client:
+        body = {"source_uri": source_uri, "month": MONTH}
+        preview = (await client.post("/preview", json=body)).raise_for_status()
+        started = (await client.post("/runs", json=body)).raise_for_status()
+        run = (await client.get(f"/runs/{started.json()['run_id']}")).raise_for_status()
+        return preview.json(), run.json()
 
 
 def _json(value: Any, actual: dict[str, str]) -> str:
