@@ -8,4 +8,4 @@ from core.ledger.history import History
 from core.ledger.ledger import Ledger, open_ledger
 from core.ledger.liveness import kept_alive, this_process
 from core.ledger.sqlite import container_warning
-from core.ledger.views import AlertPage, ChannelTable, OutcomePage, OutcomeView, RunPage, RunSummary, RunView
+from core.ledger.views import AlertPage, ChannelTable, OutcomePage, OutcomeView, RunPage, RunView
