@@ -11,6 +11,7 @@ times, which shows the retries.
 
 import argparse
 import json
+import re
 import signal
 import sys
 import threading
@@ -185,14 +186,10 @@ def _is_message(payload: Any) -> bool:
 
 def _failure(value: str) -> tuple[str, int, int | None]:
     """Parse `CHANNEL=STATUS[:TIMES]`."""
-    channel, _, rest = value.rpartition("=")
-    status, _, times = rest.partition(":")
-    if not channel or not status.isdecimal() or not 400 <= int(status) <= 599:  # noqa: PLR2004
-        raise argparse.ArgumentTypeError(
-            "must be CHANNEL=STATUS or CHANNEL=STATUS:TIMES, STATUS from 400 to 599"
-        )
-    if times and (not times.isdecimal() or int(times) < 1):
-        raise argparse.ArgumentTypeError("TIMES must be a number from 1")
+    found = re.fullmatch(r"(.+)=([45][0-9]{2})(?::([1-9][0-9]*))?", value)
+    if not found:
+        raise argparse.ArgumentTypeError("must be CHANNEL=STATUS[:TIMES] with a STATUS from 400 to 599")
+    channel, status, times = found.groups()
     return channel, int(status), int(times) if times else None
 
 
