@@ -47,20 +47,16 @@ class RunRow(Base, table=True):
     """One run: its request, its process, its result."""
 
     __tablename__ = "runs"
-    __table_args__ = (
-        sa.Index(None, "started_at", "run_id"),
-        sa.Index(None, "status"),
-        sa.Index(None, "month"),
-    )
+    __table_args__ = (sa.Index(None, "started_at", "run_id"),)
 
     run_id: str = Field(primary_key=True)
     flow_run_id: str | None
     source_uri: str
     source_version: str | None
-    month: date
+    month: date = Field(index=True)
     dry_run: bool
     retry_unconfirmed: bool
-    status: str
+    status: str = Field(index=True)
     started_at: datetime
     finished_at: datetime | None
 
@@ -72,10 +68,10 @@ class RunRow(Base, table=True):
     counts_by_type: dict[str, dict[str, int]] = Field(sa_type=sa.JSON)
     """`Counts` by alert type: after the plan only those of the scan, after the run is closed all of them."""
     warnings: list[dict[str, Any]] = Field(sa_type=sa.JSON)
-    error: dict[str, str] | None = Field(sa_column=sa.Column(sa.JSON(none_as_null=True)))
+    error: dict[str, str] | None = Field(sa_type=sa.JSON(none_as_null=True))
     support_notification: str | None
     support_error: str | None
-    support_message: dict[str, str] | None = Field(sa_column=sa.Column(sa.JSON(none_as_null=True)))
+    support_message: dict[str, str] | None = Field(sa_type=sa.JSON(none_as_null=True))
 
 
 class Result(Base):
@@ -111,7 +107,7 @@ class RunAlertRow(Result, table=True):
     __tablename__ = "run_alerts"
     __table_args__ = (sa.Index(None, "run_id", "position"), sa.Index(None, "run_id", "status", "position"))
 
-    run_id: str = Field(primary_key=True, sa_column_args=[sa.ForeignKey("runs.run_id")])
+    run_id: str = Field(primary_key=True, foreign_key="runs.run_id")
     account_id: str = Field(primary_key=True)
     alert_type: str = Field(primary_key=True)
     position: int
@@ -140,13 +136,12 @@ class ResolutionRow(Base, table=True):
     """A person's decision about an unconfirmed alert; a row never changes."""
 
     __tablename__ = "resolutions"
-    __table_args__ = (sa.Index(None, "month"),)
 
     run_id: str = Field(primary_key=True)
     """The run whose message may have been delivered."""
     account_id: str = Field(primary_key=True)
     alert_type: str = Field(primary_key=True)
-    month: date
+    month: date = Field(index=True)
     decision: str
     by: str
     at: datetime
