@@ -176,7 +176,6 @@ def _create_tables(connection: Connection) -> None:
     if current is None:
         # Raises an error if a table of another program has the name of one of these.
         METADATA.create_all(connection, checkfirst=False)
-        VERSION.create(connection, checkfirst=True)
         connection.execute(insert(VERSION).values(version_num=SCHEMA_VERSION))
     elif current != SCHEMA_VERSION:
         raise LedgerError(

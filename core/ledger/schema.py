@@ -16,15 +16,6 @@ from core.domain import AlertStatus, Counts
 SCHEMA_VERSION = "0003"
 """Development versions had 0001 and 0002."""
 
-# Alembic's table, not under its default name: another service's migrations may share the database.
-VERSION = sa.Table(
-    "risk_alerts_version",
-    sa.MetaData(),
-    sa.Column("version_num", sa.String(32), primary_key=True, nullable=False),
-)
-TOUCH = VERSION.update().values(version_num=VERSION.c.version_num)
-"""A write that changes nothing, to test a commit."""
-
 # A migration can drop only constraints that have names.
 METADATA = sa.MetaData(
     naming_convention={
@@ -35,6 +26,11 @@ METADATA = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+# Alembic's table, not under its default name: another service's migrations may share the database.
+VERSION = sa.Table("risk_alerts_version", METADATA, sa.Column("version_num", sa.String(32), primary_key=True))
+TOUCH = VERSION.update().values(version_num=VERSION.c.version_num)
+"""A write that changes nothing, to test a commit."""
 
 
 class Base(SQLModel):
