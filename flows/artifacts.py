@@ -56,7 +56,7 @@ def report(run: RunView, channels: ChannelTable, not_delivered: Sequence[AlertVi
         first = "" if all_shown else f": the first {len(not_delivered):,} of {run.counts.failed_deliveries:,}"
         lines += ["", f"## Not delivered{first}", ""]
         lines += [f"- **{_cell(reason)}** ({len(those):,}): {advice}." for reason, advice, those in by_reason]
-    counts = [(label, f"{number:,}") for _, label, number in run.labeled_counts]
+    counts = [(label, f"{number:,}") for _, label, number in run.counts.labeled(run.alert_types)]
     lines += ["", "## Counts", *_table(("count", "number"), counts)]
     lines += ["", f"All of it: `GET /runs/{run.run_id}` and `/runs/{run.run_id}/alerts` of the API."]
     return "\n".join(lines) + "\n"

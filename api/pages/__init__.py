@@ -58,7 +58,7 @@ def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
         "run.html",
         title=run.title,
         run=run,
-        counts=[count for count in run.labeled_counts if count[0] not in LEFT_OUT],
+        counts=[count for count in run.counts.labeled(run.alert_types) if count[0] not in LEFT_OUT],
         hints={name: field.description for name, field in Counts.model_fields.items()},
         channels=history.channels(run_id),
         failed=open_by_reason(failed.alerts),

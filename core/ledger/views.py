@@ -55,11 +55,6 @@ class RunSummary(BaseModel):
         """Return the alert types of the run, or the default type as long as no rule has run."""
         return list(self.counts_by_type) or [domain.DEFAULT_ALERT_TYPE]
 
-    @property
-    def labeled_counts(self) -> list[tuple[str, str, int]]:
-        """Return (name, label, number) of the counts that a report shows."""
-        return self.counts.labeled(self.alert_types)
-
 
 class RunView(RunSummary):
     """A run with samples of its alerts and errors."""
