@@ -31,11 +31,10 @@ def notify_support(run: RunContext) -> None:
     with _notifying:
         run.check_stop()
         found = run.ledger.history.open_alerts(run.request.month, address)
-        message = compose(run.run_id, run.request, found.alerts)
-        if message is None:
+        if not found.alerts:
             return
         if found.notified:
             logger.info("Support was notified of the same %d open alerts before", len(found.alerts))
             return
-        result = notify(message, settings)
+        result = notify(compose(run.run_id, run.request, found.alerts), settings)
         run.ledger.record_notification(run.run_id, result, address=address, digest=found.digest)

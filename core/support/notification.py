@@ -29,10 +29,8 @@ def notify(message: domain.SupportMessage, settings: Settings) -> domain.Notific
     return domain.Notification(message, domain.NotificationStatus.SENT)
 
 
-def compose(
-    run_id: str, request: domain.RunRequest, alerts: Sequence[AlertView]
-) -> domain.SupportMessage | None:
-    """Return the notification of the month's open alerts, or None without any."""
+def compose(run_id: str, request: domain.RunRequest, alerts: Sequence[AlertView]) -> domain.SupportMessage:
+    """Return the notification of the month's open alerts."""
     sections: dict[str, list[str]] = {"unknown region": [], "failed": [], "unconfirmed": []}
     numbers: Counter[str] = Counter()
     for reason, advice, those in open_by_reason(alerts):
@@ -45,8 +43,6 @@ def compose(
             f"{title} ({len(those)})\n{advice[0].upper()}{advice[1:]}.",
             *map(_entry, those),
         ]
-    if not numbers:
-        return None
     run = {"Run": run_id, "Month": f"{request.month}", "Source": redact(request.source_uri)}
     parts = ["Account risk alerts that are not confirmed in Slack.", _aligned(run, indent="")]
     summary = ", ".join(f"{numbers[name]} {name}" for name in sections if numbers[name])
