@@ -24,7 +24,6 @@ from core.alerts import Assessment
 from core.ledger import liveness, schema
 from core.ledger.database import Database, through_a_restart
 from core.ledger.history import DELIVERIES, History, find_outcomes, read_counts
-from core.ledger.liveness import ProcessIdentity
 from core.ledger.sqlite import container_warning
 from core.ledger.views import OutcomeView
 
@@ -85,7 +84,7 @@ class Ledger:
         self,
         run_id: str,
         request: domain.RunRequest,
-        owner: ProcessIdentity,
+        owner: liveness.ProcessIdentity,
         flow_run_id: str | None,
         now: datetime,
     ) -> None:
@@ -297,8 +296,8 @@ def _running(session: Session, run_id: str) -> schema.RunRow:
     return run
 
 
-def _owner(run: schema.RunRow) -> ProcessIdentity:
-    return ProcessIdentity(run.host, run.pid, run.process_started)
+def _owner(run: schema.RunRow) -> liveness.ProcessIdentity:
+    return liveness.ProcessIdentity(run.host, run.pid, run.process_started)
 
 
 def _store_counts(session: Session, run: schema.RunRow) -> dict[str, domain.Counts]:
