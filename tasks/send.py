@@ -88,11 +88,11 @@ class Lane:
             for alert in self._alerts:
                 await self._deliver_one(alert)
                 self.recorded += 1
-        except Stopping:
-            return
-        except BaseException:
-            self._run.stop = True
-            raise
+        except BaseException as error:
+            # After a stop, `deliver` raises `Interrupted` for all lanes. Before it, the ledger has raised it.
+            if not (self._run.stopped and isinstance(error, Interrupted)):
+                self._run.stop = True
+                raise
 
     async def _deliver_one(self, alert: Alert) -> None:
         """Claim, post and record one alert, unless another run has sent or claimed it."""
@@ -100,7 +100,7 @@ class Lane:
         # Before the claim: a run that dies or fails here leaves nothing unconfirmed.
         message = build_message(alert, self._run.request.month, self._run.settings)
         await self._pacer.turn()
-        self._check_stop()
+        self._run.check_stop()
         # In a thread: the commit waits for the disk, and must not delay the answers of other lanes.
         claim = await asyncio.to_thread(ledger.claim, run_id, alert, utc_now())
         if claim.status is not AlertStatus.SENDING:
@@ -128,7 +128,7 @@ class Lane:
 
         async def post() -> Answer:
             nonlocal attempts
-            self._check_stop()
+            self._run.check_stop()
             if attempts:
                 # It raises `Interrupted` if the run was closed as dead during the wait, because a person may
                 # have resolved the alert since. Otherwise it returns the same claim.
@@ -144,7 +144,7 @@ class Lane:
 
         try:
             answer = await post_with_retries(post, self._pacer, self._run.settings)
-        except (Stopping, Interrupted):
+        except Interrupted:
             answer = Answer(Verdict.RETRY, Interrupted.code, "The run was stopped before the delivery")
         if answer.verdict is Verdict.CHANNEL_REFUSED:
             error = f"Not tried: the channel refuses every message ({answer.error})"
@@ -152,16 +152,11 @@ class Lane:
         return answer, attempts
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait; raise `Stopping` when the run is stopped."""
+        """Wait; raise `Interrupted` when the run is stopped."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self._check_stop()
+            self._run.check_stop()
             await asyncio.sleep(min(left, POLL_SECONDS))
-
-    def _check_stop(self) -> None:
-        # Not `Interrupted`: the ledger raises it too, and then the other lanes must stop as well.
-        if self._run.stopped:
-            raise Stopping
 
 
 def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> Delivery:
@@ -170,7 +165,3 @@ def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> D
     status = done.get(answer.verdict, AlertStatus.FAILED)
     sent_at = now if status is AlertStatus.SENT else None
     return Delivery(*alert.key, status, alert.channel, answer.reason, answer.error, attempts, sent_at)
-
-
-class Stopping(Exception):
-    """The run was stopped while a message waited; the message is not delivered."""
