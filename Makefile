@@ -49,8 +49,8 @@ deploy: install ## Deploy the monthly schedule and its work pool to the Prefect 
 	@case '$(SOURCE_URI)' in *@* | *\?*) echo "make deploy: SOURCE_URI must not hold @ or ?, which may carry a secret:" \
 		"Prefect stores it in plain text" >&2; exit 2 ;; esac
 	@PREFECT_API_REQUEST_TIMEOUT=10 $(PREFECT) api POST /work_pools/filter --data '{}' > /dev/null || { \
-		echo "make deploy: start the Prefect API, or name another in PREFECT_API_URL (such as" \
-			"http://127.0.0.1:4200/api) or in the Prefect profile" >&2; exit 1; }
+		echo "make deploy: start the Prefect API (its first start takes up to a minute), or name another in" \
+			"PREFECT_API_URL (such as http://127.0.0.1:4200/api) or in the Prefect profile" >&2; exit 1; }
 	@$(PREFECT) work-pool inspect risk-alerts > /dev/null 2>&1 || $(PREFECT) work-pool create risk-alerts --type process
 	@$(PREFECT) deploy --name monthly $(if $(SOURCE_URI),--param source_uri='$(SOURCE_URI)')
 

@@ -30,8 +30,7 @@ def serve_both(api_port: int, prefect_port: int) -> None:
     prefect_url = f"http://{HOST}:{prefect_port}"
     with suppress(KeyboardInterrupt), _prefect_server(prefect_port, prefect_url):
         click.echo(f"API         http://{HOST}:{api_port}/docs")
-        click.echo(f"Prefect UI  {prefect_url}")
-        click.echo("For some seconds, until Prefect answers, runs are refused with 503. Ctrl-C stops both.")
+        click.echo(f"Prefect UI  {prefect_url} (up within a minute; until then, runs are refused)")
         os.environ["PREFECT_API_URL"] = f"{prefect_url}/api"
         # The API is given by its name, because the command line must not import it.
         uvicorn.run("api.app:app", host=HOST, port=api_port, workers=1)
