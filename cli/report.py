@@ -22,6 +22,8 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     console.print(f"Source: {escape(run.source_uri)}", soft_wrap=True)
     if run.error:
         console.print(f"[red]{run.error.code}[/red]: {escape(run.error.message)}")
+    elif run.status == "running":
+        console.print("[red]ledger_unavailable[/red]: The run's end is not recorded; run the month again")
     _print_warnings(run.warnings, console)
     channels = history.channels(run.run_id)
     numbers = [(label, *(str(number or "") for number in row)) for label, row in channels.rows]
@@ -37,8 +39,7 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     console.print(f"\n{escape(run.counts.summary(run.alert_types))}.")
     if len(run.counts_by_type) > 1:
         for alert_type, counts in run.counts_by_type.items():
-            summary = escape(counts.summary([alert_type]))
-            console.print(f"[bold]{escape(alert_type)}[/bold]: {summary}.")
+            console.print(f"[bold]{escape(alert_type)}[/bold]: {escape(counts.summary([alert_type]))}.")
     if run.support_notification:
         error = f" ({escape(run.support_error)})" if run.support_error else ""
         console.print(f"Support notification: {run.support_notification.value}{error}.")

@@ -89,6 +89,13 @@ def test_report_of_a_failed_run_says_why(ledger: Ledger) -> None:
     assert len(lines) == 6
 
 
+def test_report_of_a_run_without_an_end_says_what_to_do(ledger: Ledger) -> None:
+    """The disk of the ledger is full, and the report has the last counts that the ledger took."""
+    begin(ledger, "run-1")
+    lines = report_of(ledger).splitlines()
+    assert lines[2] == "ledger_unavailable: The run's end is not recorded; run the month again"
+
+
 def test_data_breaks_no_markdown(ledger: Ledger) -> None:
     ledger.begin_run("run-1", RunRequest("file:///a`b|c", MONTH), ME, None, NOW)
     found = replace(assessment([]), warnings=(RunWarning("a_code", "a | in it", 1),))
