@@ -128,10 +128,11 @@ def test_claim_is_unsent_when_another_lane_fails(
     monkeypatch.setattr(ledger, "claim", slow_or_broken)
     run = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
     with pytest.raises(LedgerError, match="disk on fire"), open_run(run):
-        asyncio.run(send.fn(run, plan(run, [routed("A-1"), routed("E-1", "emea")])))
+        asyncio.run(send.fn(run, plan(run, [routed("A-1"), routed("A-2"), routed("E-1", "emea")])))
     assert slack.requests == []
     assert outcomes(path) == {"A-1": ("failed", "interrupted")}
-    assert look(ledger, "run-1").reasons == {"A-1": "interrupted", "E-1": "ledger_unavailable"}
+    unclaimed = dict.fromkeys(("A-2", "E-1"), "ledger_unavailable")
+    assert look(ledger, "run-1").reasons == {"A-1": "interrupted"} | unclaimed
 
 
 def test_unwritable_ledger_ends_the_run(
