@@ -9,7 +9,6 @@ from core.domain import (
     InternalError,
     Interrupted,
     InvalidRequest,
-    LedgerError,
     RunRequest,
     SourceInvalid,
     SourceSchemeUnsupported,
@@ -17,7 +16,7 @@ from core.domain import (
 from core.ledger import Ledger
 from core.run import RunContext, open_run, prepare_run
 from core.runtime import Settings
-from tests.delivery.world import MONTH, execute
+from tests.delivery.world import MONTH
 
 
 @pytest.fixture
@@ -66,12 +65,6 @@ def test_stopped_run_is_begun_and_interrupted(run: RunContext, caplog: pytest.Lo
 def test_message_of_an_error_is_one_line() -> None:
     error = SourceInvalid("a\n04:00:00 ERROR forged \x1b[31m\u2028b")
     assert str(error) == error.message == "a 04:00:00 ERROR forged  [31m b"
-
-
-def test_unclosed_run_does_not_keep_its_caller_waiting(run: RunContext, path: Path) -> None:
-    with pytest.raises(LedgerError), open_run(run):
-        execute(path, "DELETE FROM runs")
-    assert run.closed.exception(0) is not None
 
 
 def test_internal_error_shows_no_secret(run: RunContext) -> None:

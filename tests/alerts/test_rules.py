@@ -33,9 +33,3 @@ def test_each_rule_finds_streaks_that_end_at_its_anchor() -> None:
         found = winners.filter(rule.find(winners)).to_pylist()
         assert found
         assert all(one["at_risk"] if rule.anchor == 0 else one["months_at_risk_before"] > 0 for one in found)
-
-
-def test_each_rule_has_words_for_a_message() -> None:
-    for rule in RULES.values():
-        assert rule.headline.format(name="N", id="I").endswith(": N (I)")
-        assert "2 months" in rule.streak.format(months="2 months", start="S", end="E")
