@@ -89,7 +89,7 @@ class Lane:
                 await self._deliver_one(alert)
                 self.recorded += 1
         except BaseException as error:
-            # After a stop, `deliver` raises `Interrupted` for all lanes. Before it, the ledger has raised it.
+            # If the run is stopped, `deliver` raises `Interrupted` for all lanes. Else the ledger raised it.
             if not (self._run.stopped and isinstance(error, Interrupted)):
                 self._run.stop = True
                 raise
