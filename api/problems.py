@@ -1,5 +1,6 @@
 """Every error as RFC 9457 problem details with a code, or as a page for a browser."""
 
+import logging
 from http import HTTPMethod, HTTPStatus
 from typing import Any
 
@@ -13,6 +14,8 @@ from starlette.routing import Match
 from api.pages import page, wants_page
 from core.domain import RiskAlertsError
 from core.runtime import invalid_value, redact
+
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -113,8 +116,9 @@ def add_error_handlers(app: FastAPI) -> None:
         return problem(request, "request_too_large" if large else "not_found")
 
     @app.exception_handler(Exception)
-    async def _internal(request: Request, _: Exception) -> Response:
+    async def _internal(request: Request, error: Exception) -> Response:
         # The server logs the traceback, because Starlette raises the error again after this answer.
+        logger.error("Internal error: %s", type(error).__name__)
         return problem(request, "internal_error")
 
 
