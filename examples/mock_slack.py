@@ -25,6 +25,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 BODY_MAX = 1024 * 1024
+BLOCKS_MAX, HEADER_MAX, SECTION_MAX, FIELDS_MAX, FIELD_MAX = 50, 150, 3_000, 10, 2_000
 
 WORDS = {
     400: "invalid_payload",
@@ -133,11 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
             message = json.loads(body)
         except ValueError:
             message = None
-        if not channel:
-            self._answer(HTTPStatus.NOT_FOUND, "channel_not_found")
-            return
-        if not _is_message(message):
-            self._answer(HTTPStatus.BAD_REQUEST, "invalid_payload")
+        refusal = _refusal(message) if channel else "channel_not_found"
+        if refusal is not None:
+            self._answer(HTTPStatus.BAD_REQUEST if channel else HTTPStatus.NOT_FOUND, refusal)
             return
         status = self.server.slack.take(channel, message)
         time.sleep(self.server.slack.pause)
@@ -175,13 +174,34 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def _is_message(payload: Any) -> bool:
-    """Return whether a payload has a text, or blocks instead of one."""
+def _refusal(message: Any) -> str | None:
+    """Return Slack's error code for a payload, or None; about as strict as Slack."""
+    if not isinstance(message, dict):
+        return "invalid_payload"
+    text, blocks = message.get("text"), message.get("blocks")
+    if not (text or blocks) or not isinstance(text, str | None):
+        return "invalid_payload"
+    if blocks is None:
+        return None
+    fits = isinstance(blocks, list) and len(blocks) <= BLOCKS_MAX and all(_block_fits(b) for b in blocks)
+    return None if fits else "invalid_blocks"
+
+
+def _block_fits(block: Any) -> bool:
+    if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+        return False
+    limit = HEADER_MAX if block["type"] == "header" else SECTION_MAX
+    fields = block.get("fields", [])
     return (
-        isinstance(payload, dict)
-        and bool(payload.get("text") or payload.get("blocks"))
-        and isinstance(payload.get("text"), str | None)
+        ("text" not in block or _text_fits(block["text"], limit))
+        and isinstance(fields, list)
+        and len(fields) <= FIELDS_MAX
+        and all(_text_fits(field, FIELD_MAX) for field in fields)
     )
+
+
+def _text_fits(text: Any, limit: int) -> bool:
+    return isinstance(text, dict) and isinstance(text.get("text"), str) and 0 < len(text["text"]) <= limit
 
 
 def _failure(value: str) -> tuple[str, int, int | None]:

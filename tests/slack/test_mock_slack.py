@@ -1,5 +1,6 @@
 """The mock Slack, with which users try the service."""
 
+import json
 import re
 import signal
 import subprocess
@@ -32,11 +33,25 @@ def test_mock_keeps_messages_by_channel() -> None:
         assert slack.messages == []
 
 
-@pytest.mark.parametrize("body", ["", "[]", '{"text": ""}', '{"text": 5}'])
-def test_payload_without_a_text_is_refused(body: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ("", "invalid_payload"),
+        ("[]", "invalid_payload"),
+        ('{"text": ""}', "invalid_payload"),
+        ('{"text": 5}', "invalid_payload"),
+        ('{"text": "x", "blocks": 5}', "invalid_blocks"),
+        (json.dumps({"blocks": [{"type": "divider"}] * 51}), "invalid_blocks"),
+        (
+            json.dumps({"blocks": [{"type": "header", "text": {"type": "plain_text", "text": "x" * 151}}]}),
+            "invalid_blocks",
+        ),
+    ],
+)
+def test_it_refuses_what_slack_would_refuse(body: str, word: str) -> None:
     with MockSlack() as slack, client(slack.url) as http:
         answer = http.post("/amer", content=body)
-        assert (answer.status_code, answer.text) == (400, "invalid_payload")
+        assert (answer.status_code, answer.text) == (400, word)
         assert slack.messages == []
 
 
