@@ -105,6 +105,17 @@ def test_locks_satisfy_pyproject() -> None:
             assert all(map(dependency.specifier.contains, versions)), f"{dependency}: make lock"
 
 
+def test_every_package_is_listed() -> None:
+    """Automatic discovery would leave out `tasks`."""
+    project = tomllib.loads(_text(ROOT / "pyproject.toml"))
+    folders = {
+        ".".join(path.relative_to(ROOT).parent.parts)
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert sorted(project["tool"]["setuptools"]["packages"]) == sorted(folders)
+
+
 def test_ci_script_ends_with_the_tests() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
