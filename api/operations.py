@@ -4,7 +4,7 @@ import asyncio
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from pydantic import BaseModel, Field
 
@@ -18,6 +18,10 @@ CHECK_SECONDS = 2
 router = APIRouter()
 open_router = APIRouter(tags=["health"])
 """The endpoints that need no token."""
+
+
+class _Metrics(Response):
+    media_type = CONTENT_TYPE_PLAIN_0_0_4
 
 
 class Health(BaseModel):
@@ -61,8 +65,7 @@ async def health(request: Request, response: Response) -> Health:
     return Health(status="ok" if well else "unavailable", ledger=ledger, settings=settings)
 
 
-@router.get("/metrics", tags=["metrics"], response_class=PlainTextResponse)
+@router.get("/metrics", tags=["metrics"], response_class=_Metrics, response_description="Prometheus text")
 def metrics(request: Request) -> Response:
     """Return metrics as Prometheus text: those of the ledger, and those of the runs of this process."""
-    text = generate_latest() + generate_latest(ledger_of(request).history.gauges())
-    return PlainTextResponse(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return _Metrics(generate_latest() + generate_latest(ledger_of(request).history.gauges()))

@@ -22,7 +22,7 @@ def test_every_reference_is_described(document: dict[str, Any]) -> None:
             node = node[part]
         assert node
     metrics = document["paths"]["/metrics"]["get"]["responses"]["200"]
-    assert list(metrics["content"]) == ["text/plain"]
+    assert list(metrics["content"]) == ["text/plain; version=0.0.4; charset=utf-8"]
 
 
 def test_every_error_is_problem_details(document: dict[str, Any]) -> None:
