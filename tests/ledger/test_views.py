@@ -60,5 +60,6 @@ def test_run_names_the_alert_types_that_it_counts(ledger: Ledger) -> None:
     begin(ledger, "run", [routed("A", alert_type="recovered")])
     found = ledger.history.run("run")
     assert found.alert_types == ["recovered", "at_risk"]
+    assert ("recovered", "recovered", 3) in found.counts.labeled(found.alert_types)
     before = found.model_copy(update={"counts_by_type": {}})
     assert before.alert_types == ["at_risk"]
