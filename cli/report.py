@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.alerts import AlertView, PreviewView, months, open_by_reason
-from core.domain import RunWarning, money, one_line, shown_region
+from core.domain import LedgerError, RunStatus, RunWarning, money, one_line, shown_region
 from core.ledger import History, RunView
 
 SHOWN = 1000
@@ -17,13 +17,13 @@ SHOWN = 1000
 
 def print_report(run: RunView, history: History, console: Console) -> None:
     """Print the result of the run, the counts of each channel, and the alerts that need a person."""
-    color = "green" if run.status == "succeeded" else "red"
+    color = "green" if run.status == RunStatus.SUCCEEDED else "red"
     console.print(f"[bold]{run.title}[/bold]  [{color}]{run.status.value}[/{color}]  run {run.run_id}")
     console.print(f"Source: {escape(run.source_uri)}", soft_wrap=True)
     if run.error:
         console.print(f"[red]{run.error.code}[/red]: {escape(run.error.message)}")
-    elif run.status == "running":
-        console.print("[red]ledger_unavailable[/red]: The run's end is not recorded; run the month again")
+    elif run.status == RunStatus.RUNNING:
+        console.print(f"[red]{LedgerError.code}[/red]: The run's end is not recorded; run the month again")
     _print_warnings(run.warnings, console)
     channels = history.channels(run.run_id)
     numbers = [(label, *(str(number or "") for number in row)) for label, row in channels.rows]
