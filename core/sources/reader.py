@@ -9,7 +9,6 @@ from operator import attrgetter
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.domain import SourceInvalid
 from core.sources.parquet.columns import REPLACEMENT, instant
 from core.sources.parquet.footer import Footer
 from core.sources.parquet.row_groups import (
@@ -19,13 +18,12 @@ from core.sources.parquet.row_groups import (
     AccountFile,
     GroupReader,
     MonthPart,
+    check_row_count,
 )
 from core.sources.source import Source
 from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, passes_threshold, prior_month
 from core.sources.workers import Workers, wait_for
 
-MAX_MONTH_ROWS = 50_000_000
-"""The most rows of one month: a hostile file of a few megabytes can decompress to billions of rows."""
 HASH_TABLE_ROWS = 65_536
 """The most ids that one hash table counts, unless they cannot be divided."""
 MOST_DIVISIONS = 2
@@ -112,12 +110,12 @@ class _Reader:
             known = pc.unique(pa.chunked_array(ids, pa.large_string()))
         readers = self._readers_to_decode(month)
         # Statistics may show too many rows before anything is decoded.
-        _check_row_count(sum(one.group.rows for one in readers if one.holds_only(month)), month)
+        check_row_count(sum(one.group.rows for one in readers if one.holds_only(month)), month)
         parts, rows = [], 0
         for part in self._workers.each(lambda reader: reader.month_part(month, threshold, known), readers):
             parts.append(part)
             rows += part.rows.num_rows + sum(batch.num_rows for _, batch in part.non_at_risk)
-            _check_row_count(rows, month)
+            check_row_count(rows, month)
         return parts
 
     def _history(self, accounts: pa.Array, month_rows: pa.Table, found: list[pa.Table]) -> pa.Table:
@@ -148,6 +146,7 @@ class _Reader:
             is_of_month = pc.equal(earlier["month"], month)
             rows = earlier.filter(pc.and_(is_followed, is_of_month))
             found = [earlier.filter(pc.and_not(is_followed, is_of_month))]
+            check_row_count(rows.num_rows, month)
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()
             followed = followed.filter(pc.is_in(followed, value_set=at_risk))
@@ -236,13 +235,6 @@ def _histories(parts: Sequence[MonthPart], account: pa.Array) -> Iterator[pa.Tab
         places = account.take(part.history["account"])
         yield part.history.set_column(0, HISTORY_ROWS.field(0), places)
         account = account.slice(part.rows.num_rows)
-
-
-def _check_row_count(rows: int, month: date) -> None:
-    if rows > MAX_MONTH_ROWS:
-        raise SourceInvalid(
-            f"more than {MAX_MONTH_ROWS:,} rows of {month}: export one row per account and month"
-        )
 
 
 def _rows_of_candidates(

@@ -172,7 +172,7 @@ def test_small_file_costs_one_request(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_statistics_alone_refuse_too_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.sources.reader.MAX_MONTH_ROWS", ACCOUNTS // 2)
+    monkeypatch.setattr("core.sources.parquet.row_groups.MAX_ROWS", ACCOUNTS // 2)
     write(tmp_path / "x.parquet", by_month, 100)
     source = CountedSource(open_uri(tmp_path.as_uri(), Settings()))
     with pytest.raises(SourceInvalid):

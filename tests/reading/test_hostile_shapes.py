@@ -3,6 +3,7 @@
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +12,8 @@ import pytest
 from core.domain import SourceInvalid
 from core.runtime import Settings
 from core.slack import build_message
+from core.sources.parquet import columns
+from core.sources.parquet.footer import RowGroup
 from core.sources.window import LONGEST_ID, LONGEST_TEXT
 from tests.reading.stages import alerts_of, assess, counts_of
 from tests.reading.worlds import MONTH, back, row, table
@@ -135,11 +138,40 @@ def test_too_many_rows_of_a_month_are_refused(
     kinds = ((MONTH, "At Risk"), (MONTH, "Healthy"), (back(MONTH, 1), "Healthy"))
     rows = [row(f"{kind}{number}", *kind) for kind in kinds for number in range(10)]
     pq.write_table(table(rows), tmp_path / "x.parquet", row_group_size=8, **written)
-    monkeypatch.setattr("core.sources.reader.MAX_MONTH_ROWS", 20)
+    monkeypatch.setattr("core.sources.parquet.row_groups.MAX_ROWS", 20)
     assert assess(tmp_path / "x.parquet").alerts.num_rows == 10
-    monkeypatch.setattr("core.sources.reader.MAX_MONTH_ROWS", 19)
+    monkeypatch.setattr("core.sources.parquet.row_groups.MAX_ROWS", 19)
     with pytest.raises(SourceInvalid, match="more than 19 rows of 2026-01-01"):
         assess(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize(
+    ("age", "alert_type", "group_rows", "found", "batches"),
+    [
+        (0, "at_risk", 2_000, "2026-01-01", 6),
+        (1, "at_risk", 2_000, "candidates before 2026-01-01 in one row group", 20 + 6),
+        (1, "at_risk", 400, "2025-12-01", 20 + 20),
+        (1, "recovered", 2_000, "2025-12-01", 6),
+    ],
+)
+def test_too_many_rows_of_an_account_end_the_decoding(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    age: int,
+    alert_type: str,
+    group_rows: int,
+    found: str,
+    batches: int,
+) -> None:
+    rows = [row("a", MONTH, "At Risk"), *[row("a", back(MONTH, age), "At Risk")] * 1_999]
+    pq.write_table(table(rows), tmp_path / "x.parquet", row_group_size=group_rows, write_statistics=False)
+    monkeypatch.setattr("core.sources.parquet.row_groups.MAX_ROWS", 500)
+    monkeypatch.setattr(RowGroup, "rows_at_once", lambda *_: 100)
+    decoded = Mock(wraps=columns.is_at_risk)
+    monkeypatch.setattr(columns, "is_at_risk", decoded)
+    with pytest.raises(SourceInvalid, match=f"more than 500 rows of {found}"):
+        assess(tmp_path / "x.parquet", alert_types=[alert_type])
+    assert decoded.call_count == batches
 
 
 @pytest.mark.parametrize("month", [date(1, 1, 1), date(9999, 12, 1)])

@@ -26,6 +26,8 @@ BATCH_ROWS = 65_536
 """Rows of a batch: with names and owners, it takes a few megabytes."""
 LOOK_UP_BATCH_ROWS = 262_144
 """Rows of a batch in which accounts are looked up; each look-up builds a table of the accounts."""
+MAX_ROWS = 50_000_000
+"""The most rows of a month, or of candidates in a row group: a few megabytes can decompress to billions."""
 DICTIONARY_ROWS = 20_000
 """The fewest rows in a row group for which dictionaries save more than a second decoder costs."""
 
@@ -152,6 +154,7 @@ class GroupReader:
             most = BATCH_ROWS if with_details else LOOK_UP_BATCH_ROWS
             for first, batch in self._batches(pieces, OF_THE_MONTH, most):
                 found.append((first, *_split_month(first, batch, month, known)))
+                check_row_count(sum(len(rows) + len(others) for _, rows, others, _ in found), month)
                 if repeats:
                     kept.append((first, batch.select(OF_EARLIER_MONTHS)))
             rows = concat(MONTH_ROWS, (rows for _, rows, _, _ in found))
@@ -182,6 +185,7 @@ class GroupReader:
             for _, batch in self._batches(pieces, KEYS):
                 wanted = pc.and_(pc.equal(batch["month"], month), columns.is_at_risk(batch["status"]))
                 found.append(columns.account_ids(batch["account_id"].filter(wanted)))
+                check_row_count(sum(map(len, found)), month)
         return pc.unique(pa.chunked_array(found, pa.large_string()))
 
     def history(self, before: date, accounts: pa.Array, places: pa.Array, possible: pa.Array) -> pa.Table:
@@ -363,9 +367,16 @@ def _history_rows(
         position = pc.add(at, first)
         account, at_risk = places.take(place.take(at)), columns.is_at_risk(rows["status"])
         found.append(pa.record_batch([account, rows["month"], at_risk, position], schema=HISTORY_ROWS))
+        check_row_count(sum(map(len, found)), f"candidates before {before} in one row group")
         if "updated_at" in batch.schema.names:
             times.append(pa.record_batch([position, columns.instant(rows["updated_at"])], schema=TIMES))
     return pa.Table.from_batches(found, HISTORY_ROWS), pa.Table.from_batches(times, TIMES)
+
+
+def check_row_count(rows: int, what: object) -> None:
+    """Raise `SourceInvalid` if these `rows` of `what`, a month or more, are too many."""
+    if rows > MAX_ROWS:
+        raise SourceInvalid(f"more than {MAX_ROWS:,} rows of {what}: export one row per account and month")
 
 
 def _filtered(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
