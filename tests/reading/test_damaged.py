@@ -26,10 +26,11 @@ def test_damaged_file_gives_an_answer_or_a_clear_error() -> None:
     [
         (OSError("\n Couldn't read it. \nAt line 7."), "Couldn't read it"),
         (pa.ArrowInvalid("x" * 201), "x" * 200),
+        (pa.ArrowNotImplementedError("Unsupported"), "Unsupported"),
         (ValueError(), "the file contradicts itself"),
         (KeyError("page"), "the file contradicts itself"),
     ],
-    ids=["one line", "200 characters", "no reason", "another type"],
+    ids=["one line", "200 characters", "another kind of Arrow's", "no reason", "another type"],
 )
 def test_reason_is_a_short_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str

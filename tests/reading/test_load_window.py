@@ -24,14 +24,15 @@ def good(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("size", "why"),
+    ("first", "last", "why"),
     [
-        *((size, f"it has only {size} bytes") for size in (0, 5)),
-        *((size, "cannot be read as Parquet") for size in (11, 12, 500, 5000, -1, -4, -8, -100)),
+        *((0, last, f"it has only {last} bytes") for last in (0, 5)),
+        *((0, last, "it does not end with a footer") for last in (11, 12, 500, 5000, -1, -4, -8, -100)),
+        (-100, None, "it does not end with a footer"),
     ],
 )
-def test_truncated_file_is_invalid(good: Path, size: int, why: str) -> None:
-    good.write_bytes(good.read_bytes()[:size])
+def test_truncated_file_is_invalid(good: Path, first: int, last: int | None, why: str) -> None:
+    good.write_bytes(good.read_bytes()[first:last])
     with pytest.raises(SourceInvalid, match=rf"good\.parquet.*{why}"):
         read(good)
 
