@@ -65,6 +65,14 @@ def test_bounds_of_a_month_without_values_are_not_used(tmp_path: Path) -> None:
     assert assess(path).alerts.num_rows == 0
 
 
+@pytest.mark.parametrize("bounds", [b"&\x02\x18\x02a1", b"(\x02a1\x16\x02"], ids=["greatest", "least"])
+def test_bounds_of_accounts_that_are_no_text_are_not_used(tmp_path: Path, bounds: bytes) -> None:
+    path = put(tmp_path / "data.parquet", row("a1"), row("a1", back(MONTH, 1)))
+    # A number (type 6) in place of the greatest or the least value (fields 5 and 6).
+    with_footer(path, footer_of(path).replace(b"(\x02a1\x18\x02a1", bounds, 1))
+    assert alerts_of(assess(path))[0].duration_months == 2
+
+
 def test_int96_bounds_of_a_month_are_not_used(tmp_path: Path) -> None:
     """Writers order their bytes in different ways."""
     path = tmp_path / "data.parquet"
