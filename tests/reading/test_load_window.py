@@ -148,6 +148,13 @@ def test_nul_in_text_is_read_as_replacement(tmp_path: Path, kind: pa.DataType) -
     assert (alert.account_name, alert.account_region, alert.account_owner) == ("N\ufffd", "\ufffd", "\ufffdO")
 
 
+def test_nul_in_a_dictionary_is_read_as_replacement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.sources.parquet.row_groups.DICTIONARY_ROWS", 1)
+    path = put(tmp_path / "data.parquet", row("b\ufffd"), *[row("b\0", back(MONTH, 1))] * 200)
+    (alert,) = alerts_of(assess(path))
+    assert (alert.account_id, alert.duration_months) == ("b\ufffd", 2)
+
+
 @pytest.mark.parametrize(("unit", "nanos"), [("ms", 10**6), ("us", 10**3), ("ns", 1)])
 @pytest.mark.parametrize(("later", "winner"), [(-1, 2), (0, 2), (1, 1)])
 def test_times_of_any_unit_or_zone_are_compared_exactly(
