@@ -377,10 +377,12 @@ def test_refusal_of_a_local_source_has_advice(tmp_path: Path) -> None:
     allowed.mkdir()
     (tmp_path / "text.parquet").write_text("no Parquet file")
     (allowed / "link.parquet").symlink_to(tmp_path / "text.parquet")
+    (tmp_path / "loop.parquet").symlink_to("loop.parquet")
     os.mkfifo(tmp_path / "pipe.parquet")
     for path, what_to_do in (
         (tmp_path / "nowhere", "check source_uri"),
         (tmp_path / "text.parquet", "export the file again"),
+        (tmp_path / "loop.parquet", "check the disk or the mount"),
         (tmp_path / "pipe.parquet", "name a Parquet file"),
         (allowed, "copy the file"),
         (tmp_path / "other", "name another source"),
