@@ -1,11 +1,12 @@
 """Several alert types on one account of a month, by the preview of a small source."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.alerts import PreviewView
+from core.alerts import RULES, PreviewView
 from core.domain import RunRequest, parse_month
 from core.runtime import Settings
 from flows.preview import preview
@@ -66,6 +67,26 @@ def test_types_find_their_own_alerts_on_one_account(
     assert nonzero.pop("rows_scanned") == len(rows)
     assert nonzero == counts
     assert sorted(found.counts_by_type) == sorted(TYPES)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rule_finds_the_same_when_more_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With too small a `look_back`, or the wrong `anchor`, a rule does not see every month that it needs."""
+    rows = [
+        row(f"{statuses} {arr}", month, status, arr=arr)
+        for arr in (1, 50_000)
+        for statuses in product(["At Risk", "Healthy"], repeat=3)
+        for month, status in zip(["2025-11-01", BEFORE, MONTH], statuses, strict=True)
+    ]
+    alone = see(tmp_path, rows, name)
+    register(monkeypatch)
+    monkeypatch.setattr(OURS, "look_back", 2)
+    together = see(tmp_path, rows, name, OURS.type)
+    assert alone.alerts == [alert for alert in together.alerts if alert.alert_type == name]
+    first, second = (found.counts_by_type[name].model_dump() for found in (alone, together))
+    assert first | {OURS.type: 0} == second
 
 
 @pytest.mark.parametrize(("limit", "warnings"), [(0, []), (1, ["too_many_alerts"]), (2, [])])
