@@ -8,7 +8,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.alerts import Assessment
-from core.domain import Alert
 from tests.reading.stages import alerts_of, assess, counts_of
 from tests.reading.worlds import (
     EPOCH,
@@ -48,16 +47,13 @@ EACH_RULE = [
 """Rows for which each rule matters."""
 
 
-FACTS = [name for name in Alert._fields if name not in {"channel", "reason"}]
-
-
 def answer(found: Assessment, not_first_days: range) -> Answer:
     """Return the result as an answer; `not_first_days` replaces a count that is in that range."""
     warnings = {warning.code: warning.count for warning in found.warnings}
     assert 0 not in warnings.values()
     count = warnings.get("months_not_first_day") or 0
     return Answer(
-        alerts=[tuple(getattr(alert, name) for name in FACTS) for alert in alerts_of(found)],
+        alerts=[alert._asdict() for alert in alerts_of(found)],
         found=sum(getattr(counts_of(found), alert_type) for alert_type in found.counts_by_type),
         below_threshold=counts_of(found).below_threshold,
         duplicates=counts_of(found).duplicates_found,
@@ -114,7 +110,8 @@ def test_example_of_the_spec_is_one_month() -> None:
         row(month=date(2026, 1, 1)),
     ]
     found, _ = ask(rows, Layout())
-    assert found.alerts[0][-3:-1] == (1, date(2026, 1, 1))
+    [alert] = found.alerts
+    assert (alert["duration_months"], alert["risk_start_month"]) == (1, date(2026, 1, 1))
 
 
 @pytest.mark.parametrize("accounts", [1, 40])

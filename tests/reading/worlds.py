@@ -57,7 +57,7 @@ def row(
 class Answer:
     """The right answer for a world."""
 
-    alerts: list[tuple[Any, ...]]
+    alerts: list[dict[str, Any]]
     found: int
     below_threshold: int
     duplicates: int
@@ -94,17 +94,18 @@ def oracle(rows: list[Row], month: date, threshold: int, types: Sequence[str] = 
         for months_back in range(1, oldest + 2):
             duplicates += len(by_key.get((account, back(month, months_back)), [None])) - 1
         alerts.append(
-            (
-                account,
-                r["account_name"] or account,
-                r["account_region"],
-                r["arr"],
-                r["renewal_date"],
-                r["account_owner"],
-                oldest - newest + 1,
-                back(month, oldest),
-                alert_type,
-            )
+            {
+                "account_id": account,
+                "account_name": r["account_name"] or account,
+                "account_region": r["account_region"],
+                "arr": r["arr"],
+                "renewal_date": r["renewal_date"],
+                "account_owner": r["account_owner"],
+                "duration_months": oldest - newest + 1,
+                "risk_start_month": back(month, oldest),
+                "alert_type": alert_type,
+                "channel": None,
+            }
         )
     return Answer(
         alerts=alerts,
