@@ -14,10 +14,10 @@ SETTINGS = Settings(regions={"AMER": "amer-risk-alerts", "EMEA": "emea-risk-aler
 def alerts(*regions: str | None) -> pa.Table:
     """Return an alert of each region."""
     rows = [
-        ("at_risk", f"A-{number}", "Acme", region, None, None, None, 1, MONTH)
+        {"account_id": f"A-{number}", "account_region": region, "risk_start_month": MONTH}
         for number, region in enumerate(regions)
     ]
-    return pa.Table.from_pylist([dict(zip(ALERTS.names, row, strict=True)) for row in rows], schema=ALERTS)
+    return pa.Table.from_pylist(rows, schema=ALERTS)
 
 
 @pytest.mark.parametrize("region", [None, "", "APAC", "amer", "AMER ", " EMEA", "null", "amer-risk-alerts"])
