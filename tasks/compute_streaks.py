@@ -90,7 +90,7 @@ def _alerts(rule: AlertRule, window: Window, chosen: pa.Table) -> pa.Table:
     back = chosen["months_at_risk_before"]
     longest = pc.max(back).as_py() or 0
     starts = pa.array([months_before(window.month, number) for number in range(longest + 1)])
-    columns = {
+    columns = dict(zip(details.column_names, details.columns, strict=True)) | {
         "alert_type": pa.repeat(rule.type, chosen.num_rows),
         "account_id": account_id,
         "account_name": pc.if_else(has_name, name, account_id),
@@ -98,7 +98,6 @@ def _alerts(rule: AlertRule, window: Window, chosen: pa.Table) -> pa.Table:
         "duration_months": pc.add(back, rule.anchor + 1),
         "risk_start_month": starts.take(back),
     }
-    columns |= {field: details[field] for field in ("account_region", "renewal_date", "account_owner")}
     return pa.table([columns[field] for field in ALERTS.names], schema=ALERTS)
 
 

@@ -35,9 +35,8 @@ KEYS = ("account_id", "month", "status")
 OF_THE_MONTH = (*KEYS, "arr", "updated_at")
 OF_EARLIER_MONTHS = (*KEYS, "updated_at")
 OF_ALERTS = tuple(DETAILS.names[1:])
-CONVERT = {"updated_at": columns.instant, "renewal_date": columns.in_calendar} | dict.fromkeys(
-    ("account_name", "account_region", "account_owner"), columns.texts
-)
+CONVERT = {"updated_at": columns.instant, "renewal_date": columns.in_calendar}
+"""The conversions of the columns of `DETAILS` and `TIMES` that are not text."""
 
 MONTH_ROWS = pa.schema([("account_id", pa.large_string()), *list(ROWS)[1:]])
 """Rows of the month with their ids, before `account` is known."""
@@ -317,7 +316,7 @@ class GroupReader:
         for first, batch in batches if len(positions) else ():
             inside = _positions_between(first, batch.num_rows, positions)
             rows = batch.take(pc.subtract(inside, first))
-            made = [CONVERT[name](rows[name]) for name in rows.schema.names]
+            made = [CONVERT.get(name, columns.texts)(rows[name]) for name in rows.schema.names]
             parts.append(pa.table([inside, *made], schema=schema))
         return concat(schema, parts)
 
