@@ -1,5 +1,6 @@
 """Opening the ledger's database: created, durable, and never that of another service."""
 
+import hashlib
 import logging
 import os
 import resource
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, text, update
 from core.domain import LedgerError
 from core.ledger import Ledger, database, open_ledger, sqlite
 from core.ledger.database import Database
-from core.ledger.schema import METADATA, VERSION
+from core.ledger.schema import METADATA, SCHEMA_VERSION, VERSION
 from tests.delivery.world import NOTIFIED, NOTIFY, NOW, at_once, begin, execute, look, open_at, query, routed
 from tests.postgresql import Server
 from tests.warm import Forked
@@ -29,6 +30,17 @@ def test_database_refuses_a_second_outcome(path: Path, ledger: Ledger) -> None:
     ledger.claim("run", alert, NOW)
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         execute(path, "INSERT INTO alert_outcomes SELECT * FROM alert_outcomes")
+
+
+def test_changed_tables_have_a_new_schema_version() -> None:
+    """Otherwise a ledger with the former tables is opened, and its runs fail after they have sent."""
+    columns = [
+        (str(column), str(column.type), column.nullable, column.primary_key)
+        for table in METADATA.sorted_tables
+        for column in table.columns
+    ]
+    digest = hashlib.sha256(repr(columns).encode()).hexdigest()[:12]
+    assert (SCHEMA_VERSION, digest) == ("0003", "c28db6a452c9")
 
 
 def test_outcomes_of_a_month_are_found_by_the_key(path: Path, ledger: Ledger) -> None:
