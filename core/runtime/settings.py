@@ -226,9 +226,9 @@ class Settings(BaseSettings):
         return [secret for secret in found if secret not in {"anon", "cloud", "google_default"}]
 
     def urls(self) -> list[str]:
-        """Return every URL that this service sends requests to."""
-        every = (self.slack_webhook, self.gcs_endpoint_url, self.s3_endpoint_url)
-        return [url for url in every if url]
+        """Return every URL that this service sends requests to: the webhook's and each `…_ENDPOINT_URL`."""
+        endpoints = (value for name, value in self if name.endswith("_endpoint_url"))
+        return [url for url in (self.slack_webhook, *endpoints) if url]
 
 
 def load_settings() -> Settings:
