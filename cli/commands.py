@@ -50,8 +50,8 @@ def _command(*examples: str) -> Callable[[Command], click.Command]:
     return risk_alerts.command(epilog=_ending(*examples))
 
 
-_SOURCES, _FIRST_DAY = "A Parquet file or folder: file://, gs:// or s3://.", "The first day of the month."
-_source_uri = partial(click.option, "--source-uri", metavar="URI", help=_SOURCES)
+_FIRST_DAY = "The first day of the month."
+_source_uri = partial(click.option, "--source-uri", metavar="URI", help=domain.SOURCE_HELP)
 _month = partial(click.option, "--month", metavar="YYYY-MM-01", type=domain.parse_month, help=_FIRST_DAY)
 _port = partial(
     click.option, metavar="PORT", type=click.IntRange(1, 65_535), show_default=True, show_envvar=True
@@ -64,8 +64,7 @@ def _json(what: str) -> Callable[[Command], Command]:
 
 def _request(command: Command) -> Command:
     """Add the options that a run and a preview share."""
-    what = "Also send unconfirmed alerts, which an earlier run may have delivered."
-    command = click.option("--retry-unconfirmed", is_flag=True, help=what)(command)
+    command = click.option("--retry-unconfirmed", is_flag=True, help=domain.RETRY_HELP)(command)
     return _source_uri(required=True)(_month(required=True)(command))
 
 

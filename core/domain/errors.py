@@ -80,7 +80,7 @@ class SourceError(RiskAlertsError):
 
 
 class SourceSchemeUnsupported(SourceError, code="source_scheme_unsupported"):
-    """The URI's scheme is not `file`, `gs` or `s3`."""
+    """The URI has no scheme, or an unsupported one."""
 
 
 class SourceNotAllowed(SourceError, code="source_not_allowed"):

@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field, StrictBool, StrictStr
 from core.domain.months import Month
 
 _SOURCE = "gs://bucket/monthly_account_status.parquet"
-_SOURCES = "A Parquet file, a folder of them, or a pattern (* in the last segment): file://, gs://, s3://"
-_RETRY = "Also send unconfirmed alerts, which an earlier run may have delivered."
+SOURCE_HELP = "A Parquet file, a folder of them, or a pattern (* in the last segment): file://, gs://, s3://."
+RETRY_HELP = "Also send unconfirmed alerts, which an earlier run may have delivered."
 
 MONTH_NOT_IN_SOURCE = "month_not_in_source"
 """The code of the warning of a run whose month has no rows."""
@@ -38,10 +38,10 @@ class RunRequest:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    source_uri: Annotated[StrictStr, Field(max_length=4096, description=_SOURCES, examples=[_SOURCE])]
+    source_uri: Annotated[StrictStr, Field(max_length=4096, description=SOURCE_HELP, examples=[_SOURCE])]
     month: Annotated[Month, Field(description="The first day of the month.")]
     dry_run: Annotated[StrictBool, Field(description="Send nothing and notify no one.")] = False
-    retry_unconfirmed: Annotated[StrictBool, Field(description=_RETRY)] = False
+    retry_unconfirmed: Annotated[StrictBool, Field(description=RETRY_HELP)] = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The common part of the two clouds: requests with a deadline, and failures as errors of this project."""
+"""The common part of the object stores: requests with a deadline, and failures as errors of this project."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ for _name in ("aiobotocore", "botocore", "gcsfs", "google", "s3fs", "urllib3"):
 
 
 class RemoteSource(Source):
-    """The common part of `GcsSource` and `S3Source`, over their fsspec file systems.
+    """A source in an object store, over the store's fsspec file system.
 
     It awaits private coroutines of the file systems, because the public methods have no deadline.
     """
