@@ -154,7 +154,8 @@ Serve = Callable[..., Service]
 def services(slack: MockSlack, folder: Path, **common: str) -> Iterator[Serve]:
     """Yield a function that serves the API with the given settings, by default those that a run needs.
 
-    No Prefect API is configured, unless `PREFECT_API_URL` is among the settings.
+    No Prefect API is configured, unless `PREFECT_API_URL` is among the settings. A later service keeps the
+    settings of an earlier one that it does not give again.
     """
     with ExitStack() as stack:
 
