@@ -20,12 +20,17 @@ from tests.reading.worlds import MONTH, Row, row, table
 
 def put(path: Path, *rows: Row, without: str = "", **columns: pa.Array) -> Path:
     """Write these rows, by default one at risk; `columns` replaces some of the columns."""
-    made = table(list(rows) or [row()])
-    for name, column in columns.items():
-        made = made.set_column(made.column_names.index(name), name, column)
+    made = replaced(table(list(rows) or [row()]), **columns)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(made.drop_columns(without) if without else made, path)
     return path
+
+
+def replaced(made: pa.Table, **columns: pa.Array) -> pa.Table:
+    """Replace columns of the table."""
+    for name, column in columns.items():
+        made = made.set_column(made.column_names.index(name), name, column)
+    return made
 
 
 def read(source: Path | str, month: date = MONTH, **settings: Any) -> Window:

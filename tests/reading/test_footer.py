@@ -12,7 +12,7 @@ from core.runtime import Settings
 from core.sources import Need, open_uri, read_window
 from core.sources.parquet.footer import BATCH_BYTES, Chunk, RowGroup, dictionary_value, read_footer
 from core.sources.parquet.ranges import Pieces
-from tests.reading.stages import alerts_of, assess, counts_of, put
+from tests.reading.stages import alerts_of, assess, counts_of, put, replaced
 from tests.reading.test_cost import CountedSource
 from tests.reading.test_damaged import footer_of, with_footer
 from tests.reading.worlds import MONTH, back, row, table
@@ -57,7 +57,7 @@ def test_only_both_bounds_of_the_month_prune(tmp_path: Path, fields: tuple[int, 
 def test_bounds_of_a_month_without_values_are_not_used(tmp_path: Path) -> None:
     """A writer may have written zeros there."""
     path = tmp_path / "data.parquet"
-    pq.write_table(table([row()]).set_column(3, "month", pa.nulls(1, pa.int64())), path)
+    pq.write_table(replaced(table([row()]), month=pa.nulls(1, pa.int64())), path)
     before, nulls, after = footer_of(path).rpartition(b"\x1c\x36\x02\0\x19\x2c\x15\x04")
     assert b"month" in before
     zeros = statistics({1: bytes(8), 2: bytes(8)})

@@ -15,7 +15,7 @@ from core.slack import build_message
 from core.sources.parquet import columns
 from core.sources.parquet.footer import RowGroup
 from core.sources.window import LONGEST_ID, LONGEST_TEXT
-from tests.reading.stages import alerts_of, assess, counts_of
+from tests.reading.stages import alerts_of, assess, counts_of, replaced
 from tests.reading.worlds import MONTH, back, row, table
 from tests.warm import Forked
 
@@ -28,9 +28,7 @@ def at_risk(rows: int, **columns: Any) -> pa.Table:
     """Return a table of accounts at risk; `columns` replaces some of its columns."""
     made = table([row("a", MONTH, "At Risk")]).take(pa.array([0] * rows))
     ids = pa.array([f"a{number:07d}" for number in range(rows)])
-    for name, column in ({"account_id": ids} | columns).items():
-        made = made.set_column(made.column_names.index(name), name, column)
-    return made
+    return replaced(made, **{"account_id": ids} | columns)
 
 
 def repeated(value: str, rows: int) -> pa.Array:

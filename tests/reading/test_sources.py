@@ -24,7 +24,7 @@ from core.runtime import Settings
 from core.sources import open_uri
 from core.sources.parquet.row_groups import DICTIONARY_ROWS
 from tests.reading.conftest import Place
-from tests.reading.stages import alerts_of, assess, counts_of, put
+from tests.reading.stages import alerts_of, assess, counts_of, put, replaced
 from tests.reading.worlds import MONTH, back, row, table
 from tests.users import as_somebody_else
 
@@ -51,8 +51,8 @@ def test_dates_beyond_2262_do_not_wrap_around(tmp_path: Path, unit: str) -> None
     open_end, early = datetime(9999, 12, 31, 23, 59, 59, 999_999), datetime(1583, 1, 1)  # noqa: DTZ001
     kind = pa.timestamp("us")
     made = table([row("a1", status="Healthy"), row("a1"), row("a2")])
-    made = made.set_column(5, "renewal_date", pa.array([open_end, open_end, early], kind))
-    made = made.set_column(8, "updated_at", pa.array([open_end, early, early], kind))
+    renewals, times = ([open_end, open_end, early], [open_end, early, early])
+    made = replaced(made, renewal_date=pa.array(renewals, kind), updated_at=pa.array(times, kind))
     pq.write_table(made, tmp_path / "x.parquet", use_deprecated_int96_timestamps=unit == "int96")
     [alert] = alerts_of(find(tmp_path))
     assert (alert.account_id, alert.renewal_date) == ("a2", early.date())
@@ -125,10 +125,10 @@ def test_each_file_may_have_its_own_schema(tmp_path: Path, first: str, second: s
         of_day, options = SCHEMAS[name]
         path = tmp_path / (name if "=" in name else "") / f"{day}.parquet"
         path.parent.mkdir(exist_ok=True)
-        made = table([row()]).set_column(3, "month", of_day(day))
+        made = replaced(table([row()]), month=of_day(day))
         # Arrow's schema of INT96 is that of nanoseconds.
         times = made["updated_at"].cast(pa.timestamp("ns"))
-        pq.write_table(made.set_column(8, "updated_at", times), path, **options)
+        pq.write_table(replaced(made, updated_at=times), path, **options)
     assert alerts_of(find(tmp_path, source_timezone=BERLIN))[0].duration_months == 2
 
 
@@ -149,7 +149,7 @@ def test_nested_column_is_not_taken_for_that_of_another_file(tmp_path: Path) -> 
 
 
 def test_any_column_may_hold_categories(tmp_path: Path) -> None:
-    made = table([row()]).set_column(3, "month", instants(LATE))
+    made = replaced(table([row()]), month=instants(LATE))
     categories = {name: made[name].dictionary_encode() for name in made.column_names}
     pq.write_table(pa.table(categories), tmp_path / "x.parquet")
     [alert] = alerts_of(find(tmp_path, source_timezone="Europe/Berlin"))
@@ -199,7 +199,7 @@ def test_nested_column_of_many_rows_may_be_empty(tmp_path: Path) -> None:
     """So many rows are decoded as a dictionary where strings repeat."""
     rows = DICTIONARY_ROWS
     made = table([row()]).take(pa.array([0] * rows))
-    made = made.set_column(6, "account_owner", pa.nulls(rows, pa.list_(pa.string())))
+    made = replaced(made, account_owner=pa.nulls(rows, pa.list_(pa.string())))
     pq.write_table(made, tmp_path / "x.parquet")
     assert accounts(find(tmp_path)) == ["a1"]
 
@@ -214,7 +214,7 @@ def test_empty_file_may_have_any_types(tmp_path: Path) -> None:
 @pytest.mark.parametrize("statistics", [True, False])
 def test_one_value_of_a_wrong_type_is_refused(tmp_path: Path, *, statistics: bool) -> None:
     rows = [row(status="Healthy"), *(row(month=back(MONTH, 24)) for _ in range(3))]
-    made = table(rows).set_column(6, "account_owner", pa.array([None, None, None, 1.5]))
+    made = replaced(table(rows), account_owner=pa.array([None, None, None, 1.5]))
     pq.write_table(made, tmp_path / "x.parquet", row_group_size=1, write_statistics=statistics)
     with pytest.raises(SourceInvalid, match=r"x\.parquet: column account_owner must be a string.*double"):
         find(tmp_path)
