@@ -145,7 +145,7 @@ class FileColumns:
         self.stamps = stamps | dict.fromkeys(int96, pa.timestamp("us", "UTC"))
         self.bounds_type: pa.DataType | None = self.stamps.get("month", pa.date32())
         # Writers order the bytes of INT96 in different ways.
-        if "month" not in self.names or "month" in int96 | self.unreadable.keys():
+        if "month" in int96 | self.unreadable.keys():
             self.bounds_type = None
 
 
