@@ -39,7 +39,7 @@ class GcsSource(RemoteSource):
         file_system = GCSFileSystem(
             token="anon",  # noqa: S106 - the word for no token
             endpoint_url=settings.gcs_endpoint_url,
-            requester_pays=settings.gcs_user_project or False,
+            requester_pays=settings.gcs_user_project,
             skip_instance_cache=True,
             use_listings_cache=False,
         )
