@@ -160,6 +160,20 @@ def test_unwritable_ledger_ends_the_run(
     assert seen(slack) == {"A-1", "A-2"}
 
 
+def test_fault_of_the_ledger_during_a_stop_is_not_hidden(
+    slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_and_fail(*_: object) -> None:
+        run.stop = True
+        raise LedgerError("disk on fire")
+
+    monkeypatch.setattr(ledger, "record_answer", stop_and_fail)
+    run = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
+    with pytest.raises(LedgerError, match="disk on fire"), open_run(run):
+        asyncio.run(send.fn(run, plan(run, [routed("A-1")])))
+    assert look(ledger, "run-1").error == "ledger_unavailable"
+
+
 def test_stop_waits_for_answers_in_flight(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
     channels = ("amer", "emea", "apac")
     context = RunContext("run-1", REQUEST, settings(slack.url, path, slack_backoff_seconds=60), ledger)
