@@ -33,7 +33,7 @@ def test_database_refuses_a_second_outcome(path: Path, ledger: Ledger) -> None:
 
 
 def test_changed_tables_have_a_new_schema_version() -> None:
-    """Otherwise a ledger with the former tables is opened, and its runs fail after they have sent."""
+    """Otherwise a ledger with the former tables is opened, and its runs fail."""
     columns = [
         (str(column), str(column.type), column.nullable, column.primary_key)
         for table in METADATA.sorted_tables
