@@ -58,11 +58,11 @@ def test_only_so_many_results_are_computed_ahead(workers: Workers) -> None:
 def test_only_so_many_row_groups_are_decoded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(8):
         put(tmp_path / f"{number}.parquet", row(f"a{number}"))
-    lock, most, split = Lock(), [], row_groups._split_month
+    lock, was_alone, split = Lock(), [], row_groups._split_month
 
     def slowly(*arguments: Any) -> tuple[pa.Table, pa.RecordBatch, int]:
         alone = lock.acquire(blocking=False)
-        most.append(alone)
+        was_alone.append(alone)
         time.sleep(0.02)
         if alone:
             lock.release()
@@ -73,4 +73,4 @@ def test_only_so_many_row_groups_are_decoded_at_once(tmp_path: Path, monkeypatch
     source = open_uri(tmp_path.as_uri(), Settings())
     source.requests = 8
     read_window(source, MONTH, Need(0))
-    assert most == [True] * 8
+    assert was_alone == [True] * 8
