@@ -50,9 +50,10 @@ def _command(*examples: str) -> Callable[[Command], click.Command]:
     return risk_alerts.command(epilog=_ending(*examples))
 
 
-_FIRST_DAY = "The first day of the month."
 _source_uri = partial(click.option, "--source-uri", metavar="URI", help=domain.SOURCE_HELP)
-_month = partial(click.option, "--month", metavar="YYYY-MM-01", type=domain.parse_month, help=_FIRST_DAY)
+_month = partial(
+    click.option, "--month", metavar="YYYY-MM-01", type=domain.parse_month, help=domain.MONTH_HELP
+)
 _port = partial(
     click.option, metavar="PORT", type=click.IntRange(1, 65_535), show_default=True, show_envvar=True
 )

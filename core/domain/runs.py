@@ -10,6 +10,7 @@ from core.domain.months import Month
 
 _SOURCE = "gs://bucket/monthly_account_status.parquet"
 SOURCE_HELP = "A Parquet file, a folder of them, or a pattern (* in the last segment): file://, gs://, s3://."
+MONTH_HELP = "The first day of the month."
 RETRY_HELP = "Also send unconfirmed alerts, which an earlier run may have delivered."
 
 MONTH_NOT_IN_SOURCE = "month_not_in_source"
@@ -39,7 +40,7 @@ class RunRequest:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     source_uri: Annotated[StrictStr, Field(max_length=4096, description=SOURCE_HELP, examples=[_SOURCE])]
-    month: Annotated[Month, Field(description="The first day of the month.")]
+    month: Annotated[Month, Field(description=MONTH_HELP)]
     dry_run: Annotated[StrictBool, Field(description="Send nothing and notify no one.")] = False
     retry_unconfirmed: Annotated[StrictBool, Field(description=RETRY_HELP)] = False
 
