@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.domain import LedgerError
+from core.ledger import try_write
 from examples.mock_slack import MockSlack
 from tests.delivery.world import deliver, look, open_at, outcomes, routed, settings
 from tests.disk import fill, small_disk
@@ -41,6 +42,8 @@ def test_disk_full_when_a_run_begins_sends_nothing(disk: Path, slack: MockSlack)
     with pytest.raises(LedgerError, match="disk is full") as caught:
         open_at(disk / "new.db")
     assert "Check DATABASE_URL, its disk and its permissions" in caught.value.message
+    with pytest.raises(LedgerError, match="disk is full"):
+        try_write(f"sqlite:///{disk}/another.db")
     filler.unlink()
     ledger = open_at(path)
     assert deliver(ledger, ALERTS, settings(slack.url, path)).view.counts.alerts_sent == len(ALERTS)
