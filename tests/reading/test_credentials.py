@@ -244,6 +244,24 @@ def test_refused_role_is_named_instead_of_the_bucket(
     assert_refused(S3, Settings(s3_endpoint_url=NOWHERE), SourceForbidden, words)
 
 
+def test_s3_is_asked_with_the_credentials_of_the_role(
+    store: Refusing, s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("canary")
+    variables = {
+        "AWS_ROLE_ARN": ROLE,
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"),
+        "AWS_ENDPOINT_URL_STS": s3_server,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    set_all(monkeypatch, variables)
+    store.status = 404
+    assert_refused(S3, Settings(s3_endpoint_url=store.url), SourceNotFound)
+    of_role = "AWS4-HMAC-SHA256 Credential=ASIA"
+    assert store.authorizations
+    assert all(sent and sent.startswith(of_role) for sent in store.authorizations)
+
+
 @pytest.mark.parametrize(("scheme", "variable"), [("gs", "SSL_CERT_FILE"), ("s3", "AWS_CA_BUNDLE")])
 def test_untrusted_certificate_is_named(
     scheme: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -315,6 +315,14 @@ def test_connections_end_with_the_source(scheme: str, aws_keys: None, store: Ref
         gc.enable()
 
 
+def test_s3_requests_name_the_service(aws_keys: None, store: Refusing) -> None:
+    store.authorization = "User-Agent"
+    open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url))
+    [sent] = store.authorizations
+    assert sent
+    assert sent.startswith("account-risk-alerts/0.1.0 ")
+
+
 def test_s3_read_never_mixes_two_versions(tmp_path: Path, s3_server: str, aws_keys: None) -> None:
     s3 = Place("s3", tmp_path, s3_server, s3_server)
     source = open_uri(s3.put("x.parquet", b"one"), s3.settings)
