@@ -41,6 +41,7 @@ def test_disk_full_when_a_run_begins_sends_nothing(disk: Path, slack: MockSlack)
     assert slack.messages == []
     with pytest.raises(LedgerError, match="disk is full") as caught:
         open_at(disk / "new.db")
+    assert caught.type is LedgerError, "the write would be repeated"
     assert "Check DATABASE_URL, its disk and its permissions" in caught.value.message
     with pytest.raises(LedgerError, match="disk is full"):
         try_write(f"sqlite:///{disk}/another.db")

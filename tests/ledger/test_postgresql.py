@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, make_url, select
 
 from core.domain import (
     Alert,
@@ -34,9 +34,25 @@ def test_hung_writer_loses_the_lock(postgresql: Server, monkeypatch: pytest.Monk
         closing(Database(url)) as holder,
         closing(Ledger(Database(url))) as waiting,
         holder.write(),
-        pytest.raises(LedgerError, match="lock timeout"),
+        pytest.raises(LedgerError, match="lock timeout") as caught,
     ):
         waiting.check_writable()
+    assert caught.type is LedgerError, "the write would be repeated"
+
+
+def test_transaction_that_slept_too_long_is_cut(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(dialect._LOCAL, "idle_in_transaction_session_timeout", "50ms")
+
+    def write_slowly() -> None:
+        with database.write() as session:
+            time.sleep(0.5)
+            session.execute(select(1))
+
+    with (
+        closing(Database(postgresql.new_database())) as database,
+        pytest.raises(LedgerCut, match="idle-in-transaction"),
+    ):
+        write_slowly()
 
 
 def test_cut_connections_are_replaced(ledger: Ledger, postgresql: Server, url: str) -> None:
@@ -135,6 +151,17 @@ def test_options_of_the_url_win(
     engine = postgresql_engine(make_url(Settings(database_url=url).database_url))
     with engine.connect() as connection:
         assert connection.exec_driver_sql(f"SHOW {setting}").scalar() == value
+    engine.dispose()
+
+
+@pytest.mark.parametrize(("query", "seconds"), [("", "10"), ("&connect_timeout=3", "3")])
+def test_connection_is_attempted_as_long_as_the_url_says(
+    postgresql: Server, query: str, seconds: str
+) -> None:
+    url = f"postgresql+psycopg://postgres@/postgres?host={postgresql.folder}{query}"
+    engine = postgresql_engine(make_url(url))
+    with closing(engine.raw_connection()) as connection:
+        assert connection.driver_connection.info.get_parameters()["connect_timeout"] == seconds
     engine.dispose()
 
 
