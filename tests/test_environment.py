@@ -73,6 +73,22 @@ def test_bad_library_variable_is_one_line_that_names_it(name: str, value: str, s
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STORAGE_EMULATOR_HOST", "127.0.0.1:4443"),
+        ("GCSFS_DEBUG", "INFO"),
+        ("SSLKEYLOGFILE", "/dev/null"),
+        ("REQUESTS_CA_BUNDLE", "/etc"),  # these libraries take a folder
+        ("OF_ANOTHER_PROGRAM", ' "quoted" '),
+    ],
+)
+def test_good_variable_is_left_as_it_is(name: str, value: str) -> None:
+    os.environ[name] = value
+    load_settings()
+    assert os.environ[name] == value
+
+
 def test_blanks_around_library_variables_are_stripped() -> None:
     os.environ.update(AWS_SECRET_ACCESS_KEY="key\n", HTTPS_PROXY=" http://u:p|w@proxy:1\r\n")
     load_settings()

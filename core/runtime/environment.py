@@ -60,7 +60,7 @@ def prepare_libraries(urls: Iterable[str] = ()) -> None:
         if name in os.environ and os.environ[name] not in logging.getLevelNamesMapping():
             raise SettingsError(f"{name}: must be DEBUG, INFO, WARNING, ERROR or CRITICAL, or unset")
     for name, value in os.environ.items():
-        if value and _ADDRESS.fullmatch(name):
+        if _ADDRESS.fullmatch(name):
             _check_address(name, _with_scheme(value) if name == "STORAGE_EMULATOR_HOST" else value)
     _prepare_proxies(urls)
 
