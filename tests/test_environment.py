@@ -4,7 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import proxy_bypass, urlopen
+from urllib.request import getproxies, proxy_bypass, urlopen
 
 import httpx
 import pytest
@@ -45,6 +45,7 @@ BAD = [
     ("http_proxy", "'http://proxy:1'", "in quotes"),
     ("NO_PROXY", "10.0.0.0/canary", "NO_PROXY"),
     ("NO_PROXY", "canary:bar", "NO_PROXY"),
+    ("NO_PROXY", ":80", "NO_PROXY"),
     ("SSL_CERT_FILE", "/no/such/file.pem", "No such file"),
     ("SSL_CERT_FILE", "/etc/hostname", "no PEM certificate"),
     ("REQUESTS_CA_BUNDLE", "/no/such/file.pem", "No such file"),
@@ -80,6 +81,7 @@ def test_bad_library_variable_is_one_line_that_names_it(name: str, value: str, s
         ("GCSFS_DEBUG", "INFO"),
         ("SSLKEYLOGFILE", "/dev/null"),
         ("REQUESTS_CA_BUNDLE", "/etc"),  # these libraries take a folder
+        ("AWS_SECRET_ACCESS_KEY", '"begins'),
         ("OF_ANOTHER_PROGRAM", ' "quoted" '),
     ],
 )
@@ -107,9 +109,10 @@ def test_empty_library_variable_counts_as_not_set(name: str) -> None:
 @pytest.mark.parametrize("name", ["PREFECT_API_URL", "https_proxy", "NO_PROXY"])
 def test_empty_variable_may_override_another_source(name: str) -> None:
     """Prefect's profile has an address too, and a proxy may be named in capitals."""
-    os.environ[name] = ""
+    os.environ.update({"HTTP_PROXY": "http://proxy:1", "HTTPS_PROXY": "http://proxy:1", name: ""})
     load_settings()
     assert name in os.environ
+    assert ("https" in getproxies()) == (name != "https_proxy")
 
 
 @pytest.mark.parametrize(
@@ -137,12 +140,15 @@ def test_only_loopback_bypasses_the_proxy(no_proxy: str, variable: str, host: st
 
 
 def test_network_in_no_proxy_covers_configured_hosts() -> None:
-    networks = "10.0.0.0/8 fd00::/8"
+    networks = "10.0.0.0/8 fd00::/8 192.0.2.7"
     os.environ.update(HTTPS_PROXY="http://proxy:1", NO_PROXY=networks, no_proxy=networks)
     load_settings()  # Hosts that become known later are covered too.
     os.environ.update(S3_ENDPOINT_URL="https://10.1.2.3:9000", PREFECT_API_URL="http://[fd00::7]:4200/api")
+    os.environ.update(AWS_ENDPOINT_URL="http://10.1.2.4:9000")
     load_settings()
-    assert [bool(proxy_bypass(host)) for host in ("10.1.2.3", "fd00::7", "11.1.2.3")] == [True, True, False]
+    for host in ("10.1.2.3", "fd00::7", "10.1.2.4", "192.0.2.7"):
+        assert proxy_bypass(host)
+    assert not proxy_bypass("11.1.2.3")
 
 
 def test_no_proxy_star_disables_every_proxy() -> None:
