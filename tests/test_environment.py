@@ -151,6 +151,11 @@ def test_network_in_no_proxy_covers_configured_hosts() -> None:
     assert not proxy_bypass("11.1.2.3")
 
 
+def test_broken_address_of_prefect_is_left_to_prefect() -> None:
+    os.environ.update(NO_PROXY="10.0.0.0/8", PREFECT_API_URL="http://[broken")
+    load_settings()
+
+
 def test_no_proxy_star_disables_every_proxy() -> None:
     os.environ.update(ALL_PROXY="socks5://proxy:1", NO_PROXY="internal.example, *")
     load_settings()

@@ -40,11 +40,13 @@ def test_warning_of_a_library_is_one_masked_object(log: io.StringIO) -> None:
     assert SECRET not in log.getvalue()
 
 
-def test_python_warnings_are_logged(log: io.StringIO) -> None:
+def test_python_warnings_are_logged(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr("sys.stderr", log)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(capture=False)
-        logging.captureWarnings(capture=True)
+        configure_logs(Settings(log_format="json"))
         warnings.warn(f"deprecated by {SECRET}", stacklevel=1)
     assert [line["logger"] for line in lines(log)] == ["py.warnings"]
     assert SECRET not in log.getvalue()
@@ -69,6 +71,7 @@ def test_line_names_its_run(log: io.StringIO) -> None:
 
     Context().run(write)
     assert [line["run_id"] for line in lines(log)] == [None, "run-1"]
+    assert not any("exception" in line for line in lines(log))
 
 
 def test_line_of_another_handler_is_masked(log: io.StringIO) -> None:

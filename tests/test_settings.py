@@ -228,10 +228,19 @@ def test_refused_value_shows_what_is_valid(load: Load, name: str, value: str, va
 
 
 def test_each_refused_value_is_named(load: Load) -> None:
-    assert refused(load, REGIONS='{"AMER": 1}', SMTP_PORT="70000", ARR_THRESHOLD="x") == (
+    bad = {"REGIONS": '{"AMER": 1}', "SMTP_PORT": "70000", "ARR_THRESHOLD": "x", "ALERT_TYPES": '["risk"]'}
+    assert refused(load, **bad) == (
         "REGIONS: each entry must be a valid string;"
         " ARR_THRESHOLD: must be a valid integer;"
+        f" ALERT_TYPES: 'risk' is not an alert type; use {', '.join(RULES)};"
         " SMTP_PORT: must be less than or equal to 65535"
+    )
+
+
+@pytest.mark.parametrize("name", ["SMTP_USERNAME", "SMTP_PASSWORD"])
+def test_half_a_login_is_refused(load: Load, name: str) -> None:
+    assert refused(load, **{name: "canary"}) == (
+        "SMTP_USERNAME and SMTP_PASSWORD go together: set both or neither"
     )
 
 
@@ -250,6 +259,7 @@ FILES: list[tuple[str, bytes | None, str]] = [
     ("x.json", b'{"api_token": ""}', "API_TOKEN: "),
     ("x.json", b'{"smtp_username": ""}', "SMTP_USERNAME: "),
     ("x.json", b'{"gcs_user_project": ""}', "GCS_USER_PROJECT: "),
+    ("x.json", b'{"source_timezone": ""}', "SOURCE_TIMEZONE: "),
     ("x.json", b'{"max_alerts_per_run": false}', "MAX_ALERTS_PER_RUN: "),
     ("x.json", None, "/x.json cannot be read (No such file or directory)"),
     ("x.toml", b"api_token = canary", "/x.toml is not valid TOML"),

@@ -149,7 +149,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         enable_decoding=False,
-        env_ignore_empty=True,
         frozen=True,
         hide_input_in_errors=True,
         str_strip_whitespace=True,
@@ -237,7 +236,7 @@ def load_settings() -> Settings:
     Raises `SettingsError`, which names each bad setting. It shows no value but an unknown alert type.
     """
     clean_variables({CONFIG_FILE, *(name.upper() for name in Settings.model_fields)})
-    in_environment = {name.lower() for name, value in os.environ.items() if value}
+    in_environment = {name.lower() for name in os.environ}
     in_file = _read_config_file()
     try:
         # Arguments would win over the environment, so only the settings that it lacks are passed.

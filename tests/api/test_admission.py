@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -45,6 +46,19 @@ def test_work_beyond_the_limit_waits_and_outlives_its_caller() -> None:
     release.set()
     admission.shutdown()
     assert begun[2:] == [3]
+
+
+def test_work_that_cannot_be_prepared_leaves_its_place() -> None:
+    admission = Admission("test", at_once=1, waiting=0)
+
+    def prepare() -> NoReturn:
+        raise ZeroDivisionError
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            admission.submit(prepare)
+    assert admission.submit(lambda: list).result() == []
+    admission.shutdown()
 
 
 def ask(service: Service, source: str, month: str = MONTH, **headers: str) -> httpx.Response:
