@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 from threading import Barrier
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +19,8 @@ from core.domain import Interrupted, SourceInvalid
 from core.runtime import Settings, process_stop
 from core.sources import Need, Source, Window, open_uri
 from core.sources.local import LocalSource
+from core.sources.parquet.columns import is_at_risk
+from core.sources.parquet.footer import RowGroup
 from core.sources.reader import _months_at_once, read_window
 from core.sources.source import Bytes, Range, SourceFile
 from core.sources.workers import Workers
@@ -333,6 +336,23 @@ def test_stop_signal_is_heard_between_local_files(tmp_path: Path, monkeypatch: p
     with pytest.raises(Interrupted):
         read_window(source, MONTH, Need(THRESHOLD))
     assert opened == ["a.parquet"]
+
+
+def test_stop_signal_is_heard_within_a_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row group of a few megabytes can have billions of rows."""
+    monkeypatch.setattr(process_stop, "requested", False)
+    pq.write_table(table([row()] * 1_000), tmp_path / "x.parquet")
+    monkeypatch.setattr(RowGroup, "rows_at_once", lambda *_: 100)
+
+    def decode_and_stop(status: pa.Array) -> pa.Array:
+        process_stop.requested = True
+        return is_at_risk(status)
+
+    decoded = Mock(side_effect=decode_and_stop)
+    monkeypatch.setattr("core.sources.parquet.columns.is_at_risk", decoded)
+    with pytest.raises(Interrupted):
+        read(tmp_path / "x.parquet")
+    assert decoded.call_count == 1
 
 
 def test_remote_footers_are_read_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from core.sources.parquet.footer import MAX_FILE_ROWS, Footer, RowGroup, read_fo
 from core.sources.parquet.ranges import Piece, Pieces, coalesce
 from core.sources.source import Source, SourceFile
 from core.sources.window import DETAILS, ROWS, concat, passes_threshold, prior_month
-from core.sources.workers import Workers
+from core.sources.workers import Workers, check_stop
 
 BATCH_ROWS = 65_536
 """Rows of a batch: with names and owners, it takes a few megabytes."""
@@ -270,6 +270,7 @@ class GroupReader:
         position, not_first_days = self._first_position, 0
         is_counted = "month" not in names or self.months_not_first_day is not None
         for parts in zip(*decoded, strict=True):
+            check_stop()
             found = {name: part[name] for part in parts for name in part.schema.names}
             made = {name: self._column(name, found.get(own.get(name)), len(parts[0])) for name in names}
             if not is_counted:
