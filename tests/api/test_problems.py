@@ -48,6 +48,7 @@ def test_invalid_field_is_named_and_begins_no_run(service: Service, path: str, n
         assert (answer.status_code, found["code"]) == (422, "invalid_request"), value
         assert name in found["detail"], value
         assert "run_id" not in found
+        assert "retry-after" not in answer.headers
     assert service.runs() == []
 
 

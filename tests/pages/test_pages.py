@@ -199,10 +199,13 @@ def test_another_site_may_not_send_json(open_service: Service, closed_service: S
         assert [name for name in answer.headers if name.startswith("access-control")] == []
 
 
-def test_months_of_the_listed_runs_are_offered(open_service: Service) -> None:
-    for path in ("/runs", f"/runs?month={MONTH}"):
-        page = open_service.client.get(path, headers={"Accept": BROWSER}).text
-        assert re.findall(r'month=([0-9-]+)"[^>]*>2026-01</a>', page) == [str(MONTH)]
+@pytest.mark.parametrize(
+    ("path", "month"),
+    [("/runs", "2026-01"), ("/runs?month=2026-01-01", "2026-01"), ("/runs?month=2020-05-01", "2020-05")],
+)
+def test_months_of_the_listed_runs_are_offered(open_service: Service, path: str, month: str) -> None:
+    page = open_service.client.get(path, headers={"Accept": BROWSER}).text
+    assert re.findall(r'month=([0-9-]+)"[^>]*>([0-9-]+)</a>', page) == [(f"{month}-01", month)]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +234,23 @@ def test_open_alerts_are_listed_by_status(ledger: Ledger, open_service: Service)
     for section, account_id in (("unconfirmed", "B-2"), ("failed", "B-3")):
         listed = page.partition(f'<h2 id="{section}">')[2].partition("</section>")[0]
         assert set(re.findall(r"B-\d", listed)) == {account_id}
+    # The other counts are shown elsewhere.
+    assert re.findall(r"</b> ([^<]+)<", page) == [
+        "at risk",
+        "below the ARR threshold",
+        "sent",
+        "not delivered",
+        "unconfirmed",
+    ]
+
+
+def test_dry_run_shows_no_outcomes(ledger: Ledger, open_service: Service) -> None:
+    begin(ledger, "dry-2", [routed("D-1", None)], dry_run=True)
+    ledger.finish("dry-2", None, NOW)
+    record(ledger, "after-it", {routed("D-1"): sent("D-1")})
+    page = open_service.client.get("/runs/dry-2", headers={"Accept": BROWSER}).text
+    assert "D-1" in page
+    assert "another run" not in page
 
 
 def test_run_without_notification_gives_no_reason(ledger: Ledger, open_service: Service) -> None:
