@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+from aiosmtpd.smtp import AuthResult
 
 from core.ledger import open_ledger
 from examples.mock_slack import MockSlack
@@ -67,8 +68,9 @@ def installation(
 
 
 def test_good_installation_passes_and_is_not_changed(
-    installation: Installation, slack: MockSlack, source: str
+    installation: Installation, slack: MockSlack, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cli.check.container_warning", lambda _: None)
     before = sorted(installation.folder.rglob("*"))
     found = installation.check("--source-uri", source, "--month", MONTH)
     assert {name: one["status"] for name, one in found.items()} == {
@@ -79,6 +81,9 @@ def test_good_installation_passes_and_is_not_changed(
         "mail": "skipped",
         "prefect": "skipped",
     }
+    assert found["mail"]["tried"] == "SMTP_HOST"
+    assert found["ledger"]["notes"] == []
+    assert installation.shown("--source-uri", source).endswith("All is well.\n")
     assert sorted(installation.folder.rglob("*")) == before
     assert slack.messages == []
 
@@ -170,6 +175,11 @@ def test_broken_part_is_a_finding(installation: Installation, slack: MockSlack, 
     found = installation.check("--post-test-message")[name]
     assert found["status"] == "failed"
     assert named in found["found"]
+
+
+def test_missing_webhook_names_both_settings(installation: Installation) -> None:
+    installation.set(SLACK_WEBHOOK_BASE_URL="")
+    assert "✗ slack     SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL: not set\n" in installation.shown()
 
 
 def test_existing_ledger_is_written_and_rolled_back(installation: Installation) -> None:
@@ -298,28 +308,33 @@ def test_one_webhook_takes_one_test_message(installation: Installation, slack: M
     assert len(slack.messages) == 1
 
 
-def test_check_of_the_mail_server_sends_no_mail(installation: Installation) -> None:
+LOGIN = {"SMTP_USERNAME": "alerts", "SMTP_PASSWORD": "canary"}
+
+
+@pytest.mark.parametrize(
+    ("login", "found"),
+    [
+        ({}, "accepts the connection; nothing was sent"),
+        (LOGIN, "accepts the login; nothing was sent"),
+    ],
+)
+def test_check_of_the_mail_server_sends_no_mail(
+    installation: Installation, login: dict[str, str], found: str
+) -> None:
     mailbox = Mailbox()
-    with mail_server(mailbox) as settings:
-        installation.set(SMTP_HOST=settings.smtp_host, SMTP_PORT=settings.smtp_port)
-        assert installation.check()["mail"]["status"] == "ok"
+    with mail_server(
+        mailbox, authenticator=lambda *_: AuthResult(success=True), auth_require_tls=False
+    ) as at:
+        installation.set(SMTP_HOST=at.smtp_host, SMTP_PORT=at.smtp_port, SMTP_STARTTLS="false", **login)
+        mail = installation.check()["mail"]
+    assert (mail["status"], mail["found"]) == ("ok", found)
     assert mailbox.raw == []
 
 
 def test_mail_server_that_refuses_the_login_fails(installation: Installation) -> None:
-    def refuse(*_: Any) -> Any:
-        from aiosmtpd.smtp import AuthResult  # noqa: PLC0415
-
-        return AuthResult(success=False, handled=False)
-
-    with mail_server(Mailbox(), authenticator=refuse, auth_require_tls=False) as settings:
-        installation.set(
-            SMTP_HOST=settings.smtp_host,
-            SMTP_PORT=settings.smtp_port,
-            SMTP_USERNAME="alerts",
-            SMTP_PASSWORD="canary",
-            SMTP_STARTTLS="false",
-        )
+    refused = AuthResult(success=False, handled=False)
+    with mail_server(Mailbox(), authenticator=lambda *_: refused, auth_require_tls=False) as at:
+        installation.set(SMTP_HOST=at.smtp_host, SMTP_PORT=at.smtp_port, SMTP_STARTTLS="false", **LOGIN)
         found = installation.check()["mail"]
     assert found["status"] == "failed"
     assert "(535); check SMTP_USERNAME, SMTP_PASSWORD" in found["found"]
