@@ -34,6 +34,14 @@ def test_preview_shows_each_alert_and_sends_nothing(
     assert slack.messages == []
 
 
+def test_preview_of_too_many_alerts_is_short(
+    preview: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.report.SHOWN", 1)
+    assert call(*preview) == 0
+    assert "\n… and 2 more: --json has them all\n" in capsys.readouterr().out
+
+
 def test_json_is_the_answer_of_the_api(preview: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*preview, "--json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -29,6 +29,7 @@ def test_resolved_alert_leaves_the_list(ledger: Ledger, capsys: pytest.CaptureFi
     assert "Name of A-1 (A-1)" in listed
     assert "A-2 [red]" in listed
     assert max(map(len, listed.splitlines())) <= 80
+    assert listed.endswith("\nLook in each channel, then record what you saw: risk-alerts resolve --help\n")
     assert call("resolve", *ONE, "--send-again", "--by", "ana", "--note", "not there") == 0
     said = capsys.readouterr().out
     assert said == (
@@ -60,9 +61,10 @@ def test_narrow_list_cuts_nothing_off(ledger: Ledger, capsys: pytest.CaptureFixt
     assert " emea-risk-alerts " in listed
 
 
-def test_type_selects_the_alert_of_an_account(ledger: Ledger) -> None:
+def test_type_selects_the_alert_of_an_account(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
     leave_unconfirmed(ledger, "second", routed("A-1", alert_type="recovered"))
     assert call("resolve", *ONE, "--type", "recovered", "--delivered", "--by", "ana") == 0
+    assert capsys.readouterr().out.endswith("resolved as delivered by ana; it is never sent again\n")
     assert outcome_of(ledger, key("A-1", "recovered")).status == "sent"
     assert outcome_of(ledger, key("A-1")).status == "unconfirmed"
 
