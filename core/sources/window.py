@@ -112,4 +112,5 @@ def may_hold(days: tuple[date, date] | None, month: date) -> bool:
     if days is None:
         return True
     least, greatest = days
-    return least.replace(day=1) <= month and month.toordinal() - 1 <= greatest.toordinal()
+    ends_late = month.toordinal() - 1 <= greatest.toordinal()
+    return ends_late and (least.year, least.month) <= (month.year, month.month)
