@@ -112,5 +112,5 @@ def may_hold(days: tuple[date, date] | None, month: date) -> bool:
     if days is None:
         return True
     least, greatest = days
-    ends_late = month.toordinal() - 1 <= greatest.toordinal()
-    return ends_late and (least.year, least.month) <= (month.year, month.month)
+    reaches_month = month.toordinal() - 1 <= greatest.toordinal()
+    return reaches_month and (least.year, least.month) <= (month.year, month.month)
