@@ -214,6 +214,7 @@ REFUSED = [
     ("DATABASE_URL", "mysql://host/db", "postgresql://user:password@host/database"),
     ("DATABASE_URL", "data/x.db", "sqlite:////data/risk_alerts.db"),
     ("DATABASE_URL", "postgresql://user:p@ss@host/db", "%40"),
+    ("DATABASE_URL", "postgresql://user@{host}/db", "postgresql://user:password@host/database"),
     # Not every mail server accepts other characters, and the first mail would fail.
     *(
         (name, "zo\u00eb@example.com", "ASCII")

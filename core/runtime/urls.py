@@ -48,9 +48,10 @@ def check_database_url(value: str) -> str:
 
 
 def _is_postgresql(value: str) -> bool:
+    url = make_url(value)
     # An unescaped @, : or / in the password would make the rest of it the host or the database.
-    escaped = not re.search("[@:/]", _raw_password(value))
-    return bool(_POSTGRESQL.match(value) and make_url(value).database and escaped)
+    escaped = re.fullmatch(r"[\w.,:%-]*", url.host or "") and not re.search("[@:/]", _raw_password(value))
+    return bool(_POSTGRESQL.match(value) and url.database and escaped)
 
 
 def shown_database(database_url: str | URL) -> str:

@@ -47,7 +47,7 @@ class S3Source(RemoteSource):
             "http_session_cls": _Session,
             # botocore opens ten connections by default; a read of one file may use two.
             "max_pool_connections": 2 * self.requests,
-            # Without a name of ours, botocore composes one anew for each request.
+            # botocore would compose its own for each request.
             "user_agent": f"account-risk-alerts/{__version__}",
         }
         file_system = S3FileSystem(

@@ -219,6 +219,17 @@ def test_unreachable_s3_is_named_without_the_proxy_password(monkeypatch: pytest.
     assert_refused(S3, Settings(), SourceUnreachable, "the proxy 127.0.0.1:1 cannot be reached")
 
 
+def variables_of_a_role(folder: Path, sts: str) -> dict[str, str]:
+    """Return the variables of a role, whose keys the service at `sts` gives for a token."""
+    (folder / "token").write_text("canary")
+    return {
+        "AWS_ROLE_ARN": ROLE,
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(folder / "token"),
+        "AWS_ENDPOINT_URL_STS": sts,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [
@@ -231,30 +242,16 @@ def test_unreachable_s3_is_named_without_the_proxy_password(monkeypatch: pytest.
 def test_refused_role_is_named_instead_of_the_bucket(
     store: Refusing, status: int, code: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "token").write_text("canary")
+    set_all(monkeypatch, variables_of_a_role(tmp_path, store.url))
     store.status = status
     store.body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>".encode()
-    variables = {
-        "AWS_ROLE_ARN": ROLE,
-        "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"),
-        "AWS_ENDPOINT_URL_STS": store.url,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    set_all(monkeypatch, variables)
     assert_refused(S3, Settings(s3_endpoint_url=NOWHERE), SourceForbidden, words)
 
 
 def test_s3_is_asked_with_the_credentials_of_the_role(
     store: Refusing, s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "token").write_text("canary")
-    variables = {
-        "AWS_ROLE_ARN": ROLE,
-        "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"),
-        "AWS_ENDPOINT_URL_STS": s3_server,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    set_all(monkeypatch, variables)
+    set_all(monkeypatch, variables_of_a_role(tmp_path, s3_server))
     store.status = 404
     assert_refused(S3, Settings(s3_endpoint_url=store.url), SourceNotFound)
     of_role = "AWS4-HMAC-SHA256 Credential=ASIA"
