@@ -109,10 +109,15 @@ def test_empty_library_variable_counts_as_not_set(name: str) -> None:
 @pytest.mark.parametrize("name", ["PREFECT_API_URL", "https_proxy", "NO_PROXY"])
 def test_empty_variable_may_override_another_source(name: str) -> None:
     """Prefect's profile has an address too, and a proxy may be named in capitals."""
-    os.environ.update({"HTTP_PROXY": "http://proxy:1", "HTTPS_PROXY": "http://proxy:1", name: ""})
+    os.environ[name] = ""
     load_settings()
     assert name in os.environ
-    assert ("https" in getproxies()) == (name != "https_proxy")
+
+
+def test_empty_proxy_overrides_the_one_in_capitals() -> None:
+    os.environ.update(HTTP_PROXY="http://proxy:1", HTTPS_PROXY="http://proxy:2", https_proxy="")
+    load_settings()
+    assert (getproxies().get("http"), getproxies().get("https")) == ("http://proxy:1", None)
 
 
 @pytest.mark.parametrize(
