@@ -165,7 +165,7 @@ class GroupReader:
             del kept
             positions = possible["position"].combine_chunks()
             if with_details:
-                details = self._rows_at(pieces, positions, DETAILS)
+                details = self._rows_at(pieces, positions, DETAILS, LOOK_UP_BATCH_ROWS)
         if not with_details:
             details = self.rows_at(positions, DETAILS)
         return MonthPart(
@@ -205,8 +205,10 @@ class GroupReader:
         """Return these rows of this row group (`positions` in order); `schema` is `DETAILS` or `TIMES`."""
         if not len(positions):
             return schema.empty_table()
+        # Texts that do not repeat take many bytes: in small batches, their buffers are used again.
+        most = LOOK_UP_BATCH_ROWS if self.group.is_repetitive("account_name") else BATCH_ROWS
         with self._fetched(schema.names[1:]) as pieces:
-            return self._rows_at(pieces, positions, schema)
+            return self._rows_at(pieces, positions, schema, most)
 
     def may_hold_accounts(self, ids: pa.Array, lowest: pa.Array) -> pa.Array:
         """Return a mask of the `ids` (large_string) that may have rows here that were not decoded yet.
@@ -311,9 +313,9 @@ class GroupReader:
             return columns.dates(column.cast(stamp), self._file.zone)
         return columns.without_nul(column) if name == "account_id" else column
 
-    def _rows_at(self, pieces: Pieces, positions: pa.Array, schema: pa.Schema) -> pa.Table:
+    def _rows_at(self, pieces: Pieces, positions: pa.Array, schema: pa.Schema, most: int) -> pa.Table:
         parts = []
-        batches = self._batches(pieces, schema.names[1:], LOOK_UP_BATCH_ROWS)
+        batches = self._batches(pieces, schema.names[1:], most)
         for first, batch in batches if len(positions) else ():
             inside = _positions_between(first, batch.num_rows, positions)
             rows = batch.take(pc.subtract(inside, first))
