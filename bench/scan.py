@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -111,6 +112,7 @@ def main() -> None:
     )
     result |= {
         "cpus": os.cpu_count(),
+        "processor": processor(),
         "threads": THREADS,
         "versions": {"python": platform.python_version(), **versions},
     }
@@ -188,6 +190,12 @@ def measure(data: DataSet, threshold: int, rounds: int) -> dict[str, Any]:
             for reader, found in runs.items()
         },
     }
+
+
+def processor() -> str:
+    """Return the model of the processor; ratios depend on it."""
+    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="ascii"))
+    return found[1] if found else platform.machine()
 
 
 def one_run(reader: str, source: str, threshold: int, first_look: int, **environment: str) -> dict[str, Any]:

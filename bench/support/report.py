@@ -50,8 +50,8 @@ def tables(result: Json) -> str:
     days = sorted({found["at"][:10] for found in result["parts"].values()})
     loads = [load for found in result["parts"].values() for load in found["load_before_and_after"]]
     conditions = (
-        f"{versions}; {result['cpus']} processors, {result['threads']} threads. Measured {', '.join(days)},"
-        f" load of the machine at most {max(loads)}. Rounds: {rounds}."
+        f"{versions}; {result['cpus']} processors ({result['processor']}), {result['threads']} threads."
+        f" Measured {', '.join(days)}, load of the machine at most {max(loads)}. Rounds: {rounds}."
     )
     lines = [conditions, ""]
     measured = [item for found in result["parts"].values() for item in found["measured"]]
