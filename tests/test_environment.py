@@ -1,5 +1,6 @@
 """Variables that libraries read: a bad one is one line that names it, and loopback never uses a proxy."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -241,6 +242,53 @@ def test_broken_file_in_the_home_of_prefect_is_named(
     file = tmp_path / name
     file.write_bytes(content)
     assert_refused(ended("batch job", tmp_path, PREFECT_HOME=str(tmp_path)), named.format(file=file))
+
+
+def test_profiles_elsewhere_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b'active = "x"\n[profiles.y]\n')
+    assert_refused(ended("batch job", tmp_path, PREFECT_PROFILES_PATH=str(file)), str(file))
+
+
+AFTER_IMPORT = """
+import gc, json, os, urllib.request
+import flows
+from prefect.settings import get_current_settings
+names = "DO_NOT_TRACK", "PREFECT_LOGGING_INTERNAL_LEVEL", "PREFECT_HOME"
+url = get_current_settings().api.url
+direct = bool(urllib.request.proxy_bypass("10.1.2.3"))
+print(json.dumps([gc.isenabled(), [os.environ.get(name) for name in names], url, direct]))
+"""
+
+
+API = "http://10.1.2.3:4200/api"
+IMPORTED = {
+    "no variables": ("", {}, ["1", "CRITICAL", "/dev/null/prefect"], None, False),
+    "an API": ("", {"PREFECT_API_URL": f" {API}"}, ["1", "CRITICAL", "{home}"], API, True),
+    "a profile": (
+        f'active = "x"\n[profiles.x]\nPREFECT_API_URL = "{API}"\n',
+        {"DO_NOT_TRACK": "0", "PREFECT_LOGGING_INTERNAL_LEVEL": "ERROR\n"},
+        ["0", "ERROR", "{home}"],
+        API,
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("profiles", "given", "names", "url", "direct"), IMPORTED.values(), ids=IMPORTED)
+def test_variables_after_the_import_of_prefect(
+    profiles: str, given: dict[str, str], names: list[str], url: str | None, *, direct: bool, tmp_path: Path
+) -> None:
+    """An operator's variable wins over a default."""
+    home = tmp_path / "home"
+    if profiles:
+        home.mkdir()
+        (home / "profiles.toml").write_text(profiles)
+    # An empty value is as good as none; the process of the tests has set these.
+    empty = {"DO_NOT_TRACK": "", "PREFECT_LOGGING_INTERNAL_LEVEL": "", "PREFECT_HOME": str(home)}
+    proxies = {"NO_PROXY": "10.0.0.0/8", "HTTP_PROXY": "http://127.0.0.1:9"}
+    end = started("-c", AFTER_IMPORT, **{**empty, **proxies, **given})
+    assert json.loads(end.stdout) == [True, [name.format(home=home) for name in names], url, direct], end
 
 
 def test_what_prefect_cannot_use_is_no_traceback(tmp_path: Path) -> None:
