@@ -19,6 +19,7 @@ import pytest
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.base import BaseJobConfiguration
@@ -204,3 +205,6 @@ def test_manual_and_scheduled_runs_do_not_overlap(deployed: Served, tmp_path: Pa
     scheduled = deployed.prefect.read_flow_run(flow_runs[str(this_month)])
     assert scheduled.auto_scheduled
     assert "month" not in scheduled.parameters
+    # A worker does not set up our logging, so the flow sets the level of its lines.
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[by_hand.id]))
+    until(lambda: f"Reading {source}" in [line.message for line in deployed.prefect.read_logs(wanted)])
