@@ -1,17 +1,15 @@
 """Send one mail about all open alerts of the month."""
 
 import logging
-import threading
+import time
 
 from prefect import task
 
-from core.run import RunContext
+from core.run import RunContext, utc_now
+from core.runtime import POLL_SECONDS
 from core.support import compose, notify
 
 logger = logging.getLogger(__name__)
-
-_notifying = threading.Lock()
-"""Concurrent runs notify one after the other, so that the second run sees what the first one has sent."""
 
 
 @task(retries=0)
@@ -28,13 +26,16 @@ def notify_support(run: RunContext) -> None:
     # Without a mail server the notification is only logged. An address that is configured later has accepted
     # nothing, so it gets the whole list.
     address = settings.support_email if settings.smtp_host else ""
-    with _notifying:
+    # Concurrent runs notify one after the other, so that the second run sees what the first one has sent.
+    while not run.ledger.claim_notification(run.run_id, address, utc_now()):
         run.check_stop()
-        found = run.ledger.history.open_alerts(run.request.month, address)
-        if not found.alerts:
-            return
-        if found.notified:
-            logger.info("Support was notified of the same %d open alerts before", len(found.alerts))
-            return
-        result = notify(compose(run.run_id, run.request, found.alerts), settings)
-        run.ledger.record_notification(run.run_id, result, address=address, digest=found.digest)
+        time.sleep(POLL_SECONDS)
+    run.check_stop()
+    found = run.ledger.history.open_alerts(run.request.month, address)
+    if not found.alerts:
+        return
+    if found.notified:
+        logger.info("Support was notified of the same %d open alerts before", len(found.alerts))
+        return
+    result = notify(compose(run.run_id, run.request, found.alerts), settings)
+    run.ledger.record_notification(run.run_id, result, address=address, digest=found.digest)

@@ -140,6 +140,28 @@ class Ledger:
             return domain.total(_store_counts(session, _running(session, run_id)).values())
 
     @through_a_restart
+    def claim_notification(self, run_id: str, address: str, now: datetime) -> bool:
+        """Claim the month's notification to an address; return False while another live run has claimed it.
+
+        A claim ends with the notification or with its run. Raises `Interrupted` for a closed run.
+        """
+        with self._database.write() as session:
+            run = _running(session, run_id)
+            new = schema.NotificationRow(month=run.month, address=address, digest="", run_id=run_id)
+            last = session.get(schema.NotificationRow, (run.month, address)) or new
+            other = session.get(schema.RunRow, last.run_id)
+            if (
+                other
+                and other is not run
+                and (other.status, other.support_notification) == (domain.RunStatus.RUNNING, None)
+                and not liveness.is_dead(_owner(other), other.heartbeat_at, now)
+            ):
+                return False
+            last.run_id = run_id
+            session.add(last)
+        return True
+
+    @through_a_restart
     def record_notification(
         self, run_id: str, notification: domain.Notification, *, address: str, digest: str
     ) -> None:
@@ -150,7 +172,9 @@ class Ledger:
             run.support_notification = notification.status
             run.support_error = notification.error
             if notification.status is not domain.NotificationStatus.FAILED:
-                session.merge(schema.NotificationRow(month=run.month, address=address, digest=digest))
+                session.merge(
+                    schema.NotificationRow(month=run.month, address=address, digest=digest, run_id=run_id)
+                )
 
     @through_a_restart
     def finish(self, run_id: str, error: domain.RiskAlertsError | None, now: datetime) -> None:

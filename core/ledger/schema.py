@@ -13,8 +13,8 @@ from sqlmodel import Field, SQLModel
 
 from core.domain import AlertStatus, Counts
 
-SCHEMA_VERSION = "0003"
-"""Development versions had 0001 and 0002."""
+SCHEMA_VERSION = "0004"
+"""Development versions had 0001 to 0003."""
 
 # A migration can drop only constraints that have names.
 METADATA = sa.MetaData(
@@ -117,7 +117,7 @@ class RunAlertRow(Result, table=True):
 
 
 class NotificationRow(Base, table=True):
-    """The last notification of a month that an address accepted."""
+    """The last notification of a month that an address accepted, and the claim of the next one."""
 
     __tablename__ = "notifications"
 
@@ -125,7 +125,9 @@ class NotificationRow(Base, table=True):
     address: str = Field(primary_key=True)
     """Empty for a notification that was only logged."""
     digest: str
-    """The digest of the list of open alerts."""
+    """The digest of the list of open alerts; empty as long as the address has accepted none."""
+    run_id: str
+    """The last run that has claimed the notification."""
 
 
 class ResolutionRow(Base, table=True):

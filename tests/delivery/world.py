@@ -46,7 +46,7 @@ OTHER_MONTH = date(2025, 12, 1)
 REQUEST = RunRequest("file:///source.parquet", MONTH)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ME = ProcessIdentity("here", 1, "now")
-NOTIFY = insert(NOTIFICATIONS).values(month=MONTH, address="a@b", digest="of a list")
+NOTIFY = insert(NOTIFICATIONS).values(month=MONTH, address="a@b", digest="of a list", run_id="run-1")
 NOTIFIED = select(NOTIFICATIONS.c.address)
 """A small write, and its read."""
 

@@ -40,7 +40,7 @@ def test_changed_tables_have_a_new_schema_version() -> None:
         for column in table.columns
     ]
     digest = hashlib.sha256(repr(columns).encode()).hexdigest()[:12]
-    assert (SCHEMA_VERSION, digest) == ("0003", "c28db6a452c9")
+    assert (SCHEMA_VERSION, digest) == ("0004", "ae22f257709e")
 
 
 def test_outcomes_of_a_month_are_found_by_the_key(path: Path, ledger: Ledger) -> None:

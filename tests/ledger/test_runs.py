@@ -24,8 +24,11 @@ from core.domain import (
     InternalError,
     Interrupted,
     LedgerError,
+    Notification,
+    NotificationStatus,
     RiskAlertsError,
     SourceNotFound,
+    SupportMessage,
     TooManyAlerts,
 )
 from core.ledger import Ledger, liveness, this_process
@@ -430,3 +433,25 @@ def test_error_names_a_run_missing_in_the_ledger(ledger: Ledger) -> None:
         with pytest.raises(LedgerError, match=r"^The run lost is no longer in the ledger: check whether"):
             lost()
     ledger.close_dead_runs(NOW)
+
+
+@pytest.mark.parametrize("end", ["notified", "closed", "dead"])
+def test_claim_of_a_notification_ends(ledger: Ledger, end: str) -> None:
+    begin(ledger, "first", owner=GONE if end == "dead" else this_process())
+    begin(ledger, "other month", month=OTHER_MONTH)
+    begin(ledger, "second")
+
+    def claims(run_id: str, address: str = "support") -> bool:
+        return ledger.claim_notification(run_id, address, NOW)
+
+    assert claims("first")
+    assert claims("first"), "the answer to the commit may be lost"
+    assert claims("other month")
+    assert claims("second", "another address")
+    assert claims("second") is (end == "dead")
+    if end == "notified":
+        notification = Notification(SupportMessage("subject", "text"), NotificationStatus.FAILED)
+        ledger.record_notification("first", notification, address="support", digest="of a list")
+    elif end == "closed":
+        ledger.finish("first", None, NOW)
+    assert claims("second")

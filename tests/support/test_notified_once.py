@@ -186,8 +186,10 @@ class Slow(Mailbox):
     def __init__(self, *answers: str) -> None:
         super().__init__()
         self.scripted = list(answers)
+        self.came = threading.Event()
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        self.came.set()
         await asyncio.sleep(0.3)
         answer = self.scripted.pop(0) if self.scripted else "250 OK"
         if answer.startswith("250"):
@@ -202,6 +204,17 @@ def test_only_one_of_concurrent_runs_notifies(path: Path, answers: tuple[str, ..
         notified = list(pool.map(support.notified, [NO_CHANNEL] * 4))
     assert support.mails == [["A-1"]]
     assert Counter(notified) == Counter({"sent": 1, "failed": len(answers), None: 3 - len(answers)})
+
+
+def test_only_one_of_two_processes_notifies(path: Path) -> None:
+    """Two containers may run a month at the same time."""
+    slow = Slow()
+    with serving(path, slow) as support:
+        other = Forked(work, path, support.smtp.smtp_port, "A-1")
+        assert slow.came.wait(300)
+        assert support.notified(NO_CHANNEL) is None
+        assert other.wait() == 0
+    assert support.mails == [["A-1"]]
 
 
 def test_alert_sent_by_another_run_is_not_listed(support: Support) -> None:
