@@ -144,8 +144,9 @@ class Lane:
 
         try:
             answer = await post_with_retries(post, self._pacer, self._run.settings)
-        except Interrupted:
-            answer = Answer(Verdict.RETRY, Interrupted.code, "The run was stopped before the delivery")
+        except (Interrupted, LedgerError) as ended:
+            # A stop, or a retry that cannot be claimed. Slack has accepted none of the attempts before.
+            answer = Answer(Verdict.RETRY, ended.code, f"Not delivered: {ended}")
         if answer.verdict is Verdict.CHANNEL_REFUSED:
             error = f"Not tried: the channel refuses every message ({answer.error})"
             self._refusal = replace(answer, error=error)

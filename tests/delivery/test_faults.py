@@ -13,7 +13,7 @@ import pytest
 from core.domain import Alert, Decision, Delivery, Interrupted, LedgerError, Resolution
 from core.ledger import Ledger
 from core.ledger.database import Database
-from core.run import RunContext, open_run
+from core.run import STOPPED, RunContext, open_run
 from core.runtime import Settings
 from tasks.send import Lane, send
 from tests import waiting
@@ -135,6 +135,25 @@ def test_claim_is_unsent_when_another_lane_fails(
     assert look(ledger, "run-1").reasons == {"A-1": "interrupted"} | unclaimed
 
 
+def test_alert_whose_retry_cannot_be_claimed_has_failed(
+    slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slack has surely not posted it, so that nobody has to look in the channel."""
+
+    def break_second(run_id: str, alert: Alert, now: datetime) -> Delivery:
+        claims.append(alert.account_id)
+        if claims == ["A-1", "A-1"]:
+            raise LedgerError("disk on fire")
+        return really(run_id, alert, now)
+
+    claims: list[str] = []
+    really = ledger.claim
+    monkeypatch.setattr(ledger, "claim", break_second)
+    slack.script("/amer", answer(503), OK)
+    deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path))
+    assert outcomes(path) == {"A-1": ("failed", "ledger_unavailable"), "A-2": ("sent", None)}
+
+
 def test_unwritable_ledger_ends_the_run(
     slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -201,7 +220,7 @@ def test_stopped_retry_keeps_its_attempts(slack: HostileSlack, ledger: Ledger, p
     run = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
     stop_when(lambda: len(slack.requests) == 2, run, [routed("A-1")])
     assert query(path, "SELECT status, reason, error, attempts FROM alert_outcomes") == [
-        ("failed", "interrupted", "The run was stopped before the delivery", 2)
+        ("failed", "interrupted", f"Not delivered: {STOPPED}", 2)
     ]
 
 
