@@ -64,7 +64,7 @@ REASONS = {
     "being_sent_by_another_run": Reason("another run sends it now", "", "nothing to do: that run reports it"),
     "resolved_delivered": Reason("a person found it in the channel", "", "nothing to do"),
     "resolved_send_again": Reason("a person did not find it in the channel", ""),
-    "interrupted": Reason("the run was stopped before it tried the alert", ""),
+    "interrupted": Reason("the run was stopped before Slack accepted the alert", ""),
     "account_inactive": _of_the_channel("the Slack account is inactive"),
     "action_prohibited": _of_the_channel("an administrator has restricted the webhook"),
     "channel_is_archived": _of_the_channel("the channel is archived"),
