@@ -17,6 +17,8 @@ _PATTERNS = (
     # The whole URL of a Slack webhook is a secret.
     (re.compile(r"(https://hooks\.slack(?:-gov)?\.com/)[^\s\"'<>]+"), rf"\g<1>{MASK}"),
     (re.compile(r"(?i)(\bbearer\s+)[^\s\"',]+"), rf"\g<1>{MASK}"),
+    # The HTTP library shows a header that it refuses, such as one of PREFECT_CLIENT_CUSTOM_HEADERS.
+    (re.compile(r"(Illegal header value )b([\"']).*\2"), rf"\g<1>{MASK}"),
 )
 
 _secrets: set[str] = set()

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from prefect.settings import temporary_settings
 
 from core.domain import OrchestratorUnreachable
 from flows import prefect_engine
@@ -62,6 +63,16 @@ def test_anything_else_is_refused_in_bounded_time(
     assert caught.value.message.startswith("No Prefect API answers at PREFECT_API_URL")
     assert "hunter2" not in caught.value.message
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("value", ["canary\n", "it's a\ncanary", "a 'canary\r"])
+def test_custom_header_is_not_shown(web: str, value: str) -> None:
+    with (
+        temporary_settings({"client.custom_headers": {"CF-Access-Client-Secret": value}}),
+        pytest.raises(OrchestratorUnreachable, match=r"Illegal header value \*\*\*; start it") as caught,
+    ):
+        probe(f"{web}/prefect")
+    assert "canary" not in caught.value.message
 
 
 @pytest.mark.parametrize(
