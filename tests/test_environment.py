@@ -99,7 +99,9 @@ def test_blanks_around_library_variables_are_stripped() -> None:
     assert os.environ["HTTPS_PROXY"] == "http://u:p|w@proxy:1"
 
 
-@pytest.mark.parametrize("name", ["AWS_PROFILE", "REQUESTS_CA_BUNDLE", "S3FS_LOGGING_LEVEL", "GCSFS_DEBUG"])
+@pytest.mark.parametrize(
+    "name", ["AWS_PROFILE", "PREFECT_PROFILE", "REQUESTS_CA_BUNDLE", "S3FS_LOGGING_LEVEL", "GCSFS_DEBUG"]
+)
 def test_empty_library_variable_counts_as_not_set(name: str) -> None:
     """The libraries would look for a profile, certificates or a level without a name."""
     os.environ[name] = " "

@@ -40,7 +40,7 @@ def clean_variables(settings: Collection[str] = ()) -> None:
         bare = value.strip()
         if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
             raise SettingsError(f"{name}: the value is in quotes; remove them (docker --env-file keeps them)")
-        if not bare and not re.match(r"PREFECT_|.*_PROXY", name.upper()):
+        if not bare and not re.match(r"PREFECT_(?!PROFILE$)|.*_PROXY", name.upper()):
             # Libraries would look for a profile, certificates or a level without a name.
             del os.environ[name]
         elif bare != value:
