@@ -119,6 +119,10 @@ def close_run(run: RunContext, error: domain.RiskAlertsError | None) -> None:
         if error is None:
             error = fault
             raise
+    except BaseException:
+        # A signal that Prefect turned into an exception: the end is probably not recorded.
+        error = error or domain.Interrupted(STOPPED)
+        raise
     finally:
         if error:
             logger.error("Run %s failed: %s: %s", run.run_id, error.code, error)

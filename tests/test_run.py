@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -60,6 +61,19 @@ def test_stopped_run_is_begun_and_interrupted(run: RunContext, caplog: pytest.Lo
     assert caplog.record_tuples == [("core.run", logging.ERROR, line)]
     assert run.ledger.history.run("run-1").status == "failed"
     assert run.closed.exception(0) is not None
+
+
+def test_run_stopped_while_it_is_closed_has_not_succeeded(
+    run: RunContext, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect turns the SIGTERM of a cancellation into an exception, wherever the run is."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(run.ledger, "finish", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt), open_run(run):
+        pass
+    assert run.ledger.history.run("run-1").status == "running"
+    assert "succeeded" not in caplog.text
+    assert isinstance(run.closed.exception(0), Interrupted)
 
 
 def test_message_of_an_error_is_one_line() -> None:
