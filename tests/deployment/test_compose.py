@@ -101,6 +101,11 @@ def test_services_use_each_others_names() -> None:
     Settings(database_url=urls[0])
 
 
+def test_each_service_with_runs_has_time_to_stop() -> None:
+    """By default, Compose kills a container 10 s after SIGTERM, as long as a request to Slack may take."""
+    assert SERVICES["api"]["stop_grace_period"] == SERVICES["worker"]["stop_grace_period"] == "60s"
+
+
 @contextmanager
 def running(name: str, folder: Path, here: dict[str, str]) -> Iterator[Path]:
     """Run a service's command in its environment, with the paths and hosts of `here`; yield its log."""
