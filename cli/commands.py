@@ -4,6 +4,7 @@ A command imports its code when it is called, so that `risk-alerts --help` loads
 """
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     """Run the command that the arguments of the process name, and end the process with its exit code."""
     protect_streams()
+    # A closed terminal stops a command like SIGTERM does, unless `nohup` ignores the signal.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     risk_alerts(prog_name="risk-alerts")
 
 

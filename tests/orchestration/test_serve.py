@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -46,16 +48,28 @@ if __name__ == "__main__":
 """
 
 
-def test_second_stop_kills_a_prefect_server_that_does_not_end(tmp_path: Path) -> None:
-    (tmp_path / "uvicorn.py").write_text(SLEEPING, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, *serve()]
+@contextmanager
+def serving(folder: Path, *before: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """Yield the command once it serves, and the process ID of its Prefect server."""
+    (folder / "uvicorn.py").write_text(SLEEPING, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [*before, sys.executable, *serve()]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         while "serving" not in running.stdout.readline():
             assert running.poll() is None
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text(encoding="ascii")
         [prefect] = map(int, children.split())
+        try:
+            yield running, prefect
+        finally:
+            running.kill()
+            with suppress(ProcessLookupError):
+                os.kill(prefect, signal.SIGKILL)
+
+
+def test_second_stop_kills_a_prefect_server_that_does_not_end(tmp_path: Path) -> None:
+    with serving(tmp_path) as (running, prefect):
         # Ctrl-C reaches only the command, which stops the API before Prefect.
         assert os.getsid(prefect) == prefect
         os.kill(prefect, signal.SIGSTOP)
@@ -65,7 +79,23 @@ def test_second_stop_kills_a_prefect_server_that_does_not_end(tmp_path: Path) ->
         assert Path(f"/proc/{prefect}").exists()
         running.terminate()
         assert running.wait(HANG_SECONDS) == 0
-    assert not Path(f"/proc/{prefect}").exists()
+        assert not Path(f"/proc/{prefect}").exists()
+
+
+def test_closed_terminal_ends_both_servers(tmp_path: Path) -> None:
+    with serving(tmp_path) as (running, prefect):
+        running.send_signal(signal.SIGHUP)
+        assert running.wait(HANG_SECONDS) == 0
+        assert not Path(f"/proc/{prefect}").exists()
+
+
+def test_nohup_outlives_the_terminal(tmp_path: Path) -> None:
+    with serving(tmp_path, "nohup") as (running, _):
+        running.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert running.poll() is None
+        running.terminate()
+        assert running.wait(HANG_SECONDS) == 0
 
 
 def test_bad_setting_ends_both_servers() -> None:

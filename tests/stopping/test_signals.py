@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: requests in flight get their answer, and nothing new is claimed."""
+"""SIGTERM, Ctrl-C and a closed terminal: requests in flight get their answer, and nothing new is claimed."""
 
 import json
 import signal
@@ -27,7 +27,8 @@ def children_of(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("number", "fixture"), [(signal.SIGTERM, ""), (signal.SIGINT, ""), (signal.SIGTERM, "prefect_api")]
+    ("number", "fixture"),
+    [(signal.SIGTERM, ""), (signal.SIGINT, ""), (signal.SIGHUP, ""), (signal.SIGTERM, "prefect_api")],
 )
 def test_signal_ends_the_batch_job_in_order(
     number: signal.Signals, fixture: str, request: pytest.FixtureRequest, tmp_path: Path
