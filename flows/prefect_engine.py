@@ -21,7 +21,7 @@ from prefect.settings import get_current_settings, temporary_settings
 
 from core.domain import OrchestratorUnreachable
 from core.run import RunContext
-from core.runtime import host_of, in_thread
+from core.runtime import POLL_SECONDS, host_of, in_thread
 from flows.flow_run import describe_fault, show_logs_in_ui
 from flows.monthly_risk_alerts import monthly_risk_alerts, run_stages
 
@@ -51,7 +51,8 @@ def configured_api() -> str | None:
 def run_with_prefect(run: RunContext, url: str) -> None:
     """Run the stages of `run` as the flow, under the engine of the API at `url`, until the run is over.
 
-    Raises the error of a failed run, or `OrchestratorUnreachable` when nothing was begun.
+    Raises the error of a failed run; or, when nothing was begun, `OrchestratorUnreachable`, or `Interrupted`
+    if the run was stopped.
     """
     # `begun` is canceled below if Prefect takes too long; a flow that starts later then does nothing.
     begun: Future[None] = Future()
@@ -76,8 +77,12 @@ def run_with_prefect(run: RunContext, url: str) -> None:
     EventsWorker.set_client_override(PrefectEventsClient, api_url=url, reconnection_attempts=1)
     with temporary_settings(set_defaults=REQUEST_BOUNDS):
         ended = in_thread(lambda: asyncio.run(flow(**asdict(run.request))), "flow")
-    wait({begun, ended}, BEGIN_SECONDS, FIRST_COMPLETED)
+    # In steps, so that a stop ends the wait.
+    for _ in range(int(BEGIN_SECONDS / POLL_SECONDS)):
+        if run.stopped or wait({begun, ended}, POLL_SECONDS, FIRST_COMPLETED).done:
+            break
     if begun.cancel():
+        run.check_stop()
         why = describe_fault(ended.exception() if ended.done() else None, BEGIN_SECONDS)
         raise OrchestratorUnreachable(f"Prefect did not begin the run, and nothing was sent: {why}")
     wait({run.closed, ended}, return_when=FIRST_COMPLETED)

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 from prefect.settings import get_current_settings
 
-from core.domain import LedgerError
+from core.domain import Interrupted, LedgerError
 from core.ledger import Ledger
 from core.run import RunContext, open_run
 from core.runtime import Settings
@@ -51,6 +52,23 @@ def test_ledger_that_cannot_begin_a_run_ends_the_wait(ledger: Ledger) -> None:
 
     with pytest.raises(LedgerError, match="disk on fire"):
         call(ledger, stages)
+
+
+def test_stop_ends_the_wait_for_a_prefect_that_begins_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hanging(Stub):
+        async def __call__(self, **_: Any) -> None:
+            run.stop = True
+            await asyncio.sleep(5)
+
+    run = RunContext("run-1", REQUEST, Settings(), ledger)
+    monkeypatch.setattr(prefect_engine, "monthly_risk_alerts", Hanging())
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        run_with_prefect(run, "http://127.0.0.1:9/api")
+    assert time.monotonic() - began < 4
+    assert ledger.history.runs().runs == []
 
 
 def test_busy_prefect_is_asked_until_the_caller_gives_up(ledger: Ledger) -> None:
