@@ -40,6 +40,12 @@ def test_warning_of_a_library_is_one_masked_object(log: io.StringIO) -> None:
     assert SECRET not in log.getvalue()
 
 
+def test_malformed_line_of_a_library_raises_nothing(log: io.StringIO) -> None:
+    """The library is at work for a run, which must not fail because of it."""
+    logging.getLogger("botocore").warning("%d rows", SECRET)
+    assert [line["message"] for line in lines(log)] == ["%d rows"]
+
+
 def test_python_warnings_are_logged(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     monkeypatch.setattr("sys.stderr", log)

@@ -42,8 +42,11 @@ def redact(text: str) -> str:
 
 def mask_record(record: logging.LogRecord) -> bool:
     """Mask secrets in a log record, its arguments and its traceback, and keep it: a filter of handlers."""
-    record.msg = redact(record.getMessage())
-    record.args = None
+    try:
+        message = record.getMessage()
+    except Exception:  # noqa: BLE001  # a library's arguments may not match its text: that must fail no run
+        message = str(record.msg)
+    record.msg, record.args = redact(message), None
     if record.exc_info:
         record.exc_text = logging.Formatter().formatException(record.exc_info)
     record.exc_text = record.exc_text and redact(record.exc_text)
