@@ -41,15 +41,18 @@ def test_hung_writer_loses_the_lock(postgresql: Server, monkeypatch: pytest.Monk
 
 
 def test_transaction_that_slept_too_long_is_cut(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(dialect._LOCAL, "idle_in_transaction_session_timeout", "50ms")
+    url = postgresql.new_database()
+    # Otherwise the creation of the tables would be cut on a busy machine.
+    Database(url).close()
+    monkeypatch.setitem(dialect._LOCAL, "idle_in_transaction_session_timeout", "300ms")
 
     def write_slowly() -> None:
         with database.write() as session:
-            time.sleep(0.5)
+            time.sleep(1.5)
             session.execute(select(1))
 
     with (
-        closing(Database(postgresql.new_database())) as database,
+        closing(Database(url)) as database,
         pytest.raises(LedgerCut, match="idle-in-transaction"),
     ):
         write_slowly()
