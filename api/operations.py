@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from api.pages import wants_page
 from api.parameters import ledger_of
 from core.domain import LedgerError
+from core.runtime import Settings
 
 CHECK_SECONDS = 2
 """The longest that a health check waits for the ledger; container runtimes give up after a few seconds."""
@@ -32,6 +33,15 @@ class Health(BaseModel):
     settings: str = Field(description="`ok`, or what is missing.")
 
 
+def missing_settings(settings: Settings) -> str:
+    """Return the names of the settings without which no alert can be sent; empty if all are set."""
+    needed = {
+        "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL": settings.slack_webhook,
+        "REGIONS": settings.regions,
+    }
+    return ", ".join(name for name, given in needed.items() if not given)
+
+
 @router.get("/", tags=["health"], response_model=dict[str, str])
 async def index(request: Request) -> dict[str, str] | Response:
     """Return the paths of docs, health and runs; redirect a browser to the runs."""
@@ -45,11 +55,7 @@ async def index(request: Request) -> dict[str, str] | Response:
 async def health(request: Request, response: Response) -> Health:
     """Check that the ledger can be written and that the settings are complete. Needs no token."""
     state = request.app.state
-    needed = {
-        "SLACK_WEBHOOK_BASE_URL or SLACK_WEBHOOK_URL": state.settings.slack_webhook,
-        "REGIONS": state.settings.regions,
-    }
-    missing = [name for name, given in needed.items() if not given]
+    missing = missing_settings(state.settings)
     ledger = "ok"
     # All checks share one thread. After a timeout, a running check continues; a queued one is canceled.
     check = state.checks.submit(lambda: ledger_of(request).check_writable())
@@ -59,7 +65,7 @@ async def health(request: Request, response: Response) -> Health:
         ledger = f"The ledger did not commit a write within {CHECK_SECONDS} s"
     except LedgerError as error:
         ledger = error.message
-    settings = f"missing: {', '.join(missing)}" if missing else "ok"
+    settings = f"missing: {missing}" if missing else "ok"
     well = ledger == settings == "ok"
     response.status_code = 200 if well else 503
     return Health(status="ok" if well else "unavailable", ledger=ledger, settings=settings)

@@ -174,11 +174,16 @@ def test_run_over_its_limit_sends_nothing(serve: Serve, source: str, slack: Mock
         (["REGIONS", "SLACK_WEBHOOK_BASE_URL"], ["SLACK_WEBHOOK_BASE_URL", "SLACK_WEBHOOK_URL", "REGIONS"]),
     ],
 )
-def test_health_names_the_settings_that_are_missing(serve: Serve, empty: list[str], named: list[str]) -> None:
-    answer = serve(**dict.fromkeys(empty, "")).client.get("/health")
+def test_health_and_log_name_the_settings_that_are_missing(
+    serve: Serve, empty: list[str], named: list[str]
+) -> None:
+    service = serve(**dict.fromkeys(empty, ""))
+    answer = service.client.get("/health")
     health = answer.json()
     assert (answer.status_code, health["status"], health["ledger"]) == (503, "unavailable", "ok")
     assert re.findall(r"[A-Z_]{4,}", health["settings"]) == named
+    [warned] = re.findall("Not set: (.*)", service.log.getvalue())
+    assert re.findall(r"[A-Z_]{4,}", warned) == named
 
 
 def test_unusable_ledger_sends_nothing(serve: Serve, source: str, slack: MockSlack, tmp_path: Path) -> None:
