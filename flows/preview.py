@@ -4,7 +4,7 @@ from datetime import date
 
 from core import domain
 from core.alerts import PreviewAlertView, PreviewView
-from core.ledger import open_ledger
+from core.ledger import known_deliveries
 from core.runtime import Settings
 from core.slack import build_message, details_url
 from tasks.compute_streaks import compute_streaks
@@ -22,7 +22,7 @@ def preview(request: domain.RunRequest, settings: Settings) -> PreviewView:
     window = load_window.fn(request.source_uri, request.month, settings)
     assessment = compute_streaks.fn(window, dedupe.fn(window.rows), settings)
     routed = route.fn(assessment.alerts, settings)
-    known = open_ledger(settings.database_url).history.deliveries(request.month)
+    known = known_deliveries(settings.database_url, request.month)
     again = request.retry_unconfirmed
     planned = [
         (alert, domain.plan_delivery(alert, known.get(alert.key), retry_unconfirmed=again, dry_run=True))

@@ -17,14 +17,15 @@ from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from core import domain
 from core.alerts import Assessment
 from core.ledger import liveness, schema
-from core.ledger.database import Database, through_a_restart
+from core.ledger.database import Database, through_a_restart, translated_errors
 from core.ledger.history import DELIVERIES, History, find_outcomes, read_counts
-from core.ledger.sqlite import container_warning
+from core.ledger.sqlite import container_warning, file_of
 from core.ledger.views import OutcomeView
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,19 @@ def open_ledger(database_url: str) -> "Ledger":
                 ledger.close()
             ledger = _opened[database_url] = opened
         return ledger
+
+
+def known_deliveries(database_url: str, month: date) -> dict[domain.AlertKey, domain.Delivery]:
+    """Return the deliveries of a month; none if the ledger's file is missing, which stays so.
+
+    Raises `LedgerError`.
+    """
+    url = make_url(database_url)
+    file = file_of(url)
+    with translated_errors(url):
+        if file and not file.exists():
+            return {}
+    return open_ledger(database_url).history.deliveries(month)
 
 
 class Ledger:

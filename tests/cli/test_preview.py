@@ -48,3 +48,17 @@ def test_json_is_the_answer_of_the_api(preview: list[str], capsys: pytest.Captur
     expected = COUNTS | {"alerts_sent": 0, "would_send": 2}
     assert {name: found["counts"][name] for name in expected} == expected
     assert {alert["status"] for alert in found["alerts"]} == {"would_send", "failed"}
+
+
+def test_preview_creates_no_ledger(preview: list[str], tmp_path: Path) -> None:
+    """Otherwise the next run does not say that its ledger is new, for example after a wrong DATABASE_URL."""
+    assert call(*preview) == 0
+    assert not (tmp_path / "ledger.db").exists()
+
+
+def test_preview_names_a_ledger_that_it_cannot_look_for(
+    preview: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:////{'x' * 300}/ledger.db")
+    assert call(*preview) == 1
+    assert "cannot be used: File name too long" in capsys.readouterr().err
