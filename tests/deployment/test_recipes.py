@@ -63,12 +63,24 @@ def test_manifest_matches_the_kubernetes_schema(manifest: dict[str, Any]) -> Non
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
+def _pods() -> list[dict[str, Any]]:
+    jobs = _cronjob()[1]["spec"]["jobTemplate"], _pool_job()
+    return [job["spec"]["template"]["spec"] for job in jobs]
+
+
 def test_pods_get_no_variables_of_other_services() -> None:
-    pods = [
-        _cronjob()[1]["spec"]["jobTemplate"]["spec"]["template"]["spec"],
-        _pool_job()["spec"]["template"]["spec"],
-    ]
-    assert [pod["enableServiceLinks"] for pod in pods] == [False, False]
+    assert [pod["enableServiceLinks"] for pod in _pods()] == [False, False]
+
+
+def test_pods_meet_the_restricted_security_standard() -> None:
+    """A namespace that enforces the standard refuses other pods: the run of the month would never start."""
+    for pod in _pods():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert all(volume.keys() == {"name", "emptyDir"} for volume in pod["volumes"])
+        for container in pod["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
 def _google_schema(api: str, version: str, name: str) -> Draft4Validator:
