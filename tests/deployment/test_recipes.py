@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,14 @@ def test_pods_meet_the_restricted_security_standard() -> None:
         for container in pod["containers"]:
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_job_of_a_month_ends_before_the_next() -> None:
+    """With Forbid, a Job that is still active makes the CronJob skip the next month."""
+    spec = _cronjob()[1]["spec"]
+    assert spec["concurrencyPolicy"] == "Forbid"
+    longest = spec["startingDeadlineSeconds"] + spec["jobTemplate"]["spec"]["activeDeadlineSeconds"]
+    assert longest < timedelta(days=28).total_seconds()
 
 
 def _google_schema(api: str, version: str, name: str) -> Draft4Validator:
