@@ -153,6 +153,16 @@ def test_task_on_fargate_keeps_its_log() -> None:
     assert f"`{log['options']['awslogs-group']}`" in DEPLOYMENT
 
 
+def test_task_can_write_where_it_mounts() -> None:
+    """On Fargate, a volume belongs to root unless the image declares its path as a VOLUME."""
+    task = json.loads((DEPLOY / "ecs-task.json").read_text(encoding="utf-8"))
+    (container,) = task["containerDefinitions"]
+    dockerfile = (DEPLOY.parent / "Dockerfile").read_text(encoding="utf-8")
+    declared = re.findall(r"^VOLUME (\S+)$", dockerfile, re.MULTILINE)
+    assert [mount["containerPath"] for mount in container["mountPoints"]] == declared == ["/data"]
+    assert [mount["containerPath"] for mount in container["linuxParameters"]["tmpfs"]] == ["/tmp"]  # noqa: S108
+
+
 def test_eventbridge_command_matches_the_scheduler_model() -> None:
     found = re.search(r"^    aws scheduler create-schedule(.*?'.*?')$", DEPLOYMENT, re.MULTILINE | re.DOTALL)
     assert found
