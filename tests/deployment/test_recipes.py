@@ -163,6 +163,14 @@ def test_task_can_write_where_it_mounts() -> None:
     assert [mount["containerPath"] for mount in container["linuxParameters"]["tmpfs"]] == ["/tmp"]  # noqa: S108
 
 
+def test_task_names_its_secrets_by_complete_arn() -> None:
+    """ECS takes nothing else: Secrets Manager ends the ARN with a hyphen and six characters of its own."""
+    task = json.loads((DEPLOY / "ecs-task.json").read_text(encoding="utf-8"))
+    (container,) = task["containerDefinitions"]
+    assert all(secret["valueFrom"].endswith("-SUFFIX") for secret in container["secrets"])
+    assert "`SUFFIX`" in DEPLOYMENT
+
+
 def test_eventbridge_command_matches_the_scheduler_model() -> None:
     found = re.search(r"^    aws scheduler create-schedule(.*?'.*?')$", DEPLOYMENT, re.MULTILINE | re.DOTALL)
     assert found
