@@ -113,6 +113,16 @@ def test_job_matches_the_cloud_run_schema() -> None:
     assert not schema.is_valid(job)
 
 
+def test_job_may_reach_cloud_sql_by_its_socket() -> None:
+    """Without the annotation, /cloudsql/… does not exist, and the run fails with `ledger_unavailable`."""
+    job = yaml.safe_load((DEPLOY / "cloud-run-job.yaml").read_text(encoding="utf-8"))
+    (annotation,) = job["spec"]["template"]["metadata"]["annotations"].items()
+    execution = json.loads(get_static_doc("run", "v1"))["schemas"]["ExecutionTemplateSpec"]
+    assert f"`{annotation[0]}`" in execution["properties"]["metadata"]["description"]
+    assert f"host=/cloudsql/{annotation[1]}" in DEPLOYMENT
+    assert "`roles/cloudsql.client`" in DEPLOYMENT
+
+
 def test_cloud_scheduler_calls_a_cloud_run_address() -> None:
     """The address is the `:run` method of the API's discovery document."""
     document = json.loads(get_static_doc("run", "v2"))
