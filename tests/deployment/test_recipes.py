@@ -133,6 +133,15 @@ def test_cloud_scheduler_calls_a_cloud_run_address() -> None:
     assert f"--http-method {run['httpMethod']} " in DEPLOYMENT
 
 
+def test_cloud_scheduler_retries_a_failed_call() -> None:
+    """By default it waits for the next month."""
+    retry = json.loads(get_static_doc("cloudscheduler", "v1"))["schemas"]["RetryConfig"]
+    count = retry["properties"]["retryCount"]["description"]
+    assert "default value of retry_count is zero" in count
+    (attempts,) = re.findall(r"--max-retry-attempts (\d+) ", DEPLOYMENT)
+    assert f"Values greater than {attempts}" in count
+
+
 def test_task_role_only_reads() -> None:
     policy = json.loads((DEPLOY / "ecs-task-role-policy.json").read_text(encoding="utf-8"))
     assert {found["Action"] for found in policy["Statement"]} == {"s3:ListBucket", "s3:GetObject"}
