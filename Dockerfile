@@ -32,7 +32,9 @@ COPY cli/ cli/
 COPY core/ core/
 COPY flows/ flows/
 COPY tasks/ tasks/
-RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash api cli core flows tasks \
+# COPY keeps the modes of the checkout, which are private under a strict umask.
+RUN chmod -R a+rX . \
+    && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash api cli core flows tasks \
     && printf '#!/bin/sh\nexec python -P -m cli "$@"\n' > /opt/venv/bin/risk-alerts \
     && chmod +x /opt/venv/bin/risk-alerts
 

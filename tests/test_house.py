@@ -130,6 +130,7 @@ def test_image_has_every_package_and_the_runtime_lock() -> None:
     assert "--require-hashes --requirement /tmp/runtime.txt" in dockerfile
     assert "dev.txt" not in dockerfile
     assert re.search(r"^USER \d+:\d+$", dockerfile, re.MULTILINE)
+    assert "chmod -R a+rX ." in dockerfile
 
 
 def test_dockerignore_lets_in_what_the_image_copies() -> None:
