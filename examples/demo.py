@@ -63,14 +63,7 @@ def main() -> int:
 
 def run_batch_job(slack_url: str) -> tuple[int, str]:
     """Run the month with the command line; return its exit code and its report."""
-    # Leave out the user's settings of the real service, and their Prefect profile.
-    ours = {name.upper() for name in Settings.model_fields} | {CONFIG_FILE}
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name.upper() not in ours and not name.startswith("PREFECT_")
-    }
-    environment |= {
+    environment = environment_without_settings() | {
         "SLACK_WEBHOOK_BASE_URL": slack_url,
         "REGIONS": REGIONS,
         # A relative path, so that no character of the checkout's path needs escaping.
@@ -96,6 +89,16 @@ def run_batch_job(slack_url: str) -> tuple[int, str]:
             job.wait()
             raise
     return job.returncode, report
+
+
+def environment_without_settings() -> dict[str, str]:
+    """Return the environment without the user's settings of the real service and of Prefect."""
+    ours = {name.upper() for name in Settings.model_fields} | {CONFIG_FILE}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() not in ours and not name.startswith("PREFECT_")
+    }
 
 
 def show_slack(messages: list[dict[str, Any]]) -> None:

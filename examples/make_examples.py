@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core.runtime import CONFIG_FILE, Settings, load_settings  # noqa: E402  # found on the path from here
-from examples.demo import MONTH, REGIONS  # noqa: E402
+from core.runtime import load_settings  # noqa: E402  # found on the path from here
+from examples.demo import MONTH, REGIONS, environment_without_settings  # noqa: E402
 from examples.make_sample import sample_table  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
 
@@ -50,7 +50,6 @@ ARCHIVED = "apac-risk-alerts"
 SOURCE_URI = "gs://bucket/monthly_account_status.parquet"
 FIXED = {
     "run_id": "0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c",
-    "flow_run_id": "7c2b6f0e-3f0a-4f57-9a39-5d1c2a1e8b64",
     "source_uri": SOURCE_URI,
     "source_version": "generation:1767571200000000",
     "started_at": "2026-02-01T08:00:00Z",
@@ -91,9 +90,10 @@ def _write_source(path: Path) -> None:
 
 def _set_environment(scratch: Path, slack_url: str) -> None:
     """Set every setting that changes the examples, and unset the user's own."""
-    for setting in (*Settings.model_fields, CONFIG_FILE):
-        os.environ.pop(setting.upper(), None)
-    os.environ |= {
+    kept = environment_without_settings()
+    os.environ.clear()
+    os.environ |= kept | {
+        "PREFECT_HOME": f"{scratch}/prefect",  # without the user's profile
         "DATABASE_URL": f"sqlite:///{scratch}/ledger.db",
         "SLACK_WEBHOOK_BASE_URL": slack_url,
         "SLACK_CHANNEL_RATE": "0",  # no pacing: the mock has no limit

@@ -18,7 +18,8 @@ MADE = ("preview.json", "run.json", "slack_message.json", "support_mail.txt")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generate the examples in another process, into a new folder; return the folder."""
     folder = tmp_path_factory.mktemp("examples")
-    done = started("examples/make_examples.py", "--out", str(folder))
+    users = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "ARR_THRESHOLD": "0"}
+    done = started("examples/make_examples.py", "--out", str(folder), **users)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == list(MADE)
     return folder
