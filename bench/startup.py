@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.support.server import served
+from examples.demo import environment_without_settings
 from examples.make_sample import write_sample
 from examples.mock_slack import MockSlack
 
@@ -75,8 +76,7 @@ def measure(folder: Path, slack: str, api: str, rounds: int) -> dict[str, list[C
     """Measure each process once a round."""
     job = ["-m", "flows.monthly_risk_alerts", "--month", "2026-01-01", "--json"]
     job += ["--source-uri", (folder / "status.parquet").as_uri()]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    common = kept | {
+    common = environment_without_settings() | {
         "SLACK_WEBHOOK_BASE_URL": slack,
         "SLACK_CHANNEL_RATE": "0",
         "REGIONS": '{"AMER": "amer", "EMEA": "emea", "APAC": "apac"}',

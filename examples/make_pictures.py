@@ -36,7 +36,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from examples.demo import MONTH, REGIONS  # noqa: E402  # found on the path from here
+from examples.demo import MONTH, REGIONS, environment_without_settings  # noqa: E402  # found on the path from here
 from examples.devtools import Tab, browser  # noqa: E402
 from examples.make_sample import write_sample  # noqa: E402
 from examples.mock_slack import MockSlack  # noqa: E402
@@ -82,7 +82,8 @@ def main() -> None:
         write_sample(folder / "status.parquet")
         slack.fail("apac-risk-alerts", 410)
         environment = {
-            **os.environ,
+            **environment_without_settings(),
+            "PREFECT_HOME": str(folder / "prefect"),
             "SLACK_WEBHOOK_BASE_URL": slack.url,
             "SLACK_CHANNEL_RATE": "5",
             "REGIONS": REGIONS,
@@ -181,7 +182,6 @@ def served(folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, str
         **environment,
         "API_PORT": ports[0],
         "PREFECT_PORT": ports[1],
-        "PREFECT_HOME": str(folder / "prefect"),
         "DATABASE_URL": f"sqlite:///{folder}/served.db",
     }
     api, prefect = (f"http://127.0.0.1:{port}" for port in ports)
