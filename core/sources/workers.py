@@ -1,7 +1,6 @@
 """Read and decode the parts of a source concurrently, with limited memory, until the process is stopped."""
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -9,10 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
+import pyarrow as pa
+
 from core.domain import Interrupted, SourceUnreachable
 from core.runtime import POLL_SECONDS, process_stop
 
-DECODERS = min(len(os.sched_getaffinity(0)), 4)
+DECODERS = min(pa.cpu_count(), 4)
 """How many row groups are decoded at once: each needs a processor, and memory for a batch of rows."""
 FETCHED_BYTES = 64 * 2**20
 """The most bytes that are fetched and not yet decoded, unless a single row group is larger."""

@@ -1,5 +1,8 @@
 """What is read and decoded at once is limited, whatever the source holds."""
 
+import inspect
+import os
+import runpy
 import time
 from pathlib import Path
 from threading import Event, Lock
@@ -22,6 +25,12 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
     monkeypatch.setattr("core.sources.workers.FETCHED_BYTES", 100)
     monkeypatch.setattr("core.sources.workers.KEPT_BYTES", 100)
     return Workers(requests=1)
+
+
+def test_processors_are_counted_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Python has no `sched_getaffinity`."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert runpy.run_path(inspect.getfile(Workers))["DECODERS"] in range(1, 5)
 
 
 def test_read_waits_for_room(workers: Workers) -> None:
