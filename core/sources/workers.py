@@ -27,7 +27,7 @@ R = TypeVar("R")
 class Workers(ThreadPoolExecutor):
     """A pool of threads: `DECODERS` threads to decode, and one to wait for each of the `requests`.
 
-    The end of the context waits for the work that has begun, and drops the rest.
+    The end of the context waits for what is being fetched or decoded, and drops the rest.
     """
 
     def __init__(self, requests: int) -> None:
@@ -39,10 +39,14 @@ class Workers(ThreadPoolExecutor):
         """Reserves a processor to decode; must not be nested."""
         self._changed = threading.Condition()
         self._fetched = 0
+        self._ended = False
         self._room_to_keep = KEPT_BYTES if self._waits else 0
 
     def __exit__(self, *_: object) -> None:
         """End the threads."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
         self.shutdown(cancel_futures=True)
 
     def each(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -61,9 +65,16 @@ class Workers(ThreadPoolExecutor):
 
     @contextmanager
     def fetching(self, size: int) -> Iterator[None]:
-        """Reserve room for `size` fetched bytes; must not be nested."""
+        """Reserve room for `size` fetched bytes; must not be nested.
+
+        Raises `Interrupted` once the context has ended.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: not self._fetched or self._fetched + size <= FETCHED_BYTES)
+            self._changed.wait_for(
+                lambda: self._ended or not self._fetched or self._fetched + size <= FETCHED_BYTES
+            )
+            if self._ended:
+                raise Interrupted("The reading has ended")
             self._fetched += size
         try:
             yield

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from core.domain import Interrupted
 from core.runtime import Settings
 from core.sources import Need, open_uri, read_window
 from core.sources.parquet import row_groups
@@ -48,6 +49,20 @@ def test_read_waits_for_room(workers: Workers) -> None:
         read.result(timeout=HANG_SECONDS)
         with workers.fetching(1_000):
             pass
+
+
+def test_read_that_waits_for_room_ends_with_the_context(workers: Workers) -> None:
+    """If a store hangs, such reads would reach their time limits one after the other."""
+
+    def fetch() -> None:
+        with workers.fetching(1):
+            pass
+
+    with workers.fetching(100):
+        with workers:
+            read = workers.submit(fetch)
+            until(lambda: workers._changed._waiters)
+        assert isinstance(read.exception(timeout=0), Interrupted)
 
 
 def test_only_so_many_bytes_are_kept(workers: Workers) -> None:
