@@ -15,12 +15,15 @@ NOT_DATA = ("_", ".")
 METADATA = "metadata"
 """A folder of this name is Iceberg's only if it has certain files, so it is listed."""
 
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4,12}){4}"
 TABLE_FORMATS = (
     ("Delta Lake", re.compile(r"(?:^|/)_delta_log/")),
     ("Apache Hudi", re.compile(r"(?:^|/)\.hoodie(?:/|_partition_metadata)")),
     ("Apache Iceberg", re.compile(r"(?:^|/)metadata/[^/]+\.(?:metadata\.json(?:\.gz)?|avro)$")),
     # Only Iceberg gives data files such names. The folder may be the data/ of a table, without its metadata/.
-    ("Apache Iceberg", re.compile(r"(?:^|/)\d{5}-\d+-[0-9a-f]{8}(?:-[0-9a-f]{4,12}){4}[\d-]*\.parquet$")),
+    ("Apache Iceberg", re.compile(r"(?:^|/)\d{5}-\d+-" + _UUID + r"[\d-]*\.parquet$")),
+    # Its metadata is in a database.
+    ("DuckLake", re.compile(r"(?:^|/)ducklake-" + _UUID + r"(?:-delete)?\.parquet$")),
     ("Apache Paimon", re.compile(r"(?:^|/)snapshot/snapshot-\d+$")),
 )
 

@@ -402,6 +402,8 @@ MARKERS = [
     ("month=1/00000-7-0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c-00001.parquet", "Apache Iceberg"),
     ("00000-0-0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c.parquet", "Apache Iceberg"),
     ("snapshot/snapshot-1", "Apache Paimon"),
+    ("region=EMEA/ducklake-0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c.parquet", "DuckLake"),
+    ("ducklake-0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c-delete.parquet", "DuckLake"),
 ]
 
 
