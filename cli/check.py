@@ -117,7 +117,7 @@ def _source(settings: Settings, source_uri: str | None, month: date | None) -> F
     if source_uri is None:
         return Finding("not given", "skipped")
     found = describe(open_uri(source_uri, settings), month, settings.source_timezone)
-    span = "months unknown (the footers have no statistics)"
+    span = "months unknown (the footers do not show them)"
     if found.months:
         span = "months {:%Y-%m} to {:%Y-%m}".format(*found.months)
     files = f"{found.files:,} {'file' if found.files == 1 else 'files'}"
