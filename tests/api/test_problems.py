@@ -109,7 +109,7 @@ def test_answer_without_the_ledger_waits_for_no_read_of_it(
         reading = [readers.submit(service.client.get, "/runs") for _ in range(READERS_AT_ONCE)]
         until(lambda: len(begun) == READERS_AT_ONCE)
         try:
-            assert service.client.get(path, timeout=10).status_code == status
+            assert service.client.get(path, timeout=60).status_code == status
         finally:
             release.set()
         assert {answer.result().status_code for answer in reading} == {503}

@@ -25,7 +25,7 @@ from tests.cli.calling import ROOT
 from tests.deployment.processes import process
 from tests.postgresql import Server
 from tests.service import closed_port, write_source
-from tests.waiting import until
+from tests.waiting import HANG_SECONDS, until
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
@@ -148,7 +148,7 @@ def test_worker_deploys_and_sends_a_month(
         "/tmp/": f"{tmp_path}/tmp/",  # noqa: S108
         "/source/": f"{tmp_path}/source/",
     }
-    with httpx.Client(timeout=30) as client:
+    with httpx.Client(timeout=HANG_SECONDS) as client:
 
         def content(response: httpx.Response) -> Any:
             # Other tests use the server too; it answers 503 while it is busy.

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.calling import ROOT
 from tests.prefect_homes import answered
+from tests.waiting import HANG_SECONDS
 
 SOURCE = "gs://bucket/status.parquet"
 
@@ -36,10 +37,10 @@ def test_deploy_makes_the_pool_and_the_deployment(undeployed_prefect_api: str, t
     prefect_api = undeployed_prefect_api
     end = deploy(tmp_path, f"SOURCE_URI={SOURCE}", PREFECT_API_URL=prefect_api)
     assert end.returncode == 0, end
-    pool = answered(lambda: httpx.get(f"{prefect_api}/work_pools/risk-alerts")).json()
+    pool = answered(lambda: httpx.get(f"{prefect_api}/work_pools/risk-alerts", timeout=HANG_SECONDS)).json()
     assert pool["type"] == "process"
     path = f"{prefect_api}/deployments/name/monthly-risk-alerts/monthly"
-    found = answered(lambda: httpx.get(path)).json()
+    found = answered(lambda: httpx.get(path, timeout=HANG_SECONDS)).json()
     assert found["parameters"] == {"source_uri": SOURCE, "dry_run": False}
     assert found["pull_steps"] == [
         {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}

@@ -29,7 +29,7 @@ from tests.cli.calling import ROOT, started
 from tests.deployment.processes import process
 from tests.prefect_homes import new_home
 from tests.service import answers, closed_port, row, variables, write_source
-from tests.waiting import until
+from tests.waiting import HANG_SECONDS, until
 
 PYTHON = (sys.executable, "-m")
 FLOW = "monthly-risk-alerts"
@@ -67,13 +67,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         }
         log = folder / "serve.log"
         servers = stack.enter_context(process([*PYTHON, "cli", "serve"], environment, log))
-        client = stack.enter_context(httpx.Client(base_url=api, timeout=60))
+        client = stack.enter_context(httpx.Client(base_url=api, timeout=HANG_SECONDS))
         until(lambda: answers(f"{prefect}/api/health") and answers(f"{api}/health"), log.read_text)
         stack.enter_context(temporary_settings({PREFECT_API_URL: f"{prefect}/api"}))
         environment["PREFECT_API_URL"] = f"{prefect}/api"
         yield Served(client, stack.enter_context(get_client(sync_client=True)), environment)
         servers.terminate()
-        assert servers.wait(40) == 0, log.read_text(errors="replace")
+        assert servers.wait(HANG_SECONDS) == 0, log.read_text(errors="replace")
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +97,15 @@ def test_run_of_the_api_is_in_prefects_ui(served: Served, source: str) -> None:
     assert flow_run.state.is_completed()
     api = served.environment["PREFECT_API_URL"]
     ui = api.removesuffix("/api")
-    assert "Prefect" in httpx.get(ui, follow_redirects=True).text
-    # The address that the pages of the UI call.
-    assert httpx.get(f"{ui}/ui-settings").json()["api_url"] == api
+    with httpx.Client(timeout=HANG_SECONDS, follow_redirects=True) as client:
+        assert "Prefect" in client.get(ui).text
+        # The address that the pages of the UI call.
+        assert client.get(f"{ui}/ui-settings").json()["api_url"] == api
 
 
 def test_prefect_server_sends_no_telemetry_and_frees_slots_of_dead_runs(served: Served) -> None:
-    found = httpx.get(f"{served.environment['PREFECT_API_URL']}/admin/settings").json()["server"]
+    settings = f"{served.environment['PREFECT_API_URL']}/admin/settings"
+    found = httpx.get(settings, timeout=HANG_SECONDS).json()["server"]
     assert found["analytics_enabled"] is False
     assert found["concurrency"]["lease_storage"] == "prefect.server.concurrency.lease_storage.filesystem"
 

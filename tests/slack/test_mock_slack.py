@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).parents[2] / "examples" / "mock_slack.py"
 
 
 def client(url: str) -> httpx.Client:
-    return httpx.Client(base_url=url, trust_env=False)
+    return httpx.Client(base_url=url, trust_env=False, timeout=HANG_SECONDS)
 
 
 def test_mock_keeps_messages_by_channel() -> None:
