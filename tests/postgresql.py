@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -78,10 +80,9 @@ class Server:
 
     def end_connections(self, url: str) -> None:
         """Cut every connection to a database, as a restart would."""
-        name = url.partition("@/")[2].partition("?")[0]
         with self._admin.connect() as connection:
             connection.exec_driver_sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (_name_of(url),)
             )
 
     def stop(self) -> None:
@@ -92,6 +93,27 @@ class Server:
         """Start the server again."""
         self._pg_ctl("-o", self._options, "start")
 
+    def stop_until_a_retry(self, patch: pytest.MonkeyPatch) -> list[float]:
+        """Stop the server until a write has failed and waits to be repeated; return the waits."""
+        waits: list[float] = []
+
+        def start_at_the_first(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 1:
+                self.start()
+            else:
+                time.sleep(seconds)
+
+        self.stop()
+        patch.setattr("tenacity.nap.time", SimpleNamespace(sleep=start_at_the_first))
+        return waits
+
+    def waits_in_a_transaction(self, url: str) -> bool:
+        """Return whether a client of a database has begun a transaction and now sends nothing."""
+        with self._admin.connect() as connection:
+            idle = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND state LIKE 'idle in transaction%%'"
+            return connection.exec_driver_sql(idle, (_name_of(url),)).first() is not None
+
     def ensure_up(self) -> None:
         """Start the server unless it runs."""
         if self._pg_ctl("status", check=False):
@@ -99,7 +121,7 @@ class Server:
 
     def new_login(self, url: str, password: str) -> str:
         """Make a new role with a password the owner of a database; return its URL without the password."""
-        name = url.partition("@/")[2].partition("?")[0]
+        name = _name_of(url)
         with self._admin.connect() as connection:
             connection.exec_driver_sql(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{password}'")
             connection.exec_driver_sql(f'ALTER DATABASE "{name}" OWNER TO "{name}"')
@@ -116,6 +138,11 @@ class Server:
     def _pg_ctl(self, *arguments: str, check: bool = True) -> int:
         command = [*self._control, *arguments]
         return subprocess.run(command, check=check, capture_output=True, cwd="/").returncode
+
+
+def _name_of(url: str) -> str:
+    """Return the database that a URL names."""
+    return url.partition("@/")[2].partition("?")[0]
 
 
 @contextmanager

@@ -283,7 +283,9 @@ def test_closed_event_loop_loses_no_answer(slack: HostileSlack, ledger: Ledger, 
     assert outcomes(path) == {"A-1": ("sent", None)}
 
 
-def test_run_survives_a_restart_of_its_database(slack: HostileSlack, postgresql: Server) -> None:
+def test_run_survives_a_restart_of_its_database(
+    slack: HostileSlack, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between two transactions, another connection can replace the lost one."""
     url = postgresql.new_database()
 
@@ -292,13 +294,17 @@ def test_run_survives_a_restart_of_its_database(slack: HostileSlack, postgresql:
         await OK(writer)
 
     async def restart(writer: asyncio.StreamWriter) -> None:
-        postgresql.stop()
-        threading.Timer(0.3, postgresql.start).start()
+        waits.append(postgresql.stop_until_a_retry(monkeypatch))
         await OK(writer)
 
     slack.script("/amer", OK, cut, OK, restart, OK)
+    waits: list[list[float]] = []
     alerts = [routed(f"A-{number}") for number in range(6)]
-    with closing(Ledger(Database(url))) as ledger:
-        run = deliver(ledger, alerts, settings(slack.url, url))
+    try:
+        with closing(Ledger(Database(url))) as ledger:
+            run = deliver(ledger, alerts, settings(slack.url, url))
+    finally:
+        postgresql.ensure_up()
+    assert all(waits)
     assert set(run.statuses.values()) == {"sent"}
     assert len(slack.requests) == len(alerts)

@@ -1,7 +1,6 @@
 """A ledger on PostgreSQL keeps the same promises as on SQLite."""
 
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -25,6 +24,7 @@ from core.ledger.postgresql import postgresql_engine
 from core.runtime import Settings
 from tests.delivery.world import ME, MONTH, NOW, REQUEST, begin, begin_retry, failed, look, routed, sent
 from tests.postgresql import Server
+from tests.waiting import until
 
 
 def test_hung_writer_loses_the_lock(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,20 +42,19 @@ def test_hung_writer_loses_the_lock(postgresql: Server, monkeypatch: pytest.Monk
 
 def test_transaction_that_slept_too_long_is_cut(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     url = postgresql.new_database()
-    # Otherwise the creation of the tables would be cut on a busy machine.
-    Database(url).close()
-    monkeypatch.setitem(dialect._LOCAL, "idle_in_transaction_session_timeout", "300ms")
 
-    def write_slowly() -> None:
+    def write_after_the_cut() -> None:
         with database.write() as session:
-            time.sleep(1.5)
+            until(lambda: not postgresql.waits_in_a_transaction(url))
             session.execute(select(1))
 
-    with (
-        closing(Database(url)) as database,
-        pytest.raises(LedgerCut, match="idle-in-transaction"),
-    ):
-        write_slowly()
+    with closing(Database(url)) as database:
+        # Only now: on a busy machine, the server would also cut the opening of the database.
+        monkeypatch.setitem(dialect._LOCAL, "idle_in_transaction_session_timeout", "100ms")
+        database._writer = postgresql_engine(database.url).execution_options(immediate=True)
+        with pytest.raises(LedgerCut, match="idle-in-transaction"):
+            write_after_the_cut()
+        database._writer.dispose()
 
 
 def test_cut_connections_are_replaced(ledger: Ledger, postgresql: Server, url: str) -> None:
@@ -187,19 +186,20 @@ RESTARTED: dict[str, tuple[Write, dict[str, str]]] = {
 
 @pytest.mark.parametrize(("write", "changed"), RESTARTED.values(), ids=RESTARTED)
 def test_writes_of_a_run_wait_for_a_restart(
-    ledger: Ledger, postgresql: Server, write: Write, changed: dict[str, str]
+    ledger: Ledger,
+    postgresql: Server,
+    write: Write,
+    changed: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, second = begin(ledger, "run-1", [routed("A-1"), routed("A-2")])
     ledger.claim("run-1", first, NOW)
-    postgresql.stop()
-    with pytest.raises(LedgerError):
-        ledger.check_writable()
-    back = threading.Timer(0.2, postgresql.start)
-    back.start()
+    waits = postgresql.stop_until_a_retry(monkeypatch)
     try:
         write(ledger, second)
     finally:
-        back.join()
+        postgresql.ensure_up()
+    assert waits
     ledger.finish("run-1", None, NOW)
     assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"} | changed
 
