@@ -14,9 +14,11 @@ from prefect.states import Cancelling
 from core.ledger import open_ledger
 from flows.monthly_risk_alerts import monthly_risk_alerts
 from tests.service import MONTH
-from tests.slack.hostile import HostileSlack
+from tests.slack.hostile import HostileSlack, answer, slowly
 from tests.stopping.world import ROOT, check, environment, source
-from tests.waiting import until
+from tests.waiting import HANG_SECONDS, until
+
+OK = answer(200, "ok")
 
 
 def deploy_and_ask_for_a_run(parameters: dict[str, str]) -> UUID:
@@ -36,7 +38,7 @@ def cancel(flow_run: UUID, worker: "subprocess.Popen[str]") -> str:
 
     A busy server may drop the event that tells the worker; each further request sends another.
     """
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + HANG_SECONDS
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
             # Without `force`, Prefect keeps the state of a run that has ended.
@@ -50,6 +52,8 @@ def cancel(flow_run: UUID, worker: "subprocess.Popen[str]") -> str:
 def test_canceled_flow_run_closes_the_run(prefect_api: str, tmp_path: Path) -> None:
     with HostileSlack() as slack, temporary_settings({"api.url": prefect_api}):
         settings = environment(slack, tmp_path, {"PREFECT_API_URL": prefect_api})
+        # The run must last until a busy server has passed the cancellation on.
+        slack.script("/amer", OK, OK, slowly(2, OK))
         flow_run = deploy_and_ask_for_a_run({"source_uri": source(tmp_path), "month": MONTH})
         # The command that a worker starts for each run.
         command = [sys.executable, "-m", "prefect", "flow-run", "execute", str(flow_run)]
