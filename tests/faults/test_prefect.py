@@ -26,7 +26,7 @@ from tests.cli.calling import started
 from tests.faults.proxy import Proxy
 from tests.faults.world import ACCOUNTS, World, new_world
 from tests.service import MONTH
-from tests.waiting import until
+from tests.waiting import HANG_SECONDS, until
 
 LATE = 60
 """The contract's limit for an answer after the end of its run; elsewhere a bound on hanging."""
@@ -179,13 +179,19 @@ def test_run_begun_after_giving_up_sends_nothing(world: World, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
-    [(Proxy.hang, "no answer in 2 s"), (lambda proxy: proxy.fail(500), "HTTP 500")],
+    ("fault", "seconds", "words"),
+    [(Proxy.hang, 2, "no answer in 2 s"), (lambda proxy: proxy.fail(500), 30, "HTTP 500")],
     ids=["hangs", "answers 500"],
 )
 def test_prefect_failing_in_the_middle_costs_no_alert(
-    world: World, caplog: pytest.LogCaptureFixture, fault: Callable[[Proxy], None], words: str
+    world: World,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[Proxy], None],
+    seconds: int,
+    words: str,
 ) -> None:
+    monkeypatch.setattr(prefect_engine, "FINISH_SECONDS", seconds)
     world.slack.act = lambda: fault(world.proxy)
     assert run(world) < LATE
     assert_all_sent(world)
@@ -200,7 +206,7 @@ def test_prefect_failing_in_the_middle_costs_no_alert(
 def test_slow_prefect_in_the_middle_is_waited_for(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefect_engine, "FINISH_SECONDS", 15)
+    monkeypatch.setattr(prefect_engine, "FINISH_SECONDS", HANG_SECONDS)
     world.slack.act = lambda: world.proxy.delay(0.6)
     run(world)
     assert_all_sent(world)

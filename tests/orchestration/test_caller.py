@@ -16,6 +16,7 @@ from flows import prefect_engine
 from flows.artifacts import publish_report
 from flows.prefect_engine import run_with_prefect
 from tests.delivery.world import REQUEST
+from tests.waiting import HANG_SECONDS
 
 
 class Stub:
@@ -59,7 +60,7 @@ def test_stop_ends_the_wait_for_a_prefect_that_begins_nothing(
     class Hanging(Stub):
         async def __call__(self, **_: Any) -> None:
             run.stop = True
-            await asyncio.sleep(5)
+            await asyncio.sleep(HANG_SECONDS)
             finished.append(True)
 
     finished: list[bool] = []
