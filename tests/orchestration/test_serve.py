@@ -68,15 +68,26 @@ def serving(folder: Path, *before: str) -> Iterator[tuple["subprocess.Popen[str]
                 os.kill(prefect, signal.SIGKILL)
 
 
+def state_of(pid: int) -> str:
+    """Return the state of a process: `R` runs, `S` sleeps, `T` is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+
+
+def is_pending(number: signal.Signals, pid: int) -> bool:
+    """Return whether a stopped process has got a signal."""
+    found = re.findall(r"^(?:Sig|Shd)Pnd:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in found)
+
+
 def test_second_stop_kills_a_prefect_server_that_does_not_end(tmp_path: Path) -> None:
     with serving(tmp_path) as (running, prefect):
         # Ctrl-C reaches only the command, which stops the API before Prefect.
         assert os.getsid(prefect) == prefect
         os.kill(prefect, signal.SIGSTOP)
-        until(lambda: ") T " in Path(f"/proc/{prefect}/stat").read_text(encoding="ascii"))
+        until(lambda: state_of(prefect) == "T")
         running.terminate()
-        time.sleep(1)
-        assert Path(f"/proc/{prefect}").exists()
+        # Prefect has got the signal, and the command sleeps until Prefect ends.
+        until(lambda: is_pending(signal.SIGTERM, prefect) and state_of(running.pid) == "S")
         running.terminate()
         assert running.wait(HANG_SECONDS) == 0
         assert not Path(f"/proc/{prefect}").exists()
