@@ -24,6 +24,10 @@ _context.set_forkserver_preload(
 )
 
 
+barrier = _context.Barrier
+"""A barrier that forked processes share."""
+
+
 @dataclass(frozen=True)
 class Ended:
     code: int

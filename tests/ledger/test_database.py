@@ -5,12 +5,12 @@ import logging
 import os
 import resource
 import sqlite3
-import threading
-import time
 from contextlib import closing
 from functools import partial
 from itertools import chain, cycle
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +22,8 @@ from core.ledger.database import Database
 from core.ledger.schema import METADATA, SCHEMA_VERSION, VERSION
 from tests.delivery.world import NOTIFIED, NOTIFY, NOW, at_once, begin, execute, look, open_at, query, routed
 from tests.postgresql import Server
-from tests.warm import Forked
+from tests.waiting import HANG_SECONDS
+from tests.warm import Forked, barrier
 
 
 def test_database_refuses_a_second_outcome(path: Path, ledger: Ledger) -> None:
@@ -110,11 +111,16 @@ def test_error_rolls_the_transaction_back(ledger: Ledger) -> None:
         assert writer.execute(NOTIFIED).all() == []
 
 
-def create(urls: list[str], start: float) -> None:
+def create(urls: list[str], start: Barrier) -> None:
     """Open the ledgers, as other processes do at the same time."""
-    time.sleep(max(0, start - time.time()))
     for url in urls:
-        Database(url).close()
+        start.wait(HANG_SECONDS)
+        try:
+            Database(url).close()
+        except BaseException:
+            # The other processes need not wait for this one.
+            start.abort()
+            raise
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
@@ -126,18 +132,28 @@ def test_processes_create_one_ledger_together(
     if backend == "postgresql":
         server: Server = request.getfixturevalue("postgresql")
         urls = [server.new_database() for _ in range(3)]
-    processes = [Forked(create, urls, time.time() + 0.5) for _ in range(3)]
+    start = barrier(3)
+    processes = [Forked(create, urls, start) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
 
 
-def test_open_waits_for_a_ledger_in_creation(path: Path) -> None:
+def test_open_waits_for_a_ledger_in_creation(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite's busy timeout does not cover the switch to write-ahead logging."""
-    maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    maker.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    open_at(path).close()
+    maker = sqlite3.connect(path, isolation_level=None)
+    maker.execute("PRAGMA journal_mode=DELETE")
     maker.execute("BEGIN IMMEDIATE")
-    threading.Timer(0.2, lambda: maker.execute("ROLLBACK")).start()
+    waits: list[float] = []
+
+    def end_the_creation(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            maker.execute("ROLLBACK")
+
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=end_the_creation))
     open_at(path).close()
     maker.close()
+    assert waits
 
 
 def test_threads_share_one_open_ledger(path: Path) -> None:
