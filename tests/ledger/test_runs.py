@@ -137,12 +137,12 @@ def test_end_of_a_run_waits_for_its_heartbeat(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_heartbeat_goes_on_after_a_failure(
-    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.02)
     with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
         with failing(path, "UPDATE ON runs"):
-            time.sleep(0.1)
+            until(lambda: "No heartbeat: " in caplog.text)
         [before] = query(path, "SELECT heartbeat_at FROM runs")
         until(lambda: query(path, "SELECT heartbeat_at FROM runs") != [before])
 
