@@ -10,6 +10,7 @@ import pytest
 from core.domain import Verdict
 from core.runtime import Settings, protect
 from core.slack import Answer, SlackWebhooks
+from tests.delivery.world import until
 from tests.service import closed_port
 from tests.slack.hostile import HostileSlack, Reply, answer, raw, reset, silence, trickle
 
@@ -205,9 +206,9 @@ def test_tls_failure_is_no_connection(greeting: Any) -> None:
 
 def test_post_can_be_canceled() -> None:
     async def run(url: str) -> None:
-        async with SlackWebhooks(settings(slack_webhook_base_url=url, slack_timeout_seconds=60)) as slack:
-            task = asyncio.create_task(slack.post("amer", MESSAGE))
-            await asyncio.sleep(0.1)
+        async with SlackWebhooks(settings(slack_webhook_base_url=url)) as webhooks:
+            task = asyncio.create_task(webhooks.post("amer", MESSAGE))
+            await until(lambda: bool(slack.requests))
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
