@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from core.ledger import Ledger
@@ -57,8 +59,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # On a busy machine an example may take long; `timeout` ends a test that hangs. The examples of a commit are
 # the same in each run, so that no test depends on luck; `make nightly` draws others.
-hypothesis_settings.register_profile("commit", deadline=None, max_examples=25, derandomize=True)
-hypothesis_settings.register_profile("nightly", deadline=None, max_examples=1000)
+_PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+hypothesis_settings.register_profile("commit", **_PATIENT, max_examples=25, derandomize=True)
+hypothesis_settings.register_profile("nightly", **_PATIENT, max_examples=1000)
 hypothesis_settings.load_profile("commit")
 
 # Collection runs without garbage collection, because imported modules stay in memory anyway.
