@@ -128,14 +128,31 @@ def test_report_lists_channels_and_advice(
     report = str(found["risk-alerts-report"].data)
     assert "| channel | sent | failed |\n|---|---:|---:|\n| amer-risk-alerts | 1 |  |" in report
     assert "| (no channel) |  | 1 |" in report
+    assert "\n## Not delivered\n" in report
     assert "- **channel_not_found** (1): fix the channel or its webhook; then run the month again." in report
     assert "**unknown_region** (1): give the region a channel in REGIONS" in report
+    assert {artifact.description for artifact in found.values()} == {"Risk alerts 2026-01"}
     table = json.loads(str(found["risk-alerts"].data))
+    assert not {"renewal_date", "account_owner", "attempts", "sent_at"} & table[0].keys()
     assert [(one["account_name"], one["channel"], one["status"], one["reason"]) for one in table] == [
         ("Acme & <Co>", "amer-risk-alerts", "sent", None),
         ("Bolt", "emea-risk-alerts", "failed", "channel_not_found"),
         ("Cargo", None, "failed", "unknown_region"),
     ]
+
+
+def test_report_says_how_much_it_leaves_out(
+    service: Service,
+    prefect: SyncPrefectClient,
+    source: str,
+    slack: MockSlack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flows.artifacts.TABLE_ROWS", 1)
+    slack.fail("emea-risk-alerts", 404)
+    found = artifacts(prefect, service.run(source)["flow_run_id"])
+    assert "\n## Not delivered: the first 1 of 2\n" in str(found["risk-alerts-report"].data)
+    assert len(json.loads(str(found["risk-alerts"].data))) == 1
 
 
 def test_failed_run_fails_in_prefect_without_a_secret(service: Service, prefect: SyncPrefectClient) -> None:
