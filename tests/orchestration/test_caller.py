@@ -16,7 +16,6 @@ from flows import prefect_engine
 from flows.artifacts import publish_report
 from flows.prefect_engine import run_with_prefect
 from tests.delivery.world import REQUEST
-from tests.waiting import HANG_SECONDS
 
 
 class Stub:
@@ -54,22 +53,53 @@ def test_ledger_that_cannot_begin_a_run_ends_the_wait(ledger: Ledger) -> None:
         call(ledger, stages)
 
 
-def test_stop_ends_the_wait_for_a_prefect_that_begins_nothing(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Hanging(Stub):
-        async def __call__(self, **_: Any) -> None:
-            run.stop = True
-            await asyncio.sleep(HANG_SECONDS)
-            finished.append(True)
+class Hanging(Stub):
+    """A flow whose end Prefect does not see for ten seconds."""
 
-    finished: list[bool] = []
+    def __init__(self, run: RunContext, *, begins: bool) -> None:
+        self.run, self.begins, self.ended = run, begins, False
+
+    async def __call__(self, **parameters: Any) -> None:
+        if self.begins:
+            await self.fn(**parameters)
+        else:
+            self.run.stop = True
+        await asyncio.sleep(10)
+        self.ended = True
+
+
+def call_hanging(ledger: Ledger, *, begins: bool) -> None:
+    """Run a flow that hangs before it begins or after it is closed; the call must not wait for its end."""
+
+    async def stages(run: RunContext) -> None:
+        with open_run(run):
+            await asyncio.sleep(0.3)
+
     run = RunContext("run-1", REQUEST, Settings(), ledger)
-    monkeypatch.setattr(prefect_engine, "monthly_risk_alerts", Hanging())
+    flow = Hanging(run, begins=begins)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefect_engine, "monthly_risk_alerts", flow)
+        patch.setattr(prefect_engine, "run_stages", stages)
+        patch.setattr(prefect_engine, "FINISH_SECONDS", 0.1)
+        try:
+            run_with_prefect(run, "http://127.0.0.1:9/api")
+        finally:
+            assert not flow.ended
+
+
+def test_stop_ends_the_wait_for_a_prefect_that_begins_nothing(ledger: Ledger) -> None:
     with pytest.raises(Interrupted):
-        run_with_prefect(run, "http://127.0.0.1:9/api")
-    assert not finished
+        call_hanging(ledger, begins=False)
     assert ledger.history.runs().runs == []
+
+
+def test_prefect_that_hangs_after_a_run_is_not_waited_for(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run takes longer than the wait for Prefect after it."""
+    call_hanging(ledger, begins=True)
+    assert [run.status for run in ledger.history.runs().runs] == ["succeeded"]
+    assert "Prefect missed the end of run run-1, which the ledger has (no answer in 0.1 s)" in caplog.text
 
 
 def test_busy_prefect_is_asked_until_the_caller_gives_up(ledger: Ledger) -> None:
