@@ -1,5 +1,6 @@
 """The cost of reading a month: which bytes are read, how often, and what stays in memory."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,12 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 from threading import Barrier
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import core
 from core.domain import Interrupted, SourceInvalid
 from core.runtime import Settings, process_stop
 from core.sources import Need, Source, Window, open_uri
@@ -308,7 +311,17 @@ def test_arrow_uses_the_allocator_that_frees_memory() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["jemalloc"]
+    allocator = "jemalloc" if os.uname().machine == "x86_64" else "mimalloc"
+    assert (done.stdout.split(), done.stderr) == ([allocator], "")
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "arm64"])
+def test_arrow_is_not_asked_for_an_allocator_it_lacks(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packages for ARM, on Linux and macOS, have no jemalloc."""
+    monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=machine))
+    importlib.reload(core)
+    assert "ARROW_DEFAULT_MEMORY_POOL" not in os.environ
 
 
 def test_reading_ends_on_a_stop_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
