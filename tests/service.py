@@ -147,6 +147,9 @@ def closed_port() -> int:
     closed.bind(("127.0.0.1", 0))
     _closed.append(closed)
     port: int = closed.getsockname()[1]
+    if sys.platform == "darwin":
+        # macOS lets no second socket bind the port.
+        closed.close()
     return port
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.chaos.plan import Clock, Fault, FaultKind
-from tests.service import answers
+from tests.service import answers, closed_port
 from tests.waiting import until
 
 Read = Callable[[], float]
@@ -112,11 +111,7 @@ class Server(Process):
     """A program that serves on a port, which stays the same when the program is started again."""
 
     def __init__(self, app: list[str], health: str, environment: Mapping[str, str], log: Path) -> None:
-        # Bound but not listening: no other program gets the port while this one is down.
-        self._port = socket.socket()
-        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._port.bind(("127.0.0.1", 0))
-        port = self._port.getsockname()[1]
+        port = closed_port()
         self.url = f"http://127.0.0.1:{port}"
         self._health = f"{self.url}{health}"
         arguments = ["-m", "uvicorn", "--log-level", "warning", *app, "--port", str(port)]

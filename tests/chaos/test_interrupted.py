@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.chaos.driver import INTERRUPTED
 from tests.cli.calling import ROOT
+from tests.linux import needs_proc
 from tests.waiting import until
 
 
@@ -22,6 +23,7 @@ def _processes_that_name(folder: Path) -> list[str]:
     return found
 
 
+@needs_proc
 def test_interrupted_chaos_leaves_nothing_behind(tmp_path: Path) -> None:
     driver = subprocess.Popen(
         [sys.executable, "-m", "tests.chaos.driver", "--seed", "1", "--lanes", "2", "--prefect", "none"],

@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 
 from examples.mock_slack import MockSlack
+from tests.linux import needs_full_device
 from tests.service import MONTH, variables
 
 ROOT = Path(__file__).parents[2]
 BROKEN = [
     "| head -c 1",
     "| true",
-    "> /dev/full",
+    pytest.param("> /dev/full", marks=needs_full_device),
     ">&-",
-    "2> /dev/full",
+    pytest.param("2> /dev/full", marks=needs_full_device),
     "2>&-",
     "2> >(true)",
-    "> /dev/full 2> /dev/full",
+    pytest.param("> /dev/full 2> /dev/full", marks=needs_full_device),
     "<&- >&- 2>&-",
 ]
 """Redirections that leave a command without a stream."""
@@ -80,6 +81,7 @@ def test_nonblocking_pipe_gets_everything() -> None:
     assert (process.wait(60), out.count("\n")) == (7, 20_001)
 
 
+@needs_full_device
 def test_run_with_broken_streams_sends_its_alerts(source: str, slack: MockSlack, tmp_path: Path) -> None:
     # As in the image: what is printed is written at once.
     settings = variables(slack.url, tmp_path, PYTHONUNBUFFERED="1")

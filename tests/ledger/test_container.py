@@ -3,6 +3,7 @@
 import pytest
 
 from core.ledger import container_warning, sqlite
+from tests.linux import needs_proc
 
 
 @pytest.fixture(autouse=True)
@@ -13,6 +14,7 @@ def _no_container(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@needs_proc
 @pytest.mark.parametrize(
     ("database_url", "lost"),
     [
@@ -35,5 +37,5 @@ def test_only_a_mount_outlives_its_container(
 
 def test_file_of_an_engine_shows_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
     assert container_warning("sqlite:////no/such/ledger.db") is None
-    monkeypatch.setattr(sqlite, "_ENGINE_FILES", ("/proc",))
+    monkeypatch.setattr(sqlite, "_ENGINE_FILES", ("/etc",))
     assert container_warning("sqlite:////no/such/ledger.db")

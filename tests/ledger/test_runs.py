@@ -54,6 +54,7 @@ from tests.delivery.world import (
     routed,
     sent,
 )
+from tests.linux import needs_proc
 from tests.waiting import until
 
 GONE = replace(this_process(), process_started="long ago")
@@ -338,6 +339,7 @@ def test_counts_are_stored_when_the_run_is_closed(ledger: Ledger, path: Path) ->
     assert stored() == 2
 
 
+@needs_proc
 def test_ended_process_is_dead(tmp_path: Path) -> None:
     program = tmp_path / os.fsdecode(b"\xff) Z 1")
     program.symlink_to(shutil.which("sleep") or "")

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calling import ROOT, started
+from tests.linux import needs_proc
 from tests.service import closed_port
 from tests.waiting import HANG_SECONDS, until
 
@@ -79,6 +80,7 @@ def is_pending(number: signal.Signals, pid: int) -> bool:
     return any(int(mask, 16) >> (number - 1) & 1 for mask in found)
 
 
+@needs_proc
 def test_second_stop_kills_a_prefect_server_that_does_not_end(tmp_path: Path) -> None:
     with serving(tmp_path) as (running, prefect):
         # Ctrl-C reaches only the command, which stops the API before Prefect.
@@ -93,6 +95,7 @@ def test_second_stop_kills_a_prefect_server_that_does_not_end(tmp_path: Path) ->
         assert not Path(f"/proc/{prefect}").exists()
 
 
+@needs_proc
 def test_closed_terminal_ends_both_servers(tmp_path: Path) -> None:
     with serving(tmp_path) as (running, prefect):
         running.send_signal(signal.SIGHUP)
@@ -100,6 +103,7 @@ def test_closed_terminal_ends_both_servers(tmp_path: Path) -> None:
         assert not Path(f"/proc/{prefect}").exists()
 
 
+@needs_proc
 def test_nohup_outlives_the_terminal(tmp_path: Path) -> None:
     with serving(tmp_path, "nohup") as (running, _):
         running.send_signal(signal.SIGHUP)

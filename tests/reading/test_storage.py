@@ -27,6 +27,7 @@ from core.runtime import Settings
 from core.sources import Source, open_uri
 from core.sources.location import check_source
 from core.sources.workers import wait_for
+from tests.linux import needs_any_name
 from tests.reading.conftest import Place
 from tests.reading.servers import CloudStorage, Refusing, Request, Server
 from tests.users import as_somebody_else
@@ -113,6 +114,7 @@ def test_only_allowed_prefixes_are_sources(uri: str, prefix: str) -> None:
         check_source(uri, settings)
 
 
+@needs_any_name
 @pytest.mark.parametrize("prefix", ["FILE://{}/%FF", "file://{}/link"])
 def test_local_prefix_means_its_real_path(tmp_path: Path, prefix: str) -> None:
     """A name on disk may be no UTF-8."""
@@ -180,6 +182,7 @@ def test_link_created_after_the_check_is_not_followed(tmp_path: Path, swapped: s
         read_all(source)
 
 
+@needs_any_name
 @pytest.mark.parametrize("beginning", ["file://localhost/", "FILE://LocalHost/", "file:///"])
 def test_local_uri_may_have_localhost_and_encodings(tmp_path: Path, beginning: str) -> None:
     path = tmp_path / "with space%\udcff.parquet"
