@@ -73,6 +73,7 @@ def test_connections_write_ahead_and_durably(path: Path, monkeypatch: pytest.Mon
     wanted = {
         "journal_mode": "wal",
         "synchronous": 2,
+        "fullfsync": 1,
         "foreign_keys": 1,
         "busy_timeout": sqlite.BUSY_TIMEOUT_SECONDS * 1000,
     }
