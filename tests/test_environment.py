@@ -162,6 +162,13 @@ def test_network_in_no_proxy_covers_configured_hosts() -> None:
     assert not proxy_bypass("11.1.2.3")
 
 
+def test_proxy_of_the_settings_of_macos_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries would use it for loopback too. They read those settings when no variable is set."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    environment.prepare_libraries()
+    assert getproxies() == {"no": "localhost,127.0.0.1,::1"}
+
+
 def test_broken_address_of_prefect_is_left_to_prefect() -> None:
     os.environ.update(NO_PROXY="10.0.0.0/8", PREFECT_API_URL="http://[broken")
     load_settings()

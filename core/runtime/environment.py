@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import ssl
+import sys
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -93,7 +94,9 @@ def _prepare_proxies(urls: Iterable[str]) -> None:
     """
     proxies = getproxies_environment()
     entries = re.findall(r"[^\s,]+", proxies.pop("no", ""))
-    if not entries and not proxies:
+    # Elsewhere, libraries would read the proxies of the system's settings, also for loopback: NO_PROXY, even
+    # with loopback alone, makes them read variables only.
+    if not entries and not proxies and sys.platform == "linux":
         return
     if "*" in entries:
         direct = ["*"]
