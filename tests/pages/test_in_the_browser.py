@@ -17,7 +17,18 @@ from core.ledger import Ledger, open_ledger
 from examples.devtools import Tab, browser
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve, services
-from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, key, outcome_of, record, routed, sent
+from tests.delivery.world import (
+    MONTH,
+    NOW,
+    OTHER_MONTH,
+    begin,
+    key,
+    leave_unconfirmed,
+    outcome_of,
+    record,
+    routed,
+    sent,
+)
 from tests.service import Service
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -78,7 +89,7 @@ def test_hostile_names_are_shown_as_text(signed_in: Tab, service: Service) -> No
         assert signed_in.evaluate("document.querySelectorAll('script, img').length") == 0
         # Light text on a dark background, or the reverse.
         assert signed_in.evaluate(CONTRASTS) == []
-    for width in (360, 1280):
+    for width in (320, 1280):
         signed_in.size(width, 800)
         signed_in.open(f"{service.url}/runs/run")
         assert signed_in.evaluate("document.documentElement.scrollWidth") <= width
@@ -108,6 +119,19 @@ def test_page_has_headings_names_and_labels(signed_in: Tab, service: Service) ->
     assert signed_in.evaluate("document.documentElement.lang") == "en"
     ids = signed_in.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
+
+
+def test_enter_key_in_a_form_decides_nothing(signed_in: Tab, service: Service, ledger: Ledger) -> None:
+    """A browser would press the first button, and an alert that is "delivered" is never sent again."""
+    leave_unconfirmed(ledger, "enter", routed("E-1"), month=OTHER_MONTH)
+    signed_in.open(f"{service.url}/runs/enter")
+    signed_in.evaluate("document.forms[0].elements.by.value = 'Zoë'")
+    signed_in.evaluate("document.forms[0].onsubmit = event => { self.sent = true; event.preventDefault(); }")
+    for field in ("by", "note"):
+        signed_in.evaluate(f"document.forms[0].elements.{field}.focus()")
+        enter = {"type": "keyDown", "key": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+        signed_in.call("Input.dispatchKeyEvent", **enter)
+    assert signed_in.evaluate("self.sent") is None
 
 
 def test_form_resolves_an_alert_once(signed_in: Tab, service: Service, ledger: Ledger) -> None:
