@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from core.alerts import AlertView, PreviewView, months, open_by_reason
+from core.alerts import AlertView, PreviewView, months
 from core.domain import LedgerError, RunStatus, RunWarning, money, one_line, shown_region
 from core.ledger import History, RunView
 
@@ -28,14 +28,14 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     channels = history.channels(run.run_id)
     numbers = [(label, *(str(number or "") for number in row)) for label, row in channels.rows]
     print_table(("channel", *channels.columns), numbers, console, right=channels.columns)
-    by_reason = open_by_reason(history.open_of(run.run_id, SHOWN))
-    rows = [(*_account_cells(alert), reason) for reason, _, those in by_reason for alert in those]
+    by_reason = history.open_of(run.run_id, SHOWN)
+    rows = [(*_account_cells(alert), found.reason) for found in by_reason for alert in found.alerts]
     print_table(("not delivered", "region", "ARR", "streak", "why"), rows, console, right={"ARR"})
     _print_more(run.counts.failed_deliveries - len(rows), f"GET /runs/{run.run_id}/alerts", console)
     if by_reason:
         console.print()
-    for reason, advice, _ in by_reason:
-        console.print(f"[bold]{escape(reason)}[/bold]: {advice}.")
+    for found in by_reason:
+        console.print(f"[bold]{escape(found.reason)}[/bold]: {found.advice}.")
     console.print(f"\n{escape(run.counts.summary(run.alert_types))}.")
     if len(run.counts_by_type) > 1:
         for alert_type, counts in run.counts_by_type.items():

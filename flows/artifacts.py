@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
-from core.alerts import AlertView, open_by_reason
+from core.alerts import OpenReason
 from core.domain import one_line
 from core.ledger import ChannelTable, RunView
 from core.run import RunContext
@@ -15,7 +15,7 @@ from flows.flow_run import describe_fault
 PUBLISH_SECONDS = 5
 """The longest that a run waits for Prefect to store its report."""
 TABLE_ROWS = 5000
-"""How many alerts the table shows, and how many of each status the report counts; the ledger has them all."""
+"""How many alerts the table shows; the ledger has them all."""
 NOT_IN_TABLE = {"renewal_date", "account_owner", "attempts", "sent_at"}
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,7 @@ async def publish_report(run: RunContext) -> None:
         async with asyncio.timeout(PUBLISH_SECONDS):
             history = run.ledger.history
             stored, alerts = history.run(run.run_id), history.alerts(run.run_id, limit=TABLE_ROWS).alerts
-            not_delivered = history.open_of(run.run_id, TABLE_ROWS)
-            markdown = report(stored, history.channels(run.run_id), not_delivered)
+            markdown = report(stored, history.channels(run.run_id), history.open_of(run.run_id, 0))
             await acreate_markdown_artifact(markdown, key="risk-alerts-report", description=stored.title)
             if alerts:
                 rows = [one.model_dump(mode="json", exclude=NOT_IN_TABLE) for one in alerts]
@@ -40,7 +39,7 @@ async def publish_report(run: RunContext) -> None:
         logger.warning("Prefect missed the report of run %s, which the ledger has (%s)", run.run_id, why)
 
 
-def report(run: RunView, channels: ChannelTable, not_delivered: Sequence[AlertView]) -> str:
+def report(run: RunView, channels: ChannelTable, not_delivered: Sequence[OpenReason]) -> str:
     """Return the run as Markdown: its result, its channels, and what to do about open alerts."""
     version = f" (`{_cell(run.source_version)}`)" if run.source_version else ""
     lines = [f"# {run.title}: {run.status.value}", ""]
@@ -51,11 +50,9 @@ def report(run: RunView, channels: ChannelTable, not_delivered: Sequence[AlertVi
     if channels.rows:
         rows = [(label, *(str(number or "") for number in numbers)) for label, numbers in channels.rows]
         lines += ["", "## By channel", *_table(("channel", *channels.columns), rows)]
-    if by_reason := open_by_reason(not_delivered):
-        all_shown = len(not_delivered) == run.counts.failed_deliveries
-        first = "" if all_shown else f": the first {len(not_delivered):,} of {run.counts.failed_deliveries:,}"
-        lines += ["", f"## Not delivered{first}", ""]
-        lines += [f"- **{_cell(reason)}** ({len(those):,}): {advice}." for reason, advice, those in by_reason]
+    if not_delivered:
+        lines += ["", "## Not delivered", ""]
+        lines += [f"- **{_cell(one.reason)}** ({one.number:,}): {one.advice}." for one in not_delivered]
     counts = [(label, f"{number:,}") for _, label, number in run.counts.labeled(run.alert_types)]
     lines += ["", "## Counts", *_table(("count", "number"), counts)]
     lines += ["", f"All of it: `GET /runs/{run.run_id}` and `/runs/{run.run_id}/alerts` of the API."]

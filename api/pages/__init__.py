@@ -10,7 +10,6 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from core.alerts import open_by_reason
 from core.domain import AlertStatus, Counts, RunStatus, money, one_line, shown_region, total
 from core.ledger import History, RunPage
 
@@ -48,10 +47,9 @@ TEMPLATES.filters |= {
 def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
     """Return the page of a run with its open alerts and the forms that resolve them; raise `RunNotFound`."""
     run = history.run(run_id)
-    failed = history.alerts(run_id, status=AlertStatus.FAILED, limit=SHOWN)
-    unconfirmed = history.alerts(run_id, status=AlertStatus.UNCONFIRMED, limit=SHOWN)
+    by_reason = history.open_of(run_id, SHOWN)
     every = history.alerts(run_id, limit=SHOWN)
-    keys = [alert.key for alert in (*failed.alerts, *unconfirmed.alerts)]
+    keys = [alert.key for found in by_reason for alert in found.alerts]
     outcomes = {} if run.dry_run else history.outcomes_of(run.month, keys)
     return page(
         request,
@@ -61,9 +59,10 @@ def run_page(request: Request, history: History, run_id: str) -> HTMLResponse:
         counts=[count for count in run.counts.labeled(run.alert_types) if count[0] not in LEFT_OUT],
         hints={name: field.description for name, field in Counts.model_fields.items()},
         channels=history.channels(run_id),
-        failed=open_by_reason(failed.alerts),
-        more_failed=failed.next_cursor,
-        unconfirmed=unconfirmed,
+        failed=[found for found in by_reason if found.status is AlertStatus.FAILED],
+        unconfirmed=[
+            alert for found in by_reason if found.status is AlertStatus.UNCONFIRMED for alert in found.alerts
+        ],
         every=every,
         outcomes=outcomes,
     )

@@ -6,4 +6,12 @@ show them as views.
 
 from core.alerts.registry import RULES, rules_named
 from core.alerts.rule import ALERTS, AlertRule, Assessment
-from core.alerts.views import AlertView, PreviewAlertView, PreviewView, months, open_by_reason, streak
+from core.alerts.views import (
+    AlertView,
+    OpenReason,
+    PreviewAlertView,
+    PreviewView,
+    months,
+    open_by_reason,
+    streak,
+)

@@ -1,9 +1,9 @@
 """Alerts as reports and the API show them, in the words of their types."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -90,11 +90,33 @@ class PreviewView(BaseModel):
     alerts: list[PreviewAlertView]
 
 
-def open_by_reason(alerts: Iterable[AlertView]) -> list[tuple[str, str, list[AlertView]]]:
-    """Group the open alerts as (reason, what to do, alerts), in order of the reason."""
+class OpenReason(NamedTuple):
+    """The open alerts that have the same reason and status."""
+
+    reason: str
+    status: domain.AlertStatus
+    number: int
+    """How many there are; `alerts` may have fewer."""
+    alerts: list[AlertView]
+
+    @property
+    def advice(self) -> str:
+        """Return what to do about them."""
+        return domain.advice(self.reason, self.status)
+
+
+def open_by_reason(
+    alerts: Iterable[AlertView], numbers: Mapping[tuple[str | None, domain.AlertStatus], int] | None = None
+) -> list[OpenReason]:
+    """Group open alerts by reason and status, in this order.
+
+    `numbers` has the number of alerts of each (reason, status), for a report that lists only some of them.
+    """
     found: dict[tuple[str, domain.AlertStatus], list[AlertView]] = defaultdict(list)
     for alert in alerts:
         found[alert.reason or alert.status.value, alert.status].append(alert)
-    return [
-        (reason, domain.advice(reason, status), those) for (reason, status), those in sorted(found.items())
-    ]
+    totals = {group: len(those) for group, those in found.items()}
+    totals |= {
+        (reason or status.value, status): number for (reason, status), number in (numbers or {}).items()
+    }
+    return [OpenReason(*group, number, found[group]) for group, number in sorted(totals.items())]

@@ -15,7 +15,7 @@ from sqlalchemy import Row, Select, String, Table, and_, func, or_, select, tupl
 from sqlalchemy.orm import Session
 
 from core import domain
-from core.alerts import AlertView
+from core.alerts import AlertView, OpenReason, open_by_reason
 from core.ledger import views
 from core.ledger.database import Database
 from core.ledger.schema import COUNTS, NOTIFICATIONS, OUTCOMES, RESOLUTIONS, RUN_ALERTS, RUNS, RunRow
@@ -108,10 +108,13 @@ class History:
             rows, next_cursor = _page(session, in_order, limit, "position")
         return views.AlertPage(alerts=_views(AlertView, rows), next_cursor=next_cursor)
 
-    def open_of(self, run_id: str, limit: int) -> list[AlertView]:
-        """Return the run's failed and unconfirmed alerts, at most `limit` of each."""
+    def open_of(self, run_id: str, limit: int) -> list[OpenReason]:
+        """Return the run's failed and unconfirmed alerts by reason, at most `limit` of each status."""
         pages = [self.alerts(run_id, status=status, limit=limit) for status in _OPEN]
-        return [alert for page in pages for alert in page.alerts]
+        with self._database.read() as session:
+            found = _count(session, RUN_ALERTS, "reason", "status", run_id=run_id)
+        numbers = {(reason, status): number for (reason, status), number in found.items() if status in _OPEN}
+        return open_by_reason((alert for page in pages for alert in page.alerts), numbers)
 
     def outcomes(
         self,

@@ -33,19 +33,20 @@ def compose(run_id: str, request: domain.RunRequest, alerts: Sequence[AlertView]
     """Return the notification of the month's open alerts."""
     sections: dict[str, list[str]] = {"unknown region": [], "failed": [], "unconfirmed": []}
     numbers: Counter[str] = Counter()
-    for reason, advice, those in open_by_reason(alerts):
-        section = those[0].status.value
-        title = f"{section.upper()}: {reason}"
-        if section == "failed" and reason == domain.UNKNOWN_REGION:
+    for found in open_by_reason(alerts):
+        section = found.status.value
+        title = f"{section.upper()}: {found.reason}"
+        if section == "failed" and found.reason == domain.UNKNOWN_REGION:
             section, title = "unknown region", "UNKNOWN REGION"
-        numbers[section] += len(those)
+        numbers[section] += found.number
+        advice = found.advice
         sections[section] += [
-            f"{title} ({len(those)})\n{advice[0].upper()}{advice[1:]}.",
-            *map(_entry, those),
+            f"{title} ({found.number:,})\n{advice[0].upper()}{advice[1:]}.",
+            *map(_entry, found.alerts),
         ]
     run = {"Run": run_id, "Month": f"{request.month}", "Source": redact(request.source_uri)}
     parts = ["Account risk alerts that are not confirmed in Slack.", _aligned(run, indent="")]
-    summary = ", ".join(f"{numbers[name]} {name}" for name in sections if numbers[name])
+    summary = ", ".join(f"{numbers[name]:,} {name}" for name in sections if numbers[name])
     return domain.SupportMessage(
         subject=f"Account risk alerts {request.month:%Y-%m}: {summary}",
         body="\n\n".join([*parts, *chain(*sections.values())]) + "\n",

@@ -18,7 +18,7 @@ from core.domain import (
 )
 from core.ledger import Ledger
 from flows.artifacts import report
-from tests.delivery.world import ME, MONTH, NOW, assessment, begin, failed, routed, sent
+from tests.delivery.world import ME, MONTH, NOW, assessment, begin, failed, record, routed, sent
 
 URI = f"file:///[red]/{'x' * 80}"
 REPORT = f"""\
@@ -116,11 +116,12 @@ def test_report_of_too_many_alerts_is_short(ledger: Ledger, monkeypatch: pytest.
     """A bad file may have millions of alerts: to print them all would take an hour and gigabytes."""
     monkeypatch.setattr("cli.report.SHOWN", 2)
     alerts = [routed(f"A-{number}", None) for number in range(5)]
-    begin(ledger, "run-1", alerts)
-    ledger.finish("run-1", None, NOW)
+    record(ledger, "run-1", {**dict.fromkeys(alerts), routed("B-1"): failed("B-1")})
     text = report_of(ledger)
     assert text.count("Name of A-") == 2
-    assert "\n… and 3 more: GET /runs/run-1/alerts has them all\n" in text
+    assert "\n… and 4 more: GET /runs/run-1/alerts has them all\n" in text
+    # A reason has its advice, even if none of its alerts is listed.
+    assert "\nserver_error: wait" in text
     history = ledger.history
-    text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 2))
-    assert "## Not delivered: the first 2 of 5\n" in text
+    text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 0))
+    assert re.findall(r"- \*\*(\w+)\*\* \((\d)\)", text) == [("server_error", "1"), ("unknown_region", "5")]

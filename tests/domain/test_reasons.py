@@ -25,8 +25,8 @@ def test_open_alerts_are_grouped_by_reason() -> None:
         alert(AlertStatus.FAILED, "server_error", "A-6"),
     ]
     found = [
-        (reason, "look in the channel" in said, [one.account_id for one in those])
-        for reason, said, those in open_by_reason(alerts)
+        (one.reason, "look in the channel" in one.advice, [alert.account_id for alert in one.alerts])
+        for one in open_by_reason(alerts)
     ]
     assert found == [
         ("failed", False, ["A-5"]),

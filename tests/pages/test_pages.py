@@ -10,7 +10,18 @@ import pytest
 
 from core.ledger import Ledger, open_ledger
 from tests.conftest import Serve
-from tests.delivery.world import MONTH, NOW, begin, key, leave_unconfirmed, outcome_of, record, routed, sent
+from tests.delivery.world import (
+    MONTH,
+    NOW,
+    begin,
+    failed,
+    key,
+    leave_unconfirmed,
+    outcome_of,
+    record,
+    routed,
+    sent,
+)
 from tests.service import Service, problem_of
 
 TOKEN = "canary-page-token"
@@ -242,6 +253,20 @@ def test_open_alerts_are_listed_by_status(ledger: Ledger, open_service: Service)
         "not delivered",
         "unconfirmed",
     ]
+
+
+def test_each_reason_has_its_number_also_of_alerts_that_are_not_listed(
+    ledger: Ledger, open_service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.pages.SHOWN", 2)
+    unrouted = {routed(f"F-{number}", None): None for number in range(3)}
+    record(ledger, "many", {**unrouted, routed("F-9"): failed("F-9")})
+    page = open_service.client.get("/runs/many", headers={"Accept": BROWSER}).text
+    found = re.findall(r'<h3><code>(\w+)</code> <span class="tally">(\d)</span>.*\n.*What to do:', page)
+    assert found == [("server_error", "1"), ("unknown_region", "3")]
+    listed = page.partition('<h2 id="failed">')[2].partition("</section>")[0]
+    assert set(re.findall(r"F-\d", listed)) == {"F-0", "F-1"}
+    assert listed.count("All are in <code>GET /runs/many/alerts?status=failed</code>") == 2
 
 
 def test_dry_run_shows_no_outcomes(ledger: Ledger, open_service: Service) -> None:
