@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterable, Sequence
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -70,8 +70,10 @@ def print_table(
     """Print a blank line and a table, or nothing without rows; the columns in `right` are right-aligned."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        # Wrap long cells: a channel or an ID that is cut off cannot be looked up.
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        # Wrap long cells: a channel or an ID that is cut off cannot be looked up. But not an amount, whose
+        # first line would look like a smaller amount.
+        side: JustifyMethod = "right" if column in right else "left"
+        table.add_column(column, justify=side, overflow="fold", no_wrap=column == "ARR")
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))
     if table.rows:

@@ -37,7 +37,10 @@ class Counts(BaseModel, frozen=True, extra="allow"):
 
     def summary(self, alert_types: Collection[str]) -> str:
         """Return the counts as a phrase of a report; parts of a count follow it in parentheses."""
-        shown = {name: f"{number:,} {label}" for name, label, number in self.labeled(alert_types)}
+        shown = {
+            name: f"{number:,} {label if number != 1 else label.replace('rows', 'row')}"
+            for name, label, number in self.labeled(alert_types)
+        }
         parts = [shown.pop(name) for name in _PARTS_OF_FAILED if name in shown]
         if parts:
             shown["failed_deliveries"] += f" ({', '.join(parts)})"

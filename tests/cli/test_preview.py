@@ -13,7 +13,7 @@ from tests.service import COUNTS, MONTH, variables
 @pytest.fixture
 def preview(source: str, slack: MockSlack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the command, with all that it needs in the environment."""
-    for name, value in variables(slack.url, tmp_path, COLUMNS="120", MAX_ALERTS_PER_RUN="1").items():
+    for name, value in variables(slack.url, tmp_path, COLUMNS="200", MAX_ALERTS_PER_RUN="1").items():
         monkeypatch.setenv(name, value)
     return ["preview", "--source-uri", source, "--month", MONTH]
 
@@ -30,7 +30,7 @@ def test_preview_shows_each_alert_and_sends_nothing(
     assert cargo.split()[-4:] == ["none", "for", "LATAM", "unknown_region"]
     (limit,) = (line for line in lines if line.startswith("too_many_alerts: "))
     assert "MAX_ALERTS_PER_RUN is 1; check the source" in limit
-    assert " ".join(lines[-2:]).endswith(", 1 not delivered (1 of an unknown region), 2 would be sent.")
+    assert lines[-1].endswith(", 1 not delivered (1 of an unknown region), 2 would be sent.")
     assert slack.messages == []
 
 

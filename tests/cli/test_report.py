@@ -49,10 +49,10 @@ Support notification: failed (no [mail] server).
 """
 
 
-def report_of(ledger: Ledger) -> str:
-    """Return the report of `run-1` on a terminal of 80 columns, without blanks at the ends of lines."""
+def report_of(ledger: Ledger, width: int = 80) -> str:
+    """Return the report of `run-1` on a terminal, without blanks at the ends of lines."""
     out = io.StringIO()
-    print_report(ledger.history.run("run-1"), ledger.history, Console(file=out, width=80, emoji=False))
+    print_report(ledger.history.run("run-1"), ledger.history, Console(file=out, width=width, emoji=False))
     return re.sub(" +\n", "\n", out.getvalue())
 
 
@@ -94,6 +94,12 @@ def test_report_of_a_run_without_an_end_says_what_to_do(ledger: Ledger) -> None:
     begin(ledger, "run-1")
     lines = report_of(ledger).splitlines()
     assert lines[2] == "ledger_unavailable: The run's end is not recorded; run the month again"
+
+
+def test_amount_is_whole_on_a_narrow_terminal(ledger: Ledger) -> None:
+    alerts = [routed(f"A-{number}", None)._replace(arr=1_234_567_890) for number in range(2)]
+    begin(ledger, "run-1", alerts)
+    assert report_of(ledger, width=40).count(" $1,234,567,890 ") == len(alerts)
 
 
 def test_data_breaks_no_markdown(ledger: Ledger) -> None:

@@ -10,6 +10,8 @@ def test_summary_counts_each_alert_once() -> None:
     parts = "1,004 not delivered (3 of an unknown region, 1,001 unconfirmed)"
     assert counts.summary(["at_risk"]) == f"{scanned}, {parts}, 2 would be sent"
     assert Counts().summary(["at_risk"]) == f"{scanned}, 0 not delivered"
+    one = Counts(rows_scanned=1, duplicates_found=1).summary(["at_risk"])
+    assert one.startswith("1 row read, 1 duplicate row, 0 at risk")
 
 
 def test_count_of_another_alert_type_is_named_by_it() -> None:
