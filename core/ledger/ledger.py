@@ -117,6 +117,7 @@ class Ledger:
         with self._database.write() as session:
             _known(session, run_id).heartbeat_at = now
 
+    @through_a_restart
     def close_dead_runs(self, now: datetime, month: date | None = None) -> None:
         """Close the running runs of dead processes as `interrupted`, and those that `finish` could not close.
 

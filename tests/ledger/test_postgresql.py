@@ -171,6 +171,7 @@ MAIL = Notification(SupportMessage("subject", "body"), NotificationStatus.SENT)
 Write = Callable[[Ledger, Alert], object]
 
 RESTARTED: dict[str, tuple[Write, dict[str, str]]] = {
+    "close of dead runs": (lambda ledger, _: ledger.close_dead_runs(NOW), {}),
     "claim": (lambda ledger, alert: ledger.claim("run-1", alert, NOW), {"A-2": "unconfirmed"}),
     "answer": (lambda ledger, _: ledger.record_answer("run-1", sent("A-1"), NOW), {"A-1": "sent"}),
     "result": (lambda ledger, _: ledger.record_result("run-1"), {}),
@@ -181,7 +182,7 @@ RESTARTED: dict[str, tuple[Write, dict[str, str]]] = {
     ),
     "end": (lambda ledger, _: ledger.finish("run-1", None, NOW), {}),
 }
-"""The writes of a run after its plan, and what each changes for the alerts."""
+"""The writes of a run beside its plan, and what each changes for the alerts."""
 
 
 @pytest.mark.parametrize(("write", "changed"), RESTARTED.values(), ids=RESTARTED)
