@@ -27,9 +27,10 @@ def notify_support(run: RunContext) -> None:
     # nothing, so it gets the whole list.
     address = settings.support_email if settings.smtp_host else ""
     # Concurrent runs notify one after the other, so that the second run sees what the first one has sent.
-    while not run.ledger.claim_notification(run.run_id, address, utc_now()):
+    while not run.ledger.claim_notification(run.run_id, address):
         run.check_stop()
         time.sleep(POLL_SECONDS)
+        run.ledger.close_dead_runs(utc_now())
     run.check_stop()
     found = run.ledger.history.open_alerts(run.request.month, address)
     if not found.alerts:

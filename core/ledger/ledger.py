@@ -155,8 +155,8 @@ class Ledger:
             return domain.total(_store_counts(session, _running(session, run_id)).values())
 
     @through_a_restart
-    def claim_notification(self, run_id: str, address: str, now: datetime) -> bool:
-        """Claim the month's notification to an address; return False while another live run has claimed it.
+    def claim_notification(self, run_id: str, address: str) -> bool:
+        """Claim the month's notification to an address; return False while another run has claimed it.
 
         A claim ends with the notification or with its run. Raises `Interrupted` for a closed run.
         """
@@ -165,12 +165,8 @@ class Ledger:
             new = schema.NotificationRow(month=run.month, address=address, digest="", run_id=run_id)
             last = session.get(schema.NotificationRow, (run.month, address)) or new
             other = session.get(schema.RunRow, last.run_id)
-            if (
-                other
-                and other is not run
-                and (other.status, other.support_notification) == (domain.RunStatus.RUNNING, None)
-                and not liveness.is_dead(_owner(other), other.heartbeat_at, now)
-            ):
+            claimed = other and (other.status, other.support_notification) == (domain.RunStatus.RUNNING, None)
+            if claimed and other is not run:
                 return False
             last.run_id = run_id
             session.add(last)

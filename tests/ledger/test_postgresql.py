@@ -175,7 +175,7 @@ RESTARTED: dict[str, tuple[Write, dict[str, str]]] = {
     "claim": (lambda ledger, alert: ledger.claim("run-1", alert, NOW), {"A-2": "unconfirmed"}),
     "answer": (lambda ledger, _: ledger.record_answer("run-1", sent("A-1"), NOW), {"A-1": "sent"}),
     "result": (lambda ledger, _: ledger.record_result("run-1"), {}),
-    "claim of the mail": (lambda ledger, _: ledger.claim_notification("run-1", "a@b", NOW), {}),
+    "claim of the mail": (lambda ledger, _: ledger.claim_notification("run-1", "a@b"), {}),
     "mail": (
         lambda ledger, _: ledger.record_notification("run-1", MAIL, address="a@b", digest="d"),
         {},

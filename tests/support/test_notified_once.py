@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +19,7 @@ from uuid import uuid4
 import pytest
 
 from core.domain import Alert, AlertStatus, Delivery, Interrupted, RunRequest
-from core.ledger import Ledger, RunView, this_process
+from core.ledger import Ledger, RunView, liveness, this_process
 from core.run import RunContext, open_run, utc_now
 from core.runtime import Settings
 from tasks import notify_support as stage
@@ -36,6 +37,7 @@ from tests.delivery.world import (
 from tests.service import closed_port
 from tests.support.driver import work
 from tests.support.servers import ADDRESS, Mailbox, mail_server, smtp_settings
+from tests.waiting import until
 from tests.warm import Forked
 
 NO_CHANNEL = routed("A-1", None)
@@ -198,8 +200,14 @@ class Slow(Mailbox):
 
 
 @pytest.mark.parametrize("answers", [(), ("451 later",)])
-def test_only_one_of_concurrent_runs_notifies(path: Path, answers: tuple[str, ...]) -> None:
-    """If the mail of the first run fails, another run sends it."""
+@pytest.mark.parametrize("hours", [0, 1, -1])
+def test_only_one_of_concurrent_runs_notifies(
+    path: Path, answers: tuple[str, ...], hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the mail of the first run fails, another run sends it; a clock that jumps changes nothing."""
+    monkeypatch.setattr(stage, "utc_now", lambda: utc_now() + timedelta(hours=hours))
+    monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(liveness, "WATCH_SECONDS", 2)
     with serving(path, Slow(*answers)) as support, ThreadPoolExecutor(4) as pool:
         notified = list(pool.map(support.notified, [NO_CHANNEL] * 4))
     assert support.mails == [["A-1"]]
@@ -272,3 +280,18 @@ def test_run_killed_in_the_mail_loses_nothing(support: Support, path: Path, *, t
     [closed] = [view for view in support.ledger.history.runs(limit=9).runs if view.error]
     assert closed.error is not None
     assert closed.error.code == "interrupted"
+
+
+def test_waiting_run_takes_over_from_a_killed_one(support: Support, path: Path) -> None:
+    watched = Watched()
+    with mail_server(watched) as settings, ThreadPoolExecutor(1) as pool:
+        killed = Forked(work, path, settings.smtp_port, "A-1")
+        assert watched.came.wait(300)
+        waiting = pool.submit(support.notified, NO_CHANNEL)
+        until(lambda: len(support.ledger.history.runs().runs) == 2)
+        time.sleep(0.5)
+        assert support.mails == []
+        killed.send_signal(signal.SIGKILL)
+        assert waiting.result() == "sent"
+        assert killed.wait() == -signal.SIGKILL
+    assert support.mails == [["A-1"]]
