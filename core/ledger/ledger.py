@@ -243,8 +243,8 @@ class Ledger:
                 session.bulk_update_mappings(schema.OutcomeRow, changed)
         if over_limit:
             raise domain.TooManyAlerts(
-                f"{limit + over_limit} alerts would be sent, more than MAX_ALERTS_PER_RUN ({limit}), so none"
-                " was; check the source, or raise the limit"
+                f"{limit + over_limit:,} alerts would be sent, more than MAX_ALERTS_PER_RUN ({limit}), so"
+                " none was; check the source, or raise the limit"
             )
         return [] if run.dry_run else to_send
 

@@ -121,13 +121,18 @@ def test_data_breaks_no_markdown(ledger: Ledger) -> None:
 def test_report_of_too_many_alerts_is_short(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bad file may have millions of alerts: to print them all would take an hour and gigabytes."""
     monkeypatch.setattr("cli.report.SHOWN", 2)
-    alerts = [routed(f"A-{number}", None) for number in range(5)]
+    alerts = [routed(f"A-{number}", None) for number in range(1_000)]
     record(ledger, "run-1", {**dict.fromkeys(alerts), routed("B-1"): failed("B-1")})
     text = report_of(ledger)
     assert text.count("Name of A-") == 2
-    assert "\n… and 4 more: GET /runs/run-1/alerts has them all\n" in text
+    assert "\n… and 999 more: GET /runs/run-1/alerts has them all\n" in text
+    assert re.search(r"\n\(no channel\) +1,000\n", text)
     # A reason has its advice, even if none of its alerts is listed.
     assert "\nserver_error: wait" in text
     history = ledger.history
     text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 0))
-    assert re.findall(r"- \*\*(\w+)\*\* \((\d)\)", text) == [("server_error", "1"), ("unknown_region", "5")]
+    assert re.findall(r"- \*\*(\w+)\*\* \((.+)\)", text) == [
+        ("server_error", "1"),
+        ("unknown_region", "1,000"),
+    ]
+    assert "\n| (no channel) | 1,000 |\n" in text
