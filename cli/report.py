@@ -26,8 +26,7 @@ def print_report(run: RunView, history: History, console: Console) -> None:
         console.print(f"[red]{LedgerError.code}[/red]: The run's end is not recorded; run the month again")
     _print_warnings(run.warnings, console)
     channels = history.channels(run.run_id)
-    numbers = [(label, *(f"{number:,}" if number else "" for number in row)) for label, row in channels.rows]
-    print_table(("channel", *channels.columns), numbers, console, right=channels.columns)
+    print_table(("channel", *channels.columns), channels.texts, console, right=channels.columns)
     by_reason = history.open_of(run.run_id, SHOWN)
     rows = [(*_account_cells(alert), found.reason) for found in by_reason for alert in found.alerts]
     print_table(("not delivered", "region", "ARR", "streak", "why"), rows, console, right={"ARR"})

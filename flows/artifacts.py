@@ -48,11 +48,7 @@ def report(run: RunView, channels: ChannelTable, not_delivered: Sequence[OpenRea
         lines += [f"**{run.error.code}**: {_cell(run.error.message)}", ""]
     lines += [f"- **{warning.code}**: {_cell(warning.message)}" for warning in run.warnings]
     if channels.rows:
-        rows = [
-            (label, *(f"{number:,}" if number else "" for number in numbers))
-            for label, numbers in channels.rows
-        ]
-        lines += ["", "## By channel", *_table(("channel", *channels.columns), rows)]
+        lines += ["", "## By channel", *_table(("channel", *channels.columns), channels.texts)]
     if not_delivered:
         lines += ["", "## Not delivered", ""]
         lines += [f"- **{_cell(one.reason)}** ({one.number:,}): {one.advice}." for one in not_delivered]

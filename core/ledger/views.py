@@ -122,3 +122,8 @@ class ChannelTable(NamedTuple):
 
     columns: list[str]
     rows: list[tuple[str, list[int]]]
+
+    @property
+    def texts(self) -> list[tuple[str, ...]]:
+        """Return the rows as text, without the zeros."""
+        return [(label, *(f"{number:,}" if number else "" for number in row)) for label, row in self.rows]
