@@ -4,18 +4,16 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine
 
-from tests.waiting import HANG_SECONDS, until
+from tests.waiting import HANG_SECONDS, at_the_first_retry, until
 
 
 def programs() -> Path | None:
@@ -95,18 +93,8 @@ class Server:
 
     def stop_until_a_retry(self, patch: pytest.MonkeyPatch) -> list[float]:
         """Stop the server until a write has failed and waits to be repeated; return the waits."""
-        waits: list[float] = []
-
-        def start_at_the_first(seconds: float) -> None:
-            waits.append(seconds)
-            if len(waits) == 1:
-                self.start()
-            else:
-                time.sleep(seconds)
-
         self.stop()
-        patch.setattr("tenacity.nap.time", SimpleNamespace(sleep=start_at_the_first))
-        return waits
+        return at_the_first_retry(patch, self.start)
 
     def waits_in_a_transaction(self, url: str) -> bool:
         """Return whether a client of a database has begun a transaction and now sends nothing."""

@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TypeVar
+
+import pytest
 
 T = TypeVar("T")
 
@@ -17,3 +20,18 @@ def until(ask: Callable[[], T | None], explain: Callable[[], object] = lambda: "
         assert time.monotonic() < deadline, explain()
         time.sleep(0.01)
     return answer
+
+
+def at_the_first_retry(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> list[float]:
+    """Call `act` instead of tenacity's first wait in this process; return the waits, in seconds."""
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            act()
+        else:
+            time.sleep(seconds)
+
+    patch.setattr("tenacity.nap.time", SimpleNamespace(sleep=sleep))
+    return waits

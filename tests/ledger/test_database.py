@@ -10,7 +10,6 @@ from functools import partial
 from itertools import chain, cycle
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from core.ledger.database import Database
 from core.ledger.schema import METADATA, SCHEMA_VERSION, VERSION
 from tests.delivery.world import NOTIFIED, NOTIFY, NOW, at_once, begin, execute, look, open_at, query, routed
 from tests.postgresql import Server
-from tests.waiting import HANG_SECONDS
+from tests.waiting import HANG_SECONDS, at_the_first_retry
 from tests.warm import Forked, barrier
 
 
@@ -144,14 +143,7 @@ def test_open_waits_for_a_ledger_in_creation(path: Path, monkeypatch: pytest.Mon
     maker = sqlite3.connect(path, isolation_level=None)
     maker.execute("PRAGMA journal_mode=DELETE")
     maker.execute("BEGIN IMMEDIATE")
-    waits: list[float] = []
-
-    def end_the_creation(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 1:
-            maker.execute("ROLLBACK")
-
-    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=end_the_creation))
+    waits = at_the_first_retry(monkeypatch, lambda: maker.execute("ROLLBACK"))
     open_at(path).close()
     maker.close()
     assert waits
