@@ -1,6 +1,6 @@
 """The reports of runs and previews on a terminal."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.alerts import AlertView, PreviewView, months
-from core.domain import LedgerError, RunStatus, RunWarning, money, one_line, shown_region
+from core.domain import Counts, LedgerError, RunStatus, RunWarning, money, one_line, shown_region
 from core.ledger import History, RunView
 
 SHOWN = 1000
@@ -35,10 +35,7 @@ def print_report(run: RunView, history: History, console: Console) -> None:
         console.print()
     for found in by_reason:
         console.print(f"[bold]{escape(found.reason)}[/bold]: {found.advice}.")
-    console.print(f"\n{escape(run.counts.summary(run.alert_types))}.")
-    if len(run.counts_by_type) > 1:
-        for alert_type, counts in run.counts_by_type.items():
-            console.print(f"[bold]{escape(alert_type)}[/bold]: {escape(counts.summary([alert_type]))}.")
+    _print_counts(run.counts.summary(run.alert_types), run.counts_by_type, console)
     if run.support_notification:
         error = f" ({escape(run.support_error)})" if run.support_error else ""
         console.print(f"Support notification: {run.support_notification.value}{error}.")
@@ -60,7 +57,7 @@ def print_preview(found: PreviewView, console: Console) -> None:
     ]
     print_table(("account", "ARR", "streak", "channel", "status"), rows, console, right={"ARR"})
     _print_more(len(found.alerts) - len(rows), "--json", console)
-    console.print(f"\n{escape(found.counts.summary(found.counts_by_type))}.")
+    _print_counts(found.counts.summary(found.counts_by_type), found.counts_by_type, console)
 
 
 def print_table(
@@ -87,6 +84,14 @@ def _print_more(number: int, where: str, console: Console) -> None:
 
 def _account_cells(alert: AlertView) -> tuple[str, ...]:
     return alert.label, shown_region(alert.account_region), money(alert.arr), months(alert.duration_months)
+
+
+def _print_counts(summary: str, by_type: Mapping[str, Counts], console: Console) -> None:
+    """Print the counts, and those of each alert type if there are several."""
+    console.print(f"\n{escape(summary)}.")
+    if len(by_type) > 1:
+        for alert_type, counts in by_type.items():
+            console.print(f"[bold]{escape(alert_type)}[/bold]: {escape(counts.summary([alert_type]))}.")
 
 
 def _print_warnings(warnings: Iterable[RunWarning], console: Console) -> None:

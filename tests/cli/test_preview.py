@@ -34,6 +34,17 @@ def test_preview_shows_each_alert_and_sends_nothing(
     assert slack.messages == []
 
 
+def test_preview_counts_each_alert_type(
+    preview: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALERT_TYPES", '["at_risk", "recovered"]')
+    assert call(*preview) == 0
+    at_risk, recovered = capsys.readouterr().out.splitlines()[-2:]
+    assert at_risk.startswith("at_risk: ")
+    assert at_risk.endswith(", 2 would be sent.")
+    assert recovered.startswith("recovered: ")
+
+
 def test_preview_of_too_many_alerts_is_short(
     preview: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
