@@ -25,7 +25,14 @@ class RunStarted(BaseModel):
     run_id: str = Field(examples=["0d9ff1ad-6a7e-4e5a-b0b0-0f4f9e4a3d2c"])
 
 
-@router.post("/runs", responses={202: {"model": RunStarted, "description": "With `Prefer: respond-async`."}})
+_ACCEPTED = {
+    "model": RunStarted,
+    "description": "With `Prefer: respond-async`.",
+    "headers": {"Location": {"description": "The path of the run.", "schema": {"type": "string"}}},
+}
+
+
+@router.post("/runs", responses={202: _ACCEPTED})
 async def start_run(
     body: RunRequest,
     request: Request,

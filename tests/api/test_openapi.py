@@ -37,6 +37,10 @@ def test_every_error_is_problem_details(document: dict[str, Any]) -> None:
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
+def test_accepted_run_has_a_location(document: dict[str, Any]) -> None:
+    assert list(document["paths"]["/runs"]["post"]["responses"]["202"]["headers"]) == ["Location"]
+
+
 def test_body_examples_are_accepted(service: Service, document: dict[str, Any], source: str) -> None:
     properties = document["components"]["schemas"]["RunRequest"]["properties"]
     example = {name: schema["examples"][0] for name, schema in properties.items() if "examples" in schema}
