@@ -40,10 +40,7 @@ class Finding:
 def check_installation(
     source_uri: str | None, month: date | None, *, post_test_message: bool, as_json: bool
 ) -> bool:
-    """Run every check, print each finding as soon as it is known, and return whether none failed.
-
-    Raises `InvalidRequest` or `SourceSchemeUnsupported` for a URI that cannot be a source.
-    """
+    """Run every check, print each finding as soon as it is known, and return whether none failed."""
     console = Console(emoji=False, highlight=False, quiet=as_json)
     checks = []
     for name, tried, finding in _findings(source_uri, month, post_test_message=post_test_message):
@@ -73,7 +70,9 @@ def _findings(
         yield "settings", TRIED_SETTINGS, Finding(str(error), "failed", advice)
         return
     configure_logs(settings, level=logging.WARNING)
-    source = parse_source(source_uri).uri if source_uri is not None else "--source-uri"  # without credentials
+    source = "--source-uri"
+    with contextlib.suppress(RiskAlertsError):
+        source = parse_source(source_uri or "").uri  # without credentials
     yield "settings", TRIED_SETTINGS, _finding(_settings, settings)
     yield "ledger", shown_database(settings.database_url), _finding(_ledger, settings)
     yield "source", source, _finding(_source, settings, source_uri, month)

@@ -256,28 +256,21 @@ def test_source_that_cannot_be_used_fails(installation: Installation, source: st
         (source, "2026-02-01", "no rows of 2026-02-01: "),
         (without_arr, MONTH, "column arr is missing"),
         (damaged.as_uri(), MONTH, "damaged.parquet"),
+        ("", MONTH, "must not be empty"),
+        ("ftp://host/x", MONTH, "use file://, gs:// or s3://"),
+        ("s3://user:canary@bucket/x", MONTH, "must not carry credentials"),
     ):
         finding = installation.check_source(uri, "--month", month)
         assert finding["status"] == "failed"
         assert found in finding["found"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["--source-uri", "s3://user:canary@bucket/x"], "credentials"),
-        (["--source-uri", ""], "empty"),
-        (["--month", MONTH], "--month needs --source-uri"),
-    ],
-)
-def test_usage_error_checks_nothing(
-    installation: Installation, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
-) -> None:
-    assert call("check", *arguments) == 2
+@pytest.mark.usefixtures("installation")
+def test_usage_error_checks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("check", "--month", MONTH) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert named in err.splitlines()[-1]
-    assert "canary" not in err
+    assert "--month needs --source-uri" in err
 
 
 def test_post_test_message_posts_to_each_channel(installation: Installation, slack: MockSlack) -> None:
