@@ -19,7 +19,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from core.domain import LedgerError
 from core.ledger.postgresql import is_cut, postgresql_engine
 from core.ledger.schema import METADATA, SCHEMA_VERSION, TOUCH, VERSION
-from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, file_of, sqlite_engine, switch_to_wal
+from core.ledger.sqlite import BUSY_TIMEOUT_SECONDS, file_of, is_missing, sqlite_engine, switch_to_wal
 from core.runtime import redact, shown_database
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def try_write(database_url: str) -> str:
     url = make_url(database_url)
     file = file_of(url)
     with translated_errors(url):
-        if file and not file.exists():
+        if file and is_missing(file):
             place = next(folder for folder in file.absolute().parents if folder.exists())
             with TemporaryDirectory(prefix=".risk-alerts-check-", dir=place) as folder:
                 Database(f"sqlite:///{folder}/ledger.db").close()

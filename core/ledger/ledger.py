@@ -25,7 +25,7 @@ from core.alerts import Assessment
 from core.ledger import liveness, schema
 from core.ledger.database import Database, through_a_restart, translated_errors
 from core.ledger.history import DELIVERIES, History, find_outcomes, read_counts
-from core.ledger.sqlite import container_warning, file_of
+from core.ledger.sqlite import container_warning, file_of, is_missing
 from core.ledger.views import OutcomeView
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def known_deliveries(database_url: str, month: date) -> dict[domain.AlertKey, do
     url = make_url(database_url)
     file = file_of(url)
     with translated_errors(url):
-        if file and not file.exists():
+        if file and is_missing(file):
             return {}
     return open_ledger(database_url).history.deliveries(month)
 

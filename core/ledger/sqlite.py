@@ -22,6 +22,15 @@ def file_of(url: URL) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
+def is_missing(file: Path) -> bool:
+    """Return whether the file is missing; raise an `OSError` that `Path.exists` hides since Python 3.14."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return False
+
+
 def sqlite_engine(url: URL) -> Engine:
     """Return an engine; a transaction with the option `immediate` holds the one write lock from its start."""
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
