@@ -87,7 +87,6 @@ def test_refusal_is_one_line_and_an_exit_code(ledger: Ledger, capsys: pytest.Cap
         (["resolve", *ONE, "--delivered", "--by", " "], "invalid_request", 2),
         (["preview", "--source-uri", "file:///no/such.parquet", *ONE[:2]], "source_not_found", 1),
         (["run", "--source-uri", "s3://a@b", *ONE[:2]], "invalid_request", 2),
-        (["check", "--source-uri", ""], "invalid_request", 2),
     ],
 )
 def test_error_is_json_where_the_log_is(
