@@ -294,6 +294,12 @@ SECRETS = {
 }
 
 
+def test_each_secret_setting_is_tested() -> None:
+    """A `Secret` inside of a list or an object is a setting whose values `Settings.secrets` must find."""
+    secret = {name.upper() for name, field in Settings.model_fields.items() if "Secret" in str(field)}
+    assert secret | {"DATABASE_URL"} == SECRETS.keys()
+
+
 def test_secrets_are_masked_everywhere(load: Load) -> None:
     settings = load(**SECRETS, SMTP_USERNAME="someone")
     assert "canary" not in repr(settings) + str(settings)
