@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from cli.commands import risk_alerts
+from core.alerts import RULES
 from core.domain import REASONS, AlertStatus, advice, errors
 from core.runtime import CONFIG_FILE, Settings, load_settings
 from core.slack.verdicts import judge, judge_failure
@@ -80,6 +81,12 @@ def test_each_setting_is_documented_with_its_default() -> None:
     assert {name: default.strip("`") for name, default in documented} == expected
     assert len(documented) == len(expected)
     assert f"`{CONFIG_FILE}`" in _text(DOCS / "settings.md")
+
+
+def test_each_alert_type_is_documented() -> None:
+    types = _rows("settings.md", r"`ALERT_TYPES` \| \S+ \| [^:]*: (.*?)")
+    types += _rows("api.md", r"(.*?) \| accounts that each alert type found")
+    assert [re.findall(r"`(\w+)`", text) for text in types] == [list(RULES)] * 2
 
 
 def test_only_real_endpoints_are_documented() -> None:
