@@ -18,7 +18,7 @@ class AlertRule(ABC):
     anchor: ClassVar[Literal[0, -1]] = 0
     """The month in which the streaks of its alerts end: the target month (0) or the month before (-1)."""
     look_back: ClassVar[int] = 0
-    """How many months before the target month `find` needs, also of accounts below the threshold."""
+    """How many months before the target month `find` depends on."""
 
     headline: ClassVar[str]
     """The first line of a message, with {name} and {id}."""
@@ -30,7 +30,8 @@ class AlertRule(ABC):
         """Return which of the month's winning rows this type finds (bool, never null), whatever their ARR.
 
         `winners` has a row for each candidate with a row in the month: `at_risk` (bool) and
-        `months_at_risk_before` (int64), how many months it was at risk without a gap up to the month before.
+        `months_at_risk_before` (int64), how many months it was at risk without a gap up to the month before;
+        for an account below the threshold, possibly no more than `look_back`.
         """
 
 

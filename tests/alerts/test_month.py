@@ -14,6 +14,7 @@ from tests.alerts.of_the_tests import OURS, register
 from tests.service import MONTH, row, write_source
 
 BEFORE = "2025-12-01"
+HALF_A_YEAR = [*(f"2025-{month:02}-01" for month in range(8, 12)), BEFORE, MONTH]
 TYPES = ["at_risk", "recovered", OURS.type]
 HEALTHY = row("A", status="Healthy")
 
@@ -42,7 +43,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[tuple[str, int]], dict[str, in
 """Rows of an account, the type and months of each of its alerts, and the counts of alerts and duplicates."""
 
 
-def see(folder: Path, rows: list[dict[str, Any]], *types: str, limit: int = 9) -> PreviewView:
+def see(folder: Path, rows: list[dict[str, Any]], *types: str, limit: int = 0) -> PreviewView:
     settings = Settings(
         alert_types=types or ["at_risk"],
         regions={"AMER": "amer"},
@@ -77,12 +78,12 @@ def test_rule_finds_the_same_when_more_is_read(
     rows = [
         row(f"{statuses} {arr}", month, status, arr=arr)
         for arr in (1, 50_000)
-        for statuses in product(["At Risk", "Healthy"], repeat=3)
-        for month, status in zip(["2025-11-01", BEFORE, MONTH], statuses, strict=True)
+        for statuses in product(["At Risk", "Healthy"], repeat=6)
+        for month, status in zip(HALF_A_YEAR, statuses, strict=True)
     ]
     alone = see(tmp_path, rows, name)
+    assert 0 < len(alone.alerts) == alone.counts.below_threshold
     register(monkeypatch)
-    monkeypatch.setattr(OURS, "look_back", 2)
     together = see(tmp_path, rows, name, OURS.type)
     assert alone.alerts == [alert for alert in together.alerts if alert.alert_type == name]
     first, second = (found.counts_by_type[name].model_dump() for found in (alone, together))
