@@ -1,7 +1,8 @@
 """The ledger's tables: a new ledger is created from them.
 
-The first change after a release needs a new `SCHEMA_VERSION` and a migration of the ledgers that exist. The
-version table is that of Alembic, and all constraints have names, so that Alembic can do it.
+The first change after a release needs a new `SCHEMA_VERSION` and a migration of the ledgers that exist, in
+the transaction of `database._create_tables`, which also `risk-alerts check` runs and rolls back. The version
+table is that of Alembic, and all constraints have names, so that Alembic's `Operations` can do it.
 """
 
 from datetime import date, datetime
