@@ -56,8 +56,9 @@ class Database:
             if not current:
                 # In one transaction, since two processes may start at once.
                 with self._writer.begin() as connection:
-                    _create_tables(connection)
-                logger.info("New ledger %s: it has no alerts of earlier runs", shown_database(self.url))
+                    is_new = _create_tables(connection)
+                if is_new:
+                    logger.info("New ledger %s: it has no alerts of earlier runs", shown_database(self.url))
             if self._file:
                 # Only after the tables, so that the database of another program is not changed.
                 switch_to_wal(self._engine)
@@ -170,8 +171,11 @@ through_a_restart = retry(
 """Repeats a write while the server restarts. The write must be safe to repeat after its own commit."""
 
 
-def _create_tables(connection: Connection) -> None:
-    """Create the tables if there is no ledger; raise `LedgerError` for a ledger of another version."""
+def _create_tables(connection: Connection) -> bool:
+    """Create the tables if there is no ledger, and return whether there was none.
+
+    Raises `LedgerError` for a ledger of another version.
+    """
     current = _version(connection)
     if current is None:
         # Raises an error if a table of another program has the name of one of these.
@@ -183,6 +187,7 @@ def _create_tables(connection: Connection) -> None:
             " does not know: update the service; or move the ledger away if a development version made it"
             " (with a new ledger, sent alerts are sent again)"
         )
+    return current is None
 
 
 def _version(connection: Connection) -> str | None:

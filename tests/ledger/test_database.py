@@ -272,6 +272,18 @@ def test_ledger_that_cannot_be_created_is_not_logged_as_new(
     assert caplog.messages == []
 
 
+def test_ledger_that_exists_by_now_is_not_logged_as_new(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another process may create it after the first look; a later version may migrate it."""
+    open_at(path).close()
+    looks = iter([None, SCHEMA_VERSION])
+    monkeypatch.setattr(database, "_version", lambda _: next(looks))
+    caplog.set_level(logging.INFO)
+    open_at(path).close()
+    assert caplog.messages == []
+
+
 def test_removed_ledger_is_created_again(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
