@@ -24,7 +24,7 @@ TYPE = re.compile(r"  Alert: +(\w+)")
 
 
 class ChaosMail(Mailbox):
-    """The mails, and the server in a thread on a free port; `kind` makes it well-behaved."""
+    """The mails, and the server in a thread on a free port; `reliable` makes it well-behaved."""
 
     def __init__(self, seed: str) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class ChaosMail(Mailbox):
             authenticator=lambda *_: AuthResult(success=True),
             auth_require_tls=False,
         )
-        self.kind = False
+        self.reliable = False
         self.offered = 0
 
     def listed(self) -> set[tuple[AlertKey, str]]:
@@ -49,7 +49,7 @@ class ChaosMail(Mailbox):
     ) -> str:
         """Accept or refuse the sender of a mail."""
         chance = random.Random(f"{self._seed}/{self.offered}")  # noqa: S311
-        session.choice = 1.0 if self.kind else chance.random()
+        session.choice = 1.0 if self.reliable else chance.random()
         self.offered += 1
         if session.choice < 0.2:
             return "451 not now"

@@ -32,12 +32,12 @@ class Seen:
 
 
 class ChaosSlack(HostileSlack):
-    """The server; `kind` makes it well-behaved."""
+    """The server; `reliable` makes it well-behaved."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self._seed = seed
-        self.kind = False
+        self.reliable = False
         self.seen: list[Seen] = []
 
     def fates(self, month: str) -> dict[AlertKey, Counter[str]]:
@@ -59,7 +59,7 @@ class ChaosSlack(HostileSlack):
         # The choice depends on alert and attempt, because the order of requests is not repeatable.
         nth = sum(item.key == key for item in self.seen)
         chance = random.Random(f"{self._seed}/{account_id}/{nth}")  # noqa: S311
-        choice, pause = (0.0, 0.0) if self.kind else (chance.random(), chance.random() * 0.15)
+        choice, pause = (0.0, 0.0) if self.reliable else (chance.random(), chance.random() * 0.15)
         fate, reply = NO_ANSWER, reset
         if choice < 0.80:
             fate, reply = DELIVERED, answer(200, "ok")

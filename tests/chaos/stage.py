@@ -87,14 +87,14 @@ class Stage:
         self._tally = Tally()
         month = date(2020 + number // 12, number % 12 + 1, 1).isoformat()
         world = World(month)
-        self._slack.kind = self._mail.kind = False
+        self._slack.reliable = self._mail.reliable = False
         for position, index in enumerate(rounds, start=1):
             self._tally.counts["rounds"] += 1
             # Add accounts, so that each round has something to send.
             source = self._folder / f"{month}-{position}.parquet"
             world.regions = write_world(source, number, month, position * ACCOUNTS_A_ROUND)
             self._round(plan(self._seed, index), source.as_uri(), world)
-        self._slack.kind = self._mail.kind = True
+        self._slack.reliable = self._mail.reliable = True
         self._ensure_prefect()
         # Runs whose client disconnected may still go on in the API.
         self._api.terminate()
