@@ -45,14 +45,14 @@ class AlertFacts(BaseModel):
         return domain.AlertKey(self.account_id, self.alert_type)
 
     @property
-    def kind(self) -> str:
+    def shown_type(self) -> str:
         """Return the alert type for a report: empty for the default."""
         return "" if self.alert_type == domain.DEFAULT_ALERT_TYPE else self.alert_type
 
     @property
     def label(self) -> str:
         """Return the account, and the alert type unless it is the default, for a report."""
-        return f"{self.account_name} ({self.account_id}){self.kind and f', {self.kind}'}"
+        return f"{self.account_name} ({self.account_id}){self.shown_type and f', {self.shown_type}'}"
 
     @property
     def streak(self) -> str:

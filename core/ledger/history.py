@@ -254,7 +254,7 @@ def _views(view: type[V], rows: Iterable[Row[Any]]) -> list[V]:
 def read_counts(session: Session, run: Row[Any] | RunRow) -> dict[str, domain.Counts]:
     """Return the counts of a run by alert type: the stored ones of its scan, and those of its alerts."""
     counted = _count(session, RUN_ALERTS, "alert_type", "status", "reason", run_id=run.run_id)
-    alerts = ((kind, status, reason, number) for (kind, status, reason), number in counted.items())
+    alerts = ((*group, number) for group, number in counted.items())
     return domain.count_alerts(COUNTS.validate_python(run.counts_by_type), alerts)
 
 

@@ -8,9 +8,9 @@ from tests.delivery.world import NOW, begin, key, routed
 def test_only_another_alert_type_is_named(ledger: Ledger) -> None:
     begin(ledger, "run", [routed("A"), routed("A", alert_type="recovered")])
     at_risk, recovered = ledger.history.alerts("run").alerts
-    assert (at_risk.key, at_risk.kind, at_risk.label) == (key("A"), "", "Name of A (A)")
+    assert (at_risk.key, at_risk.shown_type, at_risk.label) == (key("A"), "", "Name of A (A)")
     assert at_risk.streak == "At Risk for: 2 months (since 2025-12-01)"
-    assert (recovered.key, recovered.kind) == (key("A", "recovered"), "recovered")
+    assert (recovered.key, recovered.shown_type) == (key("A", "recovered"), "recovered")
     assert recovered.label == "Name of A (A), recovered"
     assert recovered.streak == "Was At Risk for: 2 months (2025-12-01 to 2026-01-01)"
 
@@ -30,7 +30,7 @@ def test_error_explains_an_alert_before_its_reason(ledger: Ledger) -> None:
 def test_alert_of_a_removed_type_has_the_default_words(ledger: Ledger) -> None:
     begin(ledger, "run", [routed("A", alert_type="removed")])
     [alert] = ledger.history.alerts("run").alerts
-    assert (alert.kind, alert.streak) == ("removed", "At Risk for: 2 months (since 2025-12-01)")
+    assert (alert.shown_type, alert.streak) == ("removed", "At Risk for: 2 months (since 2025-12-01)")
 
 
 def test_channels_count_alerts_by_status(ledger: Ledger) -> None:
