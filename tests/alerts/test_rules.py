@@ -4,8 +4,8 @@ import re
 
 import pyarrow as pa
 
-from core.alerts import RULES, rules_named
-from core.domain import Counts
+from core.alerts import ALERTS, RULES, AlertView, PreviewAlertView, rules_named
+from core.domain import Alert, Counts
 
 
 def test_rules_come_once_in_the_order_of_the_registry() -> None:
@@ -33,3 +33,10 @@ def test_each_rule_finds_streaks_that_end_at_its_anchor() -> None:
         found = winners.filter(rule.find(winners)).to_pylist()
         assert found
         assert all(one["at_risk"] if rule.anchor == 0 else one["months_at_risk_before"] > 0 for one in found)
+
+
+def test_every_field_of_an_alert_is_found_and_shown() -> None:
+    """Pydantic would leave a field out of every answer without a word."""
+    fields = set(Alert._fields)
+    assert fields == {*ALERTS.names, "channel"}
+    assert fields <= AlertView.model_fields.keys() & PreviewAlertView.model_fields.keys()
