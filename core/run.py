@@ -29,7 +29,7 @@ class RunContext:
     flow_run_id: str | None = None
     """The flow run of Prefect's engine; None for a run without Prefect."""
     stop: bool = False
-    """Stops only this run; `stopped` is also true when the whole process stops."""
+    """Stops only this run; `stop_requested` is also true when the whole process stops."""
     closed: "Future[None]" = field(default_factory=Future)
     """Done when the ledger has closed the run or could not close it; its exception is the run's error."""
 
@@ -42,13 +42,13 @@ class RunContext:
         return kept_alive(self.run_id, lambda: self.ledger.heartbeat(self.run_id, utc_now()))
 
     @property
-    def stopped(self) -> bool:
+    def stop_requested(self) -> bool:
         """Return whether a stop was requested, so that the run begins nothing new."""
         return self.stop or process_stop.requested
 
     def check_stop(self) -> None:
         """Raise `Interrupted` if a stop was requested; call it only when no request is in flight."""
-        if self.stopped:
+        if self.stop_requested:
             raise domain.Interrupted(STOPPED)
 
 

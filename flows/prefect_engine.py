@@ -79,7 +79,7 @@ def run_with_prefect(run: RunContext, url: str) -> None:
         ended = in_thread(lambda: asyncio.run(flow(**asdict(run.request))), "flow")
     # In steps, so that a stop ends the wait.
     for _ in range(int(BEGIN_SECONDS / POLL_SECONDS)):
-        if run.stopped or wait({begun, ended}, POLL_SECONDS, FIRST_COMPLETED).done:
+        if run.stop_requested or wait({begun, ended}, POLL_SECONDS, FIRST_COMPLETED).done:
             break
     if begun.cancel():
         run.check_stop()

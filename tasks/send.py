@@ -90,7 +90,7 @@ class Lane:
                 self.recorded += 1
         except BaseException as error:
             # If the run is stopped, `deliver` raises `Interrupted` for all lanes. Else the ledger raised it.
-            if not (self._run.stopped and isinstance(error, Interrupted)):
+            if not (self._run.stop_requested and isinstance(error, Interrupted)):
                 self._run.stop = True
                 raise
 
