@@ -27,7 +27,7 @@ TABLE_FORMATS = (
     ("Apache Paimon", re.compile(r"(?:^|/)snapshot/snapshot-\d+$")),
 )
 
-_MIDNIGHT = r"(?:[ T]00[:.-]?00(?:[:.-]?00(?:\.0+)?)?)?(?: ?(?:Z|UTC|[+-]00:?00))?"
+_MIDNIGHT = r"(?:[ T]00[:.-]?00(?:[:.-]?00(?:\.0+)?)?)?(?: ?(?:Z|UTC|[+-]00(?::?00)?))?"
 _SEPARATED = re.compile(r"(\d{4})([-/_.])(\d\d?)(?:\2(\d\d?))?" + _MIDNIGHT)
 _COMPACT = re.compile(r"(\d{4})()(\d\d)(\d\d)?" + _MIDNIGHT)
 
