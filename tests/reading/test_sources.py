@@ -156,6 +156,17 @@ def test_any_column_may_hold_categories(tmp_path: Path) -> None:
     assert (alert.account_id, alert.arr) == ("a1", 50_000)
 
 
+# Columns with annotations
+
+
+@pytest.mark.parametrize("name", ["account_id", "account_name", "status"])
+def test_string_may_be_annotated_as_json(tmp_path: Path, name: str) -> None:
+    values = table([row()])[name].combine_chunks()
+    put(tmp_path / "x.parquet", row(), **{name: pa.ExtensionArray.from_storage(pa.json_(), values)})
+    [alert] = alerts_of(find(tmp_path))
+    assert (alert.account_id, alert.account_name) == ("a1", "Name of a1")
+
+
 # Columns without values
 
 

@@ -295,6 +295,7 @@ class GroupReader:
             binary_type=None if dictionaries else pa.large_binary(),
             coerce_int96_timestamp_unit="us",  # In nanoseconds, dates after 2262 would wrap around.
             page_checksum_verification=True,
+            arrow_extensions_enabled=False,  # JSON is a string, as for `FileColumns`.
             pre_buffer=False,
         )
         yield from parquet.iter_batches(
