@@ -45,8 +45,10 @@ def test_reason_is_a_short_line(
     assert str(caught.value).endswith(f"cannot be read as Parquet: {reason}: export the file again")
 
 
-def write_with_metadata(path: Path, metadata: dict[str, str], *, store_schema: bool) -> None:
-    made = table([row()])
+def write_with_metadata(
+    path: Path, metadata: dict[str, str], *, store_schema: bool, **types: pa.DataType
+) -> None:
+    made = table([row()], types)
     with pq.ParquetWriter(path, made.schema, store_schema=store_schema) as writer:
         writer.write_table(made)
         writer.add_key_value_metadata(metadata)
@@ -54,9 +56,17 @@ def write_with_metadata(path: Path, metadata: dict[str, str], *, store_schema: b
 
 @pytest.mark.parametrize("schema", ["x", "no base64", "AAAA", "AAAAAAAA", "/////wAB"])
 def test_undecodable_arrow_schema_is_invalid(tmp_path: Path, schema: str) -> None:
-    write_with_metadata(tmp_path / "x.parquet", {"ARROW:schema": schema}, store_schema=False)
+    utc = pa.timestamp("us", "UTC")
+    write_with_metadata(tmp_path / "x.parquet", {"ARROW:schema": schema}, store_schema=False, month=utc)
     with pytest.raises(SourceInvalid, match=r"x\.parquet cannot be read as Parquet: .*: export"):
         read(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("us")], ids=str)
+def test_arrow_schema_is_read_only_for_zones(tmp_path: Path, kind: pa.DataType) -> None:
+    """Arrow cannot decode a schema with types that it lacks, such as Int128 of Polars."""
+    write_with_metadata(tmp_path / "x.parquet", {"ARROW:schema": "x"}, store_schema=False, month=kind)
+    assert alerts_of(assess(tmp_path / "x.parquet"))
 
 
 @pytest.mark.parametrize("stored", [True, False])

@@ -116,7 +116,7 @@ class FileColumns:
     has the indices of the column chunks, of which a row group has `chunk_count`.
     """
 
-    def __init__(self, file: SourceFile, parquet: pq.ParquetSchema, as_written: pa.Schema) -> None:
+    def __init__(self, file: SourceFile, parquet: pq.ParquetSchema, content: bytes) -> None:
         arrow = parquet.to_arrow_schema()
         found = find_columns(file.key, arrow, partitioned=file.month is not None)
         kinds = {name: arrow.field(own).type for name, own in found.items()}
@@ -135,12 +135,12 @@ class FileColumns:
             name: [index for path, index in paths if path.startswith(f"{own}.")]
             for name, own in found.items()
         }
-        # Parquet knows UTC or no zone; the schema that Arrow writes may name another one.
-        stamps = {
-            name: as_written.field(found[name]).type
-            for name in DATES
-            if pa.types.is_timestamp(kinds.get(name, pa.null()))
-        }
+        stamps = {name: kinds[name] for name in DATES if pa.types.is_timestamp(kinds.get(name, pa.null()))}
+        if any(kind.tz for kind in stamps.values()):
+            # Parquet knows UTC or no zone; the schema that Arrow writes may name another one. It is not read
+            # for other columns, because it may have types that Arrow lacks (Int128 of Polars).
+            as_written = pq.read_schema(pa.BufferReader(MAGIC + content))
+            stamps = {name: as_written.field(found[name]).type for name in stamps}
         int96 = {name for name in stamps if columns[self.leaves[name][0]].physical_type == "INT96"}
         self.stamps = stamps | dict.fromkeys(int96, pa.timestamp("us", "UTC"))
         self.bounds_type: pa.DataType | None = self.stamps.get("month", pa.date32())
@@ -173,8 +173,7 @@ class Footer:
         if like and like.schema == self.schema:
             self.columns = like.columns
         else:
-            as_written = pq.read_schema(pa.BufferReader(MAGIC + content))
-            self.columns = FileColumns(file, self.metadata.schema, as_written)
+            self.columns = FileColumns(file, self.metadata.schema, content)
         self.names = dict(self.columns.names)
         self.groups = tuple(self._row_groups(found[ROW_GROUPS]))
 
