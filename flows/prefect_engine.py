@@ -14,8 +14,8 @@ from functools import wraps
 from typing import Any
 
 from prefect.client.orchestration import get_client
-from prefect.events.clients import PrefectEventsClient
-from prefect.events.worker import EventsWorker
+from prefect.events.clients import PrefectCloudEventsClient, PrefectEventsClient
+from prefect.events.worker import EventsWorker, emit_events_to_cloud
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings, temporary_settings
 
@@ -74,7 +74,8 @@ def run_with_prefect(run: RunContext, url: str) -> None:
     keep_prefect_quiet()
     probe(url)
     # By default, Prefect tries each event eleven times, and sends all events to the first API of the process.
-    EventsWorker.set_client_override(PrefectEventsClient, api_url=url, reconnection_attempts=1)
+    client = PrefectCloudEventsClient if emit_events_to_cloud() else PrefectEventsClient
+    EventsWorker.set_client_override(client, api_url=url, reconnection_attempts=1)
     with temporary_settings(set_defaults=REQUEST_BOUNDS):
         ended = in_thread(lambda: asyncio.run(flow(**asdict(run.request))), "flow")
     # In steps, so that a stop ends the wait.

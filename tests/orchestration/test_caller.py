@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from prefect.settings import get_current_settings
+from prefect.events import emit_event
+from prefect.settings import get_current_settings, temporary_settings
+from websockets.sync.server import serve
 
 from core.domain import Interrupted, LedgerError
 from core.ledger import Ledger
@@ -16,6 +19,7 @@ from flows import prefect_engine
 from flows.artifacts import publish_report
 from flows.prefect_engine import run_with_prefect
 from tests.delivery.world import REQUEST
+from tests.waiting import until
 
 
 class Stub:
@@ -38,11 +42,11 @@ def _prefect_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_engine, "probe", lambda _: None)
 
 
-def call(ledger: Ledger, stages: Any) -> None:
+def call(ledger: Ledger, stages: Any, url: str = "http://127.0.0.1:9/api") -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prefect_engine, "monthly_risk_alerts", Stub())
         patch.setattr(prefect_engine, "run_stages", stages)
-        run_with_prefect(RunContext("run-1", REQUEST, Settings(), ledger), "http://127.0.0.1:9/api")
+        run_with_prefect(RunContext("run-1", REQUEST, Settings(), ledger), url)
 
 
 def test_ledger_that_cannot_begin_a_run_ends_the_wait(ledger: Ledger) -> None:
@@ -115,6 +119,25 @@ def test_busy_prefect_is_asked_until_the_caller_gives_up(ledger: Ledger) -> None
     call(ledger, stages)
     assert len(waits) > 3
     assert sum(waits) < prefect_engine.BEGIN_SECONDS
+
+
+def test_events_for_prefect_cloud_carry_the_key(ledger: Ledger) -> None:
+    """Prefect shows the tasks of a run only from its events."""
+    keys: list[str | None] = []
+
+    async def stages(run: RunContext) -> None:
+        with open_run(run):
+            emit_event("canary", {"prefect.resource.id": "canary"})
+
+    with serve(
+        lambda events: keys.append(events.request.headers.get("Authorization")), "127.0.0.1", 0
+    ) as cloud:
+        threading.Thread(target=cloud.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{cloud.socket.getsockname()[1]}/api"
+        with temporary_settings({"cloud.api_url": url, "api.url": url, "api.key": "canary"}):
+            call(ledger, stages, url)
+            until(lambda: keys)
+    assert keys[0] == "bearer canary"
 
 
 def test_log_of_prefect_stays_out_of_ours(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
