@@ -70,7 +70,7 @@ def show_logs_in_ui() -> None:
     for logger in map(logging.getLogger, ("core", "flows", "tasks")):
         if not any(isinstance(known, APILogHandler) for known in logger.handlers):
             logger.addHandler(handler)
-            logger.setLevel(logger.level or logging.INFO)
+        logger.setLevel(logger.level or logging.INFO)
     # Prefect's own loggers show the text of an exception; Prefect may replace their handlers between runs.
     flow_runs, task_runs = map(logging.getLogger, ("prefect.flow_runs", "prefect.task_runs"))
     for known in [handler, *flow_runs.handlers, *task_runs.handlers]:

@@ -23,6 +23,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import Artifact
 from prefect.exceptions import ParameterTypeError
+from prefect.logging.handlers import APILogHandler
 from prefect.settings import temporary_settings
 
 from core.domain import RunRequest
@@ -231,3 +232,13 @@ def test_line_outside_a_flow_run_causes_no_warning(recwarn: pytest.WarningsRecor
         show_logs_in_ui()
         logging.getLogger("core.run").warning("the heartbeat failed")
     assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_extra_loggers_of_prefect_lose_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`PREFECT_LOGGING_EXTRA_LOGGERS` adds the handler before our code, and leaves the level at WARNING."""
+    logger = logging.getLogger("core")
+    monkeypatch.setattr(logger, "handlers", [APILogHandler()])
+    logger.setLevel(logging.NOTSET)
+    show_logs_in_ui()
+    assert len(logger.handlers) == 1
+    assert logger.isEnabledFor(logging.INFO)
