@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
-from core.alerts import OpenReason
+from core.alerts import AlertView, OpenReason
 from core.domain import one_line
 from core.ledger import ChannelTable, RunView
 from core.run import RunContext
@@ -32,11 +33,17 @@ async def publish_report(run: RunContext) -> None:
             markdown = report(stored, history.channels(run.run_id), history.open_of(run.run_id, 0))
             await acreate_markdown_artifact(markdown, key="risk-alerts-report", description=stored.title)
             if alerts:
-                rows = [one.model_dump(mode="json", exclude=NOT_IN_TABLE) for one in alerts]
+                rows = list(map(table_row, alerts))
                 await acreate_table_artifact(rows, key="risk-alerts", description=stored.title)
     except Exception as error:  # noqa: BLE001  # whatever Prefect raises, the run is over and recorded
         why = describe_fault(error, PUBLISH_SECONDS)
         logger.warning("Prefect missed the report of run %s, which the ledger has (%s)", run.run_id, why)
+
+
+def table_row(alert: AlertView) -> dict[str, Any]:
+    """Return an alert as a row of the table."""
+    found = alert.model_dump(mode="json", exclude=NOT_IN_TABLE)
+    return {name: _inert(value) if isinstance(value, str) else value for name, value in found.items()}
 
 
 def report(run: RunView, channels: ChannelTable, not_delivered: Sequence[OpenReason]) -> str:
@@ -66,4 +73,13 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _cell(text: str) -> str:
     """Return data that cannot end a table cell or a code span."""
-    return one_line(text).replace("|", "\\|").replace("`", "'")
+    return _inert(text).replace("|", "\\|").replace("`", "'")
+
+
+def _inert(text: str) -> str:
+    """Return data that has no image and no HTML as Markdown, so that a browser that shows it loads nothing.
+
+    One UI of Prefect shows the cells of its tables as Markdown, the other as they are. The word joiner
+    (U+2060) is invisible in both.
+    """
+    return one_line(text).replace("<", "<\u2060").replace("](", "]\u2060(")

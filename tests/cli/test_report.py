@@ -17,7 +17,7 @@ from core.domain import (
     SupportMessage,
 )
 from core.ledger import Ledger
-from flows.artifacts import report
+from flows.artifacts import report, table_row
 from tests.delivery.world import ME, MONTH, NOW, assessment, begin, failed, record, routed, sent
 
 URI = f"file:///[red]/{'x' * 80}"
@@ -116,6 +116,19 @@ def test_data_breaks_no_markdown(ledger: Ledger) -> None:
         "| x\\|y | 1 |",
     ):
         assert line in text
+
+
+def test_data_loads_no_image_in_prefects_ui(ledger: Ledger) -> None:
+    """One UI of Prefect shows the cells of a table as Markdown."""
+    data = "![i](http://evil/i.png) <img src=//evil>\n[i]: x"
+    shown = "![i]\u2060(http://evil/i.png) <\u2060img src=//evil> [i]: x"
+    begin(ledger, "run-1", [routed(data)])
+    ledger.finish("run-1", SourceNotFound(data), NOW)
+    history = ledger.history
+    [alert] = history.alerts("run-1", limit=9).alerts
+    assert table_row(alert)["account_id"] == shown
+    text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 9))
+    assert f"**source_not_found**: {shown}" in text
 
 
 def test_report_of_too_many_alerts_is_short(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_report_lists_channels_and_advice(
     table = json.loads(str(found["risk-alerts"].data))
     assert not {"renewal_date", "account_owner", "attempts", "sent_at"} & table[0].keys()
     assert [(one["account_name"], one["channel"], one["status"], one["reason"]) for one in table] == [
-        ("Acme & <Co>", "amer-risk-alerts", "sent", None),
+        ("Acme & <\u2060Co>", "amer-risk-alerts", "sent", None),
         ("Bolt", "emea-risk-alerts", "failed", "channel_not_found"),
         ("Cargo", None, "failed", "unknown_region"),
     ]
