@@ -170,5 +170,5 @@ def _prefect() -> Finding:
     url = configured_api()
     if not url:
         return Finding("not set, so runs do not use Prefect", "skipped")
-    probe(url)
+    probe(url, login=True)
     return Finding(f"host {host_of(url)} answers")

@@ -82,5 +82,7 @@ def describe_fault(error: BaseException | None, seconds: float) -> str:
     if error is None or isinstance(error, TimeoutError):
         return f"no answer in {seconds:g} s"
     if isinstance(error, httpx.HTTPStatusError):
-        return f"HTTP {error.response.status_code}"
+        status = error.response.status_code
+        advice = "; check PREFECT_API_KEY, PREFECT_API_AUTH_STRING" if status in {401, 403} else ""
+        return f"HTTP {status}{advice}"
     return one_line(redact(str(error))).strip() or "no reason given"

@@ -111,10 +111,13 @@ def keep_prefect_quiet() -> None:
     logging.raiseExceptions = False
 
 
-def probe(url: str) -> None:
-    """Raise `OrchestratorUnreachable` unless a Prefect API answers at `url` within `PROBE_SECONDS`."""
+def probe(url: str, *, login: bool = False) -> None:
+    """Raise `OrchestratorUnreachable` unless a Prefect API answers at `url` within `PROBE_SECONDS`.
+
+    `login` also tries the key or the password, which a health check does not need.
+    """
     try:
-        asyncio.run(_check_health(url))
+        asyncio.run(_check_health(url, login=login))
     except Exception as error:  # noqa: BLE001  # whatever is wrong with the address or with what answers there
         raise OrchestratorUnreachable(
             f"No Prefect API answers at PREFECT_API_URL (host {host_of(url)}):"
@@ -123,13 +126,15 @@ def probe(url: str) -> None:
         ) from None
 
 
-async def _check_health(url: str) -> None:
-    """Check the API with Prefect's own client, so that key, certificates and headers are checked as well."""
+async def _check_health(url: str, *, login: bool) -> None:
+    """Check the API with Prefect's own client, so that certificates and headers are checked as well."""
     with temporary_settings({"client.max_retries": 0, "api.url": url}):
         async with asyncio.timeout(PROBE_SECONDS), get_client() as client:
             answer = await client.request("GET", "/health")
             if answer.text != "true":
                 raise ValueError("the answer does not come from a Prefect API, whose URL ends in /api")
+            if login:
+                await client.read_flows(limit=1)
 
 
 def drain() -> None:

@@ -15,6 +15,7 @@ from examples.mock_slack import MockSlack
 from tests.cli.calling import call, started
 from tests.postgresql import Server
 from tests.service import MONTH, closed_port, row, write_source
+from tests.slack.hostile import HostileSlack, answer
 from tests.support.servers import Mailbox, mail_server
 
 
@@ -341,3 +342,16 @@ def test_prefect_api_must_answer_as_one(
         with temporary_settings({"api.url": url}):
             found = installation.check()["prefect"]
         assert (found["status"], "host 127.0.0.1" in found["found"]) == (status, True)
+
+
+def test_prefect_api_that_refuses_the_login_fails(installation: Installation) -> None:
+    """A health check needs no login."""
+    from prefect.settings import temporary_settings  # noqa: PLC0415  # takes seconds to import
+
+    with HostileSlack() as server:
+        server.script("/api/health", answer(200, "true"))
+        server.script("/api/flows/filter", answer(401, ""))
+        with temporary_settings({"api.url": f"{server.url}/api", "client.csrf_support_enabled": False}):
+            found = installation.check()["prefect"]
+    assert found["status"] == "failed"
+    assert "HTTP 401; check PREFECT_API_KEY, PREFECT_API_AUTH_STRING" in found["found"]
