@@ -29,7 +29,7 @@ def print_report(run: RunView, history: History, console: Console) -> None:
     print_table(("channel", *channels.columns), channels.texts, console, right=channels.columns)
     by_reason = history.open_of(run.run_id, SHOWN)
     rows = [(*_account_cells(alert), found.reason) for found in by_reason for alert in found.alerts]
-    print_table(("not delivered", "region", "ARR", "streak", "why"), rows, console, right={"ARR"})
+    print_table(("failed or unconfirmed", "region", "ARR", "streak", "why"), rows, console, right={"ARR"})
     _print_more(run.counts.failed_deliveries - len(rows), f"GET /runs/{run.run_id}/alerts", console)
     if by_reason:
         console.print()

@@ -46,7 +46,7 @@ def table_row(alert: AlertView) -> dict[str, Any]:
     return {name: _inert(value) if isinstance(value, str) else value for name, value in found.items()}
 
 
-def report(run: RunView, channels: ChannelTable, not_delivered: Sequence[OpenReason]) -> str:
+def report(run: RunView, channels: ChannelTable, open_reasons: Sequence[OpenReason]) -> str:
     """Return the run as Markdown: its result, its channels, and what to do about open alerts."""
     version = f" (`{_cell(run.source_version)}`)" if run.source_version else ""
     lines = [f"# {run.title}: {run.status.value}", ""]
@@ -56,9 +56,9 @@ def report(run: RunView, channels: ChannelTable, not_delivered: Sequence[OpenRea
     lines += [f"- **{warning.code}**: {_cell(warning.message)}" for warning in run.warnings]
     if channels.rows:
         lines += ["", "## By channel", *_table(("channel", *channels.columns), channels.texts)]
-    if not_delivered:
-        lines += ["", "## Not delivered", ""]
-        lines += [f"- **{_cell(one.reason)}** ({one.number:,}): {one.advice}." for one in not_delivered]
+    if open_reasons:
+        lines += ["", "## Failed or unconfirmed", ""]
+        lines += [f"- **{_cell(one.reason)}** ({one.number:,}): {one.advice}." for one in open_reasons]
     counts = [(label, f"{number:,}") for _, label, number in run.counts.labeled(run.alert_types)]
     lines += ["", "## Counts", *_table(("count", "number"), counts)]
     lines += ["", f"All of it: `GET /runs/{run.run_id}` and `/runs/{run.run_id}/alerts` of the API."]

@@ -30,10 +30,10 @@ class Counts(BaseModel, frozen=True, extra="allow"):
     below_threshold: int = _count("below the ARR threshold", "Accounts that ARR_THRESHOLD left out.")
     alerts_sent: int = _count("sent", "Sent by this run.")
     skipped_replay: int = _count("sent before", "Sent by an earlier run, or being sent by another.")
-    failed_deliveries: int = _count("not delivered", "Not delivered, or unconfirmed.")
+    failed_deliveries: int = _count("failed or unconfirmed", "Not delivered, or unconfirmed.")
     would_send: int = _count("would be sent", "Alerts that a run without dry_run would send.")
-    unknown_region: int = _count("of an unknown region", "Part of those not delivered: without a channel.")
-    unconfirmed: int = _count("unconfirmed", "Part of those not delivered: the alert may be in the channel.")
+    unknown_region: int = _count("of an unknown region", "Failed, because the region has no channel.")
+    unconfirmed: int = _count("unconfirmed", "May or may not be in the channel.")
 
     def summary(self, alert_types: Collection[str]) -> str:
         """Return the counts as a phrase of a report; parts of a count follow it in parentheses."""

@@ -30,7 +30,7 @@ def test_preview_shows_each_alert_and_sends_nothing(
     assert cargo.split()[-4:] == ["none", "for", "LATAM", "unknown_region"]
     (limit,) = (line for line in lines if line.startswith("too_many_alerts: "))
     assert "MAX_ALERTS_PER_RUN is 1; check the source" in limit
-    assert lines[-1].endswith(", 1 not delivered (1 of an unknown region), 2 would be sent.")
+    assert lines[-1].endswith(", 1 failed or unconfirmed (1 of an unknown region), 2 would be sent.")
     assert slack.messages == []
 
 

@@ -31,7 +31,7 @@ amer             1
 emea             2       1
 (no channel)             1
 
-not delivered                  region       ARR  streak    why
+failed or unconfirmed          region       ARR  streak    why
 Name of A-3 (A-3)              AMER     $50,000  2 months  server_error
 Name of A-4 [red] (A-4 [red])  (empty)  $50,000  2 months  unknown_region
 
@@ -40,11 +40,11 @@ unknown_region: give the region a channel in REGIONS, or fix the source; then
 run the month again.
 
 100 rows read, 3 duplicate rows, 6 at risk, 3 recovered, 4 below the ARR
-threshold, 3 sent, 2 not delivered (1 of an unknown region).
+threshold, 3 sent, 2 failed or unconfirmed (1 of an unknown region).
 at_risk: 100 rows read, 3 duplicate rows, 6 at risk, 2 below the ARR threshold,
-2 sent, 2 not delivered (1 of an unknown region).
+2 sent, 2 failed or unconfirmed (1 of an unknown region).
 recovered: 100 rows read, 3 duplicate rows, 3 recovered, 2 below the ARR
-threshold, 1 sent, 0 not delivered.
+threshold, 1 sent, 0 failed or unconfirmed.
 Support notification: failed (no [mail] server).
 """
 

@@ -6,12 +6,12 @@ from core.domain import AlertStatus, Counts, count_alerts
 
 
 def test_summary_counts_each_alert_once() -> None:
-    """Unknown regions and unconfirmed alerts are already counted as not delivered."""
+    """Unknown regions and unconfirmed alerts are parts of the count before them."""
     counts = Counts(failed_deliveries=1_004, would_send=2, unknown_region=3, unconfirmed=1_001)
     scanned = "0 rows read, 0 duplicate rows, 0 at risk, 0 below the ARR threshold, 0 sent"
-    parts = "1,004 not delivered (3 of an unknown region, 1,001 unconfirmed)"
+    parts = "1,004 failed or unconfirmed (3 of an unknown region, 1,001 unconfirmed)"
     assert counts.summary(["at_risk"]) == f"{scanned}, {parts}, 2 would be sent"
-    assert Counts().summary(["at_risk"]) == f"{scanned}, 0 not delivered"
+    assert Counts().summary(["at_risk"]) == f"{scanned}, 0 failed or unconfirmed"
     one = Counts(rows_scanned=1, duplicates_found=1).summary(["at_risk"])
     assert one.startswith("1 row read, 1 duplicate row, 0 at risk")
 

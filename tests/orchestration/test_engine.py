@@ -129,7 +129,7 @@ def test_report_lists_channels_and_advice(
     report = str(found["risk-alerts-report"].data)
     assert "| channel | sent | failed |\n|---|---:|---:|\n| amer-risk-alerts | 1 |  |" in report
     assert "| (no channel) |  | 1 |" in report
-    assert "\n## Not delivered\n" in report
+    assert "\n## Failed or unconfirmed\n" in report
     assert "- **channel_not_found** (1): fix the channel or its webhook; then run the month again." in report
     assert "**unknown_region** (1): give the region a channel in REGIONS" in report
     assert {artifact.description for artifact in found.values()} == {"Risk alerts 2026-01"}

@@ -250,7 +250,7 @@ def test_open_alerts_are_listed_by_status(ledger: Ledger, open_service: Service)
         "at risk",
         "below the ARR threshold",
         "sent",
-        "not delivered",
+        "failed or unconfirmed",
         "unconfirmed",
     ]
 
