@@ -28,7 +28,7 @@ from flows.monthly_risk_alerts import monthly_risk_alerts, run_stages
 PROBE_SECONDS = 8
 """The longest that a Prefect API may take to answer a health check."""
 BEGIN_SECONDS = 60
-"""The longest that Prefect may take to begin a flow, all tries included."""
+"""The longest that Prefect may take to begin a flow, all attempts included."""
 FINISH_SECONDS = 15
 """The longest that the answer of a closed run waits for Prefect to store its report and its state."""
 DRAIN_SECONDS = 5

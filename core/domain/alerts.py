@@ -31,7 +31,7 @@ class OutcomeStatus(StrEnum):
     SENT = "sent"
     """Slack accepted it."""
     FAILED = "failed"
-    """Not delivered; a later run tries again."""
+    """Not delivered; a later run retries it."""
     UNCONFIRMED = "unconfirmed"
     """May have been delivered; not sent again unless asked."""
 

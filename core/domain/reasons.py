@@ -43,15 +43,21 @@ def _of_the_channel(meaning: str) -> Reason:
 
 
 def _unconfirmed(meaning: str) -> Reason:
-    return Reason(meaning, "it may be posted: look in the channel", "resolve it with risk-alerts resolve")
+    return Reason(
+        meaning, "it may have been posted: look in the channel", "resolve it with risk-alerts resolve"
+    )
 
 
 REASONS = {
     UNKNOWN_REGION: Reason(
         "the region has no channel", "give the region a channel in REGIONS, or fix the source"
     ),
-    "rate_limited": Reason("Slack answered 429 to every try", "wait until Slack is less busy", retried=True),
-    "server_error": Reason("Slack answered 5xx to every try", "wait until Slack has no errors", retried=True),
+    "rate_limited": Reason(
+        "Slack answered 429 to every attempt", "wait until Slack is less busy", retried=True
+    ),
+    "server_error": Reason(
+        "Slack answered 5xx to every attempt", "wait until Slack has no errors", retried=True
+    ),
     "connection_failed": Reason(
         "no connection to Slack was made", "check the network, the proxy and the webhook's URL", retried=True
     ),
@@ -100,7 +106,7 @@ def reason_of(code: str | None) -> Reason:
 def advice(reason: str | None, status: AlertStatus) -> str:
     """Return what a person should do about an open alert.
 
-    The status decides for an unconfirmed alert: its reason may be that of a later try, which failed.
+    The status decides for an unconfirmed alert: its reason may be that of a later attempt, which failed.
     """
     known = reason_of("no_answer" if status is AlertStatus.UNCONFIRMED else reason)
     return "; then ".join(filter(None, (known.fix, known.then)))

@@ -44,7 +44,7 @@ def merge_result(claim: Delivery, answer: Delivery) -> Delivery:
     """
     if claim.reason in {None, PROCESS_DIED} or answer.status is not AlertStatus.FAILED:
         return answer
-    error = f"Not delivered this time ({answer.error}), but an earlier try may have been"
+    error = f"Not delivered this time ({answer.error}), but an earlier attempt may have been delivered"
     return answer._replace(status=AlertStatus.UNCONFIRMED, error=error)
 
 

@@ -347,7 +347,7 @@ def _close(session: Session, run: schema.RunRow, error: domain.RiskAlertsError |
     lost = "The run ended between the request and its answer: look in the channel"
     for table, stamp in ((schema.OutcomeRow, {"updated_at": now}), (schema.RunAlertRow, {})):
         claims = sa.update(table).filter_by(run_id=run.run_id, status=domain.AlertStatus.SENDING)
-        # A claim has a reason only when an earlier try may have been delivered.
+        # A claim has a reason only when an earlier attempt may have been delivered.
         reason = sa.func.coalesce(table.reason, domain.PROCESS_DIED)
         unconfirmed = {"status": domain.AlertStatus.UNCONFIRMED, "reason": reason, "error": lost}
         session.execute(claims.values(unconfirmed | stamp))

@@ -78,7 +78,10 @@ def test_failure_after_an_unconfirmed_attempt_stays_so(status: AlertStatus) -> N
     stays = merge_result(claimed(routed("A-1"), UNCONFIRMED), delivery)
     if status is AlertStatus.FAILED:
         assert (stays.status, stays.reason) == (AlertStatus.UNCONFIRMED, "refused")
-        assert stays.error == "Not delivered this time (Slack answered 400), but an earlier try may have been"
+        assert (
+            stays.error
+            == "Not delivered this time (Slack answered 400), but an earlier attempt may have been delivered"
+        )
         assert merge_result(stays, delivery) == stays, "recorded again"
     else:
         assert stays == delivery

@@ -43,7 +43,7 @@ def test_only_confirmed_failures_are_retried(verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_last_try_has_no_wait_after_it(most: int) -> None:
+def test_last_attempt_has_no_wait_after_it(most: int) -> None:
     answer, attempts, waits = deliver(*[BUSY] * 9, slack_max_attempts=most)
     assert (answer, attempts, len(waits)) == (BUSY, most, most - 1)
 

@@ -160,7 +160,7 @@ async def stay(writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize(("reply", "seconds"), [(stay, 60), (FLOOD, 60), (silence, 2)])
-def test_no_connection_outlives_its_try(reply: Reply, seconds: int) -> None:
+def test_no_connection_outlives_its_attempt(reply: Reply, seconds: int) -> None:
     async def run(url: str) -> Answer:
         async with SlackWebhooks(
             settings(slack_webhook_base_url=url, slack_timeout_seconds=seconds)
