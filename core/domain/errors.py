@@ -92,7 +92,7 @@ class SourceNotFound(SourceError, code="source_not_found"):
 
 
 class SourceForbidden(SourceError, code="source_forbidden"):
-    """The store refused the object or credentials, credentials are missing, or a file may not be read."""
+    """The store refused the object or credentials, credentials are missing, or a file cannot be read."""
 
 
 class SourceUnreachable(SourceError, code="source_unreachable"):

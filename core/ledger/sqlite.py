@@ -75,7 +75,7 @@ def container_warning(database_url: str) -> str | None:
     """Return a warning when the ledger is a file on the disk of this container, and is lost with it."""
     file = file_of(make_url(database_url))
     in_container = any(map(os.path.exists, _ENGINE_FILES)) or any(map(os.getenv, _ENGINE_VARIABLES))
-    # Not `Path.is_mount`, which raises an error for a folder that may not be read.
+    # Not `Path.is_mount`, which raises an error for a folder that cannot be read.
     if not (file and in_container) or any(map(os.path.ismount, file.resolve().parents[:-1])):
         return None
     return (

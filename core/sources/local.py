@@ -19,7 +19,7 @@ class LocalSource(Source):
     def _find(self, location: Location) -> list[SourceFile]:
         path = location.path
         with _mapped(location.uri):
-            # `stat` also raises an error if the path does not exist or may not be read.
+            # `stat` also raises an error if the path does not exist or cannot be read.
             if location.pattern is None and not stat.S_ISDIR(os.stat(path).st_mode):
                 return [self._file(path, os.path.basename(path))]
             names = data_names(location, [*self._names(location), *filter(os.path.isdir, delta_logs(path))])
@@ -86,7 +86,7 @@ def _mapped(what: str) -> Iterator[None]:
         yield
     except PermissionError as error:
         closed = what if error.filename is None else f"{what}: {error.filename}"
-        raise SourceForbidden(f"{closed}: this process may not read it: grant its user access") from None
+        raise SourceForbidden(f"{closed}: permission denied: grant the user of this process access") from None
     except (FileNotFoundError, NotADirectoryError):
         raise SourceNotFound(f"{what}: no such file or folder: check source_uri") from None
     except OSError as error:

@@ -233,7 +233,7 @@ def variables_of_a_role(folder: Path, sts: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [
-        (403, "AccessDenied", "the role may not be assumed: check AWS_ROLE_ARN"),
+        (403, "AccessDenied", "the role cannot be assumed: check AWS_ROLE_ARN"),
         (400, "ExpiredTokenException", "the token in AWS_WEB_IDENTITY_TOKEN_FILE has expired"),
         (400, "InvalidIdentityToken", "check the role's identity provider"),
         (403, "SomethingNew", "AWS gives no credentials for the role"),

@@ -184,7 +184,7 @@ def assert_not_read(settings: Settings, error: type[RiskAlertsError], words: str
 def test_s3_refusal_after_a_good_head_has_advice(
     store: Refusing, aws_keys: None, status: int, code: str, said: str, words: str
 ) -> None:
-    """HEAD succeeds also for an archived object or a key that may not be used."""
+    """HEAD succeeds also for an archived object or a key that the credentials cannot use."""
     store.found, store.status, store.body = True, status, s3_error(code, said)
     assert_not_read(Settings(s3_endpoint_url=store.url), SourceForbidden, words)
 
