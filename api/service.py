@@ -78,7 +78,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         # The API starts anyway: `/health` reports the error, and the ledger may come back.
         logger.error("%s", error)
     if missing := operations.missing_settings(state.settings):
-        logger.warning("Not set: %s. Until they are, runs of this API send no alert", missing)
+        logger.warning("Not set: %s. Runs of this API send no alert until you set them", missing)
     runs_at_once = state.settings.api_runs_at_once
     state.runs = Admission("run", runs_at_once, WAITING_FOR_EACH * runs_at_once)
     state.previews = Admission("preview", PREVIEWS_AT_ONCE, PREVIEWS_WAITING)

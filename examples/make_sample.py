@@ -182,7 +182,7 @@ TRAPS = (
     Trap("an emoji in a name", "ACC-90033", "🦊 Firefox & Söhne GmbH", "HR", 1, region="EMEA"),
     Trap("a line break in a name", "ACC-90034", "Two Lines\nARR: $1 Ltd", "HRR", 2, region="EMEA"),
     Trap("Slack's markup in a name", "ACC-90035", "*Bold* _Brew_ ~Co~ `LLC`", "HR", 1),
-    # Rows without an account, which cannot be alerted.
+    # Rows without an account, which cannot alert.
     Trap("no account_id, at risk", None, "Anonymous Freight Inc.", "R", None, before=NO_ROW),
     Trap("no account_id, healthy", None, "Unnamed Apparel Inc.", "HH", None, before=NO_ROW),
 )

@@ -106,7 +106,7 @@ def _warnings(window: Window, in_month: pa.Table) -> Iterator[RunWarning]:
     if not in_month.num_rows and not window.other_rows and not count:
         yield RunWarning(MONTH_NOT_IN_SOURCE, f"No rows for {window.month} in the source: check the export")
     if count:
-        message = f"Rows of {window.month} without account_id: {count}; fix the export to alert them"
+        message = f"Rows of {window.month} without account_id: {count}; they cannot alert: fix the export"
         yield RunWarning("rows_without_account_id", message, count)
     if number := window.months_not_first_day:
         message = (

@@ -267,7 +267,7 @@ def find_outcomes(session: Session, month: date) -> dict[domain.AlertKey, domain
 def _get_run(session: Session, run_id: str) -> Row[Any]:
     run = session.execute(select(RUNS).where(RUNS.c.run_id == run_id)).one_or_none()
     if run is None:
-        raise domain.RunNotFound(f"No run {run_id!r} is in the ledger; GET /runs lists the runs that are")
+        raise domain.RunNotFound(f"No run {run_id!r} is in the ledger; GET /runs lists every run")
     return run
 
 

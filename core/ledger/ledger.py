@@ -244,7 +244,7 @@ class Ledger:
         if over_limit:
             raise domain.TooManyAlerts(
                 f"{limit + over_limit:,} alerts would be sent, more than MAX_ALERTS_PER_RUN ({limit}), so"
-                " none was; check the source, or raise the limit"
+                " none was sent; check the source, or raise the limit"
             )
         return [] if run.dry_run else to_send
 

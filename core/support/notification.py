@@ -45,7 +45,7 @@ def compose(run_id: str, request: domain.RunRequest, alerts: Sequence[AlertView]
             *map(_entry, found.alerts),
         ]
     run = {"Run": run_id, "Month": f"{request.month}", "Source": redact(request.source_uri)}
-    parts = ["Account risk alerts that are not confirmed in Slack.", _aligned(run, indent="")]
+    parts = ["Open account risk alerts: not delivered to Slack, or unconfirmed.", _aligned(run, indent="")]
     summary = ", ".join(f"{numbers[name]:,} {name}" for name in sections if numbers[name])
     return domain.SupportMessage(
         subject=f"Account risk alerts {request.month:%Y-%m}: {summary}",
