@@ -90,7 +90,7 @@ TRANSITIONS = {
 
 
 class Row(NamedTuple):
-    """One of an account's rows of a month that has another number of rows than one, or an unusual row."""
+    """A row of a month in which the account has several rows or an unusual one."""
 
     status: str
     hours: int | None = 0
@@ -118,7 +118,7 @@ class Trap:
     """The status of each month before `history`."""
 
 
-# Of an account, months back to the rows of that month in file order, where they are not the usual row.
+# The rows of such months, in file order, by account and months back.
 ROWS: dict[str | None, dict[int, tuple[Row, ...]]] = {
     "ACC-90011": {0: (Row("H", 52), Row("R"))},
     "ACC-90012": {0: (Row("R", 30), Row("H"))},

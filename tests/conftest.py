@@ -69,13 +69,13 @@ gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was imported and collected out of every later garbage collection."""
+    """Keep imported modules and collected tests out of garbage collection."""
     gc.freeze()
     gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch over the tests of the tier `unit`."""
+    """Make unit tests fail that start a server or a process."""
     config.pluginmanager.register(Guard())
 
 
@@ -93,7 +93,7 @@ def _needs_prefect(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def _process_restored() -> Iterator[None]:
-    """Leave to the next test the process as it was, whatever part of the product a test calls."""
+    """Restore the process after each test, whatever part of the product the test called."""
     with process_restored():
         yield
 

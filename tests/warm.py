@@ -80,7 +80,7 @@ def _run_batch_job(arguments: tuple[str, ...], environment: dict[str, str], out:
     os.environ.clear()
     os.environ.update(DEFAULTS | environment)
     refresh_global_settings_context()
-    # What `runpy` runs it imports from scratch.
+    # `runpy` imports from scratch what it runs.
     sys.modules.pop(BATCH_JOB, None)
     sys.argv = [BATCH_JOB, *arguments]
     runpy.run_module(BATCH_JOB, run_name="__main__", alter_sys=True)

@@ -16,5 +16,5 @@ class Recovered(AlertRule):
     streak = "Was At Risk for: {months} ({start} to {end})"
 
     def find(self, winners: pa.Table) -> pa.ChunkedArray:
-        """Return which rows are not At Risk but belong to accounts that were in the month before."""
+        """Return which rows are not At Risk, of accounts that were At Risk in the month before."""
         return pc.and_(pc.invert(winners["at_risk"]), pc.greater(winners["months_at_risk_before"], 0))

@@ -59,7 +59,7 @@ def open_ledger(database_url: str) -> "Ledger":
 
 
 def known_deliveries(database_url: str, month: date) -> dict[domain.AlertKey, domain.Delivery]:
-    """Return the deliveries of a month; none if the ledger's file is missing, which stays so.
+    """Return the deliveries of a month; none, without creating the ledger, if its file is missing.
 
     Raises `LedgerError`.
     """
@@ -231,7 +231,7 @@ class Ledger:
                         (changed if alert.key in known else added).append(outcome)
                     elif delivery.status in {domain.AlertStatus.PENDING, domain.AlertStatus.WOULD_SEND}:
                         if limit and len(to_send) == limit:
-                            # Failed at once: the time of a statement is limited, also of the one in `_close`.
+                            # Set to failed now: one statement of `_close` for a million rows could time out.
                             over_limit += 1
                             delivery = delivery._replace(**_untried(domain.TooManyAlerts.code))
                         else:

@@ -94,8 +94,8 @@ def _prepare_proxies(urls: Iterable[str]) -> None:
     """
     proxies = getproxies_environment()
     entries = re.findall(r"[^\s,]+", proxies.pop("no", ""))
-    # Elsewhere, libraries would read the proxies of the system's settings, also for loopback: NO_PROXY, even
-    # with loopback alone, makes them read variables only.
+    # On other systems, libraries use the proxies of the system's settings, also for loopback, unless NO_PROXY
+    # is set.
     if not entries and not proxies and sys.platform == "linux":
         return
     if "*" in entries:

@@ -33,7 +33,7 @@ MOST_ALIKE = 16
 SECOND_MONTH_LIKELY, NEXT_MONTH_LIKELY = 30, 100
 """Numbers of accounts times months back, for `_months_at_once`."""
 LONG_STREAK = 10
-"""For each such number of months back, one more month is read at once: at most a tenth of them in vain."""
+"""For each `LONG_STREAK` months back, one more month is read at once; at most a tenth is read in vain."""
 
 
 def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> Window:
@@ -221,8 +221,9 @@ class _Reader:
 def _months_at_once(accounts: int, months_back: int) -> int:
     """Return how many months to read at once; `accounts` have been at risk for `months_back`.
 
-    The more they are, and the longer, the more of the months before will be needed: two from
-    `SECOND_MONTH_LIKELY` on, three from four times `NEXT_MONTH_LIKELY` on, one more for each doubling.
+    Many accounts, or long streaks, probably need the months before too. The product of both numbers decides:
+    two months from `SECOND_MONTH_LIKELY` on, three from four times `NEXT_MONTH_LIKELY` on, one more for each
+    doubling.
     """
     product = accounts * months_back
     more = max(product >= SECOND_MONTH_LIKELY, months_back // LONG_STREAK)

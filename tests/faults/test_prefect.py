@@ -42,7 +42,7 @@ def world(prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
         yield made
-        # What Prefect's workers could not send, they would try again during later tests.
+        # Otherwise, Prefect's workers would send the rest of their events during later tests.
         prefect_engine.drain()
 
 

@@ -147,7 +147,7 @@ def test_too_many_rows_of_a_month_are_refused(
     ("age", "alert_type", "group_rows", "found", "batches"),
     [
         (0, "at_risk", 2_000, "2026-01-01", 6),
-        (1, "at_risk", 2_000, "candidates before 2026-01-01 in one row group", 20 + 6),
+        (1, "at_risk", 2_000, "at-risk accounts before 2026-01-01 in one row group", 20 + 6),
         (1, "at_risk", 400, "2025-12-01", 20 + 20),
         (1, "recovered", 2_000, "2025-12-01", 6),
     ],

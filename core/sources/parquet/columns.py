@@ -42,7 +42,7 @@ EXPECTED = {
     "arr": NUMBER,
     "updated_at": TIMESTAMP,
 }
-"""For each column: its type in words, the checks of which one must pass, and its Arrow type if missing."""
+"""For each column: its type in words, its checks (one must pass), and its Arrow type if it is missing."""
 
 
 def find_columns(key: str, schema: pa.Schema, *, partitioned: bool) -> dict[str, str]:

@@ -14,7 +14,7 @@ WASTE = 0.05
 
 
 def coalesce(needed: Iterable[Range]) -> list[Range]:
-    """Merge ranges that touch, and ranges with gaps as long as the gaps are at most `WASTE` in all.
+    """Merge ranges that touch, and ranges with gaps until all gaps together reach the share `WASTE`.
 
     A request to an object store costs tens of milliseconds, in which the store could have sent megabytes. The
     result is in order, has no overlaps, and covers each of `needed`.

@@ -370,7 +370,7 @@ def _history_rows(
         position = pc.add(at, first)
         account, at_risk = places.take(place.take(at)), columns.is_at_risk(rows["status"])
         found.append(pa.record_batch([account, rows["month"], at_risk, position], schema=HISTORY_ROWS))
-        check_row_count(sum(map(len, found)), f"candidates before {before} in one row group")
+        check_row_count(sum(map(len, found)), f"at-risk accounts before {before} in one row group")
         if "updated_at" in batch.schema.names:
             times.append(pa.record_batch([position, columns.instant(rows["updated_at"])], schema=TIMES))
     return pa.Table.from_batches(found, HISTORY_ROWS), pa.Table.from_batches(times, TIMES)
