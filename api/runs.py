@@ -65,7 +65,7 @@ async def preview_run(body: RunRequest, request: Request) -> Response:
 
     def work() -> bytes:
         # FastAPI would serialize many alerts (megabytes) in the event loop, and delay other requests. As a
-        # string, they would take four bytes a character.
+        # string, they would take four bytes per character.
         return to_json(preview(body, state.settings))
 
     return Response(await state.previews.call(work), media_type="application/json")

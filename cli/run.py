@@ -46,7 +46,7 @@ def show_preview(request: RunRequest, *, as_json: bool) -> None:
     with stopped_by_signals():
         found = preview(request, settings)
     if as_json:
-        # Bytes: a string with one emoji takes four bytes a character.
+        # Bytes: a string with one emoji takes four bytes per character.
         click.echo(to_json(found, indent=2))
     else:
         print_preview(found, Console(emoji=False, highlight=False))

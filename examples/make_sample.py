@@ -317,7 +317,7 @@ def _next_renewal(renewal: date | None, month: date) -> date | None:
 
 def main() -> None:
     """Write the sample to the file that the arguments name."""
-    parser = argparse.ArgumentParser(description="Make a sample monthly account status file, traps included.")
+    parser = argparse.ArgumentParser(description="Make a sample account status file with every edge case.")
     parser.add_argument("--out", type=Path, default=Path(".demo/monthly_account_status.parquet"))
     out = parser.parse_args().out
     write_sample(out)

@@ -225,7 +225,7 @@ def main() -> int:
         action="append",
         default=[],
         metavar="CHANNEL=STATUS[:TIMES]",
-        help="answer a channel with a status, always or so many times; can be given again",
+        help="answer a channel with a status, always or only TIMES times; can be repeated",
     )
     parser.add_argument(
         "--pause",

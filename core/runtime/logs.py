@@ -16,7 +16,7 @@ _OURS = ("api", "cli", "core", "flows", "tasks")
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a record, with its run."""
+    """One JSON object per record, with its run."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {

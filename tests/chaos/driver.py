@@ -42,7 +42,7 @@ INTERRUPTED = 130
 def main() -> int:
     """Play each lane in a process of its own; return 1 when a promise was broken or a lane ended early."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.chaos.driver", description="Fault tests by a seed."
+        prog="python -m tests.chaos.driver", description="Fault tests, repeatable by their seed."
     )
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))

@@ -42,7 +42,7 @@ def jumping_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pacing_and_waits_ignore_the_wall_clock(
     jumping_clock: None, slack: MockSlack, path: Path, ledger: Ledger
 ) -> None:
-    """The rate is two alerts a second, and Slack asks to retry the first after a second."""
+    """The rate is two alerts per second, and Slack asks to retry the first after a second."""
     slack.fail("amer", 429, times=1)
     alerts = [routed(f"A-{number}") for number in range(3)]
     began = time.monotonic()

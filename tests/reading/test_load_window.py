@@ -141,7 +141,7 @@ def test_nul_in_text_is_read_as_replacement(tmp_path: Path, kind: pa.DataType) -
     rows = [row("b\ufffd", MONTH, **texts), row("b\0", back(MONTH, 1)), row("z", back(MONTH, 1), "Healthy")]
     types = {"account_id": kind, "account_region": kind}
     path = tmp_path / "data.parquet"
-    # One row a row group, so that statistics could prune the row with NUL.
+    # One row per row group, so that statistics could prune the row with NUL.
     pq.write_table(table(rows, types), path, row_group_size=1)
     (alert,) = alerts_of(assess(path))
     assert (alert.account_id, alert.duration_months) == ("b\ufffd", 2)
