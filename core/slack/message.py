@@ -19,9 +19,9 @@ HEADER_MAX = 150
 VALUE_MAX, LINK_MAX, TEXT_VALUE_MAX = 1_900, 2_900, 6_000
 """With values of these lengths, each block, the link and `text` are within Slack's limits."""
 
-_MONTHS_CUES = ((6, "🔴"), (2, "🟠"), (1, "🟡"))
-"""The cue of a streak of at least this number of months."""
-_ARR_CUES = (1, 100_000, 1_000_000)
+_MONTH_SYMBOLS = ((6, "🔴"), (2, "🟠"), (1, "🟡"))
+"""The symbol of a streak of at least this number of months."""
+_ARR_SYMBOLS = (1, 100_000, 1_000_000)
 """One 💰 for each of these amounts that the ARR, in dollars, reaches."""
 _SOON_MONTHS = 3
 """A renewal within this number of months has a ⏰."""
@@ -58,9 +58,9 @@ def build_message(alert: Alert, month: date, settings: Settings) -> dict[str, An
     ]
 
     header = rule.headline.format(name=alert.account_name, id=alert.account_id)
-    # A streak that ended before the month of the alert has no cue.
-    cue = "" if rule.anchor else next(f"{cue} " for n, cue in _MONTHS_CUES if alert.duration_months >= n)
-    bags = "💰" * sum((alert.arr or 0) >= least for least in _ARR_CUES)
+    # A streak that ended before the month of the alert has no symbol.
+    symbol = "" if rule.anchor else next(f"{one} " for n, one in _MONTH_SYMBOLS if alert.duration_months >= n)
+    bags = "💰" * sum((alert.arr or 0) >= least for least in _ARR_SYMBOLS)
     fields = [
         _plain(_line("Region", alert.account_region)),
         _plain("ARR: " + f"{bags} {arr}".lstrip()),
@@ -72,7 +72,7 @@ def build_message(alert: Alert, month: date, settings: Settings) -> dict[str, An
         {"type": "header", "text": _plain(_fit(header, HEADER_MAX))},
         {
             "type": "section",
-            "text": _mrkdwn(f"{cue}*{risk}*"),
+            "text": _mrkdwn(f"{symbol}*{risk}*"),
             "fields": [field for field in fields if field["text"]],
         },
         # A link and not a button, because an incoming webhook cannot acknowledge the click on a button, as

@@ -128,7 +128,7 @@ def test_unknown_data_is_unknown_and_no_owner_has_no_line() -> None:
         ("renewal_date", date(2025, 1, 1), "Renewal date: 2025-01-01 (12 months ago)"),
     ],
 )
-def test_value_has_a_cue_in_the_blocks(name: str, value: Any, shown: str) -> None:
+def test_value_has_a_symbol_in_the_blocks(name: str, value: Any, shown: str) -> None:
     assert shown in texts(build(ALERT._replace(**{name: value}))["blocks"])
 
 
