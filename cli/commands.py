@@ -63,8 +63,8 @@ _port = partial(
 )
 
 
-def _json(what: str) -> Callable[[Command], Command]:
-    return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON.")
+def _json(what: str, like: str = "") -> Callable[[Command], Command]:
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON{like}.")
 
 
 def _request(command: Command) -> Command:
@@ -89,7 +89,7 @@ def risk_alerts() -> None:
 @_command("run --source-uri file:///data/status.parquet --month 2026-01-01")
 @_request
 @click.option("--dry-run", is_flag=True, help="Send nothing, write no outcome, and notify no one.")
-@_json("the run, as GET /runs/{run_id} gives it,")
+@_json("the run", ", like GET /runs/{run_id}")
 def run(*, as_json: bool, **request: Any) -> None:
     """Run a month: send its alerts, and print a report.
 
@@ -103,7 +103,7 @@ def run(*, as_json: bool, **request: Any) -> None:
 
 @_command("preview --source-uri gs://bucket/status.parquet --month 2026-01-01")
 @_request
-@_json("the preview, as POST /preview gives it,")
+@_json("the preview", ", like POST /preview")
 def preview(*, as_json: bool, **request: Any) -> None:
     """Show what a run of a month would do; nothing is sent."""
     from cli.run import show_preview
@@ -132,7 +132,7 @@ def check(*, source_uri: str | None, month: date | None, post_test_message: bool
 
 @_command("unconfirmed", "unconfirmed --month 2026-01-01 --json")
 @_month(help="Only this month.")
-@_json("what GET /outcomes gives")
+@_json("the alerts", ", like GET /outcomes")
 def unconfirmed(*, month: date | None, as_json: bool) -> None:
     """List the alerts that may or may not be in their channel."""
     from cli.resolve import show_unconfirmed
@@ -151,7 +151,7 @@ def unconfirmed(*, month: date | None, as_json: bool) -> None:
 @click.option("--send-again", is_flag=True, help="The alert is not in the channel: the next run sends it.")
 @click.option("--by", required=True, metavar="NAME", help="The person who decides.")
 @click.option("--note", metavar="TEXT", help="The reason for the decision.")
-@_json("what POST /outcomes/{month}/{account_id}/resolve gives")
+@_json("the alert", ", like POST /outcomes/{month}/{account_id}/resolve")
 def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -> None:
     """Record a person's decision about an unconfirmed alert.
 
@@ -167,8 +167,8 @@ def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -
 
 
 @_command("serve", "serve --api-port 8080 --prefect-port 4300")
-@_port("--api-port", default=8000, envvar="API_PORT")
-@_port("--prefect-port", default=4200, envvar="PREFECT_PORT")
+@_port("--api-port", default=8000, envvar="API_PORT", help="The port of the API.")
+@_port("--prefect-port", default=4200, envvar="PREFECT_PORT", help="The port of the Prefect server.")
 def serve(**ports: int) -> None:
     """Serve the API, and a Prefect server that shows its runs."""
     from cli.serve import serve_both

@@ -19,6 +19,11 @@ def test_help_has_examples_and_exit_codes(name: str, capsys: pytest.CaptureFixtu
     assert "Exit codes: 0 " in shown
 
 
+def test_each_option_has_a_help_text() -> None:
+    options = [option for command in risk_alerts.commands.values() for option in command.params]
+    assert [option.name for option in options if not getattr(option, "help", None)] == []
+
+
 def test_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
