@@ -44,14 +44,14 @@ class _Commands(click.Group):
             ctx.exit(2 if isinstance(error, domain.InvalidRequest) else 1)
 
 
-def _ending(*examples: str) -> str:
+def _ending(*examples: str, codes: str = "1 failure, 2 usage error or bad settings") -> str:
     r"""Return the end of a help text: examples and exit codes. After `\b`, click wraps no lines."""
-    codes = "Exit codes: 0 success, 1 failure, 2 usage error or bad settings."
-    return "\n".join(["\b", "Examples:", *(f"  risk-alerts {line}" for line in examples), "", codes])
+    ending = f"Exit codes: 0 success, {codes}."
+    return "\n".join(["\b", "Examples:", *(f"  risk-alerts {line}" for line in examples), "", ending])
 
 
-def _command(*examples: str) -> Callable[[Command], click.Command]:
-    return risk_alerts.command(epilog=_ending(*examples))
+def _command(*examples: str, **codes: str) -> Callable[[Command], click.Command]:
+    return risk_alerts.command(epilog=_ending(*examples, **codes))
 
 
 _source_uri = partial(click.option, "--source-uri", metavar="URI", help=domain.SOURCE_HELP)
@@ -111,7 +111,11 @@ def preview(*, as_json: bool, **request: Any) -> None:
     show_preview(domain.RunRequest(**request), as_json=as_json)
 
 
-@_command("check", "check --source-uri gs://bucket/status.parquet --month 2026-01-01")
+@_command(
+    "check",
+    "check --source-uri gs://bucket/status.parquet --month 2026-01-01",
+    codes="1 a check failed, 2 usage error",
+)
 @_source_uri()
 @_month(help="The month that the source must have.")
 @click.option("--post-test-message", is_flag=True, help="Post one test message to each channel.")
@@ -119,7 +123,7 @@ def preview(*, as_json: bool, **request: Any) -> None:
 def check(*, source_uri: str | None, month: date | None, post_test_message: bool, as_json: bool) -> None:
     """Check an installation before its first run.
 
-    It checks settings, ledger, source, Slack, mail server and Prefect API, and exits with 1 if a check fails.
+    It checks settings, ledger, source, Slack, mail server and Prefect API.
     Without --post-test-message, it sends and stores nothing.
     """
     if month and source_uri is None:
