@@ -24,7 +24,7 @@ def scheduled(monkeypatch: pytest.MonkeyPatch, at: str, zone: str) -> None:
         ("2026-01-01 00:30", "UTC", "2026-01-01"),
         ("2026-01-01 00:30", "Asia/Tokyo", "2026-01-01"),  # in UTC: 2025-12-31
         ("2026-01-31 23:30", "America/New_York", "2026-01-01"),  # in UTC: 2026-02-01
-        ("2026-04-01 00:30", "Europe/Berlin", "2026-04-01"),  # in summer time
+        ("2026-04-01 00:30", "Europe/Berlin", "2026-04-01"),  # in daylight saving time
     ],
 )
 def test_month_is_in_the_timezone_of_the_schedule(

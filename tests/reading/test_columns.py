@@ -51,7 +51,7 @@ def test_ends_of_the_calendar_are_dates_in_any_zone(
 
 
 @pytest.mark.parametrize("zone", ["+05:30", "-0200", "+0000"])
-def test_offset_has_no_summer_time(zone: str) -> None:
+def test_offset_has_no_daylight_saving_time(zone: str) -> None:
     moment = datetime(2099, 12, 31, 12, tzinfo=UTC)
     assert dates(pa.array([moment]).cast(pa.timestamp("us", zone)), "UTC").to_pylist() == [date(2099, 12, 31)]
 

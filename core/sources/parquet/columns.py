@@ -18,8 +18,8 @@ REPLACEMENT = "\ufffd"
 """The replacement of each NUL in text, because PostgreSQL and Slack do not accept a NUL."""
 UTC = frozenset({"UTC", "Etc/UTC", "Z", "GMT", "+00:00"})
 """The zones of timestamps whose dates depend on `SOURCE_TIMEZONE`."""
-NO_SUMMER_TIME = range(2_114_294_400, 253_402_128_000)
-"""The seconds from 2036-12-31 to 9999-12-30, in which Arrow 26.0 ignores summer time (its issue 36110)."""
+WITHOUT_DST = range(2_114_294_400, 253_402_128_000)
+"""Seconds from 2036-12-31 to 9999-12-30: Arrow 26.0 ignores daylight saving time in them (issue 36110)."""
 
 
 class InvalidData(Exception):
@@ -165,8 +165,8 @@ def dates(values: pa.Array, zone: str) -> pa.Array:
     if own and own[0] not in "+-":
         seconds = values.cast(pa.timestamp("s", own), safe=False)
         number = seconds.cast(pa.int64())
-        late = pc.and_(pc.greater_equal(number, NO_SUMMER_TIME.start), pc.less(number, NO_SUMMER_TIME.stop))
-        # Python knows the summer time of these years.
+        late = pc.and_(pc.greater_equal(number, WITHOUT_DST.start), pc.less(number, WITHOUT_DST.stop))
+        # Python knows the daylight saving time of these years.
         moments = seconds.filter(late).dictionary_encode()
         right = pa.array(moments.dictionary.to_pylist(), pa.date32()).take(moments.indices)
         days = pc.replace_with_mask(days, late, right)
