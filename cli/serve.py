@@ -45,6 +45,8 @@ def _prefect_server(port: int, url: str) -> Iterator[None]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # The UI in the browser calls this address.
         "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+        # By default, a page of any site in that browser may read Prefect, which has no login.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{url},http://localhost:{port}",
         # Keep the concurrency slots in files, so that a restarted server can free those of dead runs.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }

@@ -74,6 +74,16 @@ def test_ports_are_published_on_loopback_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_pages_of_other_sites_cannot_read_prefect() -> None:
+    """A browser reaches its port, and Prefect has no login."""
+    found = SERVICES["prefect"]["environment"]
+    [port] = SERVICES["prefect"]["ports"]
+    own = f"http://localhost:{port.split(':')[1]}"
+    assert found["PREFECT_SERVER_UI_API_URL"] == f"{own}/api"
+    origins = found["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+    assert origins == [own, own.replace("localhost", "127.0.0.1")]
+
+
 def test_each_variable_is_read() -> None:
     assert DOT_ENV.keys() - OF_COMPOSE <= {name.upper() for name in Settings.model_fields}
     for service in SERVICES.values():

@@ -110,6 +110,14 @@ def test_prefect_server_sends_no_telemetry_and_frees_slots_of_dead_runs(served: 
     assert found["concurrency"]["lease_storage"] == "prefect.server.concurrency.lease_storage.filesystem"
 
 
+@pytest.mark.parametrize(("origin", "allowed"), [("http://evil.example", False), ("", True)])
+def test_page_of_another_site_cannot_read_prefect(served: Served, origin: str, *, allowed: bool) -> None:
+    api = served.environment["PREFECT_API_URL"]
+    asks = {"Origin": origin or api.removesuffix("/api"), "Access-Control-Request-Method": "POST"}
+    preflight = httpx.options(f"{api}/artifacts/filter", headers=asks, timeout=HANG_SECONDS)
+    assert ("access-control-allow-origin" in preflight.headers) == allowed
+
+
 def test_only_one_deployment_has_an_active_schedule(deployed: Served) -> None:
     active = {}
     for name, pool in (("monthly", ""), ("monthly-docker", "-docker"), ("monthly-kubernetes", "-kubernetes")):
