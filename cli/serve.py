@@ -53,7 +53,7 @@ def _prefect_server(port: int, url: str) -> Iterator[None]:
     app = ["--factory", "prefect.server.api.server:create_app", "--log-level", "warning", "--workers", "1"]
     # A session of its own, so that Ctrl-C does not stop Prefect before the API.
     server = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments from this file
-        [sys.executable, "-m", "uvicorn", *app, "--host", HOST, "--port", str(port)],
+        [sys.executable, "-P", "-m", "uvicorn", *app, "--host", HOST, "--port", str(port)],
         env={**os.environ, **environment},
         start_new_session=True,
     )
