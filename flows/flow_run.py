@@ -1,7 +1,10 @@
 """A flow run of Prefect: its month, its name, its stages and its log."""
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, tzinfo
+from functools import wraps
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -15,8 +18,8 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import deployment, flow_run
 from prefect.utilities.annotations import quote
 
-from core.domain import one_line
-from core.run import RunContext
+from core.domain import RiskAlertsError, one_line
+from core.run import RunContext, known_error
 from core.runtime import STEP_SECONDS, mask_record, redact
 
 
@@ -58,8 +61,29 @@ async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
             # By default, Prefect hashes and stores tables, and searches alerts for futures. `quote` passes
             # an argument by reference.
             task = stage.with_options(cache_policy=NO_CACHE, persist_result=False)
+            task.fn = _with_masked_error(run, stage)
             result = task(*map(quote, args))
         return await result if stage.isasync else result
+
+
+def _with_masked_error(run: RunContext, stage: Task[..., Any]) -> Callable[..., Any]:
+    """Return the function of a stage; Prefect stores the text of its error, so secrets are masked there."""
+
+    @contextmanager
+    def masked() -> Iterator[None]:
+        try:
+            yield
+        except RiskAlertsError:
+            raise
+        except Exception as error:
+            raise known_error(run, error) from error
+
+    @wraps(stage.fn)
+    async def call_async(*args: Any) -> Any:
+        with masked():
+            return await stage.fn(*args)
+
+    return call_async if stage.isasync else masked()(stage.fn)
 
 
 def show_logs_in_ui() -> None:

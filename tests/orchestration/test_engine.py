@@ -177,7 +177,7 @@ def test_burst_of_runs_is_kept_apart(service: Service, tmp_path: Path) -> None:
     assert sum(run["counts"]["alerts_sent"] for run in runs) == len(months)
 
 
-def test_log_of_a_run_is_in_prefect_without_secrets(
+def test_log_and_error_of_a_run_are_in_prefect_without_secrets(
     service: Service, prefect: SyncPrefectClient, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load_window(*_: object) -> None:
@@ -199,6 +199,14 @@ def test_log_of_a_run_is_in_prefect_without_secrets(
     until(logged)
     assert "the password is ***" in texts
     assert "hunter2secret" not in "".join(texts)
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run["flow_run_id"])]))
+
+    def failed() -> list[str]:
+        states = [one.state for one in prefect.read_task_runs(flow_run_filter=of_run)]
+        return [str(state.message) for state in states if state and state.is_failed()]
+
+    [message] = until(failed)
+    assert "KeyError: '***'" in message
 
 
 def test_runs_leave_no_log_handler_behind(service: Service, source: str) -> None:
