@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from api.parameters import Cursor, Limit, ledger_of
 from core import domain
@@ -15,6 +16,15 @@ from core.ledger import OutcomePage, OutcomeView
 from core.run import utc_now
 
 router = APIRouter(tags=["outcomes"])
+
+
+class _AnyText(PathConvertor):
+    """The rest of a path, unlike `path` also with line breaks: an account_id may have them."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any_text", _AnyText())
 
 
 class ResolutionBody(BaseModel):
@@ -46,7 +56,7 @@ def list_outcomes(  # noqa: PLR0913, PLR0917  # the filters of the list
     )
 
 
-@router.post("/outcomes/{month}/{account_id:path}/resolve")
+@router.post("/outcomes/{month}/{account_id:any_text}/resolve")
 async def resolve_outcome(
     month: domain.Month, account_id: str, body: ResolutionBody, request: Request
 ) -> OutcomeView:

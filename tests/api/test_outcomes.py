@@ -19,7 +19,7 @@ from tests.delivery.world import MONTH, leave_unconfirmed, routed
 from tests.service import Service, problem_of
 from tests.waiting import until
 
-HOSTILE = "A/1 ?#%2F\t<b>&amp; ü🚩"
+HOSTILE = "A/1 ?#%2F\t\r\n<b>&amp; ü🚩"
 
 
 @pytest.fixture
