@@ -74,6 +74,14 @@ def test_ports_are_published_on_loopback_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_our_containers_gain_no_privileges() -> None:
+    """The base image has programs such as su that run as root."""
+    ours = [service for service in SERVICES.values() if service["image"] == "account-risk-alerts"]
+    assert len(ours) == len(SERVICES) - 1
+    assert all(service["cap_drop"] == ["ALL"] for service in ours)
+    assert all(service["security_opt"] == ["no-new-privileges:true"] for service in ours)
+
+
 def test_pages_of_other_sites_cannot_read_prefect() -> None:
     """A browser reaches its port, and Prefect has no login."""
     found = SERVICES["prefect"]["environment"]
