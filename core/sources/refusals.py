@@ -80,10 +80,15 @@ def _message_values(error: Any, refused: Refused) -> dict[str, Any]:
     """Return what a message may show of a library's error: hosts, and names in the configuration."""
     facts = defaultdict(str, TEXTS | getattr(error, "kwargs", {}))
     if getattr(error, "filename", None):  # The libraries' FileNotFoundError for an object has none.
-        facts["file"] = f"{error.filename}, which cannot be used ({error.strerror})"
+        facts["file"] = f"{_shown_file(str(error.filename))}, which cannot be used ({error.strerror})"
     elif not refused.status and (missing := re.search(r"[Ff]ile '?([^'\n]+?)'? was not found", str(error))):
-        facts["file"] = f"{missing[1]}, which is missing"
+        facts["file"] = f"{_shown_file(missing[1])}, which is missing"
     url = urlsplit(str(facts.get("proxy_url") or facts.get("endpoint_url") or ""))
     address = f"{error.host}:{error.port}" if getattr(error, "host", None) else "the store"
     facts["host"] = url.netloc.rpartition("@")[2] or address
     return facts
+
+
+def _shown_file(name: str) -> str:
+    """Return an absolute path, but no other name: it may be a key or a token in place of its file."""
+    return name if name.startswith("/") else "a file"

@@ -89,6 +89,7 @@ ENVIRONMENTS = {
     "no credentials": ({}, "set AWS_PROFILE, or AWS_ACCESS_KEY_ID"),
     "key without a secret": ({"AWS_ACCESS_KEY_ID": "key"}, "incomplete"),
     "token file is missing": ({"AWS_ROLE_ARN": ROLE, TOKEN_FILE: "/no/token"}, "need /no/token"),
+    "token is no file": ({"AWS_ROLE_ARN": ROLE, TOKEN_FILE: "eyJ.canary"}, "need a file, which cannot be"),
     "token file is empty": ({"AWS_ROLE_ARN": ROLE, TOKEN_FILE: os.devnull}, f"{TOKEN_FILE} holds no token"),
     "keys have expired": ({**KEYS, EXPIRY: "2020-01-01T00:00:00Z"}, "the AWS credentials have expired"),
 }
@@ -163,6 +164,13 @@ def test_unusable_google_key_file_is_named(
         path.write_text(text)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
     assert_refused(GS, Settings(), SourceForbidden, words, "GOOGLE_APPLICATION_CREDENTIALS")
+
+
+def test_google_key_in_place_of_its_file_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = '{"type": "service_account", "private_key": "canary"}'
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", key)
+    words = "the Google credentials need a file, which is missing: set GOOGLE_APPLICATION_CREDENTIALS"
+    assert_refused(GS, Settings(), SourceForbidden, words)
 
 
 @pytest.mark.parametrize(
