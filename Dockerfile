@@ -60,9 +60,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     PREFECT_HOME=/data/prefect \
     # Runs use many threads, and glibc would keep an arena of memory for each.
     MALLOC_ARENA_MAX=2 \
-    # No telemetry.
+    # No telemetry. Version 2 of Prefect's UI calls amplitude.com even so.
     DO_NOT_TRACK=1 \
-    PREFECT_SERVER_ANALYTICS_ENABLED=false
+    PREFECT_SERVER_ANALYTICS_ENABLED=false \
+    PREFECT_SERVER_UI_V2_ENABLED=false
 
 WORKDIR /app
 # A number, so that a cluster that admits only non-root users can check it.

@@ -43,6 +43,8 @@ def _prefect_server(port: int, url: str) -> Iterator[None]:
         # No telemetry.
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Version 2 of the UI calls amplitude.com even so.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
         # The UI in the browser calls this address.
         "PREFECT_SERVER_UI_API_URL": f"{url}/api",
         # By default, a page of any site in that browser may read Prefect, which has no login.

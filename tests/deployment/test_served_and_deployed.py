@@ -100,7 +100,10 @@ def test_run_of_the_api_is_in_prefects_ui(served: Served, source: str) -> None:
     with httpx.Client(timeout=HANG_SECONDS, follow_redirects=True) as client:
         assert "Prefect" in client.get(ui).text
         # The address that the pages of the UI call.
-        assert client.get(f"{ui}/ui-settings").json()["api_url"] == api
+        shown = client.get(f"{ui}/ui-settings").json()
+    assert shown["api_url"] == api
+    # Version 2 calls amplitude.com.
+    assert shown["default_ui"] == "v1"
 
 
 def test_prefect_server_sends_no_telemetry_and_frees_slots_of_dead_runs(served: Served) -> None:
