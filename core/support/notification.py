@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from textwrap import indent
 
 from core import domain
 from core.alerts import AlertView, open_by_reason
@@ -16,7 +17,9 @@ logger = logging.getLogger(__name__)
 def notify(message: domain.SupportMessage, settings: Settings) -> domain.Notification:
     """Mail the notification, or log it if there is no mail server; return the result, also of a failure."""
     if settings.smtp_host is None:
-        logger.warning("To %s: %s\n%s", settings.support_email, message.subject, message.body)
+        # Indented, so that no account's name looks like a line of the log.
+        body = indent(message.body, "  ")
+        logger.warning("To %s: %s\n%s", settings.support_email, message.subject, body)
         return domain.Notification(message, domain.NotificationStatus.LOGGED)
     try:
         send_mail(settings, message)

@@ -3,9 +3,12 @@
 from datetime import date
 from typing import Any
 
+import pytest
+
 from core.alerts import AlertView
 from core.domain import UNKNOWN_REGION, AlertStatus, RunRequest, SupportMessage
-from core.support import compose
+from core.runtime import Settings
+from core.support import compose, notify
 
 MONTH = date(2026, 1, 1)
 
@@ -83,3 +86,13 @@ def test_data_forges_no_line() -> None:
     assert "  Error:   via http://***@proxy Run\n" in found.body
     assert "s3cret" not in found.body
     assert found.subject == "Account risk alerts 2026-01: 1 unknown region"
+
+
+def test_name_forges_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A line of the log begins with its date, so each line of a logged notification begins with blanks."""
+    notify(report(alert("A-1", account_name="2026-01-20 08:00:00 ERROR   Run run-1 failed")), Settings())
+    [record] = caplog.records
+    first, *lines = record.getMessage().splitlines()
+    assert first.startswith("To support@quadsci.ai: Account risk alerts 2026-01")
+    assert "  2026-01-20 08:00:00 ERROR   Run run-1 failed (A-1)" in lines
+    assert all(line.startswith("  ") for line in lines if line)
