@@ -269,6 +269,15 @@ def test_each_reason_has_its_number_also_of_alerts_that_are_not_listed(
     assert listed.count("All are in <code>GET /runs/many/alerts?status=failed</code>") == 2
 
 
+def test_name_of_a_person_reorders_no_text(ledger: Ledger, open_service: Service) -> None:
+    leave_unconfirmed(ledger, "decided", routed("P-1"))
+    decision = {"decision": "delivered", "by": "ana\u202e", "note": "seen\u202e"}
+    assert open_service.client.post(f"/outcomes/{MONTH}/P-1/resolve", json=decision).status_code == 200
+    page = open_service.client.get("/runs/decided", headers={"Accept": BROWSER}).text
+    assert "by ana , " in page
+    assert "\u202e" not in page
+
+
 def test_dry_run_shows_no_outcomes(ledger: Ledger, open_service: Service) -> None:
     begin(ledger, "dry-2", [routed("D-1", None)], dry_run=True)
     ledger.finish("dry-2", None, NOW)
