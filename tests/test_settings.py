@@ -276,6 +276,13 @@ def test_bad_config_file_is_one_clear_error(
     assert expected in refused(load, CONFIG_FILE=str(tmp_path / name))
 
 
+@pytest.mark.parametrize("content", ['{"api_token": "canary"}', "api_token = 'canary'"])
+def test_config_in_place_of_its_file_is_not_shown(load: Load, content: str) -> None:
+    assert refused(load, CONFIG_FILE=content).startswith(
+        "CONFIG_FILE: its value cannot be read (No such file"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "content"), [("x.json", '{"arr_threshold": 5}'), ("x.TOML", "arr_threshold = 5")]
 )

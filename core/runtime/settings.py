@@ -141,7 +141,9 @@ def _read_config_file() -> dict[str, Any]:
             # As text, like in the environment, because pydantic would accept `false` as the number 0.
             plain = {key: str(value).strip() for key, value in values.items() if isinstance(value, _PLAIN)}
             return values | plain
-    raise SettingsError(f"{CONFIG_FILE}: {path} {wrong}")
+    # The content of a file in place of its name may hold secrets.
+    shown = "its value" if re.search("[={]", name) else name
+    raise SettingsError(f"{CONFIG_FILE}: {shown} {wrong}")
 
 
 class Settings(BaseSettings):
