@@ -105,6 +105,8 @@ def describe_fault(error: BaseException | None, seconds: float) -> str:
     """Return one line about an error of Prefect; None and a timeout mean no answer in `seconds`."""
     if error is None or isinstance(error, TimeoutError):
         return f"no answer in {seconds:g} s"
+    # An error such as `ObjectNotFound` has no text of its own.
+    error = getattr(error, "http_exc", error)
     if isinstance(error, httpx.HTTPStatusError):
         status = error.response.status_code
         advice = "; check PREFECT_API_KEY, PREFECT_API_AUTH_STRING" if status in {401, 403} else ""

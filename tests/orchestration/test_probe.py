@@ -3,7 +3,9 @@
 import socket
 from collections.abc import Iterator
 
+import httpx
 import pytest
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import temporary_settings
 
 from core.domain import OrchestratorUnreachable
@@ -75,9 +77,20 @@ def test_custom_header_is_not_shown(web: str, value: str) -> None:
     assert "canary" not in caught.value.message
 
 
+DELETED = ObjectNotFound(
+    httpx.HTTPStatusError("", request=httpx.Request("POST", "http://host"), response=httpx.Response(404))
+)
+"""What Prefect's client raises for a flow run that somebody has deleted in the UI."""
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(TimeoutError(), "no answer in 2 s"), (None, "no answer in 2 s"), (OSError(), "no reason given")],
+    [
+        (TimeoutError(), "no answer in 2 s"),
+        (None, "no answer in 2 s"),
+        (OSError(), "no reason given"),
+        (DELETED, "HTTP 404"),
+    ],
 )
 def test_error_without_text_is_described_in_words(error: Exception | None, words: str) -> None:
     assert describe_fault(error, 2) == words
