@@ -44,7 +44,10 @@ from tests.delivery.world import (
     REQUEST,
     assessment,
     begin,
+    begin_retry,
+    close_as_dead,
     execute,
+    failed,
     failing,
     key,
     look,
@@ -106,11 +109,14 @@ def test_alerts_over_the_limit_fail_at_once(ledger: Ledger, *, dry_run: bool) ->
     """PostgreSQL would cancel the change of a million alerts at the end, and no other run could begin."""
     ledger.begin_run("over", replace(REQUEST, dry_run=dry_run), ME, None, NOW)
     alerts = [routed(f"A-{number}") for number in range(4)]
-    with pytest.raises(TooManyAlerts, match=r"^4 alerts would be sent, more than MAX_ALERTS_PER_RUN \(2\)"):
+    why = r"^4 alerts would be sent, more than MAX_ALERTS_PER_RUN \(2\)"
+    with pytest.raises(TooManyAlerts, match=why) as caught:
         ledger.plan("over", assessment(alerts), alerts, 2, NOW)
     planned = "would_send" if dry_run else "pending"
     statuses = [alert.status for alert in ledger.history.alerts("over").alerts]
     assert statuses == [planned, planned, "failed", "failed"]
+    ledger.finish("over", caught.value, NOW)
+    assert set(look(ledger, "over").statuses.values()) == {"failed"}
 
 
 def test_successful_run_stops_its_heartbeat(ledger: Ledger) -> None:
@@ -263,12 +269,12 @@ def test_end_of_a_run_is_stored_with_its_alerts(ledger: Ledger) -> None:
 
 
 def test_search_leaves_live_and_closed_runs(ledger: Ledger) -> None:
-    """If no run is dead, the search does not wait for a writer either."""
+    """If no run is dead, the search waits for no writer, and for no heartbeat of a run on this host."""
     begin(ledger, "alive", owner=this_process())
     begin(ledger, "over", owner=GONE)
     ledger.finish("over", None, NOW)
     with ledger._database.write():
-        ledger.close_dead_runs(NOW)
+        ledger.close_dead_runs(NOW, MONTH)
     assert {run.run_id: run.status for run in ledger.history.runs().runs} == {
         "alive": "running",
         "over": "succeeded",
@@ -419,6 +425,14 @@ def test_answer_without_an_outcome_stays_with_its_run(ledger: Ledger) -> None:
     assert ledger.history.deliveries(MONTH) == {}
     ledger.finish("run", None, NOW)
     assert look(ledger, "run").statuses == {"A-1": "sent"}
+
+
+def test_late_failure_of_a_retry_stays_unconfirmed(ledger: Ledger) -> None:
+    """The attempt before it may have been delivered."""
+    alert = begin_retry(ledger, "run")
+    ledger.claim("run", alert, NOW)
+    close_as_dead(ledger)
+    assert ledger.record_answer("run", failed("A-1"), NOW).status == "unconfirmed"
 
 
 def test_missing_row_is_an_internal_error(ledger: Ledger) -> None:
