@@ -35,6 +35,7 @@ def test_alert_of_a_removed_type_has_the_default_words(ledger: Ledger) -> None:
 
 def test_channels_count_alerts_by_status(ledger: Ledger) -> None:
     alerts = [routed("A-1"), routed("A-2"), routed("A-3", "emea"), routed("A-4", None)]
+    begin(ledger, "other", alerts)
     begin(ledger, "run", alerts)
     ledger.claim("run", alerts[0], NOW)
     ledger.finish("run", None, NOW)
