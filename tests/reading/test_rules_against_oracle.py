@@ -41,6 +41,7 @@ EACH_RULE = [
     row("below", arr=9_999),
     *(row(f"status {status}", status=status) for status in ("at risk", "AT RISK", "At Risk ", None)),
     row("nameless", account_name=None, account_region=None, renewal_date=None, account_owner=None),
+    *(row(f"named {name!r}", account_name=name) for name in ("", "N")),
     row(None),
     row(""),
 ]
