@@ -113,7 +113,9 @@ def test_answer_is_described_in_one_line(
 def test_incomplete_json_success_is_unconfirmed(
     body: bytes, headers: dict[str, str], verdict: Verdict
 ) -> None:
-    assert judge(200, httpx.Headers(headers), body, body_complete=False, now=NOW).verdict is verdict
+    answer = judge(200, httpx.Headers(headers), body, body_complete=False, now=NOW)
+    assert answer.verdict is verdict
+    assert (answer.reason == "no_answer") == (verdict is UNCONFIRMED)
 
 
 @pytest.mark.parametrize("status", [429, 503])
