@@ -15,6 +15,7 @@ def preview(service: Service, source: str, **body: Any) -> dict[str, Any]:
     """Return the preview of the month, which must succeed."""
     answer = service.post("/preview", source, **body)
     assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/json"
     found: dict[str, Any] = answer.json()
     return found
 
