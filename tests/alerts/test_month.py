@@ -90,10 +90,12 @@ def test_rule_finds_the_same_when_more_is_read(
     assert first | {OURS.type: 0} == second
 
 
-@pytest.mark.parametrize(("limit", "warnings"), [(0, []), (1, ["too_many_alerts"]), (2, [])])
-def test_preview_warns_of_more_alerts_than_the_limit(limit: int, warnings: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("limit", "warnings"), [(0, []), (1, [("too_many_alerts", 2)]), (2, [])])
+def test_preview_warns_of_more_alerts_than_the_limit(
+    limit: int, warnings: list[tuple[str, int]], tmp_path: Path
+) -> None:
     found = see(tmp_path, [row("A"), row("B"), row("C", account_region="LATAM")], limit=limit)
-    assert [warning.code for warning in found.warnings] == warnings
+    assert [(warning.code, warning.count) for warning in found.warnings] == warnings
 
 
 def test_each_warning_says_what_it_is_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

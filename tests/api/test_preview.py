@@ -51,10 +51,14 @@ def test_unconfirmed_alert_is_shown_as_failed(serve: Serve, source: str) -> None
     with HostileSlack() as broken:
         broken.script("/amer-risk-alerts", reset)
         serve(SLACK_WEBHOOK_BASE_URL=broken.url).run(source)
-    service = serve()
-    for again, shown in ((False, ("failed", "unconfirmed")), (True, ("would_send", None))):
+    service = serve(REGIONS='{"AMER": "new"}')
+    # Without a retry, the channel is the one that may have the alert.
+    for again, shown in (
+        (False, ("failed", "unconfirmed", "amer-risk-alerts")),
+        (True, ("would_send", None, "new")),
+    ):
         alert = preview(service, source, retry_unconfirmed=again)["alerts"][0]
-        assert (alert["account_id"], alert["status"], alert["reason"]) == ("A/1", *shown)
+        assert (alert["account_id"], alert["status"], alert["reason"], alert["channel"]) == ("A/1", *shown)
     assert service.run(source, retry_unconfirmed=True)["counts"]["unconfirmed"] == 0
 
 
