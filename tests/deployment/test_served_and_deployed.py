@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling, Pending
 from prefect.workers.base import BaseJobConfiguration
 
 from examples.mock_slack import MockSlack
@@ -171,6 +173,28 @@ def test_kubernetes_job_gets_secrets_from_kubernetes(deployed: Served) -> None:
     (container,) = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]["containers"]
     assert container["envFrom"] == [{"secretRef": {"name": "{{ secret }}"}}]
     assert container["securityContext"]["readOnlyRootFilesystem"]
+
+
+def test_documented_state_frees_the_slot_of_a_canceled_run(deployed: Served) -> None:
+    """A run that is canceled before it begins stays Cancelling, as does one whose worker was killed."""
+    documented = re.search(r"set_state --data '(.+)'", (ROOT / "docs/operations.md").read_text())
+    deployment = deployed.prefect.read_deployment_by_name(f"{FLOW}/monthly")
+    stuck = deployed.prefect.create_flow_run_from_deployment(deployment.id).id
+
+    def active_slots() -> int | None:
+        limit = deployed.prefect.read_deployment(deployment.id).global_concurrency_limit
+        return limit and limit.active_slots
+
+    for state in (Pending(), Cancelling()):
+        deployed.prefect.set_flow_run_state(stuck, state)
+    assert active_slots() == 1
+    assert documented
+    answer = httpx.post(
+        f"{deployed.environment['PREFECT_API_URL']}/flow_runs/{stuck}/set_state",
+        json=json.loads(documented[1]),
+    )
+    assert answer.is_success, answer.text
+    assert active_slots() == 0
 
 
 def test_manual_and_scheduled_runs_do_not_overlap(deployed: Served, tmp_path: Path) -> None:
