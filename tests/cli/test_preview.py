@@ -24,10 +24,12 @@ def test_preview_shows_each_alert_and_sends_nothing(
     assert call(*preview) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "Preview of 2026-01: nothing was sent" in lines
-    (acme,) = (line for line in lines if "(A/1)" in line)
-    assert acme.split()[-5:] == ["3", "months", "amer-risk-alerts", "would", "send"]
-    (cargo,) = (line for line in lines if "(C)" in line)
-    assert cargo.split()[-4:] == ["none", "for", "LATAM", "unknown_region"]
+    assert [line.rstrip() for line in lines if "  " in line] == [
+        "account                   ARR  streak    channel           status",
+        "Acme & <Co> (A/1)  $1,234,567  3 months  amer-risk-alerts  would send",
+        "Bolt (B)              Unknown  1 month   emea-risk-alerts  would send",
+        "Cargo (C)             $50,000  1 month   none for LATAM    unknown_region",
+    ]
     (limit,) = (line for line in lines if line.startswith("too_many_alerts: "))
     assert "MAX_ALERTS_PER_RUN is 1; check the source" in limit
     assert lines[-1].endswith(", 1 failed or unconfirmed (1 of an unknown region), 2 would be sent.")
