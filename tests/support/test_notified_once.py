@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -100,8 +101,16 @@ def support(path: Path) -> Iterator[Support]:
         yield served
 
 
-def test_run_stopped_before_its_mail_leaves_it_to_the_next(support: Support) -> None:
+@pytest.mark.parametrize("waits", [False, True])
+def test_run_stopped_before_its_mail_leaves_it_to_the_next(
+    support: Support, monkeypatch: pytest.MonkeyPatch, *, waits: bool
+) -> None:
     """A run may wait for the mails of many other runs; a stop must not wait for them."""
+    monkeypatch.setattr(stage, "time", Mock(sleep=Mock(side_effect=AssertionError)))
+    begin(support.ledger, "other", owner=this_process())
+    support.ledger.heartbeat("other", utc_now())
+    if waits:
+        support.ledger.claim_notification("other", ADDRESS)
     context = RunContext("stopped", REQUEST, support.smtp, support.ledger)
     with open_run(context):
         support.ledger.plan(context.run_id, assessment([NO_CHANNEL]), [NO_CHANNEL], 0, NOW)
@@ -109,6 +118,7 @@ def test_run_stopped_before_its_mail_leaves_it_to_the_next(support: Support) -> 
         with pytest.raises(Interrupted):
             stage.notify_support.fn(context)
     assert support.mails == []
+    support.ledger.finish("other", None, NOW)
     support.run(NO_CHANNEL)
     assert support.mails == [["A-1"]]
 
