@@ -239,7 +239,8 @@ def test_line_outside_a_flow_run_causes_no_warning(recwarn: pytest.WarningsRecor
     with temporary_settings({"logging.to_api.when_missing_flow": "warn"}):
         show_logs_in_ui()
         logging.getLogger("core.run").warning("the heartbeat failed")
-    assert [str(warning.message) for warning in recwarn] == []
+    # Not a ResourceWarning: garbage of an earlier test may cause one at any time.
+    assert [str(warning.message) for warning in recwarn if warning.category is UserWarning] == []
 
 
 def test_extra_loggers_of_prefect_lose_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
