@@ -82,14 +82,15 @@ def test_our_containers_gain_no_privileges() -> None:
     assert all(service["security_opt"] == ["no-new-privileges:true"] for service in ours)
 
 
-def test_pages_of_other_sites_cannot_read_prefect() -> None:
-    """A browser reaches its port, and Prefect has no login."""
+def test_pages_of_other_sites_cannot_use_prefect() -> None:
+    """A browser reaches its port, Prefect has no login, and a worker runs any command of a flow run."""
     found = SERVICES["prefect"]["environment"]
     [port] = SERVICES["prefect"]["ports"]
     own = f"http://localhost:{port.split(':')[1]}"
     assert found["PREFECT_SERVER_UI_API_URL"] == f"{own}/api"
     origins = found["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
     assert origins == [own, own.replace("localhost", "127.0.0.1")]
+    assert found["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] == "true"
 
 
 def test_each_variable_is_read() -> None:
