@@ -118,6 +118,8 @@ BAD = {
         "postgresql://host:canary/db",
         "postgresql://user@host/",
         "postgresql+asyncpg://user@host/canary",
+        "postgresql://host/canary?port=x",
+        "postgresql:///canary?host=a,b&port=1,2,3",
     ],
     "GCS_ENDPOINT_URL": ["https://host/#canary"],
     "S3_ENDPOINT_URL": ["https://host/?canary", "http://user:p:canary@host"],

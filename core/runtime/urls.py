@@ -9,7 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 _ESCAPED = "write @ as %40, : as %3A and / as %2F"
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?:///(?!~|file:|:memory:)[^?]*[^?/]")
-_POSTGRESQL = re.compile(r"(postgres|postgresql|postgresql\+psycopg)://")
+_POSTGRESQL = re.compile(r"postgresql(\+psycopg)?://")
 
 
 def check_http_url(value: str) -> str:
@@ -36,10 +36,11 @@ def host_of(url: str) -> str:
 
 def check_database_url(value: str) -> str:
     """Return the URL of the ledger for SQLAlchemy; raise a `ValueError` with the right forms, not the URL."""
+    # SQLAlchemy does not know the short name.
+    url = re.sub("^postgres:", "postgresql:", value)
     with suppress(ArgumentError, ValueError):
-        if value.isprintable() and (_SQLITE.fullmatch(value) or _is_postgresql(value)):
-            # SQLAlchemy does not know the short name.
-            return re.sub("^postgres:", "postgresql:", value)
+        if url.isprintable() and (_SQLITE.fullmatch(url) or _is_postgresql(url)):
+            return url
     raise ValueError(
         "must be sqlite:///data/risk_alerts.db for a path from the working directory,"
         " sqlite:////data/risk_alerts.db for an absolute one (~ is not expanded: sqlite:////home/name/x.db),"
@@ -48,10 +49,14 @@ def check_database_url(value: str) -> str:
 
 
 def _is_postgresql(value: str) -> bool:
+    if not _POSTGRESQL.match(value):
+        return False
     url = make_url(value)
+    # Raises an `ArgumentError` for ports that are no numbers or do not fit the hosts.
+    url.get_dialect()().create_connect_args(url)
     # An unescaped @, : or / in the password would make the rest of it the host or the database.
     escaped = re.fullmatch(r"[\w.,:%-]*", url.host or "") and not re.search("[@:/]", _raw_password(value))
-    return bool(_POSTGRESQL.match(value) and url.database and escaped)
+    return bool(url.database and escaped)
 
 
 def shown_database(database_url: str | URL) -> str:
