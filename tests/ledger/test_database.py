@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, make_url, text, update
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.domain import LedgerError
 from core.ledger import Ledger, database, open_ledger, sqlite
-from core.ledger.database import Database
+from core.ledger.database import Database, translated_errors
 from core.ledger.schema import METADATA, SCHEMA_VERSION, VERSION
 from tests.delivery.world import NOTIFIED, NOTIFY, NOW, at_once, begin, execute, look, open_at, query, routed
 from tests.postgresql import Server
@@ -54,6 +55,18 @@ def test_current_ledger_is_opened_without_a_write(path: Path, ledger: Ledger) ->
         opened = open_at(path)
         assert opened.history.runs(limit=1).runs == []
         opened.close()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [PoolTimeoutError("why"), ImportError("why"), sqlite3.OperationalError("why"), OSError("why")],
+    ids=repr,
+)
+def test_each_fault_of_a_driver_names_the_ledger(fault: Exception) -> None:
+    """No connection is free, the driver is not installed, the switch to write-ahead logging failed."""
+    found = r"^The ledger sqlite:///x\.db cannot be used: why\. Check DATABASE_URL"
+    with pytest.raises(LedgerError, match=found), translated_errors(make_url("sqlite:///x.db")):
+        raise fault
 
 
 def test_connections_write_ahead_and_durably(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
