@@ -1,8 +1,6 @@
 """A flow run of Prefect: its month, its name, its stages and its log."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, tzinfo
 from functools import wraps
 from typing import Any
@@ -54,36 +52,26 @@ def schedule_zone(deployment_id: str | None) -> tzinfo:
 
 async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
     """Run a stage as a task of the flow run, or as a plain function without one; measure its seconds."""
-    with STEP_SECONDS.labels(stage.name).time():
-        if run.flow_run_id is None:
-            result = stage.fn(*args)
-        else:
-            # By default, Prefect hashes and stores tables, and searches alerts for futures. `quote` passes
-            # an argument by reference.
-            task = stage.with_options(cache_policy=NO_CACHE, persist_result=False)
-            task.fn = _with_masked_error(run, stage)
-            result = task(*map(quote, args))
-        return await result if stage.isasync else result
 
-
-def _with_masked_error(run: RunContext, stage: Task[..., Any]) -> Callable[..., Any]:
-    """Return the function of a stage; Prefect stores the text of its error, so secrets are masked there."""
-
-    @contextmanager
-    def masked() -> Iterator[None]:
+    @wraps(stage.fn)
+    async def call(*args: Any) -> Any:
         try:
-            yield
+            result = stage.fn(*args)
+            return await result if stage.isasync else result
         except RiskAlertsError:
             raise
         except Exception as error:
+            # Prefect stores the text of the error, so its secrets are masked here.
             raise known_error(run, error) from error
 
-    @wraps(stage.fn)
-    async def call_async(*args: Any) -> Any:
-        with masked():
-            return await stage.fn(*args)
-
-    return call_async if stage.isasync else masked()(stage.fn)
+    with STEP_SECONDS.labels(stage.name).time():
+        if run.flow_run_id is None:
+            return await call(*args)
+        # By default, Prefect hashes and stores tables, and searches alerts for futures. `quote` passes an
+        # argument by reference.
+        task = stage.with_options(cache_policy=NO_CACHE, persist_result=False)
+        task.fn, task.isasync = call, True  # of a stage that may be synchronous
+        return await task(*map(quote, args))
 
 
 def show_logs_in_ui() -> None:
