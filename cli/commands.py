@@ -6,9 +6,11 @@ A command imports its code when it is called, so that `risk-alerts --help` loads
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import date
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 import click
@@ -24,10 +26,18 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     """Run the command that the arguments of the process name, and end the process with its exit code."""
     protect_streams()
+    sys.excepthook = _print_masked
     # A closed terminal stops a command like SIGTERM does, unless `nohup` ignores the signal.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     risk_alerts(prog_name="risk-alerts")
+
+
+def _print_masked(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    """Print an unexpected error, without the secrets that its traceback may quote."""
+    from core.runtime import redact
+
+    click.echo(redact("".join(traceback.format_exception(error))), nl=False, err=True)
 
 
 class _Commands(click.Group):

@@ -54,6 +54,15 @@ def test_help_and_usage_import_nothing_heavy(arguments: list[str]) -> None:
     assert imported.isdisjoint({"prefect", "pyarrow", "fastapi", "sqlalchemy", "httpx"})
 
 
+def test_unexpected_error_shows_no_secret() -> None:
+    defect = "raise KeyError('https://hooks.slack.com/services/canary')"
+    code = f"from cli import commands; commands.risk_alerts = lambda **_: exec({defect!r}); commands.main()"
+    ended = started("-c", code)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("KeyError: 'https://hooks.slack.com/***'\n")
+    assert "canary" not in ended.stderr
+
+
 def test_unconfirmed_needs_neither_prefect_nor_metrics(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
     ignored = {"PREFECT_LOGGING_LEVEL": "canary", "PROMETHEUS_MULTIPROC_DIR": "/no/such/folder"}
