@@ -17,10 +17,22 @@ from sqlalchemy import Connection, make_url, text, update
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.domain import LedgerError
-from core.ledger import Ledger, database, open_ledger, sqlite
+from core.ledger import Ledger, database, known_deliveries, open_ledger, sqlite
 from core.ledger.database import Database, translated_errors
 from core.ledger.schema import METADATA, SCHEMA_VERSION, VERSION
-from tests.delivery.world import NOTIFIED, NOTIFY, NOW, at_once, begin, execute, look, open_at, query, routed
+from tests.delivery.world import (
+    MONTH,
+    NOTIFIED,
+    NOTIFY,
+    NOW,
+    at_once,
+    begin,
+    execute,
+    look,
+    open_at,
+    query,
+    routed,
+)
 from tests.postgresql import Server
 from tests.waiting import HANG_SECONDS, at_the_first_retry
 from tests.warm import Forked, barrier
@@ -251,6 +263,13 @@ def test_folder_as_ledger_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LedgerError, match=r"File exists|Not a directory"):
         open_at(tmp_path / "file" / "ledger.db")
+
+
+def test_ledger_that_cannot_be_looked_for_is_not_missing(tmp_path: Path) -> None:
+    """`Path.exists` hides some errors; a preview would then show sent alerts as new ones."""
+    (tmp_path / "ledger.db").symlink_to("ledger.db")
+    with pytest.raises(LedgerError, match="symbolic links"):
+        known_deliveries(f"sqlite:///{tmp_path}/ledger.db", MONTH)
 
 
 def test_long_lock_fails_every_waiting_writer(
