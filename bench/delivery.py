@@ -58,7 +58,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     with slow_slack() as slack:
         seconds = measure(slack, options.alerts, options.rounds)
-    table = Table("", "seconds", "ms an alert", title=f"{options.alerts:,} alerts, {options.rounds} rounds")
+    table = Table("", "seconds", "ms per alert", title=f"{options.alerts:,} alerts, {options.rounds} rounds")
     for name, found in seconds.items():
         table.add_row(name, spread(found), f"{statistics.median(found) / options.alerts * 1000:.2f}")
     console.print(table)

@@ -47,7 +47,7 @@ def seen(slack: HostileSlack, path: str | None = None) -> list[str]:
 @pytest.mark.parametrize(
     ("replies", "status", "reason", "attempts"),
     [
-        pytest.param([answer(503), answer(429), OK], "sent", None, 3, id="sent at the third try"),
+        pytest.param([answer(503), answer(429), OK], "sent", None, 3, id="sent at the third attempt"),
         pytest.param([answer(500)], "failed", "server_error", 3, id="500 to the last attempt"),
         pytest.param([answer(400, "invalid_payload")], "failed", "invalid_payload", 1, id="400"),
         pytest.param([answer(404, "channel_not_found")], "failed", "channel_not_found", 1, id="404"),
