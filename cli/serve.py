@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import click
 import uvicorn
 
+ROOT = Path(__file__).parents[1]
 HOST = "127.0.0.1"
 STOP_SECONDS = 30
 """How long the Prefect server may take to stop before it is killed."""
@@ -47,15 +49,14 @@ def _prefect_server(port: int, url: str) -> Iterator[None]:
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         # The UI in the browser calls this address.
         "PREFECT_SERVER_UI_API_URL": f"{url}/api",
-        # By default, a page of any site in that browser may read Prefect, which has no login.
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{url},http://localhost:{port}",
         # Keep the concurrency slots in files, so that a restarted server can free those of dead runs.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
-    app = ["--factory", "prefect.server.api.server:create_app", "--log-level", "warning", "--workers", "1"]
+    app = ["--factory", "cli.prefect_server:create_app", "--app-dir", str(ROOT)]
+    options = ["--host", HOST, "--port", str(port), "--log-level", "warning", "--workers", "1"]
     # A session of its own, so that Ctrl-C does not stop Prefect before the API.
     server = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments from this file
-        [sys.executable, "-P", "-m", "uvicorn", *app, "--host", HOST, "--port", str(port)],
+        [sys.executable, "-P", "-m", "uvicorn", *app, *options],
         env={**os.environ, **environment},
         start_new_session=True,
     )

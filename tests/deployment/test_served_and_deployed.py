@@ -25,6 +25,8 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending
 from prefect.workers.base import BaseJobConfiguration
+from websockets import InvalidStatus, Origin, Subprotocol
+from websockets.sync.client import connect
 
 from examples.mock_slack import MockSlack
 from tests.cli.calling import ROOT, started
@@ -115,12 +117,33 @@ def test_prefect_server_sends_no_telemetry_and_frees_slots_of_dead_runs(served: 
     assert found["concurrency"]["lease_storage"] == "prefect.server.concurrency.lease_storage.filesystem"
 
 
-@pytest.mark.parametrize(("origin", "allowed"), [("http://evil.example", False), ("", True)])
-def test_page_of_another_site_cannot_read_prefect(served: Served, origin: str, *, allowed: bool) -> None:
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "{ui}"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "evil.example"}, 400),
+    ],
+    ids=str,
+)
+def test_only_programs_and_its_own_pages_may_call_prefect(
+    served: Served, headers: dict[str, str], status: int
+) -> None:
+    """Prefect has no login, a worker runs any command of a flow run, and a page may send a body as a Blob."""
     api = served.environment["PREFECT_API_URL"]
-    asks = {"Origin": origin or api.removesuffix("/api"), "Access-Control-Request-Method": "POST"}
-    preflight = httpx.options(f"{api}/artifacts/filter", headers=asks, timeout=HANG_SECONDS)
-    assert ("access-control-allow-origin" in preflight.headers) == allowed
+    sent = {name: value.format(ui=api.removesuffix("/api")) for name, value in headers.items()}
+    answer = httpx.post(f"{api}/flows/filter", content=b"{}", headers=sent, timeout=HANG_SECONDS)
+    assert answer.status_code == status
+
+
+def test_page_of_another_site_cannot_hear_the_events_of_prefect(served: Served) -> None:
+    events = served.environment["PREFECT_API_URL"].replace("http:", "ws:") + "/events/out"
+    with connect(events, subprotocols=[Subprotocol("prefect")]):
+        pass
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(events, subprotocols=[Subprotocol("prefect")], origin=Origin("http://evil.example"))
 
 
 def test_only_one_deployment_has_an_active_schedule(deployed: Served) -> None:
