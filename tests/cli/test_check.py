@@ -154,7 +154,7 @@ BROKEN: dict[str, tuple[str, dict[str, str], str]] = {
     "no database server": (
         "ledger",
         {"DATABASE_URL": "postgresql://me:canary@127.0.0.1:{closed}/ledger"},
-        "DATABASE_URL",
+        "postgresql://127.0.0.1/ledger",
     ),
     "no mail server": ("mail", {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": "{closed}"}, "SMTP_HOST, SMTP_PORT"),
 }

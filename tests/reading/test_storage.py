@@ -129,6 +129,10 @@ def test_star_keeps_an_empty_segment() -> None:
     assert check_source("gs://bucket//a/*", Settings()).path == "bucket//a"
 
 
+def test_star_below_the_root_selects_there() -> None:
+    assert check_source("file:///*", Settings()).path == "/"
+
+
 def test_dots_and_links_do_not_leave_the_allowed_folder(tmp_path: Path) -> None:
     inside, outside = tmp_path / "in", tmp_path / "out"
     inside.mkdir()

@@ -48,7 +48,7 @@ def test_a_message_is_posted_as_utf8_json_to_its_channel() -> None:
 )
 def test_any_channel_is_one_path_segment(channel: str, path: str) -> None:
     with HostileSlack() as slack:
-        post(slack.url, channel)
+        post(f"{slack.url}/", channel)
         assert [request.path for request in slack.requests] == [path]
 
 
