@@ -196,6 +196,7 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
     body: dict[str, Any] = answer.json()
     assert set(body) - {"run_id"} == {"type", "title", "status", "code", "detail"}
     assert body["status"] == answer.status_code
+    assert "_" not in body["title"], "it is the code in words"
     assert body["detail"]
     assert "\n" not in body["detail"]
     assert "Traceback" not in body["detail"]

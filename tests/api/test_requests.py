@@ -50,7 +50,7 @@ def test_only_json_is_accepted(service: Service, path: str, kind: str | None) ->
     ("body", "reason"),
     [
         (b"", "the body: is missing"),
-        (b"{", "not JSON at character"),
+        (b"{", "not JSON at character 1"),
         (b'{"month": NaN', "not JSON at character"),
         (b"\xff\xfe", "not JSON at character"),
         ('{"source_uri": "file:///z\u00fcrich"}'.encode("latin-1"), "cannot be read as JSON in UTF-8"),
