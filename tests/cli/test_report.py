@@ -118,6 +118,15 @@ def test_data_breaks_no_markdown(ledger: Ledger) -> None:
         assert line in text
 
 
+def test_markdown_of_a_run_without_alerts_has_only_counts(ledger: Ledger) -> None:
+    begin(ledger, "run-1")
+    ledger.finish("run-1", None, NOW)
+    history = ledger.history
+    text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 9))
+    assert re.findall("^## (.*)", text, re.MULTILINE) == ["Counts"]
+    assert "\n| count | number |\n|---|---:|\n| rows read | 100 |\n" in text
+
+
 def test_data_loads_no_image_in_prefects_ui(ledger: Ledger) -> None:
     """One UI of Prefect shows the cells of a table as Markdown."""
     data = "![i](http://evil/i.png) <img src=//evil>\n[i]: x"
