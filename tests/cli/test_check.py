@@ -50,8 +50,8 @@ class Installation:
 
     def _check(self, *arguments: str) -> tuple[int, str]:
         code = call("check", *arguments)
-        out = self._capsys.readouterr().out
-        assert "canary" not in out
+        out, err = self._capsys.readouterr()
+        assert "canary" not in out + err
         return code, out
 
 
@@ -271,7 +271,7 @@ def test_usage_error_checks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("check", "--month", MONTH) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "--month needs --source-uri" in err
+    assert "--month needs --source-uri" in err.splitlines()[-1]
 
 
 def test_post_test_message_posts_to_each_channel(installation: Installation, slack: MockSlack) -> None:
