@@ -349,7 +349,8 @@ def test_prefect_api_that_refuses_the_login_fails(installation: Installation) ->
     from prefect.settings import temporary_settings  # noqa: PLC0415  # takes seconds to import
 
     with HostileSlack() as server:
-        server.script("/api/health", answer(200, "true"))
+        # The server closes each connection, and Prefect's client would use it again.
+        server.script("/api/health", answer(200, "true", headers={"Connection": "close"}))
         server.script("/api/flows/filter", answer(401, ""))
         with temporary_settings({"api.url": f"{server.url}/api", "client.csrf_support_enabled": False}):
             found = installation.check()["prefect"]
