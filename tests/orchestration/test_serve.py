@@ -106,7 +106,8 @@ def test_closed_terminal_ends_both_servers(tmp_path: Path) -> None:
 @needs_proc
 def test_prefect_server_imports_nothing_from_the_current_folder(tmp_path: Path) -> None:
     with serving(tmp_path) as (_, prefect):
-        assert b"\0-P\0" in Path(f"/proc/{prefect}/cmdline").read_bytes()
+        # It is empty until the process has loaded its program.
+        assert b"\0-P\0" in until(Path(f"/proc/{prefect}/cmdline").read_bytes)
 
 
 @needs_proc
