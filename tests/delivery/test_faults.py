@@ -138,7 +138,7 @@ def test_claim_is_unsent_when_another_lane_fails(
 def test_alert_whose_retry_cannot_be_claimed_has_failed(
     slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This failure is confirmed: nobody has to look in the channel."""
+    """This failure is confirmed: the alert is not in the channel."""
 
     def break_second(run_id: str, alert: Alert, now: datetime) -> Delivery:
         claims.append(alert.account_id)
