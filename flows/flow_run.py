@@ -68,9 +68,10 @@ async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
         if run.flow_run_id is None:
             return await call(*args)
         # By default, Prefect hashes and stores tables, and searches alerts for futures. `quote` passes an
-        # argument by reference.
-        task = stage.with_options(cache_policy=NO_CACHE, persist_result=False)
-        task.fn, task.isasync = call, True  # of a stage that may be synchronous
+        # argument by reference. No stage is retried, whatever Prefect's settings say, because a run claims
+        # each alert only once.
+        task = stage.with_options(cache_policy=NO_CACHE, persist_result=False, retries=0)
+        task.fn, task.isasync = call, True  # `call` is a coroutine function, also for a synchronous stage
         return await task(*map(quote, args))
 
 

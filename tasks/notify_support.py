@@ -12,7 +12,7 @@ from core.support import compose, notify
 logger = logging.getLogger(__name__)
 
 
-@task(retries=0)
+@task
 def notify_support(run: RunContext) -> None:
     """Notify support of the month's open alerts, unless the address has accepted the same list before.
 

@@ -27,12 +27,9 @@ PROGRESS_SECONDS = 10
 logger = logging.getLogger(__name__)
 
 
-@task(retries=0)
+@task
 async def send(run: RunContext, to_send: Sequence[Alert]) -> None:
-    """Send the alerts of the plan.
-
-    `retries=0` wins over Prefect's settings, because a run claims each alert only once.
-    """
+    """Send the alerts of the plan."""
     logger.info("Sending %d alerts", len(to_send))
     if not to_send:
         return
@@ -68,7 +65,7 @@ async def deliver(run: RunContext, alerts: Sequence[Alert]) -> None:
 
 
 class Lane:
-    """The alerts of one destination, sent one after the other."""
+    """The alerts of one lane, sent one after the other."""
 
     def __init__(self, run: RunContext, slack: SlackWebhooks, alerts: Sequence[Alert]) -> None:
         self._run = run
@@ -164,5 +161,12 @@ def delivery_of(alert: Alert, answer: Answer, attempts: int, now: datetime) -> D
     """Return the result of an alert from Slack's last answer, which came at `now`."""
     done = {Verdict.DELIVERED: AlertStatus.SENT, Verdict.UNCONFIRMED: AlertStatus.UNCONFIRMED}
     status = done.get(answer.verdict, AlertStatus.FAILED)
-    sent_at = now if status is AlertStatus.SENT else None
-    return Delivery(*alert.key, status, alert.channel, answer.reason, answer.error, attempts, sent_at)
+    return Delivery(
+        *alert.key,
+        status,
+        alert.channel,
+        reason=answer.reason,
+        error=answer.error,
+        attempts=attempts,
+        sent_at=now if status is AlertStatus.SENT else None,
+    )
