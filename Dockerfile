@@ -1,14 +1,7 @@
-# One image for every role; the command chooses the role:
+# One image for every role; the command chooses the role. README.md shows the API and the batch job. A Prefect
+# worker, for the deployments of prefect.yaml:
 #
-#   docker build -t account-risk-alerts .
-#
-#   the API on :8000 (the default)
-#     docker run -p 127.0.0.1:8000:8000 -v risk-alerts:/data --env-file risk-alerts.env account-risk-alerts
-#   the batch job, once
-#     docker run --rm --no-healthcheck -v risk-alerts:/data --env-file risk-alerts.env account-risk-alerts \
-#       risk-alerts run --source-uri gs://bucket/file.parquet --month 2026-01-01
-#   a Prefect worker, for the deployments of prefect.yaml
-#     docker run --no-healthcheck -v risk-alerts:/data --env-file risk-alerts.env \
+#   docker run --no-healthcheck -v risk-alerts:/data --env-file risk-alerts.env \
 #       -e PREFECT_API_URL=http://prefect.example:4200/api account-risk-alerts \
 #       prefect worker start --pool NAME
 #

@@ -47,8 +47,9 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except domain.SettingsError as error:
             # Not in the log, whose format is one of the settings.
-            click.echo(f"error: {error.code}: {error}", err=True)
-            ctx.exit(2)
+            from core.runtime import exit_with
+
+            exit_with(error)
         except domain.RiskAlertsError as error:
             logger.error("%s: %s", error.code, error)
             ctx.exit(2 if isinstance(error, domain.InvalidRequest) else 1)

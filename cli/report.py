@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from core.alerts import AlertView, PreviewView, months
+from core.alerts import AlertView, PreviewView, shown_months
 from core.domain import Counts, LedgerError, RunStatus, RunWarning, money, one_line, shown_region
 from core.ledger import History, RunView
 
@@ -49,7 +49,7 @@ def print_preview(found: PreviewView, console: Console) -> None:
         (
             alert.label,
             money(alert.arr),
-            months(alert.duration_months),
+            shown_months(alert.duration_months),
             alert.channel or f"none for {shown_region(alert.account_region)}",
             alert.reason or "would send",
         )
@@ -83,7 +83,12 @@ def _print_more(number: int, where: str, console: Console) -> None:
 
 
 def _account_cells(alert: AlertView) -> tuple[str, ...]:
-    return alert.label, shown_region(alert.account_region), money(alert.arr), months(alert.duration_months)
+    return (
+        alert.label,
+        shown_region(alert.account_region),
+        money(alert.arr),
+        shown_months(alert.duration_months),
+    )
 
 
 def _print_counts(summary: str, by_type: Mapping[str, Counts], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""The packages that flows, API and command line share: domain, settings, sources, ledger, Slack, support."""
+"""The packages that flows, API and command line share."""
 
 import os
 

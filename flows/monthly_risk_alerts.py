@@ -3,6 +3,7 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
+from core.alerts import each_alert
 from core.domain import Month, RunRequest
 from core.run import RunContext, open_run, prepare_run, utc_now
 from core.runtime import load_settings
@@ -13,7 +14,7 @@ from tasks.dedupe import dedupe
 from tasks.load_window import load_window
 from tasks.notify_support import notify_support
 from tasks.persist import persist
-from tasks.route import each_alert, route
+from tasks.route import route
 from tasks.send import send
 
 

@@ -3,14 +3,14 @@
 from datetime import date
 
 from core import domain
-from core.alerts import PreviewAlertView, PreviewView
+from core.alerts import PreviewAlertView, PreviewView, each_alert
 from core.ledger import known_deliveries
 from core.runtime import Settings
 from core.slack import build_message, details_url
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
-from tasks.route import each_alert, route
+from tasks.route import route
 
 
 def preview(request: domain.RunRequest, settings: Settings) -> PreviewView:

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import task
 
-from core.alerts import ALERTS, AlertRule, Assessment, rules_named
+from core.alerts import ALERTS, AlertRule, Assessment, passes_threshold, rules_named
 from core.domain import MONTH_NOT_IN_SOURCE, RunWarning, count_found, months_before
 from core.runtime import Settings
-from core.sources import Window, passes_threshold
+from core.sources import Window
 
 logger = logging.getLogger(__name__)
 

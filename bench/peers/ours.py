@@ -1,13 +1,12 @@
 """Our own three stages, without Prefect."""
 
 from bench.support.answer import Answer, Question
-from core.alerts import Assessment
+from core.alerts import Assessment, objects
 from core.domain import total
 from core.runtime import Settings
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
-from tasks.route import objects
 
 SETTINGS = Settings()
 ROW = (

@@ -5,13 +5,13 @@ show them as views.
 """
 
 from core.alerts.registry import RULES, rules_named
-from core.alerts.rule import ALERTS, AlertRule, Assessment
+from core.alerts.rule import ALERTS, AlertRule, Assessment, each_alert, objects, passes_threshold
 from core.alerts.views import (
     AlertView,
     OpenReason,
     PreviewAlertView,
     PreviewView,
-    months,
     open_by_reason,
-    streak,
+    shown_months,
+    shown_streak,
 )

@@ -1,13 +1,18 @@
 """The interface of an alert type, and the alerts that the types find, as an Arrow table."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from datetime import date
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from core.domain import Counts, RunWarning
+from core.domain import Alert, Counts, RunWarning
+
+OBJECTS_AT_ONCE = 1_000
+EPOCH = date(1970, 1, 1).toordinal()
 
 
 class AlertRule(ABC):
@@ -61,3 +66,23 @@ class Assessment:
     warnings: tuple[RunWarning, ...]
     alerts: pa.Table
     """A table with the schema `ALERTS`."""
+
+
+def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.Array | pa.ChunkedArray:
+    """Return a mask of the ARRs (int64) that are at least `arr_threshold` or unknown, without nulls."""
+    return pc.fill_null(pc.greater_equal(arr, arr_threshold), fill_value=True)
+
+
+def each_alert(routed: pa.Table) -> Iterator[Alert]:
+    """Yield the alerts of a routed table as objects, in order."""
+    for batch in routed.to_batches(max_chunksize=OBJECTS_AT_ONCE):
+        yield from map(Alert, *(objects(batch[name]) for name in Alert._fields))
+
+
+def objects(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Return the values of a column as Python objects, None for a null."""
+    if not pa.types.is_date32(column.type):
+        return list(column.to_pylist())
+    # `to_pylist` takes six times as long for dates.
+    days = column.cast(pa.int32()).to_pylist()
+    return [None if day is None else date.fromordinal(EPOCH + day) for day in days]

@@ -11,16 +11,18 @@ from core import domain
 from core.alerts.registry import RULES
 
 
-def months(count: int) -> str:
+def shown_months(count: int) -> str:
     """Return a number of months as `1 month` or `2 months`."""
     return f"{count} {'month' if count == 1 else 'months'}"
 
 
-def streak(alert_type: str, start: date, count: int) -> str:
+def shown_streak(alert_type: str, start: date, count: int) -> str:
     """Return how long an account is or was at risk, in the words of the alert type."""
     # An old run may have alerts of a type that does not exist any more.
     rule = RULES.get(alert_type, RULES[domain.DEFAULT_ALERT_TYPE])
-    return rule.streak.format(months=months(count), start=start, end=domain.months_before(start, 1 - count))
+    return rule.streak.format(
+        months=shown_months(count), start=start, end=domain.months_before(start, 1 - count)
+    )
 
 
 class AlertFacts(BaseModel):
@@ -52,12 +54,13 @@ class AlertFacts(BaseModel):
     @property
     def label(self) -> str:
         """Return the account, and the alert type unless it is the default, for a report."""
-        return f"{self.account_name} ({self.account_id}){self.shown_type and f', {self.shown_type}'}"
+        suffix = f", {self.shown_type}" if self.shown_type else ""
+        return f"{self.account_name} ({self.account_id}){suffix}"
 
     @property
     def streak(self) -> str:
         """Return how long the account is or was at risk, for a report."""
-        return streak(self.alert_type, self.risk_start_month, self.duration_months)
+        return shown_streak(self.alert_type, self.risk_start_month, self.duration_months)
 
 
 class AlertView(AlertFacts):

@@ -1,4 +1,4 @@
-"""The values and rules of the domain, without any database, network or framework."""
+"""The values and rules of the domain, without any database, network or web framework."""
 
 from core.domain.alerts import *
 from core.domain.counts import *

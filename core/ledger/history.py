@@ -22,7 +22,7 @@ from core.ledger.schema import COUNTS, NOTIFICATIONS, OUTCOMES, RESOLUTIONS, RUN
 
 SAMPLE_SIZE = 10
 
-DELIVERIES = select(*(OUTCOMES.c[name] for name in domain.Delivery._fields))
+SELECT_DELIVERIES = select(*(OUTCOMES.c[name] for name in domain.Delivery._fields))
 
 _ALERT_KEY = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
 _FACTS = [column for column in RUN_ALERTS.c if column.name not in OUTCOMES.c]
@@ -110,11 +110,13 @@ class History:
 
     def open_of(self, run_id: str, limit: int) -> list[OpenReason]:
         """Return the run's failed and unconfirmed alerts by reason, at most `limit` of each status."""
-        pages = [self.alerts(run_id, status=status, limit=limit) for status in _OPEN]
+        alerts = select(RUN_ALERTS).where(RUN_ALERTS.c.run_id == run_id).order_by(RUN_ALERTS.c.position)
+        queries = [alerts.where(RUN_ALERTS.c.status == status).limit(limit) for status in _OPEN]
         with self._database.read() as session:
+            rows = [row for query in queries for row in session.execute(query)]
             found = _count(session, RUN_ALERTS, "reason", "status", run_id=run_id)
         numbers = {(reason, status): number for (reason, status), number in found.items() if status in _OPEN}
-        return open_by_reason((alert for page in pages for alert in page.alerts), numbers)
+        return open_by_reason(_views(AlertView, rows), numbers)
 
     def outcomes(
         self,
@@ -260,8 +262,8 @@ def read_counts(session: Session, run: Row[Any] | RunRow) -> dict[str, domain.Co
 
 def find_outcomes(session: Session, month: date) -> dict[domain.AlertKey, domain.Delivery]:
     """Return the outcomes of a month."""
-    found = (domain.Delivery(*row) for row in session.execute(DELIVERIES.where(OUTCOMES.c.month == month)))
-    return {outcome.key: outcome for outcome in found}
+    rows = session.execute(SELECT_DELIVERIES.where(OUTCOMES.c.month == month))
+    return {outcome.key: outcome for outcome in (domain.Delivery(*row) for row in rows)}
 
 
 def _get_run(session: Session, run_id: str) -> Row[Any]:

@@ -24,7 +24,7 @@ from core import domain
 from core.alerts import Assessment
 from core.ledger import liveness, schema
 from core.ledger.database import Database, through_a_restart, translated_errors
-from core.ledger.history import DELIVERIES, History, find_outcomes, read_counts
+from core.ledger.history import SELECT_DELIVERIES, History, find_outcomes, read_counts
 from core.ledger.sqlite import container_warning, file_of, is_missing
 from core.ledger.views import OutcomeView
 
@@ -34,11 +34,12 @@ SILENT = "The process of this run died, or could not write to the ledger; run th
 
 PLANNED_AT_ONCE = 1_000
 """Alerts per INSERT: fewer would take more calls, more would take more memory."""
+_TO_SEND = {domain.AlertStatus.PENDING, domain.AlertStatus.WOULD_SEND}
 
 # Other writers wait while an alert is claimed or recorded. To be fast, these statements are built once, and
 # alerts are changed by the session's bulk methods.
 _RUN = sa.select(schema.RunRow).where(schema.RUNS.c.run_id == sa.bindparam("run_id"))
-_OUTCOME = DELIVERIES.where(*(key == sa.bindparam(key.name) for key in schema.OUTCOMES.primary_key))
+_OUTCOME = SELECT_DELIVERIES.where(*(key == sa.bindparam(key.name) for key in schema.OUTCOMES.primary_key))
 
 _opened: dict[str, "Ledger"] = {}
 _opening = Lock()
@@ -226,16 +227,16 @@ class Ledger:
                 rows = []
                 for position, alert in chunk:
                     delivery = domain.plan_delivery(alert, known.get(alert.key), **flags)
+                    is_to_send = delivery.status in _TO_SEND
                     if delivery.status is domain.AlertStatus.FAILED:
                         outcome = _outcome(run, delivery, now) | {"region": alert.account_region}
                         (changed if alert.key in known else added).append(outcome)
-                    elif delivery.status in {domain.AlertStatus.PENDING, domain.AlertStatus.WOULD_SEND}:
-                        if limit and len(to_send) == limit:
-                            # Set to failed now: one statement of `_close` for a million rows could time out.
-                            over_limit += 1
-                            delivery = delivery._replace(**_untried(domain.TooManyAlerts.code))
-                        else:
-                            to_send.append(alert)
+                    elif is_to_send and limit and len(to_send) == limit:
+                        # Set to failed now: one statement of `_close` for a million rows could time out.
+                        over_limit += 1
+                        delivery = delivery._replace(**_untried(domain.TooManyAlerts.code))
+                    elif is_to_send:
+                        to_send.append(alert)
                     rows.append(alert._asdict() | _result(run_id, delivery) | {"position": position})
                 session.execute(sa.insert(schema.RunAlertRow), rows)
             if not (run.dry_run or over_limit):

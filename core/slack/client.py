@@ -23,7 +23,7 @@ HEADERS = {"Content-Type": "application/json; charset=utf-8", "Accept-Encoding":
 class SlackWebhooks(AbstractAsyncContextManager["SlackWebhooks"]):
     """The webhooks of one run: an async context manager around one HTTP client.
 
-    In base URL mode each channel is its own destination; in single webhook mode all channels share one.
+    In base URL mode each channel is a lane of its own; in single webhook mode all channels share one.
     """
 
     def __init__(self, settings: Settings) -> None:

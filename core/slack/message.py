@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any
 from urllib.parse import quote
 
-from core.alerts import RULES, months, streak
+from core.alerts import RULES, shown_months, shown_streak
 from core.domain import Alert, money, month_number, one_line
 from core.runtime import Settings
 
@@ -38,7 +38,7 @@ def build_message(alert: Alert, month: date, settings: Settings) -> dict[str, An
     In single webhook mode it names its channel.
     """
     rule = RULES[alert.alert_type]
-    risk = streak(alert.alert_type, alert.risk_start_month, alert.duration_months)
+    risk = shown_streak(alert.alert_type, alert.risk_start_month, alert.duration_months)
     arr = money(alert.arr)
     owner = _line("Owner", alert.account_owner)
     member = owner and settings.owners.get(alert.account_owner or "")
@@ -93,7 +93,7 @@ def _renewal(day: date | None, month: date) -> str:
     away = month_number(day) - month_number(month)
     near = {-1: "last month", 0: "this month", 1: "next month"}.get(away)
     if near is None:
-        near = f"in {months(away)}" if away > 0 else f"{months(-away)} ago"
+        near = f"in {shown_months(away)}" if away > 0 else f"{shown_months(-away)} ago"
     return f"{'⏰ ' if 0 <= away <= _SOON_MONTHS else ''}{day} ({near})"
 
 

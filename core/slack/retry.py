@@ -1,4 +1,4 @@
-"""The retries of a message, and the pace of the messages to one destination; no other code decides them."""
+"""When a message is sent again, and how fast the messages of a lane leave; no other code decides this."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Pacer:
-    """The pace of one destination, whose requests leave one after the other."""
+    """The pace of one lane, whose requests leave one after the other."""
 
     def __init__(self, sleep: Sleep, clock: Callable[[], float] = time.monotonic) -> None:
         self._sleep = sleep

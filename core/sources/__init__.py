@@ -10,4 +10,4 @@ from core.sources.description import describe
 from core.sources.location import parse_source
 from core.sources.reader import read_window
 from core.sources.source import Source, open_uri
-from core.sources.window import Need, Window, passes_threshold
+from core.sources.window import Need, Window

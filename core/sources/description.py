@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from core.sources.parquet.row_groups import AccountFile
+from core.sources.parquet.row_groups import DataFile
 from core.sources.source import Source
 from core.sources.window import may_hold
 from core.sources.workers import Workers
@@ -32,8 +32,8 @@ def describe(source: Source, month: date | None, zone: str) -> Description:
     possible, or no month is given.
     """
     with Workers(source.requests) as workers:
-        files = [AccountFile(source, file, index, zone, workers) for index, file in enumerate(source.files)]
-        footers = list(workers.each_request(AccountFile.open, files))
+        files = [DataFile(source, file, index, zone, workers) for index, file in enumerate(source.files)]
+        footers = list(workers.each_request(DataFile.open, files))
     groups = [group for footer in footers for group in footer.groups]
     spans = [group.months for group in groups]
     known = [span for span in spans if span]

@@ -9,19 +9,20 @@ from operator import attrgetter
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from core.alerts import passes_threshold
 from core.sources.parquet.columns import REPLACEMENT, instant
 from core.sources.parquet.footer import Footer
 from core.sources.parquet.row_groups import (
     HISTORY_ROWS,
     MONTH_ROWS,
     TIMES,
-    AccountFile,
+    DataFile,
     GroupReader,
     MonthPart,
     check_row_count,
 )
 from core.sources.source import Source
-from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, passes_threshold, prior_month
+from core.sources.window import DETAILS, ROWS, Need, Window, concat, may_hold, prior_month
 from core.sources.workers import Workers, wait_for
 
 HASH_TABLE_ROWS = 65_536
@@ -43,14 +44,14 @@ def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> W
     account that the rules leave out, and drops one only if none of its rows can cause an alert.
     """
     with Workers(source.requests) as workers:
-        files = [AccountFile(source, file, index, zone, workers) for index, file in enumerate(source.files)]
+        files = [DataFile(source, file, index, zone, workers) for index, file in enumerate(source.files)]
         return _Reader(files, month, need, workers).read(source.version)
 
 
 class _Reader:
     """The passes over the files, and the record of which row groups they have decoded."""
 
-    def __init__(self, files: Sequence[AccountFile], month: date, need: Need, workers: Workers) -> None:
+    def __init__(self, files: Sequence[DataFile], month: date, need: Need, workers: Workers) -> None:
         self._unopened = files
         self._month = month
         self._need = need
@@ -212,7 +213,7 @@ class _Reader:
             self._readers += readers
         return [reader for reader in self._readers if may_hold(reader.group.months, month)]
 
-    def _open(self, file: AccountFile) -> list[GroupReader]:
+    def _open(self, file: DataFile) -> list[GroupReader]:
         footer = file.open(self._longest_footer)
         self._longest_footer = max(self._longest_footer or footer, footer, key=attrgetter("length"))
         return [GroupReader(file, footer, group) for group in footer.groups]
@@ -221,9 +222,8 @@ class _Reader:
 def _months_at_once(accounts: int, months_back: int) -> int:
     """Return how many months to read at once; `accounts` have been at risk for `months_back`.
 
-    Many accounts, or long streaks, probably need the months before too. The product of both numbers decides:
-    two months from `SECOND_MONTH_LIKELY` on, three from four times `NEXT_MONTH_LIKELY` on, one more for each
-    doubling.
+    Many accounts, or long streaks, probably need the months before too, so the product of both numbers
+    decides. In the first month back, 30 accounts read two months, 400 three, 800 four, and 6,400 seven.
     """
     product = accounts * months_back
     more = max(product >= SECOND_MONTH_LIKELY, months_back // LONG_STREAK)

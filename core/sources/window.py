@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from core.domain import months_before
 
@@ -93,21 +92,16 @@ def concat(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables([*tables] or [schema.empty_table()])
 
 
-def passes_threshold(arr: pa.Array | pa.ChunkedArray, arr_threshold: int) -> pa.Array | pa.ChunkedArray:
-    """Return a mask of the ARRs (int64) that are at least `arr_threshold` or unknown, without nulls."""
-    return pc.fill_null(pc.greater_equal(arr, arr_threshold), fill_value=True)
-
-
 def prior_month(month: date) -> date | None:
     """Return the first day of the month before, or None before year 1."""
     return months_before(month, 1) if month > date.min else None
 
 
 def may_hold(days: tuple[date, date] | None, month: date) -> bool:
-    """Return whether rows whose days lie between the two `days` may be needed for `month`.
+    """Return whether rows with days in this range must be read for `month`; None means any days.
 
-    That is so if one of these days may be in the month, or may be the day before, which is the first day of
-    the month in another time zone. Rows of other days of the month are only counted. None means any days.
+    Any day of the month counts, and the day before it: an export in another time zone has the month's rows
+    there, and the warning `months_not_first_day` must count them.
     """
     if days is None:
         return True

@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from core.alerts import ALERTS
+from core.alerts import ALERTS, each_alert
 from core.runtime import Settings
-from tasks.route import each_alert, route
+from tasks.route import route
 from tests.delivery.world import MONTH
 
 SETTINGS = Settings(regions={"AMER": "amer-risk-alerts", "EMEA": "emea-risk-alerts"})
@@ -29,7 +29,7 @@ def test_region_names_match_exactly(region: str | None) -> None:
 def test_alerts_are_routed_in_their_order(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.route.OBJECTS_AT_ONCE", 2)
+    monkeypatch.setattr("core.alerts.rule.OBJECTS_AT_ONCE", 2)
     with caplog.at_level("INFO"):
         found = list(each_alert(route.fn(alerts("EMEA", None, "AMER"), SETTINGS)))
     assert [item.account_id for item in found] == ["A-0", "A-1", "A-2"]

@@ -7,14 +7,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.alerts import Assessment
+from core.alerts import Assessment, each_alert
 from core.domain import Alert, Counts, total
 from core.runtime import Settings
 from core.sources import Window
 from tasks.compute_streaks import compute_streaks
 from tasks.dedupe import dedupe
 from tasks.load_window import load_window
-from tasks.route import each_alert, route
+from tasks.route import route
 from tests.reading.worlds import MONTH, Row, row, table
 
 

@@ -107,34 +107,32 @@ class RowGroup:
 
 
 class FileColumns:
-    """The columns of the specification in files of one schema.
-
-    `names` maps each one that may have values to its name in the file. `ignored` are the columns that are not
-    read. `unreadable` has those of the `names` whose type cannot be read: they must be empty, and otherwise
-    the error has this text. `stamps` has the type, with its zone, of each column of dates that is a
-    timestamp. `bounds_type` is that of the statistics of `month`, or None if they cannot be used. `leaves`
-    has the indices of the column chunks, of which a row group has `chunk_count`.
-    """
+    """The columns of the specification in files of one schema."""
 
     def __init__(self, file: SourceFile, parquet: pq.ParquetSchema, content: bytes) -> None:
         arrow = parquet.to_arrow_schema()
         found = find_columns(file.key, arrow, partitioned=file.month is not None)
         kinds = {name: arrow.field(own).type for name, own in found.items()}
         self.names = {name: own for name, own in found.items() if not pa.types.is_null(kinds[name])}
+        """The name in the file of each column that may have values."""
         self.ignored = set(arrow.names) - {*found.values()}
+        """The columns that are not read."""
         self.unreadable = {
             name: f"column {name} must be {expected}, but it is {kinds[name]}: convert it in the export"
             for name, (expected, checks, _) in EXPECTED.items()
             if name in self.names and not any(check(kinds[name]) for check in checks)
         }
+        """The columns whose type cannot be read: they must be empty, or the error has this text."""
         columns = [parquet.column(index) for index in range(len(parquet))]
         self.chunk_count = len(columns)
+        """How many column chunks a row group has."""
         # A nested column has several leaves. A column `month.x` would match too, but sorts after `month`.
         paths = sorted((f"{column.path}.", index) for index, column in enumerate(columns))
         self.leaves = {
             name: [index for path, index in paths if path.startswith(f"{own}.")]
             for name, own in found.items()
         }
+        """The indices of the column chunks of each column."""
         stamps = {name: kinds[name] for name in DATES if pa.types.is_timestamp(kinds.get(name, pa.null()))}
         if any(kind.tz for kind in stamps.values()):
             # Parquet knows UTC or no zone; the schema that Arrow writes may name another one. It is not read
@@ -143,7 +141,9 @@ class FileColumns:
             stamps = {name: as_written.field(found[name]).type for name in stamps}
         int96 = {name for name in stamps if columns[self.leaves[name][0]].physical_type == "INT96"}
         self.stamps = stamps | dict.fromkeys(int96, pa.timestamp("us", "UTC"))
+        """The type, with its zone, of each column of dates that is a timestamp."""
         self.bounds_type: pa.DataType | None = self.stamps.get("month", pa.date32())
+        """The type of the statistics of `month`; None if they cannot be used."""
         # Writers order the bytes of INT96 in different ways.
         if "month" in int96 | self.unreadable.keys():
             self.bounds_type = None

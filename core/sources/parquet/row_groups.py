@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from core.alerts import passes_threshold
 from core.domain import RiskAlertsError, SourceInvalid
 from core.sources.parquet import columns
 from core.sources.parquet.footer import MAX_FILE_ROWS, Footer, RowGroup, read_footer
 from core.sources.parquet.ranges import Piece, Pieces, coalesce
 from core.sources.source import Source, SourceFile
-from core.sources.window import DETAILS, ROWS, concat, passes_threshold, prior_month
+from core.sources.window import DETAILS, ROWS, concat, prior_month
 from core.sources.workers import Workers, check_stop
 
 BATCH_ROWS = 65_536
@@ -49,26 +50,24 @@ NO_ACCOUNTS = pa.nulls(0, pa.large_string())
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MonthPart:
-    """The rows of the month in one row group.
-
-    `rows` (of `MONTH_ROWS`) are At Risk or of a known account; `details` (of `DETAILS`) are those of the
-    `rows` that pass the threshold. `non_at_risk` are the other rows, in batches that are as small as
-    possible, because they may be nearly all of the month: `account_id` (large_string), `updated_at` as the
-    file has it, and `place`, which is the row's position less the number beside the batch. Rows without
-    `account_id` are only counted. `history` has the rows (of `HISTORY_ROWS`) of earlier months that were
-    decoded with the month, and `times` (of `TIMES`) their update times; `account` is the index of a row of
-    that account in `rows`.
-    """
+    """The rows of the month in one row group."""
 
     rows: pa.Table
+    """`MONTH_ROWS` that are At Risk, or of a known account."""
     details: pa.Table
+    """The `DETAILS` of those `rows` that pass the threshold."""
     non_at_risk: list[tuple[int, pa.RecordBatch]]
+    """The other rows, in small batches, because they may be nearly all of the month: `account_id`
+    (large_string), `updated_at` as in the file, `place` (the position less the number beside the batch)."""
     without_account_id: int
+    """How many rows have no `account_id`; they are in neither of the above."""
     history: pa.Table
+    """`HISTORY_ROWS` that were decoded with the month; `account` is the index of such a row in `rows`."""
     times: pa.Table
+    """The `TIMES` of `history`."""
 
 
-class AccountFile:
+class DataFile:
     """One file of the source."""
 
     def __init__(self, source: Source, file: SourceFile, index: int, zone: str, workers: Workers) -> None:
@@ -83,11 +82,11 @@ class AccountFile:
         """Read and check the footer; see `read_footer`."""
         with self.decoder_errors():
             footer = read_footer(self.source, self.stored, self.zone, like)
-        unreadable = footer.columns.unreadable
-        for group in footer.groups if unreadable else ():
-            GroupReader(self, footer, group).check_empty(unreadable)
-        for name in unreadable:
-            del footer.names[name]  # as if the file had no such column
+        if unreadable := footer.columns.unreadable:
+            for group in footer.groups:
+                GroupReader(self, footer, group).check_empty(unreadable)
+            for name in unreadable:
+                del footer.names[name]  # as if the file had no such column
         return footer
 
     @contextmanager
@@ -113,7 +112,7 @@ class AccountFile:
 class GroupReader:
     """One row group of a file, and what was found when it was decoded."""
 
-    def __init__(self, file: AccountFile, footer: Footer, group: RowGroup) -> None:
+    def __init__(self, file: DataFile, footer: Footer, group: RowGroup) -> None:
         self.group = group
         self.history_accounts = NO_ACCOUNTS
         """The accounts whose rows of earlier months were decoded with the month."""
@@ -126,7 +125,7 @@ class GroupReader:
         self._kept: dict[str, Piece] = {}
 
     def check_empty(self, unreadable: dict[str, str]) -> None:
-        """Raise `SourceInvalid` if one of these columns has a value; see `Footer.unreadable`."""
+        """Raise `SourceInvalid` if one of these columns has a value; see `FileColumns.unreadable`."""
         with self._fetched(tuple(unreadable)) as pieces:
             rows = self.group.rows_at_once(unreadable, pieces, BATCH_ROWS)
             for batch in self._decode(pieces, rows, unreadable, ()):
@@ -242,9 +241,9 @@ class GroupReader:
                     for (start, end), part in zip(ranges, parts, strict=True)
                 ]
                 pieces = Pieces(footer.size, [*fetched, footer.tail, *self._kept.values()])
-                for name in missing if keep else ():
+                for name in missing:
                     start, end = self.group.chunks[name][0].range
-                    if name in OF_EARLIER_MONTHS and file.workers.keep_if_room(end - start):
+                    if keep and name in OF_EARLIER_MONTHS and file.workers.keep_if_room(end - start):
                         self._kept[name] = (start, bytes(pieces.at(start, end)))
                 with file.workers.decoding:
                     yield pieces
@@ -257,24 +256,23 @@ class GroupReader:
         Dates are days. A column that the file lacks is filled with nulls, or with the partition's month.
         """
         group = self.group
-        own = {name: self._footer.names[name] for name in names if name in self._footer.names}
-        strings = [name for name in own if columns.EXPECTED[name] is columns.STRING]
-        repetitive = [name for name in strings if group.rows >= DICTIONARY_ROWS and group.is_repetitive(name)]
-        # Other strings are decoded apart from these, because Arrow makes no dictionary of large strings.
-        rest = [name for name in own if repetitive and (name in repetitive or name not in strings)]
-        apart = [name for name in own if name not in rest]
-        rows = group.rows_at_once(own, pieces, most)
-        decoded = [
-            self._decode(pieces, rows, some, dictionaries)
-            for some, dictionaries in ((rest, repetitive), (apart, []))
-            if some
+        in_file = {name: self._footer.names[name] for name in names if name in self._footer.names}
+        texts = [name for name in in_file if columns.EXPECTED[name] is columns.STRING]
+        as_dictionary = [
+            name for name in texts if group.rows >= DICTIONARY_ROWS and group.is_repetitive(name)
         ]
+        rows = group.rows_at_once(in_file, pieces, most)
+        # Arrow makes no dictionary of large strings, so the other texts have a decoder of their own.
+        others = [name for name in texts if name not in as_dictionary] if as_dictionary else []
+        first = [name for name in in_file if name not in others]
+        decoders = [self._decode(pieces, rows, first, as_dictionary)] if first else []
+        decoders += [self._decode(pieces, rows, others, [])] if others else []
         position, not_first_days = self._first_position, 0
         is_counted = "month" not in names or self.months_not_first_day is not None
-        for parts in zip(*decoded, strict=True):
+        for parts in zip(*decoders, strict=True):
             check_stop()
             found = {name: part[name] for part in parts for name in part.schema.names}
-            made = {name: self._column(name, found.get(own.get(name)), len(parts[0])) for name in names}
+            made = {name: self._column(name, found.get(in_file.get(name)), len(parts[0])) for name in names}
             if not is_counted:
                 not_first_days += columns.count_not_first_days(made["month"])
             yield position, pa.record_batch(made)
@@ -315,9 +313,10 @@ class GroupReader:
         return columns.without_nul(column) if name == "account_id" else column
 
     def _rows_at(self, pieces: Pieces, positions: pa.Array, schema: pa.Schema, most: int) -> pa.Table:
+        if not len(positions):
+            return schema.empty_table()
         parts = []
-        batches = self._batches(pieces, schema.names[1:], most)
-        for first, batch in batches if len(positions) else ():
+        for first, batch in self._batches(pieces, schema.names[1:], most):
             inside = _positions_between(first, batch.num_rows, positions)
             rows = batch.take(pc.subtract(inside, first))
             made = [CONVERT.get(name, columns.texts)(rows[name]) for name in rows.schema.names]
