@@ -116,18 +116,23 @@ def close_run(run: RunContext, error: domain.RiskAlertsError | None) -> None:
         run.ledger.finish(run.run_id, error, utc_now())
     except domain.LedgerError as fault:
         logger.error("Run %s cannot be closed yet: %s", run.run_id, fault)
+        _announce_end(run, error or fault)
         if error is None:
-            error = fault
             raise
     except BaseException:
         # A signal that Prefect turned into an exception: the end is probably not recorded.
-        error = error or domain.Interrupted(STOPPED)
+        _announce_end(run, error or domain.Interrupted(STOPPED))
         raise
-    finally:
-        if error:
-            logger.error("Run %s failed: %s: %s", run.run_id, error.code, error)
-            error.run_id = run.run_id
-            run.closed.set_exception(error)
-        else:
-            logger.info("Run %s succeeded", run.run_id)
-            run.closed.set_result(None)
+    else:
+        _announce_end(run, error)
+
+
+def _announce_end(run: RunContext, error: domain.RiskAlertsError | None) -> None:
+    """Log the end of the run, and hand it to whoever waits for `closed`."""
+    if error:
+        logger.error("Run %s failed: %s: %s", run.run_id, error.code, error)
+        error.run_id = run.run_id
+        run.closed.set_exception(error)
+    else:
+        logger.info("Run %s succeeded", run.run_id)
+        run.closed.set_result(None)
