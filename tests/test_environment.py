@@ -23,6 +23,8 @@ from tests.slack.hostile import HostileSlack
 def _same_environment_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(environment, "_networks", set())
     before = dict(os.environ)
+    # Any earlier test may have loaded settings.
+    os.environ.pop("no_proxy", None)
     yield
     os.environ.clear()
     os.environ.update(before)
@@ -83,6 +85,7 @@ def test_bad_library_variable_is_one_line_that_names_it(name: str, value: str, s
         ("GCSFS_DEBUG", "INFO"),
         ("SSLKEYLOGFILE", "/dev/null"),
         ("REQUESTS_CA_BUNDLE", "/etc"),  # these libraries take a folder
+        ("CURL_CA_BUNDLE", "/etc"),
         ("AWS_SECRET_ACCESS_KEY", '"begins'),
         ("OF_ANOTHER_PROGRAM", ' "quoted" '),
     ],
@@ -151,20 +154,19 @@ def test_only_loopback_bypasses_the_proxy(no_proxy: str, variable: str, host: st
 
 
 def test_network_in_no_proxy_covers_configured_hosts() -> None:
-    networks = "10.0.0.0/8 fd00::/8 192.0.2.7"
+    networks = "10.0.0.1/8 fd00::/8 192.0.2.7 169.254.0.0/16"
     os.environ.update(HTTPS_PROXY="http://proxy:1", NO_PROXY=networks, no_proxy=networks)
     load_settings()  # Hosts that become known later are covered too.
     os.environ.update(S3_ENDPOINT_URL="https://10.1.2.3:9000", PREFECT_API_URL="http://[fd00::7]:4200/api")
     os.environ.update(AWS_ENDPOINT_URL="http://10.1.2.4:9000")
     load_settings()
-    for host in ("10.1.2.3", "fd00::7", "10.1.2.4", "192.0.2.7"):
+    for host in ("10.1.2.3", "fd00::7", "10.1.2.4", "192.0.2.7", "169.254.169.254", "169.254.170.2"):
         assert proxy_bypass(host)
     assert not proxy_bypass("11.1.2.3")
 
 
-def test_proxy_of_the_settings_of_macos_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_settings_of_macos_is_not_used() -> None:
     """Libraries would use it for loopback too. They read those settings when no variable is set."""
-    monkeypatch.setattr(sys, "platform", "darwin")
     environment.prepare_libraries()
     assert getproxies() == {"no": "localhost,127.0.0.1,::1"}
 

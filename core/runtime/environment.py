@@ -4,7 +4,6 @@ import logging
 import os
 import re
 import ssl
-import sys
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -39,13 +38,13 @@ def clean_variables(settings: Collection[str] = ()) -> None:
         if name.upper() not in settings and not _READ_BY_LIBRARIES.fullmatch(name.upper()):
             continue
         bare = value.strip()
-        if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+        if bare[:1] in {"'", '"'} and bare[0] == bare[-1]:
             raise SettingsError(f"{name}: the value is in quotes; remove them (docker --env-file keeps them)")
         if not bare and not re.match(r"PREFECT_(?!PROFILE$)|.*_PROXY", name.upper()):
             # Libraries would look for a profile, certificates or a level without a name.
             del os.environ[name]
-        elif bare != value:
-            os.environ[name] = bare
+        else:
+            _write(name, bare)
 
 
 def prepare_libraries(urls: Iterable[str] = ()) -> None:
@@ -94,10 +93,6 @@ def _prepare_proxies(urls: Iterable[str]) -> None:
     """
     proxies = getproxies_environment()
     entries = re.findall(r"[^\s,]+", proxies.pop("no", ""))
-    # On other systems, libraries use the proxies of the system's settings, also for loopback, unless NO_PROXY
-    # is set.
-    if not entries and not proxies and sys.platform == "linux":
-        return
     if "*" in entries:
         direct = ["*"]
     else:
@@ -109,9 +104,9 @@ def _prepare_proxies(urls: Iterable[str]) -> None:
             if proxy := proxies.get(scheme) or proxies.get("all"):
                 _write(f"{scheme}_proxy", _with_scheme(proxy))
         direct = _direct_hosts(entries, urls)
-    # The libraries differ in which of the two spellings wins.
-    for name in ("NO_PROXY", "no_proxy"):
-        _write(name, ",".join(dict.fromkeys(direct)))
+    # Also without a proxy: on macOS, libraries would use those of the system's settings, also for loopback.
+    # The spelling in lower case wins.
+    _write("no_proxy", ",".join(dict.fromkeys(direct)))
 
 
 def _direct_hosts(entries: Iterable[str], urls: Iterable[str]) -> list[str]:
