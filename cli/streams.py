@@ -23,7 +23,7 @@ def protect_streams() -> None:
 
 def _lossy_stream(descriptor: int) -> io.TextIOWrapper:
     file = io.BufferedWriter(_LossyFile(descriptor, "w", closefd=False))
-    return io.TextIOWrapper(file, encoding="utf-8", errors="replace", line_buffering=True)
+    return io.TextIOWrapper(file, encoding="utf-8", errors="replace")
 
 
 class _LossyFile(io.FileIO):
