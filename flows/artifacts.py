@@ -52,7 +52,7 @@ def report(run: RunView, channels: ChannelTable, open_reasons: Sequence[OpenReas
     lines = [f"# {run.title}: {run.status.value}", ""]
     lines += [f"Run `{run.run_id}` read `{_cell(run.source_uri)}`{version}.", ""]
     if run.error:
-        lines += [f"**{run.error.code}**: {_cell(run.error.message)}", ""]
+        lines += [f"- **{run.error.code}**: {_cell(run.error.message)}"]
     lines += [f"- **{warning.code}**: {_cell(warning.message)}" for warning in run.warnings]
     if channels.rows:
         lines += ["", "## By channel", *_table(("channel", *channels.columns), channels.texts)]

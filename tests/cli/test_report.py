@@ -47,6 +47,41 @@ recovered: 100 rows read, 3 duplicate rows, 3 recovered, 2 below the ARR
 threshold, 1 sent, 0 failed or unconfirmed.
 Support notification: failed (no [mail] server).
 """
+MARKDOWN = f"""\
+# Risk alerts 2026-01: succeeded
+
+Run `run-1` read `{URI}` (`version-1`).
+
+- **month_not_in_source**: No row of [month]
+
+## By channel
+
+| channel | sent | failed |
+|---|---:|---:|
+| amer | 1 |  |
+| emea | 2 | 1 |
+| (no channel) |  | 1 |
+
+## Failed or unconfirmed
+
+- **server_error** (1): wait until Slack has no errors; then run the month again.
+- **unknown_region** (1): give the region a channel in REGIONS, or fix the source; then run the month again.
+
+## Counts
+
+| count | number |
+|---|---:|
+| rows read | 100 |
+| duplicate rows | 3 |
+| at risk | 6 |
+| recovered | 3 |
+| below the ARR threshold | 4 |
+| sent | 3 |
+| failed or unconfirmed | 2 |
+| of an unknown region | 1 |
+
+All of it: `GET /runs/run-1` and `/runs/run-1/alerts` of the API.
+"""
 
 
 def report_of(ledger: Ledger, width: int = 80) -> str:
@@ -54,6 +89,12 @@ def report_of(ledger: Ledger, width: int = 80) -> str:
     out = io.StringIO()
     print_report(ledger.history.run("run-1"), ledger.history, Console(file=out, width=width, emoji=False))
     return re.sub(" +\n", "\n", out.getvalue())
+
+
+def markdown_of(ledger: Ledger) -> str:
+    """Return the report of `run-1` in Prefect's UI."""
+    history = ledger.history
+    return report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 0))
 
 
 def test_report_has_every_part_of_a_run(ledger: Ledger) -> None:
@@ -77,6 +118,7 @@ def test_report_has_every_part_of_a_run(ledger: Ledger) -> None:
     ledger.record_notification("run-1", mail, address="a@b", digest="d")
     ledger.finish("run-1", None, NOW)
     assert report_of(ledger) == REPORT
+    assert markdown_of(ledger) == MARKDOWN
 
 
 def test_report_of_a_failed_run_says_why(ledger: Ledger) -> None:
@@ -107,8 +149,7 @@ def test_data_breaks_no_markdown(ledger: Ledger) -> None:
     found = replace(assessment([]), warnings=(RunWarning("a_code", "a | in it", 1),))
     ledger.plan("run-1", found, [routed("A-1", "x|y")], 0, NOW)
     ledger.finish("run-1", SourceNotFound("no `|` file"), NOW)
-    history = ledger.history
-    text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 9))
+    text = markdown_of(ledger)
     for line in (
         "read `file:///a'b\\|c`",
         "**source_not_found**: no '\\|' file",
@@ -121,10 +162,7 @@ def test_data_breaks_no_markdown(ledger: Ledger) -> None:
 def test_markdown_of_a_run_without_alerts_has_only_counts(ledger: Ledger) -> None:
     begin(ledger, "run-1")
     ledger.finish("run-1", None, NOW)
-    history = ledger.history
-    text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 9))
-    assert re.findall("^## (.*)", text, re.MULTILINE) == ["Counts"]
-    assert "\n| count | number |\n|---|---:|\n| rows read | 100 |\n" in text
+    assert re.findall("^## (.*)", markdown_of(ledger), re.MULTILINE) == ["Counts"]
 
 
 def test_data_loads_no_image_in_prefects_ui(ledger: Ledger) -> None:
@@ -133,11 +171,9 @@ def test_data_loads_no_image_in_prefects_ui(ledger: Ledger) -> None:
     shown = "![i]\u2060(http://evil/i.png) <\u2060img src=//evil> [i]: x"
     begin(ledger, "run-1", [routed(data)])
     ledger.finish("run-1", SourceNotFound(data), NOW)
-    history = ledger.history
-    [alert] = history.alerts("run-1", limit=9).alerts
+    [alert] = ledger.history.alerts("run-1", limit=9).alerts
     assert table_row(alert)["account_id"] == shown
-    text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 9))
-    assert f"**source_not_found**: {shown}" in text
+    assert f"**source_not_found**: {shown}" in markdown_of(ledger)
 
 
 def test_report_of_too_many_alerts_is_short(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,8 +187,7 @@ def test_report_of_too_many_alerts_is_short(ledger: Ledger, monkeypatch: pytest.
     assert re.search(r"\n\(no channel\) +1,000\n", text)
     # A reason has its advice, even if none of its alerts is listed.
     assert "\nserver_error: wait" in text
-    history = ledger.history
-    text = report(history.run("run-1"), history.channels("run-1"), history.open_of("run-1", 0))
+    text = markdown_of(ledger)
     assert re.findall(r"- \*\*(\w+)\*\* \((.+)\)", text) == [
         ("server_error", "1"),
         ("unknown_region", "1,000"),
