@@ -168,7 +168,7 @@ class History:
         """Count the run's alerts by channel and status, sorted by channel; those without a channel last."""
         with self._database.read() as session:
             found = _count(session, RUN_ALERTS, "channel", "status", run_id=run_id)
-        channels = sorted({channel for channel, _ in found}, key=lambda name: (name is None, name or ""))
+        channels = sorted({channel for channel, _ in found}, key=lambda name: (name is None, name))
         statuses = [status for status in domain.AlertStatus if any(status == shown for _, shown in found)]
         rows = {channel: [found.get((channel, status), 0) for status in statuses] for channel in channels}
         return views.ChannelTable(

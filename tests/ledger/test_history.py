@@ -273,23 +273,27 @@ def test_digest_is_of_what_support_would_read(ledger: Ledger) -> None:
         "unconfirmed": (routed("A"), answer._replace(status=AlertStatus.UNCONFIRMED)),
         "unconfirmed again": (routed("A"), answer._replace(status=AlertStatus.UNCONFIRMED)),
         "no channel": (routed("A", None), None),
-        "no channel in another region": (routed("A", None)._replace(account_region="EMEA"), None),
+        "no channel, no region": (routed("A", None)._replace(account_region=None), None),
+        "no channel, empty region": (routed("A", None)._replace(account_region=""), None),
+        "another name": (routed("A")._replace(account_name="New"), answer),
+        "another ARR": (routed("A")._replace(arr=None), answer),
+        "another duration": (routed("A")._replace(duration_months=3), answer),
     }
     names: dict[str, list[str]] = {}
     for number, (name, (alert, given)) in enumerate(lists.items(), 1):
-        month = date(2025, number, 1)
+        month = date(2000 + number, 1, 1)
         record(ledger, name, {alert: given}, month=month)
         names.setdefault(ledger.history.open_alerts(month, "support").digest, []).append(name)
     alike, *others = names.values()
     assert alike == ["base", "another run", "another attempt"]
-    assert [len(group) for group in others] == [1] * 9
+    assert [len(group) for group in others] == [1] * 13
 
 
 EAST = timezone(timedelta(hours=23, minutes=59))
 
 
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("name", "values"),
     [
         ("runs", (datetime(1, 1, 2, tzinfo=EAST), "run")),
         ("runs", (datetime(9999, 12, 31, tzinfo=EAST), "run")),
@@ -307,12 +311,12 @@ EAST = timezone(timedelta(hours=23, minutes=59))
     ],
     ids=str,
 )
-def test_cursor_of_another_kind_is_refused(ledger: Ledger, name: str, place: tuple[Any, ...]) -> None:
+def test_cursor_of_another_kind_is_refused(ledger: Ledger, name: str, values: tuple[Any, ...]) -> None:
     begin(ledger, "run")
     history = ledger.history
     pages = {"runs": history.runs, "alerts": partial(history.alerts, "run"), "outcomes": history.outcomes}
     with pytest.raises(InvalidRequest):
-        pages[name](limit=1, cursor=encode_cursor(*place))
+        pages[name](limit=1, cursor=encode_cursor(*values))
 
 
 @pytest.mark.parametrize("number", [0, 2**31 - 1])

@@ -165,19 +165,6 @@ def test_list_that_grows_by_thousands_is_sent_whole(support: Support) -> None:
     assert [len(accounts) for accounts in support.mails] == [1, 1001]
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [{"account_name": "New"}, {"account_region": ""}, {"arr": None}, {"duration_months": 3}],
-    ids=str,
-)
-def test_corrected_data_of_unknown_region_is_news(support: Support, changed: dict[str, Any]) -> None:
-    """Only the mail shows such an alert, so a correction must reach support."""
-    alert = NO_CHANNEL._replace(account_region=None)
-    corrected = alert._replace(**changed)
-    found = [support.notified(each) for each in (alert, alert, corrected, corrected)]
-    assert found == ["sent", None, "sent", None]
-
-
 @pytest.mark.parametrize("refusal", ["451 later", "554 spam"])
 def test_failed_mail_is_sent_by_the_next_run(support: Support, refusal: str) -> None:
     alerts = (NO_CHANNEL, routed("A-2"))
