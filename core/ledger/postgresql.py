@@ -57,8 +57,6 @@ def postgresql_engine(url: URL) -> Engine:
         # No statement is prepared on the server: behind PgBouncer, it may run in another session.
         connect_args=defaults | {"prepare_threshold": None},
         isolation_level="READ COMMITTED",
-        pool_size=10,
-        max_overflow=40,
         # Test each connection before its use: a restart of the server, or a proxy, may have closed it.
         pool_pre_ping=True,
     )
@@ -78,7 +76,7 @@ def postgresql_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
+        immediate = connection.get_execution_options().get("immediate")
         # One round trip: the driver sends statements without parameters as one simple query. The lock comes
         # last, so that the timeouts bound the wait for it.
         snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"

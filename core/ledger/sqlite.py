@@ -26,7 +26,7 @@ def is_missing(file: Path) -> bool:
     """Return whether the file is missing; raise an `OSError` that `Path.exists` hides since Python 3.14."""
     try:
         file.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return True
     return False
 
@@ -34,12 +34,10 @@ def is_missing(file: Path) -> bool:
 def sqlite_engine(url: URL) -> Engine:
     """Return an engine; a transaction with the option `immediate` holds the one write lock from its start."""
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=10, max_overflow=40)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        # Leave BEGIN to `_begin`: by default, the driver opens a transaction only before a write.
-        connection.isolation_level = None
         # A claim must survive a power cut, or the alert is sent twice; a build's default may be weaker.
         connection.execute("PRAGMA synchronous=FULL")
         # On macOS, a plain fsync leaves the data in the cache of the disk; elsewhere, this changes nothing.
@@ -50,7 +48,7 @@ def sqlite_engine(url: URL) -> Engine:
     def _begin(connection: Connection) -> None:
         # A transaction that reads and then writes can get SQLITE_BUSY without any wait; one that takes the
         # write lock at its start waits for the lock.
-        immediate = connection.get_execution_options().get("immediate", False)
+        immediate = connection.get_execution_options().get("immediate")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine

@@ -267,9 +267,11 @@ def test_folder_as_ledger_file_is_refused(tmp_path: Path) -> None:
 
 def test_ledger_that_cannot_be_looked_for_is_not_missing(tmp_path: Path) -> None:
     """`Path.exists` hides some errors; a preview would then show sent alerts as new ones."""
-    (tmp_path / "ledger.db").symlink_to("ledger.db")
-    with pytest.raises(LedgerError, match="symbolic links"):
-        known_deliveries(f"sqlite:///{tmp_path}/ledger.db", MONTH)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    for name, why in (("loop", "symbolic links"), ("file/ledger.db", "Not a directory")):
+        with pytest.raises(LedgerError, match=why):
+            known_deliveries(f"sqlite:///{tmp_path}/{name}", MONTH)
 
 
 def test_long_lock_fails_every_waiting_writer(
@@ -279,12 +281,12 @@ def test_long_lock_fails_every_waiting_writer(
         monkeypatch.setattr(module, "BUSY_TIMEOUT_SECONDS", 0.2)
     waiting = open_at(path)
 
-    def check() -> None:
+    def check(opened: Ledger) -> None:
         with pytest.raises(LedgerError, match="locked"):
-            waiting.check_writable()
+            opened.check_writable()
 
     with ledger._database.write():
-        at_once(check, check, check)
+        at_once(*(partial(check, opened) for opened in (waiting, waiting, waiting, ledger)))
     waiting.check_writable()
     waiting.close()
 
