@@ -121,7 +121,7 @@ def close_run(run: RunContext, error: domain.RiskAlertsError | None) -> None:
             raise
     except BaseException:
         # A signal that Prefect turned into an exception: the end is probably not recorded.
-        _announce_end(run, error or domain.Interrupted(STOPPED))
+        _announce_end(run, domain.Interrupted(STOPPED))
         raise
     else:
         _announce_end(run, error)
