@@ -9,9 +9,8 @@ from zoneinfo import ZoneInfo
 
 import httpx
 from prefect import Task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.context import FlowRunContext
 from prefect.logging.handlers import APILogHandler
 from prefect.runtime import deployment, flow_run
 from prefect.utilities.annotations import quote
@@ -26,7 +25,7 @@ def name_flow_run() -> str:
     parameters = flow_run.parameters
     month = month_or_scheduled(parameters.get("month"))
     dry_run = " (dry run)" if parameters.get("dry_run") else ""
-    return f"{month:%Y-%m} {redact(str(parameters.get('source_uri')))}{dry_run}"
+    return f"{month:%Y-%m} {redact(parameters['source_uri'])}{dry_run}"
 
 
 def month_or_scheduled(month: date | None) -> date:
@@ -70,24 +69,23 @@ async def run_stage(run: RunContext, stage: Task[..., Any], *args: Any) -> Any:
         # By default, Prefect hashes and stores tables, and searches alerts for futures. `quote` passes an
         # argument by reference. No stage is retried, whatever Prefect's settings say, because a run claims
         # each alert only once.
-        task = stage.with_options(cache_policy=NO_CACHE, persist_result=False, retries=0)
+        task = stage.with_options(persist_result=False, retries=0)
         task.fn, task.isasync = call, True  # `call` is a coroutine function, also for a synchronous stage
         return await task(*map(quote, args))
 
 
 def show_logs_in_ui() -> None:
     """Show the log lines of a flow run in the Prefect UI, with secrets masked; safe to call again."""
-    handler = APILogHandler(level=logging.INFO)
+    handler = APILogHandler()
     # Prefect would print a warning for each line outside of a flow run.
-    handler.addFilter(lambda _: (FlowRunContext.get() or TaskRunContext.get()) is not None)
+    handler.addFilter(lambda _: FlowRunContext.get() is not None)
     for logger in map(logging.getLogger, ("core", "flows", "tasks")):
         if not any(isinstance(known, APILogHandler) for known in logger.handlers):
             logger.addHandler(handler)
         logger.setLevel(logger.level or logging.INFO)
-    # Prefect's own loggers show the text of an exception; Prefect may replace their handlers between runs.
-    flow_runs, task_runs = map(logging.getLogger, ("prefect.flow_runs", "prefect.task_runs"))
-    for known in [handler, *flow_runs.handlers, *task_runs.handlers]:
-        known.addFilter(mask_record)
+    # Prefect's own loggers show the text of an exception.
+    for masked in (handler, *map(logging.getLogger, ("prefect.flow_runs", "prefect.task_runs"))):
+        masked.addFilter(mask_record)
 
 
 def describe_fault(error: BaseException | None, seconds: float) -> str:

@@ -212,8 +212,8 @@ def test_runs_leave_no_log_handler_behind(service: Service, source: str) -> None
     names = ("core", "flows", "tasks", "prefect.flow_runs", "prefect.task_runs")
 
     def handlers() -> list[list[int]]:
-        found = [logging.getLogger(name).handlers for name in names]
-        return [[len(handler.filters) for handler in each] for each in found]
+        loggers = map(logging.getLogger, names)
+        return [[len(each.filters) for each in (logger, *logger.handlers)] for logger in loggers]
 
     service.run(source)
     before = handlers()
