@@ -89,6 +89,6 @@ def _limited(receive: Receive) -> Receive:
 
 def _password(credentials: str) -> bytes:
     try:
-        return base64.b64decode(credentials.strip(), validate=True).partition(b":")[2]
+        return base64.b64decode(credentials).partition(b":")[2]
     except ValueError:
         return b""
