@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import sqlite3
+import time
 from contextlib import closing, suppress
 from functools import partial
 from itertools import chain, cycle
@@ -18,8 +19,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.domain import LedgerError
 from core.ledger import Ledger, database, known_deliveries, open_ledger, sqlite
-from core.ledger.database import Database, translated_errors
+from core.ledger.database import Database, translated_errors, try_write
 from core.ledger.schema import METADATA, SCHEMA_VERSION, VERSION
+from core.runtime import protect
 from tests.delivery.world import (
     MONTH,
     NOTIFIED,
@@ -71,12 +73,13 @@ def test_current_ledger_is_opened_without_a_write(path: Path, ledger: Ledger) ->
 
 @pytest.mark.parametrize(
     "fault",
-    [PoolTimeoutError("why"), ImportError("why"), sqlite3.OperationalError("why"), OSError("why")],
+    [kind("why canary") for kind in (PoolTimeoutError, ImportError, sqlite3.OperationalError, OSError)],
     ids=repr,
 )
 def test_each_fault_of_a_driver_names_the_ledger(fault: Exception) -> None:
     """No connection is free, the driver is not installed, the switch to write-ahead logging failed."""
-    found = r"^The ledger sqlite:///x\.db cannot be used: why\. Check DATABASE_URL"
+    protect(["canary"])
+    found = r"^The ledger sqlite:///x\.db cannot be used: why \*\*\*\. Check DATABASE_URL, its disk"
     with pytest.raises(LedgerError, match=found), translated_errors(make_url("sqlite:///x.db")):
         raise fault
 
@@ -162,14 +165,23 @@ def test_processes_create_one_ledger_together(
     assert [process.wait() for process in processes] == [0, 0, 0]
 
 
-def test_open_waits_for_a_ledger_in_creation(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("created", [True, False])
+def test_open_waits_for_a_ledger_in_creation(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, created: bool
+) -> None:
     """SQLite's busy timeout does not cover the switch to write-ahead logging."""
     open_at(path).close()
     maker = sqlite3.connect(path, isolation_level=None)
     maker.execute("PRAGMA journal_mode=DELETE")
     maker.execute("BEGIN IMMEDIATE")
-    waits = at_the_first_retry(monkeypatch, lambda: maker.execute("ROLLBACK"))
-    open_at(path).close()
+    if created:
+        waits = at_the_first_retry(monkeypatch, lambda: maker.execute("ROLLBACK"))
+        open_at(path).close()
+    else:
+        never = partial(monkeypatch.setattr, time, "monotonic", lambda: float("inf"))
+        waits = at_the_first_retry(monkeypatch, never)
+        with pytest.raises(LedgerError, match="database is locked"):
+            open_at(path)
     maker.close()
     assert waits
 
@@ -299,8 +311,9 @@ def test_ledger_that_cannot_be_created_is_not_logged_as_new(
     # The first page fits, as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        with pytest.raises(LedgerError, match="cannot be used"):
-            open_at(path)
+        for create in (try_write, open_ledger):
+            with pytest.raises(LedgerError, match="cannot be used"):
+                create(f"sqlite:///{path}")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caplog.messages == []

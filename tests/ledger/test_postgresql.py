@@ -205,18 +205,21 @@ def test_writes_of_a_run_wait_for_a_restart(
     assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"} | changed
 
 
-def test_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("fault", "seconds"), [(LedgerCut, RESTART_SECONDS), (LedgerError, 0)])
+def test_only_a_server_that_is_away_is_waited_for(
+    fault: type[LedgerError], seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits: list[float] = []
 
     @through_a_restart
     def write() -> None:
-        raise LedgerCut("gone")
+        raise fault("gone")
 
     monkeypatch.setattr(time, "monotonic", lambda: sum(waits))
     monkeypatch.setattr(write.retry, "sleep", waits.append)
-    with pytest.raises(LedgerCut, match="gone"):
+    with pytest.raises(fault, match="gone"):
         write()
-    assert sum(waits) == pytest.approx(RESTART_SECONDS, abs=0.2)
+    assert sum(waits) == pytest.approx(seconds, abs=0.2)
 
 
 def lose_an_answer(ledger: Ledger, server: Server, url: str, *, committed: bool) -> list[bool]:
