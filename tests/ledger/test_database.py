@@ -76,11 +76,12 @@ def test_current_ledger_is_opened_without_a_write(path: Path, ledger: Ledger) ->
     [kind("why canary") for kind in (PoolTimeoutError, ImportError, sqlite3.OperationalError, OSError)],
     ids=repr,
 )
-def test_each_fault_of_a_driver_names_the_ledger(fault: Exception) -> None:
+@pytest.mark.parametrize(("url", "place"), [("sqlite:///x.db", "disk"), ("postgresql://h/x", "server")])
+def test_each_fault_of_a_driver_names_the_ledger(fault: Exception, url: str, place: str) -> None:
     """No connection is free, the driver is not installed, the switch to write-ahead logging failed."""
     protect(["canary"])
-    found = r"^The ledger sqlite:///x\.db cannot be used: why \*\*\*\. Check DATABASE_URL, its disk"
-    with pytest.raises(LedgerError, match=found), translated_errors(make_url("sqlite:///x.db")):
+    found = rf"^The ledger {url} cannot be used: why \*\*\*\. Check DATABASE_URL, its {place} and "
+    with pytest.raises(LedgerError, match=found), translated_errors(make_url(url)):
         raise fault
 
 
