@@ -413,8 +413,10 @@ def test_process_with_a_stale_heartbeat_seems_dead(host: str) -> None:
 
 def test_process_id_belongs_to_its_namespace() -> None:
     host = this_process().host
-    assert host.startswith(socket.gethostname())
-    assert host.count("/") >= (2 if sys.platform == "linux" else 0)
+    name, boot, namespace = host.split("/")
+    assert name == socket.gethostname()
+    if sys.platform == "linux":
+        assert (len(boot), namespace) == (36, str(Path("/proc/self/ns/pid").readlink()))
     other = ProcessIdentity(host + "1", 2**22 + 1, "0")
     assert not is_dead(other, NOW, NOW)
 
