@@ -35,12 +35,14 @@ def clean_variables(settings: Collection[str] = ()) -> None:
     keeps them.
     """
     for name, value in [*os.environ.items()]:
-        if name.upper() not in settings and not _READ_BY_LIBRARIES.fullmatch(name.upper()):
+        upper = name.upper()
+        if upper not in settings and not _READ_BY_LIBRARIES.fullmatch(upper):
             continue
         bare = value.strip()
         if bare[:1] in {"'", '"'} and bare[0] == bare[-1]:
             raise SettingsError(f"{name}: the value is in quotes; remove them (docker --env-file keeps them)")
-        if not bare and not re.match(r"PREFECT_(?!PROFILE$)|.*_PROXY", name.upper()):
+        overrides = upper.endswith("_PROXY") or (upper.startswith("PREFECT_") and upper != "PREFECT_PROFILE")
+        if not bare and not overrides:
             # Libraries would look for a profile, certificates or a level without a name.
             del os.environ[name]
         else:
