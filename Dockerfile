@@ -1,9 +1,5 @@
-# One image for every role; the command chooses the role. README.md shows the API and the batch job. A Prefect
-# worker, for the deployments of prefect.yaml:
-#
-#   docker run --no-healthcheck -v risk-alerts:/data --env-file risk-alerts.env \
-#       -e PREFECT_API_URL=http://prefect.example:4200/api account-risk-alerts \
-#       prefect worker start --pool NAME
+# One image for every role; the command chooses the role. README.md shows the API and the batch job, and
+# compose.yaml a Prefect worker of a process pool.
 #
 # Settings come from the environment, or from a mounted file that CONFIG_FILE names. /data has the ledger. It must
 # outlive the container, on a local disk, because SQLite's write-ahead log cannot be shared over a network.
