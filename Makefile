@@ -40,7 +40,7 @@ serve: install ## Serve the API on :8000 and a Prefect server, which shows its r
 	@exec $(BIN)/risk-alerts serve
 
 # Without a configured API, Prefect would start a server of its own. prefect.yaml names the folder of the code by PWD.
-PREFECT = PWD="$(CURDIR)" PYTHONPATH="$(CURDIR)" DO_NOT_TRACK=1 PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=false \
+PREFECT_CLI = PWD="$(CURDIR)" PYTHONPATH="$(CURDIR)" DO_NOT_TRACK=1 PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=false \
 	$(BIN)/prefect --no-prompt
 
 # A work pool that exists stays as an operator has edited it.
@@ -48,11 +48,11 @@ PREFECT = PWD="$(CURDIR)" PYTHONPATH="$(CURDIR)" DO_NOT_TRACK=1 PREFECT_SERVER_A
 deploy: install ## Deploy the monthly schedule and its work pool to the Prefect API of PREFECT_API_URL; SOURCE_URI=…
 	@case '$(SOURCE_URI)' in *@* | *\?*) echo "make deploy: SOURCE_URI must not hold @ or ?, which may carry a secret:" \
 		"Prefect stores it in plain text" >&2; exit 2 ;; esac
-	@PREFECT_API_REQUEST_TIMEOUT=10 $(PREFECT) api POST /work_pools/filter --data '{}' > /dev/null || { \
+	@PREFECT_API_REQUEST_TIMEOUT=10 $(PREFECT_CLI) api POST /work_pools/filter --data '{}' > /dev/null || { \
 		echo "make deploy: start the Prefect API (its first start takes up to a minute), or name another in" \
 			"PREFECT_API_URL (such as http://127.0.0.1:4200/api) or in the Prefect profile" >&2; exit 1; }
-	@$(PREFECT) work-pool inspect risk-alerts > /dev/null 2>&1 || $(PREFECT) work-pool create risk-alerts --type process
-	@$(PREFECT) deploy --name monthly $(if $(SOURCE_URI),--param source_uri='$(SOURCE_URI)')
+	@$(PREFECT_CLI) work-pool inspect risk-alerts > /dev/null 2>&1 || $(PREFECT_CLI) work-pool create risk-alerts --type process
+	@$(PREFECT_CLI) deploy --name monthly $(if $(SOURCE_URI),--param source_uri='$(SOURCE_URI)')
 
 # All programs of bench/, or the named ones: make bench BENCH=delivery OPTIONS='--alerts 600 --rounds 2'
 BENCH ?= $(sort $(notdir $(basename $(wildcard bench/*.py))))

@@ -52,7 +52,7 @@ def test_deploy_keeps_a_pool_that_exists(tmp_path: Path) -> None:
     prefect = tmp_path / "prefect"
     prefect.write_text(f'#!/bin/sh\necho "$1 $2" >> {tmp_path}/called\n', encoding="utf-8")
     prefect.chmod(0o755)
-    assert deploy(tmp_path, f"PREFECT={prefect}").returncode == 0
+    assert deploy(tmp_path, f"PREFECT_CLI={prefect}").returncode == 0
     called = (tmp_path / "called").read_text(encoding="utf-8").splitlines()
     assert called == ["api POST", "work-pool inspect", "deploy --name"]
 
