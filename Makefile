@@ -7,35 +7,29 @@ STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.PHONY: help run test test-fast nightly install serve deploy bench chaos fuzz check examples pictures image-test lock sbom audit clean
 
-.PHONY: help
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: run
 run: install ## Try it: sample source, mock Slack, one run, its report; run it again for the replay
 	@$(BIN)/python examples/demo.py
 
 # A module stays in one process, with the servers of its fixtures.
 PYTEST = $(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 
-.PHONY: test
 test: install ## Run the whole test suite
 	@$(PYTEST)
 
-.PHONY: test-fast
 test-fast: install ## Run the unit tests, which start no server and no process
 	@$(PYTEST) -m unit
 
-.PHONY: nightly
 nightly: install ## Run the property tests with many examples, then `make fuzz` and `make chaos`
 	@$(PYTEST) -m hypothesis --hypothesis-profile nightly
 	@$(MAKE) fuzz chaos
 
-.PHONY: install
 install: $(STAMP) $(BIN)/risk-alerts ## Install the environment in .venv from the lock, with the command risk-alerts
 
-.PHONY: serve
 serve: install ## Serve the API on :8000 and a Prefect server, which shows its runs, on :4200
 	@exec $(BIN)/risk-alerts serve
 
@@ -44,7 +38,6 @@ PREFECT_CLI = PWD="$(CURDIR)" PYTHONPATH="$(CURDIR)" DO_NOT_TRACK=1 PREFECT_SERV
 	$(BIN)/prefect --no-prompt
 
 # A work pool that exists stays as an operator has edited it.
-.PHONY: deploy
 deploy: install ## Deploy the monthly schedule and its work pool to the Prefect API of PREFECT_API_URL; SOURCE_URI=…
 	@case '$(SOURCE_URI)' in *@* | *\?*) echo "make deploy: SOURCE_URI must not hold @ or ?, which may carry a secret:" \
 		"Prefect stores it in plain text" >&2; exit 2 ;; esac
@@ -54,45 +47,38 @@ deploy: install ## Deploy the monthly schedule and its work pool to the Prefect 
 	@$(PREFECT_CLI) work-pool inspect risk-alerts > /dev/null 2>&1 || $(PREFECT_CLI) work-pool create risk-alerts --type process
 	@$(PREFECT_CLI) deploy --name monthly $(if $(SOURCE_URI),--param source_uri='$(SOURCE_URI)')
 
-# All programs of bench/, or the named ones: make bench BENCH=delivery OPTIONS='--alerts 600 --rounds 2'
+# All programs of bench/, or the named ones: make bench BENCH=delivery OPTIONS='--rounds 1'
 BENCH ?= $(sort $(notdir $(basename $(wildcard bench/*.py))))
 
-.PHONY: bench
 bench: $(VENV)/.installed-bench-peers ## Run the benchmarks: ratios against peers that are measured side by side
 	@set -e; for program in $(BENCH); do $(BIN)/python -m bench.$$program $(OPTIONS); done
 
 ROUNDS ?= 200
 
 # Full disks need root. Without it, the program says so and applies the other faults.
-.PHONY: chaos
 chaos: install ## Run the long fault tests; ROUNDS=200 SEED=… LANES=2 DATABASE=sqlite|postgresql PREFECT=server|none
 	@$(BIN)/python -m tests.chaos.driver --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LANES),--lanes $(LANES)) $(if $(DATABASE),--database $(DATABASE)) $(if $(PREFECT),--prefect $(PREFECT))
 
 EXAMPLES ?= 300
 
-.PHONY: fuzz
 fuzz: install .venv-fuzz/.installed ## Test hostile input: damaged Parquet, schemathesis for the API; ROUNDS=200 EXAMPLES=300
 	@$(BIN)/python -m tests.reading.fuzz --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 	@$(BIN)/python -m tests.api.fuzz .venv-fuzz/bin/schemathesis --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED))
 
-.PHONY: check
 check: install ## Lint, format, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-.PHONY: examples
 examples: install ## Generate the example outputs in examples/
 	@$(BIN)/python examples/make_examples.py
 
-.PHONY: pictures
 pictures: install ## Generate the pictures in docs/ from real runs; needs Chromium
 	@$(BIN)/python examples/make_pictures.py
 
 # Needs root, buildah and debootstrap, and four minutes; no Docker engine.
-.PHONY: image-test
 image-test: install ## Build the image and run each role in it, read-only and as its own user
 	@tests/image/run $(BIN)/python
 
@@ -101,7 +87,6 @@ COMPILE = $(BIN)/uv pip compile --no-config --quiet --universal --python-version
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
 COMPILE_PROJECT = $(COMPILE) --extra postgres pyproject.toml
 
-.PHONY: lock
 lock: install ## Lock the dependencies of pyproject.toml, with hashes
 	@$(COMPILE_PROJECT) --output-file requirements/runtime.txt
 	@$(COMPILE_PROJECT) --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
@@ -112,7 +97,6 @@ lock: install ## Lock the dependencies of pyproject.toml, with hashes
 # Reads the runtime lock, which is what the image installs. It installs nothing, so it needs no network.
 SBOM ?= dist/sbom.cdx.json
 
-.PHONY: sbom
 sbom: .venv-audit/.installed ## Write the software bill of materials (CycloneDX JSON) of the runtime lock to dist/sbom.cdx.json
 	@mkdir -p $(dir $(SBOM))
 	@PYTHONWARNINGS=ignore .venv-audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
@@ -120,16 +104,14 @@ sbom: .venv-audit/.installed ## Write the software bill of materials (CycloneDX 
 	@echo "$(SBOM)"
 
 # Not part of `make check`, which works offline.
-.PHONY: audit
 audit: .venv-audit/.installed ## Look up known vulnerabilities of the runtime lock; needs the network
 	@.venv-audit/bin/python -m pip_audit --strict --progress-spinner off --disable-pip --require-hashes \
 		--requirement requirements/runtime.txt || { \
 		echo "make audit: vulnerabilities were found (listed above), or the advisory database cannot be reached:" \
 			"it needs the network." >&2; exit 1; }
 
-.PHONY: clean
 clean: ## Remove the environment, caches and the demo's files
-	@rm -rf $(VENV) .venv-audit .venv-fuzz .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venv-audit .venv-fuzz .demo dist bench/results/* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The project itself runs from the checkout. pip compiles what it installs, so that the first start is fast.

@@ -38,6 +38,7 @@ from core.ledger import Ledger, open_ledger
 from core.run import RunContext, open_run, utc_now
 from core.runtime import Settings
 from core.slack import build_message
+from examples.demo import environment_without_settings
 from tasks.send import send
 
 CHANNELS = ("amer-risk-alerts", "emea-risk-alerts", "apac-risk-alerts")
@@ -51,9 +52,11 @@ TARGETS = ((DELIVERY, BARE, 1.25), (REPLAY, DELIVERY, 0.1))
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.delivery", description=__doc__.splitlines()[0])
-    parser.add_argument("--alerts", type=int, default=5000)
+    parser.add_argument("--alerts", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    for name in os.environ.keys() - environment_without_settings().keys():
+        del os.environ[name]
     console = Console(emoji=False)
     load = os.getloadavg()[0]
     with slow_slack() as slack:

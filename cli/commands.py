@@ -129,7 +129,9 @@ def preview(*, as_json: bool, **request: Any) -> None:
 )
 @_source_uri()
 @_month(help="The month that the source must have.")
-@click.option("--post-test-message", is_flag=True, help="Post one test message to each channel, or to the single webhook.")
+@click.option(
+    "--post-test-message", is_flag=True, help="Post one test message to each channel or the single webhook."
+)
 @_json("the findings")
 def check(*, source_uri: str | None, month: date | None, post_test_message: bool, as_json: bool) -> None:
     """Check an installation before its first run.

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 PATIENCE_SECONDS = 60
 
@@ -20,7 +21,7 @@ PATIENCE_SECONDS = 60
 class Tab:
     """One page of a browser, and the errors that it reported."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._ids = itertools.count(1)
         self.complaints: list[str] = []

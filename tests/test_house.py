@@ -19,6 +19,7 @@ LOCKS = (
     "requirements/dev.txt",
     "requirements/audit.txt",
     "requirements/fuzz.txt",
+    "requirements/bench.txt",
 )
 
 # These words are assembled, so that this file does not contain them.
@@ -96,7 +97,7 @@ def test_locks_satisfy_pyproject() -> None:
     """An added or raised dependency must be locked again."""
     project = tomllib.loads(_text(ROOT / "pyproject.toml"))
     groups = project["dependency-groups"]
-    wanted = (project["project"]["dependencies"], groups["dev"], groups["audit"], groups["fuzz"])
+    wanted = project["project"]["dependencies"], *map(groups.get, ("dev", "audit", "fuzz", "bench"))
     for name, dependencies in zip(LOCKS, wanted, strict=True):
         pins = _pins(name)
         for dependency in map(Requirement, dependencies):

@@ -5,7 +5,7 @@ its number of months while a streak continues; where the file is not in month or
 once. Semi-joins push the candidates into the scan, and the order of rows is not preserved. Of equal times,
 the row later in the source wins, by `filename` and `file_row_number`.
 
-Variants, in seconds of CPU (the lowest seen on a busy machine) with two threads, 16,000 alerts:
+Variants, in seconds of CPU (the lowest seen on an older, busy machine) with two threads, 16,000 alerts:
 
 | | by month | by account | shuffled |
 |---|---|---|---|

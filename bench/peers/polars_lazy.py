@@ -3,7 +3,7 @@
 Months are filtered by literals, so that statistics prune row groups; semi-joins keep only candidates. Of
 equal times, the row later in the source wins: the scan numbers its rows.
 
-Variants, in seconds of CPU on a busy machine with two threads, 16,000 alerts:
+Variants, in seconds of CPU on an older, busy machine with two threads, 16,000 alerts:
 
 | | by month | monthly files | by account | shuffled |
 |---|---|---|---|---|

@@ -1,6 +1,5 @@
 """Serve an application with uvicorn, in a process of its own on a free port."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -8,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from examples.demo import environment_without_settings
 
 HOST = "127.0.0.1"
 
@@ -20,7 +21,7 @@ def served(log: Path, *app: str, **environment: str) -> Iterator[tuple[str, int]
     with log.open("wb") as opened:
         process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", *app, "--host", HOST, "--port", str(port)],
-            env=os.environ | environment,
+            env=environment_without_settings() | environment,
             stdout=opened,
             stderr=opened,
         )
