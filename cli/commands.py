@@ -74,8 +74,8 @@ _port = partial(
 )
 
 
-def _json(what: str, like: str = "") -> Callable[[Command], Command]:
-    return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON{like}.")
+def _json(what: str) -> Callable[[Command], Command]:
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what}.")
 
 
 def _request(command: Command) -> Command:
@@ -92,7 +92,7 @@ def _request(command: Command) -> Command:
         "run --source-uri gs://bucket/status.parquet --month 2026-01-01",
     ),
 )
-@click.version_option(__version__, prog_name="risk-alerts", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def risk_alerts() -> None:
     """Post one Slack alert for each account that is At Risk in a month."""
 
@@ -100,7 +100,7 @@ def risk_alerts() -> None:
 @_command("run --source-uri file:///data/status.parquet --month 2026-01-01")
 @_request
 @click.option("--dry-run", is_flag=True, help="Send nothing, write no outcome, and notify no one.")
-@_json("the run", ", like GET /runs/{run_id}")
+@_json("the run as JSON, like GET /runs/{run_id}")
 def run(*, as_json: bool, **request: Any) -> None:
     """Run a month: send its alerts, and print a report.
 
@@ -114,7 +114,7 @@ def run(*, as_json: bool, **request: Any) -> None:
 
 @_command("preview --source-uri gs://bucket/status.parquet --month 2026-01-01")
 @_request
-@_json("the preview", ", like POST /preview")
+@_json("the preview as JSON, like POST /preview")
 def preview(*, as_json: bool, **request: Any) -> None:
     """Show what a run of a month would do; nothing is sent."""
     from cli.run import show_preview
@@ -132,7 +132,7 @@ def preview(*, as_json: bool, **request: Any) -> None:
 @click.option(
     "--post-test-message", is_flag=True, help="Post one test message to each channel or the single webhook."
 )
-@_json("the findings")
+@_json("the findings as JSON")
 def check(*, source_uri: str | None, month: date | None, post_test_message: bool, as_json: bool) -> None:
     """Check an installation before its first run.
 
@@ -149,7 +149,7 @@ def check(*, source_uri: str | None, month: date | None, post_test_message: bool
 
 @_command("unconfirmed", "unconfirmed --month 2026-01-01 --json")
 @_month(help="Only this month.")
-@_json("the alerts", ", like GET /outcomes")
+@_json("the alerts as JSON, like GET /outcomes")
 def unconfirmed(*, month: date | None, as_json: bool) -> None:
     """List the alerts that may or may not be in their channel."""
     from cli.resolve import show_unconfirmed
@@ -168,7 +168,7 @@ def unconfirmed(*, month: date | None, as_json: bool) -> None:
 @click.option("--send-again", is_flag=True, help="The alert is not in the channel: the next run sends it.")
 @click.option("--by", required=True, metavar="NAME", help="The person who decides.")
 @click.option("--note", metavar="TEXT", help="The reason for the decision.")
-@_json("the alert", ", like POST /outcomes/{month}/{account_id}/resolve")
+@_json("the alert as JSON, like POST /outcomes/{month}/{account_id}/resolve")
 def resolve(*, delivered: bool, send_again: bool, as_json: bool, **given: Any) -> None:
     """Record a person's decision about an unconfirmed alert.
 

@@ -34,6 +34,11 @@ def test_check_exits_with_1_for_bad_settings(
     assert (call("check"), call("unconfirmed")) == (1, 2)
 
 
+@pytest.mark.parametrize("port", ["0", "65536"])
+def test_serve_refuses_a_number_that_is_no_port(port: str) -> None:
+    assert call("serve", f"--prefect-port={port}") == 2
+
+
 def test_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]

@@ -136,6 +136,7 @@ def test_error_is_json_where_the_log_is(
         [*ONE, "--delivered", "--by", "ana", "--type", "\udcff"],
         ["--month", "January"],
         ["--account", "A-1", "--delivered", "--by", "ana"],
+        [*ONE[:2], "--delivered", "--by", "ana"],
         ["--delivered"],
     ],
 )
