@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextvars import Context
 
 import pytest
+from prefect.logging.handlers import PrefectConsoleHandler
 
 from core.runtime import Settings, configure_logs, current_run_id, redaction
 
@@ -35,8 +36,10 @@ def lines(log: io.StringIO) -> list[dict[str, str]]:
 
 
 def test_warning_of_a_library_is_one_masked_object(log: io.StringIO) -> None:
-    logging.getLogger("gcsfs.retry").warning("refused: %s\nsecond line", SECRET)
+    logging.getLogger("gcsfs.retry").warning("refused: %s\nsecond line ë", SECRET)
     assert [(line["logger"], line["level"]) for line in lines(log)] == [("gcsfs.retry", "warning")]
+    assert lines(log)[0]["time"].endswith("+00:00")
+    assert "second line ë" in log.getvalue()
     assert SECRET not in log.getvalue()
 
 
@@ -78,6 +81,13 @@ def test_line_names_its_run(log: io.StringIO) -> None:
     Context().run(write)
     assert [line["run_id"] for line in lines(log)] == [None, "run-1"]
     assert not any("exception" in line for line in lines(log))
+
+
+def test_handlers_of_other_programs_are_kept_except_prefects(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = logging.NullHandler()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [PrefectConsoleHandler(), other])
+    configure_logs(Settings())
+    assert logging.getLogger().handlers[1:] == [other]
 
 
 def test_line_of_another_handler_is_masked(log: io.StringIO) -> None:
