@@ -22,7 +22,9 @@ def test_preview_shows_each_alert_and_sends_nothing(
     preview: list[str], slack: MockSlack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(*preview) == 0
-    lines = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
     assert "Preview of 2026-01: nothing was sent" in lines
     assert [line.rstrip() for line in lines if "  " in line] == [
         "account                   ARR  streak    channel           status",
