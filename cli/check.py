@@ -11,9 +11,9 @@ from datetime import date
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.text import Text
 
+from cli.report import PlainConsole
 from core.domain import RiskAlertsError, SettingsError, Verdict, one_line, reason_of, shown_region
 from core.ledger import container_warning, try_write
 from core.runtime import Settings, configure_logs, host_of, load_settings, redact, shown_database
@@ -41,7 +41,7 @@ def check_installation(
     source_uri: str | None, month: date | None, *, post_test_message: bool, as_json: bool
 ) -> bool:
     """Run every check, print each finding as soon as it is known, and return whether none failed."""
-    console = Console(emoji=False, highlight=False, quiet=as_json)
+    console = PlainConsole(quiet=as_json)
     checks = []
     for name, tried, finding in _findings(source_uri, month, post_test_message=post_test_message):
         checks.append({"name": name, "tried": tried, **asdict(finding)})

@@ -1,6 +1,7 @@
 """The reports of runs and previews on a terminal."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import partial
 
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
@@ -11,6 +12,8 @@ from core.alerts import AlertView, PreviewView, shown_months
 from core.domain import Counts, LedgerError, RunStatus, RunWarning, money, one_line, shown_region
 from core.ledger import History, RunView
 
+PlainConsole = partial(Console, emoji=False, highlight=False)
+"""A console that shows data as it is: no `:x:` as an emoji, and no number in a color."""
 SHOWN = 1000
 """The most alerts in a table, or of each status of a run: a bad file may have millions."""
 

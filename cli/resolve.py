@@ -4,9 +4,8 @@ from datetime import date
 from typing import Any
 
 import click
-from rich.console import Console
 
-from cli.report import print_table
+from cli.report import PlainConsole, print_table
 from core.domain import Decision, OutcomeStatus, Resolution, one_line
 from core.ledger import OutcomeView, open_ledger
 from core.run import utc_now
@@ -25,7 +24,7 @@ def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
     elif not found.outcomes:
         click.echo("Nothing is unconfirmed.")
     else:
-        console = Console(emoji=False, highlight=False)
+        console = PlainConsole()
         rows = [
             (
                 outcome.month.isoformat(),

@@ -5,9 +5,8 @@ import logging
 
 import click
 from pydantic_core import to_json
-from rich.console import Console
 
-from cli.report import print_preview, print_report
+from cli.report import PlainConsole, print_preview, print_report
 from core.domain import RiskAlertsError, RunRequest, RunStatus
 from core.run import prepare_run
 from core.runtime import configure_logs, load_settings, stopped_by_signals
@@ -35,7 +34,7 @@ def run_batch_job(request: RunRequest, *, as_json: bool) -> bool:
     if as_json:
         click.echo(stored.model_dump_json(indent=2))
     else:
-        print_report(stored, run.ledger.history, Console(emoji=False, highlight=False))
+        print_report(stored, run.ledger.history, PlainConsole())
     return stored.status is RunStatus.SUCCEEDED
 
 
@@ -49,4 +48,4 @@ def show_preview(request: RunRequest, *, as_json: bool) -> None:
         # Bytes: a string with one emoji takes four bytes per character.
         click.echo(to_json(found, indent=2))
     else:
-        print_preview(found, Console(emoji=False, highlight=False))
+        print_preview(found, PlainConsole())

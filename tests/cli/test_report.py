@@ -5,9 +5,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
-from cli.report import print_report
+from cli.report import PlainConsole, print_report
 from core.domain import (
     Notification,
     NotificationStatus,
@@ -20,7 +19,7 @@ from core.ledger import Ledger
 from flows.artifacts import report, table_row
 from tests.delivery.world import ME, MONTH, NOW, assessment, begin, failed, record, routed, sent
 
-URI = f"file:///[red]/{'x' * 80}"
+URI = f"file:///[red]:x:/{'x' * 80}"
 REPORT = f"""\
 Risk alerts 2026-01  succeeded  run run-1
 Source: {URI}
@@ -87,7 +86,7 @@ All of it: `GET /runs/run-1` and `/runs/run-1/alerts` of the API.
 def report_of(ledger: Ledger, width: int = 80) -> str:
     """Return the report of `run-1` on a terminal, without blanks at the ends of lines."""
     out = io.StringIO()
-    print_report(ledger.history.run("run-1"), ledger.history, Console(file=out, width=width, emoji=False))
+    print_report(ledger.history.run("run-1"), ledger.history, PlainConsole(file=out, width=width))
     return re.sub(" +\n", "\n", out.getvalue())
 
 
