@@ -33,7 +33,7 @@ FINISH_SECONDS = 15
 """The longest that the answer of a closed run waits for Prefect to store its report and its state."""
 DRAIN_SECONDS = 5
 """The longest that the end of the process waits for Prefect to store the last events and logs."""
-REQUEST_BOUNDS = {"client.max_retries": 4, "client.retry_jitter_factor": 0.1, "api.request_timeout": 10.0}
+REQUEST_BOUNDS = {"client.max_retries": 4, "api.request_timeout": 10.0}
 """Bounds of one request to a Prefect that stops answering; the operator's settings win.
 
 The waits of a request for a busy Prefect are 2, 4, 8 and 16 s; the fifth wait of the defaults, 32 s, would go

@@ -11,12 +11,14 @@ from core.domain import (
     Interrupted,
     InvalidRequest,
     RunRequest,
+    SlackNotConfigured,
     SourceInvalid,
     SourceSchemeUnsupported,
 )
 from core.ledger import Ledger
 from core.run import RunContext, open_run, prepare_run
 from core.runtime import Settings
+from flows.start import accept
 from tests.delivery.world import MONTH
 
 
@@ -74,6 +76,11 @@ def test_run_stopped_while_it_is_closed_has_not_succeeded(
     assert run.ledger.history.run("run-1").status == "running"
     assert "succeeded" not in caplog.text
     assert isinstance(run.closed.exception(0), Interrupted)
+
+
+def test_accepted_run_that_fails_is_closed_once(run: RunContext) -> None:
+    accept(run)()
+    assert isinstance(run.closed.exception(0), SlackNotConfigured)
 
 
 def test_message_of_an_error_is_one_line() -> None:
