@@ -102,9 +102,8 @@ def keep_prefect_quiet() -> None:
     """Send Prefect's log to its UI alone, not to the log handlers and the terminal of this process."""
     prefects = logging.getLogger("prefect")
     prefects.propagate = False
-    if not prefects.handlers:
-        # Without any handler Python would print warnings.
-        prefects.addHandler(logging.NullHandler())
+    # Without any handler Python would print warnings.
+    prefects.handlers = [logging.NullHandler()]
     for name in ("EventsWorker", "APILogWorker"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # Prefect would print what its log worker cannot send.

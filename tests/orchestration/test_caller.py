@@ -142,7 +142,9 @@ def test_events_for_prefect_cloud_carry_the_key(ledger: Ledger) -> None:
     assert keys[0] == "bearer canary"
 
 
-def test_log_of_prefect_stays_out_of_ours(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_of_prefect_stays_out_of_ours(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def stages(run: RunContext) -> None:
         with open_run(run):
             for name in ("prefect.engine", "EventsWorker", "APILogWorker"):
@@ -151,7 +153,7 @@ def test_log_of_prefect_stays_out_of_ours(ledger: Ledger, caplog: pytest.LogCapt
             assert not logging.raiseExceptions
 
     call(ledger, stages)
-    assert "canary" not in caplog.text
+    assert "canary" not in caplog.text + capsys.readouterr().err
 
 
 def test_run_that_was_not_begun_has_no_report_to_miss(
