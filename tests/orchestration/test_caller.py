@@ -17,7 +17,7 @@ from core.run import RunContext, open_run
 from core.runtime import Settings
 from flows import prefect_engine
 from flows.artifacts import publish_report
-from flows.prefect_engine import run_with_prefect
+from flows.prefect_engine import drain, run_with_prefect
 from tests.delivery.world import REQUEST
 from tests.waiting import until
 
@@ -124,12 +124,12 @@ def test_busy_prefect_is_asked_until_the_caller_gives_up(ledger: Ledger) -> None
 
 
 def test_events_for_prefect_cloud_carry_the_key(ledger: Ledger) -> None:
-    """Prefect shows the tasks of a run only from its events."""
+    """Prefect shows the tasks of a run only from its events, and the process may end right after them."""
     keys: list[str | None] = []
 
     async def stages(run: RunContext) -> None:
         with open_run(run):
-            emit_event("canary", {"prefect.resource.id": "canary"})
+            pass
 
     with serve(
         lambda events: keys.append(events.request.headers.get("Authorization")), "127.0.0.1", 0
@@ -138,6 +138,8 @@ def test_events_for_prefect_cloud_carry_the_key(ledger: Ledger) -> None:
         url = f"http://127.0.0.1:{cloud.socket.getsockname()[1]}/api"
         with temporary_settings({"cloud.api_url": url, "api.url": url, "api.key": "canary"}):
             call(ledger, stages, url)
+            emit_event("canary", {"prefect.resource.id": "canary"})
+            drain()
             until(lambda: keys)
     assert keys[0] == "bearer canary"
 
