@@ -121,7 +121,7 @@ def try_write(database_url: str) -> str:
     file = file_of(url)
     with translated_errors(url):
         if file and is_missing(file):
-            place = next(folder for folder in file.absolute().parents if folder.exists())
+            place = next(folder for folder in file.parents if folder.exists())
             with TemporaryDirectory(prefix=".risk-alerts-check-", dir=place) as folder:
                 Database(f"sqlite:///{folder}/ledger.db").close()
             return "can be created"
