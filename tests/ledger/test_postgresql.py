@@ -6,8 +6,11 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import errors
 from sqlalchemy import create_engine, make_url, select
+from sqlalchemy.exc import DBAPIError
 
 from core.domain import (
     Alert,
@@ -20,7 +23,7 @@ from core.domain import (
 from core.ledger import Ledger
 from core.ledger import postgresql as dialect
 from core.ledger.database import RESTART_SECONDS, Database, LedgerCut, through_a_restart, try_write
-from core.ledger.postgresql import postgresql_engine
+from core.ledger.postgresql import is_cut, postgresql_engine
 from core.runtime import Settings
 from tests.delivery.world import ME, MONTH, NOW, REQUEST, begin, begin_retry, failed, look, routed, sent
 from tests.postgresql import Server
@@ -156,6 +159,14 @@ def test_options_of_the_url_win(
     engine.dispose()
 
 
+def test_writer_sees_all_earlier_commits_whatever_the_default_is(url: str) -> None:
+    isolation = "&options=-c%20default_transaction_isolation%3Dserializable"
+    engine = postgresql_engine(make_url(url + isolation)).execution_options(immediate=True)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW transaction_isolation").scalar() == "read committed"
+    engine.dispose()
+
+
 @pytest.mark.parametrize(("query", "seconds"), [("", "10"), ("&connect_timeout=3", "3")])
 def test_connection_is_attempted_as_long_as_the_url_says(
     postgresql: Server, query: str, seconds: str
@@ -203,6 +214,21 @@ def test_writes_of_a_run_wait_for_a_restart(
     assert waits
     ledger.finish("run-1", None, NOW)
     assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"} | changed
+
+
+@pytest.mark.parametrize(
+    ("error", "cut"),
+    [
+        (psycopg.OperationalError, True),  # no connection
+        (errors.ConnectionFailure, True),
+        (errors.AdminShutdown, True),
+        (errors.QueryCanceled, False),
+        (errors.LockNotAvailable, False),
+        (psycopg.ProgrammingError, False),
+    ],
+)
+def test_only_an_ended_connection_is_cut(error: type[psycopg.Error], *, cut: bool) -> None:
+    assert is_cut(DBAPIError.instance("", {}, error(), psycopg.Error)) is cut
 
 
 @pytest.mark.parametrize(("fault", "seconds"), [(LedgerCut, RESTART_SECONDS), (LedgerError, 0)])
