@@ -12,6 +12,7 @@ from itertools import chain, cycle
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Connection, make_url, text, update
@@ -185,6 +186,13 @@ def test_open_waits_for_a_ledger_in_creation(
             open_at(path)
     maker.close()
     assert waits
+
+
+def test_only_a_busy_ledger_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_the_first_retry(monkeypatch, lambda: pytest.fail("another fault is repeated"))
+    broken = Mock(raw_connection=Mock(side_effect=sqlite3.OperationalError("disk I/O error")))
+    with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+        sqlite.switch_to_wal(broken)
 
 
 def test_threads_share_one_open_ledger(path: Path) -> None:
