@@ -135,19 +135,6 @@ def test_unusable_statistics_prune_no_account(tmp_path: Path, statistics: bytes)
     assert alert.duration_months == 2
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
-def test_nul_in_text_is_read_as_replacement(tmp_path: Path, kind: pa.DataType) -> None:
-    texts = {"account_name": "N\0", "account_region": "\0", "account_owner": "\0O"}
-    rows = [row("b\ufffd", MONTH, **texts), row("b\0", back(MONTH, 1)), row("z", back(MONTH, 1), "Healthy")]
-    types = {"account_id": kind, "account_region": kind}
-    path = tmp_path / "data.parquet"
-    # One row per row group, so that statistics could prune the row with NUL.
-    pq.write_table(table(rows, types), path, row_group_size=1)
-    (alert,) = alerts_of(assess(path))
-    assert (alert.account_id, alert.duration_months) == ("b\ufffd", 2)
-    assert (alert.account_name, alert.account_region, alert.account_owner) == ("N\ufffd", "\ufffd", "\ufffdO")
-
-
 def test_nul_in_a_dictionary_is_read_as_replacement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.sources.parquet.row_groups.DICTIONARY_ROWS", 1)
     path = put(tmp_path / "data.parquet", row("b\ufffd"), *[row("b\0", back(MONTH, 1))] * 200)

@@ -42,6 +42,8 @@ EACH_RULE = [
     *(row(f"status {status}", status=status) for status in ("at risk", "AT RISK", "At Risk ", None)),
     row("nameless", account_name=None, account_region=None, renewal_date=None, account_owner=None),
     *(row(f"named {name!r}", account_name=name) for name in ("", "N")),
+    row("nul \ufffd", account_name="N\0", account_region="\0", account_owner="\0O"),
+    row("nul \0", back(MONTH, 1)),
     row(None),
     row(""),
 ]
@@ -83,6 +85,7 @@ def ask(
     types=alert_types,
 )
 @example(EACH_RULE, Layout(), 10_000, ["at_risk"])
+@example(EACH_RULE, Layout(row_group_size=1), 10_000, ["at_risk"])
 @example(EACH_RULE, Layout(hive=True), 10_000, ["at_risk", "recovered"])
 @example(EACH_RULE, Layout(), 10_000, ["recovered"])
 @example([row(None)], Layout(), 10_000, ["at_risk"])
