@@ -20,23 +20,10 @@ import pytest
 import uvicorn
 
 from core.runtime import load_settings, redaction
+from examples.make_sample import SCHEMA
 from tests.waiting import HANG_SECONDS, until
 
 MONTH = "2026-01-01"
-
-SCHEMA = pa.schema(
-    [
-        ("account_id", pa.string()),
-        ("account_name", pa.string()),
-        ("account_region", pa.string()),
-        ("month", pa.date32()),
-        ("status", pa.string()),
-        ("renewal_date", pa.date32()),
-        ("account_owner", pa.string()),
-        ("arr", pa.int64()),
-        ("updated_at", pa.timestamp("us", tz="UTC")),
-    ]
-)
 
 
 def row(account_id: str, month: str = MONTH, status: str = "At Risk", **other: Any) -> dict[str, Any]:

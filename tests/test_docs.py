@@ -15,8 +15,8 @@ from core.alerts import RULES
 from core.domain import REASONS, AlertStatus, advice, errors
 from core.runtime import CONFIG_FILE, Settings, load_settings
 from core.slack.verdicts import judge, judge_failure
+from tests.cli.calling import ROOT
 
-ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"

@@ -10,9 +10,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.cli.calling import ROOT
 from tests.tiers import FAULTS, INTEGRATION
 
-ROOT = Path(__file__).parent.parent
 PACKAGES = ("api", "cli", "core", "flows", "tasks")
 LOCKS = (
     "requirements/runtime.txt",

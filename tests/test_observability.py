@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.domain import METRIC_LABELS, OutcomeStatus, RunStatus
 from core.runtime import STEPS
+from tests.cli.calling import ROOT
 from tests.delivery.world import new_ledger
 
-ROOT = Path(__file__).parent.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 GROUPS = yaml.safe_load((ROOT / "examples" / "alerts.yml").read_text(encoding="utf-8"))["groups"]
 RULES = [rule for group in GROUPS for rule in group["rules"]]

@@ -1,13 +1,11 @@
 """`GET /runs`, `GET /runs/{run_id}` and its alerts; tests/ledger states the rules of the lists themselves."""
 
-from dataclasses import replace
-
 import pytest
 
 from core.domain import SourceNotFound
-from core.ledger import Ledger, this_process
+from core.ledger import Ledger
 from tests.conftest import Serve
-from tests.delivery.world import MONTH, NOW, OTHER_MONTH, begin, routed
+from tests.delivery.world import GONE, MONTH, NOW, OTHER_MONTH, assert_pages, begin, routed
 from tests.service import Service, problem_of
 
 ALERTS = ["A-0", "A-1", "A-2", "A-3", "A-4"]
@@ -37,17 +35,14 @@ def test_each_item_of_a_list_is_on_one_page(
     ledger: Ledger, service: Service, of: str, query: dict[str, str], expected: list[str]
 ) -> None:
     items, name = ("alerts", "account_id") if of.endswith("/alerts") else ("runs", "run_id")
-    found: list[str] = []
-    cursor: dict[str, str] = {}
-    while True:
-        page = service.get(of, **query, **cursor, limit=2)
-        assert set(page) == {items, "next_cursor"}
-        assert len(page[items]) <= 2
-        found += [item[name] for item in page[items]]
-        if page["next_cursor"] is None:
-            break
-        cursor = {"cursor": page["next_cursor"]}
-    assert found == expected
+
+    def page(limit: int | None, cursor: str | None) -> tuple[list[str], str | None]:
+        given = {"limit": limit, "cursor": cursor}
+        found = service.get(of, **query, **{name: value for name, value in given.items() if value})
+        assert set(found) == {items, "next_cursor"}
+        return [item[name] for item in found[items]], found["next_cursor"]
+
+    assert_pages(page, expected)
 
 
 @pytest.mark.parametrize("path", ["/runs/no-such-run", "/runs/no-such-run/alerts", "/runs/%00%F0%9F%A6%8A"])
@@ -57,7 +52,7 @@ def test_unknown_run_is_not_found(service: Service, path: str) -> None:
 
 
 def test_start_closes_runs_of_dead_processes(ledger: Ledger, serve: Serve) -> None:
-    begin(ledger, "dead", owner=replace(this_process(), process_started="long ago"))
+    begin(ledger, "dead", owner=GONE)
     assert serve().get("/runs/dead")["error"]["code"] == "interrupted"
 
 

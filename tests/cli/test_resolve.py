@@ -1,15 +1,14 @@
 """`risk-alerts unconfirmed` and `risk-alerts resolve`: the open alerts, a decision, and the next run."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from core.ledger import Ledger, this_process
+from core.ledger import Ledger
 from core.run import utc_now
 from tests.cli.calling import call
-from tests.delivery.world import MONTH, OTHER_MONTH, begin, key, leave_unconfirmed, outcome_of, routed
+from tests.delivery.world import GONE, MONTH, OTHER_MONTH, begin, key, leave_unconfirmed, outcome_of, routed
 
 ONE = ["--month", MONTH.isoformat(), "--account", "A-1"]
 
@@ -54,8 +53,7 @@ def test_list_shows_where_to_look_and_why(
 
 
 def test_alert_of_a_killed_run_is_listed_at_once(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    killed = replace(this_process(), process_started="long ago")
-    ledger.claim("killed", begin(ledger, "killed", [routed("A-9")], owner=killed)[0], utc_now())
+    ledger.claim("killed", begin(ledger, "killed", [routed("A-9")], owner=GONE)[0], utc_now())
     assert call("unconfirmed", "--json") == 0
     listed = [one["account_id"] for one in json.loads(capsys.readouterr().out)["outcomes"]]
     assert sorted(listed) == ["A-1", "A-2 [red]", "A-9"]

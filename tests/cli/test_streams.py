@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from examples.mock_slack import MockSlack
+from tests.cli.calling import ROOT
 from tests.linux import needs_full_device
 from tests.service import MONTH, variables
 
-ROOT = Path(__file__).parents[2]
 BROKEN = [
     "| head -c 1",
     "| true",

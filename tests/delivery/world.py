@@ -30,7 +30,7 @@ from core.domain import (
     RunStatus,
     count_found,
 )
-from core.ledger import Ledger, OutcomeView, RunView, liveness
+from core.ledger import Ledger, OutcomeView, RunView, liveness, this_process
 from core.ledger.database import Database
 from core.ledger.liveness import ProcessIdentity
 from core.ledger.schema import NOTIFICATIONS
@@ -46,6 +46,7 @@ OTHER_MONTH = date(2025, 12, 1)
 REQUEST = RunRequest("file:///source.parquet", MONTH)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ME = ProcessIdentity("here", 1, "now")
+GONE = replace(this_process(), process_started="long ago")
 NOTIFY = insert(NOTIFICATIONS).values(month=MONTH, address="a@b", digest="of a list", run_id="run-1")
 NOTIFIED = select(NOTIFICATIONS.c.address)
 """A small write, and its read."""
@@ -301,3 +302,21 @@ def outcomes(path: Path) -> dict[str, tuple[str, str | None]]:
 def accounts(texts: Iterable[str]) -> list[str]:
     """Return the account ids that messages name in their first line."""
     return [text.splitlines()[0].rpartition("(")[2].removesuffix(")") for text in texts]
+
+
+def assert_pages(
+    page: Callable[[int | None, str | None], tuple[list[Any], str | None]], expected: list[Any]
+) -> None:
+    """Assert that the pages of any size are the whole list."""
+    assert page(None, None) == (expected, None)
+    for limit in range(1, len(expected) + 2):
+        seen: list[Any] = []
+        cursor = None
+        while True:
+            items, cursor = page(limit, cursor)
+            seen += items
+            assert len(items) == limit or cursor is None
+            assert len(seen) <= len(expected)
+            if cursor is None:
+                break
+        assert seen == expected

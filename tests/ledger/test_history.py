@@ -1,7 +1,6 @@
 """Lists, filters and pages of what the ledger holds, the same on both databases."""
 
 import sqlite3
-from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ from tests.delivery.world import (
     MONTH,
     NOW,
     OTHER_MONTH,
+    assert_pages,
     at,
     begin,
     failed,
@@ -43,25 +43,6 @@ from tests.delivery.world import (
     routed,
     sent,
 )
-
-Page = Callable[[int | None, str | None], tuple[list[Any], str | None]]
-
-
-def assert_pages(page: Page, expected: list[Any]) -> None:
-    """Assert that the pages of any size are the whole list."""
-    assert page(None, None) == (expected, None)
-    for limit in range(1, len(expected) + 2):
-        seen: list[Any] = []
-        cursor = None
-        while True:
-            items, cursor = page(limit, cursor)
-            seen += items
-            assert len(items) == limit or cursor is None
-            assert len(seen) <= len(expected)
-            if cursor is None:
-                break
-        assert seen == expected
-
 
 RUNS = [
     ("z", MONTH, 0, RunStatus.SUCCEEDED),

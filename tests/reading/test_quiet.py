@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.calling import ROOT
 from tests.reading.servers import Refusing
 
 PROGRAM = """
@@ -27,7 +28,6 @@ for uri in sys.argv[1:]:
     except RiskAlertsError as error:
         print(error.code, error)
 """
-ROOT = Path(__file__).parents[2]
 BOTH = ("gs://bucket/p", "s3://bucket/p")
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -70,12 +70,11 @@ def test_missing_token_file_is_one_line(tmp_path: Path) -> None:
     assert "/no/token" in said
 
 
-def test_silent_token_endpoint_does_not_delay_the_exit(private_key: str, tmp_path: Path) -> None:
+def test_silent_token_endpoint_does_not_delay_the_exit(google_key: dict[str, str], tmp_path: Path) -> None:
     """Google's library waits for two minutes in a thread."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        key = {"type": "service_account", "client_email": "us@example.test", "private_key": private_key}
-        token = {"GCS_TOKEN": json.dumps({**key, "token_uri": url}), "SOURCE_TIMEOUT_SECONDS": "1"}
+        token = {"GCS_TOKEN": json.dumps(google_key | {"token_uri": url}), "SOURCE_TIMEOUT_SECONDS": "1"}
         [said] = refusals("gs://bucket/p", home=tmp_path, timeout=60, **token)
     assert said.startswith("source_unreachable ")
 

@@ -253,15 +253,14 @@ def test_gcs_object_with_content_encoding_is_refused(store: Refusing, header: st
 )
 def test_refusing_google_token_endpoint_is_no_outage(
     store: Refusing,
-    private_key: str,
+    google_key: dict[str, str],
     status: int,
     body: object,
     error: type[RiskAlertsError],
     words: str,
 ) -> None:
     store.status, store.body = status, json.dumps(body).encode()
-    key = {"type": "service_account", "client_email": "us@example.test", "private_key": private_key}
-    token = json.dumps(key | {"token_uri": f"{store.url}/token"})
+    token = json.dumps(google_key | {"token_uri": f"{store.url}/token"})
     timeout = 3 if error is SourceUnreachable else 30
     settings = Settings(gcs_endpoint_url=store.url, gcs_token=token, source_timeout_seconds=timeout)
     assert_refused(GS, settings, error, words)
