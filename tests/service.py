@@ -123,6 +123,8 @@ PATIENT = (
 )
 """Limits that the ledger or Prefect may exceed on a busy machine; a served API waits longer."""
 
+ASYNC = {"Prefer": "respond-async"}
+
 _closed: list[socket.socket] = []
 
 
@@ -155,8 +157,11 @@ class Service:
     client: httpx.Client
     log: io.StringIO
 
-    def post(self, path: str, source_uri: str, month: str = MONTH, **body: Any) -> httpx.Response:
-        return self.client.post(path, json={"source_uri": source_uri, "month": month, **body})
+    def post(
+        self, path: str, source_uri: str, month: str = MONTH, headers: Any = None, **body: Any
+    ) -> httpx.Response:
+        body |= {"source_uri": source_uri, "month": month}
+        return self.client.post(path, json=body, headers=headers)
 
     def run(self, source_uri: str, month: str = MONTH, **body: Any) -> dict[str, Any]:
         """Run a month, assert that it succeeded, and return the stored run."""

@@ -87,6 +87,7 @@ def test_each_metric_is_on_the_operations_page(exposed: Exposed) -> None:
 
 
 def test_labels_have_few_known_values(exposed: Exposed) -> None:
+    """Each series exists before its first count, which `increase()` would miss."""
     labels = {label for name, found in exposed.items() if name.startswith("risk_") for label in found}
     known = {("status", status) for status in (*RunStatus, *OutcomeStatus)} | {("alert_type", "at_risk")}
     known |= {("step", step) for step in STEPS} | {("answer", answer) for answer in METRIC_LABELS}

@@ -18,7 +18,7 @@ from api.admission import Admission
 from core.domain import TooManyRuns
 from core.ledger import liveness
 from tests.conftest import Serve
-from tests.service import MONTH, Service, row, write_source
+from tests.service import ASYNC, MONTH, Service, row, write_source
 from tests.slack.hostile import HostileSlack, answer, held
 from tests.waiting import until
 
@@ -61,10 +61,6 @@ def test_work_that_cannot_be_prepared_leaves_its_place() -> None:
     admission.shutdown()
 
 
-def ask(service: Service, source: str, month: str = MONTH, **headers: str) -> httpx.Response:
-    return service.client.post("/runs", json={"source_uri": source, "month": month}, headers=headers)
-
-
 @contextmanager
 def busy(
     serve: Serve, source: str, month: str = MONTH, at_once: int = 1
@@ -76,7 +72,7 @@ def busy(
         service = serve(
             API_RUNS_AT_ONCE=str(at_once), SLACK_WEBHOOK_BASE_URL=slack.url, SLACK_TIMEOUT_SECONDS="60"
         )
-        first = pool.submit(ask, service, source, month)
+        first = pool.submit(service.post, "/runs", source, month)
         try:
             until(lambda: slack.received("/amer-risk-alerts"))
             yield service, first, release
@@ -91,14 +87,14 @@ def test_run_beyond_the_queue_gets_429(serve: Serve, tmp_path: Path, monkeypatch
     with busy(serve, source, months[0], at_once=2) as (service, first, release):
         # Async runs are recorded and answered although no thread is free.
         for month in months[1:]:
-            assert ask(service, source, month, Prefer="respond-async").status_code == 202
+            assert service.post("/runs", source, month, headers=ASYNC).status_code == 202
 
-        refused = ask(service, source)
+        refused = service.post("/runs", source)
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_runs")
         assert refused.headers["Retry-After"] == "10"
         assert len(service.runs()) == 4
         # A bad request waits for no run.
-        assert ask(service, "file://host/x").status_code == 422
+        assert service.post("/runs", "file://host/x").status_code == 422
 
         assert service.post("/preview", source).status_code == 200
         assert service.get("/health")["status"] == "ok"
@@ -110,7 +106,7 @@ def test_run_beyond_the_queue_gets_429(serve: Serve, tmp_path: Path, monkeypatch
             ("succeeded", 1)
         ] * 4
         # The queue has room again.
-        assert ask(service, source).status_code == 200
+        assert service.post("/runs", source).status_code == 200
 
 
 def test_queued_run_has_a_heartbeat(
@@ -118,7 +114,7 @@ def test_queued_run_has_a_heartbeat(
 ) -> None:
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.1)
     with busy(serve, source) as (service, first, _):
-        run_id = ask(service, source, Prefer="respond-async").json()["run_id"]
+        run_id = service.post("/runs", source, headers=ASYNC).json()["run_id"]
 
         def heartbeat() -> str:
             with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.domain import METRIC_LABELS
-from core.runtime import STEPS
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
 from tests.service import Service
@@ -31,13 +29,6 @@ def scrape(service: Service) -> Samples:
 def growth(before: Samples, after: Samples) -> Samples:
     """Return what has changed; all tests share the instruments of the process."""
     return {key: value - before.get(key, 0) for key, value in after.items() if value != before.get(key, 0)}
-
-
-def test_series_exist_before_their_first_count(service: Service) -> None:
-    """`increase()` misses the first count of a series that starts later."""
-    found = scrape(service)
-    assert {("deliveries_total", answer) for answer in METRIC_LABELS} <= found.keys()
-    assert {("step_duration_seconds_count", step) for step in STEPS} <= found.keys()
 
 
 def test_run_counts_in_every_metric(serve: Serve, source: str, slack: MockSlack) -> None:

@@ -224,11 +224,3 @@ def test_health_does_not_wait_for_a_locked_ledger(
             health = service.client.get("/health")
             assert (health.status_code, health.json()["status"]) == (503, "unavailable")
             assert "did not commit a write" in health.json()["ledger"]
-
-
-def test_ledger_inside_a_container_is_warned_of(serve: Serve, tmp_path: Path) -> None:
-    if any(folder.is_mount() for folder in tmp_path.parents[:-1]):
-        pytest.skip("the folder for temporary files is a mount, which outlives a container")
-    service = serve(KUBERNETES_SERVICE_HOST="10.0.0.1")
-    assert service.get("/health")["status"] == "ok"
-    assert "is on this container's own disk and will be lost with it" in service.log.getvalue()

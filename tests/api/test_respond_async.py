@@ -8,22 +8,17 @@ import pytest
 from api.service import WAITING_FOR_EACH
 from flows import start
 from tests.conftest import Serve
-from tests.service import COUNTS, MONTH, Service, problem_of
+from tests.service import ASYNC, COUNTS, Service, problem_of
 from tests.waiting import until
 
 
-def ask(client: httpx.Client, source: str, *prefer: str) -> httpx.Response:
-    body = {"source_uri": source, "month": MONTH}
-    return client.post("/runs", json=body, headers=[("Prefer", one) for one in prefer])
-
-
-def ended(client: httpx.Client, accepted: httpx.Response) -> Any:
+def ended(service: Service, accepted: httpx.Response) -> Any:
     """Return the run once it is over; every request for it must find it."""
     assert accepted.status_code == 202
     assert accepted.headers["Location"] == f"/runs/{accepted.json()['run_id']}"
 
     def over() -> Any:
-        answer = client.get(accepted.headers["Location"])
+        answer = service.client.get(accepted.headers["Location"])
         assert answer.status_code == 200
         return answer.json() if answer.json()["status"] != "running" else None
 
@@ -39,7 +34,7 @@ def ended(client: httpx.Client, accepted: httpx.Response) -> Any:
     ],
 )
 def test_respond_async_answers_202_with_location(service: Service, source: str, prefer: list[str]) -> None:
-    run = ended(service.client, ask(service.client, source, *prefer))
+    run = ended(service, service.post("/runs", source, headers=[("Prefer", one) for one in prefer]))
     assert (run["status"], run["counts"], run["flow_run_id"]) == ("succeeded", COUNTS, None)
 
 
@@ -47,15 +42,15 @@ def test_respond_async_answers_202_with_location(service: Service, source: str, 
     "prefer", ["return=minimal", "no-respond-async", 'x="a respond-async b"', "x; respond-async"]
 )
 def test_other_preference_is_ignored(service: Service, source: str, prefer: str) -> None:
-    assert ask(service.client, source, prefer).status_code == 200
+    assert service.post("/runs", source, headers={"Prefer": prefer}).status_code == 200
 
 
 def test_run_without_its_prefect_begins_only_when_accepted(serve: Serve, source: str) -> None:
     service = serve(PREFECT_API_URL="http://127.0.0.1:1/api")
-    refused = problem_of(ask(service.client, source))
+    refused = problem_of(service.post("/runs", source))
     assert (refused["status"], refused["code"]) == (503, "orchestrator_unreachable")
     assert service.runs() == []
-    run = ended(service.client, ask(service.client, source, "respond-async"))
+    run = ended(service, service.post("/runs", source, headers=ASYNC))
     assert (run["status"], run["error"]["code"]) == ("failed", "orchestrator_unreachable")
 
 
@@ -67,7 +62,7 @@ def test_accepted_run_with_an_internal_error_is_failed(
 
     monkeypatch.setattr(start, "run_month", run_month)
     service = serve()
-    run = ended(service.client, ask(service.client, source, "respond-async"))
+    run = ended(service, service.post("/runs", source, headers=ASYNC))
     assert (run["status"], run["error"]["code"]) == ("failed", "internal_error")
     assert "RuntimeError: can't start new thread" in service.log.getvalue()
 
@@ -75,7 +70,7 @@ def test_accepted_run_with_an_internal_error_is_failed(
 def test_invalid_async_run_is_refused_and_takes_no_place(serve: Serve, source: str) -> None:
     service = serve(API_RUNS_AT_ONCE="1")
     for _ in range(1 + WAITING_FOR_EACH + 1):
-        answer = ask(service.client, "s3://key:secret@bucket/x.parquet", "respond-async")
+        answer = service.post("/runs", "s3://key:secret@bucket/x.parquet", headers=ASYNC)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert service.runs() == []
-    assert ask(service.client, source).status_code == 200
+    assert service.post("/runs", source).status_code == 200
