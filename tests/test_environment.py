@@ -305,6 +305,6 @@ def test_variables_after_the_import_of_prefect(
     assert json.loads(end.stdout) == [True, [name.format(home=home) for name in names], url, direct], end
 
 
-def test_what_prefect_cannot_use_is_no_traceback(tmp_path: Path) -> None:
+def test_value_that_prefect_cannot_use_is_no_traceback(tmp_path: Path) -> None:
     end = ended("batch job", tmp_path, OTEL_PROPAGATORS="canary")
     assert_refused(end, "a file or variable that Prefect reads: ")

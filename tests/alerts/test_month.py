@@ -43,7 +43,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[tuple[str, int]], dict[str, in
 """Rows of an account, the type and months of each of its alerts, and the counts of alerts and duplicates."""
 
 
-def see(folder: Path, rows: list[dict[str, Any]], *types: str, limit: int = 0) -> PreviewView:
+def preview_of(folder: Path, rows: list[dict[str, Any]], *types: str, limit: int = 0) -> PreviewView:
     settings = Settings(
         alert_types=types or ["at_risk"],
         regions={"AMER": "amer"},
@@ -62,7 +62,7 @@ def test_types_find_their_own_alerts_on_one_account(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     register(monkeypatch)
-    found = see(tmp_path, rows, *TYPES)
+    found = preview_of(tmp_path, rows, *TYPES)
     assert [(alert.alert_type, alert.duration_months) for alert in found.alerts] == alerts
     nonzero = {name: number for name, number in found.counts.model_dump().items() if number}
     assert nonzero.pop("rows_scanned") == len(rows)
@@ -81,10 +81,10 @@ def test_rule_finds_the_same_when_more_is_read(
         for statuses in product(["At Risk", "Healthy"], repeat=6)
         for month, status in zip(HALF_A_YEAR, statuses, strict=True)
     ]
-    alone = see(tmp_path, rows, name)
+    alone = preview_of(tmp_path, rows, name)
     assert 0 < len(alone.alerts) == alone.counts.below_threshold
     register(monkeypatch)
-    together = see(tmp_path, rows, name, OURS.type)
+    together = preview_of(tmp_path, rows, name, OURS.type)
     assert alone.alerts == [alert for alert in together.alerts if alert.alert_type == name]
     first, second = (found.counts_by_type[name].model_dump() for found in (alone, together))
     assert first | {OURS.type: 0} == second
@@ -94,19 +94,19 @@ def test_rule_finds_the_same_when_more_is_read(
 def test_preview_warns_of_more_alerts_than_the_limit(
     limit: int, warnings: list[tuple[str, int]], tmp_path: Path
 ) -> None:
-    found = see(tmp_path, [row("A"), row("B"), row("C", account_region="LATAM")], limit=limit)
+    found = preview_of(tmp_path, [row("A"), row("B"), row("C", account_region="LATAM")], limit=limit)
     assert [(warning.code, warning.count) for warning in found.warnings] == warnings
 
 
 def test_each_warning_says_what_it_is_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [row(""), row(""), *(row("A", f"2026-01-{day}") for day in (15, 16, 17))]
-    without_id, no_first_day = see(tmp_path, rows).warnings
+    without_id, no_first_day = preview_of(tmp_path, rows).warnings
     assert (without_id.code, without_id.count) == ("rows_without_account_id", 2)
     assert "2026-01-01" in without_id.message
     assert (no_first_day.code, no_first_day.count) == ("months_not_first_day", 3)
     assert "SOURCE_TIMEZONE" in no_first_day.message
     with caplog.at_level("WARNING"):
-        [missing] = see(tmp_path, [row("A", BEFORE)]).warnings
+        [missing] = preview_of(tmp_path, [row("A", BEFORE)]).warnings
     assert caplog.messages[-1] == f"{missing.code}: {missing.message}"
     assert missing.code == "month_not_in_source"
     assert missing.message == "No rows for 2026-01-01 in the source: check the export"

@@ -110,7 +110,7 @@ def test_run_of_the_api_is_in_prefects_ui(served: Served, source: str) -> None:
     assert shown["default_ui"] == "v1"
 
 
-def test_prefect_server_sends_no_telemetry_and_frees_slots_of_dead_runs(served: Served) -> None:
+def test_prefect_sends_no_telemetry_and_frees_dead_slots(served: Served) -> None:
     settings = f"{served.environment['PREFECT_API_URL']}/admin/settings"
     found = httpx.get(settings, timeout=HANG_SECONDS).json()["server"]
     assert found["analytics_enabled"] is False

@@ -50,6 +50,11 @@ def closed_service(open_service: Service, serve: Serve) -> Service:
     return serve(API_TOKEN=TOKEN)
 
 
+def page_of(service: Service, path: str) -> str:
+    """Return the page that a browser gets."""
+    return service.client.get(path, headers={"Accept": BROWSER}).text
+
+
 def form(**changes: str) -> dict[str, str]:
     """Return the fields that the form of the page sends."""
     good = {"month": str(MONTH), "account_id": "A-1", "decision": "delivered", "by": "ana"}
@@ -215,7 +220,7 @@ def test_another_site_may_not_send_json(open_service: Service, closed_service: S
     [("/runs", "2026-01"), ("/runs?month=2026-01-01", "2026-01"), ("/runs?month=2020-05-01", "2020-05")],
 )
 def test_months_of_the_listed_runs_are_offered(open_service: Service, path: str, month: str) -> None:
-    page = open_service.client.get(path, headers={"Accept": BROWSER}).text
+    page = page_of(open_service, path)
     assert re.findall(r'month=([0-9-]+)"[^>]*>([0-9-]+)</a>', page) == [(f"{month}-01", month)]
 
 
@@ -241,7 +246,7 @@ def test_problem_is_a_page_in_a_browser(open_service: Service, path: str, code: 
 
 def test_open_alerts_are_listed_by_status(ledger: Ledger, open_service: Service) -> None:
     record(ledger, "mixed", {routed("B-1"): sent("B-1"), routed("B-2"): None, routed("B-3", None): None})
-    page = open_service.client.get("/runs/mixed", headers={"Accept": BROWSER}).text
+    page = page_of(open_service, "/runs/mixed")
     for section, account_id in (("unconfirmed", "B-2"), ("failed", "B-3")):
         listed = page.partition(f'<h2 id="{section}">')[2].partition("</section>")[0]
         assert set(re.findall(r"B-\d", listed)) == {account_id}
@@ -255,13 +260,13 @@ def test_open_alerts_are_listed_by_status(ledger: Ledger, open_service: Service)
     ]
 
 
-def test_each_reason_has_its_number_also_of_alerts_that_are_not_listed(
+def test_unlisted_alerts_count_for_their_reason(
     ledger: Ledger, open_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.pages.SHOWN", 2)
     unrouted = {routed(f"F-{number}", None): None for number in range(3)}
     record(ledger, "many", {**unrouted, routed("F-9"): failed("F-9")})
-    page = open_service.client.get("/runs/many", headers={"Accept": BROWSER}).text
+    page = page_of(open_service, "/runs/many")
     found = re.findall(r'<h3><code>(\w+)</code> <span class="tally">(\d)</span>.*\n.*What to do:', page)
     assert found == [("server_error", "1"), ("unknown_region", "3")]
     listed = page.partition('<h2 id="failed">')[2].partition("</section>")[0]
@@ -273,23 +278,17 @@ def test_name_of_a_person_reorders_no_text(ledger: Ledger, open_service: Service
     leave_unconfirmed(ledger, "decided", routed("P-1"))
     decision = {"decision": "delivered", "by": "ana\u202e", "note": "seen\u202e"}
     assert open_service.client.post(f"/outcomes/{MONTH}/P-1/resolve", json=decision).status_code == 200
-    page = open_service.client.get("/runs/decided", headers={"Accept": BROWSER}).text
+    page = page_of(open_service, "/runs/decided")
     assert "by ana , " in page
     assert "\u202e" not in page
 
 
-def test_dry_run_shows_no_outcomes(ledger: Ledger, open_service: Service) -> None:
-    begin(ledger, "dry-2", [routed("D-1", None)], dry_run=True)
-    ledger.finish("dry-2", None, NOW)
+def test_dry_run_shows_neither_outcomes_nor_a_notification(ledger: Ledger, open_service: Service) -> None:
+    """It notifies no one although alerts are open, as a failed and a running one."""
+    begin(ledger, "dry", [routed("D-1", None)], dry_run=True)
+    ledger.finish("dry", None, NOW)
     record(ledger, "after-it", {routed("D-1"): sent("D-1")})
-    page = open_service.client.get("/runs/dry-2", headers={"Accept": BROWSER}).text
+    page = page_of(open_service, "/runs/dry")
     assert "D-1" in page
     assert "another run" not in page
-
-
-def test_run_without_notification_gives_no_reason(ledger: Ledger, open_service: Service) -> None:
-    """A dry run, a failed run and a running one notify no one, although alerts are open."""
-    begin(ledger, "dry", [routed("C-1", None)], dry_run=True)
-    ledger.finish("dry", None, NOW)
-    page = open_service.client.get("/runs/dry", headers={"Accept": BROWSER}).text
     assert "<dt>Support</dt><dd>none sent</dd>" in page

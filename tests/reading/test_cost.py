@@ -21,34 +21,16 @@ import core
 from core.domain import Interrupted, SourceInvalid
 from core.runtime import Settings, process_stop
 from core.sources import Need, Source, Window, open_uri
-from core.sources.local import LocalSource
 from core.sources.parquet.columns import is_at_risk
 from core.sources.parquet.footer import RowGroup
 from core.sources.reader import _months_at_once, read_window
 from core.sources.source import Bytes, Range, SourceFile
-from core.sources.workers import Workers
+from tests.reading.stages import CountedSource, work_with
 from tests.reading.worlds import MONTH, Row, back, row, table
 from tests.waiting import HANG_SECONDS
 
 ACCOUNTS, MONTHS = 400, 24
 THRESHOLD = 10_000
-
-Ranges = list[tuple[int, int]]
-
-
-class CountedSource(LocalSource):
-    """The real source, marked as remote, which records the ranges that are read of each file."""
-
-    def __init__(self, source: Source) -> None:
-        self.__dict__.update(source.__dict__)
-        self.requests = 8
-        self.asked: dict[str, Ranges] = {}
-        self.calls = 0
-
-    def read(self, file, ranges):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        self.calls += 1
-        self.asked.setdefault(file.path, []).extend(ranges)
-        return super().read(file, ranges)
 
 
 def rows() -> Iterator[Row]:
@@ -156,8 +138,7 @@ def test_row_group_costs_two_requests_and_old_ones_none(tmp_path: Path) -> None:
 def test_length_of_a_footer_is_guessed_from_the_longest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.sources.workers.DECODERS", 1)
-    monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(0))
+    work_with(monkeypatch, requests=0, decoders=1)
     made = table([row(month=back(MONTH, 1))])
     for number, columns in enumerate((200, 0, 200, 200)):
         more = {f"x{column}": pa.array([column]) for column in range(columns)}
@@ -170,8 +151,7 @@ def test_length_of_a_footer_is_guessed_from_the_longest(
 
 def test_small_file_costs_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when a footer has shown that few bytes hold it."""
-    monkeypatch.setattr("core.sources.workers.DECODERS", 1)
-    monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(0))
+    work_with(monkeypatch, requests=0, decoders=1)
     for month in (MONTH, back(MONTH, 1), back(MONTH, 2)):
         pq.write_table(table([row(month=month)]), tmp_path / f"{month}.parquet")
     window, source = read(tmp_path)
@@ -259,8 +239,7 @@ def test_months_are_read_ahead(
 ) -> None:
     monkeypatch.setattr("core.sources.reader.SECOND_MONTH_LIKELY", 3)
     monkeypatch.setattr("core.sources.reader.NEXT_MONTH_LIKELY", 10)
-    monkeypatch.setattr("core.sources.workers.DECODERS", 1)
-    monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(threads))
+    work_with(monkeypatch, requests=threads, decoders=1)
     assert months_read(tmp_path, accounts, streak, Need(THRESHOLD)) == months
 
 
@@ -269,8 +248,7 @@ def test_month_read_in_vain_is_left_out_of_the_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day: date, count: int
 ) -> None:
     monkeypatch.setattr("core.sources.reader.SECOND_MONTH_LIKELY", 1)
-    monkeypatch.setattr("core.sources.workers.DECODERS", 1)
-    monkeypatch.setattr("core.sources.reader.Workers", lambda _: Workers(0))
+    work_with(monkeypatch, requests=0, decoders=1)
     rows = [row(), row(month=back(MONTH, 1), status="Healthy"), row(month=day)]
     pq.write_table(table(rows), tmp_path / "x.parquet", row_group_size=1)
     window = read_window(open_uri(tmp_path.as_uri(), Settings()), MONTH, Need(THRESHOLD))

@@ -11,7 +11,7 @@ import pytest
 from core.domain import SourceInvalid
 from core.sources.parquet.thrift import read_struct
 from tests.reading.fuzz import ALLOWED, rounds
-from tests.reading.stages import alerts_of, assess, put, read
+from tests.reading.stages import alerts_of, assess, footer_of, put, read, with_footer
 from tests.reading.worlds import MONTH, back, row, table
 
 
@@ -73,19 +73,6 @@ def test_arrow_schema_is_read_only_for_zones(tmp_path: Path, kind: pa.DataType) 
 def test_metadata_named_like_the_arrow_schema_is_ignored(tmp_path: Path, *, stored: bool) -> None:
     write_with_metadata(tmp_path / "x.parquet", {"arrow:schema": "x"}, store_schema=stored)
     assert alerts_of(assess(tmp_path / "x.parquet"))
-
-
-def footer_of(path: Path) -> bytes:
-    content = path.read_bytes()
-    return content[-8 - int.from_bytes(content[-8:-4], "little") : -8]
-
-
-def with_footer(path: Path, changed: bytes) -> None:
-    """Replace the footer by one that differs."""
-    footer = footer_of(path)
-    assert changed != footer
-    rest = path.read_bytes()[: -8 - len(footer)]
-    path.write_bytes(rest + changed + len(changed).to_bytes(4, "little") + b"PAR1")
 
 
 @pytest.mark.parametrize("length", [0, 3, 8])

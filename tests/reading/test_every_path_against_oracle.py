@@ -9,9 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from core.sources.workers import Workers
-from tests.reading.test_rules_against_oracle import EACH_RULE, alert_types, ask
-from tests.reading.worlds import Layout, Row, layouts, rows_of_a_world
+from tests.reading.stages import found_and_expected, work_with
+from tests.reading.worlds import EACH_RULE, Layout, Row, alert_types, layouts, rows_of_a_world
 
 encodings = st.sampled_from(
     [
@@ -54,7 +53,7 @@ def follow(patch: pytest.MonkeyPatch, path: dict[str, Any], requests: int) -> No
     """Make the reader work with these limits, and with so many requests at once."""
     for name, value in path.items():
         patch.setattr(f"core.sources.{name}", value)
-    patch.setattr("core.sources.reader.Workers", lambda _: Workers(requests))
+    work_with(patch, requests)
 
 
 @pytest.mark.parametrize("requests", [0, 8], ids=["local", "remote"])
@@ -65,7 +64,7 @@ def test_each_limit_alone_matches_the_oracle(
 ) -> None:
     follow(monkeypatch, {name: PATHS[name][value]}, requests)
     for layout in (Layout(row_group_size=7), Layout(files=2, row_group_size=5, statistics=False)):
-        found, expected = ask(EACH_RULE, layout, types=["at_risk", "recovered"])
+        found, expected = found_and_expected(EACH_RULE, layout, types=["at_risk", "recovered"])
         assert found == expected
 
 
@@ -91,5 +90,5 @@ def test_every_reader_path_matches_the_oracle(
     assume("column_encoding" not in writing or not any(map(pa.types.is_dictionary, layout.types.values())))
     with pytest.MonkeyPatch.context() as patch:
         follow(patch, path, requests)
-        found, expected = ask(rows, replace(layout, writing=writing), threshold, types)
+        found, expected = found_and_expected(rows, replace(layout, writing=writing), threshold, types)
     assert found == expected

@@ -12,9 +12,16 @@ from core.runtime import Settings
 from core.sources import Need, open_uri, read_window
 from core.sources.parquet.footer import BATCH_BYTES, Chunk, RowGroup, dictionary_value, read_footer
 from core.sources.parquet.ranges import Pieces
-from tests.reading.stages import alerts_of, assess, counts_of, put, replaced
-from tests.reading.test_cost import CountedSource
-from tests.reading.test_damaged import footer_of, with_footer
+from tests.reading.stages import (
+    CountedSource,
+    alerts_of,
+    assess,
+    counts_of,
+    footer_of,
+    put,
+    replaced,
+    with_footer,
+)
 from tests.reading.worlds import MONTH, back, row, table
 
 AFTER = date(2026, 2, 1)

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.reading.foreign import FOLDER, rows
-from tests.reading.stages import assess
-from tests.reading.test_rules_against_oracle import answer
+from tests.reading.stages import answer, assess
 from tests.reading.worlds import MONTH, oracle
 
 

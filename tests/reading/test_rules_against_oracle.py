@@ -1,5 +1,3 @@
-import tempfile
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -7,75 +5,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.alerts import Assessment
-from tests.reading.stages import alerts_of, assess, counts_of
+from tests.reading.stages import alerts_of, assess, found_and_expected
 from tests.reading.worlds import (
-    EPOCH,
+    EACH_RULE,
     MONTH,
-    Answer,
     Layout,
     Row,
+    alert_types,
     back,
     layouts,
-    oracle,
     row,
     rows_of_a_world,
     write,
 )
-
-alert_types = st.sampled_from([["at_risk"], ["at_risk", "recovered"], ["recovered"]])
-
-EACH_RULE = [
-    *(row("streak", back(MONTH, age)) for age in range(3)),
-    *(row("streak", back(MONTH, 3), "Healthy") for _ in range(2)),
-    *(row("other", status="Healthy") for _ in range(3)),
-    *(row("twice", arr=arr) for arr in (1, None)),
-    *(row("untimed", status=status, updated_at=at) for status, at in (("Healthy", EPOCH), ("At Risk", None))),
-    *(row("tied", status=status) for status in ("At Risk", "Healthy")),
-    *(row("edge", arr=arr) for arr in (9_999, 10_000)),
-    *(row("well again", back(MONTH, age)) for age in (1, 1, 2)),
-    row("well again", status="Healthy"),
-    row("well but small", back(MONTH, 1)),
-    row("well but small", status="Healthy", arr=9_999),
-    row("gone", back(MONTH, 1)),
-    row("below", arr=9_999),
-    *(row(f"status {status}", status=status) for status in ("at risk", "AT RISK", "At Risk ", None)),
-    row("nameless", account_name=None, account_region=None, renewal_date=None, account_owner=None),
-    *(row(f"named {name!r}", account_name=name) for name in ("", "N")),
-    row("nul \ufffd", account_name="N\0", account_region="\0", account_owner="\0O"),
-    row("nul \0", back(MONTH, 1)),
-    row(None),
-    row(""),
-]
-"""Rows for which each rule matters."""
-
-
-def answer(found: Assessment, not_first_days: range) -> Answer:
-    """Return the result as an answer; `not_first_days` replaces a count that is in that range."""
-    warnings = {warning.code: warning.count for warning in found.warnings}
-    assert 0 not in warnings.values()
-    count = warnings.get("months_not_first_day") or 0
-    return Answer(
-        alerts=[alert._asdict() for alert in alerts_of(found)],
-        found=sum(getattr(counts_of(found), alert_type) for alert_type in found.counts_by_type),
-        below_threshold=counts_of(found).below_threshold,
-        duplicates=counts_of(found).duplicates_found,
-        nameless=warnings.get("rows_without_account_id") or 0,
-        month_missing="month_not_in_source" in warnings,
-        not_first_days=not_first_days if count in not_first_days else range(count, count + 1),
-    )
-
-
-def ask(
-    rows: list[Row], layout: Layout, threshold: int = 10_000, types: Sequence[str] = ("at_risk",)
-) -> tuple[Answer, Answer]:
-    with tempfile.TemporaryDirectory() as folder:
-        order = write(rows, Path(folder), layout)
-        expected = oracle(order, MONTH, threshold, types)
-        found = assess(
-            Path(folder), arr_threshold=threshold, source_timezone=layout.zone, alert_types=list(types)
-        )
-        return answer(found, expected.not_first_days), expected
 
 
 @given(
@@ -93,14 +35,14 @@ def ask(
 def test_every_layout_matches_the_oracle(
     rows: list[Row], layout: Layout, threshold: int, types: list[str]
 ) -> None:
-    found, expected = ask(rows, layout, threshold, types)
+    found, expected = found_and_expected(rows, layout, threshold, types)
     assert found == expected
 
 
 @pytest.mark.parametrize("threshold", [10_000, 2**63 - 1])
 def test_arr_equal_to_the_threshold_alerts(threshold: int) -> None:
     arrs = (None, threshold, threshold - 1)
-    found, expected = ask(
+    found, expected = found_and_expected(
         [row(f"a{number}", arr=arr) for number, arr in enumerate(arrs)], Layout(), threshold
     )
     assert found == expected
@@ -113,7 +55,7 @@ def test_example_of_the_spec_is_one_month() -> None:
         row(month=date(2025, 12, 1), status="Healthy"),
         row(month=date(2026, 1, 1)),
     ]
-    found, _ = ask(rows, Layout())
+    found, _ = found_and_expected(rows, Layout())
     [alert] = found.alerts
     assert (alert["duration_months"], alert["risk_start_month"]) == (1, date(2026, 1, 1))
 

@@ -44,13 +44,13 @@ def test_truncated_bytes_are_an_error() -> None:
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3, 7])
-def test_a_list_longer_than_the_data_is_an_error(kind: int) -> None:
+def test_list_longer_than_the_data_is_an_error(kind: int) -> None:
     """Its length alone must not keep the reader busy for years."""
     length = b"\xff" * 8 + b"\x7f"
     with pytest.raises(ValueError, match="a list ends after the data"):
         read_struct(b"\x19" + bytes([0xF0 | kind]) + length + b"\0", 0)
 
 
-def test_a_number_without_an_end_is_an_error() -> None:
+def test_number_without_an_end_is_an_error() -> None:
     with pytest.raises(ValueError, match="a number is too long"):
         read_struct(b"\x16" + b"\xff" * 10 + b"\x01\0", 0)

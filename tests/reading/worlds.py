@@ -289,3 +289,28 @@ layouts = st.builds(
         }
     ),
 )
+alert_types = st.sampled_from([["at_risk"], ["at_risk", "recovered"], ["recovered"]])
+
+EACH_RULE = [
+    *(row("streak", back(MONTH, age)) for age in range(3)),
+    *(row("streak", back(MONTH, 3), "Healthy") for _ in range(2)),
+    *(row("other", status="Healthy") for _ in range(3)),
+    *(row("twice", arr=arr) for arr in (1, None)),
+    *(row("untimed", status=status, updated_at=at) for status, at in (("Healthy", EPOCH), ("At Risk", None))),
+    *(row("tied", status=status) for status in ("At Risk", "Healthy")),
+    *(row("edge", arr=arr) for arr in (9_999, 10_000)),
+    *(row("well again", back(MONTH, age)) for age in (1, 1, 2)),
+    row("well again", status="Healthy"),
+    row("well but small", back(MONTH, 1)),
+    row("well but small", status="Healthy", arr=9_999),
+    row("gone", back(MONTH, 1)),
+    row("below", arr=9_999),
+    *(row(f"status {status}", status=status) for status in ("at risk", "AT RISK", "At Risk ", None)),
+    row("nameless", account_name=None, account_region=None, renewal_date=None, account_owner=None),
+    *(row(f"named {name!r}", account_name=name) for name in ("", "N")),
+    row("nul \ufffd", account_name="N\0", account_region="\0", account_owner="\0O"),
+    row("nul \0", back(MONTH, 1)),
+    row(None),
+    row(""),
+]
+"""Rows for which each rule matters."""
