@@ -31,7 +31,15 @@ def _same_environment_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 @pytest.mark.parametrize(
-    ("no_proxy", "url"), [("", "http://127.0.0.2:9"), ("10.0.0.0/8", "http://10.1.2.3:9")]
+    ("no_proxy", "url"),
+    [
+        ("", "http://127.0.0.2:9"),
+        ("10.0.0.0/8, 192.0.2.0/24", "http://192.0.2.7:9"),
+        ("192.0.2.7", "http://192.0.2.7:9"),
+        ("2001:db8::/32", "http://[2001:db8::7]:9"),
+        ("example.test", "http://store.example.test:9"),
+        ("store.example.test", "http://store.example.test:9"),
+    ],
 )
 def test_store_known_only_to_its_library_is_reached_directly(no_proxy: str, url: str) -> None:
     """The endpoint of a profile is in no setting and in no variable."""

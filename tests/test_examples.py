@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from core.runtime import CONFIG_FILE, load_settings
 from tests.cli.calling import ROOT, started
+from tests.service import closed_port
 
 EXAMPLES = ROOT / "examples"
 MADE = ("preview.json", "run.json", "slack_message.json", "support_mail.txt")
@@ -18,7 +19,7 @@ MADE = ("preview.json", "run.json", "slack_message.json", "support_mail.txt")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generate the examples in another process, into a new folder; return the folder."""
     folder = tmp_path_factory.mktemp("examples")
-    users = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "ARR_THRESHOLD": "0"}
+    users = {"PREFECT_API_URL": f"http://127.0.0.1:{closed_port()}/api", "ARR_THRESHOLD": "0"}
     done = started("examples/make_examples.py", "--out", str(folder), **users)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == list(MADE)

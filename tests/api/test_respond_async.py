@@ -8,7 +8,7 @@ import pytest
 from api.service import WAITING_FOR_EACH
 from flows import start
 from tests.conftest import Serve
-from tests.service import ASYNC, COUNTS, Service, problem_of
+from tests.service import ASYNC, COUNTS, Service, closed_port, problem_of
 from tests.waiting import until
 
 
@@ -46,7 +46,7 @@ def test_other_preference_is_ignored(service: Service, source: str, prefer: str)
 
 
 def test_run_without_its_prefect_begins_only_when_accepted(serve: Serve, source: str) -> None:
-    service = serve(PREFECT_API_URL="http://127.0.0.1:1/api")
+    service = serve(PREFECT_API_URL=f"http://127.0.0.1:{closed_port()}/api")
     refused = problem_of(service.post("/runs", source))
     assert (refused["status"], refused["code"]) == (503, "orchestrator_unreachable")
     assert service.runs() == []

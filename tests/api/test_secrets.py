@@ -10,7 +10,7 @@ import pytest
 from api import middleware
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import MONTH, problem_of
+from tests.service import MONTH, closed_port, problem_of
 from tests.waiting import until
 
 TOKEN = "canary-api-token-1"
@@ -99,7 +99,7 @@ def test_no_secret_is_answered_logged_or_stored(
         SLACK_WEBHOOK_BASE_URL="",
         SLACK_WEBHOOK_URL=f"{slack.url}/services/canary-webhook",
         SMTP_HOST="127.0.0.1",
-        SMTP_PORT="9",
+        SMTP_PORT=str(closed_port()),
         SMTP_USERNAME="someone",
         SMTP_PASSWORD="canary-smtp-password",
         LOG_FORMAT="json",

@@ -14,6 +14,7 @@ import pytest
 from core.ledger import open_ledger
 from tests.cli.calling import ROOT
 from tests.delivery.world import MONTH, leave_unconfirmed, routed
+from tests.service import closed_port
 from tests.waiting import HANG_SECONDS
 
 COMMAND = ("-m", "uvicorn", "api.app:app", "--port", "0")
@@ -52,7 +53,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ledger = open_ledger(f"sqlite:///{folder}/ledger.db")
     leave_unconfirmed(ledger, "run", routed("A-1"))
     ledger.close()
-    settings = {"API_TOKEN": TOKEN, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    settings = {"API_TOKEN": TOKEN, "PREFECT_API_URL": f"http://127.0.0.1:{closed_port()}/api"}
     with uvicorn(folder, "--root-path", "/alerts", **settings) as (_, address, _):
         yield address
 

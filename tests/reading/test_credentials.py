@@ -10,10 +10,11 @@ from core.domain import SettingsError, SourceForbidden, SourceNotFound, SourceUn
 from core.runtime import Settings
 from tests.reading.conftest import assert_refused
 from tests.reading.servers import Refusing
+from tests.service import closed_port
 from tests.support.servers import self_signed
 
 GS, S3 = "gs://bucket/x.parquet", "s3://bucket/x.parquet"
-NOWHERE = "http://127.0.0.1:1"
+CLOSED = f"127.0.0.1:{closed_port()}"
 ROLE = "arn:aws:iam::123456789012:role/reader"
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "canary"}
 ANSWER = {"Version": 1, "AccessKeyId": "key", "SecretAccessKey": "canary"}
@@ -131,7 +132,7 @@ def test_unusable_aws_option_is_named(
     name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_all(monkeypatch, {**KEYS, "AWS_DEFAULT_REGION": "us-east-1", name: value})
-    assert_refused(S3, Settings(s3_endpoint_url=NOWHERE), SettingsError, name, allowed)
+    assert_refused(S3, Settings(s3_endpoint_url=f"http://{CLOSED}"), SettingsError, name, allowed)
 
 
 FEDERATED = {
@@ -223,8 +224,8 @@ def test_anonymous_s3_request_has_no_credentials(
 
 
 def test_unreachable_s3_is_named_without_the_proxy_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_all(monkeypatch, {"https_proxy": "http://user:canary@127.0.0.1:1", **KEYS})
-    assert_refused(S3, Settings(), SourceUnreachable, "the proxy 127.0.0.1:1 cannot be reached")
+    set_all(monkeypatch, {"https_proxy": f"http://user:canary@{CLOSED}", **KEYS})
+    assert_refused(S3, Settings(), SourceUnreachable, f"the proxy {CLOSED} cannot be reached")
 
 
 def variables_of_a_role(folder: Path, sts: str) -> dict[str, str]:
@@ -253,7 +254,7 @@ def test_refused_role_is_named_instead_of_the_bucket(
     set_all(monkeypatch, variables_of_a_role(tmp_path, store.url))
     store.status = status
     store.body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>".encode()
-    assert_refused(S3, Settings(s3_endpoint_url=NOWHERE), SourceForbidden, words)
+    assert_refused(S3, Settings(s3_endpoint_url=f"http://{CLOSED}"), SourceForbidden, words)
 
 
 def test_s3_is_asked_with_the_credentials_of_the_role(

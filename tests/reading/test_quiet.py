@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.calling import ROOT
 from tests.reading.servers import Refusing
+from tests.service import closed_port
 
 PROGRAM = """
 import sys
@@ -52,8 +53,9 @@ def refusals(*uris: str, home: Path, timeout: float | None = None, **environment
 
 
 def test_unreachable_store_is_one_line(tmp_path: Path) -> None:
-    nowhere = {"GCS_ENDPOINT_URL": "http://127.0.0.1:1", "S3_ENDPOINT_URL": "http://127.0.0.1:1"}
-    for said in refusals(*BOTH, home=tmp_path, **nowhere, **KEYS, SOURCE_TIMEOUT_SECONDS="1"):
+    url = f"http://127.0.0.1:{closed_port()}"
+    stores = {"GCS_ENDPOINT_URL": url, "S3_ENDPOINT_URL": url}
+    for said in refusals(*BOTH, home=tmp_path, **stores, **KEYS, SOURCE_TIMEOUT_SECONDS="1"):
         assert said.startswith("source_unreachable ")
 
 
@@ -86,6 +88,6 @@ def test_user_google_credentials_cause_no_warning(tmp_path: Path) -> None:
     client = "764086051850-6qr4p6gpi6hn506pt8ejuq83di341hur.apps.googleusercontent.com"
     key = {"type": "authorized_user", "client_id": client, "client_secret": "s", "refresh_token": "r"}
     (folder / "application_default_credentials.json").write_text(json.dumps(key))
-    proxy = {"HTTPS_PROXY": "http://127.0.0.1:1", "GCS_TOKEN": "google_default"}
+    proxy = {"HTTPS_PROXY": f"http://127.0.0.1:{closed_port()}", "GCS_TOKEN": "google_default"}
     [said] = refusals("gs://bucket/p", home=tmp_path, **proxy, SOURCE_TIMEOUT_SECONDS="1")
     assert said.startswith("source_unreachable ")

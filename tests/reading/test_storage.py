@@ -30,6 +30,7 @@ from core.sources.workers import wait_for
 from tests.linux import needs_any_name
 from tests.reading.conftest import Place
 from tests.reading.servers import CloudStorage, Refusing, Request, Server
+from tests.service import closed_port
 from tests.users import as_somebody_else
 from tests.waiting import until
 
@@ -124,13 +125,10 @@ def test_local_prefix_means_its_real_path(tmp_path: Path, prefix: str) -> None:
     check_source(f"{tmp_path.as_uri()}/%FF/x.parquet", settings)
 
 
-def test_star_keeps_an_empty_segment() -> None:
-    """In an object store, it is a part of the key."""
-    assert check_source("gs://bucket//a/*", Settings()).path == "bucket//a"
-
-
-def test_star_below_the_root_selects_there() -> None:
-    assert check_source("file:///*", Settings()).path == "/"
+@pytest.mark.parametrize(("uri", "folder"), [("gs://bucket//a/*", "bucket//a"), ("file:///*", "/")])
+def test_star_selects_in_its_folder(uri: str, folder: str) -> None:
+    """An empty segment is a part of an object's key."""
+    assert check_source(uri, Settings()).path == folder
 
 
 def test_dots_and_links_do_not_leave_the_allowed_folder(tmp_path: Path) -> None:
@@ -209,11 +207,19 @@ def test_version_of_several_files_is_a_digest_of_all(tmp_path: Path) -> None:
     assert len({both, renamed, open_uri(tmp_path.as_uri(), Settings()).version}) == 3
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda _: None])
-def test_local_file_that_is_no_file_any_more_is_noticed(tmp_path: Path, make: Callable[[Path], None]) -> None:
+@pytest.fixture
+def local(tmp_path: Path) -> tuple[Path, Source]:
+    """Return a local file and its open source."""
     path = tmp_path / "x.parquet"
-    path.write_bytes(b"one")
-    source = open_uri(path.as_uri(), Settings())
+    path.write_bytes(b"data")
+    return path, open_uri(path.as_uri(), Settings())
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda _: None])
+def test_local_file_that_is_no_file_any_more_is_noticed(
+    local: tuple[Path, Source], make: Callable[[Path], None]
+) -> None:
+    path, source = local
     path.unlink()
     make(path)
     with pytest.raises(SourceChanged):
@@ -221,11 +227,9 @@ def test_local_file_that_is_no_file_any_more_is_noticed(tmp_path: Path, make: Ca
 
 
 def test_local_file_overwritten_while_it_is_read_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local: tuple[Path, Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "x.parquet"
-    path.write_bytes(b"one")
-    source = open_uri(path.as_uri(), Settings())
+    path, source = local
     open_file = pa.OSFile
 
     def open_and_overwrite(name: bytes) -> pa.OSFile:
@@ -245,20 +249,17 @@ def test_request_without_an_answer_is_canceled() -> None:
     assert future.cancelled()
 
 
-def test_missing_bytes_are_noticed(tmp_path: Path) -> None:
-    (tmp_path / "x.parquet").write_bytes(b"data")
-    source = open_uri(tmp_path.as_uri(), Settings())
+def test_missing_bytes_are_noticed(local: tuple[Path, Source]) -> None:
+    _, source = local
     with pytest.raises(SourceUnreachable, match=r"^x\.parquet: the store sent 3 of 4 bytes: run"):
         source.read(source.files[0], [(0, 4), (1, 5)])
 
 
-def test_local_file_closed_after_the_listing_is_forbidden(tmp_path: Path) -> None:
-    path = tmp_path / "x.parquet"
-    path.write_bytes(b"one")
-    source = open_uri(path.as_uri(), Settings())
+def test_local_file_closed_after_the_listing_is_forbidden(local: tuple[Path, Source]) -> None:
+    path, source = local
     path.chmod(0)
     with (
-        as_somebody_else(tmp_path),
+        as_somebody_else(path.parent),
         pytest.raises(SourceForbidden, match=r"^x\.parquet: permission denied"),
     ):
         read_all(source)
@@ -274,10 +275,8 @@ def test_replaced_source_is_noticed(place: Place, path: str) -> None:
         source.verify_unchanged()
 
 
-def test_removed_local_source_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "x.parquet"
-    path.write_bytes(b"one")
-    source = open_uri(path.as_uri(), Settings())
+def test_removed_local_source_is_noticed(local: tuple[Path, Source]) -> None:
+    path, source = local
     path.unlink()
     with pytest.raises(SourceChanged):
         source.verify_unchanged()
@@ -376,7 +375,7 @@ def test_many_threads_read_one_source(place: Place) -> None:
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_unreachable_store_is_reported_in_bounded_time(scheme: str, aws_keys: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        for port in (silent.getsockname()[1], 1):
+        for port in (silent.getsockname()[1], closed_port()):
             url = f"http://127.0.0.1:{port}"
             settings = Settings(gcs_endpoint_url=url, s3_endpoint_url=url, source_timeout_seconds=1)
             with pytest.raises(SourceUnreachable, match=r"no answer in 1 s|cannot be reached"):
@@ -385,8 +384,9 @@ def test_unreachable_store_is_reported_in_bounded_time(scheme: str, aws_keys: No
 
 def test_unreachable_s3_is_named(aws_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
-    with pytest.raises(SourceUnreachable, match=r"^s3://bucket/x: 127\.0\.0\.1:1 cannot be reached"):
-        open_uri("s3://bucket/x", Settings(s3_endpoint_url="http://127.0.0.1:1"))
+    host = f"127.0.0.1:{closed_port()}"
+    with pytest.raises(SourceUnreachable, match=f"^s3://bucket/x: {host} cannot be reached"):
+        open_uri("s3://bucket/x", Settings(s3_endpoint_url=f"http://{host}"))
 
 
 @pytest.mark.parametrize("silent", ["HEAD", "GET"])
