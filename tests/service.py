@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uvicorn
+from prometheus_client.parser import text_string_to_metric_families
 
 from core.runtime import load_settings, redaction
 from examples.make_sample import SCHEMA
@@ -75,6 +76,20 @@ COUNTS = {
     "unconfirmed": 0,
 }
 """The counts of a first run of `ROWS`."""
+
+ACME_ALERT = {
+    "account_id": "A/1",
+    "alert_type": "at_risk",
+    "account_name": "Acme & <Co>",
+    "account_region": "AMER",
+    "arr": 1_234_567,
+    "renewal_date": "2026-06-30",
+    "account_owner": "Ana Sousa",
+    "duration_months": 3,
+    "risk_start_month": "2025-11-01",
+    "channel": "amer-risk-alerts",
+}
+"""What the API shows of the alert of Acme, whatever became of it."""
 
 ACME_TEXT = """\
 🚩 At Risk: Acme &amp; &lt;Co&gt; (A/1)
@@ -151,6 +166,10 @@ def answers(url: str) -> bool:
         return False
 
 
+Samples = dict[tuple[str, str], float]
+"""Values of metrics by name and labels."""
+
+
 @dataclass(frozen=True)
 class Service:
     url: str
@@ -176,6 +195,18 @@ class Service:
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
+
+    def scrape(self) -> Samples:
+        """Return the samples of a scrape, parsed as Prometheus does."""
+        answer = self.client.get("/metrics")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        return {
+            (sample.name.removeprefix("risk_alerts_"), " ".join(sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+            if not sample.name.endswith("_bucket")
+        }
 
     def runs(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.get("/runs")["runs"]

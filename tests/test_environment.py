@@ -14,7 +14,7 @@ import pytest
 from core.domain import SettingsError
 from core.runtime import environment, load_settings
 from core.sources.remote import proxy_for
-from tests.cli.calling import started
+from tests.cli.calling import run_python
 from tests.service import MONTH
 from tests.slack.hostile import HostileSlack
 
@@ -211,7 +211,7 @@ PROGRAMS = {
 def ended(program: str, folder: Path, *more: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a program with more arguments and these variables until it ends."""
     settings = {"DATABASE_URL": f"sqlite:///{folder}/ledger.db", **environment}
-    return started("-m", *PROGRAMS[program], *more, **settings)
+    return run_python("-m", *PROGRAMS[program], *more, **settings)
 
 
 def assert_refused(end: "subprocess.CompletedProcess[str]", name: str) -> None:
@@ -309,7 +309,7 @@ def test_variables_after_the_import_of_prefect(
     # An empty value is as good as none; the process of the tests has set these.
     empty = {"DO_NOT_TRACK": "", "PREFECT_LOGGING_INTERNAL_LEVEL": "", "PREFECT_HOME": str(home)}
     proxies = {"NO_PROXY": "10.0.0.0/8", "HTTP_PROXY": "http://127.0.0.1:9"}
-    end = started("-c", AFTER_IMPORT, **{**empty, **proxies, **given})
+    end = run_python("-c", AFTER_IMPORT, **{**empty, **proxies, **given})
     assert json.loads(end.stdout) == [True, [name.format(home=home) for name in names], url, direct], end
 
 

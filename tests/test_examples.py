@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from core.runtime import CONFIG_FILE, load_settings
-from tests.cli.calling import ROOT, started
+from tests.cli.calling import ROOT, run_python
 from tests.service import closed_port
 
 EXAMPLES = ROOT / "examples"
@@ -20,7 +20,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generate the examples in another process, into a new folder; return the folder."""
     folder = tmp_path_factory.mktemp("examples")
     users = {"PREFECT_API_URL": f"http://127.0.0.1:{closed_port()}/api", "ARR_THRESHOLD": "0"}
-    done = started("examples/make_examples.py", "--out", str(folder), **users)
+    done = run_python("examples/make_examples.py", "--out", str(folder), **users)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == list(MADE)
     return folder
@@ -45,7 +45,7 @@ def test_demo_shows_a_run_then_its_replay(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES, tmp_path / "examples")
     for package in ("cli", "core", "flows", "tasks"):
         (tmp_path / package).symlink_to(ROOT / package)
-    first, replay = (started(str(tmp_path / "examples/demo.py")) for _ in range(2))
+    first, replay = (run_python(str(tmp_path / "examples/demo.py")) for _ in range(2))
     assert (first.returncode, replay.returncode) == (0, 0), first.stderr + replay.stderr
     [posted] = re.findall(r"^(\d+) alerts were posted to 3 channels\.$", first.stdout, re.MULTILINE)
     assert f"\nNothing was posted: all {posted} were sent before.\n" in replay.stdout

@@ -7,7 +7,6 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.alerts.of_the_tests import OURS, register
-from tests.api.test_metrics import scrape
 from tests.conftest import Serve
 from tests.service import row, write_source
 
@@ -56,7 +55,7 @@ def test_every_place_shows_the_alert_type(
     assert f"  Alert:   {OURS.type}\n" in body
     assert "  Alert:   recovered\n" in body
 
-    metrics = scrape(service)
+    metrics = service.scrape()
     assert {key: value for key, value in metrics.items() if key[0] == "outcomes" and value} == {
         ("outcomes", "at_risk sent"): 1,
         ("outcomes", f"{OURS.type} sent"): 1,

@@ -3,27 +3,9 @@
 import sqlite3
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import Service
-
-Samples = dict[tuple[str, str], float]
-"""Values by name and labels."""
-
-
-def scrape(service: Service) -> Samples:
-    """Return the samples of a scrape, parsed as Prometheus does."""
-    answer = service.client.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    return {
-        (sample.name.removeprefix("risk_alerts_"), " ".join(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-        if not sample.name.endswith("_bucket")
-    }
+from tests.service import Samples, Service
 
 
 def growth(before: Samples, after: Samples) -> Samples:
@@ -33,10 +15,10 @@ def growth(before: Samples, after: Samples) -> Samples:
 
 def test_run_counts_in_every_metric(serve: Serve, source: str, slack: MockSlack) -> None:
     service = serve(SLACK_MAX_ATTEMPTS="2")
-    before = scrape(service)
+    before = service.scrape()
     slack.fail("amer-risk-alerts", 503, times=1)
     service.run(source)
-    grown = growth(before, scrape(service))
+    grown = growth(before, service.scrape())
     text = service.client.get("/metrics").text
     assert [
         word for word in ("A/1", "Acme", "LATAM", "AMER", "amer-risk-alerts", source) if word in text
@@ -51,16 +33,16 @@ def test_run_counts_in_every_metric(serve: Serve, source: str, slack: MockSlack)
 
 
 def test_preview_counts_the_rows_that_it_decodes(service: Service, source: str) -> None:
-    before = scrape(service)
+    before = service.scrape()
     assert service.post("/preview", source).status_code == 200
-    assert growth(before, scrape(service))["rows_scanned_total", ""] == 8
+    assert growth(before, service.scrape())["rows_scanned_total", ""] == 8
 
 
 def test_failed_run_counts(serve: Serve, tmp_path: Path) -> None:
     service = serve()
-    before = scrape(service)
+    before = service.scrape()
     assert service.post("/runs", (tmp_path / "no.parquet").as_uri()).status_code == 404
-    grown = growth(before, scrape(service))
+    grown = growth(before, service.scrape())
     assert grown["runs", "failed"] == 1
     assert grown["step_duration_seconds_count", "load_window"] == 1
     assert ("step_duration_seconds_count", "dedupe") not in grown
@@ -68,7 +50,7 @@ def test_failed_run_counts(serve: Serve, tmp_path: Path) -> None:
 
 def test_outcomes_are_counted_from_the_index(service: Service, tmp_path: Path) -> None:
     """A scrape does not read years of alerts with their texts."""
-    scrape(service)
+    service.scrape()
     with sqlite3.connect(tmp_path / "ledger.db") as ledger:
         plan = ledger.execute(
             "EXPLAIN QUERY PLAN SELECT alert_type, status, count(*) FROM alert_outcomes"

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from examples.mock_slack import MockSlack
-from tests.api.test_runs import ACME_ALERT
 from tests.conftest import Serve
-from tests.service import BOLT_TEXT, COUNTS, MONTH, Service
+from tests.service import ACME_ALERT, BOLT_TEXT, COUNTS, MONTH, Service
 from tests.slack.hostile import HostileSlack, reset
 
 

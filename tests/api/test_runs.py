@@ -11,22 +11,9 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
-from tests.service import ACME_TEXT, BOLT_TEXT, COUNTS, MONTH, Service
+from tests.service import ACME_ALERT, ACME_TEXT, BOLT_TEXT, COUNTS, MONTH, Service
 from tests.slack.hostile import HostileSlack, answer, held
 from tests.waiting import until
-
-ACME_ALERT = {
-    "account_id": "A/1",
-    "alert_type": "at_risk",
-    "account_name": "Acme & <Co>",
-    "account_region": "AMER",
-    "arr": 1_234_567,
-    "renewal_date": "2026-06-30",
-    "account_owner": "Ana Sousa",
-    "duration_months": 3,
-    "risk_start_month": "2025-11-01",
-    "channel": "amer-risk-alerts",
-}
 
 
 def outcomes(folder: Path) -> list[tuple[Any, ...]]:

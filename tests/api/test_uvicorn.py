@@ -1,49 +1,19 @@
 """The command `uvicorn api.app:app`, and with `--root-path /alerts` behind a proxy that strips the prefix."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
 from core.ledger import open_ledger
-from tests.cli.calling import ROOT
 from tests.delivery.world import MONTH, leave_unconfirmed, routed
+from tests.deployment.processes import uvicorn
 from tests.service import closed_port
 from tests.waiting import HANG_SECONDS
 
-COMMAND = ("-m", "uvicorn", "api.app:app", "--port", "0")
 TOKEN = "canary-proxy-token"
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
-
-
-@contextmanager
-def uvicorn(
-    folder: Path, *options: str, **settings: str
-) -> Iterator[tuple["subprocess.Popen[str]", str, list[str]]]:
-    """Yield uvicorn once it serves, its address, and its log until then."""
-    with subprocess.Popen(
-        [sys.executable, *COMMAND, *options],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": f"sqlite:///{folder}/ledger.db", "LOG_FORMAT": "json", **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        try:
-            lines = [""]
-            while not (found := re.search(r"http://127\.0\.0\.1:\d+", lines[-1])):
-                lines.append(process.stderr.readline())
-                assert lines[-1], lines
-            yield process, found.group(), lines[1:]
-        finally:
-            process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def call(*arguments: str) -> int:
             return int(ended.code or 0)
 
 
-def started(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_python(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run Python with these arguments in a process of its own, from the checkout, until it ends."""
     return subprocess.run(
         [sys.executable, *arguments],

@@ -12,7 +12,7 @@ from aiosmtpd.smtp import AuthResult
 
 from core.ledger import open_ledger
 from examples.mock_slack import MockSlack
-from tests.cli.calling import call, started
+from tests.cli.calling import call, run_python
 from tests.postgresql import Server
 from tests.service import MONTH, closed_port, row, write_source
 from tests.slack.hostile import HostileSlack, answer
@@ -132,13 +132,13 @@ def test_bad_setting_is_the_only_finding(installation: Installation) -> None:
 def test_machine_without_a_home_of_prefect_is_not_warned(tmp_path: Path) -> None:
     """A run needs no home."""
     variables = {"DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", "PREFECT_HOME": f"{tmp_path}/prefect"}
-    assert started("-m", "cli", "check", "--json", **variables).stderr == ""
+    assert run_python("-m", "cli", "check", "--json", **variables).stderr == ""
 
 
 def test_bad_setting_of_prefects_is_a_finding(tmp_path: Path) -> None:
     """Prefect reads its settings when it is imported."""
     url = f"sqlite:///{tmp_path}/ledger.db"
-    ended = started("-m", "cli", "check", "--json", DATABASE_URL=url, PREFECT_LOGGING_LEVEL="canary")
+    ended = run_python("-m", "cli", "check", "--json", DATABASE_URL=url, PREFECT_LOGGING_LEVEL="canary")
     assert (ended.returncode, ended.stderr) == (1, "")
     [found] = [one for one in json.loads(ended.stdout)["checks"] if one["name"] == "prefect"]
     assert found["status"] == "failed"

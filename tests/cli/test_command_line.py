@@ -10,7 +10,7 @@ import pytest
 from core.domain import RunRequest
 from core.ledger import open_ledger
 from examples.mock_slack import MockSlack
-from tests.cli.calling import call, started
+from tests.cli.calling import call, run_python
 from tests.service import MONTH, closed_port, variables, write_source
 from tests.warm import Ended, Program
 
@@ -102,6 +102,6 @@ def test_missing_prefect_api_of_the_profile_begins_no_run(tmp_path: Path) -> Non
     month, source = ("--month", MONTH), ("--source-uri", write_source(tmp_path / "x.parquet"))
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", "LOG_FORMAT": "json"}
     program = ("-m", "flows.monthly_risk_alerts", *month, *source, "--json")
-    ended = started(*program, **settings, PREFECT_HOME=str(tmp_path))
+    ended = run_python(*program, **settings, PREFECT_HOME=str(tmp_path))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "orchestrator_unreachable" in json.loads(ended.stderr.splitlines()[-1])["message"]

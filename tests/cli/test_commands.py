@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands import risk_alerts
-from tests.cli.calling import ROOT, call, started
+from tests.cli.calling import ROOT, call, run_python
 
 
 @pytest.mark.parametrize("name", ["", *risk_alerts.commands])
@@ -43,13 +43,13 @@ def test_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_shell_completes_a_command() -> None:
     words = {"COMP_WORDS": "risk-alerts re", "COMP_CWORD": "1"}
-    ended = started("-m", "cli", _RISK_ALERTS_COMPLETE="bash_complete", **words)
+    ended = run_python("-m", "cli", _RISK_ALERTS_COMPLETE="bash_complete", **words)
     assert (ended.returncode, ended.stdout) == (0, "plain,resolve\n")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run"]])
 def test_help_and_usage_import_nothing_heavy(arguments: list[str]) -> None:
-    ended = started("-X", "importtime", "-m", "cli", *arguments)
+    ended = run_python("-X", "importtime", "-m", "cli", *arguments)
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
     assert "cli.commands" in imported
     assert imported.isdisjoint({"prefect", "pyarrow", "fastapi", "sqlalchemy", "httpx"})
@@ -58,7 +58,7 @@ def test_help_and_usage_import_nothing_heavy(arguments: list[str]) -> None:
 def test_unexpected_error_shows_no_secret() -> None:
     defect = "raise KeyError('https://hooks.slack.com/services/canary')"
     code = f"from cli import commands; commands.risk_alerts = lambda **_: exec({defect!r}); commands.main()"
-    ended = started("-c", code)
+    ended = run_python("-c", code)
     assert ended.returncode == 1
     assert ended.stderr.endswith("KeyError: 'https://hooks.slack.com/***'\n")
     assert "canary" not in ended.stderr
@@ -67,7 +67,7 @@ def test_unexpected_error_shows_no_secret() -> None:
 def test_unconfirmed_needs_neither_prefect_nor_metrics(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
     ignored = {"PREFECT_LOGGING_LEVEL": "canary", "PROMETHEUS_MULTIPROC_DIR": "/no/such/folder"}
-    ended = started("-X", "importtime", "-m", "cli", "unconfirmed", DATABASE_URL=url, **ignored)
+    ended = run_python("-X", "importtime", "-m", "cli", "unconfirmed", DATABASE_URL=url, **ignored)
     assert (ended.returncode, ended.stdout) == (0, "Nothing is unconfirmed.\n")
     assert " prefect" not in ended.stderr
 

@@ -29,7 +29,7 @@ from websockets import InvalidStatus, Origin, Subprotocol
 from websockets.sync.client import connect
 
 from examples.mock_slack import MockSlack
-from tests.cli.calling import ROOT, started
+from tests.cli.calling import ROOT, run_python
 from tests.deployment.processes import process
 from tests.prefect_homes import new_home
 from tests.service import answers, closed_port, row, variables, write_source
@@ -87,7 +87,7 @@ def deployed(served: Served) -> Served:
         template = ROOT / f"deploy/prefect-pool-{kind}.json"
         more = {"base_job_template": json.loads(template.read_text())} if pool else {}
         served.prefect.create_work_pool(WorkPoolCreate(name=f"risk-alerts{pool}", type=kind, **more))
-    done = started("-m", "prefect", "deploy", "--all", **served.environment)
+    done = run_python("-m", "prefect", "deploy", "--all", **served.environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return served
 

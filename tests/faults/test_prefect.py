@@ -22,7 +22,7 @@ from core.runtime import load_settings
 from flows import artifacts, prefect_engine
 from flows.prefect_engine import probe
 from flows.start import run_month
-from tests.cli.calling import started
+from tests.cli.calling import run_python
 from tests.faults.proxy import Proxy
 from tests.faults.world import ACCOUNTS, World, new_world
 from tests.service import MONTH
@@ -100,7 +100,7 @@ def jobs(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     command = ("-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri")
 
     def work(world: World) -> tuple[int, str, str, datetime]:
-        ended = started(*command, world.source, **world.environment)
+        ended = run_python(*command, world.source, **world.environment)
         return ended.returncode, ended.stdout, ended.stderr, datetime.now(UTC)
 
     with contextlib.ExitStack() as stack:

@@ -9,7 +9,7 @@ import pytest
 
 from core.domain import AlertStatus, RunStatus
 from core.ledger import open_ledger
-from tests.cli.calling import started
+from tests.cli.calling import run_python
 from tests.delivery.world import failing
 from tests.faults.world import ACCOUNTS, World, new_world
 from tests.service import MONTH
@@ -36,7 +36,7 @@ def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
         "import asyncio; from flows.monthly_risk_alerts import monthly_risk_alerts as flow;"
         f" asyncio.run(flow(source_uri={world.source!r}, month={MONTH!r}))"
     )
-    ended = started("-c", program, **world.environment, **FLOWS)
+    ended = run_python("-c", program, **world.environment, **FLOWS)
     assert ended.returncode == 0, ended.stderr
     second, first = world.runs
     assert (first.status, second.status) == (RunStatus.FAILED, RunStatus.SUCCEEDED)
@@ -54,7 +54,7 @@ def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
 
 def test_run_with_a_waiting_caller_is_not_retried(world: World) -> None:
     command = ("-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri", world.source)
-    ended = started(*command, **world.environment, **FLOWS, **TASKS)
+    ended = run_python(*command, **world.environment, **FLOWS, **TASKS)
     [only] = world.runs
     assert json.loads(ended.stdout)["run_id"] == only.run_id
     assert (ended.returncode, only.status) == (1, RunStatus.FAILED)

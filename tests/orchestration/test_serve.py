@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import ROOT, started
+from tests.cli.calling import ROOT, run_python
 from tests.linux import needs_proc
 from tests.service import closed_port
 from tests.waiting import HANG_SECONDS, until
@@ -33,7 +33,7 @@ def serve(**ports: int) -> list[str]:
 def test_taken_port_is_one_clear_line(server: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = started(*serve(**{server: port}))
+        ended = run_python(*serve(**{server: port}))
     assert (ended.returncode, ended.stdout) == (1, "")
     line = f"Error: port {port} cannot be used: Address already in use; set API_PORT or PREFECT_PORT\n"
     assert ended.stderr == line
@@ -122,7 +122,7 @@ def test_nohup_outlives_the_terminal(tmp_path: Path) -> None:
 
 def test_bad_setting_ends_both_servers() -> None:
     # Uvicorn would start workers again for as long as they end.
-    ended = started(*serve(), SLACK_MAX_ATTEMPTS="canary", WEB_CONCURRENCY="2")
+    ended = run_python(*serve(), SLACK_MAX_ATTEMPTS="canary", WEB_CONCURRENCY="2")
     assert ended.returncode == 2
     [line] = ended.stderr.splitlines()
     assert line.startswith("error: settings_invalid: SLACK_MAX_ATTEMPTS: ")
@@ -132,4 +132,4 @@ def test_bad_setting_ends_the_command_of_the_image() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     [command] = re.findall("^CMD (.*)$", dockerfile, re.MULTILINE)
     arguments = ["-m", *json.loads(command), "--port", "0"]
-    assert started(*arguments, SLACK_MAX_ATTEMPTS="canary", WEB_CONCURRENCY="2").returncode == 2
+    assert run_python(*arguments, SLACK_MAX_ATTEMPTS="canary", WEB_CONCURRENCY="2").returncode == 2

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from core.ledger import open_ledger
-from tests.api.test_uvicorn import uvicorn
+from tests.deployment.processes import uvicorn
 from tests.service import MONTH
 from tests.slack.hostile import HostileSlack, answer, slowly
 from tests.stopping.world import ALERTS, check, environment, source
