@@ -38,7 +38,7 @@ from tests.delivery.world import (
 )
 from tests.postgresql import Server
 from tests.slack.clock import Clock
-from tests.slack.hostile import HostileSlack, answer, held, slowly
+from tests.slack.hostile import HostileSlack, after, answer, held, slowly
 
 OK = answer(200, "ok")
 
@@ -102,11 +102,7 @@ def test_run_that_was_closed_as_dead_retries_nothing(slack: HostileSlack, ledger
         ledger.resolve(Resolution(key("A-1"), MONTH, Decision.SEND_AGAIN, "ana", None, NOW))
         deliver(ledger, [routed("A-1")], chosen, "run-2")
 
-    async def meanwhile(writer: asyncio.StreamWriter) -> None:
-        await asyncio.to_thread(resolve_and_send)
-        await answer(429)(writer)
-
-    slack.script("/amer", meanwhile, OK)
+    slack.script("/amer", after(resolve_and_send, answer(429)), OK)
     with pytest.raises(Interrupted, match="Another process closed the run"):
         deliver(ledger, [routed("A-1"), routed("A-2")], chosen, "run-1")
     assert len(slack.requests) == 2
@@ -161,13 +157,12 @@ def test_unwritable_ledger_ends_the_run(
     alerts, chosen = [routed("A-1"), routed("A-2")], settings(slack.url, path)
     with ExitStack() as unwritable:
 
-        async def break_first(writer: asyncio.StreamWriter) -> None:
+        def make_unwritable() -> None:
             # The next claim could be written.
             for table in ("alert_outcomes", "runs"):
                 unwritable.enter_context(failing(path, f"UPDATE ON {table}"))
-            await OK(writer)
 
-        slack.script("/amer", break_first, OK)
+        slack.script("/amer", after(make_unwritable, OK), OK)
         with pytest.raises(LedgerError, match="disk on fire"):
             deliver(ledger, alerts, chosen, "run-1")
         assert query(path, "SELECT status FROM runs") == [("running",)]
@@ -224,34 +219,10 @@ def test_stopped_retry_keeps_its_attempts(slack: HostileSlack, ledger: Ledger, p
     ]
 
 
-def test_stopped_run_is_interrupted_while_a_lane_waits(
-    ledger: Ledger, path: Path, slack: HostileSlack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits, sleep = threading.Event(), Lane._sleep
-
-    async def wait(lane: Lane, seconds: float) -> None:
-        waits.set()
-        await sleep(lane, seconds)
-
-    monkeypatch.setattr(Lane, "_sleep", wait)
-    run = RunContext("run-1", REQUEST, settings(slack.url, path, slack_channel_rate=0.02), ledger)
-
-    async def stop() -> None:
-        with open_run(run):
-            task = asyncio.create_task(send.fn(run, plan(run, [routed("A-1"), routed("A-2")])))
-            await until(waits.is_set)
-            run.stop = True
-            await task
-
-    with pytest.raises(Interrupted):
-        asyncio.run(stop())
-    assert outcomes(path) == {"A-1": ("sent", None)}
-    assert look(ledger, "run-1").reasons == {"A-1": None, "A-2": "interrupted"}
-
-
-def test_wait_of_a_lane_ends_at_its_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lane_waits_exactly_its_time_unless_stopped(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     no_slack: Any = None
-    clock, lane = Clock(), Lane(RunContext("run-1", REQUEST, Settings(), ledger), no_slack, [])
+    run = RunContext("run-1", REQUEST, Settings(), ledger)
+    clock, lane = Clock(), Lane(run, no_slack, [])
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -263,6 +234,9 @@ def test_wait_of_a_lane_ends_at_its_time(ledger: Ledger, monkeypatch: pytest.Mon
     monkeypatch.setattr(asyncio, "sleep", sleep)
     asyncio.run(lane._sleep(0.5))
     assert waits == pytest.approx([0.2, 0.2, 0.1])
+    run.stop = True
+    with pytest.raises(Interrupted):
+        asyncio.run(lane._sleep(60))
 
 
 def test_closed_event_loop_loses_no_answer(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
@@ -288,17 +262,10 @@ def test_run_survives_a_restart_of_its_database(
 ) -> None:
     """Between two transactions, another connection can replace the lost one."""
     url = postgresql.new_database()
-
-    async def cut(writer: asyncio.StreamWriter) -> None:
-        postgresql.end_connections(url)
-        await OK(writer)
-
-    async def restart(writer: asyncio.StreamWriter) -> None:
-        waits.append(postgresql.stop_until_a_retry(monkeypatch))
-        await OK(writer)
-
-    slack.script("/amer", OK, cut, OK, restart, OK)
     waits: list[list[float]] = []
+    cut = after(lambda: postgresql.end_connections(url), OK)
+    restart = after(lambda: waits.append(postgresql.stop_until_a_retry(monkeypatch)), OK)
+    slack.script("/amer", OK, cut, OK, restart, OK)
     alerts = [routed(f"A-{number}") for number in range(6)]
     try:
         with closing(Ledger(Database(url))) as ledger:

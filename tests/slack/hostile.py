@@ -69,6 +69,16 @@ def held(released: Callable[[], bool], then: Reply) -> Reply:
     return reply
 
 
+def after(act: Callable[[], object], then: Reply) -> Reply:
+    """Call `act` in a thread, then answer."""
+
+    async def reply(writer: asyncio.StreamWriter) -> None:
+        await asyncio.to_thread(act)
+        await then(writer)
+
+    return reply
+
+
 def raw(data: bytes) -> Reply:
     """Return a reply that writes these bytes and closes the connection."""
 
