@@ -113,33 +113,15 @@ def jobs(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield begun
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        (Proxy.die, "No Prefect API answers"),
-        # Prefect's client waits two seconds after a 503 even if it does not retry.
-        (lambda proxy: proxy.fail(503), "no answer"),
-    ],
-    ids=["is down", "answers 503"],
-)
-def test_prefect_failing_before_a_run_begins_no_run(
-    world: World, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Proxy], None], words: str
+def break_after_probe(
+    world: World, patch: pytest.MonkeyPatch, fault: Callable[[Proxy], None], begin_seconds: float = LATE
 ) -> None:
-    monkeypatch.setattr(prefect_engine, "PROBE_SECONDS", 1)
-    fault(world.proxy)
-    began = time.monotonic()
-    with pytest.raises(OrchestratorUnreachable, match=words):
-        run(world)
-    assert time.monotonic() - began < LATE
-    assert_nothing_begun(world)
-
-
-def break_after_probe(world: World, patch: pytest.MonkeyPatch, fault: Callable[[Proxy], None]) -> None:
-    """Make Prefect fail once it has answered the probe."""
+    """Make Prefect fail once it has answered the probe; from then on, the run must begin in this time."""
 
     def answer_once(url: str) -> None:
         probe(url)
         fault(world.proxy)
+        patch.setattr(prefect_engine, "BEGIN_SECONDS", begin_seconds)
 
     patch.setattr(prefect_engine, "probe", answer_once)
 
@@ -152,8 +134,7 @@ def break_after_probe(world: World, patch: pytest.MonkeyPatch, fault: Callable[[
 def test_prefect_failing_after_the_probe_begins_no_run(
     world: World, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Proxy], None]
 ) -> None:
-    break_after_probe(world, monkeypatch, fault)
-    monkeypatch.setattr(prefect_engine, "BEGIN_SECONDS", 3)
+    break_after_probe(world, monkeypatch, fault, begin_seconds=3)
     began = time.monotonic()
     words = "did not begin the run, and nothing was sent"
     with pytest.raises(OrchestratorUnreachable, match=words) as caught:

@@ -19,7 +19,10 @@ from flows import prefect_engine
 from flows.artifacts import publish_report
 from flows.prefect_engine import drain, run_with_prefect
 from tests.delivery.world import REQUEST
-from tests.waiting import until
+from tests.service import closed_port
+from tests.waiting import HANG_SECONDS, until
+
+NOWHERE = f"http://127.0.0.1:{closed_port()}/api"
 
 
 class Stub:
@@ -42,7 +45,7 @@ def _prefect_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefect_engine, "probe", lambda _: None)
 
 
-def call(ledger: Ledger, stages: Any, url: str = "http://127.0.0.1:9/api") -> None:
+def call(ledger: Ledger, stages: Any, url: str = NOWHERE) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prefect_engine, "monthly_risk_alerts", Stub())
         patch.setattr(prefect_engine, "run_stages", stages)
@@ -58,17 +61,17 @@ def test_ledger_that_cannot_begin_a_run_ends_the_wait(ledger: Ledger) -> None:
 
 
 class Hanging(Stub):
-    """A flow whose end Prefect does not see for ten seconds."""
+    """A flow that ends, as Prefect sees it, only when the test sets `over`."""
 
     def __init__(self, run: RunContext, *, begins: bool) -> None:
-        self.run, self.begins, self.ended = run, begins, False
+        self.run, self.begins, self.over, self.ended = run, begins, threading.Event(), False
 
     async def __call__(self, **parameters: Any) -> None:
         if self.begins:
             await self.fn(**parameters)
         else:
             self.run.stop = True
-        await asyncio.sleep(10)
+        await asyncio.to_thread(self.over.wait, HANG_SECONDS)
         self.ended = True
 
 
@@ -84,11 +87,13 @@ def call_hanging(ledger: Ledger, *, begins: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prefect_engine, "monthly_risk_alerts", flow)
         patch.setattr(prefect_engine, "run_stages", stages)
+        patch.setattr(prefect_engine, "BEGIN_SECONDS", 2 * HANG_SECONDS)
         patch.setattr(prefect_engine, "FINISH_SECONDS", 0.1)
         try:
-            run_with_prefect(run, "http://127.0.0.1:9/api")
+            run_with_prefect(run, NOWHERE)
         finally:
             assert not flow.ended
+            flow.over.set()
 
 
 def test_stop_ends_the_wait_for_a_prefect_that_begins_nothing(ledger: Ledger) -> None:

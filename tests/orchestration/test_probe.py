@@ -23,7 +23,7 @@ def web() -> Iterator[str]:
         server.script("/prefect/health", answer(200, "true"))
         server.script("/ui/health", answer(200, "<!doctype html>"))
         server.script("/trickle/health", trickle(b"HTTP/1.1 200 OK\r\n\r\n", b" ", every=0.1))
-        for status in (200, 302, 404, 500):
+        for status in (200, 302, 404, 500, 503):
             server.script(f"/{status}/health", answer(status, '"something else"'))
         yield server.url
 
@@ -36,14 +36,16 @@ def test_prefect_api_is_accepted(web: str) -> None:
     ("url", "why"),
     [
         ("{web}/500", "HTTP 500"),
+        # Prefect's client waits two seconds after a 503 even if it does not retry.
+        ("{web}/503", r"no answer in 0\.5 s"),
         ("{web}/404", "HTTP 404"),
         ("{web}/302", "HTTP 302"),
         ("{web}/200", "does not come from a Prefect API"),
         ("{web}/ui", "does not come from a Prefect API, whose URL ends in /api"),
         ("{web}/trickle", r"no answer in 0\.5 s|timed out"),
         ("{silent}/api", r"no answer in 0\.5 s|timed out"),
-        ("{closed}/api", "correct PREFECT_API_URL"),
-        ("http://someone:hunter2@127.0.0.1:9/api", "host 127.0.0.1"),
+        ("http://{closed}/api", "correct PREFECT_API_URL"),
+        ("http://someone:hunter2@{closed}/api", "host 127.0.0.1"),
         ("not a url", "correct PREFECT_API_URL"),
         ("ftp://127.0.0.1/api", "correct PREFECT_API_URL"),
         ("http://127.0.0.1:99999/api", "correct PREFECT_API_URL"),
@@ -58,7 +60,7 @@ def test_anything_else_is_refused_in_bounded_time(
         places = {
             "web": web,
             "silent": f"http://127.0.0.1:{silent.getsockname()[1]}",
-            "closed": f"http://127.0.0.1:{closed_port()}",
+            "closed": f"127.0.0.1:{closed_port()}",
         }
         with pytest.raises(OrchestratorUnreachable, match=why) as caught:
             probe(url.format(**places))
