@@ -1,9 +1,10 @@
 """Mail servers for tests: a real one with given answers, and a socket without a protocol."""
 
+import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
@@ -26,13 +27,23 @@ from tests.waiting import HANG_SECONDS
 ADDRESS = "support@quadsci.ai"
 
 
-class Mailbox:
-    """A handler of aiosmtpd that keeps each mail and sends given answers."""
+Answer = str | Callable[[Any], Awaitable[str]]
+"""An answer, or a coroutine function that returns one; its argument is aiosmtpd's server."""
 
-    def __init__(self, answer: str = "250 OK", **answers: str) -> None:
-        """Answer to a mail with `answer`, and to other commands with `answers`: `RCPT="550 no such user"`."""
-        self.answer = answer
+
+async def hang(_server: Any) -> str:
+    """Leave a command without an answer."""
+    await asyncio.sleep(60)
+    raise AssertionError("the client should have gone")
+
+
+class Mailbox:
+    """A handler of aiosmtpd that keeps each mail, before its answer, and sends given answers."""
+
+    def __init__(self, **answers: Answer) -> None:
+        """Answer to commands with `answers`: `RCPT="550 no such user"`."""
         self.answers = answers
+        self.commands: list[str] = []
         self.mails: list[EmailMessage] = []
         self.raw: list[bytes] = []
         self.recipients: list[str] = []
@@ -42,33 +53,38 @@ class Mailbox:
     def bodies(self) -> list[str]:
         return [mail.get_content() for mail in self.mails]
 
+    async def _answer(self, command: str, server: Any) -> str:
+        self.commands.append(command)
+        answer = self.answers.get(command, "221 Bye" if command == "QUIT" else "250 OK")
+        return answer if isinstance(answer, str) else await answer(server)
+
     async def handle_MAIL(  # noqa: N802
-        self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
+        self, server: Any, _session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
         envelope.mail_from = address
         envelope.mail_options.extend(options)
-        return self.answers.get("MAIL", "250 OK")
+        return await self._answer("MAIL", server)
 
     async def handle_RCPT(  # noqa: N802
-        self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
+        self, server: Any, _session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        answer = self.answers.get("RCPT", "250 OK")
+        answer = await self._answer("RCPT", server)
         if answer.startswith("2"):
             envelope.rcpt_tos.append(address)
             envelope.rcpt_options.extend(options)
         return answer
 
-    async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         self.greetings.append(session.host_name)
         found = message_from_bytes(envelope.original_content, policy=default)
         assert isinstance(found, EmailMessage)
         self.mails.append(found)
         self.raw.append(envelope.original_content)
         self.recipients += envelope.rcpt_tos
-        return self.answer
+        return await self._answer("DATA", server)
 
-    async def handle_QUIT(self, _server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802
-        return self.answers.get("QUIT", "221 Bye")
+    async def handle_QUIT(self, server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802
+        return await self._answer("QUIT", server)
 
 
 @contextmanager
