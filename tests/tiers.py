@@ -20,6 +20,7 @@ INTEGRATION = (
     "delivery/test_sending.py::test_replay_sends",
     "deployment/test_make_deploy.py",
     "deployment/test_served_and_deployed.py",
+    "ledger/test_database.py::test_ledger_that_cannot_be_created",
     "ledger/test_database.py::test_processes_create",
     "ledger/test_postgresql.py",
     "ledger/test_runs.py::test_ended_process",

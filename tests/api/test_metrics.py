@@ -1,6 +1,5 @@
 """`GET /metrics`: the metrics of the ledger and of this process."""
 
-import sqlite3
 from pathlib import Path
 
 from examples.mock_slack import MockSlack
@@ -46,14 +45,3 @@ def test_failed_run_counts(serve: Serve, tmp_path: Path) -> None:
     assert grown["runs", "failed"] == 1
     assert grown["step_duration_seconds_count", "load_window"] == 1
     assert ("step_duration_seconds_count", "dedupe") not in grown
-
-
-def test_outcomes_are_counted_from_the_index(service: Service, tmp_path: Path) -> None:
-    """A scrape does not read years of alerts with their texts."""
-    service.scrape()
-    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
-        plan = ledger.execute(
-            "EXPLAIN QUERY PLAN SELECT alert_type, status, count(*) FROM alert_outcomes"
-            " GROUP BY alert_type, status"
-        ).fetchall()
-    assert "COVERING INDEX" in plan[0][3]

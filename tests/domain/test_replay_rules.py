@@ -104,22 +104,21 @@ def test_acceptance_counts_also_after_send_again(answer: AlertStatus) -> None:
 
 
 def test_run_adds_up_by_type_status_and_reason() -> None:
-    found = count_alerts(
-        count_found(1000, 2000, {"at_risk": (3000, 4000), "recovered": (7, 3)}),
-        [
-            ("at_risk", AlertStatus.SENT, None, 1),
-            ("at_risk", AlertStatus.SENT, RETRY_OF_UNCONFIRMED, 2),
-            ("recovered", AlertStatus.SENT, None, 3),
-            ("at_risk", AlertStatus.SKIPPED_REPLAY, "already_sent", 4),
-            ("at_risk", AlertStatus.FAILED, "server_error", 8),
-            ("at_risk", AlertStatus.FAILED, "unknown_region", 16),
-            ("at_risk", AlertStatus.UNCONFIRMED, "no_answer", 32),
-            ("at_risk", AlertStatus.UNCONFIRMED, "unknown_region", 64),
-            ("at_risk", AlertStatus.WOULD_SEND, None, 128),
-            ("at_risk", AlertStatus.PENDING, None, 256),
-            ("at_risk", AlertStatus.SENDING, None, 512),
-        ],
-    )
+    alerts = [
+        ("at_risk", AlertStatus.SENT, None, 1),
+        ("at_risk", AlertStatus.SENT, RETRY_OF_UNCONFIRMED, 2),
+        ("recovered", AlertStatus.SENT, None, 3),
+        ("at_risk", AlertStatus.SKIPPED_REPLAY, "already_sent", 4),
+        ("at_risk", AlertStatus.FAILED, "server_error", 8),
+        ("at_risk", AlertStatus.FAILED, "unknown_region", 16),
+        ("at_risk", AlertStatus.UNCONFIRMED, "no_answer", 32),
+        ("at_risk", AlertStatus.UNCONFIRMED, "unknown_region", 64),
+        ("at_risk", AlertStatus.WOULD_SEND, None, 128),
+        ("at_risk", AlertStatus.PENDING, None, 256),
+        ("at_risk", AlertStatus.SENDING, None, 512),
+    ]
+    assert {status for _, status, *_ in alerts} == set(AlertStatus)
+    found = count_alerts(count_found(1000, 2000, {"at_risk": (3000, 4000), "recovered": (7, 3)}), alerts)
     scan = {"rows_scanned": 1000, "duplicates_found": 2000}
     of_both = {
         "skipped_replay": 4,

@@ -6,21 +6,24 @@ import os
 import resource
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 from itertools import chain, cycle
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
+from unittest import TestCase
 from unittest.mock import Mock
 
 import pytest
-from sqlalchemy import Connection, make_url, text, update
+from sqlalchemy import Connection, event, make_url, text, update
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.domain import LedgerError
 from core.ledger import Ledger, database, known_deliveries, open_ledger, sqlite
 from core.ledger.database import Database, translated_errors, try_write
+from core.ledger.history import History
 from core.ledger.schema import METADATA, SCHEMA_VERSION, VERSION
 from core.runtime import protect
 from tests.delivery.world import (
@@ -59,10 +62,27 @@ def test_changed_tables_have_a_new_schema_version() -> None:
     assert (SCHEMA_VERSION, digest) == ("0004", "ae22f257709e")
 
 
-def test_outcomes_of_a_month_are_found_by_the_key(path: Path, ledger: Ledger) -> None:
-    """The plan of a run reads them while other writers wait."""
-    [step] = query(path, "EXPLAIN QUERY PLAN SELECT * FROM alert_outcomes WHERE month = '2026-01-01'")
-    assert "PRIMARY KEY (month=?)" in step[3]
+@pytest.mark.parametrize(
+    ("read", "plan"),
+    [
+        (lambda history: history.deliveries(MONTH), "SEARCH alert_outcomes USING PRIMARY KEY (month=?)"),
+        (History.gauges, "SCAN alert_outcomes USING COVERING INDEX"),
+    ],
+    ids=["of a month", "for a scrape"],
+)
+def test_outcomes_are_read_by_an_index(
+    path: Path, ledger: Ledger, read: Callable[[History], object], plan: str
+) -> None:
+    """Other writers wait while a run's plan reads a month; a scrape does not read the texts of years."""
+    statements: dict[str, Any] = {}
+
+    def capture(_connection: object, _cursor: object, sql: str, parameters: Any, *_: object) -> None:
+        statements[sql] = parameters
+
+    event.listen(ledger._database._engine, "before_cursor_execute", capture)
+    read(ledger.history)
+    [(sql, parameters)] = [one for one in statements.items() if "FROM alert_outcomes" in one[0]]
+    assert query(path, f"EXPLAIN QUERY PLAN {sql}", *parameters)[0][3].startswith(plan)
 
 
 def test_current_ledger_is_opened_without_a_write(path: Path, ledger: Ledger) -> None:
@@ -312,20 +332,17 @@ def test_long_lock_fails_every_waiting_writer(
     waiting.close()
 
 
-def test_ledger_that_cannot_be_created_is_not_logged_as_new(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+def fail_to_create(path: Path) -> None:
+    """Open a ledger that cannot be created, and assert that nothing is logged."""
     # The first page fits, as on a full disk.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        for create in (try_write, open_ledger):
-            with pytest.raises(LedgerError, match="cannot be used"):
-                create(f"sqlite:///{path}")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert caplog.messages == []
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    for create in (try_write, open_ledger):
+        with TestCase().assertNoLogs(), pytest.raises(LedgerError, match="cannot be used"):
+            create(f"sqlite:///{path}")
+
+
+def test_ledger_that_cannot_be_created_is_not_logged_as_new(path: Path) -> None:
+    assert Forked(fail_to_create, path).wait() == 0
 
 
 def test_ledger_that_exists_by_now_is_not_logged_as_new(

@@ -306,7 +306,7 @@ def test_any_position_is_a_place_among_alerts(ledger: Ledger, number: int) -> No
 
 
 @pytest.mark.parametrize("text", ["", "\0", "\U0010ffff"])
-def test_any_text_is_a_place(ledger: Ledger, text: str) -> None:
+def test_cursor_may_hold_any_text(ledger: Ledger, text: str) -> None:
     for day in (date.min, date.max):
         assert ledger.history.outcomes(cursor=encode_cursor(day, text, text)).outcomes == []
     for moment in (datetime(1, 1, 3, tzinfo=EAST), datetime(9999, 1, 1, tzinfo=EAST)):

@@ -63,8 +63,11 @@ def test_latest_month_begins_in_utc(ledger: Ledger, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "Asia/Tokyo")
         time.tzset()
-        found = samples(ledger)
-    time.tzset()
+        try:
+            found = samples(ledger)
+        finally:
+            patch.undo()
+            time.tzset()
     midnight = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     assert found["last_succeeded_month_timestamp_seconds",] == midnight
 

@@ -48,7 +48,7 @@ def test_mock_keeps_messages_by_channel() -> None:
         ),
     ],
 )
-def test_it_refuses_what_slack_would_refuse(body: str, word: str) -> None:
+def test_mock_refuses_what_slack_would_refuse(body: str, word: str) -> None:
     with MockSlack() as slack, client(slack.url) as http:
         answer = http.post("/amer", content=body)
         assert (answer.status_code, answer.text) == (400, word)
@@ -83,7 +83,7 @@ def test_program_stops_without_a_traceback(signum: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("value", ["amer=200", "amer=500:0"])
-def test_a_switch_that_makes_no_sense_is_a_usage_error(value: str) -> None:
+def test_invalid_failure_option_is_a_usage_error(value: str) -> None:
     program = subprocess.run([sys.executable, PROGRAM, "--fail", value], capture_output=True, check=False)
     assert program.returncode == 2
     assert b"Traceback" not in program.stderr

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from core.domain import Verdict
+from core.domain import REASONS, Verdict
 from core.runtime import protect
 from core.slack.verdicts import judge, judge_failure
 
@@ -60,15 +60,7 @@ def test_status_decides_before_the_body(
     assert (answer.error is None) == (verdict is DELIVERED)
 
 
-@pytest.mark.parametrize(
-    "word",
-    [
-        *("account_inactive", "action_prohibited", "channel_is_archived", "channel_not_found"),
-        *("invalid_auth", "invalid_token", "is_archived", "no_active_hooks", "no_service", "no_service_id"),
-        *("no_team", "not_in_channel", "posting_to_general_channel_denied", "team_disabled"),
-        *("token_revoked", "user_not_found"),
-    ],
-)
+@pytest.mark.parametrize("word", [code for code, reason in REASONS.items() if reason.channel_wide])
 def test_word_about_the_channel_refuses_the_channel(word: str) -> None:
     for status, body in ((400, word), (200, json.dumps({"ok": False, "error": word}))):
         answer = judge(status, httpx.Headers(), body.encode(), body_complete=True, now=NOW)
@@ -185,7 +177,7 @@ def test_failure_after_the_request_is_unconfirmed(error: Exception, shown: str) 
     assert answer.error == f"No answer from Slack after the request was sent ({shown})"
 
 
-def test_an_error_is_one_short_line_without_secrets() -> None:
+def test_error_is_one_short_line_without_secrets() -> None:
     protect(["https://hooks.example.com/T1/s3cret"])
     error = httpx.ConnectError("no way to\nhttps://hooks.example.com/T1/s3cret " + "x" * 1000)
     text = judge_failure(error, request_started=False).error
@@ -195,7 +187,7 @@ def test_an_error_is_one_short_line_without_secrets() -> None:
     assert "\n" not in text
 
 
-def test_a_word_that_holds_a_secret_is_not_repeated() -> None:
+def test_word_with_a_secret_is_not_repeated() -> None:
     protect(["open_sesame"])
     answer = judge(400, httpx.Headers(), b"open_sesame_please", body_complete=True, now=NOW)
     assert (answer.reason, answer.error) == ("slack_refused", "Slack answered 400 Bad Request")

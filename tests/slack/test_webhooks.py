@@ -31,7 +31,7 @@ def post(base_url: str, channel: str = "amer", **values: Any) -> Answer:
     return asyncio.run(run())
 
 
-def test_a_message_is_posted_as_utf8_json_to_its_channel() -> None:
+def test_message_is_posted_as_utf8_json_to_its_channel() -> None:
     with HostileSlack() as slack:
         assert post(slack.url) == Answer(Verdict.DELIVERED)
         [request] = slack.requests
@@ -52,7 +52,7 @@ def test_any_channel_is_one_path_segment(channel: str, path: str) -> None:
         assert [request.path for request in slack.requests] == [path]
 
 
-def test_the_single_webhook_takes_every_channel_in_one_lane() -> None:
+def test_single_webhook_takes_every_channel_in_one_lane() -> None:
     async def run(url: str) -> None:
         async with SlackWebhooks(settings(slack_webhook_url=f"{url}/services/{SECRET}")) as slack:
             assert slack.lane("amer") == slack.lane("emea")
@@ -63,7 +63,7 @@ def test_the_single_webhook_takes_every_channel_in_one_lane() -> None:
         assert [request.path for request in slack.requests] == [f"/services/{SECRET}"]
 
 
-def test_the_base_url_wins_over_the_single_webhook() -> None:
+def test_base_url_wins_over_the_single_webhook() -> None:
     with HostileSlack() as base, HostileSlack() as single:
         post(base.url, slack_webhook_url=single.url)
         assert len(base.requests) == 1
@@ -138,7 +138,7 @@ def test_hostile_answers_end_within_the_timeout(case: str) -> None:
     assert (found.verdict, found.reason) == expected
 
 
-def test_a_redirect_is_not_followed() -> None:
+def test_redirect_is_not_followed() -> None:
     with HostileSlack() as elsewhere, HostileSlack() as slack:
         slack.script("/amer", answer(307, headers={"Location": f"{elsewhere.url}/amer"}))
         assert post(slack.url).reason == "redirected"
