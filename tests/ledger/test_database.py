@@ -335,7 +335,7 @@ def test_long_lock_fails_every_waiting_writer(
 def fail_to_create(path: Path) -> None:
     """Open a ledger that cannot be created, and assert that nothing is logged."""
     # The first page fits, as on a full disk.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     for create in (try_write, open_ledger):
         with TestCase().assertNoLogs(), pytest.raises(LedgerError, match="cannot be used"):
             create(f"sqlite:///{path}")
