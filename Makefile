@@ -85,7 +85,7 @@ image-test: install ## Build the image and run each role in it, read-only and as
 # Versions already locked are kept; `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
 COMPILE = $(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
-COMPILE_PROJECT = $(COMPILE) --extra postgres pyproject.toml
+COMPILE_PROJECT = $(COMPILE) pyproject.toml
 
 lock: install ## Lock the dependencies of pyproject.toml, with hashes
 	@$(COMPILE_PROJECT) --output-file requirements/runtime.txt

@@ -63,7 +63,7 @@ def postgresql_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
-        # psycopg is an extra that only this database needs; `create_engine` has imported it.
+        # Only this database needs psycopg; `create_engine` has imported it.
         from psycopg.types.string import StrDumperUnknown  # noqa: PLC0415
 
         class WithoutNul(StrDumperUnknown):
