@@ -230,6 +230,8 @@ def assert_refused(end: "subprocess.CompletedProcess[str]", name: str) -> None:
         ("batch job", "PREFECT_CLIENT_CUSTOM_HEADERS", "{canary"),
         ("batch job", "PREFECT_API_URL", "canary"),
         ("batch job", "PREFECT_API_SSL_CERT_FILE", "/no/such.pem"),
+        # Prefect takes its certificates from this variable too.
+        ("batch job", "SSL_CERT_FILE", "/no/such.pem"),
         # Prefect itself warns and uses no profile, so that no run would show in the UI.
         ("batch job", "PREFECT_PROFILE", "misspelled"),
     ],
