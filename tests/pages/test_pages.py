@@ -284,7 +284,7 @@ def test_name_of_a_person_reorders_no_text(ledger: Ledger, open_service: Service
 
 
 def test_dry_run_shows_neither_outcomes_nor_a_notification(ledger: Ledger, open_service: Service) -> None:
-    """It notifies no one although alerts are open, as a failed and a running one."""
+    """A dry run, a failed run and a running one notify no one, although alerts are open."""
     begin(ledger, "dry", [routed("D-1", None)], dry_run=True)
     ledger.finish("dry", None, NOW)
     record(ledger, "after-it", {routed("D-1"): sent("D-1")})
