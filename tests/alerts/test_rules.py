@@ -15,7 +15,7 @@ def test_rules_come_once_in_the_order_of_the_registry() -> None:
     ]
 
 
-def test_each_rule_can_be_counted_and_named() -> None:
+def test_name_of_a_rule_is_short_and_no_other_count() -> None:
     for name, rule in RULES.items():
         assert name == rule.type
         assert re.fullmatch("[a-z][a-z0-9_]{0,39}", name)
