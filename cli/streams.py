@@ -23,7 +23,7 @@ def protect_streams() -> None:
 
 def _lossy_stream(descriptor: int) -> io.TextIOWrapper:
     file = io.BufferedWriter(_LossyFile(descriptor, "w", closefd=False))
-    return io.TextIOWrapper(file, encoding="utf-8", errors="replace")
+    return io.TextIOWrapper(file, encoding="utf-8", errors="replace", line_buffering=True)
 
 
 class _LossyFile(io.FileIO):

@@ -10,6 +10,8 @@ from core.domain import (
     InternalError,
     Interrupted,
     InvalidRequest,
+    LedgerError,
+    RiskAlertsError,
     RunRequest,
     SlackNotConfigured,
     SourceInvalid,
@@ -65,17 +67,33 @@ def test_stopped_run_is_begun_and_interrupted(run: RunContext, caplog: pytest.Lo
     assert run.closed.exception(0) is not None
 
 
-def test_run_stopped_while_it_is_closed_has_not_succeeded(
-    run: RunContext, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("fault", "error", "announced"),
+    [
+        (KeyboardInterrupt(), None, Interrupted),
+        (KeyboardInterrupt(), SourceInvalid("damaged"), Interrupted),
+        (LedgerError("disk full"), None, LedgerError),
+        (LedgerError("disk full"), SourceInvalid("damaged"), SourceInvalid),
+    ],
+    ids=repr,
+)
+def test_run_that_cannot_be_closed_has_not_succeeded(
+    run: RunContext,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: BaseException,
+    error: SourceInvalid | None,
+    announced: type[RiskAlertsError],
 ) -> None:
     """Prefect turns the SIGTERM of a cancellation into an exception, wherever the run is."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(run.ledger, "finish", Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt), open_run(run):
-        pass
+    monkeypatch.setattr(run.ledger, "finish", Mock(side_effect=fault))
+    stage = Mock(side_effect=error)
+    with pytest.raises((KeyboardInterrupt, RiskAlertsError)), open_run(run):
+        stage()
     assert run.ledger.history.run("run-1").status == "running"
     assert "succeeded" not in caplog.text
-    assert isinstance(run.closed.exception(0), Interrupted)
+    assert isinstance(run.closed.exception(0), announced)
 
 
 def test_accepted_run_that_fails_is_closed_once(run: RunContext) -> None:

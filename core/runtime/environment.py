@@ -39,7 +39,7 @@ def clean_variables(settings: Collection[str] = ()) -> None:
         if upper not in settings and not _READ_BY_LIBRARIES.fullmatch(upper):
             continue
         bare = value.strip()
-        if bare[:1] in {"'", '"'} and bare[0] == bare[-1]:
+        if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
             raise SettingsError(f"{name}: the value is in quotes; remove them (docker --env-file keeps them)")
         overrides = upper.endswith("_PROXY") or (upper.startswith("PREFECT_") and upper != "PREFECT_PROFILE")
         if not bare and not overrides:

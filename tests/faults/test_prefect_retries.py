@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,12 +53,17 @@ def test_flow_run_retried_by_prefect_is_a_replay(world: World) -> None:
     assert world.slack.accounts == ACCOUNTS
 
 
-def test_run_with_a_waiting_caller_is_not_retried(world: World) -> None:
+def test_run_with_a_waiting_caller_is_not_retried(world: World, tmp_path: Path) -> None:
+    """Nor does Prefect store what the stages return: it stores only the error of the flow."""
+    stored = tmp_path / "stored"
+    persist = {"PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true", "PREFECT_LOCAL_STORAGE_PATH": str(stored)}
     command = ("-m", "flows.monthly_risk_alerts", "--json", "--month", MONTH, "--source-uri", world.source)
-    ended = run_python(*command, **world.environment, **FLOWS, **TASKS)
+    ended = run_python(*command, **world.environment, **FLOWS, **TASKS, **persist)
     [only] = world.runs
     assert json.loads(ended.stdout)["run_id"] == only.run_id
     assert (ended.returncode, only.status) == (1, RunStatus.FAILED)
     assert only.error is not None
     assert only.error.code == "ledger_unavailable"
     assert world.slack.accounts == ["A-0", UNRECORDED]
+    [error] = stored.iterdir()
+    assert b"LedgerError" in b64decode(error.read_bytes())
