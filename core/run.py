@@ -128,7 +128,7 @@ def close_run(run: RunContext, error: domain.RiskAlertsError | None) -> None:
 
 
 def _announce_end(run: RunContext, error: domain.RiskAlertsError | None) -> None:
-    """Log the end of the run, and hand it to whoever waits for `closed`."""
+    """Log the end of the run, and complete `closed`, for which a caller may wait."""
     if error:
         logger.error("Run %s failed: %s: %s", run.run_id, error.code, error)
         error.run_id = run.run_id
