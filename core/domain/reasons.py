@@ -19,7 +19,7 @@ class Verdict(StrEnum):
     REFUSED = "refused"
     """Not delivered, and no attempt will succeed; another message may."""
     CHANNEL_REFUSED = "channel_refused"
-    """Not delivered, and Slack refuses every message of the lane."""
+    """Not delivered, and Slack refuses every message of the channel or the single webhook."""
     UNCONFIRMED = "unconfirmed"
     """May have been delivered: the request was sent, and no usable answer came."""
 

@@ -24,6 +24,7 @@ SAMPLE_SIZE = 10
 
 SELECT_DELIVERIES = select(*(OUTCOMES.c[name] for name in domain.Delivery._fields))
 
+_ALERTS = select(RUN_ALERTS).order_by(RUN_ALERTS.c.position)
 _ALERT_KEY = tuple_(OUTCOMES.c.account_id, OUTCOMES.c.alert_type)
 _FACTS = [column for column in RUN_ALERTS.c if column.name not in OUTCOMES.c]
 _SAME_ALERT = and_(*(OUTCOMES.c[key.name] == key for key in RUN_ALERTS.primary_key))
@@ -61,7 +62,7 @@ class History:
         """Return one run with samples of its alerts and errors; raise `RunNotFound`."""
         with self._database.read() as session:
             row = _get_run(session, run_id)
-            alerts = select(RUN_ALERTS).where(RUN_ALERTS.c.run_id == run_id).order_by(RUN_ALERTS.c.position)
+            alerts = _filtered(_ALERTS, RUN_ALERTS, run_id=run_id)
             errors = alerts.where(RUN_ALERTS.c.status.in_(_OPEN))
             shown = _views(AlertView, session.execute(alerts.limit(SAMPLE_SIZE)))
             failed = _views(views.DeliveryErrorView, session.execute(errors.limit(SAMPLE_SIZE)))
@@ -98,22 +99,20 @@ class History:
         cursor: str | None = None,
     ) -> views.AlertPage:
         """Return a page of the run's alerts, in their order; raise `RunNotFound` for an unknown run."""
-        query = _filtered(select(RUN_ALERTS), RUN_ALERTS, run_id=run_id, status=status)
+        query = _filtered(_ALERTS, RUN_ALERTS, run_id=run_id, status=status)
         if cursor is not None:
             (position,) = decode_cursor(cursor, _ALERTS_CURSOR)
             query = query.where(RUN_ALERTS.c.position > position)
         with self._database.read() as session:
             _get_run(session, run_id)
-            in_order = query.order_by(RUN_ALERTS.c.position)
-            rows, next_cursor = _page(session, in_order, limit, "position")
+            rows, next_cursor = _page(session, query, limit, "position")
         return views.AlertPage(alerts=_views(AlertView, rows), next_cursor=next_cursor)
 
     def open_of(self, run_id: str, limit: int) -> list[OpenReason]:
         """Return the run's failed and unconfirmed alerts by reason, at most `limit` of each status."""
-        alerts = select(RUN_ALERTS).where(RUN_ALERTS.c.run_id == run_id).order_by(RUN_ALERTS.c.position)
-        queries = [alerts.where(RUN_ALERTS.c.status == status).limit(limit) for status in _OPEN]
+        queries = [_filtered(_ALERTS, RUN_ALERTS, run_id=run_id, status=status) for status in _OPEN]
         with self._database.read() as session:
-            rows = [row for query in queries for row in session.execute(query)]
+            rows = [row for query in queries for row in session.execute(query.limit(limit))]
             found = _count(session, RUN_ALERTS, "reason", "status", run_id=run_id)
         numbers = {(reason, status): number for (reason, status), number in found.items() if status in _OPEN}
         return open_by_reason(_views(AlertView, rows), numbers)
