@@ -10,7 +10,7 @@ from core.domain import METRIC_LABELS
 # With PROMETHEUS_MULTIPROC_DIR the library would keep values in files, which other processes continue.
 values.ValueClass = values.MutexValue
 
-ROWS_SCANNED = Counter("risk_alerts_rows_scanned", "Rows decoded from sources by this process.")
+ROWS_SCANNED = Counter("risk_alerts_rows_scanned", "Rows that this process needed from sources.")
 STEP_SECONDS = Histogram(
     "risk_alerts_step_duration_seconds",
     "How long a stage of a run took, to its end or to its error, in runs of this process.",

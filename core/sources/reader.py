@@ -49,7 +49,7 @@ def read_window(source: Source, month: date, need: Need, zone: str = "UTC") -> W
 
 
 class _Reader:
-    """The passes over the files, and the record of which row groups they have decoded."""
+    """The passes over the files, and the record of which row groups they use."""
 
     def __init__(self, files: Sequence[DataFile], month: date, need: Need, workers: Workers) -> None:
         self._unopened = files
@@ -59,8 +59,8 @@ class _Reader:
         self._longest_footer: Footer | None = None
         self._readers: list[GroupReader] = []
         """The row groups of the files whose footers were read."""
-        self._decoded: dict[GroupReader, bool] = {}
-        """The decoded row groups, and whether their rows are used: some are read ahead and not needed."""
+        self._used: set[GroupReader] = set()
+        """The decoded row groups, without those that were read ahead and not needed."""
         self._asked: set[GroupReader] = set()
         """The row groups from which rows of earlier months were requested."""
 
@@ -91,13 +91,11 @@ class _Reader:
             rows=pa.concat_tables([rows, of_candidates, history]),
             details=details,
             source_version=version,
-            rows_scanned=sum(reader.group.rows for reader in self._decoded),
+            rows_scanned=sum(reader.group.rows for reader in self._used),
             other_rows=other_rows,
             other_duplicates=other_rows - other_accounts,
             rows_without_account_id=without_account_id,
-            months_not_first_day=sum(
-                reader.months_not_first_day or 0 for reader, used in self._decoded.items() if used
-            ),
+            months_not_first_day=sum(reader.months_not_first_day or 0 for reader in self._used),
         )
 
     def _month_parts(self) -> list[MonthPart]:
@@ -141,7 +139,7 @@ class _Reader:
                 next_to_read = prior_month(next_to_read)
             for reader, read in reads.popleft():
                 found.append(wait_for(read))
-                self._decoded[reader] = True
+                self._used.add(reader)
             earlier = concat(HISTORY_ROWS, found).combine_chunks()
             is_followed = pc.is_in(earlier["account"], value_set=followed)
             is_of_month = pc.equal(earlier["month"], month)
@@ -171,7 +169,6 @@ class _Reader:
         for reader in readers:
             possible = reader.may_hold_accounts(ids, lowest)
             if possible.true_count:
-                self._decoded.setdefault(reader, False)
                 read = self._workers.submit(reader.history, self._month, ids, followed, possible)
                 begun.append((reader, read))
         return begun
@@ -197,9 +194,9 @@ class _Reader:
         return history.append_column("arr", arr).select(ROWS.names)
 
     def _readers_to_decode(self, month: date) -> list[GroupReader]:
-        """Return the row groups that may hold rows of `month`, and count them as decoded."""
+        """Return the row groups that may hold rows of `month`, and count them as used."""
         readers = self._readers_of(month)
-        self._decoded |= dict.fromkeys(readers, True)
+        self._used.update(readers)
         return readers
 
     def _readers_of(self, month: date) -> list[GroupReader]:

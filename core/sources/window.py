@@ -71,8 +71,9 @@ class Window:
 
     The rows of other accounts in the month cannot alert. They are only counted: all of them as `other_rows`,
     and those that lost to a row of the same account as `other_duplicates`. Rows without `account_id` are
-    counted only as `rows_without_account_id`, for the month. `months_not_first_day` counts, among all rows
-    that were read, those whose month is not a first day.
+    counted only as `rows_without_account_id`, for the month. `months_not_first_day` counts, among all
+    `rows_scanned`, those whose month is not a first day. Rows that were read ahead and not needed are in
+    neither: how many they are differs from machine to machine.
     """
 
     month: date

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from threading import Barrier
 from types import SimpleNamespace
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +23,7 @@ from core.runtime import Settings, process_stop
 from core.sources import Need, Source, Window, open_uri
 from core.sources.parquet.columns import is_at_risk
 from core.sources.parquet.footer import RowGroup
-from core.sources.reader import _months_at_once, read_window
+from core.sources.reader import _months_at_once, _Reader, read_window
 from core.sources.source import Bytes, Range, SourceFile
 from tests.reading.stages import CountedSource, work_with
 from tests.reading.worlds import MONTH, Row, back, row, table
@@ -116,7 +116,10 @@ def test_only_contradictory_months_are_asked_for_their_times(
     assert asked == {f"{MONTH}.parquet": True, "2025-12-01.parquet": True, "2025-11-01.parquet": False}
 
 
-def test_row_group_costs_two_requests_and_old_ones_none(tmp_path: Path) -> None:
+def test_row_group_costs_two_requests_and_old_ones_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.sources.reader._months_at_once", lambda *_: 1)
     path = tmp_path / "x.parquet"
     write(path, by_month, 408)
     window, source = read(path)
@@ -226,12 +229,12 @@ def test_more_at_risk_for_longer_read_more_months_at_once(months: int, found: li
 @pytest.mark.parametrize(
     ("accounts", "streak", "threads", "months"),
     [
-        (2, 1, 8, 1 + 1),
-        (80, 1, 8, 1 + 4),
-        (1, 3, 8, 1 + 4),
+        (2, 1, 8, 1),
+        (80, 1, 8, 4),
+        (1, 3, 8, 4),
         # No more than what the threads begin at once.
-        (80, 1, 0, 1 + 2),
-        (80, 1, 1, 1 + 3),
+        (80, 1, 0, 2),
+        (80, 1, 1, 3),
     ],
 )
 def test_months_are_read_ahead(
@@ -240,19 +243,24 @@ def test_months_are_read_ahead(
     monkeypatch.setattr("core.sources.reader.SECOND_MONTH_LIKELY", 3)
     monkeypatch.setattr("core.sources.reader.NEXT_MONTH_LIKELY", 10)
     work_with(monkeypatch, requests=threads, decoders=1)
-    assert months_read(tmp_path, accounts, streak, Need(THRESHOLD)) == months
+    with patch.object(_Reader, "_begin_history", autospec=True, side_effect=_Reader._begin_history) as begun:
+        used = months_read(tmp_path, accounts, streak, Need(THRESHOLD))
+    assert used == 1 + streak, "the others were read in vain"
+    assert begun.call_count == months
 
 
-@pytest.mark.parametrize(("day", "count"), [(date(2025, 11, 15), 0), (date(2025, 12, 15), 1)])
-def test_month_read_in_vain_is_left_out_of_the_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day: date, count: int
+@pytest.mark.parametrize(
+    ("day", "scanned", "warned"), [(date(2025, 11, 15), 2, 0), (date(2025, 12, 15), 3, 1)]
+)
+def test_month_read_in_vain_is_left_out_of_the_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day: date, scanned: int, warned: int
 ) -> None:
     monkeypatch.setattr("core.sources.reader.SECOND_MONTH_LIKELY", 1)
     work_with(monkeypatch, requests=0, decoders=1)
     rows = [row(), row(month=back(MONTH, 1), status="Healthy"), row(month=day)]
     pq.write_table(table(rows), tmp_path / "x.parquet", row_group_size=1)
     window = read_window(open_uri(tmp_path.as_uri(), Settings()), MONTH, Need(THRESHOLD))
-    assert (window.rows_scanned, window.months_not_first_day) == (3, count)
+    assert (window.rows_scanned, window.months_not_first_day) == (scanned, warned)
 
 
 def test_rows_before_the_end_of_a_streak_are_dropped(tmp_path: Path) -> None:
