@@ -82,7 +82,11 @@ def _timezone(value: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(check_http_url)]
-BaseUrl = Annotated[Url, _matching("[^?#]*", "must have no query and no fragment: a path is appended to it")]
+BaseUrl = Annotated[
+    Url,
+    _matching("[^?#]*", "must have no query and no fragment: a path is appended to it"),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
 PublicUrl = Annotated[
     BaseUrl, _matching(r"\w+://[^/@|]*(/[^|]*)?", "must have no user name, password or |: messages show it")
 ]

@@ -13,7 +13,7 @@ _POSTGRESQL = re.compile(r"postgresql(\+psycopg)?://")
 
 
 def check_http_url(value: str) -> str:
-    """Return the URL without a slash at its end; raise a `ValueError` that shows no part of the URL."""
+    """Return the URL; raise a `ValueError` that shows no part of it."""
     try:
         parts = urlsplit(value)
         whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -24,7 +24,7 @@ def check_http_url(value: str) -> str:
     userinfo = parts.netloc.rpartition("@")[0]
     if "@" in userinfo or ":" in userinfo.partition(":")[2]:
         raise ValueError(f"must have its user name and password percent-encoded: {_ESCAPED}")
-    return value.rstrip("/")
+    return value
 
 
 def host_of(url: str) -> str:

@@ -54,13 +54,13 @@ def test_any_channel_is_one_path_segment(channel: str, path: str) -> None:
 
 def test_single_webhook_takes_every_channel_in_one_lane() -> None:
     async def run(url: str) -> None:
-        async with SlackWebhooks(settings(slack_webhook_url=f"{url}/services/{SECRET}")) as slack:
+        async with SlackWebhooks(settings(slack_webhook_url=f"{url}/services/{SECRET}/")) as slack:
             assert slack.lane("amer") == slack.lane("emea")
             assert (await slack.post("amer", MESSAGE)).verdict is Verdict.DELIVERED
 
     with HostileSlack() as slack:
         asyncio.run(run(slack.url))
-        assert [request.path for request in slack.requests] == [f"/services/{SECRET}"]
+        assert [request.path for request in slack.requests] == [f"/services/{SECRET}/"]
 
 
 def test_base_url_wins_over_the_single_webhook() -> None:
