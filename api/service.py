@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import sys
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ PREVIEWS_AT_ONCE, PREVIEWS_WAITING = 2, 254
 """A preview mostly computes: more at once would end no earlier, and would delay other answers."""
 READERS_AT_ONCE = 3
 """Threads that read the ledger for answers. More threads would only compete for Python's GIL."""
+SEARCH_SECONDS = 60
+"""How often to search for runs whose process died."""
 SWITCH_SECONDS = 0.0005
 """How long a thread may hold Python's GIL while others wait for it: a tenth of the default, because `/health`
 needs the GIL several times."""
@@ -72,11 +75,11 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
-    try:
-        open_ledger(state.settings.database_url).close_dead_runs(utc_now())
-    except LedgerError as error:
-        # The API starts anyway: `/health` reports the error, and the ledger may come back.
-        logger.error("%s", error)
+    database_url = state.settings.database_url
+    _close_dead_runs(database_url)
+    over = threading.Event()
+    # A daemon, because a search may wait for a heartbeat, and the end of the API does not.
+    threading.Thread(target=_search, args=[database_url, over], name="dead-runs", daemon=True).start()
     if missing := operations.missing_settings(state.settings):
         logger.warning("Not set: %s. Runs of this API send no alert until you set them", missing)
     runs_at_once = state.settings.api_runs_at_once
@@ -89,7 +92,21 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gc.freeze()
     with stopped_by_signals():
         yield
+    over.set()
     # In threads, because runs still need this event loop, and `drain` would not wait inside of one.
     for threads in (state.runs, state.previews, state.checks):
         await asyncio.to_thread(threads.shutdown)
     await asyncio.to_thread(drain)
+
+
+def _search(database_url: str, over: threading.Event) -> None:
+    while not over.wait(SEARCH_SECONDS):
+        _close_dead_runs(database_url)
+
+
+def _close_dead_runs(database_url: str) -> None:
+    try:
+        open_ledger(database_url).close_dead_runs(utc_now())
+    except LedgerError as error:
+        # The API serves anyway: `/health` reports the error, and the ledger may come back.
+        logger.error("%s", error)

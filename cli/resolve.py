@@ -40,11 +40,16 @@ def show_unconfirmed(month: date | None, *, as_json: bool) -> None:
 
 
 def record(*, as_json: bool, **given: Any) -> None:
-    """Record the given `Resolution` and print what happens next; raise the errors of `Ledger.resolve`."""
+    """Record the given `Resolution`, also of an alert of a dead run, and print what happens next.
+
+    Raises the errors of `Ledger.resolve`.
+    """
     settings = load_settings()
     configure_logs(settings)
     resolution = Resolution(**given, at=utc_now())
-    outcome = open_ledger(settings.database_url).resolve(resolution)
+    ledger = open_ledger(settings.database_url)
+    ledger.close_dead_runs(utc_now())
+    outcome = ledger.resolve(resolution)
     if as_json:
         click.echo(outcome.model_dump_json(indent=2))
         return

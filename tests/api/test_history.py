@@ -1,12 +1,25 @@
 """`GET /runs`, `GET /runs/{run_id}` and its alerts; tests/ledger states the rules of the lists themselves."""
 
+from pathlib import Path
+
 import pytest
 
 from core.domain import SourceNotFound
 from core.ledger import Ledger
 from tests.conftest import Serve
-from tests.delivery.world import GONE, MONTH, NOW, OTHER_MONTH, assert_pages, begin, routed
+from tests.delivery.world import (
+    END_OF_RUN,
+    GONE,
+    MONTH,
+    NOW,
+    OTHER_MONTH,
+    assert_pages,
+    begin,
+    failing,
+    routed,
+)
 from tests.service import Service, problem_of
+from tests.waiting import until
 
 ALERTS = ["A-0", "A-1", "A-2", "A-3", "A-4"]
 
@@ -54,6 +67,19 @@ def test_unknown_run_is_not_found(service: Service, path: str) -> None:
 def test_start_closes_runs_of_dead_processes(ledger: Ledger, serve: Serve) -> None:
     begin(ledger, "dead", owner=GONE)
     assert serve().get("/runs/dead")["error"]["code"] == "interrupted"
+
+
+def test_running_api_closes_runs_of_dead_processes(
+    ledger: Ledger, path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search goes on when the ledger has failed."""
+    monkeypatch.setattr("api.service.SEARCH_SECONDS", 0.05)
+    service = serve()
+    with failing(path, END_OF_RUN):
+        ledger.claim("dead", begin(ledger, "dead", [routed("A-9")], owner=GONE)[0], NOW)
+        until(lambda: "disk on fire" in service.log.getvalue())
+    found = until(lambda: service.get("/outcomes", status="unconfirmed")["outcomes"])
+    assert [(one["account_id"], one["reason"]) for one in found] == [("A-9", "process_died")]
 
 
 @pytest.mark.parametrize("of", ["/runs", "/runs/run-3/alerts", "/outcomes"])

@@ -22,6 +22,11 @@ def ledger(ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledge
     return ledger
 
 
+def leave_sending(ledger: Ledger, account_id: str) -> None:
+    """Leave an alert as a killed process does."""
+    ledger.claim("killed", begin(ledger, "killed", [routed(account_id)], owner=GONE)[0], utc_now())
+
+
 def test_resolved_alert_leaves_the_list(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("unconfirmed") == 0
     listed = capsys.readouterr().out
@@ -53,10 +58,16 @@ def test_list_shows_where_to_look_and_why(
 
 
 def test_alert_of_a_killed_run_is_listed_at_once(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    ledger.claim("killed", begin(ledger, "killed", [routed("A-9")], owner=GONE)[0], utc_now())
+    leave_sending(ledger, "A-9")
     assert call("unconfirmed", "--json") == 0
     listed = [one["account_id"] for one in json.loads(capsys.readouterr().out)["outcomes"]]
     assert sorted(listed) == ["A-1", "A-2 [red]", "A-9"]
+
+
+def test_alert_of_a_killed_run_can_be_resolved_at_once(ledger: Ledger) -> None:
+    leave_sending(ledger, "A-9")
+    assert call("resolve", *ONE[:2], "--account", "A-9", "--delivered", "--by", "ana") == 0
+    assert outcome_of(ledger, key("A-9")).status == "sent"
 
 
 def test_narrow_list_cuts_nothing_off(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:

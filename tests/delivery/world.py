@@ -269,6 +269,10 @@ def execute(path: Path, script: str) -> None:
         connection.close()
 
 
+END_OF_RUN = "UPDATE ON runs WHEN NEW.status <> 'running'"
+"""The write that closes a run, for `failing`."""
+
+
 @contextmanager
 def failing(path: Path, write: str) -> Iterator[None]:
     """Make the database refuse a kind of write, given in SQL, while the block runs."""

@@ -37,6 +37,7 @@ from core.ledger.schema import RUN_ALERTS
 from core.run import RunContext, open_run, utc_now
 from core.runtime import Settings, current_run_id
 from tests.delivery.world import (
+    END_OF_RUN,
     GONE,
     ME,
     MONTH,
@@ -60,8 +61,6 @@ from tests.delivery.world import (
 )
 from tests.linux import needs_proc
 from tests.waiting import until
-
-END_OF_RUN = "UPDATE ON runs WHEN NEW.status <> 'running'"
 
 
 def run_with(ledger: Ledger, fault: BaseException | None = None) -> None:
