@@ -48,7 +48,7 @@ def record(*, as_json: bool, **given: Any) -> None:
     configure_logs(settings)
     resolution = Resolution(**given, at=utc_now())
     ledger = open_ledger(settings.database_url)
-    ledger.close_dead_runs(utc_now())
+    ledger.close_dead_runs(resolution.at)
     outcome = ledger.resolve(resolution)
     if as_json:
         click.echo(outcome.model_dump_json(indent=2))

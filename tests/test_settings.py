@@ -322,6 +322,11 @@ def test_secret_inside_of_another_leaves_no_rest(load: Load) -> None:
     assert redact("a-canary-tail") == "***"
 
 
+def test_webhook_is_masked_without_its_final_slash(load: Load) -> None:
+    load(SLACK_WEBHOOK_URL="https://relay/canary/")
+    assert redact("https://relay/canary https://relay/canary/") == "*** ***"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [

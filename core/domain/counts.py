@@ -20,7 +20,7 @@ class Counts(BaseModel, frozen=True, extra="allow"):
     `failed_deliveries` + `would_send`. Another alert type has a count of its own name beside these two.
     """
 
-    rows_scanned: int = _count("rows read", "Rows decoded from the source.")
+    rows_scanned: int = _count("rows read", "Rows of the source that the answer needed.")
     duplicates_found: int = _count(
         "duplicate rows",
         "Rows that a later row of the same account and month superseded, among the rows needed.",

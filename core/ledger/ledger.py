@@ -141,13 +141,18 @@ class Ledger:
             if (run.month == month and run.host != here)
             or liveness.is_dead(_owner(run), run.heartbeat_at, now)
         ]
+        if dead:
+            # While the ledger cannot be written, live runs cannot send a heartbeat either.
+            self.check_writable()
         liveness.wait_for_heartbeats(map(_owner, dead))
         for run in dead:
             with self._database.write() as session:
                 found = session.get(schema.RunRow, run.run_id)
-                if found and found == run:  # no heartbeat since it was read
+                silent = found == run  # no heartbeat since it was read
+                if found and silent:
                     _close(session, found, domain.Interrupted(SILENT), now)
-                    logger.warning("Closed run %s: %s", run.run_id, SILENT)
+            if silent:
+                logger.warning("Closed run %s: %s", run.run_id, SILENT)
 
     @through_a_restart
     def record_result(self, run_id: str) -> domain.Counts:

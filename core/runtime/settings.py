@@ -223,6 +223,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Return every value that must never be shown."""
         found = [value.get_secret_value() for _, value in self if isinstance(value, Secret)]
+        found += [url.rstrip("/") for url in found]  # an error may show a URL without its final slash
         # An error of a driver or a store may show a password decoded, or as the URL has it.
         in_urls = [urlsplit(url).password or "" for url in self.urls()]
         for password in (*passwords_in(self.database_url), *in_urls):

@@ -128,8 +128,9 @@ class _Reader:
             month_rows.filter(passes_threshold(month_rows["arr"], need.arr_threshold))["account"]
         )
         followed = pc.unique(month_rows["account"]) if need.look_back else passing
+        every_account = pa.arange(0, len(accounts)).cast(pa.int32())
         kept = []
-        reads: deque[list[tuple[GroupReader, Future[pa.Table]]]] = deque()
+        reads: deque[list[tuple[GroupReader, pa.Array, Future[pa.Table]]]] = deque()
         month = next_to_read = prior_month(self._month)
         months_back = 1
         while month and len(followed):
@@ -137,14 +138,17 @@ class _Reader:
             while next_to_read and len(reads) < at_once:
                 reads.append(self._begin_history(next_to_read, accounts, followed))
                 next_to_read = prior_month(next_to_read)
-            for reader, read in reads.popleft():
-                found.append(wait_for(read))
-                self._used.add(reader)
+            is_followed = pc.is_in(every_account, value_set=followed)
+            for reader, sought, read in reads.popleft():
+                # A read that began ahead may be only for accounts whose streak has ended since.
+                if pc.any(is_followed.take(sought)).as_py():
+                    found.append(wait_for(read))
+                    self._used.add(reader)
             earlier = concat(HISTORY_ROWS, found).combine_chunks()
-            is_followed = pc.is_in(earlier["account"], value_set=followed)
+            of_followed = is_followed.take(earlier["account"])
             is_of_month = pc.equal(earlier["month"], month)
-            rows = earlier.filter(pc.and_(is_followed, is_of_month))
-            found = [earlier.filter(pc.and_not(is_followed, is_of_month))]
+            rows = earlier.filter(pc.and_(of_followed, is_of_month))
+            found = [earlier.filter(pc.and_not(of_followed, is_of_month))]
             check_row_count(rows.num_rows, month)
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()
@@ -156,7 +160,7 @@ class _Reader:
 
     def _begin_history(
         self, month: date, accounts: pa.Array, followed: pa.Array
-    ) -> list[tuple[GroupReader, "Future[pa.Table]"]]:
+    ) -> list[tuple[GroupReader, pa.Array, "Future[pa.Table]"]]:
         """Begin to read the row groups that may hold rows of `month` and were not requested before."""
         readers = [reader for reader in self._readers_of(month) if reader not in self._asked]
         if not readers:
@@ -170,7 +174,7 @@ class _Reader:
             possible = reader.may_hold_accounts(ids, lowest)
             if possible.true_count:
                 read = self._workers.submit(reader.history, self._month, ids, followed, possible)
-                begun.append((reader, read))
+                begun.append((reader, followed.filter(possible), read))
         return begun
 
     def _with_times(self, history: pa.Table, known: pa.Table) -> pa.Table:

@@ -67,7 +67,8 @@ def test_alert_of_a_killed_run_is_listed_at_once(ledger: Ledger, capsys: pytest.
 def test_alert_of_a_killed_run_can_be_resolved_at_once(ledger: Ledger) -> None:
     leave_sending(ledger, "A-9")
     assert call("resolve", *ONE[:2], "--account", "A-9", "--delivered", "--by", "ana") == 0
-    assert outcome_of(ledger, key("A-9")).status == "sent"
+    found = outcome_of(ledger, key("A-9"))
+    assert (found.status, found.sent_at) == ("sent", found.updated_at)
 
 
 def test_narrow_list_cuts_nothing_off(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:

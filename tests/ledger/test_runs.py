@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import delete
@@ -210,6 +211,30 @@ def test_one_search_closes_every_unclosed_and_dead_run(ledger: Ledger, path: Pat
         begin(ledger, run_id, owner=GONE)
     ledger.close_dead_runs(NOW)
     assert [run.status for run in ledger.history.runs().runs] == ["failed"] * 4
+
+
+def test_no_run_is_dead_while_the_ledger_cannot_be_written(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A live run cannot send a heartbeat then, however long the search waits for it."""
+    watch = Mock()
+    monkeypatch.setattr(liveness, "wait_for_heartbeats", watch)
+    begin(ledger, "silent")
+    later = NOW + timedelta(minutes=2)
+    with failing(path, "UPDATE ON risk_alerts_version"), pytest.raises(LedgerError, match="disk on fire"):
+        ledger.close_dead_runs(later)
+    assert (watch.called, ledger.history.run("silent").status) == (False, "running")
+    ledger.close_dead_runs(later)
+    assert (watch.called, ledger.history.run("silent").status) == (True, "failed")
+
+
+def test_run_that_could_not_be_closed_is_not_logged_as_closed(
+    ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin(ledger, "dead", owner=GONE)
+    with failing(path, END_OF_RUN), pytest.raises(LedgerError, match="disk on fire"):
+        ledger.close_dead_runs(NOW)
+    assert "Closed run" not in caplog.text
 
 
 def test_ledger_fault_does_not_hide_the_error(ledger: Ledger, path: Path) -> None:

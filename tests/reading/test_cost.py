@@ -263,6 +263,23 @@ def test_month_read_in_vain_is_left_out_of_the_counts(
     assert (window.rows_scanned, window.months_not_first_day) == (scanned, warned)
 
 
+@pytest.mark.parametrize("decoders", [1, 4])
+def test_rows_scanned_do_not_depend_on_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoders: int
+) -> None:
+    """Of a month that is read ahead, only the row groups count in which a streak still goes on."""
+    monkeypatch.setattr("core.sources.reader.NEXT_MONTH_LIKELY", 10)
+    work_with(monkeypatch, requests=0, decoders=decoders)
+    rows = [
+        row(f"a{number:02d}", back(MONTH, age), "At Risk" if age < (12 if number < 10 else 1) else "Healthy")
+        for age in range(14)
+        for number in range(100)
+    ]
+    pq.write_table(table(rows), tmp_path / "x.parquet", row_group_size=10)
+    window, _ = read(tmp_path)
+    assert window.rows_scanned == 100 + 100 + 11 * 10
+
+
 def test_rows_before_the_end_of_a_streak_are_dropped(tmp_path: Path) -> None:
     rows = [
         row(account, back(MONTH, age), "Healthy" if (account, age) == ("short", 2) else "At Risk")
