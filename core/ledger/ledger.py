@@ -134,16 +134,14 @@ class Ledger:
         with self._database.read() as session:
             is_running = sa.select(schema.RunRow).filter_by(status=domain.RunStatus.RUNNING)
             running = session.scalars(is_running).all()
-        here = liveness.this_process().host
         dead = [
             run
             for run in running
-            if (run.month == month and run.host != here)
+            if (run.month == month and run.host != liveness.this_process().host)
             or liveness.is_dead(_owner(run), run.heartbeat_at, now)
         ]
         if dead:
-            # While the ledger cannot be written, live runs cannot send a heartbeat either.
-            self.check_writable()
+            self.check_writable()  # while nothing can be written, live runs send no heartbeat either
         liveness.wait_for_heartbeats(map(_owner, dead))
         for run in dead:
             with self._database.write() as session:
