@@ -140,20 +140,19 @@ PATIENT = (
 
 ASYNC = {"Prefer": "respond-async"}
 
-_closed: list[socket.socket] = []
-
 
 def closed_port() -> int:
     """Return a port that refuses connections until a server that the test starts listens on it."""
-    # Bound but not listening: no other program gets the port.
+    # Bound but not listening until this process ends: no other program gets the port.
     closed = socket.socket()
     closed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     closed.bind(("127.0.0.1", 0))
-    _closed.append(closed)
     port: int = closed.getsockname()[1]
     if sys.platform == "darwin":
         # macOS lets no second socket bind the port.
         closed.close()
+    else:
+        closed.detach()
     return port
 
 
