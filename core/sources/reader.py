@@ -128,27 +128,27 @@ class _Reader:
             month_rows.filter(passes_threshold(month_rows["arr"], need.arr_threshold))["account"]
         )
         followed = pc.unique(month_rows["account"]) if need.look_back else passing
-        every_account = pa.arange(0, len(accounts)).cast(pa.int32())
         kept = []
-        reads: deque[list[tuple[GroupReader, pa.Array, Future[pa.Table]]]] = deque()
+        reads: deque[tuple[pa.Array, list[tuple[GroupReader, pa.Array, Future[pa.Table]]]]] = deque()
         month = next_to_read = prior_month(self._month)
         months_back = 1
         while month and len(followed):
             at_once = min(_months_at_once(len(followed), months_back), self._workers.most_ahead)
             while next_to_read and len(reads) < at_once:
-                reads.append(self._begin_history(next_to_read, accounts, followed))
+                reads.append((followed, self._begin_history(next_to_read, accounts, followed)))
                 next_to_read = prior_month(next_to_read)
-            is_followed = pc.is_in(every_account, value_set=followed)
-            for reader, sought, read in reads.popleft():
+            sought, begun = reads.popleft()
+            goes_on = pc.is_in(sought, value_set=followed)
+            for reader, possible, read in begun:
                 # A read that began ahead may be only for accounts whose streak has ended since.
-                if pc.any(is_followed.take(sought)).as_py():
+                if pc.any(pc.and_(possible, goes_on)).as_py():
                     found.append(wait_for(read))
                     self._used.add(reader)
             earlier = concat(HISTORY_ROWS, found).combine_chunks()
-            of_followed = is_followed.take(earlier["account"])
+            is_followed = pc.is_in(earlier["account"], value_set=followed)
             is_of_month = pc.equal(earlier["month"], month)
-            rows = earlier.filter(pc.and_(of_followed, is_of_month))
-            found = [earlier.filter(pc.and_not(of_followed, is_of_month))]
+            rows = earlier.filter(pc.and_(is_followed, is_of_month))
+            found = [earlier.filter(pc.and_not(is_followed, is_of_month))]
             check_row_count(rows.num_rows, month)
             kept.append(rows)
             at_risk = rows.filter(rows["at_risk"])["account"].combine_chunks()
@@ -174,7 +174,7 @@ class _Reader:
             possible = reader.may_hold_accounts(ids, lowest)
             if possible.true_count:
                 read = self._workers.submit(reader.history, self._month, ids, followed, possible)
-                begun.append((reader, followed.filter(possible), read))
+                begun.append((reader, possible, read))
         return begun
 
     def _with_times(self, history: pa.Table, known: pa.Table) -> pa.Table:
