@@ -17,7 +17,6 @@ INTEGRATION = (
     "cli/test_command_line.py",
     "cli/test_commands.py",
     "cli/test_streams.py",
-    "delivery/test_sending.py::test_replay_sends",
     "deployment/test_make_deploy.py",
     "deployment/test_served_and_deployed.py",
     "ledger/test_database.py::test_ledger_that_cannot_be_created",

@@ -5,7 +5,6 @@ import threading
 import time
 from contextlib import ExitStack, closing
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,123 +15,108 @@ from core.ledger.database import Database
 from core.run import STOPPED, RunContext, open_run
 from core.runtime import Settings
 from tasks.send import Lane, send
-from tests import waiting
+from tests.delivery.conftest import World
 from tests.delivery.world import (
     MONTH,
     NOW,
     REQUEST,
-    accounts,
     close_as_dead,
     deliver,
     failing,
     key,
-    look,
-    outcomes,
     plan,
     query,
     routed,
     send_in_a_run,
     settings,
     stop_when,
-    until,
 )
 from tests.postgresql import Server
 from tests.slack.clock import Clock
 from tests.slack.hostile import HostileSlack, after, answer, held, slowly
+from tests.waiting import until
 
 OK = answer(200, "ok")
 
 
-def seen(slack: HostileSlack) -> set[str]:
-    """Return the accounts of Slack's requests; assert that each is there once."""
-    found = accounts(request.message["text"] for request in slack.requests)
-    assert len(found) == len(set(found))
-    return set(found)
-
-
-def test_failed_claim_stops_every_lane(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+def test_failed_claim_stops_every_lane(world: World) -> None:
     channels = ("amer", "emea", "apac")
     for channel in channels:
-        slack.script(f"/{channel}", slowly(0.03, OK))
+        world.slack.script(f"/{channel}", slowly(0.03, OK))
     alerts = [routed(f"A-{number:02}", channels[number % 3]) for number in range(30)]
     full = "INSERT ON alert_outcomes WHEN (SELECT count(*) FROM alert_outcomes) >= 7"
-    with failing(path, full), pytest.raises(LedgerError, match="disk on fire"):
-        deliver(ledger, alerts, settings(slack.url, path), "run-1")
-    assert len(slack.requests) <= 7
+    with failing(world.path, full), pytest.raises(LedgerError, match="disk on fire"):
+        world.deliver(alerts, "run-1")
+    assert len(world.slack.requests) <= 7
     # Requests in flight got their answer; claims without a request were given up.
-    run = look(ledger, "run-1")
-    assert {account for account, (status, _) in outcomes(path).items() if status == "sent"} == seen(slack)
+    run = world.look()
+    sent = [account for account, (status, _) in world.outcomes().items() if status == "sent"]
+    assert sorted(world.seen()) == sorted(sent)
     assert run.view.counts.unconfirmed == 0
-    assert run.view.counts.alerts_sent == len(slack.requests)
+    assert run.view.counts.alerts_sent == len(world.slack.requests)
     assert run.error == "ledger_unavailable"
     assert set(run.reasons.values()) <= {None, "interrupted", "ledger_unavailable"}
-    replay = deliver(ledger, alerts, settings(slack.url, path))
+    replay = world.deliver(alerts)
     assert replay.view.counts.alerts_sent + run.view.counts.alerts_sent == 30
-    assert len(seen(slack)) == 30
+    assert sorted(world.seen()) == [alert.account_id for alert in alerts]
 
 
-def test_run_that_was_closed_as_dead_stops_every_lane(
-    slack: HostileSlack, ledger: Ledger, path: Path
-) -> None:
+def test_run_that_was_closed_as_dead_stops_every_lane(world: World) -> None:
     closed = threading.Event()
-    slack.script("/amer", answer(429, headers={"Retry-After": "60"}))
-    slack.script("/emea", held(closed.is_set, OK))
+    world.slack.script("/amer", answer(429, headers={"Retry-After": "60"}))
+    world.slack.script("/emea", held(closed.is_set, OK))
     alerts = [routed("A-1"), routed("B-1", "emea"), routed("B-2", "emea")]
 
     async def run() -> None:
-        context = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
-        task = asyncio.create_task(send_in_a_run(context, alerts))
-        await until(lambda: len(slack.requests) == 2)
-        close_as_dead(ledger)
+        task = asyncio.create_task(send_in_a_run(world.run(), alerts))
+        await asyncio.to_thread(until, lambda: len(world.slack.requests) == 2)
+        close_as_dead(world.ledger)
         closed.set()
         with pytest.raises(Interrupted, match="Another process closed the run"):
             await task
 
     asyncio.run(run())
-    assert seen(slack) == {"A-1", "B-1"}
-    assert look(ledger, "run-1").statuses == {"A-1": "failed", "B-1": "sent", "B-2": "failed"}
+    assert sorted(world.seen()) == ["A-1", "B-1"]
+    assert world.look().statuses == {"A-1": "failed", "B-1": "sent", "B-2": "failed"}
 
 
-def test_run_that_was_closed_as_dead_retries_nothing(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+def test_run_that_was_closed_as_dead_retries_nothing(world: World) -> None:
     """The process lives, but could not write its heartbeat while it waited for Slack."""
-    chosen = settings(slack.url, path)
 
     def resolve_and_send() -> None:
-        close_as_dead(ledger)
-        ledger.resolve(Resolution(key("A-1"), MONTH, Decision.SEND_AGAIN, "ana", None, NOW))
-        deliver(ledger, [routed("A-1")], chosen, "run-2")
+        close_as_dead(world.ledger)
+        world.ledger.resolve(Resolution(key("A-1"), MONTH, Decision.SEND_AGAIN, "ana", None, NOW))
+        world.deliver([routed("A-1")], "run-2")
 
-    slack.script("/amer", after(resolve_and_send, answer(429)), OK)
+    world.slack.script("/amer", after(resolve_and_send, answer(429)), OK)
     with pytest.raises(Interrupted, match="Another process closed the run"):
-        deliver(ledger, [routed("A-1"), routed("A-2")], chosen, "run-1")
-    assert len(slack.requests) == 2
-    assert outcomes(path) == {"A-1": ("sent", None)}
-    assert look(ledger, "run-1").reasons == {"A-1": "interrupted", "A-2": "interrupted"}
+        world.deliver([routed("A-1"), routed("A-2")], "run-1")
+    assert len(world.slack.requests) == 2
+    assert world.outcomes() == {"A-1": ("sent", None)}
+    assert world.look().reasons == {"A-1": "interrupted", "A-2": "interrupted"}
 
 
-def test_claim_is_unsent_when_another_lane_fails(
-    slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_claim_is_unsent_when_another_lane_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow_or_broken(run_id: str, alert: Alert, now: datetime) -> Delivery:
         if alert.channel == "emea":
             raise LedgerError("disk on fire")
         claim = really(run_id, alert, now)
-        waiting.until(lambda: run.stop)
+        until(lambda: run.stop)
         return claim
 
-    really = ledger.claim
-    monkeypatch.setattr(ledger, "claim", slow_or_broken)
-    run = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
+    really = world.ledger.claim
+    monkeypatch.setattr(world.ledger, "claim", slow_or_broken)
+    run = world.run()
     with pytest.raises(LedgerError, match="disk on fire"), open_run(run):
         asyncio.run(send.fn(run, plan(run, [routed("A-1"), routed("A-2"), routed("E-1", "emea")])))
-    assert slack.requests == []
-    assert outcomes(path) == {"A-1": ("failed", "interrupted")}
+    assert world.slack.requests == []
+    assert world.outcomes() == {"A-1": ("failed", "interrupted")}
     unclaimed = dict.fromkeys(("A-2", "E-1"), "ledger_unavailable")
-    assert look(ledger, "run-1").reasons == {"A-1": "interrupted"} | unclaimed
+    assert world.look().reasons == {"A-1": "interrupted"} | unclaimed
 
 
 def test_alert_whose_retry_cannot_be_claimed_has_failed(
-    slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This failure is confirmed: the alert is not in the channel."""
 
@@ -143,78 +127,75 @@ def test_alert_whose_retry_cannot_be_claimed_has_failed(
         return really(run_id, alert, now)
 
     claims: list[str] = []
-    really = ledger.claim
-    monkeypatch.setattr(ledger, "claim", break_second)
-    slack.script("/amer", answer(503), OK)
-    deliver(ledger, [routed("A-1"), routed("A-2")], settings(slack.url, path))
-    assert outcomes(path) == {"A-1": ("failed", "ledger_unavailable"), "A-2": ("sent", None)}
+    really = world.ledger.claim
+    monkeypatch.setattr(world.ledger, "claim", break_second)
+    world.slack.script("/amer", answer(503), OK)
+    world.deliver([routed("A-1"), routed("A-2")])
+    assert world.outcomes() == {"A-1": ("failed", "ledger_unavailable"), "A-2": ("sent", None)}
 
 
-def test_unwritable_ledger_ends_the_run(
-    slack: HostileSlack, ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unwritable_ledger_ends_the_run(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Only the log has the answer that could not be recorded."""
-    alerts, chosen = [routed("A-1"), routed("A-2")], settings(slack.url, path)
+    alerts = [routed("A-1"), routed("A-2")]
     with ExitStack() as unwritable:
 
         def make_unwritable() -> None:
             # The next claim could be written.
             for table in ("alert_outcomes", "runs"):
-                unwritable.enter_context(failing(path, f"UPDATE ON {table}"))
+                unwritable.enter_context(failing(world.path, f"UPDATE ON {table}"))
 
-        slack.script("/amer", after(make_unwritable, OK), OK)
+        world.slack.script("/amer", after(make_unwritable, OK), OK)
         with pytest.raises(LedgerError, match="disk on fire"):
-            deliver(ledger, alerts, chosen, "run-1")
-        assert query(path, "SELECT status FROM runs") == [("running",)]
-        assert outcomes(path) == {"A-1": ("sending", None)}
+            world.deliver(alerts, "run-1")
+        assert query(world.path, "SELECT status FROM runs") == [("running",)]
+        assert world.outcomes() == {"A-1": ("sending", None)}
     assert "at_risk alert of 'A-1' to amer: sent, not recorded" in caplog.messages
-    replay = deliver(ledger, alerts, chosen)
-    assert look(ledger, "run-1").statuses == {"A-1": "unconfirmed", "A-2": "failed"}
+    replay = world.deliver(alerts)
+    assert world.look().statuses == {"A-1": "unconfirmed", "A-2": "failed"}
     assert replay.statuses == {"A-1": "unconfirmed", "A-2": "sent"}
-    assert seen(slack) == {"A-1", "A-2"}
+    assert sorted(world.seen()) == ["A-1", "A-2"]
 
 
 def test_fault_of_the_ledger_during_a_stop_is_not_hidden(
-    slack: HostileSlack, ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop_and_fail(*_: object) -> None:
         run.stop = True
         raise LedgerError("disk on fire")
 
-    monkeypatch.setattr(ledger, "record_answer", stop_and_fail)
-    run = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
+    monkeypatch.setattr(world.ledger, "record_answer", stop_and_fail)
+    run = world.run()
     with pytest.raises(LedgerError, match="disk on fire"), open_run(run):
         asyncio.run(send.fn(run, plan(run, [routed("A-1")])))
-    assert look(ledger, "run-1").error == "ledger_unavailable"
+    assert world.look().error == "ledger_unavailable"
 
 
-def test_stop_waits_for_answers_in_flight(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+def test_stop_waits_for_answers_in_flight(world: World) -> None:
     channels = ("amer", "emea", "apac")
-    context = RunContext("run-1", REQUEST, settings(slack.url, path, slack_backoff_seconds=60), ledger)
-    slack.script("/amer", held(lambda: context.stop, OK))
-    slack.script("/emea", answer(429, headers={"Retry-After": "60"}))
-    slack.script("/apac", answer(503))
+    context = world.run(slack_backoff_seconds=60)
+    world.slack.script("/amer", held(lambda: context.stop, OK))
+    world.slack.script("/emea", answer(429, headers={"Retry-After": "60"}))
+    world.slack.script("/apac", answer(503))
     alerts = [routed(f"{channel}-{number}", channel) for channel in channels for number in range(3)]
-    stop_when(lambda: len(slack.requests) == 3, context, alerts)
-    assert seen(slack) == {"amer-0", "emea-0", "apac-0"}
-    run = look(ledger, "run-1")
+    stop_when(lambda: len(world.slack.requests) == 3, context, alerts)
+    assert sorted(world.seen()) == ["amer-0", "apac-0", "emea-0"]
+    run = world.look()
     assert run.statuses == dict.fromkeys(run.statuses, "failed") | {"amer-0": "sent"}
     assert set(run.reasons.values()) == {None, "interrupted"}
     assert (run.view.status, run.error) == ("failed", "interrupted")
     stopped = ("failed", "interrupted")
-    assert outcomes(path) == {"amer-0": ("sent", None), "emea-0": stopped, "apac-0": stopped}
-    assert query(path, "SELECT attempts FROM alert_outcomes") == [(1,)] * 3
+    assert world.outcomes() == {"amer-0": ("sent", None), "emea-0": stopped, "apac-0": stopped}
+    assert query(world.path, "SELECT attempts FROM alert_outcomes") == [(1,)] * 3
     for channel in channels:
-        slack.script(f"/{channel}", OK)
-    assert deliver(ledger, alerts, context.settings).view.counts.alerts_sent == 8
+        world.slack.script(f"/{channel}", OK)
+    assert world.deliver(alerts, slack_backoff_seconds=60).view.counts.alerts_sent == 8
 
 
-def test_stopped_retry_keeps_its_attempts(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+def test_stopped_retry_keeps_its_attempts(world: World) -> None:
     short, long = (answer(429, headers={"Retry-After": seconds}) for seconds in ("0.01", "100"))
-    slack.script("/amer", short, long)
-    run = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
-    stop_when(lambda: len(slack.requests) == 2, run, [routed("A-1")])
-    assert query(path, "SELECT status, reason, error, attempts FROM alert_outcomes") == [
+    world.slack.script("/amer", short, long)
+    stop_when(lambda: len(world.slack.requests) == 2, world.run(), [routed("A-1")])
+    assert query(world.path, "SELECT status, reason, error, attempts FROM alert_outcomes") == [
         ("failed", "interrupted", f"Not delivered: {STOPPED}", 2)
     ]
 
@@ -239,22 +220,22 @@ def test_lane_waits_exactly_its_time_unless_stopped(ledger: Ledger, monkeypatch:
         asyncio.run(lane._sleep(60))
 
 
-def test_closed_event_loop_loses_no_answer(slack: HostileSlack, ledger: Ledger, path: Path) -> None:
+def test_closed_event_loop_loses_no_answer(world: World) -> None:
     """Prefect turns SIGTERM into an exception that ends the event loop of the flow."""
 
     async def run() -> None:
         task = asyncio.create_task(send_in_a_run(context, [routed("A-1"), routed("A-2")]))
-        await until(lambda: bool(slack.requests))
+        await asyncio.to_thread(until, lambda: bool(world.slack.requests))
         for other in asyncio.all_tasks() - {asyncio.current_task()}:
             other.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    context = RunContext("run-1", REQUEST, settings(slack.url, path), ledger)
-    slack.script("/amer", held(lambda: context.stop, OK))
+    context = world.run()
+    world.slack.script("/amer", held(lambda: context.stop, OK))
     asyncio.run(run())
-    assert look(ledger, "run-1").statuses == {"A-1": "sent", "A-2": "failed"}
-    assert outcomes(path) == {"A-1": ("sent", None)}
+    assert world.look().statuses == {"A-1": "sent", "A-2": "failed"}
+    assert world.outcomes() == {"A-1": ("sent", None)}
 
 
 def test_run_survives_a_restart_of_its_database(

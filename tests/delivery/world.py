@@ -37,7 +37,7 @@ from core.ledger.schema import NOTIFICATIONS
 from core.run import RunContext, open_run, utc_now
 from core.runtime import Settings
 from tasks.send import send
-from tests.waiting import HANG_SECONDS
+from tests.waiting import HANG_SECONDS, until
 
 T = TypeVar("T")
 
@@ -205,19 +205,12 @@ def deliver(
     return look(ledger, run_id)
 
 
-async def until(happens: Callable[[], bool]) -> None:
-    """Poll until the condition is true."""
-    async with asyncio.timeout(HANG_SECONDS):
-        while not happens():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
-
-
 def stop_when(happens: Callable[[], bool], run: RunContext, alerts: Sequence[Alert]) -> None:
     """Cancel the run when the condition is true, and wait for its end."""
 
     async def cancel() -> None:
         task = asyncio.create_task(send_in_a_run(run, alerts))
-        await until(happens)
+        await asyncio.to_thread(until, happens)
         task.cancel()
         with pytest.raises(asyncio.CancelledError) as canceled:
             await task

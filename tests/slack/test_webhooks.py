@@ -10,9 +10,9 @@ import pytest
 from core.domain import Verdict
 from core.runtime import Settings, protect
 from core.slack import Answer, SlackWebhooks
-from tests.delivery.world import until
 from tests.service import closed_port
 from tests.slack.hostile import HostileSlack, Reply, answer, raw, reset, silence, trickle
+from tests.waiting import until
 
 SECRET = "T000-B000-s3cret"
 MESSAGE = {"text": "🚩 At Risk: Zoë & Søn", "blocks": []}
@@ -219,7 +219,7 @@ def test_post_can_be_canceled() -> None:
     async def run(url: str) -> None:
         async with SlackWebhooks(settings(slack_webhook_base_url=url)) as webhooks:
             task = asyncio.create_task(webhooks.post("amer", MESSAGE))
-            await until(lambda: bool(slack.requests))
+            await asyncio.to_thread(until, lambda: slack.requests)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
