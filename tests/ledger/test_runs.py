@@ -64,13 +64,6 @@ from tests.linux import needs_proc
 from tests.waiting import until
 
 
-def run_with(ledger: Ledger, fault: BaseException | None = None) -> None:
-    """Run `run-1`, and raise the error in it."""
-    with open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
-        if fault:
-            raise fault
-
-
 def leave_unclosed(ledger: Ledger, path: Path, run_id: str, error: RiskAlertsError | None = None) -> None:
     """End a begun run while the ledger cannot be written."""
     with failing(path, END_OF_RUN), pytest.raises(LedgerError, match="disk on fire"):
@@ -94,8 +87,8 @@ def test_each_error_is_stored_with_its_run(
     code: str,
     raised: type[BaseException],
 ) -> None:
-    with pytest.raises(raised) as caught:
-        run_with(ledger, fault)
+    with pytest.raises(raised) as caught, open_run(RunContext("run-1", REQUEST, Settings(), ledger)):
+        raise fault
     assert caplog.messages[-1].startswith(f"Run run-1 failed: {code}: ")
     assert any(record.exc_info for record in caplog.records) == (code == "internal_error")
     found = look(ledger, "run-1")
@@ -175,15 +168,6 @@ def test_unclosed_run_is_closed_by_the_next_run(
     assert ledger.history.run("run-1").status == "running"
 
 
-def test_fault_of_the_ledger_ends_the_run(
-    ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with failing(path, END_OF_RUN), pytest.raises(LedgerError, match="disk on fire") as caught:
-        run_with(ledger)
-    assert caught.value.run_id == "run-1"
-    assert "cannot be closed yet" in caplog.text
-
-
 def test_searches_at_once_close_an_unclosed_run_once(
     ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,11 +219,6 @@ def test_run_that_could_not_be_closed_is_not_logged_as_closed(
     with failing(path, END_OF_RUN), pytest.raises(LedgerError, match="disk on fire"):
         ledger.close_dead_runs(NOW)
     assert "Closed run" not in caplog.text
-
-
-def test_ledger_fault_does_not_hide_the_error(ledger: Ledger, path: Path) -> None:
-    with failing(path, END_OF_RUN), pytest.raises(SourceNotFound):
-        run_with(ledger, SourceNotFound("nothing there"))
 
 
 def test_run_first_closes_dead_runs(ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture) -> None:
