@@ -327,15 +327,6 @@ def test_arrow_is_not_asked_for_an_allocator_it_lacks(machine: str, monkeypatch:
     assert "ARROW_DEFAULT_MEMORY_POOL" not in os.environ
 
 
-def test_reading_ends_on_a_stop_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "x.parquet"
-    write(path, by_month, 100)
-    read(path)
-    monkeypatch.setattr(process_stop, "requested", True)
-    with pytest.raises(Interrupted):
-        read(path)
-
-
 def test_stop_signal_is_heard_between_local_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_stop, "requested", False)
     for name in "abc":
