@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import warnings
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.domain import METRIC_LABELS, OutcomeStatus, RunStatus
 from core.runtime import STEPS
-from tests.cli.calling import ROOT
+from tests.cli.calling import ROOT, run_program
 from tests.delivery.world import new_ledger
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -66,13 +65,7 @@ def test_each_rule_fires_as_documented() -> None:
     if shutil.which("promtool") is None:
         warnings.warn("promtool is not installed: the test of the alert rules is SKIPPED", stacklevel=2)
         pytest.skip("promtool is not installed (apt-get install prometheus)")
-    done = subprocess.run(
-        ["promtool", "test", "rules", *map(str, cases)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_program("promtool", "test", "rules", *cases)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -100,15 +93,8 @@ def test_sbom_lists_the_lock_with_hashes(tmp_path: Path) -> None:
         warnings.warn("make sbom has not been run: its test is SKIPPED", stacklevel=2)
         pytest.skip("the tools are not installed (make sbom)")
     path = tmp_path / "sbom.cdx.json"
-    done = subprocess.run(
-        # A test must not install anything.
-        ["make", f"--old-file={stamp}", "sbom", f"SBOM={path}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-    )
+    # A test must not install anything.
+    done = run_program("make", f"--old-file={stamp}", "sbom", f"SBOM={path}")
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads(path.read_text(encoding="utf-8"))
     assert document["bomFormat"] == "CycloneDX"

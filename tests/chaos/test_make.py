@@ -1,13 +1,12 @@
 """`make chaos` and `make fuzz` call programs that accept their options."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import ROOT
+from tests.cli.calling import ROOT, run_program
 
 
 @pytest.mark.parametrize(
@@ -21,13 +20,10 @@ from tests.cli.calling import ROOT
 def test_programs_accept_the_options_of_make(target: list[str], programs: int) -> None:
     installed = os.path.relpath(Path(sys.executable).parent, ROOT)
     as_it_is = [f"--old-file={name}" for name in ("install", ".venv-fuzz/.installed")]
-    command = ["make", "--dry-run", *as_it_is, f"BIN={installed}", *target]
-    recipe = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60).stdout
+    recipe = run_program("make", "--dry-run", *as_it_is, f"BIN={installed}", *target).stdout
     called = recipe.replace("\\\n", " ").splitlines()
     assert len(called) == programs
     for line in called:
         # Options before `--help` are parsed first.
-        end = subprocess.run(
-            ["sh", "-c", f"{line} --help"], cwd=ROOT, check=False, capture_output=True, text=True, timeout=60
-        )
+        end = run_program("sh", "-c", f"{line} --help")
         assert (end.returncode, end.stderr) == (0, "")

@@ -1,8 +1,9 @@
-"""The command line, called in this process or started in another."""
+"""The command line, called in this process, and programs that are started from the checkout."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cli.commands import risk_alerts
@@ -21,14 +22,21 @@ def call(*arguments: str) -> int:
 
 
 def run_python(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run Python with these arguments in a process of its own, from the checkout, until it ends."""
+    """Run Python with these arguments and variables until it ends."""
+    return run_program(sys.executable, *arguments, environment=os.environ | environment)
+
+
+def run_program(
+    *command: str | Path, cwd: Path = ROOT, environment: Mapping[str, str] | None = None, timeout: float = 300
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program until it ends; by default, it has the environment of this process."""
     return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
+        command,
+        cwd=cwd,
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=timeout,
     )

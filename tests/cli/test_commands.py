@@ -1,6 +1,5 @@
 """The command `risk-alerts`: its help, version, completion, launcher, and imports."""
 
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands import risk_alerts
-from tests.cli.calling import ROOT, call, run_python
+from tests.cli.calling import ROOT, call, run_program, run_python
 
 
 @pytest.mark.parametrize("name", ["", *risk_alerts.commands])
@@ -79,16 +78,10 @@ def test_launcher_runs_the_checkout_from_any_folder(tmp_path: Path) -> None:
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     (tmp_path / "venv/.installed-dev").touch()
-    subprocess.run(["make", "--silent", "install", f"VENV={tmp_path}/venv"], cwd=ROOT, check=True, timeout=60)
+    made = run_program("make", "--silent", "install", f"VENV={tmp_path}/venv")
+    assert made.returncode == 0, made
     # Files in the folder must not shadow the modules that the command imports.
     (tmp_path / "core.py").write_text("raise SystemExit('shadowed')", encoding="utf-8")
-    ended = subprocess.run(
-        [tmp_path / "venv/bin/risk-alerts", "run", "--month", "January"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    ended = run_program(tmp_path / "venv/bin/risk-alerts", "run", "--month", "January", cwd=tmp_path)
     assert ended.returncode == 2
     assert "YYYY-MM-01" in ended.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.calling import ROOT
+from tests.cli.calling import ROOT, run_program
 from tests.prefect_homes import answered
 from tests.waiting import HANG_SECONDS
 
@@ -21,16 +21,9 @@ def deploy(home: Path, *variables: str, **environment: str) -> "subprocess.Compl
     # The relative path, because the path of the checkout may contain a blank.
     installed = os.path.relpath(Path(sys.executable).parent, ROOT)
     as_it_is = ["--old-file=install", "PYTHON=false", f"BIN={installed}"]
-    return subprocess.run(
-        ["make", "--no-print-directory", "-C", ROOT, *as_it_is, "deploy", *variables],
-        cwd=home,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    command = ("make", "--no-print-directory", "-C", ROOT, *as_it_is, "deploy", *variables)
+    used = {"PATH": os.environ["PATH"], "HOME": str(home), **environment}
+    return run_program(*command, cwd=home, environment=used)
 
 
 def test_deploy_makes_the_pool_and_the_deployment(undeployed_prefect_api: str, tmp_path: Path) -> None:

@@ -2,12 +2,11 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from examples.mock_slack import MockSlack
-from tests.cli.calling import ROOT
+from tests.cli.calling import run_program
 from tests.service import COUNTS, MONTH, variables
 
 WATCHED = """
@@ -36,22 +35,17 @@ def test_run_without_prefect_starts_no_process_or_port(slack: MockSlack, source:
     """It also leaves no file of Prefect, sends no telemetry, and imports nothing that it does not need."""
     home, watched = tmp_path / "home", tmp_path / "watched.json"
     home.mkdir()
-    ended = subprocess.run(
-        [sys.executable, "-c", WATCHED, watched, "--source-uri", source, "--month", MONTH, "--json"],
-        cwd=ROOT,
-        # Without the variables of a CI system, where Prefect sends no telemetry anyway.
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "PREFECT_HOME": str(tmp_path / "prefect"),
-            "DO_NOT_TRACK": "",
-            **variables(slack.url, tmp_path),
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
+    # Without the variables of a CI system, where Prefect sends no telemetry anyway.
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "DO_NOT_TRACK": "",
+        **variables(slack.url, tmp_path),
+    }
+    command = (sys.executable, "-c", WATCHED, watched, "--source-uri", source, "--month", MONTH, "--json")
+    ended = run_program(*command, environment=environment)
+    assert ended.returncode == 0, ended.stderr
     run, used = json.loads(ended.stdout), json.loads(watched.read_text())
     assert (run["status"], run["counts"], run["flow_run_id"]) == ("succeeded", COUNTS, None)
     assert (used["events"], used["telemetry"]) == ([], False)

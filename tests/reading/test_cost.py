@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
@@ -25,6 +24,7 @@ from core.sources.parquet.columns import is_at_risk
 from core.sources.parquet.footer import RowGroup
 from core.sources.reader import _months_at_once, _Reader, read_window
 from core.sources.source import Bytes, Range, SourceFile
+from tests.cli.calling import run_program
 from tests.reading.stages import CountedSource, work_with
 from tests.reading.worlds import MONTH, Row, back, row, table
 from tests.waiting import HANG_SECONDS
@@ -311,9 +311,7 @@ def test_only_the_window_stays_in_memory(tmp_path: Path) -> None:
 def test_arrow_uses_the_allocator_that_frees_memory() -> None:
     program = "import flows.monthly_risk_alerts, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
     environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    )
+    done = run_program(sys.executable, "-c", program, environment=environment)
     allocator = "jemalloc" if os.uname().machine == "x86_64" else "mimalloc"
     assert (done.stdout.split(), done.stderr) == ([allocator], "")
 

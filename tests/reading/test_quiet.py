@@ -3,13 +3,12 @@
 import json
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import ROOT
+from tests.cli.calling import ROOT, run_program
 from tests.reading.servers import Refusing
 from tests.service import closed_port
 
@@ -33,20 +32,13 @@ BOTH = ("gs://bucket/p", "s3://bucket/p")
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
-def refusals(*uris: str, home: Path, timeout: float | None = None, **environment: str) -> list[str]:
+def refusals(*uris: str, home: Path, timeout: float = 300, **environment: str) -> list[str]:
     """Open the sources in a process; return the refusal of each: one line, with nothing on stderr."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     defaults = {"HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", "PYTHONWARNINGS": "default"}
-    found = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *uris],
-        env={**kept, **defaults, "PYTHONPATH": str(ROOT), **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=timeout,
-    )
-    assert found.stderr == ""
+    used = {**kept, **defaults, "PYTHONPATH": str(ROOT), **environment}
+    found = run_program(sys.executable, "-c", PROGRAM, *uris, environment=used, timeout=timeout)
+    assert (found.returncode, found.stderr) == (0, "")
     lines = found.stdout.splitlines()
     assert len(lines) == len(uris)
     return lines

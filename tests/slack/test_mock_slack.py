@@ -5,15 +5,15 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import httpx
 import pytest
 
 from examples.mock_slack import MockSlack
+from tests.cli.calling import ROOT, run_python
 from tests.waiting import HANG_SECONDS
 
-PROGRAM = Path(__file__).parents[2] / "examples" / "mock_slack.py"
+PROGRAM = str(ROOT / "examples" / "mock_slack.py")
 
 
 def client(url: str) -> httpx.Client:
@@ -84,6 +84,6 @@ def test_program_stops_without_a_traceback(signum: signal.Signals) -> None:
 
 @pytest.mark.parametrize("value", ["amer=200", "amer=500:0"])
 def test_invalid_failure_option_is_a_usage_error(value: str) -> None:
-    program = subprocess.run([sys.executable, PROGRAM, "--fail", value], capture_output=True, check=False)
+    program = run_python(PROGRAM, "--fail", value)
     assert program.returncode == 2
-    assert b"Traceback" not in program.stderr
+    assert "Traceback" not in program.stderr
