@@ -142,7 +142,6 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ledger(path: Path) -> Iterator[Ledger]:
-    """Yield a new ledger."""
     # Imported here, because the import takes seconds, and most tests do not need it.
     from tests.delivery.world import new_ledger  # noqa: PLC0415
 

@@ -30,8 +30,6 @@ def as_user() -> list[str]:
 
 
 class Server:
-    """A running server."""
-
     def __init__(self, folder: Path, control: list[str | Path], options: str) -> None:
         self.folder = folder
         self._control = control
@@ -88,7 +86,6 @@ class Server:
         self._pg_ctl("stop", "-m", "fast")
 
     def start(self) -> None:
-        """Start the server again."""
         self._pg_ctl("-o", self._options, "start")
 
     def stop_until_a_retry(self, patch: pytest.MonkeyPatch) -> list[float]:
@@ -129,7 +126,6 @@ class Server:
 
 
 def _name_of(url: str) -> str:
-    """Return the database that a URL names."""
     return url.partition("@/")[2].partition("?")[0]
 
 

@@ -60,7 +60,6 @@ STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.sys
 
 
 def tier_of(item: pytest.Item) -> str:
-    """Return the tier of a test."""
     place = item.nodeid.removeprefix("tests/")
     if place.startswith(FAULTS):
         return "faults"

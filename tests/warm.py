@@ -45,7 +45,6 @@ class Forked:
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal; the process may have ended."""
         if self._process.is_alive():
-            assert self._process.pid is not None
             os.kill(self._process.pid, number)
 
     def wait(self) -> int:

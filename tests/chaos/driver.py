@@ -74,7 +74,6 @@ def main() -> int:
             lane.terminate()
         for lane in lanes:
             lane.join()
-            assert lane.pid is not None
             # A lane that was interrupted while it started a process does not know that process.
             with suppress(ProcessLookupError):
                 os.killpg(lane.pid, signal.SIGKILL)

@@ -47,7 +47,6 @@ class ChaosMail(Mailbox):
     async def handle_MAIL(  # noqa: N802  # aiosmtpd requires the name
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        """Accept or refuse the sender of a mail."""
         chance = random.Random(f"{self._seed}/{self.offered}")  # noqa: S311
         session.choice = 1.0 if self.reliable else chance.random()
         self.offered += 1

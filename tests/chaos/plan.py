@@ -50,7 +50,6 @@ OUTAGES = (FaultKind.KILL, FaultKind.KILL, FaultKind.FREEZE)
 
 
 def plan(seed: int, number: int) -> Round:
-    """Return the round with that number."""
     chance = random.Random(f"{seed}/{number}")  # noqa: S311  # repeatable by seed, not a secret
     jobs, posts = chance.choice(((1, 0), (2, 0), (0, 1), (0, 2), (1, 1), (1, 1), (2, 1)))
     return Round(

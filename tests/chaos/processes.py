@@ -65,18 +65,14 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Return the id of the process, which has been started."""
-        assert self._process is not None
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Return whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def end(self) -> int:
         """Wait for the process to end by itself; return its exit code."""
-        assert self._process is not None
         return self._process.wait(END_SECONDS)
 
     def terminate(self) -> None:
@@ -86,7 +82,6 @@ class Process:
             self._process.wait(END_SECONDS)
 
     def kill(self) -> None:
-        """Kill the process if it runs."""
         if self._process is not None and self.running:
             self._process.kill()
             self._process.wait()
@@ -95,7 +90,6 @@ class Process:
         """Apply the planned fault, unless `over` returns true first; return the applied fault."""
         if not is_due(fault, clocks, over) or not self.running:
             return FaultKind.NONE
-        assert self._process is not None
         if fault.kind is FaultKind.FREEZE:
             self._process.send_signal(signal.SIGSTOP)
             time.sleep(FROZEN_SECONDS)
@@ -131,11 +125,9 @@ def prefect_server(home: Path, log: Path) -> Server:
 
 
 def api_server(environment: Mapping[str, str], log: Path) -> Server:
-    """Return the API."""
     return Server(["api.app:app"], "/health", environment, log)
 
 
 def batch_job(source_uri: str, month: str, environment: Mapping[str, str], log: Path) -> Process:
-    """Return a run of the month by the command line."""
     arguments = ["-m", "flows.monthly_risk_alerts", "--source-uri", source_uri, "--month", month, "--json"]
     return Process(arguments, environment, log)

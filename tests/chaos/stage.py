@@ -79,7 +79,6 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop all servers."""
         self._stack.close()
 
     def world(self, number: int, rounds: range) -> Tally:

@@ -18,7 +18,6 @@ class Tally:
     broken: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
-        """Add the counts and the broken promises of another tally."""
         self.counts.update(other.counts)
         self.broken += other.broken
 

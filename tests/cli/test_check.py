@@ -28,7 +28,6 @@ class Installation:
         self._capsys = capsys
 
     def set(self, **settings: Any) -> None:
-        """Set variables."""
         for name, value in settings.items():
             self._patch.setenv(name, str(value))
 
@@ -41,7 +40,6 @@ class Installation:
         return {one["name"]: one for one in found["checks"]}
 
     def check_source(self, uri: str, *arguments: str) -> dict[str, Any]:
-        """Check the installation with a source, and return the finding about it."""
         return self.check("--source-uri", uri, *arguments)["source"]
 
     def shown(self, *arguments: str) -> str:

@@ -18,7 +18,6 @@ GOOD = ["--source-uri", "file:///x", "--month", MONTH]
 
 
 def program(folder: Path, slack: MockSlack, uri: str, *options: str, **settings: str) -> Ended:
-    """Run the batch job."""
     environment = os.environ | variables(slack.url, folder, **settings)
     return Program(folder, "--month", MONTH, "--source-uri", uri, *options, environment=environment).end()
 

@@ -53,12 +53,10 @@ NOTIFIED = select(NOTIFICATIONS.c.address)
 
 
 def at(minute: int) -> datetime:
-    """Return an instant."""
     return NOW + timedelta(minutes=minute)
 
 
 def key(account_id: str, alert_type: str = DEFAULT_ALERT_TYPE) -> AlertKey:
-    """Return the key of an alert."""
     return AlertKey(account_id, alert_type)
 
 

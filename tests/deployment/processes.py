@@ -42,7 +42,6 @@ def uvicorn(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stderr is not None
         try:
             lines = [""]
             while not (found := re.search(r"http://127\.0\.0\.1:\d+", lines[-1])):

@@ -177,7 +177,6 @@ def test_task_names_its_secrets_by_complete_arn() -> None:
 
 def test_eventbridge_command_matches_the_scheduler_model() -> None:
     found = re.search(r"^    aws scheduler create-schedule(.*?'.*?')$", DEPLOYMENT, re.MULTILINE | re.DOTALL)
-    assert found
     words = shlex.split(found[1].replace("\\\n", " "))
     given = dict(zip(words[::2], words[1::2], strict=True))
     shape = _operation("scheduler", "CreateSchedule")

@@ -97,7 +97,6 @@ def test_run_of_the_api_is_in_prefects_ui(served: Served, source: str) -> None:
     run = served.api.get(f"/runs/{answer.json()['run_id']}").json()
     assert run["status"] == "succeeded"
     flow_run = served.prefect.read_flow_run(run["flow_run_id"])
-    assert flow_run.state
     assert flow_run.state.is_completed()
     api = served.environment["PREFECT_API_URL"]
     ui = api.removesuffix("/api")
@@ -152,7 +151,6 @@ def test_only_one_deployment_has_an_active_schedule(deployed: Served) -> None:
         found = deployed.prefect.read_deployment_by_name(f"{FLOW}/{name}")
         assert found.work_pool_name == f"risk-alerts{pool}"
         assert found.parameters.keys() == {"source_uri", "dry_run"}
-        assert found.global_concurrency_limit
         assert found.global_concurrency_limit.limit == 1
         assert str(found.concurrency_options.collision_strategy.value) == "ENQUEUE"
         (schedule,) = (one for one in found.schedules if isinstance(one.schedule, CronSchedule))
@@ -211,7 +209,6 @@ def test_documented_state_frees_the_slot_of_a_canceled_run(deployed: Served) -> 
     for state in (Pending(), Cancelling()):
         deployed.prefect.set_flow_run_state(stuck, state)
     assert active_slots() == 1
-    assert documented
     answer = httpx.post(
         f"{deployed.environment['PREFECT_API_URL']}/flow_runs/{stuck}/set_state",
         json=json.loads(documented[1]),

@@ -24,9 +24,8 @@ def test_months_step_back_by_any_number(month: date, count: int) -> None:
     at_once = months_before(month, count)
     assert at_once.day == 1
     assert month_number(month) - month_number(at_once) == count
-    one_by_one: date | None = month
+    one_by_one = month
     for _ in range(count):
-        assert one_by_one is not None
         one_by_one = prior_month(one_by_one)
     assert one_by_one == at_once
 

@@ -5,7 +5,6 @@ import math
 import socket
 import threading
 import time
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -40,9 +39,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._back.set()
         self.die()
 
@@ -66,7 +63,6 @@ class Proxy:
         self._back.set()
 
     def delay(self, seconds: float) -> None:
-        """Delay every request by `seconds`."""
         self._delay = seconds
 
     def fail(self, status: int, times: float = math.inf) -> None:

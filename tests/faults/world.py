@@ -36,8 +36,6 @@ class Saboteur(MockSlack):
 
 @dataclass
 class World:
-    """A source, a ledger, a Slack, and a proxy in front of Prefect."""
-
     folder: Path
     slack: Saboteur
     proxy: Proxy
@@ -59,6 +57,5 @@ class World:
 
 @contextlib.contextmanager
 def new_world(folder: Path, prefect_api: str) -> Iterator[World]:
-    """Yield a world without faults."""
     with Saboteur() as slack, Proxy(prefect_api) as proxy:
         yield World(folder, slack, proxy)

@@ -22,7 +22,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> str:
-    """Return which database holds the ledger."""
     return "postgresql" if "postgresql" in request.fixturenames else "sqlite"
 
 
@@ -34,7 +33,6 @@ def url(postgresql: Server) -> str:
 
 @pytest.fixture
 def ledger(path: Path, backend: str, request: pytest.FixtureRequest) -> Iterator[Ledger]:
-    """Yield a new ledger."""
     if backend == "sqlite":
         with new_ledger(path) as opened:
             yield opened

@@ -194,7 +194,6 @@ def test_list_of_any_length_fits_a_statement(ledger: Ledger, path: Path) -> None
 
 
 def notify(ledger: Ledger, run_id: str, address: str, digest: str, status: NotificationStatus) -> None:
-    """Store a notification."""
     notification = Notification(SupportMessage("subject", "text"), status)
     ledger.record_notification(run_id, notification, address=address, digest=digest)
 

@@ -45,7 +45,6 @@ TIMES = 2
 
 
 def routed_to(found: AlertKey, channel: str | None) -> Alert:
-    """Return the alert of a key with its channel."""
     return routed(found.account_id, channel, found.alert_type)
 
 
@@ -81,7 +80,6 @@ class ModelRun:
     """The alerts to send that the process has not tried to claim."""
 
     def owner(self) -> ProcessIdentity:
-        """Return its process."""
         return ProcessIdentity("here", self.pid, "now")
 
 

@@ -35,12 +35,10 @@ DELIVERED, SEND_AGAIN = Decision.DELIVERED, Decision.SEND_AGAIN
 
 
 def decide(ledger: Ledger, account_id: str, decision: Decision, by: str = "ana", note: str = "") -> None:
-    """Resolve an alert of the month."""
     ledger.resolve(Resolution(key(account_id), MONTH, decision, by, note or None, LATER))
 
 
 def outcome(ledger: Ledger, account_id: str) -> OutcomeView:
-    """Return the recorded outcome of an alert of the month."""
     return outcome_of(ledger, key(account_id))
 
 

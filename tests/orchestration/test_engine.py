@@ -160,7 +160,6 @@ def test_failed_run_fails_in_prefect_without_a_secret(service: Service, prefect:
     found = problem_of(service.post("/runs", "file:///no/such.parquet"))
     run = service.get(f"/runs/{found['run_id']}")
     flow_run = prefect.read_flow_run(UUID(run["flow_run_id"]))
-    assert flow_run.state is not None
     assert flow_run.state.is_failed()
     assert "no such file or folder" in (flow_run.state.message or "")
     assert run["month"] == MONTH

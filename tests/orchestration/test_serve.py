@@ -55,7 +55,6 @@ def serving(folder: Path, *before: str) -> Iterator[tuple["subprocess.Popen[str]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     command = [*before, sys.executable, *serve()]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
         while "serving" not in running.stdout.readline():
             assert running.poll() is None
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text(encoding="ascii")

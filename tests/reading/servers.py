@@ -105,7 +105,6 @@ class Refusing(Server):
         self.found = False
 
     def answer(self, request: Request) -> None:
-        """Send the same answer to every request."""
         status = 200 if request.command == "HEAD" and self.found else self.status
         request.send(status, self.body, {"ETag": '"e"', **self.headers})
 
@@ -169,7 +168,6 @@ class Proxy(Server):
         self._upstream = urlsplit(upstream).netloc
 
     def answer(self, request: Request) -> None:
-        """Forward the request, or refuse a tunnel."""
         if request.command == "CONNECT":
             request.send_error(403)
             return

@@ -32,7 +32,6 @@ def put(path: Path, *rows: Row, without: str = "", **columns: pa.Array) -> Path:
 
 
 def replaced(made: pa.Table, **columns: pa.Array) -> pa.Table:
-    """Replace columns of the table."""
     for name, column in columns.items():
         made = made.set_column(made.column_names.index(name), name, column)
     return made
