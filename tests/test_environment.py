@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 from urllib.request import getproxies, proxy_bypass, urlopen
 
 import httpx
@@ -22,12 +23,10 @@ from tests.slack.hostile import HostileSlack
 @pytest.fixture(autouse=True)
 def _same_environment_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(environment, "_networks", set())
-    before = dict(os.environ)
-    # Any earlier test may have loaded settings.
-    os.environ.pop("no_proxy", None)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+    with patch.dict(os.environ):
+        # Any earlier test may have loaded settings.
+        os.environ.pop("no_proxy", None)
+        yield
 
 
 @pytest.mark.parametrize(

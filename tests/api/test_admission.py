@@ -1,11 +1,10 @@
 """Admission: runs beyond the limit wait, runs beyond the queue are refused, other requests never wait."""
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +17,7 @@ from api.admission import Admission
 from core.domain import TooManyRuns
 from core.ledger import liveness
 from tests.conftest import Serve
+from tests.delivery.world import query
 from tests.service import ASYNC, MONTH, Service, row, write_source
 from tests.slack.hostile import HostileSlack, answer, held
 from tests.waiting import until
@@ -110,15 +110,14 @@ def test_run_beyond_the_queue_gets_429(serve: Serve, tmp_path: Path, monkeypatch
 
 
 def test_queued_run_has_a_heartbeat(
-    serve: Serve, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, source: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "HEARTBEAT_SECONDS", 0.1)
     with busy(serve, source) as (service, first, _):
         run_id = service.post("/runs", source, headers=ASYNC).json()["run_id"]
 
         def heartbeat() -> str:
-            with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
-                [[at]] = database.execute("SELECT heartbeat_at FROM runs WHERE run_id = ?", [run_id])
+            [(at,)] = query(path, "SELECT heartbeat_at FROM runs WHERE run_id = ?", run_id)
             return str(at)
 
         before = heartbeat()

@@ -1,11 +1,11 @@
 """`POST /preview`: what a run would do, with nothing sent or stored."""
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
+from tests.delivery.world import query
 from tests.service import ACME_ALERT, BOLT_TEXT, COUNTS, MONTH, Service
 from tests.slack.hostile import HostileSlack, reset
 
@@ -20,7 +20,7 @@ def preview(service: Service, source: str, **body: Any) -> dict[str, Any]:
 
 
 def test_preview_shows_the_messages_of_the_run(
-    service: Service, source: str, slack: MockSlack, tmp_path: Path
+    service: Service, source: str, slack: MockSlack, path: Path
 ) -> None:
     found = preview(service, source)
     assert set(found) == {"month", "counts", "counts_by_type", "warnings", "alerts"}
@@ -35,9 +35,8 @@ def test_preview_shows_the_messages_of_the_run(
 
     assert slack.messages == []
     assert service.runs() == []
-    with sqlite3.connect(tmp_path / "ledger.db") as ledger:
-        for table in ("runs", "alert_outcomes", "run_alerts"):
-            assert ledger.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608
+    for table in ("runs", "alert_outcomes", "run_alerts"):
+        assert query(path, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
 
     service.run(source)
     would = {alert["channel"]: alert["message"] for alert in found["alerts"] if alert["channel"]}

@@ -1,6 +1,5 @@
 """`POST /runs`: what Slack gets, what is stored, and runs side by side."""
 
-import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,16 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.conftest import Serve
+from tests.delivery.world import query
 from tests.service import ACME_ALERT, ACME_TEXT, BOLT_TEXT, COUNTS, MONTH, Service
 from tests.slack.hostile import HostileSlack, answer, held
 from tests.waiting import until
 
 
-def outcomes(folder: Path) -> list[tuple[Any, ...]]:
+def outcomes(path: Path) -> list[tuple[Any, ...]]:
     """Return the stored outcomes in order of account."""
-    with sqlite3.connect(folder / "ledger.db") as ledger:
-        return ledger.execute(
-            "SELECT account_id, month, alert_type, region, channel, status, reason, attempts, run_id,"
-            " sent_at IS NOT NULL FROM alert_outcomes ORDER BY account_id"
-        ).fetchall()
+    columns = "account_id, month, alert_type, region, channel, status, reason, attempts, run_id"
+    return query(path, f"SELECT {columns}, sent_at IS NOT NULL FROM alert_outcomes ORDER BY account_id")  # noqa: S608
 
 
 def test_each_alert_goes_to_its_regions_channel(service: Service, source: str, slack: MockSlack) -> None:
@@ -31,7 +28,7 @@ def test_each_alert_goes_to_its_regions_channel(service: Service, source: str, s
     assert posted == [("amer-risk-alerts", ACME_TEXT), ("emea-risk-alerts", BOLT_TEXT)]
 
 
-def test_run_has_every_field_of_the_contract(service: Service, source: str, tmp_path: Path) -> None:
+def test_run_has_every_field_of_the_contract(service: Service, source: str, path: Path) -> None:
     run = service.run(source)
     assert run == {
         "run_id": ANY,
@@ -56,7 +53,7 @@ def test_run_has_every_field_of_the_contract(service: Service, source: str, tmp_
         ],
         "flow_run_id": None,
     }
-    assert str((tmp_path / "status.parquet").stat().st_size) in run["source_version"]
+    assert str(path.with_name("status.parquet").stat().st_size) in run["source_version"]
     assert run["started_at"] <= run["finished_at"]
     acme, bolt, cargo = run["sample_alerts"]
     result = {"status": "sent", "reason": None, "error": None, "attempts": 1, "sent_at": ANY}
@@ -65,7 +62,7 @@ def test_run_has_every_field_of_the_contract(service: Service, source: str, tmp_
     assert acme["sent_at"]
     assert (cargo["status"], cargo["reason"], cargo["sent_at"]) == ("failed", "unknown_region", None)
     run_id, key = run["run_id"], (MONTH, "at_risk")
-    assert outcomes(tmp_path) == [
+    assert outcomes(path) == [
         ("A/1", *key, "AMER", "amer-risk-alerts", "sent", None, 1, run_id, 1),
         ("B", *key, "EMEA", "emea-risk-alerts", "sent", None, 1, run_id, 1),
         ("C", *key, "LATAM", None, "failed", "unknown_region", 0, run_id, 0),
@@ -85,13 +82,13 @@ def test_replay_sends_nothing_twice(service: Service, source: str, slack: MockSl
 
 
 def test_dry_run_sends_and_records_nothing(
-    service: Service, source: str, slack: MockSlack, tmp_path: Path
+    service: Service, source: str, slack: MockSlack, path: Path
 ) -> None:
     run = service.run(source, dry_run=True)
     assert run["dry_run"] is True
     assert run["counts"] == COUNTS | {"alerts_sent": 0, "would_send": 2}
     assert run["support_notification"] is None
-    assert (slack.messages, outcomes(tmp_path)) == ([], [])
+    assert (slack.messages, outcomes(path)) == ([], [])
     assert service.run(source)["counts"] == COUNTS
 
 

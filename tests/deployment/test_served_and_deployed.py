@@ -160,12 +160,8 @@ def test_only_one_deployment_has_an_active_schedule(deployed: Served) -> None:
     assert active == {"monthly": True, "monthly-docker": False, "monthly-kubernetes": False}
 
 
-def configuration(name: str) -> BaseJobConfiguration:
+async def configuration(name: str) -> BaseJobConfiguration:
     """Return the job configuration that the pool's worker makes from a deployment."""
-    return asyncio.run(_configuration(name))
-
-
-async def _configuration(name: str) -> BaseJobConfiguration:
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(f"{FLOW}/monthly-{name}")
         pool = await client.read_work_pool(f"risk-alerts-{name}")
@@ -177,7 +173,7 @@ async def _configuration(name: str) -> BaseJobConfiguration:
 def test_docker_worker_gets_encrypted_secrets(deployed: Served) -> None:
     for block, value in SECRETS.values():
         Secret(value=value).save(block)
-    environment = configuration("docker").env
+    environment = asyncio.run(configuration("docker")).env
     assert {name: environment[name] for name in SECRETS} == {name: v for name, (_, v) in SECRETS.items()}
     assert "amer-risk-alerts" in (environment["REGIONS"] or "")
     for kept in (
@@ -189,7 +185,7 @@ def test_docker_worker_gets_encrypted_secrets(deployed: Served) -> None:
 
 
 def test_kubernetes_job_gets_secrets_from_kubernetes(deployed: Served) -> None:
-    assert SECRETS.keys().isdisjoint(configuration("kubernetes").env)
+    assert SECRETS.keys().isdisjoint(asyncio.run(configuration("kubernetes")).env)
     template = deployed.prefect.read_work_pool("risk-alerts-kubernetes").base_job_template
     (container,) = template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]["containers"]
     assert container["envFrom"] == [{"secretRef": {"name": "{{ secret }}"}}]

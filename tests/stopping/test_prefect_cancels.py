@@ -13,9 +13,10 @@ from prefect.states import Cancelling
 
 from core.ledger import open_ledger
 from flows.monthly_risk_alerts import monthly_risk_alerts
+from tests.cli.calling import ROOT
 from tests.service import MONTH
 from tests.slack.hostile import HostileSlack, answer, slowly
-from tests.stopping.world import ROOT, check, environment, source
+from tests.stopping.world import check, environment, source
 from tests.waiting import HANG_SECONDS, until
 
 OK = answer(200, "ok")
@@ -51,7 +52,7 @@ def cancel(flow_run: UUID, worker: "subprocess.Popen[str]") -> str:
 
 def test_canceled_flow_run_closes_the_run(prefect_api: str, tmp_path: Path) -> None:
     with HostileSlack() as slack, temporary_settings({"api.url": prefect_api}):
-        settings = environment(slack, tmp_path, {"PREFECT_API_URL": prefect_api})
+        settings = environment(slack, tmp_path, PREFECT_API_URL=prefect_api)
         # The run must last until a busy server has passed the cancellation on.
         slack.script("/amer", OK, OK, slowly(2, OK))
         flow_run = deploy_and_ask_for_a_run({"source_uri": source(tmp_path), "month": MONTH})

@@ -36,7 +36,7 @@ def test_signal_ends_the_batch_job_in_order(
 ) -> None:
     prefect = {"PREFECT_API_URL": request.getfixturevalue(fixture)} if fixture else {}
     with HostileSlack() as slack:
-        settings = environment(slack, tmp_path, prefect)
+        settings = environment(slack, tmp_path, **prefect)
         month = ("--source-uri", source(tmp_path), "--month", MONTH, "--json")
         job = Program(tmp_path, *month, environment=settings)
         until(lambda: len(slack.requests) > 2)
@@ -58,7 +58,7 @@ def test_signal_ends_a_wait_for_the_store(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, HostileSlack() as slack:
         store = {"GCS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", "GCS_TOKEN": "anon"}
         # Without a reaction to the signal, the job would wait for the store for longer than the test.
-        settings = environment(slack, tmp_path) | store | {"SOURCE_TIMEOUT_SECONDS": "3600"}
+        settings = environment(slack, tmp_path, **store, SOURCE_TIMEOUT_SECONDS="3600")
         month = ("--source-uri", "gs://bucket/status.parquet", "--month", MONTH, "--json")
         job = Program(tmp_path, *month, environment=settings)
         silent.settimeout(300)

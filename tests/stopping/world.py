@@ -1,27 +1,19 @@
 """Set up a run that a test stops while it sends, and check the state that it leaves."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.service import row, variables, write_source
 from tests.slack.hostile import HostileSlack, answer, slowly
 
-ROOT = Path(__file__).parents[2]
 ALERTS = 30
 
 
-def environment(
-    slack: HostileSlack, folder: Path, prefect: Mapping[str, str] | None = None
-) -> dict[str, str]:
+def environment(slack: HostileSlack, folder: Path, **more: str) -> dict[str, str]:
     """Return the environment of a run; Slack answers slowly, so that a signal arrives while it sends."""
     slack.script("/amer", slowly(0.3, answer(200, "ok")))
-    return {
-        **os.environ,
-        **variables(slack.url, folder, REGIONS='{"AMER": "amer"}'),
-        **(prefect or {}),
-    }
+    return os.environ | variables(slack.url, folder, REGIONS='{"AMER": "amer"}', **more)
 
 
 def source(folder: Path) -> str:
