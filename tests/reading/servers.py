@@ -12,6 +12,8 @@ from socketserver import BaseServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from core.runtime import Settings
+
 
 class Request(BaseHTTPRequestHandler):
     """A request that a `Server` answers."""
@@ -78,6 +80,10 @@ class Server(ABC):
         self.address = f"127.0.0.1:{self._server.server_port}"
         self.url = f"{'https' if tls else 'http'}://{self.address}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def settings(self, **values: Any) -> Settings:
+        """Return settings that take the server for both clouds."""
+        return Settings(gcs_endpoint_url=self.url, s3_endpoint_url=self.url, **values)
 
     @abstractmethod
     def answer(self, request: Request) -> None:

@@ -201,14 +201,14 @@ def test_gcs_token_file_that_is_no_object_is_refused(tmp_path: Path) -> None:
 def test_access_token_is_sent_to_the_store_alone(store: Refusing) -> None:
     """The library would first ask a service of Google's when the token expires."""
     store.status = 403
-    assert_refused(GS, Settings(gcs_token="ya29.canary", gcs_endpoint_url=store.url), SourceForbidden)
+    assert_refused(GS, store.settings(gcs_token="ya29.canary"), SourceForbidden)
     assert store.authorizations == {"Bearer ya29.canary"}
 
 
 def test_google_credentials_go_to_no_other_store(store: Refusing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/no/key.json")
     store.status = 404
-    assert_refused(GS, Settings(gcs_endpoint_url=store.url), SourceNotFound)
+    assert_refused(GS, store.settings(), SourceNotFound)
     assert store.authorizations == {None}
 
 
@@ -219,7 +219,7 @@ def test_anonymous_s3_request_has_no_credentials(
     (tmp_path / "config").write_text("[profile broken]\ncredential_process = /bin/false\n")
     set_all(monkeypatch, {"AWS_CONFIG_FILE": str(tmp_path / "config"), **environment})
     store.status = 403
-    assert_refused(S3, Settings(s3_anon=True, s3_endpoint_url=store.url), SourceForbidden)
+    assert_refused(S3, store.settings(s3_anon=True), SourceForbidden)
     assert store.authorizations == {None}
 
 
@@ -262,7 +262,7 @@ def test_s3_is_asked_with_the_credentials_of_the_role(
 ) -> None:
     set_all(monkeypatch, variables_of_a_role(tmp_path, s3_server))
     store.status = 404
-    assert_refused(S3, Settings(s3_endpoint_url=store.url), SourceNotFound)
+    assert_refused(S3, store.settings(), SourceNotFound)
     of_role = "AWS4-HMAC-SHA256 Credential=ASIA"
     assert store.authorizations
     assert all(sent and sent.startswith(of_role) for sent in store.authorizations)
@@ -274,7 +274,5 @@ def test_untrusted_certificate_is_named(
 ) -> None:
     set_all(monkeypatch, KEYS)
     with Refusing(tls=self_signed(tmp_path)) as store:
-        settings = Settings(gcs_endpoint_url=store.url, s3_endpoint_url=store.url)
-        assert_refused(
-            f"{scheme}://bucket/x.parquet", settings, SourceUnreachable, "is not trusted", variable
-        )
+        uri = f"{scheme}://bucket/x.parquet"
+        assert_refused(uri, store.settings(), SourceUnreachable, "is not trusted", variable)

@@ -9,7 +9,6 @@ import boto3
 from gcsfs.core import GCSFileSystem
 
 from core.domain import SourceNotFound
-from core.runtime import Settings
 from core.sources import open_uri
 from tests.cli.calling import ROOT
 from tests.reading.servers import Proxy
@@ -23,7 +22,7 @@ PATHS = (KEY, f"{KEY}/", f"{KEY}/month=2026-01-01/")
 def requests(scheme: str, emulator: str) -> list[tuple[str, str, dict[str, list[str]]]]:
     """Read each kind of source; return method, path and query of each request."""
     with Proxy(emulator) as proxy:
-        settings = Settings(gcs_endpoint_url=proxy.url, s3_endpoint_url=proxy.url)
+        settings = proxy.settings()
         for path in PATHS:
             try:
                 source = open_uri(f"{scheme}://bucket/{path}", settings)

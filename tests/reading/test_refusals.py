@@ -114,8 +114,7 @@ def test_refusal_has_advice(
     store.status = status
     store.body = s3_error(code, said) if scheme == "s3" else gcs_error(status, code, said)
     uri = f"{scheme}://bucket/{path}"
-    settings = Settings(s3_endpoint_url=store.url, gcs_endpoint_url=store.url)
-    assert_refused(uri, settings, error, words, f"{uri}: ")
+    assert_refused(uri, store.settings(), error, words, f"{uri}: ")
     assert len(store.asked) <= 3
 
 
@@ -138,8 +137,7 @@ def test_status_alone_decides_the_error(
     store.status = status
     # The time limit ends retries of server errors. A refusal is not retried, so it gets a long limit.
     timeout = 0.5 if error is SourceUnreachable else 60
-    settings = Settings(gcs_endpoint_url=store.url, s3_endpoint_url=store.url, source_timeout_seconds=timeout)
-    assert_refused(f"{scheme}://bucket/x.parquet", settings, error)
+    assert_refused(f"{scheme}://bucket/x.parquet", store.settings(source_timeout_seconds=timeout), error)
 
 
 @pytest.mark.parametrize(
@@ -186,15 +184,14 @@ def test_s3_refusal_after_a_good_head_has_advice(
 ) -> None:
     """HEAD succeeds also for an archived object or a key that the credentials cannot use."""
     store.found, store.status, store.body = True, status, s3_error(code, said)
-    assert_not_read(Settings(s3_endpoint_url=store.url), SourceForbidden, words)
+    assert_not_read(store.settings(), SourceForbidden, words)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_s3_endpoint_that_redirects_is_named(store: Refusing, aws_keys: None, status: int) -> None:
     """For example, from http to https; botocore follows it to its own end without an answer."""
     store.status, store.headers = status, {"Location": "https://localhost/"}
-    settings = Settings(s3_endpoint_url=store.url)
-    assert_refused("s3://bucket/x.parquet", settings, SourceUnreachable, "redirects to another address")
+    assert_refused(S3, store.settings(), SourceUnreachable, "redirects to another address")
 
 
 @pytest.mark.parametrize("path", ["folder", "folder/", "folder/*.parquet"])
@@ -208,27 +205,26 @@ def test_s3_folder_that_may_not_be_listed_is_forbidden(aws_keys: None, path: str
             request.send(403 if denied else 404, body)
 
     with Unlisted() as server:
-        settings = Settings(s3_endpoint_url=server.url)
-        assert_refused(f"s3://bucket/{path}", settings, SourceForbidden, "s3:ListBucket on the bucket")
+        uri = f"s3://bucket/{path}"
+        assert_refused(uri, server.settings(), SourceForbidden, "s3:ListBucket on the bucket")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "aws-chunked,gzip"])
 def test_s3_object_with_content_encoding_is_refused(store: Refusing, aws_keys: None, encoding: str) -> None:
     store.found, store.body = True, gzip.compress(b"PAR1")
     store.headers = {"Content-Encoding": encoding}
-    assert_not_read(Settings(s3_endpoint_url=store.url), SourceInvalid, "Content-Encoding")
+    assert_not_read(store.settings(), SourceInvalid, "Content-Encoding")
 
 
 def test_plain_parquet_with_a_wrong_content_encoding_is_read(store: Refusing, aws_keys: None) -> None:
     store.found, store.body, store.headers = True, b"PAR1", {"Content-Encoding": "gzip"}
-    source = open_uri(S3, Settings(s3_endpoint_url=store.url))
+    source = open_uri(S3, store.settings())
     assert source.read(source.files[0], [(0, 4)]) == [b"PAR1"]
 
 
 def test_requester_pays_is_paid_when_it_is_set(store: Refusing, aws_keys: None) -> None:
     store.status, store.body = 403, b""
-    settings = Settings(gcs_endpoint_url=store.url, gcs_user_project="payer")
-    assert_refused(GS, settings, SourceForbidden)
+    assert_refused(GS, store.settings(gcs_user_project="payer"), SourceForbidden)
     assert all("userProject=payer" in line for line in store.asked)
 
 
@@ -236,7 +232,7 @@ def test_requester_pays_is_paid_when_it_is_set(store: Refusing, aws_keys: None) 
 def test_gcs_object_with_content_encoding_is_refused(store: Refusing, header: str) -> None:
     """Cloud Storage decompresses such an object, so that it ignores ranges."""
     store.body = json.dumps({"name": "x.parquet", "generation": "1", "size": "4"}).encode()
-    source = open_uri(GS, Settings(gcs_endpoint_url=store.url))
+    source = open_uri(GS, store.settings())
     store.body, store.headers = gzip.compress(b"PAR1"), {header: "gzip"}
     with pytest.raises(SourceInvalid, match="Content-Encoding"):
         source.read(source.files[0], [(0, 4)])
@@ -262,6 +258,6 @@ def test_refusing_google_token_endpoint_is_no_outage(
     store.status, store.body = status, json.dumps(body).encode()
     token = json.dumps(google_key | {"token_uri": f"{store.url}/token"})
     timeout = 3 if error is SourceUnreachable else 30
-    settings = Settings(gcs_endpoint_url=store.url, gcs_token=token, source_timeout_seconds=timeout)
+    settings = store.settings(gcs_token=token, source_timeout_seconds=timeout)
     assert_refused(GS, settings, error, words)
     assert {line.split("?")[0] for line in store.asked} == {"POST /token"}

@@ -312,10 +312,9 @@ def test_missing_file_folder_or_bucket_is_not_found(place: Place) -> None:
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_connections_end_with_the_source(scheme: str, aws_keys: None, store: Refusing) -> None:
     store.body = json.dumps({"name": "x.parquet", "generation": "1", "size": "3"}).encode()
-    settings = Settings(gcs_endpoint_url=store.url, s3_endpoint_url=store.url)
     gc.disable()
     try:
-        source = open_uri(f"{scheme}://bucket/x.parquet", settings)
+        source = open_uri(f"{scheme}://bucket/x.parquet", store.settings())
         assert source.files
         assert store.connected
         del source
@@ -326,7 +325,7 @@ def test_connections_end_with_the_source(scheme: str, aws_keys: None, store: Ref
 
 def test_s3_requests_name_the_service(aws_keys: None, store: Refusing) -> None:
     store.authorization = "User-Agent"
-    open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=store.url))
+    open_uri("s3://bucket/x.parquet", store.settings())
     [sent] = store.authorizations
     assert sent.startswith("account-risk-alerts/0.1.0 ")
 
@@ -354,7 +353,7 @@ def test_gcs_read_never_mixes_two_versions(uri: str, *, versioning: bool) -> Non
     """The pinned generation is read while the bucket keeps it."""
     with CloudStorage(versioning=versioning) as storage:
         pinned = storage.put("x.parquet", b"one")
-        source = open_uri(uri, Settings(gcs_endpoint_url=storage.url))
+        source = open_uri(uri, storage.settings())
         storage.put("x.parquet", b"two")
         assert source.version == f"generation:{pinned}"
         with nullcontext() if versioning else pytest.raises(SourceChanged):
@@ -409,7 +408,7 @@ def test_time_limit_of_the_library_is_not_taken_for_ours(
     with Silent() as server:
         said = f"{server.address} does not answer: check"
         with pytest.raises(SourceUnreachable, match=said):
-            read_all(open_uri("s3://bucket/x.parquet", Settings(s3_endpoint_url=server.url)))
+            read_all(open_uri("s3://bucket/x.parquet", server.settings()))
         over.set()
 
 
@@ -426,7 +425,7 @@ def test_closed_metadata_folder_of_a_store_is_ignored() -> None:
             request.send(403 if closed else 200, json.dumps({} if closed else listing).encode())
 
     with Closed() as server:
-        found = open_uri("gs://bucket/source/*", Settings(gcs_endpoint_url=server.url)).files
+        found = open_uri("gs://bucket/source/*", server.settings()).files
     assert [file.path for file in found] == ["x.parquet"]
 
 
