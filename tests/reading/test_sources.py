@@ -43,9 +43,6 @@ def warnings(found: Assessment) -> dict[str, int | None]:
     return {warning.code: warning.count for warning in found.warnings}
 
 
-# INT96
-
-
 @pytest.mark.parametrize("unit", ["us", "int96"])
 def test_dates_beyond_2262_do_not_wrap_around(tmp_path: Path, unit: str) -> None:
     open_end, early = datetime(9999, 12, 31, 23, 59, 59, 999_999), datetime(1583, 1, 1)  # noqa: DTZ001
@@ -56,9 +53,6 @@ def test_dates_beyond_2262_do_not_wrap_around(tmp_path: Path, unit: str) -> None
     pq.write_table(made, tmp_path / "x.parquet", use_deprecated_int96_timestamps=unit == "int96")
     [alert] = alerts_of(find(tmp_path))
     assert (alert.account_id, alert.renewal_date) == ("a2", early.date())
-
-
-# Months that are not first days
 
 
 def instants(*values: datetime, zone: str = "UTC") -> pa.Array:
@@ -93,9 +87,6 @@ def test_rows_not_on_the_first_day_cause_a_warning(tmp_path: Path, day: date, re
     assert accounts(found) == []
     assert counts_of(found).rows_scanned == read
     assert warnings(found).get("months_not_first_day", 0) == read
-
-
-# Files of other schemas
 
 
 def midnight(day: date, unit: str, zone: str | None = None) -> pa.Array:
@@ -145,9 +136,6 @@ def test_nested_column_is_not_taken_for_that_of_another_file(tmp_path: Path) -> 
         find(tmp_path)
 
 
-# Columns of categories
-
-
 def test_any_column_may_hold_categories(tmp_path: Path) -> None:
     made = replaced(table([row()]), month=instants(LATE))
     categories = {name: made[name].dictionary_encode() for name in made.column_names}
@@ -156,18 +144,12 @@ def test_any_column_may_hold_categories(tmp_path: Path) -> None:
     assert (alert.account_id, alert.arr) == ("a1", 50_000)
 
 
-# Columns with annotations
-
-
 @pytest.mark.parametrize("name", ["account_id", "account_name", "status"])
 def test_string_may_be_annotated_as_json(tmp_path: Path, name: str) -> None:
     values = table([row()])[name].combine_chunks()
     put(tmp_path / "x.parquet", row(), **{name: pa.ExtensionArray.from_storage(pa.json_(), values)})
     [alert] = alerts_of(find(tmp_path))
     assert (alert.account_id, alert.account_name) == ("a1", "Name of a1")
-
-
-# Columns without values
 
 
 @pytest.mark.parametrize(
@@ -231,9 +213,6 @@ def test_one_value_of_a_wrong_type_is_refused(tmp_path: Path, *, statistics: boo
         find(tmp_path)
 
 
-# Names of columns
-
-
 @pytest.mark.parametrize(
     "spell", [str.upper, str.title, "\ufeff{}".format, "  {}\t".format, "\ufeff {} ".format]
 )
@@ -258,9 +237,6 @@ def test_ambiguous_columns_are_refused(tmp_path: Path, names: tuple[str, str]) -
     pq.write_table(made, tmp_path / "x.parquet")
     with pytest.raises(SourceInvalid, match=r"2 columns may be status: .*keep one"):
         find(tmp_path)
-
-
-# Partitions
 
 
 @pytest.mark.parametrize(
@@ -379,9 +355,6 @@ def test_partition_as_source_suggests_the_parent_folder(tmp_path: Path) -> None:
             SourceInvalid, match=r"column month is missing.*the folder above month=2026-01-01"
         ):
             find(source)
-
-
-# Folders
 
 
 def test_refusal_of_a_local_source_has_advice(tmp_path: Path) -> None:
