@@ -17,12 +17,7 @@ from flows.preview import preview
 from flows.start import run_month
 from tests.alerts.of_the_tests import OURS, register
 from tests.delivery.driver import work
-from tests.delivery.world import (
-    MONTH,
-    NOW,
-    assert_adds_up,
-    settings,
-)
+from tests.delivery.world import MONTH, NOW, assert_adds_up, settings
 from tests.service import row, write_source
 from tests.slack.hostile import HostileSlack, answer, silence
 from tests.waiting import until

@@ -26,16 +26,7 @@ from core.domain import (
 )
 from core.ledger import Ledger
 from core.ledger.liveness import ProcessIdentity
-from tests.delivery.world import (
-    MONTH,
-    NOW,
-    OTHER_MONTH,
-    assessment,
-    close_as_dead,
-    key,
-    query,
-    routed,
-)
+from tests.delivery.world import MONTH, NOW, OTHER_MONTH, assessment, close_as_dead, key, query, routed
 
 KEYS = (key("A-1"), key("A-1", "recovered"), key("A-2"), key("A-3", "of_the_tests"))
 """One account has alerts of two types, of which one exists only in the tests."""

@@ -12,14 +12,7 @@ from psycopg import errors
 from sqlalchemy import create_engine, make_url, select
 from sqlalchemy.exc import DBAPIError
 
-from core.domain import (
-    Alert,
-    AlertStatus,
-    LedgerError,
-    Notification,
-    NotificationStatus,
-    SupportMessage,
-)
+from core.domain import Alert, AlertStatus, LedgerError, Notification, NotificationStatus, SupportMessage
 from core.ledger import Ledger
 from core.ledger import postgresql as dialect
 from core.ledger.database import RESTART_SECONDS, Database, LedgerCut, through_a_restart, try_write

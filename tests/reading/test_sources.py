@@ -13,13 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.alerts import Assessment
-from core.domain import (
-    RiskAlertsError,
-    SourceForbidden,
-    SourceInvalid,
-    SourceNotAllowed,
-    SourceNotFound,
-)
+from core.domain import RiskAlertsError, SourceForbidden, SourceInvalid, SourceNotAllowed, SourceNotFound
 from core.runtime import Settings
 from core.sources import open_uri
 from core.sources.parquet.row_groups import DICTIONARY_ROWS

@@ -24,17 +24,7 @@ from core.ledger import Ledger, RunView, liveness, this_process
 from core.run import RunContext, open_run, utc_now
 from core.runtime import Settings
 from tasks import notify_support as stage
-from tests.delivery.world import (
-    NOW,
-    OTHER_MONTH,
-    REQUEST,
-    assessment,
-    begin,
-    key,
-    new_ledger,
-    query,
-    routed,
-)
+from tests.delivery.world import NOW, OTHER_MONTH, REQUEST, assessment, begin, key, new_ledger, query, routed
 from tests.service import closed_port
 from tests.support.driver import work
 from tests.support.servers import ADDRESS, Mailbox, hang, mail_server, smtp_settings
