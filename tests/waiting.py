@@ -1,4 +1,4 @@
-"""Waiting for what another thread, process or server does."""
+"""Waiting for what another thread, process or server does, and a clock for code that waits."""
 
 import time
 from collections.abc import Callable
@@ -35,3 +35,16 @@ def at_the_first_retry(patch: pytest.MonkeyPatch, act: Callable[[], object]) -> 
 
     patch.setattr("tenacity.nap.time", SimpleNamespace(sleep=sleep))
     return waits
+
+
+class Clock:
+    """A clock that advances only when something sleeps, so that no test really waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.chaos.plan import Clock, Fault, FaultKind
 from tests.chaos.processes import FROZEN_SECONDS, Read, is_due
-from tests.disk import fill, small_disk
+from tests.machine import fill, small_disk
 from tests.postgresql import Server, server
 
 MEGABYTES = 256

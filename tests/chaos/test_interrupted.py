@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.chaos.driver import INTERRUPTED
 from tests.cli.calling import ROOT
-from tests.linux import needs_proc
+from tests.machine import needs_proc
 from tests.waiting import until
 
 

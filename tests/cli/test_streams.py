@@ -10,7 +10,7 @@ import pytest
 
 from examples.mock_slack import MockSlack
 from tests.cli.calling import ROOT
-from tests.linux import needs_full_device
+from tests.machine import needs_full_device
 from tests.service import MONTH, variables
 
 BROKEN = [

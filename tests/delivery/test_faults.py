@@ -32,9 +32,8 @@ from tests.delivery.world import (
     stop_when,
 )
 from tests.postgresql import Server
-from tests.slack.clock import Clock
 from tests.slack.hostile import HostileSlack, after, answer, held, slowly
-from tests.waiting import until
+from tests.waiting import Clock, until
 
 OK = answer(200, "ok")
 

@@ -21,8 +21,8 @@ from tasks import send as send_module
 from tests.delivery.conftest import World
 from tests.delivery.world import accounts, at_once, deliver, query, routed, settings, stop_when
 from tests.postgresql import Server
-from tests.slack.clock import Clock
 from tests.slack.hostile import HostileSlack, Reply, after, answer, held, reset, slowly
+from tests.waiting import Clock
 
 OK = answer(200, "ok")
 

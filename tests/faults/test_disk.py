@@ -14,8 +14,8 @@ from core.domain import LedgerError
 from core.ledger import try_write
 from examples.mock_slack import MockSlack
 from tests.delivery.world import deliver, look, open_at, outcomes, routed, settings
-from tests.disk import fill, small_disk
 from tests.faults.world import Saboteur
+from tests.machine import fill, small_disk
 
 ALERTS = [routed(f"{channel}-{number}", channel) for number in range(20) for channel in ("amer", "emea")]
 

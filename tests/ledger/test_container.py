@@ -3,7 +3,7 @@
 import pytest
 
 from core.ledger import container_warning, sqlite
-from tests.linux import needs_proc
+from tests.machine import needs_proc
 
 
 @pytest.fixture(autouse=True)

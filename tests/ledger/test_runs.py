@@ -60,7 +60,7 @@ from tests.delivery.world import (
     routed,
     sent,
 )
-from tests.linux import needs_proc
+from tests.machine import needs_proc
 from tests.waiting import until
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calling import ROOT, run_python
-from tests.linux import needs_proc
+from tests.machine import needs_proc
 from tests.service import closed_port
 from tests.waiting import HANG_SECONDS, until
 

@@ -17,10 +17,10 @@ from core.domain import RiskAlertsError, SourceForbidden, SourceInvalid, SourceN
 from core.runtime import Settings
 from core.sources import open_uri
 from core.sources.parquet.row_groups import DICTIONARY_ROWS
+from tests.machine import as_somebody_else
 from tests.reading.conftest import Place
 from tests.reading.stages import alerts_of, assess, counts_of, put, replaced
 from tests.reading.worlds import MONTH, back, row, table
-from tests.users import as_somebody_else
 
 BEFORE = back(MONTH, 1)
 

@@ -27,11 +27,10 @@ from core.runtime import Settings
 from core.sources import Source, open_uri
 from core.sources.location import check_source
 from core.sources.workers import wait_for
-from tests.linux import needs_any_name
+from tests.machine import as_somebody_else, needs_any_name
 from tests.reading.conftest import Place
 from tests.reading.servers import CloudStorage, Refusing, Request, Server
 from tests.service import closed_port
-from tests.users import as_somebody_else
 from tests.waiting import until
 
 

@@ -10,7 +10,7 @@ from core.domain import Verdict
 from core.runtime import Settings
 from core.slack import Answer, Pacer, post_with_retries
 from core.slack.retry import BACKOFF_MAX_SECONDS
-from tests.slack.clock import Clock
+from tests.waiting import Clock
 
 DELIVERED = Answer(Verdict.DELIVERED)
 BUSY = Answer(Verdict.RETRY, "server_error", "Slack answered 503")
