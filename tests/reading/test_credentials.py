@@ -224,7 +224,7 @@ def test_anonymous_s3_request_has_no_credentials(
 
 
 def test_unreachable_s3_is_named_without_the_proxy_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_all(monkeypatch, {"https_proxy": f"http://user:canary@{CLOSED}", **KEYS})
+    set_all(monkeypatch, {"https_proxy": f"http://user:canary@{CLOSED}", "AWS_MAX_ATTEMPTS": "1", **KEYS})
     assert_refused(S3, Settings(), SourceUnreachable, f"the proxy {CLOSED} cannot be reached")
 
 

@@ -59,7 +59,7 @@ def test_https_goes_through_a_tunnel_of_the_proxy(
 ) -> None:
     with Proxy(STORE) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.address)
-        settings = prepared(Settings(gcs_token="anon", source_timeout_seconds=10))
+        settings = prepared(Settings(gcs_token="anon", source_timeout_seconds=3))
         with pytest.raises((SourceUnreachable, SourceForbidden)):
             open_uri(f"{scheme}://bucket/p", settings)
     hosts = {"gs": "storage.googleapis.com:443", "s3": "bucket.s3.amazonaws.com:443"}

@@ -381,6 +381,7 @@ def test_unreachable_store_is_reported_in_bounded_time(scheme: str, aws_keys: No
 
 def test_unreachable_s3_is_named(aws_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     host = f"127.0.0.1:{closed_port()}"
     with pytest.raises(SourceUnreachable, match=f"^s3://bucket/x: {host} cannot be reached"):
         open_uri("s3://bucket/x", Settings(s3_endpoint_url=f"http://{host}"))
