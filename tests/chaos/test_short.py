@@ -10,9 +10,7 @@ from tests.prefect_homes import new_home
 SEED, ROUNDS = 58196, 1
 
 
-def test_harmed_runs_post_nothing_twice_and_lose_nothing(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+def test_harmed_runs_post_nothing_twice_and_lose_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
     tally = Tally()
     play(ROUNDS, SEED, tally.add, prefect_home=new_home(tmp_path_factory))
     assert not tally.broken, f"{tally}"

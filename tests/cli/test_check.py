@@ -310,11 +310,7 @@ LOGIN = {"SMTP_USERNAME": "alerts", "SMTP_PASSWORD": "canary", "SMTP_STARTTLS": 
     ],
 )
 def test_check_of_the_mail_server_sends_no_mail(
-    installation: Installation,
-    login: dict[str, str],
-    accepted: bool,  # noqa: FBT001
-    status: str,
-    found: str,
+    installation: Installation, login: dict[str, str], status: str, found: str, *, accepted: bool
 ) -> None:
     mailbox, result = Mailbox(), AuthResult(success=accepted, handled=False)
     with mail_server(mailbox, authenticator=lambda *_: result, auth_require_tls=False) as at:

@@ -21,12 +21,7 @@ HOSTILE = st.text(st.sampled_from("\x1001\\%é😀\ufffd"), max_size=6)
 def test_text_comes_back_the_same_and_ids_stay_apart(ledger: Ledger, ids: set[str], other: str) -> None:
     first, second = str(uuid4()), str(uuid4())
     alerts = [
-        item._replace(
-            channel=other or "amer",
-            account_name=other,
-            account_region=other,
-            account_owner=other,
-        )
+        item._replace(channel=other or "amer", account_name=other, account_region=other, account_owner=other)
         for item in map(routed, sorted(ids))
     ]
     known = ledger.history.deliveries(MONTH)

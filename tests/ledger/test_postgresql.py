@@ -192,11 +192,7 @@ RESTARTED: dict[str, tuple[Write, dict[str, str]]] = {
 
 @pytest.mark.parametrize(("write", "changed"), RESTARTED.values(), ids=RESTARTED)
 def test_writes_of_a_run_wait_for_a_restart(
-    ledger: Ledger,
-    postgresql: Server,
-    write: Write,
-    changed: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
+    ledger: Ledger, postgresql: Server, write: Write, changed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = begin(ledger, "run-1", [routed("A-1"), routed("A-2")])
     ledger.claim("run-1", first, NOW)

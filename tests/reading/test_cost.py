@@ -175,10 +175,7 @@ def test_statistics_alone_refuse_too_many_rows(tmp_path: Path, monkeypatch: pyte
     [((0,), False, 1), ((0,), True, 1), ((0, 1), False, 1), ((0, 1, 2), False, 2)],
 )
 def test_details_are_fetched_with_the_month_if_alerts_are_likely(
-    tmp_path: Path,
-    ages: tuple[int, ...],
-    hive: bool,  # noqa: FBT001
-    requests: int,
+    tmp_path: Path, ages: tuple[int, ...], requests: int, *, hive: bool
 ) -> None:
     """A row group of more months has few rows of this one, and perhaps no alert."""
     names = Random(3)  # noqa: S311 - the same names each time

@@ -293,10 +293,7 @@ HOSTILE = st.builds(lambda text, times: text * times, ANY, st.sampled_from([1, 1
     mentioned=st.booleans(),
 )
 def test_limits_lines_and_escapes_hold_for_any_data(
-    alert: Alert,
-    kind: str,
-    single: bool,  # noqa: FBT001
-    mentioned: bool,  # noqa: FBT001
+    alert: Alert, kind: str, *, single: bool, mentioned: bool
 ) -> None:
     owners = {alert.account_owner: "U012AB3CD"} if mentioned and not blank(alert.account_owner) else {}
     message = build(alert, kind=kind, owners=owners, **(SINGLE_WEBHOOK if single else {}))

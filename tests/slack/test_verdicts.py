@@ -80,12 +80,7 @@ def test_word_about_the_channel_refuses_the_channel(word: str) -> None:
         (200, b"{", False, "200 OK, but its JSON is incomplete"),
     ],
 )
-def test_answer_is_described_in_one_line(
-    status: int,
-    body: bytes,
-    complete: bool,  # noqa: FBT001
-    error: str,
-) -> None:
+def test_answer_is_described_in_one_line(status: int, body: bytes, error: str, *, complete: bool) -> None:
     found = judge(status, httpx.Headers(), body, body_complete=complete, now=NOW)
     assert found.error == f"Slack answered {error}"
 
