@@ -60,8 +60,8 @@ def test_each_item_of_a_list_is_on_one_page(
 
 @pytest.mark.parametrize("path", ["/runs/no-such-run", "/runs/no-such-run/alerts", "/runs/%00%F0%9F%A6%8A"])
 def test_unknown_run_is_not_found(service: Service, path: str) -> None:
-    answer = service.client.get(path)
-    assert (answer.status_code, problem_of(answer)["code"]) == (404, "run_not_found")
+    found = problem_of(service.client.get(path))
+    assert (found["status"], found["code"]) == (404, "run_not_found")
 
 
 def test_start_closes_runs_of_dead_processes(ledger: Ledger, serve: Serve) -> None:
@@ -95,8 +95,7 @@ def test_invalid_list_parameter_is_named(ledger: Ledger, serve: Serve, of: str) 
         del invalid["month"]
     for name, values in invalid.items():
         for value in values:
-            answer = service.client.get(of, params={name: value})
-            found = problem_of(answer)
-            assert (answer.status_code, found["code"]) == (422, "invalid_request"), (name, value)
+            found = problem_of(service.client.get(of, params={name: value}))
+            assert (found["status"], found["code"]) == (422, "invalid_request"), (name, value)
             assert name in found["detail"], (value, found)
     assert "Internal error" not in service.log.getvalue()

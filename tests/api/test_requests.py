@@ -39,9 +39,8 @@ def test_only_json_is_accepted(service: Service, path: str, kind: str | None) ->
     """Without a CORS preflight, another site's page may send the first six, with the user's password."""
     headers = {} if kind is None else {"content-type": kind}
     body = json.dumps({"source_uri": "file:///x", "month": MONTH})
-    answer = service.client.post(path, content=body, headers=headers)
-    found = problem_of(answer)
-    assert (answer.status_code, found["code"]) == (422, "invalid_request")
+    found = problem_of(service.client.post(path, content=body, headers=headers))
+    assert (found["status"], found["code"]) == (422, "invalid_request")
     assert "Content-Type: application/json" in found["detail"]
     assert service.runs() == []
 
@@ -63,9 +62,8 @@ def test_only_json_is_accepted(service: Service, path: str, kind: str | None) ->
     ids=lambda value: value[:20] if isinstance(value, bytes) else "",
 )
 def test_body_that_is_no_json_object_is_refused(service: Service, body: bytes, reason: str) -> None:
-    answer = service.client.post("/runs", content=body, headers={"content-type": JSON})
-    found = problem_of(answer)
-    assert (answer.status_code, found["code"]) == (422, "invalid_request")
+    found = problem_of(service.client.post("/runs", content=body, headers={"content-type": JSON}))
+    assert (found["status"], found["code"]) == (422, "invalid_request")
     assert reason in found["detail"]
 
 
@@ -95,9 +93,8 @@ def _chunks(body: bytes) -> Iterator[bytes]:
 def test_body_too_large_is_refused(service: Service, path: str) -> None:
     for size in (BODY_MAX + 1, BODY_MAX * 8):
         for content in (b"x" * size, _chunks(b"x" * size)):
-            answer = service.client.post(path, content=content, headers={"content-type": JSON})
-            found = problem_of(answer)
-            assert (answer.status_code, found["code"]) == (413, "request_too_large")
+            found = problem_of(service.client.post(path, content=content, headers={"content-type": JSON}))
+            assert (found["status"], found["code"]) == (413, "request_too_large")
             assert str(BODY_MAX) in found["detail"]
 
 

@@ -12,9 +12,9 @@ import pytest
 from core.domain import Alert, Decision, Delivery, Interrupted, LedgerError, Resolution
 from core.ledger import Ledger
 from core.ledger.database import Database
-from core.run import STOPPED, RunContext, open_run
+from core.run import STOPPED, RunContext
 from core.runtime import Settings
-from tasks.send import Lane, send
+from tasks.send import Lane
 from tests.delivery.conftest import World
 from tests.delivery.world import (
     MONTH,
@@ -24,7 +24,6 @@ from tests.delivery.world import (
     deliver,
     failing,
     key,
-    plan,
     query,
     routed,
     send_in_a_run,
@@ -106,8 +105,8 @@ def test_claim_is_unsent_when_another_lane_fails(world: World, monkeypatch: pyte
     really = world.ledger.claim
     monkeypatch.setattr(world.ledger, "claim", slow_or_broken)
     run = world.run()
-    with pytest.raises(LedgerError, match="disk on fire"), open_run(run):
-        asyncio.run(send.fn(run, plan(run, [routed("A-1"), routed("A-2"), routed("E-1", "emea")])))
+    with pytest.raises(LedgerError, match="disk on fire"):
+        asyncio.run(send_in_a_run(run, [routed("A-1"), routed("A-2"), routed("E-1", "emea")]))
     assert world.slack.requests == []
     assert world.outcomes() == {"A-1": ("failed", "interrupted")}
     unclaimed = dict.fromkeys(("A-2", "E-1"), "ledger_unavailable")
@@ -164,8 +163,8 @@ def test_fault_of_the_ledger_during_a_stop_is_not_hidden(
 
     monkeypatch.setattr(world.ledger, "record_answer", stop_and_fail)
     run = world.run()
-    with pytest.raises(LedgerError, match="disk on fire"), open_run(run):
-        asyncio.run(send.fn(run, plan(run, [routed("A-1")])))
+    with pytest.raises(LedgerError, match="disk on fire"):
+        asyncio.run(send_in_a_run(run, [routed("A-1")]))
     assert world.look().error == "ledger_unavailable"
 
 

@@ -182,15 +182,10 @@ class Delivered:
         return self.view.error.code if self.view.error else None
 
 
-def plan(run: RunContext, alerts: Sequence[Alert]) -> list[Alert]:
-    """Plan the delivery of the alerts, and return those to send."""
-    return run.ledger.plan(run.run_id, assessment(alerts), alerts, run.settings.max_alerts_per_run, utc_now())
-
-
 async def send_in_a_run(run: RunContext, alerts: Sequence[Alert]) -> None:
-    """Run the stage `send` without Prefect."""
+    """Plan the alerts, and run the stage `send` without Prefect."""
     with open_run(run):
-        await send.fn(run, plan(run, alerts))
+        await send.fn(run, run.ledger.plan(run.run_id, assessment(alerts), alerts, 0, utc_now()))
 
 
 def deliver(
