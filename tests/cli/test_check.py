@@ -13,6 +13,7 @@ from aiosmtpd.smtp import AuthResult
 from core.ledger import open_ledger
 from examples.mock_slack import MockSlack
 from tests.cli.calling import call, run_python
+from tests.cli.conftest import Run
 from tests.postgresql import Server
 from tests.service import MONTH, closed_port, row, write_source
 from tests.slack.hostile import HostileSlack, answer
@@ -264,9 +265,8 @@ def test_source_that_cannot_be_used_fails(installation: Installation, source: st
 
 
 @pytest.mark.usefixtures("installation")
-def test_usage_error_checks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("check", "--month", MONTH) == 2
-    out, err = capsys.readouterr()
+def test_usage_error_checks_nothing(run: Run) -> None:
+    out, err = run("check", "--month", MONTH, code=2)
     assert out == ""
     assert "--month needs --source-uri" in err.splitlines()[-1]
 

@@ -8,12 +8,12 @@ import pytest
 
 from cli.commands import risk_alerts
 from tests.cli.calling import ROOT, call, run_program, run_python
+from tests.cli.conftest import Run
 
 
 @pytest.mark.parametrize("name", ["", *risk_alerts.commands])
-def test_help_has_examples_and_exit_codes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(*name.split(), "--help") == 0
-    shown = capsys.readouterr().out
+def test_help_has_examples_and_exit_codes(name: str, run: Run) -> None:
+    shown = run(*name.split(), "--help").out
     assert f"\n    risk-alerts {name}" in shown
     assert "Exit codes: 0 " in shown
 
@@ -23,10 +23,9 @@ def test_each_option_has_a_help_text() -> None:
     assert [option.name for option in options if not getattr(option, "help", None)] == []
 
 
-def test_check_has_its_own_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_has_its_own_exit_codes(run: Run) -> None:
     """A bad setting is a finding; the other commands exit with 2."""
-    call("check", "--help")
-    assert "Exit codes: 0 success, 1 a check failed, 2 usage error.\n" in capsys.readouterr().out
+    assert "Exit codes: 0 success, 1 a check failed, 2 usage error.\n" in run("check", "--help").out
 
 
 @pytest.mark.parametrize("port", ["0", "65536"])
@@ -34,10 +33,9 @@ def test_serve_refuses_a_number_that_is_no_port(port: str) -> None:
     assert call("serve", f"--prefect-port={port}") == 2
 
 
-def test_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("--version") == 0
+def test_version_is_the_projects(run: Run) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    assert capsys.readouterr().out == f"risk-alerts {version}\n"
+    assert run("--version").out == f"risk-alerts {version}\n"
 
 
 def test_shell_completes_a_command() -> None:
