@@ -17,7 +17,7 @@ LOGIN = "Basic " + base64.b64encode(b"user:word").decode()
 
 
 @pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def _keys_and_no_proxy(aws_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
         for variable in (name, name.upper()):
             monkeypatch.setenv(variable, "")  # so that monkeypatch undoes the changes of `prepare_libraries`
@@ -37,7 +37,6 @@ def test_store_is_read_through_the_proxy(
     variable: str,
     gcs_server: str,
     s3_server: str,
-    aws_keys: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -54,9 +53,7 @@ def test_store_is_read_through_the_proxy(
 
 
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
-def test_https_goes_through_a_tunnel_of_the_proxy(
-    scheme: str, aws_keys: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_https_goes_through_a_tunnel_of_the_proxy(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy(STORE) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.address)
         settings = prepared(Settings(gcs_token="anon", source_timeout_seconds=3))
@@ -68,7 +65,7 @@ def test_https_goes_through_a_tunnel_of_the_proxy(
 
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
 def test_loopback_never_goes_through_the_proxy(
-    scheme: str, gcs_server: str, s3_server: str, aws_keys: None, monkeypatch: pytest.MonkeyPatch
+    scheme: str, gcs_server: str, s3_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Proxy(STORE) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
@@ -78,7 +75,7 @@ def test_loopback_never_goes_through_the_proxy(
     assert proxy.asked == []
 
 
-def test_ipv6_address_in_no_proxy_is_honored(aws_keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ipv6_address_in_no_proxy_is_honored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Botocore does not find it there."""
     with Proxy(STORE) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
