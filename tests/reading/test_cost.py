@@ -27,7 +27,7 @@ from core.sources.source import Bytes, Range, SourceFile
 from tests.cli.calling import run_program
 from tests.reading.stages import CountedSource, work_with
 from tests.reading.worlds import MONTH, Row, back, row, table
-from tests.waiting import HANG_SECONDS
+from tests.waiting import HANG_SECONDS, until
 
 ACCOUNTS, MONTHS = 400, 24
 THRESHOLD = 10_000
@@ -302,7 +302,8 @@ def test_only_the_window_stays_in_memory(tmp_path: Path) -> None:
     window, _ = read(path)
     assert pa.total_allocated_bytes() > before
     del window
-    assert pa.total_allocated_bytes() == before
+    # Threads of Arrow may free their last buffers a moment later.
+    until(lambda: pa.total_allocated_bytes() <= before)
 
 
 def test_arrow_uses_the_allocator_that_frees_memory() -> None:
