@@ -43,7 +43,7 @@ class LedgerCut(LedgerError):
 class Database:
     """An engine whose database has the ledger's tables, with read and write transactions."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         """Connect, and create the tables where there are none; raise `LedgerError`."""
         self.url = make_url(url)
         self._file = file_of(self.url)
@@ -123,7 +123,7 @@ def try_write(database_url: str) -> str:
         if file and is_missing(file):
             place = next(folder for folder in file.parents if folder.exists())
             with TemporaryDirectory(prefix=".risk-alerts-check-", dir=place) as folder:
-                Database(f"sqlite:///{folder}/ledger.db").close()
+                Database(url.set(database=f"{folder}/ledger.db")).close()
             return "can be created"
         engine = _engine(url)
         try:

@@ -17,7 +17,7 @@ from unittest import TestCase
 from unittest.mock import Mock
 
 import pytest
-from sqlalchemy import Connection, event, make_url, text, update
+from sqlalchemy import URL, Connection, event, make_url, text, update
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from core.domain import LedgerError
@@ -299,6 +299,15 @@ def test_folder_as_ledger_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LedgerError, match=r"File exists|Not a directory"):
         open_at(tmp_path / "file" / "ledger.db")
+
+
+def test_check_of_a_new_ledger_leaves_no_file(tmp_path: Path) -> None:
+    """A path in a URL is decoded: `%20` in the name of a folder is `%2520` in the URL."""
+    folder = tmp_path / "a?b#c %20d"
+    folder.mkdir()
+    url = URL.create("sqlite", database=f"{folder}/ledger.db").render_as_string()
+    assert try_write(url) == "can be created"
+    assert [*tmp_path.rglob("*")] == [folder]
 
 
 def test_ledger_that_cannot_be_looked_for_is_not_missing(tmp_path: Path) -> None:
