@@ -36,6 +36,9 @@ def _import_prefect() -> None:
     runtime.prepare_libraries()
     for name, value in DEFAULTS.items():
         os.environ[name] = os.environ.get(name) or value
+    if os.path.expanduser("~") == "~":  # noqa: PTH111  # `Path.home` would raise an error
+        # Prefect needs a home, also of a user whom the system does not know. Container engines set this one.
+        os.environ["HOME"] = "/"
     if "PREFECT_API_URL" not in os.environ and not os.path.exists(HOME):  # noqa: PTH110  # also without access
         # A run needs no home. Below a file, Prefect can neither make a folder nor find a profile.
         os.environ["PREFECT_HOME"] = f"{os.devnull}/prefect"

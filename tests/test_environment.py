@@ -314,6 +314,13 @@ def test_variables_after_the_import_of_prefect(
     assert json.loads(end.stdout) == [True, [name.format(home=home) for name in names], url, direct], end
 
 
+def test_user_without_a_home_can_import_the_flow() -> None:
+    """OpenShift runs a container as a user whom the container does not know."""
+    unknown = "import os, pwd; del os.environ['HOME']; pwd.getpwuid = {}.__getitem__; import flows"
+    end = run_python("-c", unknown, HOME="/")
+    assert (end.returncode, end.stderr) == (0, ""), end
+
+
 def test_value_that_prefect_cannot_use_is_no_traceback(tmp_path: Path) -> None:
     end = ended("batch job", tmp_path, OTEL_PROPAGATORS="canary")
     assert_refused(end, "a file or variable that Prefect reads: ")
