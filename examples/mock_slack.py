@@ -20,6 +20,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import TextIOWrapper
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
@@ -103,9 +104,10 @@ class MockSlack:
             return
         note = "" if status == HTTPStatus.OK else f"  (answered {status})"
         lines = str(message.get("text") or "(blocks only)").splitlines()
-        print(
-            "\n".join([f"#{channel.removeprefix('#')}{note}", *(f"    {line}" for line in lines)]), flush=True
-        )
+        shown = "\n".join([f"#{channel.removeprefix('#')}{note}", *(f"    {line}" for line in lines)])
+        # The reader of a pipe may have ended; Slack would answer all the same.
+        with suppress(OSError):
+            print(shown, flush=True)
 
 
 class _Server(ThreadingHTTPServer):
@@ -235,6 +237,9 @@ def main() -> int:
         help="wait before each answer (default: %(default)s)",
     )
     arguments = parser.parse_args()
+    # A locale may have no emoji.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
 
     stop = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):

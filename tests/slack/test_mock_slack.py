@@ -1,6 +1,7 @@
 """The mock Slack, with which users try the service."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -78,6 +79,22 @@ def test_program_stops_without_a_traceback(signum: signal.Signals) -> None:
         out, err = program.communicate(timeout=HANG_SECONDS)
     assert (program.returncode, err) == (0, "")
     assert out == "#amer\n    one\n    two\n#emea  (answered 500)\n    three\n"
+
+
+def test_program_answers_when_it_cannot_print() -> None:
+    """Otherwise every alert would be unconfirmed."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, PROGRAM, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, encoding="utf-8") as program:
+        assert program.stdout is not None
+        found = re.search(r"http://\S+", program.stdout.readline())
+        assert found is not None
+        with client(found.group()) as http:
+            assert http.post("/amer", json={"text": "🚩"}).status_code == 200
+            assert program.stdout.readline() + program.stdout.readline() == "#amer\n    🚩\n"
+            program.stdout.close()
+            assert http.post("/amer", json={"text": "🚩"}).status_code == 200
+        program.terminate()
 
 
 @pytest.mark.parametrize("value", ["amer=200", "amer=500:0"])
