@@ -17,7 +17,8 @@ def protect_streams() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            # Also for the Prefect server of `serve`, which cannot start without streams.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003  # positional only
     sys.stdout, sys.stderr = _lossy_stream(1), _lossy_stream(2)
 
 

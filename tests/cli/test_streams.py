@@ -48,6 +48,7 @@ logging.warning("a log line")
 print("a report of \\U0001f6a9\\n" * 20_000)
 print("an error \\udcff", file=sys.stderr, flush=True)
 assert os.open("/dev/null", os.O_RDONLY) > 2
+assert all(map(os.get_inheritable, range(3)))
 sys.exit(7)
 """
 
