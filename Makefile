@@ -34,8 +34,9 @@ serve: install ## Serve the API on :8000 and a Prefect server, which shows its r
 	@exec $(BIN)/risk-alerts serve
 
 # Without a configured API, Prefect would start a server of its own. prefect.yaml names the folder of the code by PWD.
+# Without no_proxy, Prefect would call a loopback address through a proxy.
 PREFECT_CLI = PWD="$(CURDIR)" PYTHONPATH="$(CURDIR)" DO_NOT_TRACK=1 PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=false \
-	$(BIN)/prefect --no-prompt
+	no_proxy="$${no_proxy:-$${NO_PROXY:-localhost}},localhost,127.0.0.1,::1" $(BIN)/prefect --no-prompt
 
 # A work pool that exists stays as an operator has edited it.
 deploy: install ## Deploy the monthly schedule and its work pool to the Prefect API of PREFECT_API_URL; SOURCE_URI=…

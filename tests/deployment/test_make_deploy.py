@@ -27,8 +27,10 @@ def deploy(home: Path, *variables: str, **environment: str) -> "subprocess.Compl
 
 
 def test_deploy_makes_the_pool_and_the_deployment(undeployed_prefect_api: str, tmp_path: Path) -> None:
+    """A proxy is not used for loopback."""
     prefect_api = undeployed_prefect_api
-    end = deploy(tmp_path, f"SOURCE_URI={SOURCE}", PREFECT_API_URL=prefect_api)
+    proxy = "http://127.0.0.1:9"
+    end = deploy(tmp_path, f"SOURCE_URI={SOURCE}", PREFECT_API_URL=prefect_api, http_proxy=proxy)
     assert end.returncode == 0, end
     pool = answered(lambda: httpx.get(f"{prefect_api}/work_pools/risk-alerts", timeout=HANG_SECONDS)).json()
     assert pool["type"] == "process"
