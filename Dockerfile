@@ -59,8 +59,8 @@ WORKDIR /app
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000
-# For the API. Other commands have no port, and run with --no-healthcheck.
+# For the API, and not through a proxy. Other commands have no port, and run with --no-healthcheck.
 HEALTHCHECK --timeout=5s --start-period=90s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+    CMD ["python", "-c", "from urllib.request import *; build_opener(ProxyHandler({})).open('http://127.0.0.1:8000/health', timeout=4)"]
 ENTRYPOINT ["tini", "--"]
 CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000", "--workers", "1"]

@@ -17,6 +17,7 @@ INTEGRATION = (
     "cli/test_command_line.py",
     "cli/test_commands.py",
     "cli/test_streams.py",
+    "deployment/test_compose.py::test_health_checks",
     "deployment/test_make_deploy.py",
     "deployment/test_served_and_deployed.py",
     "ledger/test_database.py::test_ledger_that_cannot_be_created",

@@ -6,11 +6,14 @@ Without a Docker engine, the containers, networks, volumes and read-only file sy
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.resources import files
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,6 +94,25 @@ def test_pages_of_other_sites_cannot_use_prefect() -> None:
     origins = found["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
     assert origins == [own, own.replace("localhost", "127.0.0.1")]
     assert found["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] == "true"
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """A service; the name of the method is that of `http.server`."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+
+def test_health_checks_use_no_proxy() -> None:
+    """Docker gives its containers the proxy of its own configuration."""
+    [of_image] = re.findall(r"^ +CMD (.*)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    for command in (json.loads(of_image), SERVICES["prefect"]["healthcheck"]["test"]):
+        with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+            Thread(target=server.handle_request, daemon=True).start()
+            program = re.sub(r":\d{4}/", f":{server.server_port}/", command[-1])
+            environment = {**os.environ, "http_proxy": f"http://127.0.0.1:{closed_port()}"}
+            subprocess.run([sys.executable, "-c", program], env=environment, check=True)
 
 
 def test_each_variable_is_read() -> None:
