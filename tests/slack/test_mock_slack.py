@@ -86,9 +86,7 @@ def test_program_answers_when_it_cannot_print() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, PROGRAM, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, encoding="utf-8") as program:
-        assert program.stdout is not None
         found = re.search(r"http://\S+", program.stdout.readline())
-        assert found is not None
         with client(found.group()) as http:
             assert http.post("/amer", json={"text": "🚩"}).status_code == 200
             assert program.stdout.readline() + program.stdout.readline() == "#amer\n    🚩\n"
