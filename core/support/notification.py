@@ -48,7 +48,7 @@ def compose(run_id: str, request: domain.RunRequest, alerts: Sequence[AlertView]
             *map(_entry, found.alerts),
         ]
     run = {"Run": run_id, "Month": f"{request.month}", "Source": redact(request.source_uri)}
-    parts = ["Open account risk alerts: not delivered to Slack, or unconfirmed.", _aligned(run, indent="")]
+    parts = ["Open account risk alerts: not delivered to Slack, or unconfirmed.", "\n".join(_aligned(run))]
     summary = ", ".join(f"{numbers[name]:,} {name}" for name in sections if numbers[name])
     return domain.SupportMessage(
         subject=f"Account risk alerts {request.month:%Y-%m}: {summary}",
@@ -66,9 +66,9 @@ def _entry(alert: AlertView) -> str:
         "Error": alert.error and redact(alert.error),
     }
     name = domain.one_line(f"{alert.account_name} ({alert.account_id})")
-    return f"{name}\n{_aligned(fields, indent='  ')}\n  {alert.streak}"
+    return "\n  ".join([name, *_aligned(fields), alert.streak])
 
 
-def _aligned(fields: Mapping[str, str | None], *, indent: str) -> str:
+def _aligned(fields: Mapping[str, str | None]) -> list[str]:
     given = ((label, value) for label, value in fields.items() if value is not None)
-    return "\n".join(f"{indent}{label + ':':<9}{domain.one_line(value)}" for label, value in given)
+    return [f"{label + ':':<9}{domain.one_line(value)}" for label, value in given]
