@@ -119,6 +119,17 @@ def test_contradictory_chunk_is_named(tmp_path: Path, part: str, value: bytes, r
         read(path)
 
 
+def test_size_that_is_no_number_is_invalid(tmp_path: Path) -> None:
+    """Arrow parses the footer only later, because the file has the schema of an earlier one."""
+    put(tmp_path / "a.parquet")
+    path = put(tmp_path / "b.parquet", row("a1"), row("a1", back(MONTH, 1)))
+    # The size before compression of `account_id`, after its name, compression and number of values.
+    size = re.compile(rb"(?<=account_id\x15\x02\x16\x04)\x16[\x80-\xff]*.", re.DOTALL)
+    with_footer(path, size.sub(b"\x18\1a", footer_of(path)))
+    with pytest.raises(SourceInvalid, match=r"b\.parquet cannot be read as Parquet"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize("rows", [b"\x80" * 9 + b"\x01", b"\x01"], ids=["2^62", "-1"])
 def test_impossible_number_of_rows_is_invalid(tmp_path: Path, rows: bytes) -> None:
     path = put(tmp_path / "x.parquet", *(row(f"a{number}") for number in range(100)))
