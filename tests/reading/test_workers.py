@@ -65,6 +65,14 @@ def test_read_that_waits_for_room_ends_with_the_context(workers: Workers) -> Non
         assert isinstance(read.exception(timeout=0), Interrupted)
 
 
+def test_read_that_waits_for_a_thread_is_dropped_at_the_end(workers: Workers) -> None:
+    dropped = Event()
+    with workers:
+        *_, waiting = [workers.submit(dropped.wait, HANG_SECONDS) for _ in range(workers.most_ahead)]
+        waiting.add_done_callback(lambda _: dropped.set())
+    assert waiting.cancelled()
+
+
 def test_only_so_many_bytes_are_kept(workers: Workers) -> None:
     assert [workers.keep_if_room(size) for size in (60, 41, 40, 1)] == [True, False, True, False]
     assert not Workers(requests=0).keep_if_room(1), "a local file can be read again"
