@@ -1,7 +1,7 @@
 """The meaning of names in a folder: data files, files of their writer, partitions, logs of a table format."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from fnmatch import fnmatchcase
@@ -32,13 +32,12 @@ _SEPARATED = re.compile(r"(\d{4})([-/_.])(\d\d?)(?:\2(\d\d?))?" + _MIDNIGHT)
 _COMPACT = re.compile(r"(\d{4})()(\d\d)(\d\d)?" + _MIDNIGHT)
 
 
-def data_names(location: Location, names: Iterable[str]) -> list[str]:
+def data_names(location: Location, names: Sequence[str]) -> list[str]:
     """Return the data files among `names`, in order, without those of the partition of no month.
 
     `names` are relative to the folder of `location`; those of folders end in `/`. Raises `SourceInvalid` for
     a folder of a table format and `SourceNotFound` where no file is data.
     """
-    names = list(names)
     for table_format, marker in TABLE_FORMATS:
         if found := next(filter(marker.search, names), None):
             raise SourceInvalid(
