@@ -71,10 +71,11 @@ def test_huge_names_are_read_in_bounded_memory(tmp_path: Path, name: str) -> Non
 
 
 def test_huge_name_is_cut_to_slacks_limit(tmp_path: Path) -> None:
-    names = pa.array(["é" * MEGABYTE, "é" * LONGEST_TEXT])
-    pq.write_table(at_risk(2, account_name=names), tmp_path / "x.parquet")
+    names = pa.array(["é" * MEGABYTE, "é" * LONGEST_TEXT, "é"])
+    pq.write_table(at_risk(3, account_name=names), tmp_path / "x.parquet")
     alerts = alerts_of(assess(tmp_path / "x.parquet"))
-    assert [one.account_name for one in alerts] == ["é" * (LONGEST_TEXT - 1) + "…", "é" * LONGEST_TEXT]
+    cut = "é" * (LONGEST_TEXT - 1) + "…"
+    assert [one.account_name for one in alerts] == [cut, "é" * LONGEST_TEXT, "é"]
     message = build_message(alerts[0], MONTH, Settings())
     assert len(message["text"]) <= LONGEST_TEXT
 
