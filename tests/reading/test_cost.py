@@ -79,6 +79,17 @@ def test_almost_no_byte_is_read_twice(
         assert again < (0.2 if order is by_account else 0.01) * sum(end - start for start, end in asked)
 
 
+def test_bytes_are_read_again_without_room_to_keep_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.sources.workers.KEPT_BYTES", 0)
+    path = tmp_path / "x.parquet"
+    write(path, by_month, 100)
+    _, source = read(path, Need(THRESHOLD, at_risk_before=True))
+    asked = source.asked["x.parquet"]
+    assert len({*asked}) < len(asked)
+
+
 def test_tied_months_in_one_row_group_are_read_once(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     earlier = [
