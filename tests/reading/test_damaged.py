@@ -105,7 +105,7 @@ ELSEWHERE = "the footer contradicts itself about the place of arr"
             "type", b"\x02", "ColumnMetaData type does not match", id="another type than in the schema"
         ),
         pytest.param("size", b"\x01", ELSEWHERE, id="a negative size"),
-        pytest.param("size", b"\xfe\x7f", ELSEWHERE, id="beyond the data"),
+        pytest.param("size", b"\xd0\x0f", ELSEWHERE, id="beyond the data"),
         pytest.param("place", b"\x01", ELSEWHERE, id="a negative place"),
         pytest.param("bound", b"\x04", "Unexpected end of stream", id="a bound of 32 bits"),
     ],
