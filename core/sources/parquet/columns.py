@@ -107,8 +107,6 @@ def as_strings(column: pa.Array) -> pa.Array:
 def texts(column: pa.Array) -> pa.Array:
     """Return strings as large_string without NUL, cut to `LONGEST_TEXT` characters; `…` ends what is cut."""
     strings = without_nul(as_strings(column))
-    if not pc.any(pc.greater(pc.binary_length(strings), LONGEST_TEXT)).as_py():
-        return strings
     cut = pc.utf8_replace_slice(strings, LONGEST_TEXT - 1, sys.maxsize, "…")
     return pc.if_else(pc.greater(pc.utf8_length(strings), LONGEST_TEXT), cut, strings)
 
