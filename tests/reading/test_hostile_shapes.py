@@ -83,7 +83,8 @@ def test_huge_name_is_cut_to_slacks_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("age", [0, 1])
 def test_too_long_id_is_refused(tmp_path: Path, age: int) -> None:
     for length in (LONGEST_ID, LONGEST_ID + 1):
-        made = table([row("a" * length, back(MONTH, age)), row("b", status="Healthy")])
+        ids = ("a" * length, "c")
+        made = table([*(row(one, back(MONTH, age)) for one in ids), row("b", status="Healthy")])
         pq.write_table(made, tmp_path / f"{length}.parquet")
     types = ["at_risk", "recovered"]
     assess(tmp_path / f"{LONGEST_ID}.parquet", alert_types=types)
