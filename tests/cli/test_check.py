@@ -228,11 +228,12 @@ def test_region_that_cannot_be_seen_is_described(installation: Installation, reg
 
 
 def test_ignored_columns_and_unknown_months_are_shown(installation: Installation) -> None:
-    uri = write_source(installation.folder / "x.parquet")
-    table = pq.read_table(installation.folder / "x.parquet")
+    folder = installation.folder / "files"
+    write_source(folder / "with-statistics.parquet", [row("A", MONTH)])
+    table = pq.read_table(folder / "with-statistics.parquet")
     other = table.append_column("segment", table["arr"])
-    pq.write_table(other, installation.folder / "x.parquet", write_statistics=False)
-    found = installation.check_source(uri, "--month", "2030-01-01")
+    pq.write_table(other, folder / "without.parquet", write_statistics=False)
+    found = installation.check_source(folder.as_uri(), "--month", "2030-01-01")
     assert found["status"] == "ok"
     assert "months unknown (the footers do not show them)" in found["found"]
     assert found["notes"] == ["columns that are ignored: segment"]
