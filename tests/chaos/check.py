@@ -40,6 +40,8 @@ class World:
     regions: Mapping[AlertKey, str | None] = field(default_factory=dict)
     """The region of each alert."""
     runs_harmed: int = 0
+    runs_left: int = 0
+    """The runs whose client disconnected in an earlier round: they may go on in the API, and die with it."""
 
 
 def write_world(path: Path, world: int, month: str, accounts: int) -> dict[AlertKey, str | None]:

@@ -125,7 +125,8 @@ class Stage:
                 # The end of a run whose client disconnected is not reported.
                 patience = HUNG_UP_SECONDS if now.hangs_up else 0
                 over = _all_done(posts, lambda: clocks[Clock.SECONDS]() > patience)
-                harmed.append((pool.submit(self._api.apply_fault, now.api, clocks, over), now.posts))
+                fault_of_api = pool.submit(self._api.apply_fault, now.api, clocks, over)
+                harmed.append((fault_of_api, now.posts + world.runs_left))
             everything = _all_ended(jobs, posts)
             # Every run of the round works on the full disk.
             disk = pool.submit(self._ledger.apply_fault, now.disk, clocks, everything)
@@ -143,6 +144,7 @@ class Stage:
             if future.result() in {FaultKind.KILL, FaultKind.FREEZE, FaultKind.FILL}:
                 world.runs_harmed += runs
         if posts and harmed[-1][0].result() in {FaultKind.NONE, FaultKind.FREEZE}:
+            world.runs_left += now.hangs_up
             answers = [post.result() for post in posts]
             wrong = [answer for answer in answers if answer is not None and answer not in ANSWERS]
             self._tally.broken += [("others", f"{world.month}: the API answered {it}") for it in wrong]
