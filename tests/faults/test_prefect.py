@@ -124,16 +124,20 @@ def break_after_probe(
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [Proxy.hang, Proxy.die, lambda proxy: proxy.fail(503)],
+    ("fault", "why"),
+    [
+        (Proxy.hang, "no answer in 3 s"),
+        (Proxy.die, "Failed to reach API"),
+        (lambda proxy: proxy.fail(503), "no answer in 3 s"),
+    ],
     ids=["hangs", "dies", "stays busy"],
 )
 def test_prefect_failing_after_the_probe_begins_no_run(
-    world: World, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Proxy], None]
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Proxy], None], why: str
 ) -> None:
     break_after_probe(world, monkeypatch, fault, begin_seconds=3)
     began = time.monotonic()
-    words = "did not begin the run, and nothing was sent"
+    words = f"did not begin the run, and nothing was sent: {why}"
     with pytest.raises(OrchestratorUnreachable, match=words) as caught:
         run(world)
     assert time.monotonic() - began < LATE

@@ -23,7 +23,7 @@ def web() -> Iterator[str]:
         server.script("/prefect/health", answer(200, "true"))
         server.script("/ui/health", answer(200, "<!doctype html>"))
         server.script("/trickle/health", trickle(b"HTTP/1.1 200 OK\r\n\r\n", b" ", every=0.1))
-        for status in (200, 302, 404, 500, 503):
+        for status in (200, 302, 401, 403, 404, 500, 503):
             server.script(f"/{status}/health", answer(status, '"something else"'))
         yield server.url
 
@@ -38,7 +38,9 @@ def test_prefect_api_is_accepted(web: str) -> None:
         ("{web}/500", "HTTP 500"),
         # Prefect's client waits two seconds after a 503 even if it does not retry.
         ("{web}/503", r"no answer in 0\.5 s"),
-        ("{web}/404", "HTTP 404"),
+        ("{web}/404", "HTTP 404; start it"),
+        ("{web}/401", "HTTP 401; check PREFECT_API_KEY"),
+        ("{web}/403", "HTTP 403; check PREFECT_API_KEY"),
         ("{web}/302", "HTTP 302"),
         ("{web}/200", "does not come from a Prefect API"),
         ("{web}/ui", "does not come from a Prefect API, whose URL ends in /api"),
