@@ -90,7 +90,8 @@ def test_run_that_cannot_be_closed_has_not_succeeded(
     monkeypatch.setattr(run.ledger, "finish", Mock(side_effect=fault))
     stage = Mock(side_effect=error)
     of_the_ledger = isinstance(fault, LedgerError)
-    with pytest.raises(announced if of_the_ledger else KeyboardInterrupt), open_run(run):
+    raised = announced if of_the_ledger else KeyboardInterrupt
+    with pytest.raises(raised) as caught, open_run(run):
         stage()
     assert run.ledger.history.run("run-1").status == "running"
     assert "succeeded" not in caplog.text
@@ -98,6 +99,7 @@ def test_run_that_cannot_be_closed_has_not_succeeded(
     found = run.closed.exception(0)
     assert isinstance(found, announced)
     assert found.run_id == "run-1"
+    assert (caught.value is found) == of_the_ledger
 
 
 def test_accepted_run_that_fails_is_closed_once(run: RunContext) -> None:
