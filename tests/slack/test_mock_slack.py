@@ -86,13 +86,15 @@ def test_program_answers_when_it_cannot_print() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, PROGRAM, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, encoding="utf-8") as program:
-        found = re.search(r"http://\S+", program.stdout.readline())
-        with client(found.group()) as http:
-            assert http.post("/amer", json={"text": "🚩"}).status_code == 200
-            assert program.stdout.readline() + program.stdout.readline() == "#amer\n    🚩\n"
-            program.stdout.close()
-            assert http.post("/amer", json={"text": "🚩"}).status_code == 200
-        program.terminate()
+        try:
+            found = re.search(r"http://\S+", program.stdout.readline())
+            with client(found.group()) as http:
+                assert http.post("/amer", json={"text": "🚩"}).status_code == 200
+                assert program.stdout.readline() + program.stdout.readline() == "#amer\n    🚩\n"
+                program.stdout.close()
+                assert http.post("/amer", json={"text": "🚩"}).status_code == 200
+        finally:
+            program.terminate()
 
 
 @pytest.mark.parametrize("value", ["amer=200", "amer=500:0"])
