@@ -6,7 +6,6 @@ Without a Docker engine, the containers, networks, volumes and read-only file sy
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +18,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import prefect.settings
+import pytest
 import yaml
 from dotenv import dotenv_values
 from jsonschema import Draft202012Validator
 
 from core.runtime import Settings
-from tests.cli.calling import ROOT
+from tests.cli.calling import ROOT, run_python
 from tests.deployment.processes import process
 from tests.postgresql import Server
 from tests.service import closed_port, write_source
@@ -96,23 +96,25 @@ def test_pages_of_other_sites_cannot_use_prefect() -> None:
     assert found["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] == "true"
 
 
-class Healthy(BaseHTTPRequestHandler):
+class Service(BaseHTTPRequestHandler):
     """A service; the name of the method is that of `http.server`."""
 
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.send_response(self.server.status)
         self.end_headers()
 
 
-def test_health_checks_use_no_proxy() -> None:
+@pytest.mark.parametrize("status", [200, 503])
+def test_health_checks_see_the_status_without_a_proxy(status: int) -> None:
     """Docker gives its containers the proxy of its own configuration."""
     [of_image] = re.findall(r"^ +CMD (.*)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     for command in (json.loads(of_image), SERVICES["prefect"]["healthcheck"]["test"]):
-        with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        with HTTPServer(("127.0.0.1", 0), Service) as server:
+            server.status = status
             Thread(target=server.handle_request, daemon=True).start()
             program = re.sub(r":\d{4}/", f":{server.server_port}/", command[-1])
-            environment = {**os.environ, "http_proxy": f"http://127.0.0.1:{closed_port()}"}
-            subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+            ended = run_python("-c", program, http_proxy=f"http://127.0.0.1:{closed_port()}")
+            assert (ended.returncode == 0) is (status == 200), ended
 
 
 def test_each_variable_is_read() -> None:
