@@ -121,6 +121,7 @@ def test_bad_setting_ends_both_servers() -> None:
     # Prefect, which is stopped while it starts, may print errors of its own.
     [line] = re.findall("^error: .*", ended.stderr, re.MULTILINE)
     assert line.startswith("error: settings_invalid: SLACK_MAX_ATTEMPTS: ")
+    assert f"{ROOT}/api/" not in ended.stderr, "there is no traceback of the API"
 
 
 def test_bad_setting_ends_the_command_of_the_image() -> None:

@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -67,14 +69,25 @@ def test_mock_channel_fails_as_often_as_asked() -> None:
         assert [message["channel"] for message in slack.messages] == ["amer"]
 
 
+@contextmanager
+def started(*options: str, **environment: str) -> "Iterator[tuple[subprocess.Popen[str], httpx.Client]]":
+    """Start the program on a free port, and end it with the context; yield it with a client."""
+    command = [sys.executable, PROGRAM, "--port", "0", *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    with subprocess.Popen(command, env=os.environ | environment, **pipes) as program:
+        try:
+            found = re.search(r"http://\S+", program.stdout.readline())
+            with client(found.group()) as http:
+                yield program, http
+        finally:
+            program.terminate()
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_program_stops_without_a_traceback(signum: signal.Signals) -> None:
-    command = [sys.executable, PROGRAM, "--port", "0", "--fail", "emea=500:1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
-        found = re.search(r"http://\S+", program.stdout.readline())
-        with client(found.group()) as http:
-            assert http.post("/amer", json={"text": "one\ntwo"}).status_code == 200
-            assert http.post("/emea", json={"text": "three"}).status_code == 500
+    with started("--fail", "emea=500:1") as (program, http):
+        assert http.post("/amer", json={"text": "one\ntwo"}).status_code == 200
+        assert http.post("/emea", json={"text": "three"}).status_code == 500
         program.send_signal(signum)
         out, err = program.communicate(timeout=HANG_SECONDS)
     assert (program.returncode, err) == (0, "")
@@ -83,18 +96,11 @@ def test_program_stops_without_a_traceback(signum: signal.Signals) -> None:
 
 def test_program_answers_when_it_cannot_print() -> None:
     """Otherwise every alert would be unconfirmed."""
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    command = [sys.executable, PROGRAM, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, encoding="utf-8") as program:
-        try:
-            found = re.search(r"http://\S+", program.stdout.readline())
-            with client(found.group()) as http:
-                assert http.post("/amer", json={"text": "🚩"}).status_code == 200
-                assert program.stdout.readline() + program.stdout.readline() == "#amer\n    🚩\n"
-                program.stdout.close()
-                assert http.post("/amer", json={"text": "🚩"}).status_code == 200
-        finally:
-            program.terminate()
+    with started(PYTHONIOENCODING="ascii") as (program, http):
+        assert http.post("/amer", json={"text": "🚩"}).status_code == 200
+        assert program.stdout.readline() + program.stdout.readline() == "#amer\n    🚩\n"
+        program.stdout.close()
+        assert http.post("/amer", json={"text": "🚩"}).status_code == 200
 
 
 @pytest.mark.parametrize("value", ["amer=200", "amer=500:0"])
