@@ -9,10 +9,8 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.resources import files
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +25,7 @@ from core.runtime import Settings
 from tests.cli.calling import ROOT, run_python
 from tests.deployment.processes import process
 from tests.postgresql import Server
+from tests.reading.servers import Refusing
 from tests.service import closed_port, write_source
 from tests.waiting import HANG_SECONDS, until
 
@@ -96,23 +95,14 @@ def test_pages_of_other_sites_cannot_use_prefect() -> None:
     assert found["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] == "true"
 
 
-class Service(BaseHTTPRequestHandler):
-    """A service; the name of the method is that of `http.server`."""
-
-    def do_GET(self) -> None:
-        self.send_response(self.server.status)
-        self.end_headers()
-
-
 @pytest.mark.parametrize("status", [200, 503])
 def test_health_checks_see_the_status_without_a_proxy(status: int) -> None:
     """Docker gives its containers the proxy of its own configuration."""
     [of_image] = re.findall(r"^ +CMD (.*)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     for command in (json.loads(of_image), SERVICES["prefect"]["healthcheck"]["test"]):
-        with HTTPServer(("127.0.0.1", 0), Service) as server:
+        with Refusing() as server:
             server.status = status
-            Thread(target=server.handle_request, daemon=True).start()
-            program = re.sub(r":\d{4}/", f":{server.server_port}/", command[-1])
+            program = re.sub(r"http://[^/]+", server.url, command[-1])
             ended = run_python("-c", program, http_proxy=f"http://127.0.0.1:{closed_port()}")
             assert (ended.returncode == 0) is (status == 200), ended
 
